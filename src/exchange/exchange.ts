@@ -1,0 +1,406 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import { reportFault } from './fault.js';
+import { applyHeaders, type HeadersArgument } from './headers.js';
+import { leftRouter, templateOfRequest, trackRoute } from './template.js';
+
+/** Two copies of the package (ESM beside CommonJS, two versions) find one exchange on `res`. */
+const EXCHANGE = Symbol.for('hotpath.exchange');
+
+type Callback = (error?: Error | null) => void;
+type Chunk = string | Uint8Array | null | undefined;
+type WriteHead = (
+  this: ServerResponse,
+  status: number,
+  reason?: unknown,
+  headers?: unknown,
+) => ServerResponse;
+type Write = (this: ServerResponse, chunk: unknown, encoding?: unknown, callback?: unknown) => boolean;
+type End = (this: ServerResponse, chunk?: unknown, encoding?: unknown, callback?: unknown) => ServerResponse;
+interface Methods {
+  writeHead: WriteHead;
+  write: Write;
+  end: End;
+}
+type Patched = ServerResponse & { [EXCHANGE]?: Exchange };
+
+/** What an exchange needs to know of a table of rules by path. */
+export interface PathTable<Match> {
+  match(path: string): Match | undefined;
+}
+
+/** When, within `head`, a listener runs: the cache first looks at the headers as the app left them. */
+export const HeadOrder = { capture: 0, edit: 1, seal: 2 } as const;
+type HeadOrder = (typeof HeadOrder)[keyof typeof HeadOrder];
+
+type Listener = (exchange: Exchange) => void;
+
+/**
+ * One request and its response, and the moments that the middlewares share:
+ *
+ * - `head`: just before the headers go, when they can still be changed;
+ * - `sent`: after the real `writeHead` has returned; read-only, what others add at flush is visible;
+ * - `chunk`: a piece of the body as the app wrote it, before any compression;
+ * - `end`: the app has ended the response and every chunk was seen;
+ * - `close`: nothing more will happen; `aborted` tells whether the response went out whole.
+ *
+ * It patches `writeHead`, `write` and `end` once, whatever the number of middlewares. A listener that throws
+ * is reported and passed over: it never breaks the response.
+ */
+export class Exchange {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** `performance.now()` at the first middleware. */
+  readonly startedAt: number = performance.now();
+  /** The request target as the client sent it, whatever routers make of `req.url` meanwhile. */
+  readonly target: string;
+  /** The path of the target, without its query. */
+  readonly path: string;
+  /** The `head` listeners have run and the real `writeHead` has returned. */
+  headed = false;
+  /** The app has called `end`. */
+  ended = false;
+  /** Bytes of body that the app wrote, before any compression. */
+  bodyBytes = 0;
+  /** The response was closed. */
+  closed = false;
+  /** It was closed before it had gone out whole. */
+  aborted = false;
+
+  readonly #head: [Listener[], Listener[], Listener[]] = [[], [], []];
+  readonly #sent: Listener[] = [];
+  readonly #chunk: ((chunk: Buffer) => void)[] = [];
+  readonly #end: Listener[] = [];
+  readonly #close: Listener[] = [];
+  readonly #holds: ((exchange: Exchange) => Promise<unknown> | undefined)[] = [];
+  #beneath: Methods;
+  #compressed = false;
+  #inHead = false;
+  #held = false;
+  #dropsBody = false;
+  #locked = false;
+  #endLength = -1;
+  #table: PathTable<unknown> | undefined;
+  #match: unknown;
+  #template: string | undefined;
+
+  constructor(req: IncomingMessage, res: ServerResponse) {
+    this.req = req;
+    this.res = res;
+    this.target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '/';
+    const query = this.target.indexOf('?');
+    this.path = query < 0 ? this.target : this.target.slice(0, query);
+    this.headed = res.headersSent;
+    const methods = res as unknown as Methods;
+    this.#beneath = { writeHead: methods.writeHead, write: methods.write, end: methods.end };
+    methods.writeHead = writeHead;
+    methods.write = write;
+    methods.end = end;
+    res.once('close', () => this.#onClose());
+    trackRoute(req);
+  }
+
+  /** Runs `listener` when the headers are about to go; again if sending them failed and the app tries anew. */
+  onHead(listener: Listener, order: HeadOrder = HeadOrder.edit): void {
+    this.#head[order].push(listener);
+  }
+  onSent(listener: Listener): void {
+    this.#sent.push(listener);
+  }
+  onChunk(listener: (chunk: Buffer) => void): void {
+    this.#chunk.push(listener);
+  }
+  offChunk(listener: (chunk: Buffer) => void): void {
+    const at = this.#chunk.indexOf(listener);
+    if (at >= 0) this.#chunk.splice(at, 1);
+  }
+  onEnd(listener: Listener): void {
+    this.#end.push(listener);
+  }
+  /** Runs `listener` once, at once when the exchange is closed already. */
+  onClose(listener: Listener): void {
+    if (this.closed) run(listener, this, 'close');
+    else this.#close.push(listener);
+  }
+  /** Lets the last bytes of the answer wait for what `hold` returns; a rejection lets them go. */
+  holdEnd(hold: (exchange: Exchange) => Promise<unknown> | undefined): void {
+    this.#holds.push(hold);
+  }
+
+  /** Lets another patcher of `res` (the `compression` package) in beneath this one. */
+  beneath(install: () => void): void {
+    const res = this.res as unknown as Methods;
+    const top = { writeHead: res.writeHead, write: res.write, end: res.end };
+    Object.assign(res, this.#beneath);
+    try {
+      install();
+      this.#beneath = { writeHead: res.writeHead, write: res.write, end: res.end };
+      this.#compressed = true;
+    } finally {
+      Object.assign(res, top);
+    }
+  }
+
+  /** True when nothing but Node itself is beneath: what is written is read, never changed. */
+  get pristine(): boolean {
+    return !this.#compressed && (this.res as unknown as Methods).end === end;
+  }
+
+  /** Within `head`: the answer goes without its body (a 304). What the app writes is still seen as `chunk`. */
+  dropBody(): void {
+    this.#dropsBody = true;
+  }
+
+  /** From now on what the app does to the response is ignored; only `respond` reaches the client. */
+  lock(): void {
+    this.#locked = true;
+  }
+
+  /** Runs `answer` with the lock lifted. */
+  respond(answer: () => void): void {
+    this.#locked = false;
+    try {
+      answer();
+    } finally {
+      this.#locked = true;
+    }
+  }
+
+  /** The first rule of the table that matches the path; asked once per table. */
+  match<Match>(table: PathTable<Match>): Match | undefined {
+    if (this.#table !== table) {
+      this.#match = table.match(this.path);
+      this.#table = table;
+    }
+    return this.#match as Match | undefined;
+  }
+
+  /**
+   * The template of the route that answers, such as `/users/:id`; `undefined` when no route matched. A hit
+   * sets it, since it is answered before the app's routes are asked.
+   */
+  get template(): string | undefined {
+    if (this.#template !== undefined) return this.#template;
+    const template = templateOfRequest(this.req);
+    // The route that matched called next(), and nobody else answered: it is not its 404.
+    if (template !== undefined && this.res.statusCode === 404 && leftRouter(this.req)) return undefined;
+    return template;
+  }
+  set template(template: string | undefined) {
+    this.#template = template;
+  }
+
+  /** @internal */
+  writeHead(status: number, reason: unknown, argument: unknown): ServerResponse {
+    const { res } = this;
+    const headers = typeof reason === 'string' ? argument : (argument ?? reason);
+    // Node has a good error for each of these, and 101 belongs to whoever upgrades.
+    const code = status | 0;
+    if (res.headersSent || this.#inHead || code < 200 || code > 999) {
+      return this.#beneath.writeHead.call(res, status, reason, argument);
+    }
+    if (headers) applyHeaders(res, headers as HeadersArgument);
+    res.statusCode = code;
+    if (typeof reason === 'string') res.statusMessage = reason;
+    this.#dropsBody = false;
+    this.#inHead = true;
+    try {
+      for (const order of this.#head) for (const listener of order) run(listener, this, 'head');
+      this.#declareLength();
+      // HTTP/2 has no reason phrase and warns when asked for one.
+      const phrase = this.req.httpVersionMajor < 2 ? res.statusMessage : undefined;
+      this.#beneath.writeHead.call(res, res.statusCode, ...(phrase ? [phrase] : []));
+    } finally {
+      this.#inHead = false;
+    }
+    this.headed = true;
+    for (const listener of this.#sent) run(listener, this, 'sent');
+    return res;
+  }
+
+  /** @internal */
+  write(chunk: unknown, encoding: unknown, callback: unknown): boolean {
+    const { res } = this;
+    if (typeof encoding === 'function') {
+      callback = encoding;
+      encoding = undefined;
+    }
+    if (this.#locked) {
+      later(callback);
+      return true;
+    }
+    if (this.ended || !isChunk(chunk)) {
+      if (this.#held) {
+        later(callback, writeAfterEnd());
+        return false;
+      }
+      return this.#beneath.write.call(res, chunk, encoding, callback);
+    }
+    if (!res.headersSent) res.writeHead(res.statusCode);
+    this.#see(chunk, encoding, lengthOf(chunk, encoding));
+    if (this.#dropsBody) {
+      later(callback);
+      return true;
+    }
+    if (!this.#compressed) return this.#beneath.write.call(res, chunk, encoding, callback);
+    const result = this.#beneath.write.call(res, chunk, encoding);
+    later(callback); // `compression` takes no callback
+    return result;
+  }
+
+  /** @internal */
+  end(chunk: unknown, encoding: unknown, callback: unknown): ServerResponse {
+    const { res } = this;
+    if (typeof chunk === 'function') {
+      callback = chunk;
+      chunk = undefined;
+      encoding = undefined;
+    } else if (typeof encoding === 'function') {
+      callback = encoding;
+      encoding = undefined;
+    }
+    if (this.#locked) {
+      later(callback);
+      return res;
+    }
+    if (this.ended || !(chunk === undefined || chunk === null || isChunk(chunk))) {
+      if (this.#held) later(callback, writeAfterEnd());
+      else this.#beneath.end.call(res, chunk, encoding, callback);
+      return res;
+    }
+    const length = lengthOf(chunk as Chunk, encoding);
+    if (!res.headersSent) {
+      this.#endLength = length;
+      try {
+        res.writeHead(res.statusCode);
+      } finally {
+        this.#endLength = -1;
+      }
+    }
+    if (chunk !== undefined && chunk !== null) this.#see(chunk as string | Uint8Array, encoding, length);
+    this.ended = true;
+    for (const listener of this.#end) run(listener, this, 'end');
+    if (typeof callback === 'function') {
+      if (res.writableFinished) later(callback);
+      else res.once('finish', callback as Callback);
+    }
+    const body = this.#dropsBody ? undefined : chunk;
+    const held = this.#hold();
+    if (held) {
+      this.#held = true;
+      void held.then(() => {
+        this.#held = false;
+        this.#finish(body, encoding);
+      });
+    } else {
+      this.#finish(body, encoding);
+    }
+    return res;
+  }
+
+  #finish(body: unknown, encoding: unknown): void {
+    if (body === undefined || body === null) this.#beneath.end.call(this.res);
+    else this.#beneath.end.call(this.res, body, encoding);
+  }
+
+  #hold(): Promise<unknown> | undefined {
+    let waits: Promise<unknown>[] | undefined;
+    for (const hold of this.#holds) {
+      try {
+        const wait = hold(this);
+        if (wait) (waits ??= []).push(wait);
+      } catch (error) {
+        reportFault('hold', error);
+      }
+    }
+    return waits && Promise.allSettled(waits);
+  }
+
+  #see(chunk: string | Uint8Array, encoding: unknown, length: number): void {
+    this.bodyBytes += length;
+    if (this.#chunk.length === 0) return;
+    const bytes =
+      typeof chunk === 'string' ? Buffer.from(chunk, encoding as BufferEncoding) : Buffer.from(chunk);
+    for (const listener of [...this.#chunk]) {
+      try {
+        listener(bytes);
+      } catch (error) {
+        reportFault('chunk', error);
+      }
+    }
+  }
+
+  /**
+   * Node declares the length of a body that came in one piece by itself, but only where nobody asked for the
+   * headers before: `compression` does, so it is declared here under Node's own conditions.
+   */
+  #declareLength(): void {
+    const { res, req } = this;
+    if (this.#endLength < 0 || this.#dropsBody || req.method === 'HEAD' || req.httpVersion === '1.0') return;
+    if (res.statusCode === 204 || res.statusCode === 304) return;
+    if (res.hasHeader('content-length') || res.hasHeader('transfer-encoding') || res.hasHeader('trailer'))
+      return;
+    if ((res as unknown as { _removedContLen?: boolean })._removedContLen) return;
+    res.setHeader('Content-Length', this.#endLength);
+  }
+
+  #onClose(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.aborted = !this.res.writableFinished;
+    for (const listener of this.#close) run(listener, this, 'close');
+  }
+}
+
+/** The exchange of this response: made, and `res` patched, by the first who asks. */
+export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange {
+  const patched = res as Patched;
+  return (patched[EXCHANGE] ??= new Exchange(req, res));
+}
+
+/** The exchange of this response, if any middleware of ours has seen it. */
+export function existingExchange(res: ServerResponse): Exchange | undefined {
+  return (res as Patched)[EXCHANGE];
+}
+
+function writeHead(
+  this: ServerResponse,
+  status: number,
+  reason?: unknown,
+  headers?: unknown,
+): ServerResponse {
+  return (this as Patched)[EXCHANGE]!.writeHead(status, reason, headers);
+}
+
+function write(this: ServerResponse, chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
+  return (this as Patched)[EXCHANGE]!.write(chunk, encoding, callback);
+}
+
+function end(this: ServerResponse, chunk?: unknown, encoding?: unknown, callback?: unknown): ServerResponse {
+  return (this as Patched)[EXCHANGE]!.end(chunk, encoding, callback);
+}
+
+function run(listener: Listener, exchange: Exchange, moment: string): void {
+  try {
+    listener(exchange);
+  } catch (error) {
+    reportFault(moment, error);
+  }
+}
+
+function later(callback: unknown, error?: Error): void {
+  if (typeof callback === 'function') process.nextTick(callback as Callback, error);
+}
+
+function isChunk(chunk: unknown): chunk is string | Uint8Array {
+  return typeof chunk === 'string' || chunk instanceof Uint8Array;
+}
+
+function lengthOf(chunk: Chunk, encoding: unknown): number {
+  if (chunk === undefined || chunk === null) return 0;
+  return typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding as BufferEncoding) : chunk.byteLength;
+}
+
+function writeAfterEnd(): Error {
+  return Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' });
+}

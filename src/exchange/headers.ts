@@ -1,0 +1,74 @@
+import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+
+/** Every shape in which headers may be handed to `writeHead`. */
+export type HeadersArgument =
+  | OutgoingHttpHeaders
+  | readonly OutgoingHttpHeader[]
+  | readonly (readonly [string, OutgoingHttpHeader])[];
+
+/** A header field as it is set on a response; several lines of one name are an array. */
+export type HeaderField = [name: string, value: string | string[]];
+
+/** The header fields set so far, with their names as they were written. */
+export function headersOf(res: ServerResponse): HeaderField[] {
+  // HTTP/2's compatible response knows names in lower case only.
+  const { getRawHeaderNames } = res as { getRawHeaderNames?: () => string[] };
+  const names = getRawHeaderNames ? getRawHeaderNames.call(res) : res.getHeaderNames();
+  return names.map((name) => {
+    const value = res.getHeader(name) ?? '';
+    return [name, Array.isArray(value) ? value.map(String) : String(value)];
+  });
+}
+
+/**
+ * Puts headers given to `writeHead` on the response, so that whoever looks at `getHeaders()` sees them.
+ *
+ * Node keeps them out of sight when no header was set before. The result on the wire is the same: the
+ * object form replaces by name; the array forms replace what was set before and keep their own duplicates.
+ *
+ * @throws what `setHeader` throws for an invalid name or value, as `writeHead` itself would.
+ */
+export function applyHeaders(res: ServerResponse, headers: HeadersArgument): void {
+  if (!Array.isArray(headers)) {
+    const record = headers as OutgoingHttpHeaders;
+    for (const name of Object.keys(record)) {
+      if (name) res.setHeader(name, record[name] as OutgoingHttpHeader);
+    }
+    return;
+  }
+  const pairs = toPairs(headers);
+  for (const [name] of pairs) res.removeHeader(name);
+  for (const [name, value] of pairs) {
+    if (name) append(res, name, value);
+  }
+}
+
+function append(res: ServerResponse, name: string, value: OutgoingHttpHeader): void {
+  const before = res.getHeader(name);
+  if (before === undefined) {
+    res.setHeader(name, value);
+    return;
+  }
+  // `appendHeader` is not there on HTTP/2's compatible response.
+  const list = (Array.isArray(before) ? before : [String(before)]).concat(
+    Array.isArray(value) ? value : String(value),
+  );
+  res.setHeader(name, list);
+}
+
+function toPairs(headers: readonly unknown[]): [string, OutgoingHttpHeader][] {
+  if (Array.isArray(headers[0])) return headers as [string, OutgoingHttpHeader][];
+  if (headers.length % 2 !== 0) {
+    throw Object.assign(
+      new TypeError("The argument 'headers' is invalid: a flat array needs a value for every name"),
+      {
+        code: 'ERR_INVALID_ARG_VALUE',
+      },
+    );
+  }
+  const pairs: [string, OutgoingHttpHeader][] = [];
+  for (let i = 0; i < headers.length; i += 2) {
+    pairs.push([headers[i] as string, headers[i + 1] as OutgoingHttpHeader]);
+  }
+  return pairs;
+}
