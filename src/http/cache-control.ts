@@ -1,0 +1,171 @@
+/**
+ * The directives of a `Cache-Control` field: RFC 9111 §5.2, RFC 5861, RFC 8246. Lifetimes are whole seconds.
+ *
+ * The durations read here serve requests as well as responses; `max-stale`, `min-fresh` and
+ * `only-if-cached` are for requests alone.
+ */
+export interface CacheControlDirectives {
+  readonly public: boolean;
+  /** `true`, or the fields that only the visitor's own cache may keep (§5.2.2.7). */
+  readonly private: boolean | readonly string[];
+  readonly noStore: boolean;
+  /** `true`, or the fields that may not be used again unconfirmed (§5.2.2.4). */
+  readonly noCache: boolean | readonly string[];
+  readonly noTransform: boolean;
+  readonly mustRevalidate: boolean;
+  readonly proxyRevalidate: boolean;
+  readonly mustUnderstand: boolean;
+  readonly immutable: boolean;
+  readonly onlyIfCached: boolean;
+  readonly maxAge?: number;
+  readonly sMaxage?: number;
+  readonly staleWhileRevalidate?: number;
+  readonly staleIfError?: number;
+  readonly minFresh?: number;
+  /** A request takes a response that is stale by so much; `Infinity` where it sets no bound (§5.2.1.2). */
+  readonly maxStale?: number;
+}
+
+/** The greatest lifetime that caches must know (§1.2.2); longer ones count as this. */
+export const MAX_DELTA_SECONDS = 2 ** 31;
+
+const FLAGS = {
+  public: 'public',
+  'no-store': 'noStore',
+  'no-transform': 'noTransform',
+  'must-revalidate': 'mustRevalidate',
+  'proxy-revalidate': 'proxyRevalidate',
+  'must-understand': 'mustUnderstand',
+  immutable: 'immutable',
+  'only-if-cached': 'onlyIfCached',
+} as const;
+
+const FIELD_LISTS = { private: 'private', 'no-cache': 'noCache' } as const;
+
+const LIFETIMES = {
+  'max-age': 'maxAge',
+  's-maxage': 'sMaxage',
+  'stale-while-revalidate': 'staleWhileRevalidate',
+  'stale-if-error': 'staleIfError',
+  'min-fresh': 'minFresh',
+  'max-stale': 'maxStale',
+} as const;
+
+// Maps, not lookups on the objects: a directive may be called `constructor`.
+const flags = new Map(Object.entries(FLAGS));
+const fieldLists = new Map(Object.entries(FIELD_LISTS));
+const lifetimes = new Map(Object.entries(LIFETIMES));
+
+type Writable = { -readonly [Name in keyof CacheControlDirectives]: CacheControlDirectives[Name] };
+
+/**
+ * Reads `Cache-Control`; several lines are one list (RFC 9110 §5.3). It never throws, and takes linear time.
+ *
+ * - Names are case-insensitive; what stands inside a quoted string is no directive; unknown ones are passed over.
+ * - A lifetime that is no number (`abc`, `-1`, `1.5`, nothing) is 0, thus stale: §4.2.1 encourages it. One
+ *   above 2^31 is 2^31.
+ * - Of a lifetime given twice the shortest counts; `private` and `no-cache` without fields win over those with.
+ * - A quoted string that never ends reaches to the end of the value.
+ */
+export function parseCacheControl(
+  value: string | readonly string[] | number | undefined,
+): CacheControlDirectives {
+  const directives: Writable = {
+    public: false,
+    private: false,
+    noStore: false,
+    noCache: false,
+    noTransform: false,
+    mustRevalidate: false,
+    proxyRevalidate: false,
+    mustUnderstand: false,
+    immutable: false,
+    onlyIfCached: false,
+  };
+  if (value === undefined) return directives;
+  // Each line on its own: an unfinished quotation on one must not swallow the next.
+  for (const line of typeof value === 'object' ? value : [value]) {
+    for (const member of members(String(line))) read(member, directives);
+  }
+  return directives;
+}
+
+/** Writes directives in the order of the standard; those that are off or absent are left out. */
+export function formatCacheControl(directives: Partial<CacheControlDirectives>): string {
+  const parts: string[] = [];
+  for (const [name, key] of fieldLists) {
+    const value = directives[key];
+    if (value === true) parts.push(name);
+    else if (value && value.length > 0) parts.push(`${name}="${value.join(', ')}"`);
+  }
+  for (const [name, key] of flags) if (directives[key]) parts.push(name);
+  for (const [name, key] of lifetimes) {
+    const value = directives[key];
+    if (value === Number.POSITIVE_INFINITY) parts.push(name);
+    else if (value !== undefined) parts.push(`${name}=${value}`);
+  }
+  return parts.join(', ');
+}
+
+function read(member: string, directives: Writable): void {
+  const equals = member.indexOf('=');
+  const name = (equals < 0 ? member : member.slice(0, equals)).trim().toLowerCase();
+  const argument = equals < 0 ? undefined : unquote(member.slice(equals + 1).trim());
+  const flag = flags.get(name);
+  if (flag) {
+    directives[flag] = true; // with an argument too: what was meant is clear, and stricter is safer
+    return;
+  }
+  const list = fieldLists.get(name);
+  if (list) {
+    const fields = fieldNames(argument);
+    const before = directives[list];
+    if (fields.length === 0 || before === true) directives[list] = true;
+    else if (before) (before as string[]).push(...fields);
+    else directives[list] = fields;
+    return;
+  }
+  const lifetime = lifetimes.get(name);
+  if (!lifetime) return;
+  const unbounded = lifetime === 'maxStale' && argument === undefined;
+  const seconds = unbounded ? Number.POSITIVE_INFINITY : deltaSeconds(argument);
+  directives[lifetime] = Math.min(seconds, directives[lifetime] ?? Number.POSITIVE_INFINITY);
+}
+
+/** Splits at the commas that stand outside quoted strings. */
+function members(line: string): string[] {
+  if (!line.includes('"')) return line.split(',');
+  const found: string[] = [];
+  let quoted = false;
+  let start = 0;
+  for (let i = 0; i < line.length; i++) {
+    const character = line[i];
+    if (quoted && character === '\\') i++;
+    else if (character === '"') quoted = !quoted;
+    else if (character === ',' && !quoted) {
+      found.push(line.slice(start, i));
+      start = i + 1;
+    }
+  }
+  found.push(line.slice(start));
+  return found;
+}
+
+function unquote(argument: string): string {
+  if (!argument.startsWith('"')) return argument;
+  const ended = argument.length > 1 && argument.endsWith('"');
+  return argument.slice(1, ended ? -1 : undefined).replace(/\\(.)/g, '$1');
+}
+
+function fieldNames(argument: string | undefined): string[] {
+  if (argument === undefined) return [];
+  return argument
+    .split(',')
+    .map((field) => field.trim().toLowerCase())
+    .filter((field) => field !== '');
+}
+
+function deltaSeconds(argument: string | undefined): number {
+  if (argument === undefined || !/^\d+$/.test(argument)) return 0;
+  return Math.min(Number(argument), MAX_DELTA_SECONDS);
+}
