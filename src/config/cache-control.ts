@@ -1,5 +1,11 @@
-import type { RouteTable } from './routes.js';
+import * as v from 'valibot';
+import { configError } from './errors.js';
+import { type Reading, readBoolean, readWholeSeconds } from './readers.js';
+import { compileRoutes, type RouteTable, readPattern } from './routes.js';
+import { leaf, mapOf, resolve, type Schema, section } from './schema.js';
 import type { Duration } from './units.js';
+
+const policyForms = "'immutable', 'no-store', 'private', 'no-cache' or an object of directives";
 
 /** Response directives of `Cache-Control`: RFC 9111 §5.2.2, RFC 5861, RFC 8246. Durations are whole seconds. */
 export interface CacheControlDirectives {
@@ -80,24 +86,122 @@ export interface CacheControlRoutePolicies {
   readonly cacheControl?: ResolvedCacheControl | false;
 }
 
+const presets: Readonly<Record<string, ResolvedCacheControl>> = Object.freeze({
+  immutable: Object.freeze({ public: true, maxAge: 31_536_000, immutable: true }),
+  'no-store': Object.freeze({ noStore: true }),
+  private: Object.freeze({ private: true, noCache: true }),
+  'no-cache': Object.freeze({ noCache: true }),
+});
+
+const flag = v.optional(leaf(readBoolean));
+const seconds = v.optional(leaf(readWholeSeconds));
+
+const directivesSchema = v.pipe(
+  section(
+    {
+      public: flag,
+      private: flag,
+      noStore: flag,
+      noCache: flag,
+      noTransform: flag,
+      mustRevalidate: flag,
+      proxyRevalidate: flag,
+      mustUnderstand: flag,
+      maxAge: seconds,
+      sMaxage: seconds,
+      staleWhileRevalidate: seconds,
+      staleIfError: seconds,
+      immutable: flag,
+    },
+    checkDirectives,
+  ),
+  v.transform(
+    (directives): ResolvedCacheControl =>
+      Object.freeze(Object.fromEntries(Object.entries(directives).filter(([, value]) => value !== false))),
+  ),
+);
+
+/** Reads a policy, or `false`. */
+export const cacheControlPolicySchema: Schema<ResolvedCacheControl | false> = v.lazy(
+  (input): Schema<ResolvedCacheControl | false> =>
+    typeof input === 'object' && input !== null ? directivesSchema : leaf(readPresetOrFalse),
+);
+
+/** Reads the section. */
+export const cacheControlSchema: Schema<CacheControlSettings> = v.pipe(
+  section({ default: v.optional(cacheControlPolicySchema, 'no-cache') }),
+  v.transform((options) =>
+    Object.freeze({ default: options.default === false ? undefined : options.default }),
+  ),
+);
+
+/**
+ * Resolves one policy.
+ * @param path where it stands, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
 export function resolveCacheControlPolicy(
-  _policy: CacheControlPolicy,
-  _path = 'cacheControl',
+  policy: CacheControlPolicy,
+  path = 'cacheControl',
 ): ResolvedCacheControl {
-  throw new Error('not built yet');
+  const resolved = resolve(cacheControlPolicySchema, policy, path);
+  if (resolved !== false) return resolved;
+  throw configError([{ path, message: `expected ${policyForms}`, received: 'false' }]);
 }
+
+/** Resolves the section's options; throws as `resolveCacheControlPolicy` does. */
 export function resolveCacheControl(
-  _input?: CacheControlOptions,
-  _path = 'cacheControl',
+  input?: CacheControlOptions,
+  path = 'cacheControl',
 ): CacheControlSettings {
-  throw new Error('not built yet');
+  return resolve(cacheControlSchema, input, path);
 }
+
+/** Resolves the options of `cacheControl()` used alone; throws as `resolveCacheControlPolicy` does. */
 export function resolveCacheControlStandalone(
-  _options?: StandaloneCacheControlOptions,
-  _path = 'cacheControl',
-): {
-  settings: CacheControlSettings;
-  routes: RouteTable<CacheControlRoutePolicies>;
-} {
-  throw new Error('not built yet');
+  options?: StandaloneCacheControlOptions,
+  path = 'cacheControl',
+): { settings: CacheControlSettings; routes: RouteTable<CacheControlRoutePolicies> } {
+  const resolved = resolve(
+    section({
+      default: v.optional(cacheControlPolicySchema, 'no-cache'),
+      routes: v.optional(mapOf(readPattern, cacheControlPolicySchema), {}),
+    }),
+    options,
+    path,
+  );
+  const policies = Object.entries(resolved.routes).map(
+    ([pattern, cacheControl]) => [pattern, Object.freeze({ cacheControl })] as const,
+  );
+  return {
+    settings: Object.freeze({ default: resolved.default === false ? undefined : resolved.default }),
+    routes: compileRoutes(Object.fromEntries(policies)),
+  };
+}
+
+function readPresetOrFalse(input: unknown): Reading<ResolvedCacheControl | false> {
+  if (input === false) return { value: false };
+  const preset = typeof input === 'string' && Object.hasOwn(presets, input) ? presets[input] : undefined;
+  return preset === undefined ? { expected: `${policyForms}, or false` } : { value: preset };
+}
+
+function checkDirectives(
+  given: Readonly<Record<string, unknown>>,
+  report: (key: string, message: string) => void,
+) {
+  const has = (key: string) => given[key] !== undefined && given[key] !== false;
+  if (!Object.keys(given).some(has))
+    report('maxAge', 'or another directive is needed: this policy says nothing');
+  if (has('public') && has('private')) report('public', 'contradicts `private`');
+  if (has('private') && has('sMaxage'))
+    report('sMaxage', 'means nothing beside `private`: no shared cache may store it');
+  if (has('immutable') && !has('maxAge')) report('immutable', 'means nothing without `maxAge` (RFC 8246 §2)');
+  for (const key of ['staleWhileRevalidate', 'staleIfError']) {
+    if (has(key) && has('mustRevalidate')) report(key, 'contradicts `mustRevalidate` (RFC 9111 §5.2.2.2)');
+  }
+  // Beside must-understand, no-store is only for caches that don't know it (RFC 9111 §5.2.2.3).
+  if (!has('noStore') || has('mustUnderstand')) return;
+  for (const key of ['public', 'maxAge', 'sMaxage', 'staleWhileRevalidate', 'staleIfError', 'immutable']) {
+    if (has(key)) report(key, 'contradicts `noStore`: what is not stored has no lifetime');
+  }
 }

@@ -1,5 +1,22 @@
+import * as v from 'valibot';
 import type { CacheContext } from './context.js';
-import type { Duration } from './units.js';
+import { isPlainObject } from './describe.js';
+import {
+  type Reader,
+  type Reading,
+  readBoolean,
+  readFunction,
+  readHeaderName,
+  readInteger,
+  readName,
+  readPositiveDuration,
+  readShare,
+  readTimerDuration,
+  readToken,
+  readWord,
+} from './readers.js';
+import { leaf, list, resolve, type Schema, section } from './schema.js';
+import { type Duration, readDuration } from './units.js';
 
 /** How one route is cached. A handler that says `private`, `no-store` or its own lifetime is never overridden. */
 export interface CacheRule {
@@ -70,6 +87,112 @@ export interface CacheVarySettings {
   readonly cookies?: readonly string[];
 }
 
-export function resolveCacheRule(_rule: CacheRule, _path = 'rule'): CacheRuleSettings {
-  throw new Error('not built yet');
+/** Reads a rule. */
+export const cacheRuleSchema: Schema<CacheRuleSettings> = section(
+  {
+    ttl: v.optional(leaf(readTtl)),
+    staleWhileRevalidate: v.optional(leaf(readDuration)),
+    staleIfError: v.optional(leaf(readDuration)),
+    timeout: v.optional(leaf(readTimeout)),
+    softTimeout: v.optional(leaf(readTimerDuration)),
+    jitter: v.optional(leaf(readShare), 0),
+    statuses: v.optional(leaf(readStatuses), [200, 301, 308]),
+    tags: v.optional(tagsSchema(), []),
+    vary: v.optional(
+      section({
+        query: v.optional(names(readName, 'query parameters')),
+        headers: v.optional(names(readHeaderName, 'request headers'), []),
+        cookies: v.optional(names(readToken, 'cookies')),
+      }),
+      {},
+    ),
+    ignoreQuery: v.optional(names(readQueryPattern, 'query parameters'), []),
+    partition: v.optional(leaf(readFunction<NonNullable<CacheRule['partition']>>())),
+    shared: v.optional(leaf(readBoolean), false),
+    collapse: v.optional(leaf(readCollapse), 'instance'),
+    when: v.optional(leaf(readFunction<NonNullable<CacheRule['when']>>())),
+  },
+  (given, report) => {
+    for (const key of ['staleWhileRevalidate', 'staleIfError', 'softTimeout', 'jitter']) {
+      if (given[key] !== undefined && given.ttl === undefined) {
+        report(key, 'means nothing without `ttl`: the rule gives no lifetime that could end');
+      }
+    }
+    if (given.shared === true && given.partition !== undefined) {
+      report(
+        'shared',
+        'contradicts `partition`: a response is either the same for everybody or one per partition',
+      );
+    }
+    if (isPlainObject(given.vary) && given.vary.query !== undefined && given.ignoreQuery !== undefined) {
+      report(
+        'ignoreQuery',
+        'has no effect beside `vary.query`, which already ignores every parameter it does not name',
+      );
+    }
+    const timeout = readDuration(given.timeout);
+    const softTimeout = readDuration(given.softTimeout);
+    if ('value' in timeout && 'value' in softTimeout && timeout.value < softTimeout.value) {
+      report('softTimeout', 'is longer than `timeout`, so it would never be reached');
+    }
+  },
+);
+
+/**
+ * Resolves a rule.
+ * @param path where it stands, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveCacheRule(rule: CacheRule, path = 'rule'): CacheRuleSettings {
+  return resolve(cacheRuleSchema, rule, path);
+}
+
+function names(read: Reader<string>, what: string): Schema<readonly string[]> {
+  return list(leaf(read), `a list of names of ${what}`);
+}
+
+function tagsSchema(): Schema<CacheRuleSettings['tags']> {
+  const fixed = list(leaf(readName), 'a list of tags, or a function that gives one');
+  const computed = leaf(readFunction<(context: CacheContext) => readonly string[]>());
+  return v.lazy(
+    (input): Schema<CacheRuleSettings['tags']> => (typeof input === 'function' ? computed : fixed),
+  );
+}
+
+function readTtl(input: unknown): Reading<number> {
+  const reading = readDuration(input);
+  if ('value' in reading && reading.value === 0) {
+    return {
+      expected: 'a duration greater than 0 (to cache nothing, leave the rule out or write `cache: false`)',
+    };
+  }
+  return reading;
+}
+
+function readTimeout(input: unknown): Reading<number> {
+  const reading = readPositiveDuration(input);
+  return 'value' in reading ? readTimerDuration(input) : reading;
+}
+
+function readStatuses(input: unknown): Reading<ReadonlySet<number>> {
+  // 206 is a part and 304 has no body: neither is a response that can be stored by itself.
+  const storable = (status: unknown) =>
+    'value' in readInteger(200, 599)(status) && status !== 206 && status !== 304;
+  return Array.isArray(input) && input.length > 0 && input.every(storable)
+    ? { value: new Set<number>(input) }
+    : { expected: 'a list of status codes from 200 to 599, without 206 and 304, not empty' };
+}
+
+function readQueryPattern(input: unknown): Reading<string> {
+  const reading = readName(input);
+  return 'value' in reading && /^[^*]+\*?$/.test(reading.value)
+    ? reading
+    : { expected: "the name of a query parameter, such as 'fbclid' or 'utm_*' (a `*` only at its end)" };
+}
+
+function readCollapse(input: unknown): Reading<CacheRuleSettings['collapse']> {
+  if (input === false) return { value: false };
+  if (input === true) return { value: 'instance' };
+  const reading = readWord('instance', 'cluster')(input);
+  return 'value' in reading ? reading : { expected: `true, false, ${reading.expected}` };
 }

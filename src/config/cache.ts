@@ -1,8 +1,27 @@
-import type { CacheRule, CacheRuleSettings } from './cache-rule.js';
-import type { RouteTable } from './routes.js';
-import type { Duration, Size } from './units.js';
+import * as v from 'valibot';
+import { type CacheRule, type CacheRuleSettings, cacheRuleSchema } from './cache-rule.js';
+import { isPlainObject } from './describe.js';
+import {
+  readBoolean,
+  readFunction,
+  readHeaderName,
+  readInteger,
+  readPositiveSize,
+  readTimerDuration,
+  readUrl,
+  readWord,
+} from './readers.js';
+import { compileRoutes, type RouteTable, readPattern } from './routes.js';
+import { leaf, list, mapOf, objectOr, resolve, type Schema, type SectionCheck, section } from './schema.js';
+import { type Duration, readDuration, readSize, type Size } from './units.js';
 
-export * from './cache-rule.js';
+export {
+  type CacheRule,
+  type CacheRuleSettings,
+  type CacheVary,
+  type CacheVarySettings,
+  resolveCacheRule,
+} from './cache-rule.js';
 export type { CacheContext } from './context.js';
 
 /** Options of the response cache. */
@@ -65,15 +84,83 @@ export interface CacheRoutePolicies {
   readonly cache?: CacheRuleSettings | false;
 }
 
-export function resolveCache(_input?: CacheOptions, _path = 'cache'): CacheSettings {
-  throw new Error('not built yet');
+const defaultMaxBytes = 64 * 1024 ** 2;
+const defaultMaxEntryBytes = 1024 ** 2;
+
+const entries = {
+  memory: v.optional(
+    section({
+      // Not 0: to an LRU cache that would mean without bound.
+      maxBytes: v.optional(leaf(readPositiveSize), defaultMaxBytes),
+      maxEntries: v.optional(leaf(readInteger(1)), 10_000),
+    }),
+    {},
+  ),
+  redis: v.optional(section({ url: v.optional(leaf(readUrl('redis', 'rediss'))) })),
+  profile: v.optional(leaf(readWord('safe', 'rfc9111')), 'safe'),
+  requestDirectives: v.optional(leaf(readWord('ignore', 'honor')), 'ignore'),
+  maxStaleness: v.optional(leaf(readDuration), '5s'),
+  maxEntryBytes: v.optional(leaf(readPositiveSize)),
+  credentials: v.optional(list(leaf(readHeaderName), 'a list of names of request headers'), [
+    'authorization',
+    'cookie',
+    'x-api-key',
+    'proxy-authorization',
+  ]),
+  waitTimeout: v.optional(leaf(readTimerDuration), '5s'),
+  hitForMiss: v.optional(leaf(readDuration), '2m'),
+  statusHeader: v.optional(leaf(readBoolean), true),
+  onError: v.optional(leaf(readFunction<NonNullable<CacheOptions['onError']>>())),
+};
+
+const checkSizes: SectionCheck = (given, report) => {
+  const memory = isPlainObject(given.memory) ? given.memory : {};
+  const maxBytes = readSize(memory.maxBytes ?? defaultMaxBytes);
+  const maxEntryBytes = readSize(given.maxEntryBytes);
+  if ('value' in maxBytes && 'value' in maxEntryBytes && maxEntryBytes.value > maxBytes.value) {
+    report('maxEntryBytes', 'is more than `memory.maxBytes`, so such an entry could never be kept');
+  }
+};
+
+const optionsSchema = section(entries, checkSizes);
+const standaloneSchema = section(
+  {
+    ...entries,
+    routes: v.optional(mapOf(readPattern, objectOr(cacheRuleSchema, [false], 'a cache rule or false')), {}),
+  },
+  checkSizes,
+);
+
+/** Reads the section. */
+export const cacheSchema: Schema<CacheSettings> = v.pipe(optionsSchema, v.transform(complete));
+
+/**
+ * Resolves the section's options.
+ * @param path where they stand, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveCache(input?: CacheOptions, path = 'cache'): CacheSettings {
+  return resolve(cacheSchema, input, path);
 }
+
+/** Resolves the options of `responseCache()` used alone; throws as `resolveCache` does. */
 export function resolveCacheStandalone(
-  _options?: StandaloneCacheOptions,
-  _path = 'responseCache',
-): {
-  settings: CacheSettings;
-  routes: RouteTable<CacheRoutePolicies>;
-} {
-  throw new Error('not built yet');
+  options?: StandaloneCacheOptions,
+  path = 'responseCache',
+): { settings: CacheSettings; routes: RouteTable<CacheRoutePolicies> } {
+  const { routes, ...settings } = resolve(standaloneSchema, options, path);
+  const policies = Object.entries(routes).map(
+    ([pattern, cache]) => [pattern, Object.freeze({ cache })] as const,
+  );
+  return { settings: complete(settings), routes: compileRoutes(Object.fromEntries(policies)) };
+}
+
+/** What depends on several options: the largest entry fits the tier, and a Redis without address is none. */
+function complete(options: v.InferOutput<typeof optionsSchema>): CacheSettings {
+  const { redis, ...rest } = options;
+  const maxEntryBytes = options.maxEntryBytes ?? Math.min(defaultMaxEntryBytes, options.memory.maxBytes);
+  const settings = { ...rest, maxEntryBytes };
+  return Object.freeze(
+    redis?.url === undefined ? settings : { ...settings, redis: Object.freeze({ url: redis.url }) },
+  );
 }

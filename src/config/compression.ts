@@ -1,7 +1,10 @@
 import type { ServerResponse } from 'node:http';
+import * as v from 'valibot';
 import type { HotpathRequest } from './context.js';
-import type { RouteTable } from './routes.js';
-import type { Size } from './units.js';
+import { type Reading, readFunction, readInteger, readShare } from './readers.js';
+import { compileRoutes, type RouteTable, readPattern } from './routes.js';
+import { leaf, mapOf, objectOr, resolve, type Schema, section } from './schema.js';
+import { readSize, type Size } from './units.js';
 
 /** A content coding that responses can be compressed with. */
 export type ContentEncoding = 'br' | 'gzip' | 'deflate';
@@ -54,15 +57,85 @@ export interface CompressionRoutePolicies {
   readonly compression?: CompressionPolicySettings | false;
 }
 
-export function resolveCompression(_input?: CompressionOptions, _path = 'compression'): CompressionSettings {
-  throw new Error('not built yet');
+const tuning = {
+  threshold: leaf(readSize),
+  level: leaf<number>((input) =>
+    input === -1 || 'value' in readInteger(1, 9)(input)
+      ? { value: input as number }
+      : { expected: 'a whole number from 1 to 9, or -1' },
+  ),
+  brotliQuality: leaf(readInteger(0, 11)),
+};
+
+const entries = {
+  threshold: v.optional(tuning.threshold, '1kb'),
+  level: v.optional(tuning.level, 6),
+  brotliQuality: v.optional(tuning.brotliQuality, 4),
+  encodings: v.optional(leaf(readEncodings), ['br', 'gzip']),
+  minimumGain: v.optional(leaf(readShare), 0.1),
+  filter: v.optional(leaf(readFunction<NonNullable<CompressionOptions['filter']>>())),
+};
+
+/** Reads the section. */
+export const compressionSchema: Schema<CompressionSettings> = section(entries);
+
+/** A route's policy as read, before the section's numbers fill its gaps. */
+export type ReadCompressionPolicy = boolean | Partial<CompressionPolicySettings>;
+
+/** Reads a route's policy. */
+export const compressionPolicySchema: Schema<ReadCompressionPolicy> = objectOr(
+  section({
+    threshold: v.optional(tuning.threshold),
+    level: v.optional(tuning.level),
+    brotliQuality: v.optional(tuning.brotliQuality),
+  }),
+  [true, false],
+  'true, false, or an object with threshold, level and brotliQuality',
+);
+
+/** Fills the gaps of a route's policy with the section's numbers. */
+export function completeCompressionPolicy(
+  policy: ReadCompressionPolicy,
+  { threshold, level, brotliQuality }: CompressionPolicySettings,
+): CompressionPolicySettings | false {
+  if (policy === false) return false;
+  return Object.freeze({ threshold, level, brotliQuality, ...(policy === true ? {} : policy) });
 }
+
+/**
+ * Resolves the section's options.
+ * @param path where they stand, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveCompression(input?: CompressionOptions, path = 'compression'): CompressionSettings {
+  return resolve(compressionSchema, input, path);
+}
+
+/** Resolves the options of `compression()` used alone; throws as `resolveCompression` does. */
 export function resolveCompressionStandalone(
-  _options?: StandaloneCompressionOptions,
-  _path = 'compression',
-): {
-  settings: CompressionSettings;
-  routes: RouteTable<CompressionRoutePolicies>;
-} {
-  throw new Error('not built yet');
+  options?: StandaloneCompressionOptions,
+  path = 'compression',
+): { settings: CompressionSettings; routes: RouteTable<CompressionRoutePolicies> } {
+  const { routes, ...settings } = resolve(
+    section({ ...entries, routes: v.optional(mapOf(readPattern, compressionPolicySchema), {}) }),
+    options,
+    path,
+  );
+  const policies = Object.entries(routes).map(
+    ([pattern, policy]) =>
+      [pattern, Object.freeze({ compression: completeCompressionPolicy(policy, settings) })] as const,
+  );
+  return { settings: Object.freeze(settings), routes: compileRoutes(Object.fromEntries(policies)) };
+}
+
+function readEncodings(input: unknown): Reading<readonly ContentEncoding[]> {
+  const known: readonly unknown[] = ['br', 'gzip', 'deflate'];
+  const valid =
+    Array.isArray(input) &&
+    input.length > 0 &&
+    new Set(input).size === input.length &&
+    input.every((each) => known.includes(each));
+  return valid
+    ? { value: Object.freeze([...input]) }
+    : { expected: "a list of 'br', 'gzip' and 'deflate', each at most once, not empty" };
 }

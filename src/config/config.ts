@@ -1,25 +1,42 @@
-import type { CacheOptions, CacheRoutePolicies, CacheRule, CacheSettings } from './cache.js';
-import type {
-  CacheControlOptions,
-  CacheControlPolicy,
-  CacheControlRoutePolicies,
-  CacheControlSettings,
+import * as v from 'valibot';
+import {
+  type CacheOptions,
+  type CacheRoutePolicies,
+  type CacheRule,
+  type CacheSettings,
+  cacheSchema,
+} from './cache.js';
+import {
+  type CacheControlOptions,
+  type CacheControlPolicy,
+  type CacheControlRoutePolicies,
+  type CacheControlSettings,
+  cacheControlPolicySchema,
+  cacheControlSchema,
 } from './cache-control.js';
-import type {
-  CompressionOptions,
-  CompressionPolicy,
-  CompressionRoutePolicies,
-  CompressionSettings,
+import { cacheRuleSchema } from './cache-rule.js';
+import {
+  type CompressionOptions,
+  type CompressionPolicy,
+  type CompressionRoutePolicies,
+  type CompressionSettings,
+  completeCompressionPolicy,
+  compressionPolicySchema,
+  compressionSchema,
+  resolveCompression,
 } from './compression.js';
-import type { MetricsOptions, MetricsSettings } from './metrics.js';
-import type { RouteTable } from './routes.js';
-import type {
-  SizeLimitOptions,
-  SizeLimitPolicy,
-  SizeLimitRoutePolicies,
-  SizeLimitSettings,
+import { type MetricsOptions, type MetricsSettings, metricsSchema } from './metrics.js';
+import { compileRoutes, type RouteTable, readPattern } from './routes.js';
+import { mapOf, objectOr, resolve, section, toggle } from './schema.js';
+import {
+  type SizeLimitOptions,
+  type SizeLimitPolicy,
+  type SizeLimitRoutePolicies,
+  type SizeLimitSettings,
+  sizeLimitPolicySchema,
+  sizeLimitSchema,
 } from './size-limit.js';
-import type { TimingOptions, TimingSettings } from './timing.js';
+import { type TimingOptions, type TimingSettings, timingSchema } from './timing.js';
 
 /** What holds for the requests of one path. */
 export interface RoutePolicies {
@@ -69,9 +86,47 @@ export interface ResolvedConfig {
   readonly compression: CompressionSettings | false;
 }
 
+const configSchema = section({
+  routes: v.optional(
+    mapOf(
+      readPattern,
+      section({
+        cache: v.optional(objectOr(cacheRuleSchema, [false], 'a cache rule or false')),
+        cacheControl: v.optional(cacheControlPolicySchema),
+        sizeLimit: v.optional(sizeLimitPolicySchema),
+        compression: v.optional(compressionPolicySchema),
+      }),
+    ),
+    {},
+  ),
+  timing: v.optional(toggle(timingSchema), {}),
+  metrics: v.optional(toggle(metricsSchema), {}),
+  sizeLimit: v.optional(toggle(sizeLimitSchema), {}),
+  cacheControl: v.optional(toggle(cacheControlSchema), {}),
+  cache: v.optional(toggle(cacheSchema), {}),
+  compression: v.optional(toggle(compressionSchema), {}),
+});
+
+/** Gives a config back as it is; for the types, in a file of its own. */
 export function defineConfig(config: HotpathConfig): HotpathConfig {
   return config;
 }
-export function resolveConfig(_config?: HotpathConfig): ResolvedConfig {
-  throw new Error('not built yet');
+
+/**
+ * Fills in every default and converts every unit. The caller's object is never written to.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem of every section.
+ */
+export function resolveConfig(config?: HotpathConfig): ResolvedConfig {
+  const { routes, ...sections } = resolve(configSchema, config, '');
+  // Where the section is off, its numbers are read by nobody; the defaults keep the type simple.
+  const compressionSection = sections.compression || resolveCompression();
+  const policies = Object.entries(routes).map(([pattern, policy]) => {
+    const { compression, ...others } = policy;
+    const resolved: ResolvedPolicies =
+      compression === undefined
+        ? others
+        : { ...others, compression: completeCompressionPolicy(compression, compressionSection) };
+    return [pattern, Object.freeze(resolved)] as const;
+  });
+  return Object.freeze({ ...sections, routes: compileRoutes(Object.fromEntries(policies)) });
 }

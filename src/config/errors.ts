@@ -12,8 +12,11 @@ export interface ConfigProblem {
   readonly path: string;
   /** What is accepted there, or why the combination makes no sense. */
   readonly message: string;
-  /** The value found; absent when the mistake is not in one value. */
-  readonly received?: unknown;
+  /**
+   * The value found, as text, shortened and with passwords in URLs masked; absent when the mistake is not in
+   * one value. Text, since errors are logged whole and the value may be large or secret.
+   */
+  readonly received?: string;
 }
 
 /** What a `HotpathError` may carry besides its code and message. */
@@ -55,4 +58,19 @@ export class HotpathError extends Error {
 /** Whether a value is a `HotpathError`, made by this or by another copy of the package. */
 export function isHotpathError(value: unknown): value is HotpathError {
   return value instanceof Error && (value as { [brand]?: unknown })[brand] === true;
+}
+
+/** The error for a config, listing every problem on a line of its own. */
+export function configError(problems: readonly ConfigProblem[]): HotpathError {
+  const lines = problems.map(({ path, message, received }) =>
+    received === undefined ? `  ${path}: ${message}` : `  ${path}: ${message}, received ${received}`,
+  );
+  const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
+  return new HotpathError(
+    'HOTPATH_CONFIG_INVALID',
+    `Invalid hotpath config (${count}):\n${lines.join('\n')}`,
+    {
+      problems,
+    },
+  );
 }

@@ -1,4 +1,7 @@
 import type { Registry } from 'prom-client';
+import * as v from 'valibot';
+import { type Reading, readBoolean, readInteger } from './readers.js';
+import { leaf, resolve, type Schema, section } from './schema.js';
 
 /** Options of the metrics middleware. */
 export interface MetricsOptions {
@@ -20,6 +23,39 @@ export interface MetricsSettings {
   readonly maxSeries: number;
 }
 
-export function resolveMetrics(_input?: MetricsOptions, _path = 'metrics'): MetricsSettings {
-  throw new Error('not built yet');
+/** Reads the section. */
+export const metricsSchema: Schema<MetricsSettings> = section({
+  defaultMetrics: v.optional(leaf(readBoolean), true),
+  registry: v.optional(leaf(readRegistry)),
+  buckets: v.optional(leaf(readBuckets), [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]),
+  maxSeries: v.optional(leaf(readInteger(1)), 2000),
+});
+
+/**
+ * Resolves the section's options.
+ * @param path where they stand, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveMetrics(input?: MetricsOptions, path = 'metrics'): MetricsSettings {
+  return resolve(metricsSchema, input, path);
+}
+
+// By its methods, not by its class: the app may hold another copy of prom-client than ours.
+function readRegistry(input: unknown): Reading<Registry> {
+  const methods = ['metrics', 'registerMetric', 'getSingleMetric'];
+  const complete =
+    typeof input === 'object' &&
+    input !== null &&
+    methods.every((name) => typeof (input as Record<string, unknown>)[name] === 'function');
+  return complete ? { value: input as Registry } : { expected: 'a Registry of prom-client' };
+}
+
+function readBuckets(input: unknown): Reading<readonly number[]> {
+  const valid =
+    Array.isArray(input) &&
+    input.length > 0 &&
+    input.every((bound, i) => Number.isFinite(bound) && bound > (i === 0 ? 0 : input[i - 1]));
+  return valid
+    ? { value: Object.freeze([...input]) }
+    : { expected: 'a list of numbers of seconds, greater than 0 and ascending' };
 }

@@ -1,4 +1,8 @@
+import { type MatchFunction, match, type ParamData } from 'path-to-regexp';
 import type { RouteParams } from './context.js';
+import { joinPath } from './describe.js';
+import { type ConfigProblem, configError } from './errors.js';
+import type { Reader } from './readers.js';
 
 /** The policy found for a path. */
 export interface RouteMatch<P> {
@@ -22,6 +26,57 @@ export interface RouteTable<P> {
   readonly size: number;
 }
 
-export function compileRoutes<P>(_map: Readonly<Record<string, P>>): RouteTable<P> {
-  throw new Error('not built yet');
+/** Reads a path pattern, or says what is accepted and why this is not. */
+export const readPattern: Reader<string> = (input) => {
+  const syntax =
+    "a path in Express 5 syntax, such as '/api/products/:id', '/assets/*path' or '/docs{/:page}'";
+  if (typeof input !== 'string' || !/^[/{*]/.test(input)) return { expected: `${syntax}, starting with '/'` };
+  try {
+    compilePattern(input);
+    return { value: input };
+  } catch (error) {
+    const named = "a wildcard has a name ('*path'), an optional part stands in braces";
+    return { expected: `${syntax}: ${named} (${reasonOf(error, input)})` };
+  }
+};
+
+/**
+ * Compiles path patterns. As in Express by default, case does not matter and a trailing slash is optional.
+ * @param map policies by pattern, in Express 5 syntax, in the order in which they are tried.
+ * @param path where the map stands in the config, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every pattern that can't be compiled.
+ */
+export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'routes'): RouteTable<P> {
+  const problems: ConfigProblem[] = [];
+  const routes: { pattern: string; policy: P; matches: MatchFunction<ParamData> }[] = [];
+  for (const [pattern, policy] of Object.entries(map)) {
+    const reading = readPattern(pattern);
+    if ('value' in reading) routes.push({ pattern, policy, matches: compilePattern(pattern) });
+    else problems.push({ path: joinPath(path, pattern), message: `expected ${reading.expected}` });
+  }
+  if (problems.length > 0) throw configError(problems);
+  return Object.freeze({
+    size: routes.length,
+    match(pathname: string): RouteMatch<P> | undefined {
+      try {
+        for (const { pattern, policy, matches } of routes) {
+          const found = matches(pathname);
+          if (found) return { pattern, policy, params: found.params as RouteParams };
+        }
+      } catch {
+        // A malformed %-sequence in a parameter. Express answers 400 to it; no policy is needed for that.
+      }
+      return undefined;
+    },
+  });
+}
+
+function compilePattern(pattern: string): MatchFunction<ParamData> {
+  // Express drops a trailing slash of a pattern before it compiles it, but for the root.
+  return match(pattern === '/' ? pattern : pattern.replace(/\/+$/, ''));
+}
+
+function reasonOf(error: unknown, pattern: string): string {
+  const [reason = ''] = error instanceof Error ? error.message.split(`: ${pattern.replace(/\/+$/, '')}`) : [];
+  return reason.charAt(0).toLowerCase() + reason.slice(1);
 }

@@ -1,5 +1,7 @@
-import type { RouteTable } from './routes.js';
-import type { Size } from './units.js';
+import * as v from 'valibot';
+import { compileRoutes, type RouteTable, readPattern } from './routes.js';
+import { leaf, mapOf, resolve, type Schema, section } from './schema.js';
+import { readSize, type Size } from './units.js';
 
 /** Options of the request-size limit. */
 export interface SizeLimitOptions {
@@ -28,15 +30,39 @@ export interface SizeLimitRoutePolicies {
   readonly sizeLimit?: number | false;
 }
 
-export function resolveSizeLimit(_input?: SizeLimitOptions, _path = 'sizeLimit'): SizeLimitSettings {
-  throw new Error('not built yet');
+const entries = { limit: v.optional(leaf(readSize), '10mb') };
+
+/** Reads the section. */
+export const sizeLimitSchema: Schema<SizeLimitSettings> = section(entries);
+
+/** Reads a route's limit. */
+export const sizeLimitPolicySchema: Schema<number | false> = leaf<number | false>((input) => {
+  if (input === false) return { value: false };
+  const reading = readSize(input);
+  return 'value' in reading ? reading : { expected: `${reading.expected}, or false` };
+});
+
+/**
+ * Resolves the section's options.
+ * @param path where they stand, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveSizeLimit(input?: SizeLimitOptions, path = 'sizeLimit'): SizeLimitSettings {
+  return resolve(sizeLimitSchema, input, path);
 }
+
+/** Resolves the options of `sizeLimit()` used alone; throws as `resolveSizeLimit` does. */
 export function resolveSizeLimitStandalone(
-  _options?: StandaloneSizeLimitOptions,
-  _path = 'sizeLimit',
-): {
-  settings: SizeLimitSettings;
-  routes: RouteTable<SizeLimitRoutePolicies>;
-} {
-  throw new Error('not built yet');
+  options?: StandaloneSizeLimitOptions,
+  path = 'sizeLimit',
+): { settings: SizeLimitSettings; routes: RouteTable<SizeLimitRoutePolicies> } {
+  const { routes, ...settings } = resolve(
+    section({ ...entries, routes: v.optional(mapOf(readPattern, sizeLimitPolicySchema), {}) }),
+    options,
+    path,
+  );
+  const policies = Object.entries(routes).map(
+    ([pattern, sizeLimit]) => [pattern, Object.freeze({ sizeLimit })] as const,
+  );
+  return { settings: Object.freeze(settings), routes: compileRoutes(Object.fromEntries(policies)) };
 }

@@ -1,4 +1,7 @@
-import type { Duration } from './units.js';
+import * as v from 'valibot';
+import { readBoolean, readFunction, readToken } from './readers.js';
+import { leaf, resolve, type Schema, section, toggle } from './schema.js';
+import { type Duration, readDuration } from './units.js';
 
 /** What the slow-request hook is told. */
 export interface SlowRequest {
@@ -51,6 +54,38 @@ export interface TimingSettings {
   readonly onSlow?: (request: SlowRequest) => void;
 }
 
-export function resolveTiming(_input?: TimingOptions, _path = 'timing'): TimingSettings {
-  throw new Error('not built yet');
+/** Reads the section. */
+export const timingSchema: Schema<TimingSettings> = section({
+  header: v.optional(
+    leaf<string | false>((input) => (input === false ? { value: false } : readToken(input))),
+    'X-Response-Time',
+  ),
+  serverTiming: v.optional(leaf(readBoolean), true),
+  requestId: v.optional(
+    toggle(
+      section({
+        header: v.optional(leaf(readToken), 'X-Request-Id'),
+        trustInbound: v.optional(leaf(readBoolean), true),
+      }),
+    ),
+    true,
+  ),
+  slow: v.optional(
+    leaf<number | false>((input) => {
+      if (input === false) return { value: false };
+      const reading = readDuration(input);
+      return 'value' in reading ? reading : { expected: `${reading.expected}, or false` };
+    }),
+    false,
+  ),
+  onSlow: v.optional(leaf(readFunction<(request: SlowRequest) => void>())),
+});
+
+/**
+ * Resolves the section's options.
+ * @param path where they stand, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveTiming(input?: TimingOptions, path = 'timing'): TimingSettings {
+  return resolve(timingSchema, input, path);
 }

@@ -1,0 +1,37 @@
+import { inspect } from 'node:util';
+
+const longest = 80;
+
+/** A value as an error message shows it: one line, short, without the credentials of a URL. */
+export function describeValue(value: unknown): string {
+  if (typeof value === 'string') return shorten(inspect(maskCredentials(value)));
+  if (typeof value === 'object' && value !== null && !Array.isArray(value) && !isPlainObject(value)) {
+    return `an instance of ${value.constructor?.name || 'an unnamed class'}`;
+  }
+  return shorten(maskCredentials(inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY })));
+}
+
+/** Whether a value is an object literal (of any realm) or has no prototype: not a class instance, not an array. */
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** Appends a key to an option's path, as one would write it in code. */
+export function joinPath(path: string, key: string | number): string {
+  if (typeof key === 'number') return `${path}[${key}]`;
+  if (/^[A-Za-z_$][\w$]*$/.test(key)) return path === '' ? key : `${path}.${key}`;
+  return `${path}['${key}']`;
+}
+
+// Greedy up to the last `@`, since a malformed URL is just what gets printed here; the scheme may be missing.
+function maskCredentials(text: string): string {
+  return text
+    .replace(/([a-z][a-z0-9+.-]*:\/\/)?\S*@/gi, '$1***@')
+    .replace(/([?&][\w-]*(?:pass|secret|token|key)[\w-]*=)[^&\s'"]*/gi, '$1***');
+}
+
+function shorten(text: string): string {
+  return text.length > longest ? `${text.slice(0, longest)}…` : text;
+}

@@ -1,0 +1,100 @@
+import { readDuration, readSize } from './units.js';
+
+/** A value that was understood, or what would have been. */
+export type Reading<T> = { readonly value: T } | { readonly expected: string };
+
+/** Understands one kind of value. */
+export type Reader<T> = (input: unknown) => Reading<T>;
+
+// Node runs a timer of more than 2^31 ms at once, so what becomes a timer must stay below.
+const longestTimer = 86_400;
+
+/** Reads `true` or `false`. */
+export const readBoolean: Reader<boolean> = (input) =>
+  typeof input === 'boolean' ? { value: input } : { expected: 'true or false' };
+
+/** Reads a duration greater than 0, as seconds. */
+export const readPositiveDuration: Reader<number> = (input) => {
+  const reading = readDuration(input);
+  return 'value' in reading && reading.value === 0 ? { expected: 'a duration greater than 0' } : reading;
+};
+
+/** Reads a duration that becomes a timer, as seconds: at most one day. */
+export const readTimerDuration: Reader<number> = (input) => {
+  const reading = readDuration(input);
+  return 'value' in reading && reading.value > longestTimer
+    ? { expected: "a duration of at most one day ('1d')" }
+    : reading;
+};
+
+/** Reads a duration as whole seconds, the only ones that headers can carry. */
+export const readWholeSeconds: Reader<number> = (input) => {
+  const reading = readDuration(input);
+  return 'value' in reading && !Number.isInteger(reading.value)
+    ? { expected: 'a duration in whole seconds' }
+    : reading;
+};
+
+/** Reads a size greater than 0, as bytes. */
+export const readPositiveSize: Reader<number> = (input) => {
+  const reading = readSize(input);
+  return 'value' in reading && reading.value === 0 ? { expected: 'a size greater than 0' } : reading;
+};
+
+/** Reads a whole number between two bounds, both included. */
+export function readInteger(least: number, most = Number.MAX_SAFE_INTEGER): Reader<number> {
+  const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+  return (input) =>
+    typeof input === 'number' && Number.isSafeInteger(input) && input >= least && input <= most
+      ? { value: input }
+      : { expected: `a whole number ${range}` };
+}
+
+/** Reads a share from 0 to 1. */
+export const readShare: Reader<number> = (input) =>
+  typeof input === 'number' && input >= 0 && input <= 1
+    ? { value: input }
+    : { expected: 'a number from 0 to 1' };
+
+/** Reads one of some words. */
+export function readWord<const W extends string>(...words: readonly W[]): Reader<W> {
+  const forms = words.map((word) => `'${word}'`).join(' or ');
+  return (input) => {
+    const value = words.find((word) => word === input);
+    return value === undefined ? { expected: forms } : { value };
+  };
+}
+
+/** Reads a function. Its type is taken on trust: only a call could tell. */
+export function readFunction<F>(): Reader<F> {
+  return (input) => (typeof input === 'function' ? { value: input as F } : { expected: 'a function' });
+}
+
+/** Reads a name that is not empty and holds no control characters. */
+export const readName: Reader<string> = (input) =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to keep out.
+  typeof input === 'string' && /^[^\u0000-\u001f\u007f]+$/.test(input)
+    ? { value: input }
+    : { expected: 'a string that is not empty and holds no control characters' };
+
+/** Reads a token (RFC 9110 §5.6.2), such as the name of a header or a cookie. */
+export const readToken: Reader<string> = (input) =>
+  typeof input === 'string' && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(input) && input !== '*'
+    ? { value: input }
+    : { expected: "a name such as 'X-Request-Id' (letters, digits and hyphens)" };
+
+/** Reads the name of a header, in lower case. */
+export const readHeaderName: Reader<string> = (input) => {
+  const reading = readToken(input);
+  return 'value' in reading ? { value: reading.value.toLowerCase() } : reading;
+};
+
+/** Reads an absolute URL of one of some schemes. */
+export function readUrl(...schemes: readonly string[]): Reader<string> {
+  const expected = `a URL such as '${schemes[0]}://host/…'`;
+  return (input) => {
+    if (typeof input !== 'string' || /\s/.test(input) || !URL.canParse(input)) return { expected };
+    const { protocol, hostname } = new URL(input);
+    return schemes.includes(protocol.slice(0, -1)) && hostname !== '' ? { value: input } : { expected };
+  };
+}

@@ -1,0 +1,174 @@
+import { distance } from 'fastest-levenshtein';
+import * as v from 'valibot';
+import { describeValue, isPlainObject, joinPath } from './describe.js';
+import { type ConfigProblem, configError } from './errors.js';
+import type { Reader } from './readers.js';
+
+/** Reads anything, gives a `T` or problems. */
+export type Schema<T> = v.GenericSchema<unknown, T>;
+
+/** Reports combinations of options that make no sense, by the key at fault. */
+export type SectionCheck = (given: Given, report: (key: string, message: string) => void) => void;
+
+type Path = [v.IssuePathItem, ...v.IssuePathItem[]];
+type Given = Readonly<Record<string, unknown>>;
+type SectionOutput<E extends v.ObjectEntries> = Readonly<v.InferOutput<v.ObjectSchema<E, undefined>>>;
+
+// A valibot issue always has a `received`; this one says that no single value is at fault.
+const noValue = '';
+
+// Given at every call, so that an app which sets valibot's global config still gets every problem.
+const everyProblem = { abortEarly: false, abortPipeEarly: false };
+
+/** A single value, understood by a reader. */
+export function leaf<T>(read: Reader<T>): Schema<T> {
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform(({ dataset, addIssue, NEVER }): T => {
+      const reading = read(dataset.value);
+      if ('value' in reading) return reading.value;
+      addIssue({ message: `expected ${reading.expected}`, received: describeValue(dataset.value) });
+      return NEVER;
+    }),
+  );
+}
+
+/** Nothing is accepted any more; says what would have been. */
+function reject(expected: string): Schema<never> {
+  return leaf<never>(() => ({ expected }));
+}
+
+/** A list whose items are checked one by one; frozen. */
+export function list<T>(item: Schema<T>, expected: string): Schema<readonly T[]> {
+  const items = v.pipe(v.array(item), v.transform(Object.freeze as (value: T[]) => readonly T[]));
+  return v.lazy((input) => (Array.isArray(input) ? items : reject(expected)));
+}
+
+/**
+ * An object of known options; frozen, and never the caller's own.
+ * @param check reports combinations that make no sense. It sees what was given, valid or not, so that one
+ * mistake does not hide another.
+ */
+export function section<E extends v.ObjectEntries>(
+  entries: E,
+  check?: SectionCheck,
+): Schema<SectionOutput<E>> {
+  const options = v.object(entries);
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform(({ dataset, addIssue, NEVER }): SectionOutput<E> => {
+      const input = dataset.value;
+      if (!isPlainObject(input)) {
+        addIssue({ message: 'expected an object of options', received: describeValue(input) });
+        return NEVER;
+      }
+      const report = (key: string, message: string) =>
+        addIssue({ message, received: noValue, path: [pathItem(input, key)] });
+      for (const key of Object.keys(input)) {
+        if (!Object.hasOwn(entries, key)) report(key, unknownOption(key, Object.keys(entries)));
+      }
+      const given = ownDefined(input);
+      const result = v.safeParse(options, given, everyProblem);
+      for (const { message, received, path } of result.issues ?? []) {
+        addIssue({ message, received, path: path as Path });
+      }
+      check?.(given, report);
+      return result.success ? Object.freeze(result.output) : NEVER;
+    }),
+  );
+}
+
+/** An object schema, or one of some literal values. */
+export function objectOr<T, const L extends boolean>(
+  schema: Schema<T>,
+  literals: readonly L[],
+  expected: string,
+): Schema<T | L> {
+  return v.lazy((input): Schema<T | L> => {
+    const literal = literals.find((each) => each === input);
+    if (literal !== undefined) return leaf(() => ({ value: literal }));
+    return isPlainObject(input) ? schema : reject(expected);
+  });
+}
+
+/** `Options | boolean`: `false` stays, `true` takes the defaults. */
+export function toggle<T>(schema: Schema<T>): Schema<T | false> {
+  return v.pipe(
+    v.unknown(),
+    v.transform((input) => (input === true ? {} : input)),
+    objectOr(schema, [false], 'an object of options, true or false'),
+  );
+}
+
+/** An object whose keys are checked by a reader and whose values by a schema; keeps the order; frozen. */
+export function mapOf<T>(readKey: Reader<string>, value: Schema<T>): Schema<Readonly<Record<string, T>>> {
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform(({ dataset, addIssue, NEVER }): Readonly<Record<string, T>> => {
+      const input = dataset.value;
+      if (!isPlainObject(input)) {
+        addIssue({ message: 'expected an object with paths as its keys', received: describeValue(input) });
+        return NEVER;
+      }
+      const output: Record<string, T> = Object.create(null);
+      for (const [key, each] of Object.entries(ownDefined(input))) {
+        const item = pathItem(input, key);
+        const reading = readKey(key);
+        if ('expected' in reading) {
+          addIssue({ message: `expected ${reading.expected}`, received: noValue, path: [item] });
+        }
+        const result = v.safeParse(value, each, everyProblem);
+        for (const { message, received, path } of result.issues ?? []) {
+          addIssue({ message, received, path: [item, ...((path ?? []) as v.IssuePathItem[])] });
+        }
+        if (result.success) output[key] = result.output;
+      }
+      return Object.freeze(output);
+    }),
+  );
+}
+
+/**
+ * Runs a schema over options; `undefined` counts as no options.
+ * @param path where the options stand, for messages; `''` for the whole config.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolve<T>(schema: Schema<T>, input: unknown, path: string): T {
+  const result = v.safeParse(schema, input === undefined ? {} : input, everyProblem);
+  if (result.success) return result.output;
+  throw configError(result.issues.map((issue) => toProblem(issue, path)));
+}
+
+function toProblem(issue: v.BaseIssue<unknown>, root: string): ConfigProblem {
+  const path = (issue.path ?? []).reduce(
+    (joined, item) => joinPath(joined, item.key as string | number),
+    root,
+  );
+  const problem = { path: path === '' ? 'config' : path, message: issue.message };
+  return issue.received === noValue ? problem : { ...problem, received: issue.received };
+}
+
+function unknownOption(key: string, known: readonly string[]): string {
+  if (key === '__proto__') return 'not an option: it would change the prototype of an object';
+  const nearest = known
+    .map((name) => ({ name, edits: distance(key.toLowerCase(), name.toLowerCase()) }))
+    .sort((a, b) => a.edits - b.edits)[0];
+  // More than a third of the letters wrong is no slip of the finger.
+  if (nearest !== undefined && nearest.edits <= Math.max(2, Math.floor(nearest.name.length / 3))) {
+    return `unknown option; did you mean '${nearest.name}'?`;
+  }
+  return `unknown option; known are ${known.join(', ')}`;
+}
+
+// Without a prototype, so that neither an own `__proto__` nor a polluted `Object.prototype` supplies an option.
+function ownDefined(input: Record<string, unknown>): Given {
+  const own: Record<string, unknown> = Object.create(null);
+  for (const [key, value] of Object.entries(input)) {
+    if (value !== undefined) own[key] = value;
+  }
+  return own;
+}
+
+function pathItem(input: Record<string, unknown>, key: string): v.IssuePathItem {
+  return { type: 'object', origin: 'value', input, key, value: input[key] };
+}
