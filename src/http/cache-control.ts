@@ -90,19 +90,30 @@ export function parseCacheControl(
   return directives;
 }
 
-/** Writes directives in the order of the standard; those that are off or absent are left out. */
+const ORDER = [
+  'public',
+  'private',
+  'no-store',
+  'no-cache',
+  'must-understand',
+  'no-transform',
+  ...lifetimes.keys(),
+  'must-revalidate',
+  'proxy-revalidate',
+  'immutable',
+  'only-if-cached',
+] as const;
+
+/** Writes directives in one fixed order; those that are off or absent are left out. */
 export function formatCacheControl(directives: Partial<CacheControlDirectives>): string {
   const parts: string[] = [];
-  for (const [name, key] of fieldLists) {
-    const value = directives[key];
-    if (value === true) parts.push(name);
-    else if (value && value.length > 0) parts.push(`${name}="${value.join(', ')}"`);
-  }
-  for (const [name, key] of flags) if (directives[key]) parts.push(name);
-  for (const [name, key] of lifetimes) {
-    const value = directives[key];
-    if (value === Number.POSITIVE_INFINITY) parts.push(name);
-    else if (value !== undefined) parts.push(`${name}=${value}`);
+  for (const name of ORDER) {
+    const value = directives[(flags.get(name) ?? fieldLists.get(name) ?? lifetimes.get(name))!];
+    if (value === undefined || value === false) continue;
+    if (typeof value === 'object') {
+      if (value.length > 0) parts.push(`${name}="${value.join(', ')}"`);
+    } else if (value === true || value === Number.POSITIVE_INFINITY) parts.push(name);
+    else parts.push(`${name}=${value}`);
   }
   return parts.join(', ');
 }

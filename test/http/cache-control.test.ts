@@ -111,7 +111,7 @@ describe('parseCacheControl', () => {
 describe('formatCacheControl', () => {
   it('writes what it was given, and nothing of what is off', () => {
     expect(formatCacheControl({ public: true, private: false, maxAge: 60, immutable: true })).toBe(
-      'public, immutable, max-age=60',
+      'public, max-age=60, immutable',
     );
     expect(formatCacheControl({ private: ['a', 'b'], noCache: true, maxAge: 0 })).toBe(
       'private="a, b", no-cache, max-age=0',
