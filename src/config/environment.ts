@@ -1,21 +1,153 @@
-import type { HotpathConfig } from './config.js';
+import type { HotpathConfig, RoutePolicies } from './config.js';
+import { describeValue, isPlainObject } from './describe.js';
+import { type ConfigProblem, configError } from './errors.js';
+import {
+  type Reader,
+  type Reading,
+  readInteger,
+  readPositiveDuration,
+  readPositiveSize,
+  readUrl,
+} from './readers.js';
+import { readDuration, readSize } from './units.js';
 
 /** PostgreSQL settings read from the environment. */
 export interface DatabaseEnvironment {
-  /** `DATABASE_URL`. */
+  /** `DATABASE_URL`: `postgres://` or `postgresql://`. */
   readonly url?: string;
-  /** `DB_POOL_SIZE`: connections. */
+  /** `DB_POOL_SIZE`: connections, 1 to 1,000. */
   readonly poolSize?: number;
   /** `SLOW_QUERY`: seconds. */
   readonly slowQuery?: number;
 }
 
-export function configFromEnv(
-  _base: HotpathConfig = {},
-  _env: NodeJS.ProcessEnv = process.env,
-): HotpathConfig {
-  throw new Error('not built yet');
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const databaseVariables = {
+  DATABASE_URL: readUrl('postgres', 'postgresql'),
+  DB_POOL_SIZE: fromDigits(readInteger(1, 1000)),
+  SLOW_QUERY: fromDigits(readDuration),
+};
+
+const variables = {
+  ...databaseVariables,
+  ENABLE_GZIP_COMPRESSION: readSwitch,
+  COMPRESSION_THRESHOLD: fromDigits(readSize),
+  REDIS_URL: readUrl('redis', 'rediss'),
+  CACHE_TTL: fromDigits(readPositiveDuration),
+  CACHE_MAX_BYTES: fromDigits(readPositiveSize),
+  CACHE_MAX_ENTRIES: fromDigits(readInteger(1)),
+  REQUEST_SIZE_LIMIT: fromDigits(readSize),
+  SLOW_REQUEST: fromDigits(readDuration),
+  METRICS_ENABLED: readSwitch,
+};
+
+/**
+ * Lays the environment over a config; the environment wins. Bare digits are seconds or bytes; a variable that
+ * is empty counts as absent.
+ *
+ * - `ENABLE_GZIP_COMPRESSION`, `METRICS_ENABLED`: `true`, `false`, `1`, `0`, `yes`, `no`, `on` or `off`.
+ * - `COMPRESSION_THRESHOLD`, `REQUEST_SIZE_LIMIT`, `CACHE_MAX_BYTES`, `CACHE_MAX_ENTRIES`, `REDIS_URL`,
+ *   `SLOW_REQUEST`: the option of that name. A section that the config turns off stays off, unless one of the
+ *   two switches turns it on.
+ * - `CACHE_TTL`: the `ttl` of the cache rules in `routes` that give none. Rules with a `ttl` keep it: one
+ *   number for the whole app would undo what was decided per route.
+ * - `DATABASE_URL`, `DB_POOL_SIZE`, `SLOW_QUERY`: checked here, read by `databaseFromEnv`.
+ *
+ * @param base the config to start from; it is not written to. Default: an empty one.
+ * @param env the environment. Default `process.env`.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every variable that is malformed.
+ */
+export function configFromEnv(base: HotpathConfig = {}, env: Environment = process.env): HotpathConfig {
+  if (!isPlainObject(base as unknown)) {
+    throw configError([
+      { path: 'config', message: 'expected an object of options', received: describeValue(base) },
+    ]);
+  }
+  const given = readAll(variables, env);
+  const compression = switched(base.compression, given.ENABLE_GZIP_COMPRESSION);
+  const memory = defined({ maxBytes: given.CACHE_MAX_BYTES, maxEntries: given.CACHE_MAX_ENTRIES });
+  const redis = defined({ url: given.REDIS_URL });
+  const ownCache: Readonly<Record<string, unknown>> = isPlainObject(base.cache) ? base.cache : {};
+  return {
+    ...base,
+    ...defined({
+      routes: given.CACHE_TTL === undefined ? undefined : withTtl(base.routes, given.CACHE_TTL),
+      compression: overlay(compression, { threshold: given.COMPRESSION_THRESHOLD }),
+      metrics: switched(base.metrics, given.METRICS_ENABLED),
+      sizeLimit: overlay(base.sizeLimit, { limit: given.REQUEST_SIZE_LIMIT }),
+      timing: overlay(base.timing, { slow: given.SLOW_REQUEST }),
+      cache: overlay(base.cache, {
+        memory: memory && overlay(ownCache.memory, memory),
+        redis: redis && overlay(ownCache.redis, redis),
+      }),
+    }),
+  };
 }
-export function databaseFromEnv(_env: NodeJS.ProcessEnv = process.env): DatabaseEnvironment {
-  throw new Error('not built yet');
+
+/**
+ * Reads `DATABASE_URL`, `DB_POOL_SIZE` and `SLOW_QUERY`.
+ * @param env the environment. Default `process.env`.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every variable that is malformed.
+ */
+export function databaseFromEnv(env: Environment = process.env): DatabaseEnvironment {
+  const given = readAll(databaseVariables, env);
+  return { url: given.DATABASE_URL, poolSize: given.DB_POOL_SIZE, slowQuery: given.SLOW_QUERY };
+}
+
+function readAll<R extends Record<string, Reader<unknown>>>(readers: R, env: Environment) {
+  const problems: ConfigProblem[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [name, read] of Object.entries(readers)) {
+    const text = env[name];
+    // Compose files and CI systems pass on an unset variable as an empty one.
+    if (text === undefined || text.trim() === '') continue;
+    const reading = read(text);
+    if ('value' in reading) values[name] = reading.value;
+    else
+      problems.push({ path: name, message: `expected ${reading.expected}`, received: describeValue(text) });
+  }
+  if (problems.length > 0) throw configError(problems);
+  return values as { [K in keyof R]?: R[K] extends Reader<infer T> ? T : never };
+}
+
+function fromDigits<T>(read: Reader<T>): Reader<T> {
+  return (input) => read(typeof input === 'string' && /^\d+$/.test(input) ? Number(input) : input);
+}
+
+function readSwitch(input: unknown): Reading<boolean> {
+  const word = String(input).toLowerCase();
+  if (['true', '1', 'yes', 'on'].includes(word)) return { value: true };
+  if (['false', '0', 'no', 'off'].includes(word)) return { value: false };
+  return { expected: 'true or false (or 1, 0, yes, no, on, off)' };
+}
+
+/** A section with its switch set; options that were given are kept. */
+function switched<T>(section: T | boolean | undefined, on: boolean | undefined): T | boolean | undefined {
+  if (on === undefined) return section;
+  return on && section !== false ? (section ?? true) : on;
+}
+
+/** Options with some of them replaced. What is off stays off, and what is no object is left to validation. */
+function overlay<T>(options: T, changes: object): T {
+  const own = defined(changes);
+  if (own === undefined) return options;
+  if (options === undefined || (options as unknown) === true) return own as T;
+  return isPlainObject(options) ? ({ ...options, ...own } as T) : options;
+}
+
+function withTtl(routes: HotpathConfig['routes'], ttl: number): HotpathConfig['routes'] {
+  if (!isPlainObject(routes)) return routes;
+  const entries = Object.entries(routes as Record<string, RoutePolicies>).map(([pattern, policies]) => {
+    const rule: unknown = isPlainObject(policies) ? policies.cache : undefined;
+    const lacksTtl = isPlainObject(rule) && rule.ttl === undefined;
+    return [pattern, lacksTtl ? { ...policies, cache: { ...rule, ttl } } : policies] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+/** The entries that have a value, or `undefined` when none has. */
+function defined<T extends object>(values: T): Partial<T> | undefined {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return entries.length === 0 ? undefined : (Object.fromEntries(entries) as Partial<T>);
 }
