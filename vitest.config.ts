@@ -13,6 +13,12 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
+    // Brings what tests start beside Node: PostgreSQL and Chromium.
+    globalSetup: ['test/setup/services.ts'],
+    // The checks (scripts/check.mjs) count the tests from this report.
+    reporters: process.env.TEST_REPORT
+      ? ['default', ['json', { outputFile: process.env.TEST_REPORT }]]
+      : ['default'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
     maxWorkers: 2,

@@ -1,0 +1,96 @@
+// Runs every check, one after the other, and ends with one line: `N passed, N failed`.
+// The tests count one by one, each further check counts as one. A check that fails stops none of the others.
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { countTests } from './count-tests.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const scratch = await mkdtemp(join(tmpdir(), 'hotpath-check-'));
+const report = join(scratch, 'tests.json');
+const minute = 60_000;
+
+// `npm pack`, which the package checks call, would otherwise build once more (`prepare`).
+const packed = { npm_config_ignore_scripts: 'true' };
+const checks = [
+  { name: 'lint', script: 'lint', limit: 2 * minute },
+  { name: 'types', script: 'typecheck', limit: 2 * minute },
+  { name: 'build', script: 'build', limit: 2 * minute },
+  { name: 'tests', script: 'test', limit: 9 * minute, env: { TEST_REPORT: report } },
+  { name: 'publint', script: 'publint', limit: minute, env: packed },
+  { name: 'attw', script: 'attw', limit: minute, env: packed },
+];
+
+let running;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.once(signal, () => {
+    killGroup(running, 'SIGKILL');
+    process.exit(1);
+  });
+}
+
+let passed = 0;
+let failed = 0;
+const failures = [];
+for (const check of checks) {
+  console.log(`\n== ${check.name}`);
+  const ok = await run(check);
+  const count =
+    check.name === 'tests' ? countTests(await readReport(), ok) : { passed: ok ? 1 : 0, failed: ok ? 0 : 1 };
+  passed += count.passed;
+  failed += count.failed;
+  if (count.failed > 0) failures.push(check.name);
+}
+await rm(scratch, { recursive: true, force: true });
+
+console.log(failures.length > 0 ? `\nfailed: ${failures.join(', ')}` : '\neverything passed');
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed > 0 ? 1 : 0;
+
+/** Runs one npm script to its end or its limit; resolves to whether it succeeded. */
+function run({ script, limit, env }) {
+  return new Promise((resolve) => {
+    // A group of its own, so that what a hung check has started ends with it.
+    const args = script === 'test' ? ['test'] : ['run', '--silent', script];
+    running = spawn('npm', args, {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'inherit', 'inherit'],
+      detached: true,
+    });
+    const child = running;
+    const timer = setTimeout(() => {
+      console.log(`${script}: stopped after ${limit / minute} min`);
+      killGroup(child, 'SIGKILL');
+    }, limit);
+    child.once('error', (error) => {
+      clearTimeout(timer);
+      console.log(`${script}: ${error.message}`);
+      resolve(false);
+    });
+    child.once('exit', (code) => {
+      clearTimeout(timer);
+      killGroup(child, 'SIGKILL');
+      resolve(code === 0);
+    });
+  });
+}
+
+function killGroup(child, signal) {
+  if (child?.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // Gone already.
+  }
+}
+
+async function readReport() {
+  try {
+    return JSON.parse(await readFile(report, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}

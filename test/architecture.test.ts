@@ -1,0 +1,202 @@
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { describe, expect, it } from 'vitest';
+import { checkImports, type ImportGraph, importsOf, readImports } from './helpers/import-graph.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const source = join(root, 'src');
+
+describe('the imports of src run one way', () => {
+  const graph = readImports(source);
+
+  it('no arrow runs back up and there is no cycle', () => {
+    expect(checkImports(graph)).toEqual([]);
+  });
+
+  it('the check reads the real files: it sees arrows that are known to be there', () => {
+    expect(graph.get('exchange/exchange.ts')).toContain('exchange/headers.ts');
+    expect(graph.get('exchange/exchange.ts')).toContain('node:http');
+    expect([...graph.values()].flat().filter((target) => graph.has(target)).length).toBeGreaterThan(10);
+  });
+
+  it('every kind of import is an arrow, that of a type as well', () => {
+    const text = `
+      import { a } from './a.js';
+      import type { B } from './b.js';
+      export * from './c.js';
+      export type { D } from './d.js';
+      import './e.js';
+      const f = import('./f.js');
+      let g: import('./g.js').G;
+      import h = require('./h.js');
+      const no = "import './i.js'"; // import './j.js'
+    `;
+    expect(importsOf('x.ts', text)).toEqual('abcdefgh'.split('').map((name) => `./${name}.js`));
+  });
+
+  const sound: ImportGraph = new Map([
+    ['http/vary.ts', []],
+    ['config/errors.ts', []],
+    ['config/units.ts', ['config/errors.ts']],
+    ['exchange/exchange.ts', ['node:http', 'http/vary.ts', 'config/errors.ts']],
+    ['store/memory.ts', ['lru-cache', 'config/units.ts']],
+    ['telemetry/recorder.ts', ['prom-client', 'exchange/exchange.ts']],
+    ['middleware/timing.ts', ['middleware/timing-address.ts', 'exchange/exchange.ts']],
+    ['middleware/timing-address.ts', []],
+    ['middleware/metrics.ts', ['telemetry/recorder.ts']],
+    ['cache/cache.ts', ['store/memory.ts', 'exchange/exchange.ts']],
+    ['entries/timing.ts', ['middleware/timing.ts']],
+    ['entries/metrics.ts', ['middleware/metrics.ts']],
+    ['entries/cache.ts', ['cache/cache.ts']],
+    ['hotpath.ts', ['middleware/timing.ts', 'cache/cache.ts']],
+    ['index.ts', ['hotpath.ts', 'config/errors.ts']],
+  ]);
+  const withArrow = (from: string, to: string): ImportGraph =>
+    new Map(sound).set(from, [...(sound.get(from) ?? []), to]);
+
+  it('a sound graph passes the check', () => {
+    expect(checkImports(sound)).toEqual([]);
+  });
+
+  it.each([
+    ['http/vary.ts', 'config/units.ts'],
+    ['http/vary.ts', 'node:fs'],
+    ['config/units.ts', 'http/vary.ts'],
+    ['exchange/exchange.ts', 'middleware/timing.ts'],
+    ['exchange/exchange.ts', 'config/units.ts'],
+    ['store/memory.ts', 'cache/cache.ts'],
+    ['store/memory.ts', 'exchange/exchange.ts'],
+    ['telemetry/recorder.ts', 'middleware/metrics.ts'],
+    ['middleware/timing.ts', 'middleware/metrics.ts'],
+    ['middleware/metrics.ts', 'middleware/timing-address.ts'],
+    ['middleware/timing.ts', 'telemetry/recorder.ts'],
+    ['middleware/timing.ts', 'cache/cache.ts'],
+    ['cache/cache.ts', 'middleware/timing.ts'],
+    ['cache/cache.ts', 'hotpath.ts'],
+    ['entries/timing.ts', 'index.ts'],
+    ['hotpath.ts', 'index.ts'],
+    ['cache/cache.ts', 'cache/gone.ts'],
+    ['surprise/file.ts', 'http/vary.ts'],
+  ])('the check fails on %s -> %s', (from, to) => {
+    expect(checkImports(withArrow(from, to)).join('\n')).toContain(from);
+  });
+
+  it('the check fails when any real arrow between rooms is turned', () => {
+    const room = (file: string) => file.split('/')[0];
+    for (const [from, targets] of graph) {
+      for (const to of targets) {
+        if (!graph.has(to) || room(from) === room(to)) continue;
+        const turned = new Map(graph);
+        turned.set(
+          from,
+          targets.filter((target) => target !== to),
+        );
+        turned.set(to, [...(graph.get(to) ?? []), from]);
+        expect(checkImports(turned).join('\n'), `${to} -> ${from}`).toContain(`${to} -> ${from}`);
+      }
+    }
+  });
+
+  it('the check fails on a cycle inside one room', () => {
+    const problems = checkImports(withArrow('config/errors.ts', 'config/units.ts'));
+    expect(problems.some((problem) => problem.startsWith('cycle:'))).toBe(true);
+  });
+});
+
+describe('the files of the repository', () => {
+  const code = /\.(ts|mts|cts|js|mjs|cjs|css|html|sql)$/;
+  const tracked = execFileSync(
+    // A checkout may belong to another user than the one who tests it.
+    'git',
+    ['-c', 'safe.directory=*', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
+    { cwd: root, encoding: 'utf8' },
+  )
+    .split('\0')
+    .filter((file) => file !== '');
+  const read = (file: string) => {
+    try {
+      return readFileSync(join(root, file), 'utf8');
+    } catch {
+      return ''; // Removed, and not committed yet.
+    }
+  };
+
+  it('no file in src, examples, bench or scripts is over 400 lines', () => {
+    const ours = tracked.filter((file) => /^(src|examples|bench|scripts)\//.test(file) && code.test(file));
+    expect(ours.length).toBeGreaterThan(10);
+    const long = ours
+      .map((file) => ({ file, lines: read(file).split('\n').length - 1 }))
+      .filter(({ lines }) => lines > 400);
+    expect(long).toEqual([]);
+  });
+
+  it('no file names a machine: no path of one, no package registry', () => {
+    // In pieces, so that this file does not contain what it looks for.
+    const traces = [
+      new RegExp(['', '(work|root|Users)', ''].join('/')),
+      new RegExp(['', 'tmp', '[a-z]'].join('/')),
+      new RegExp(
+        `${'regis'}${'try'}\\.(npm|yarn)|//${'regis'}${'try'}\\.|${'verd'}${'accio'}|${'arti'}${'factory'}`,
+      ),
+    ];
+    const text = tracked.filter((file) => !/\.(png|jpe?g|webp|ico|woff2?)$/.test(extname(file)));
+    expect(text).toContain('package.json');
+    const found = text.flatMap((file) => {
+      const lines = read(file).split('\n');
+      return lines
+        .map((line, at) => ({ line, at: `${file}:${at + 1}` }))
+        .filter(({ line }) => traces.some((trace) => trace.test(line)))
+        .map(({ line, at }) => `${at}: ${line.trim().slice(0, 100)}`);
+    });
+    expect(found).toEqual([]);
+  });
+
+  const sources = readdirSync(source, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => {
+      const text = readFileSync(join(source, file), 'utf8');
+      return ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
+    });
+
+  it('src has no default export', () => {
+    const found = sources.filter(hasDefaultExport).map((file) => file.fileName);
+    expect(found).toEqual([]);
+    const sample = ['export default 1;', 'export default class {}', 'const a = 1; export { a as default };'];
+    for (const text of sample) {
+      expect(hasDefaultExport(ts.createSourceFile('x.ts', text, ts.ScriptTarget.Latest, true))).toBe(true);
+    }
+  });
+
+  it('src has no variable of a module that could change', () => {
+    const found = sources.filter(hasModuleVariable).map((file) => file.fileName);
+    expect(found).toEqual([]);
+    expect(hasModuleVariable(ts.createSourceFile('x.ts', 'let a = 1;', ts.ScriptTarget.Latest, true))).toBe(
+      true,
+    );
+  });
+});
+
+function hasDefaultExport(file: ts.SourceFile): boolean {
+  return file.statements.some((statement) => {
+    if (ts.isExportAssignment(statement)) return !statement.isExportEquals;
+    if (
+      ts.isExportDeclaration(statement) &&
+      statement.exportClause &&
+      ts.isNamedExports(statement.exportClause)
+    ) {
+      return statement.exportClause.elements.some((element) => element.name.text === 'default');
+    }
+    const modifiers = ts.canHaveModifiers(statement) ? ts.getModifiers(statement) : undefined;
+    return modifiers?.some(({ kind }) => kind === ts.SyntaxKind.DefaultKeyword) ?? false;
+  });
+}
+
+function hasModuleVariable(file: ts.SourceFile): boolean {
+  return file.statements.some(
+    (statement) =>
+      ts.isVariableStatement(statement) && !(statement.declarationList.flags & ts.NodeFlags.Const),
+  );
+}

@@ -1,0 +1,128 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, sep } from 'node:path';
+import ts from 'typescript';
+
+/** Every file of the source, by its path inside `src`, with what it imports: such paths, and packages by name. */
+export type ImportGraph = ReadonlyMap<string, readonly string[]>;
+
+/** Which rooms a room may import, besides itself. `file.ts` stands for one file alone. */
+const allowed: Readonly<Record<string, readonly string[]>> = {
+  http: [],
+  config: [],
+  exchange: ['http', 'config/errors.ts'],
+  store: ['http', 'config'],
+  telemetry: ['http', 'exchange', 'config'],
+  middleware: ['http', 'exchange', 'config'],
+  cache: ['http', 'exchange', 'store', 'config'],
+  entries: ['http', 'exchange', 'store', 'config', 'telemetry', 'middleware', 'cache'],
+  'hotpath.ts': ['http', 'exchange', 'store', 'config', 'telemetry', 'middleware', 'cache'],
+  'index.ts': ['http', 'exchange', 'store', 'config', 'telemetry', 'middleware', 'cache', 'hotpath.ts'],
+};
+
+/** What one middleware may import beyond its room. */
+const extra: Readonly<Record<string, readonly string[]>> = { metrics: ['telemetry'] };
+
+/** Reads what every `.ts` file under `folder` imports; an import of types is an arrow like any other. */
+export function readImports(folder: string): ImportGraph {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  );
+  return new Map(
+    files.map((file) => {
+      const from = join(folder, file);
+      const imports = importsOf(from, readFileSync(from, 'utf8')).map((name) =>
+        name.startsWith('.')
+          ? posix(relative(folder, join(dirname(from), name.replace(/\.js$/, '.ts'))))
+          : name,
+      );
+      return [posix(file), imports];
+    }),
+  );
+}
+
+/** The names in every kind of import that TypeScript has, as they are written. */
+export function importsOf(file: string, text: string): string[] {
+  const found: string[] = [];
+  const visit = (node: ts.Node): void => {
+    const name = importedName(node);
+    if (name !== undefined) found.push(name);
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true));
+  return [...new Set(found)];
+}
+
+function importedName(node: ts.Node): string | undefined {
+  let target: ts.Node | undefined;
+  if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) target = node.moduleSpecifier;
+  else if (ts.isExternalModuleReference(node)) target = node.expression;
+  else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) target = node.argument.literal;
+  else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
+    target = node.arguments[0];
+  }
+  return target && ts.isStringLiteralLike(target) ? target.text : undefined;
+}
+
+/** What is wrong with the directions of the imports, a sentence each; empty when all run one way. */
+export function checkImports(graph: ImportGraph): string[] {
+  const middlewares = [...graph.keys()].filter((file) => roomOf(file) === 'entries').map(baseOf);
+  const problems: string[] = [];
+  for (const [file, imports] of graph) {
+    const room = roomOf(file);
+    if (allowed[room] === undefined) problems.push(`${file}: the room "${room}" has no rule yet`);
+    for (const target of imports) {
+      const problem = graph.has(target) ? wrongArrow(file, target, middlewares) : wrongOutside(room, target);
+      if (problem !== undefined) problems.push(`${file} -> ${target}: ${problem}`);
+    }
+  }
+  return [...problems, ...cycles(graph)];
+}
+
+function wrongArrow(file: string, target: string, middlewares: readonly string[]): string | undefined {
+  const from = roomOf(file);
+  const to = roomOf(target);
+  if (from === 'middleware' && to === 'middleware') {
+    const owner = ownerOf(target, middlewares);
+    // A file that no middleware owns is common to all.
+    if (owner !== undefined && owner !== ownerOf(file, middlewares)) {
+      return 'middlewares never import each other';
+    }
+    return undefined;
+  }
+  if (from === to) return undefined;
+  const rules = [...(allowed[from] ?? []), ...(extra[ownerOf(file, middlewares) ?? ''] ?? [])];
+  return rules.includes(to) || rules.includes(target) ? undefined : `${from} may not import ${to}`;
+}
+
+function wrongOutside(room: string, target: string): string | undefined {
+  if (/^(\.|src\/)/.test(target) || target.endsWith('.ts')) return 'there is no such file in src';
+  if (room === 'http') return 'http is pure: it imports neither packages nor Node';
+  return undefined;
+}
+
+/** The middleware that a file of the middleware room belongs to: `timing-address.ts` belongs to `timing`. */
+function ownerOf(file: string, middlewares: readonly string[]): string | undefined {
+  if (roomOf(file) !== 'middleware') return undefined;
+  const base = baseOf(file);
+  return middlewares
+    .filter((name) => base === name || base.startsWith(`${name}-`))
+    .sort((a, b) => b.length - a.length)[0];
+}
+
+function cycles(graph: ImportGraph): string[] {
+  const done = new Set<string>();
+  const found: string[] = [];
+  const visit = (file: string, trail: readonly string[]): void => {
+    const at = trail.indexOf(file);
+    if (at >= 0) found.push(`cycle: ${[...trail.slice(at), file].join(' -> ')}`);
+    if (at >= 0 || done.has(file)) return;
+    for (const target of graph.get(file) ?? []) if (graph.has(target)) visit(target, [...trail, file]);
+    done.add(file);
+  };
+  for (const file of graph.keys()) visit(file, []);
+  return found;
+}
+
+const posix = (file: string) => file.split(sep).join('/');
+const roomOf = (file: string) => file.split('/')[0] ?? file;
+const baseOf = (file: string) => (file.split('/').at(-1) ?? file).replace(/\.ts$/, '');

@@ -1,0 +1,100 @@
+import { execFileSync } from 'node:child_process';
+import { accessSync, constants, readdirSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** A program that tests start, and where it comes from when it is missing. */
+interface Service {
+  readonly name: string;
+  /** The Debian package that brings it. */
+  readonly debian: string;
+  /** What must be found for it to count as present. */
+  readonly find: () => string | undefined;
+}
+
+const services: readonly Service[] = [
+  { name: 'PostgreSQL (initdb, postgres)', debian: 'postgresql', find: findPostgres },
+  { name: 'Chromium', debian: 'chromium', find: findChromium },
+];
+
+/** The folder that holds PostgreSQL's `initdb` and `postgres`, or `undefined`. */
+export function findPostgres(): string | undefined {
+  return [...debianPostgres(), ...path()].find(
+    (folder) => executable(join(folder, 'initdb')) && executable(join(folder, 'postgres')),
+  );
+}
+
+/** The file of a Chromium or Chrome, or `undefined`. */
+export function findChromium(): string | undefined {
+  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+  return path()
+    .flatMap((folder) => names.map((name) => join(folder, name)))
+    .find(executable);
+}
+
+/**
+ * Makes sure that the programs which tests start are on the machine: Debian's packages are installed when
+ * something is missing and we are allowed to.
+ *
+ * @throws Error that names what to install, when it can't be installed from here.
+ */
+export function ensureServices(): void {
+  const missing = services.filter((service) => service.find() === undefined);
+  if (missing.length === 0) return;
+  const packages = missing.map((service) => service.debian);
+  const wanted = `The tests need ${missing.map((service) => service.name).join(' and ')}. Install them, on Debian: apt-get install ${packages.join(' ')}`;
+  const root = process.getuid?.() === 0;
+  if (!root || !path().some((folder) => executable(join(folder, 'apt-get')))) throw new Error(wanted);
+  console.log(`installing ${packages.join(', ')} for the tests`);
+  try {
+    apt('update');
+    apt('install', '-y', '--no-install-recommends', ...packages);
+  } catch (error) {
+    throw new Error(`${wanted}\n${detail(error)}`);
+  }
+  const still = missing.filter((service) => service.find() === undefined);
+  if (still.length > 0) throw new Error(`${wanted}\napt-get succeeded, but they are still not found.`);
+}
+
+/** Vitest calls this once, before the first test file. */
+export function setup(): void {
+  ensureServices();
+}
+
+function apt(...args: string[]): void {
+  // Someone else on the machine may hold the lock for a while.
+  execFileSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=120', ...args], {
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    maxBuffer: 64 * 1024 * 1024,
+    timeout: 5 * 60_000,
+  });
+}
+
+function detail(error: unknown): string {
+  const stderr = String((error as { stderr?: unknown }).stderr ?? '');
+  // The addresses of a machine's package mirrors don't belong in a log.
+  return stderr.replaceAll(/[a-z]+:\/\/\S+/g, '<url>').slice(-2_000);
+}
+
+function debianPostgres(): string[] {
+  const home = '/usr/lib/postgresql';
+  try {
+    const versions = readdirSync(home).sort((a, b) => Number(b) - Number(a));
+    return versions.map((version) => join(home, version, 'bin'));
+  } catch {
+    return [];
+  }
+}
+
+function path(): string[] {
+  return (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
+}
+
+function executable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
