@@ -2,7 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { reportFault } from './fault.js';
 import { applyHeaders, type HeadersArgument } from './headers.js';
-import { leftRouter, templateOfRequest, trackRoute } from './template.js';
+import { guardResponse } from './lock.js';
+import { leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './template.js';
 
 /** Two copies of the package (ESM beside CommonJS, two versions) find one exchange on `res`. */
 const EXCHANGE = Symbol.for('hotpath.exchange');
@@ -75,10 +76,12 @@ export class Exchange {
   readonly #holds: ((exchange: Exchange) => Promise<unknown> | undefined)[] = [];
   #beneath: Methods;
   #compressed = false;
+  readonly #native: boolean;
   #inHead = false;
   #held = false;
   #dropsBody = false;
   #locked = false;
+  #guarded = false;
   #endLength = -1;
   #table: PathTable<unknown> | undefined;
   #match: unknown;
@@ -93,6 +96,7 @@ export class Exchange {
     this.headed = res.headersSent;
     const methods = res as unknown as Methods;
     this.#beneath = { writeHead: methods.writeHead, write: methods.write, end: methods.end };
+    this.#native = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
     methods.writeHead = writeHead;
     methods.write = write;
     methods.end = end;
@@ -141,9 +145,9 @@ export class Exchange {
     }
   }
 
-  /** True when nothing but Node itself is beneath: what is written is read, never changed. */
+  /** True when nobody but us, the `compression` package and Node sees what is written: they only read it. */
   get pristine(): boolean {
-    return !this.#compressed && (this.res as unknown as Methods).end === end;
+    return this.#native && (this.res as unknown as Methods).end === end;
   }
 
   /** Within `head`: the answer goes without its body (a 304). What the app writes is still seen as `chunk`. */
@@ -154,6 +158,19 @@ export class Exchange {
   /** From now on what the app does to the response is ignored; only `respond` reaches the client. */
   lock(): void {
     this.#locked = true;
+    if (this.#guarded) return;
+    this.#guarded = true;
+    guardResponse(this.res, () => this.#locked);
+  }
+
+  /**
+   * Within `head`: the bytes of a body that the app gave in one piece, or declared; `undefined` when it is
+   * not known yet how many there will be.
+   */
+  get length(): number | undefined {
+    const declared = this.res.getHeader('content-length');
+    if (declared !== undefined) return Number(declared);
+    return this.#endLength < 0 ? undefined : this.#endLength;
   }
 
   /** Runs `answer` with the lock lifted. */
@@ -190,9 +207,15 @@ export class Exchange {
     this.#template = template;
   }
 
+  /** The template of the path at which whoever answers is mounted; `undefined` at the root. */
+  get mount(): string | undefined {
+    return mountOfRequest(this.req);
+  }
+
   /** @internal */
   writeHead(status: number, reason: unknown, argument: unknown): ServerResponse {
     const { res } = this;
+    if (this.#locked) return res;
     const headers = typeof reason === 'string' ? argument : (argument ?? reason);
     // Node has a good error for each of these, and 101 belongs to whoever upgrades.
     const code = status | 0;

@@ -42,6 +42,11 @@ class Track {
     this.#bases.push({ base, template });
   }
 
+  /** Template of the mount that the router is in. */
+  get mount(): string | undefined {
+    return this.#bases.at(-1)?.template;
+  }
+
   match(route: Route | undefined): void {
     this.route = route;
     if (!route) return;
@@ -72,6 +77,12 @@ export function templateOfRequest(req: IncomingMessage): string | undefined {
   const track = tracked[TRACK];
   if (track) return track.template;
   return tracked.route ? (tracked.baseUrl ?? '') + pathOf(tracked.route.path) : undefined;
+}
+
+/** The template of the path at which whoever answers is mounted; `undefined` at the root. */
+export function mountOfRequest(req: IncomingMessage): string | undefined {
+  const tracked = req as Tracked;
+  return tracked[TRACK] ? tracked[TRACK].mount : tracked.baseUrl || undefined;
 }
 
 /** True once the router has given up on the request: it then puts back the `baseUrl` of before, which is none. */

@@ -1,0 +1,96 @@
+import { AsyncResource } from 'node:async_hooks';
+import { LRUCache } from 'lru-cache';
+import type { StoredResponse } from '../store/entry.js';
+
+/** How a fill ended. */
+export type Outcome =
+  /** Stored, or at least storable: those who waited may have it. */
+  | { readonly kind: 'stored'; readonly entry: StoredResponse }
+  /** The response may not be stored, so nobody else may have it. */
+  | { readonly kind: 'refused' }
+  /** Broken off, or an error: somebody else should try. */
+  | { readonly kind: 'failed' };
+
+type Waiter = (outcome: Outcome | 'timeout') => void;
+
+/** A fill that others may wait for. */
+export class Pending {
+  readonly #waiters = new Set<Waiter>();
+  outcome: Outcome | undefined;
+
+  /** Calls back once: with the outcome, or with `timeout` after so many seconds. Returns how to leave. */
+  wait(seconds: number, waiter: Waiter): () => void {
+    // What runs then must find its own AsyncLocalStorage, not that of the request that filled.
+    const resume = AsyncResource.bind(waiter);
+    const timer = setTimeout(() => settle('timeout'), seconds * 1000);
+    timer.unref();
+    const settle = (outcome: Outcome | 'timeout') => {
+      clearTimeout(timer);
+      if (this.#waiters.delete(settle)) resume(outcome);
+    };
+    this.#waiters.add(settle);
+    return () => {
+      clearTimeout(timer);
+      this.#waiters.delete(settle);
+    };
+  }
+
+  settle(outcome: Outcome): void {
+    if (this.outcome) return;
+    this.outcome = outcome;
+    if (this.#waiters.size === 0) return;
+    // Not within the other's response: its client would wait for all of them.
+    setImmediate(() => {
+      for (const waiter of [...this.#waiters]) waiter(outcome);
+    });
+  }
+}
+
+/** Keys whose response was refused that are remembered. */
+const MOST_REMEMBERED = 10_000;
+
+/** One fill at a time for each key, and the memory of keys for which waiting is no use (hit-for-miss). */
+export class Collapser {
+  readonly #pending = new Map<string, Pending>();
+  readonly #refused: LRUCache<string, true> | undefined;
+
+  /** @param hitForMiss seconds that a refusal is remembered; 0 for not at all. */
+  constructor(hitForMiss: number) {
+    if (hitForMiss > 0) this.#refused = new LRUCache({ max: MOST_REMEMBERED, ttl: hitForMiss * 1000 });
+  }
+
+  /** The fill to wait for, if there is one. */
+  current(key: string): Pending | undefined {
+    return this.#pending.get(key);
+  }
+
+  /** Makes this request the one that fills. */
+  lead(key: string): Pending {
+    const pending = new Pending();
+    this.#pending.set(key, pending);
+    return pending;
+  }
+
+  /** Ends a fill; `remember` when its response will be refused again, as far as anyone can tell. */
+  settle(key: string, pending: Pending, outcome: Outcome, remember = false): void {
+    this.abandon(key, pending);
+    if (outcome.kind === 'stored') this.#refused?.delete(key);
+    else if (remember) this.#refused?.set(key, true);
+    pending.settle(outcome);
+  }
+
+  /** Lets somebody else lead; the fill itself goes on. */
+  abandon(key: string, pending: Pending): void {
+    if (this.#pending.get(key) === pending) this.#pending.delete(key);
+  }
+
+  /** Whether waiting for this key is no use. */
+  isRefused(key: string): boolean {
+    return this.#refused?.has(key) ?? false;
+  }
+
+  /** Fills under way. */
+  get size(): number {
+    return this.#pending.size;
+  }
+}

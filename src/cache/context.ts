@@ -1,0 +1,56 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { CacheContext, HotpathRequest, RouteParams } from '../config/context.js';
+
+/** What a rule's functions receive; the URL is parsed when it is asked for. */
+export class RuleContext implements CacheContext {
+  readonly req: HotpathRequest;
+  readonly res: ServerResponse | undefined;
+  readonly params: RouteParams;
+  readonly #target: string;
+  #url: URL | undefined;
+
+  constructor(req: IncomingMessage, res: ServerResponse | undefined, params: RouteParams, target: string) {
+    this.req = req;
+    this.res = res;
+    this.params = params;
+    this.#target = target;
+  }
+
+  get url(): URL {
+    return (this.#url ??= urlOf(this.req, this.#target));
+  }
+}
+
+function urlOf(req: HotpathRequest, target: string): URL {
+  const { scheme, host } = originOf(req);
+  const base = `${scheme}://${host}`;
+  return new URL(target, URL.canParse(base) ? base : 'http://localhost');
+}
+
+/** Where a request was sent, as the app sees it: with what the app's `trust proxy` lets through. */
+export interface Origin {
+  readonly scheme: string;
+  /** `Host` as the client sent it. */
+  readonly rawHost: string;
+  /** `X-Forwarded-Host` where its sender is trusted, else `rawHost`. */
+  readonly host: string;
+}
+
+interface ExpressRequest {
+  protocol?: string;
+  app?: { get?: (name: string) => unknown };
+}
+
+export function originOf(req: IncomingMessage): Origin {
+  const express = req as IncomingMessage & ExpressRequest;
+  const rawHost = req.headers.host ?? String(req.headers[':authority'] ?? '');
+  const forwarded = req.headers['x-forwarded-host'];
+  const scheme = express.protocol ?? ((req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http');
+  if (forwarded === undefined || !trusts(express)) return { scheme, rawHost, host: rawHost };
+  return { scheme, rawHost, host: String(forwarded) };
+}
+
+function trusts(req: IncomingMessage & ExpressRequest): boolean {
+  const trust = req.app?.get?.('trust proxy fn');
+  return typeof trust === 'function' && Boolean(trust(req.socket.remoteAddress, 0));
+}

@@ -1,0 +1,82 @@
+import type { IncomingMessage } from 'node:http';
+import type { Item, StoredResponse } from '../store/entry.js';
+import type { MemoryStore } from '../store/memory.js';
+import { variantKey } from './key.js';
+
+/** Variants of one key. More come and the oldest go: a flood of header values must not fill the cache. */
+const MOST_VARIANTS = 32;
+/** Header names that the responses of one key may vary on, all together. */
+const MOST_NAMES = 16;
+
+/** What is found for a request. */
+export interface Found {
+  readonly entry?: StoredResponse;
+  /** There are variants, none of them for this request. */
+  readonly variesOtherwise?: boolean;
+}
+
+/** Responses and their variants (RFC 9111 §4.1) over a store of single items. */
+export class Entries {
+  readonly store: MemoryStore;
+
+  constructor(store: MemoryStore) {
+    this.store = store;
+  }
+
+  find(key: string, req: IncomingMessage): Found {
+    const item = this.store.get(key);
+    if (!item) return {};
+    if (item.kind === 'response') return item.key === key ? { entry: item } : {};
+    const wanted = variantKey(key, item.names, req);
+    const variant = this.store.get(wanted);
+    return variant?.kind === 'response' && variant.key === wanted
+      ? { entry: variant }
+      : { variesOtherwise: true };
+  }
+
+  /** The key under which a response with this `Vary` belongs. */
+  keyFor(key: string, vary: readonly string[], req: IncomingMessage): string {
+    const names = this.#namesFor(key, vary);
+    return names.length === 0 ? key : variantKey(key, names, req);
+  }
+
+  /** Whether a stored response was made for a request like this one. */
+  matches(key: string, entry: StoredResponse, req: IncomingMessage): boolean {
+    return entry.key === this.keyFor(key, [], req);
+  }
+
+  put(key: string, entry: StoredResponse, vary: readonly string[]): void {
+    const names = this.#namesFor(key, vary);
+    if (names.length === 0) {
+      this.store.set(key, entry);
+      return;
+    }
+    if (names.length > MOST_NAMES) return;
+    const before = this.store.peek(key);
+    const known = before?.kind === 'variants' ? before : undefined;
+    // Stored when fewer names mattered: it can no longer be told for whom.
+    const kept = known && known.names.length === names.length ? known.keys : [];
+    for (const old of known?.keys ?? []) if (!kept.includes(old)) this.store.delete(old);
+    const keys = kept.filter((old) => old !== entry.key);
+    keys.push(entry.key);
+    if (keys.length > MOST_VARIANTS) this.store.delete(keys.shift()!);
+    this.store.set(key, { kind: 'variants', names, keys });
+    this.store.set(entry.key, entry);
+  }
+
+  /** Deletes one response; those beside it stay. */
+  drop(entry: StoredResponse): void {
+    if (this.store.peek(entry.key) === entry) this.store.delete(entry.key);
+  }
+
+  erase(matches: (entry: StoredResponse) => boolean): number {
+    return this.store.erase((item: Item) => item.kind === 'response' && matches(item));
+  }
+
+  #namesFor(key: string, vary: readonly string[]): readonly string[] {
+    const item = this.store.peek(key);
+    const known = item?.kind === 'variants' ? item.names : [];
+    if (vary.every((name) => known.includes(name))) return known;
+    return [...new Set([...known, ...vary])].sort();
+  }
+}

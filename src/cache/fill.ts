@@ -1,0 +1,271 @@
+import type { CacheRuleSettings } from '../config/cache.js';
+import { type Exchange, HeadOrder } from '../exchange/exchange.js';
+import { reportFault } from '../exchange/fault.js';
+import type { ForwardReason } from '../http/cache-status.js';
+import { notModified } from '../http/conditional.js';
+import { makeEtag } from '../http/etag.js';
+import { addVary } from '../http/vary.js';
+import type { StoredField, StoredResponse } from '../store/entry.js';
+import type { Pending } from './collapse.js';
+import type { RuleContext } from './context.js';
+import { storedFields, upstreamHeaders } from './headers.js';
+import { givenHints } from './hints.js';
+import { tagsOf } from './hooks.js';
+import type { Disguise } from './request.js';
+import { isOtherRoute } from './route-check.js';
+import type { CacheState } from './state.js';
+import { writeStatus } from './status.js';
+import { judge, type Storable, textHeader, vetoes } from './storable.js';
+
+/** A request that the app answers, and whose answer may be stored. */
+export interface FillRequest {
+  readonly exchange: Exchange;
+  readonly key: string;
+  readonly target: string;
+  readonly rule: CacheRuleSettings | undefined;
+  /** The pattern of the rule's path, when it came from the map of routes. */
+  readonly pattern: string | undefined;
+  readonly context: RuleContext;
+  readonly credential: string | undefined;
+  /** Those who wait for it, when this is the one fill of its key. */
+  readonly pending: Pending | undefined;
+  readonly disguise: Disguise | undefined;
+  readonly forward: ForwardReason;
+  readonly detail: string | undefined;
+}
+
+interface Snapshot {
+  readonly storable: Storable;
+  readonly status: number;
+  readonly headers: readonly StoredField[];
+  readonly removed: readonly string[];
+  readonly date: string;
+  readonly etag: string | undefined;
+  readonly lastModified: string | undefined;
+  readonly declaredLength: number | undefined;
+  /** When the headers went, on the cache's clock: what the age is counted from. */
+  readonly at: number;
+}
+
+/** Refusals after which somebody else should try; a 5xx is one too. */
+const FAILURES: ReadonlySet<string> = new Set(['length', 'purged', 'fault']);
+
+/** Records one response while it goes out, and stores it when it turns out to be whole and storable. */
+export class Fill {
+  readonly #state: CacheState;
+  readonly #request: FillRequest;
+  readonly #stamp: number;
+  readonly #before: ReadonlyMap<string, string>;
+  readonly #chunks: Buffer[] = [];
+  #bytes = 0;
+  #snapshot: Snapshot | undefined;
+  #judged: { cacheControl?: string; vary?: string } = {};
+  #over = false;
+  readonly #capture = (chunk: Buffer) => this.#onChunk(chunk);
+
+  constructor(state: CacheState, request: FillRequest) {
+    this.#state = state;
+    this.#request = request;
+    // Before the handler starts: whatever is purged from here on may concern what it is about to read.
+    this.#stamp = state.log.position;
+    const { exchange } = request;
+    this.#before = upstreamHeaders(exchange.res);
+    exchange.onHead(() => this.#onHead(), HeadOrder.capture);
+    exchange.onHead(() => this.#onSeal(), HeadOrder.seal);
+    exchange.onSent(() => this.#onSent());
+    exchange.onEnd(() => this.#onEnd());
+    exchange.onClose(() => this.#onClose());
+  }
+
+  /** Leaves the response alone from now on: a `cache.route()` beside the handler has taken over. */
+  cancel(): void {
+    this.#request.disguise?.takeOff();
+    this.#finish('refused', false);
+  }
+
+  #onHead(): void {
+    if (this.#over) return;
+    const { exchange, rule, disguise, credential } = this.#request;
+    const { res, req } = exchange;
+    // Sending the headers may have failed, and the app answers anew.
+    this.#snapshot = undefined;
+    exchange.offChunk(this.#capture);
+    const verdict = judge(res, {
+      settings: this.#state.settings,
+      rule,
+      hints: givenHints(res),
+      credential,
+      head: req.method === 'HEAD',
+      otherRoute: isOtherRoute(this.#request.pattern, exchange),
+      now: Date.now(),
+    });
+    if (verdict.refusal === undefined) {
+      const declared = textHeader(res, 'content-length');
+      this.#snapshot = {
+        storable: verdict,
+        status: res.statusCode,
+        ...storedFields(res, this.#before),
+        date: textHeader(res, 'date') ?? new Date().toUTCString(),
+        etag: textHeader(res, 'etag'),
+        lastModified: textHeader(res, 'last-modified'),
+        declaredLength: declared === undefined ? undefined : Number(declared),
+        at: this.#state.clock(),
+      };
+      exchange.onChunk(this.#capture);
+    }
+    this.#report(verdict.refusal);
+    if (verdict.refusal !== undefined) this.#refuse(verdict.refusal);
+    if (disguise) this.#answerConditions(disguise);
+  }
+
+  /** The handler was not shown the visitor's conditions, so they are answered here (RFC 9110 §13.2.1: a 2xx). */
+  #answerConditions(disguise: Disguise): void {
+    const { exchange } = this.#request;
+    const { res } = exchange;
+    if (res.statusCode < 200 || res.statusCode > 299) return;
+    const validators = { etag: textHeader(res, 'etag'), lastModified: textHeader(res, 'last-modified') };
+    if (!notModified(disguise.conditions, validators)) return;
+    res.statusCode = 304;
+    res.statusMessage = '';
+    for (const name of ['content-type', 'content-length', 'content-encoding', 'transfer-encoding']) {
+      res.removeHeader(name);
+    }
+    exchange.dropBody();
+  }
+
+  #onSeal(): void {
+    const { res } = this.#request.exchange;
+    finishHeaders(res, this.#request.rule);
+    this.#judged = { cacheControl: textHeader(res, 'cache-control'), vary: textHeader(res, 'vary') };
+  }
+
+  #onSent(): void {
+    if (!this.#snapshot) return;
+    const veto = vetoes(this.#request.exchange.res, this.#judged);
+    if (veto) this.#refuse(veto);
+  }
+
+  #onChunk(chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes > this.#state.settings.maxEntryBytes) this.#refuse('too-large');
+    else this.#chunks.push(chunk);
+  }
+
+  #onEnd(): void {
+    this.#request.disguise?.takeOff();
+    const snapshot = this.#snapshot;
+    if (!snapshot || this.#over) return;
+    // Node ends such a response as if it were whole; it is not.
+    if (snapshot.declaredLength !== undefined && snapshot.declaredLength !== this.#bytes) {
+      this.#refuse('length');
+      return;
+    }
+    try {
+      this.#store(snapshot);
+    } catch (error) {
+      this.#state.fault(error, 'store');
+      this.#refuse('fault');
+    }
+  }
+
+  #store(snapshot: Snapshot): void {
+    const { exchange, key, target, rule, context, pending } = this.#request;
+    const { res } = exchange;
+    const tags = tagsOf(rule, context, givenHints(res));
+    const { storable } = snapshot;
+    const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
+    const query = target.indexOf('?');
+    const entry: StoredResponse = {
+      kind: 'response',
+      key: this.#state.entries.keyFor(key, storable.vary, exchange.req),
+      stamp: this.#stamp,
+      tags,
+      url: target,
+      path: query < 0 ? target : target.slice(0, query),
+      status: snapshot.status,
+      headers: snapshot.headers,
+      removed: snapshot.removed,
+      body,
+      etag: snapshot.etag ?? makeEtag(body),
+      lastModified: snapshot.lastModified,
+      date: snapshot.date,
+      storedAt: snapshot.at,
+      initialAge: storable.initialAge,
+      freshUntil: snapshot.at + (storable.lifetime - storable.initialAge) * 1000,
+      explicitlyShared: storable.explicitlyShared,
+      template: exchange.template,
+    };
+    if (this.#state.log.limit(entry) !== Number.POSITIVE_INFINITY) {
+      this.#refuse('purged');
+      return;
+    }
+    this.#over = true;
+    this.#snapshot = undefined;
+    this.#state.entries.put(key, entry, storable.vary);
+    this.#state.counts.stores++;
+    if (pending) this.#state.collapser.settle(key, pending, { kind: 'stored', entry });
+  }
+
+  #onClose(): void {
+    this.#request.disguise?.takeOff();
+    if (this.#over) return;
+    const { exchange, key, pending } = this.#request;
+    if (exchange.headed) {
+      this.#finish('failed', false);
+      return;
+    }
+    // The client has left; the handler may still answer. Nobody should wait for that much longer.
+    if (!pending) return;
+    const { collapser, settings } = this.#state;
+    setTimeout(() => {
+      if (!this.#over) collapser.settle(key, pending, { kind: 'failed' });
+    }, settings.waitTimeout * 1000).unref();
+  }
+
+  #refuse(reason: string): void {
+    // What was refused for the request's sake, or passes, is no reason not to wait next time.
+    const failed =
+      FAILURES.has(reason) || (reason === 'status' && this.#request.exchange.res.statusCode >= 500);
+    this.#finish(
+      failed ? 'failed' : 'refused',
+      !failed && reason !== 'head' && reason !== this.#request.credential,
+    );
+  }
+
+  #finish(kind: 'refused' | 'failed', remember: boolean): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#snapshot = undefined;
+    this.#chunks.length = 0;
+    this.#request.exchange.offChunk(this.#capture);
+    const { key, pending } = this.#request;
+    if (pending) this.#state.collapser.settle(key, pending, { kind }, remember);
+  }
+
+  #report(refusal: string | undefined): void {
+    const { exchange, forward, detail, credential } = this.#request;
+    const personal = refusal !== undefined && refusal === credential;
+    try {
+      if (personal) writeStatus(this.#state, exchange, 'BYPASS', { fwd: 'bypass', detail: refusal });
+      else {
+        const stored = refusal === undefined;
+        writeStatus(this.#state, exchange, 'MISS', { fwd: forward, stored, detail: refusal ?? detail });
+      }
+    } catch (error) {
+      reportFault('cache status', error);
+    }
+  }
+}
+
+/** What the rule adds to every answer under it, stored or not: its own `Vary`, and `private` where it is one visitor's. */
+export function finishHeaders(res: Exchange['res'], rule: CacheRuleSettings | undefined): void {
+  if (!rule) return;
+  const names = rule.vary.cookies?.length ? [...rule.vary.headers, 'Cookie'] : rule.vary.headers;
+  if (names.length > 0) res.setHeader('Vary', addVary(textHeader(res, 'vary'), names));
+  if (!rule.partition) return;
+  const cacheControl = textHeader(res, 'cache-control');
+  if (cacheControl === undefined) res.setHeader('Cache-Control', 'private, no-cache');
+  else if (!/\b(?:private|no-store|public|s-maxage)\b/i.test(cacheControl)) {
+    res.setHeader('Cache-Control', `private, ${cacheControl}`);
+  }
+}

@@ -1,0 +1,90 @@
+import type { ServerResponse } from 'node:http';
+import { type HeaderField, headersOf } from '../exchange/headers.js';
+import type { StoredField } from '../store/entry.js';
+
+/**
+ * Fields that belong to one connection or to one answer (RFC 9111 §3.1, RFC 9110 §7.6.1), and those that we
+ * write ourselves for each answer. `content-length` follows from the body, `date` and `etag` stand in the entry.
+ */
+const NOT_STORED: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'content-length',
+  'date',
+  'etag',
+  'age',
+  'set-cookie',
+  'cache-status',
+  'x-cache',
+  'x-request-id',
+  'x-correlation-id',
+  'x-response-time',
+  'server-timing',
+  'traceparent',
+  'tracestate',
+  'retry-after',
+]);
+
+function isStored(name: string): boolean {
+  return !NOT_STORED.has(name) && !name.startsWith('ratelimit') && !name.startsWith('x-ratelimit');
+}
+
+/** Fields of a stored 200 that do not go with its 304: they describe the body that is not sent (RFC 9110 §15.4.5). */
+const BODY_ONLY: ReadonlySet<string> = new Set([
+  'content-type',
+  'content-encoding',
+  'content-language',
+  'content-range',
+  'content-disposition',
+]);
+
+/** What of the response's headers is stored, given those that others had set before us. */
+export function storedFields(
+  res: ServerResponse,
+  before: ReadonlyMap<string, string>,
+): { headers: StoredField[]; removed: string[] } {
+  const now = headersOf(res);
+  const connection = new Set<string>();
+  for (const [name, value] of now) {
+    if (name.toLowerCase() !== 'connection') continue;
+    for (const option of String(value).split(',')) connection.add(option.trim().toLowerCase());
+  }
+  const headers: StoredField[] = [];
+  for (const [name, value] of now) {
+    const lower = name.toLowerCase();
+    if (!isStored(lower) || connection.has(lower)) continue;
+    // Set upstream for each request anew: on a hit it is there already, and fresher.
+    if (before.get(lower) === fingerprint(value)) continue;
+    headers.push([name, Array.isArray(value) ? Object.freeze([...value]) : value]);
+  }
+  const removed: string[] = [];
+  for (const name of before.keys()) if (isStored(name) && !res.hasHeader(name)) removed.push(name);
+  return { headers, removed };
+}
+
+/** The headers that are set already when the request gets to us. */
+export function upstreamHeaders(res: ServerResponse): ReadonlyMap<string, string> {
+  return new Map(
+    headersOf(res).map(([name, value]: HeaderField) => [name.toLowerCase(), fingerprint(value)]),
+  );
+}
+
+function fingerprint(value: string | readonly string[]): string {
+  return JSON.stringify(value);
+}
+
+/** Puts stored fields on an answer; its arrays are copies, which whoever comes next may change. */
+export function writeFields(res: ServerResponse, fields: readonly StoredField[], bodyless: boolean): void {
+  for (const [name, value] of fields) {
+    if (bodyless && BODY_ONLY.has(name.toLowerCase())) continue;
+    res.setHeader(name, typeof value === 'string' ? value : [...value]);
+  }
+}

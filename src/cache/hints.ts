@@ -1,0 +1,58 @@
+import type { ServerResponse } from 'node:http';
+import { type Duration, parseDuration } from '../config/units.js';
+import { reportFault } from '../exchange/fault.js';
+
+const HINTS = Symbol.for('hotpath.cache');
+
+/** What a handler can tell the cache about the response that it is making. Harmless where there is no cache. */
+export interface CacheHints {
+  /** Adds tags, by which the stored response can be purged. */
+  tag(...names: string[]): CacheHints;
+  /** How long our cache may use the response: seconds or a duration. It comes before every other lifetime, but never makes `private` or `no-store` storable. */
+  ttl(duration: Duration): CacheHints;
+  /** Keeps the response out of the cache; the reason appears in `Cache-Status`. */
+  skip(reason?: string): CacheHints;
+}
+
+/** What the handler said so far. */
+export interface GivenHints {
+  readonly tags: Set<string>;
+  ttl: number | undefined;
+  skip: string | undefined;
+}
+
+class Hints implements CacheHints {
+  readonly given: GivenHints = { tags: new Set(), ttl: undefined, skip: undefined };
+
+  tag(...names: string[]): this {
+    for (const name of names) this.given.tags.add(String(name));
+    return this;
+  }
+
+  ttl(duration: Duration): this {
+    try {
+      this.given.ttl = parseDuration(duration);
+    } catch (error) {
+      // A wrong lifetime must not break the route, nor be taken for another one.
+      this.given.skip = 'invalid-ttl';
+      reportFault('cacheOf(res).ttl()', error);
+    }
+    return this;
+  }
+
+  skip(reason?: string): this {
+    this.given.skip = reason || 'skip';
+    return this;
+  }
+}
+
+/** The cache's side of a response, for use inside a handler: `cacheOf(res).tag('product:1')`. */
+export function cacheOf(res: ServerResponse): CacheHints {
+  const holder = res as ServerResponse & { [HINTS]?: CacheHints };
+  return (holder[HINTS] ??= new Hints());
+}
+
+/** What the handler of this response said, if anything. */
+export function givenHints(res: ServerResponse): GivenHints | undefined {
+  return (res as ServerResponse & { [HINTS]?: { given: GivenHints } })[HINTS]?.given;
+}

@@ -1,0 +1,99 @@
+import type { IncomingMessage } from 'node:http';
+import type { CacheRuleSettings } from '../config/cache.js';
+import type { Origin } from './context.js';
+
+/**
+ * Joins parts so that different parts never give the same text, whatever they hold: each is preceded by its
+ * length. An absent part differs from an empty one.
+ */
+export function joinParts(parts: readonly (string | undefined)[]): string {
+  let key = '';
+  for (const part of parts) key += part === undefined ? '-:' : `${part.length}:${part}`;
+  return key;
+}
+
+/** Everything that distinguishes one stored response from another, before its own `Vary` is known. */
+export interface KeyParts {
+  /** `route` for entries that only `cache.route()` serves. */
+  readonly scope: 'shared' | 'route';
+  readonly origin: Origin;
+  /** Path and query, normalised by the rule. */
+  readonly target: string;
+  readonly partition?: string;
+}
+
+/** The primary key (RFC 9111 §2), with what the rule adds. The method is always GET: HEAD is answered from it. */
+export function primaryKey(
+  parts: KeyParts,
+  req: IncomingMessage,
+  rule: CacheRuleSettings | undefined,
+): string {
+  const { scope, origin, target, partition } = parts;
+  const key = joinParts([scope, origin.scheme, origin.rawHost, origin.host, target, partition]);
+  if (!rule || (rule.vary.headers.length === 0 && !rule.vary.cookies?.length)) return key;
+  const selected: (string | undefined)[] = [];
+  for (const name of rule.vary.headers) selected.push(headerValue(req, name));
+  if (rule.vary.cookies?.length) {
+    const cookies = readCookies(req.headers.cookie);
+    for (const name of rule.vary.cookies) selected.push(cookies.get(name));
+  }
+  return key + joinParts(selected);
+}
+
+/** The key of one variant: the primary key and the values of the request headers that responses named. */
+export function variantKey(primary: string, names: readonly string[], req: IncomingMessage): string {
+  return `${primary}|${joinParts(names.flatMap((name) => [name, headerValue(req, name)]))}`;
+}
+
+/** Several lines of one name are one list (RFC 9110 §5.3); white space around its commas means nothing. */
+export function headerValue(req: IncomingMessage, name: string): string | undefined {
+  const value = req.headers[name];
+  if (value === undefined) return undefined;
+  return (Array.isArray(value) ? value.join(',') : value).trim().replace(/[ \t]*,[ \t]*/g, ',');
+}
+
+/** Cookies by name; the first of a name counts, as it does for those who parse them. */
+export function readCookies(header: string | undefined): Map<string, string> {
+  const cookies = new Map<string, string>();
+  for (const pair of header?.split(';') ?? []) {
+    const at = pair.indexOf('=');
+    const name = (at < 0 ? pair : pair.slice(0, at)).trim();
+    if (name && !cookies.has(name)) cookies.set(name, at < 0 ? '' : pair.slice(at + 1).trim());
+  }
+  return cookies;
+}
+
+/**
+ * The target without the query parameters that the rule says do not matter. What is left stays as it came, in
+ * its order; names are compared decoded, as the app's parser will.
+ */
+export function normaliseTarget(target: string, rule: CacheRuleSettings | undefined): string {
+  if (!rule || (rule.vary.query === undefined && rule.ignoreQuery.length === 0)) return target;
+  const at = target.indexOf('?');
+  if (at < 0) return target;
+  const kept = target
+    .slice(at + 1)
+    .split('&')
+    .filter((pair) => matters(pair, rule));
+  return kept.length > 0 ? `${target.slice(0, at)}?${kept.join('&')}` : target.slice(0, at);
+}
+
+function matters(pair: string, rule: CacheRuleSettings): boolean {
+  const end = pair.indexOf('=');
+  const name = decodeName(end < 0 ? pair : pair.slice(0, end));
+  if (name === undefined) return true; // not for us to judge
+  const { query } = rule.vary;
+  // `filter[price]` belongs to `filter` for the parsers that nest.
+  if (query) return query.some((wanted) => name === wanted || name.startsWith(`${wanted}[`));
+  return !rule.ignoreQuery.some((ignored) =>
+    ignored.endsWith('*') ? name.startsWith(ignored.slice(0, -1)) : name === ignored,
+  );
+}
+
+function decodeName(name: string): string | undefined {
+  try {
+    return decodeURIComponent(name.replaceAll('+', ' '));
+  } catch {
+    return undefined;
+  }
+}

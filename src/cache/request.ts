@@ -1,0 +1,102 @@
+import type { IncomingMessage } from 'node:http';
+import type { CacheRuleSettings, CacheSettings } from '../config/cache.js';
+import type { Exchange } from '../exchange/exchange.js';
+import type { Conditions } from '../http/conditional.js';
+
+/** Request headers that make a handler answer with less than the whole. */
+const CONDITIONAL = [
+  'if-none-match',
+  'if-modified-since',
+  'if-match',
+  'if-unmodified-since',
+  'if-range',
+] as const;
+
+/**
+ * Why a request has nothing to do with the cache, whatever is stored: `method` for what RFC 9211 calls so,
+ * otherwise the word that `Cache-Status` gives as `detail`.
+ */
+export function bypassOf(
+  exchange: Exchange,
+  rule: CacheRuleSettings | false | undefined,
+): string | undefined {
+  const { req, target } = exchange;
+  if (req.method !== 'GET' && req.method !== 'HEAD') return 'method';
+  if (rule === false) return 'rule';
+  // A handler may read a body that no key covers.
+  if (req.headers['transfer-encoding'] !== undefined) return 'body';
+  const length = req.headers['content-length'];
+  if (length !== undefined && length !== '0') return 'body';
+  // The authority in the target is not the one in `Host`, and a handler may print either.
+  if (!target.startsWith('/')) return 'target-form';
+  // RFC 9110 §13.1.1, §13.1.4: conditions for changing something; the handler's business.
+  if (req.headers['if-match'] !== undefined || req.headers['if-unmodified-since'] !== undefined)
+    return 'conditional';
+  return undefined;
+}
+
+/** The credential that makes a request personal, unless the rule says what becomes of it. */
+export function credentialOf(
+  req: IncomingMessage,
+  rule: CacheRuleSettings | undefined,
+  settings: CacheSettings,
+): string | undefined {
+  if (rule?.partition) return undefined;
+  return settings.credentials.find((name) => {
+    if (req.headers[name] === undefined) return false;
+    if (rule?.vary.headers.includes(name)) return false;
+    return !(name === 'cookie' && rule?.vary.cookies);
+  });
+}
+
+type ExpressRequest = IncomingMessage & {
+  originalUrl?: string;
+  query?: unknown;
+  app?: { get?: (name: string) => unknown };
+};
+
+/**
+ * Hides from the handler what would make it answer with less than the whole, or with what the key does not
+ * cover, and puts everything back when the response has ended.
+ */
+export class Disguise {
+  readonly conditions: Conditions;
+  readonly #req: ExpressRequest;
+  readonly #hidden: [name: string, value: string | string[]][] = [];
+  readonly #target: string | undefined;
+  #worn = true;
+
+  /** @param target what the key covers, when that is less than what the visitor asked for. */
+  constructor(req: IncomingMessage, target: string | undefined) {
+    this.#req = req;
+    this.conditions = {
+      ifNoneMatch: req.headers['if-none-match'],
+      ifModifiedSince: req.headers['if-modified-since'],
+    };
+    for (const name of CONDITIONAL) {
+      const value = req.headers[name];
+      if (value === undefined) continue;
+      this.#hidden.push([name, value]);
+      delete req.headers[name];
+    }
+    if (target === undefined) return;
+    this.#target = this.#req.originalUrl;
+    const query = target.indexOf('?');
+    const search = query < 0 ? '' : target.slice(query);
+    const url = this.#req.url ?? '/';
+    const at = url.indexOf('?');
+    this.#req.url = (at < 0 ? url : url.slice(0, at)) + search;
+    if (this.#req.originalUrl !== undefined) this.#req.originalUrl = target;
+    // Express 4 has parsed the query before us; Express 5 parses it when it is asked for.
+    const parse = this.#req.app?.get?.('query parser fn');
+    if (Object.hasOwn(this.#req, 'query') && typeof parse === 'function')
+      this.#req.query = parse(search.slice(1));
+  }
+
+  takeOff(): void {
+    if (!this.#worn) return;
+    this.#worn = false;
+    for (const [name, value] of this.#hidden) this.#req.headers[name] = value;
+    if (this.#target !== undefined) this.#req.originalUrl = this.#target;
+  }
+}

@@ -1,0 +1,261 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import {
+  type CacheContext,
+  type CacheRoutePolicies,
+  type CacheRule,
+  type CacheSettings,
+  resolveCacheRule,
+  resolveCacheStandalone,
+  type StandaloneCacheOptions,
+} from '../config/cache.js';
+import type { RouteParams } from '../config/context.js';
+import type { RouteTable } from '../config/routes.js';
+import { exchangeOf } from '../exchange/exchange.js';
+import { reportFault } from '../exchange/fault.js';
+import { MemoryLog, type RecordKind } from '../store/log.js';
+import { MemoryStore } from '../store/memory.js';
+import { compileSelector, type Selector } from '../store/selector.js';
+import { Collapser } from './collapse.js';
+import { RuleContext } from './context.js';
+import { Entries } from './entries.js';
+import { type Next, RequestFlow } from './request-flow.js';
+import type { CacheState } from './state.js';
+
+/** A middleware of Express, typed by `node:http` alone. */
+export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
+
+/** Selectors, or what makes them of a request. */
+export type PurgeTarget =
+  | Selector
+  | readonly Selector[]
+  | ((context: CacheContext) => Selector | readonly Selector[]);
+
+/** How a purge went. */
+export interface PurgeResult {
+  /** Position of the last record in the invalidation log. */
+  readonly position: number;
+  /** Entries whose bytes were deleted; without `erase` they go when they are met, or as the memory fills. */
+  readonly erased: number;
+}
+
+/** The counts of a cache since it was made. */
+export interface CacheStats {
+  readonly hits: number;
+  readonly misses: number;
+  /** By reason. */
+  readonly bypasses: Readonly<Record<string, number>>;
+  /** Responses that were not stored, by reason. */
+  readonly refusals: Readonly<Record<string, number>>;
+  /** Requests served from a fill that they waited for; they are among the hits. */
+  readonly collapsed: number;
+  readonly stores: number;
+  readonly purges: number;
+  /** In the memory tier now. */
+  readonly entries: number;
+  /** Bytes of the memory tier, keys, headers and tags counted. */
+  readonly bytes: number;
+  /** Fills under way that others may wait for. */
+  readonly pending: number;
+  /** Position of the invalidation log. */
+  readonly position: number;
+}
+
+/** The response cache: a middleware, and what belongs to it. */
+export interface ResponseCache extends Middleware {
+  /**
+   * A middleware for one route, beside its handler: what needs authentication is cached here, after it. Its
+   * entries are served only here.
+   *
+   * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the rule is not valid.
+   */
+  route(rule: CacheRule): Middleware;
+  /**
+   * A middleware for a route that writes: once the handler has answered 2xx or 3xx, the answer's end waits for
+   * the purge (5 s at most), so whoever wrote reads what they wrote.
+   */
+  purges(target: PurgeTarget): Middleware;
+  /**
+   * Makes what matches unusable, at a cost that does not depend on how much is stored.
+   *
+   * @returns when it is acknowledged and applied here.
+   * @throws (rejects) HotpathError `HOTPATH_SELECTOR_INVALID`.
+   */
+  purge(selector: Selector | readonly Selector[], options?: { erase?: boolean }): Promise<PurgeResult>;
+  /** Makes what matches stale; otherwise like `purge`. */
+  expire(selector: Selector | readonly Selector[]): Promise<PurgeResult>;
+  stats(): CacheStats;
+  /** Idempotent. Afterwards requests pass by. */
+  close(): Promise<void>;
+}
+
+/** How long the end of a write's answer waits for its purge. Milliseconds. */
+const PURGE_DEADLINE = 5000;
+
+/**
+ * A response cache of its own.
+ *
+ * @param options the options of the `cache` section, and `routes`: rules by path.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every wrong option.
+ */
+export function responseCache(options?: StandaloneCacheOptions): ResponseCache {
+  const { settings, routes } = resolveCacheStandalone(options);
+  return createResponseCache(settings, routes);
+}
+
+/** @internal `settings: false` makes a cache that lets everything pass. */
+export function createResponseCache(
+  settings: CacheSettings | false,
+  routes: RouteTable<CacheRoutePolicies>,
+): ResponseCache {
+  const state = settings && stateOf(settings);
+  const flow = state && new RequestFlow(state);
+  let open = true;
+
+  const guarded =
+    (step: (flow: RequestFlow, req: IncomingMessage, res: ServerResponse, next: Next) => void) =>
+    (req: IncomingMessage, res: ServerResponse, next: Next): void => {
+      if (!flow || !open) return next();
+      let passed = false;
+      const once: Next = (error) => {
+        passed = true;
+        next(error);
+      };
+      try {
+        step(flow, req, res, once);
+      } catch (error) {
+        if (passed) throw error; // the app's own
+        (state as CacheState).fault(error, 'middleware');
+        if (!res.headersSent) next();
+      }
+    };
+
+  const record = async (
+    kind: RecordKind,
+    selectors: readonly Selector[],
+    erase: boolean,
+  ): Promise<PurgeResult> => {
+    const compiled = selectors.map(compileSelector);
+    if (!state) return { position: 0, erased: 0 };
+    const positions = await Promise.all(compiled.map((selector) => state.log.append(kind, selector)));
+    state.counts.purges += compiled.length;
+    const erased = erase
+      ? state.entries.erase((entry) => compiled.some((selector) => selector.matches(entry)))
+      : 0;
+    return { position: Math.max(state.log.position, ...positions), erased };
+  };
+
+  function responseCacheMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
+    enter(req, res, next);
+  }
+  const enter = guarded((current, req, res, next) => current.shared(routes, req, res, next));
+
+  return Object.assign(responseCacheMiddleware, {
+    route(rule: CacheRule): Middleware {
+      const resolved = resolveCacheRule(rule);
+      const step = guarded((current, req, res, next) => current.route(resolved, req, res, next));
+      return function cacheRouteMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
+        step(req, res, next);
+      };
+    },
+    purges(target: PurgeTarget): Middleware {
+      if (typeof target !== 'function') for (const selector of listOf(target)) compileSelector(selector);
+      return function cachePurgesMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
+        if (state && open)
+          holdForPurge(target, req, res, (selectors) => record('purge', selectors, false), state);
+        next();
+      };
+    },
+    purge: (selector: Selector | readonly Selector[], options: { erase?: boolean } = {}) =>
+      record('purge', listOf(selector), options.erase === true),
+    expire: (selector: Selector | readonly Selector[]) => record('expire', listOf(selector), false),
+    stats: () => statsOf(state),
+    close: async () => {
+      open = false;
+      if (state) state.entries.store.clear();
+    },
+  });
+}
+
+function stateOf(settings: CacheSettings): CacheState {
+  const clock = () => performance.now();
+  return {
+    settings,
+    clock,
+    entries: new Entries(new MemoryStore(settings.memory)),
+    log: new MemoryLog(clock),
+    collapser: new Collapser(settings.hitForMiss),
+    counts: {
+      hits: 0,
+      misses: 0,
+      collapsed: 0,
+      stores: 0,
+      purges: 0,
+      bypasses: new Map(),
+      refusals: new Map(),
+    },
+    fault(error, where) {
+      if (!settings.onError) return reportFault(`cache (${where})`, error);
+      try {
+        settings.onError(error, where);
+      } catch (second) {
+        reportFault('cache.onError', second);
+      }
+    },
+  };
+}
+
+function holdForPurge(
+  target: PurgeTarget,
+  req: IncomingMessage,
+  res: ServerResponse,
+  purge: (selectors: readonly Selector[]) => Promise<unknown>,
+  state: CacheState,
+): void {
+  const exchange = exchangeOf(req, res);
+  // The route's own parameters; a router further out will have put back others by the time of the answer.
+  const params = (req as { params?: RouteParams }).params ?? {};
+  exchange.holdEnd(() => {
+    if (res.statusCode < 200 || res.statusCode > 399) return undefined;
+    const run = async () => {
+      const context = new RuleContext(req, res, params, exchange.target);
+      await purge(listOf(typeof target === 'function' ? target(context) : target));
+    };
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(
+        () => reject(new Error('the purge took too long; the answer went out before it')),
+        PURGE_DEADLINE,
+      );
+      timer.unref();
+    });
+    return Promise.race([run(), deadline])
+      .catch((error) => state.fault(error, 'purges'))
+      .finally(() => clearTimeout(timer));
+  });
+}
+
+function statsOf(state: CacheState | false): CacheStats {
+  if (!state) {
+    const none = { hits: 0, misses: 0, bypasses: {}, refusals: {}, collapsed: 0, stores: 0, purges: 0 };
+    return { ...none, entries: 0, bytes: 0, pending: 0, position: 0 };
+  }
+  const { counts, entries, collapser, log } = state;
+  return {
+    hits: counts.hits,
+    misses: counts.misses,
+    bypasses: Object.fromEntries(counts.bypasses),
+    refusals: Object.fromEntries(counts.refusals),
+    collapsed: counts.collapsed,
+    stores: counts.stores,
+    purges: counts.purges,
+    entries: entries.store.entries,
+    bytes: entries.store.bytes,
+    pending: collapser.size,
+    position: log.position,
+  };
+}
+
+function listOf<T>(value: T | readonly T[]): readonly T[] {
+  return Array.isArray(value) ? value : [value as T];
+}

@@ -1,0 +1,39 @@
+import type { CacheSettings } from '../config/cache.js';
+import type { InvalidationLog } from '../store/log.js';
+import type { Collapser } from './collapse.js';
+import type { Entries } from './entries.js';
+
+/** What happened so far; each number only grows. */
+export interface Counts {
+  hits: number;
+  misses: number;
+  /** Requests that waited for another's fill and were served from it. */
+  collapsed: number;
+  stores: number;
+  /** By the word that `Cache-Status` gives. */
+  readonly bypasses: Map<string, number>;
+  /** Responses that were not stored, by the word that `Cache-Status` gives. */
+  readonly refusals: Map<string, number>;
+  purges: number;
+}
+
+/** What one cache shares among its parts. */
+export interface CacheState {
+  readonly settings: CacheSettings;
+  readonly entries: Entries;
+  readonly log: InvalidationLog;
+  readonly collapser: Collapser;
+  readonly counts: Counts;
+  /** Milliseconds, monotonic. */
+  readonly clock: () => number;
+  /** Reports what went wrong, to the user's hook or as a process warning. */
+  readonly fault: (error: unknown, where: string) => void;
+}
+
+/** Most different words that are counted apart; a handler may invent its own. */
+const MOST_WORDS = 100;
+
+export function countWord(words: Map<string, number>, word: string): void {
+  const known = words.has(word) || words.size < MOST_WORDS ? word : 'other';
+  words.set(known, (words.get(known) ?? 0) + 1);
+}

@@ -1,0 +1,29 @@
+import type { Exchange } from '../exchange/exchange.js';
+import { type CacheStatus, formatCacheStatus } from '../http/cache-status.js';
+import { type CacheState, countWord } from './state.js';
+import { textHeader } from './storable.js';
+
+/** What `X-Cache` says. */
+export type XCache = 'HIT' | 'MISS' | 'BYPASS';
+
+/** Counts the result and, unless that is turned off, says it: `X-Cache`, and our member of `Cache-Status`. */
+export function writeStatus(
+  state: CacheState,
+  exchange: Exchange,
+  result: XCache,
+  status: CacheStatus,
+): void {
+  const { counts, settings } = state;
+  if (result === 'HIT') counts.hits++;
+  else if (result === 'MISS') counts.misses++;
+  else countWord(counts.bypasses, status.detail ?? status.fwd ?? 'other');
+  if (status.collapsed) counts.collapsed++;
+  if (result === 'MISS' && !status.stored && status.detail) countWord(counts.refusals, status.detail);
+  if (!settings.statusHeader) return;
+  const { res } = exchange;
+  res.setHeader('X-Cache', result);
+  // Caches nearer to the origin come first (RFC 9211 §2).
+  const before = textHeader(res, 'cache-status');
+  const own = formatCacheStatus(status);
+  res.setHeader('Cache-Status', before ? `${before}, ${own}` : own);
+}

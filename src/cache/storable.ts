@@ -1,0 +1,158 @@
+import type { ServerResponse } from 'node:http';
+import type { CacheRuleSettings, CacheSettings } from '../config/cache.js';
+import { type CacheControlDirectives, parseCacheControl } from '../http/cache-control.js';
+import { explicitLifetime, initialAge } from '../http/freshness.js';
+import { parseVary } from '../http/vary.js';
+import type { GivenHints } from './hints.js';
+
+/** What may be stored, and for how long. */
+export interface Storable {
+  readonly refusal?: undefined;
+  /** Seconds, counted from the response's own making. */
+  readonly lifetime: number;
+  /** Seconds. */
+  readonly initialAge: number;
+  readonly vary: readonly string[];
+  readonly explicitlyShared: boolean;
+}
+
+/** Why a response is not stored: the word that `Cache-Status` reports. */
+export interface Refused {
+  readonly refusal: string;
+}
+
+/** The circumstances that decide, besides the response itself. */
+export interface Circumstances {
+  readonly settings: CacheSettings;
+  readonly rule: CacheRuleSettings | undefined;
+  readonly hints: GivenHints | undefined;
+  /** The credential that the request carries and that the rule does not excuse. */
+  readonly credential: string | undefined;
+  /** The request's method is HEAD: there is no body to store. */
+  readonly head: boolean;
+  /** The route that answers is not the one the rule was written for. */
+  readonly otherRoute: boolean;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** Status codes stored where no rule says: final, whole and not an error (RFC 9110 §15.1, less 203, 204, 206, 300, 4xx and 5xx). */
+const STATUSES: ReadonlySet<number> = new Set([200, 301, 308]);
+
+/**
+ * Whether a response may be stored, in the safe profile: RFC 9111 §3, less what experience forbids. Every
+ * refusal has a name; the first that holds is reported.
+ */
+export function judge(res: ServerResponse, circumstances: Circumstances): Storable | Refused {
+  const { rule, hints, credential, settings, now } = circumstances;
+  if (circumstances.head) return refuse('head');
+  if (hints?.skip) return refuse(hints.skip);
+  if (!(rule?.statuses ?? STATUSES).has(res.statusCode)) return refuse('status');
+  if (circumstances.otherRoute) return refuse('route');
+  // RFC 9111 §7.3 leaves it open; everybody who stored it has handed out someone's session.
+  if (res.hasHeader('set-cookie')) return refuse('set-cookie');
+
+  const cacheControl = parseCacheControl(listHeader(res, 'cache-control'));
+  if (cacheControl.noStore) return refuse('no-store'); // §5.2.2.5
+  if (cacheControl.private) return refuse('private'); // §5.2.2.7
+  if (cacheControl.noCache) return refuse('no-cache'); // §5.2.2.4: it might be stored, to be confirmed at each use
+  if (!res.hasHeader('cache-control') && /no-cache/i.test(textHeader(res, 'pragma') ?? ''))
+    return refuse('no-cache');
+  if (/'nonce-/i.test(textHeader(res, 'content-security-policy') ?? '')) return refuse('nonce');
+  if (/^text\/event-stream\b/i.test(textHeader(res, 'content-type') ?? '')) return refuse('event-stream');
+
+  const vary = parseVary(textHeader(res, 'vary'));
+  const varies = judgeVary(res, vary, rule);
+  if (varies) return refuse(varies);
+
+  const explicitlyShared = cacheControl.public || cacheControl.sMaxage !== undefined;
+  if (credential && !sharedDespite(credential, cacheControl, explicitlyShared)) return refuse(credential);
+
+  const fields = {
+    cacheControl,
+    age: textHeader(res, 'age'),
+    date: textHeader(res, 'date'),
+    expires: textHeader(res, 'expires'),
+  };
+  const own = explicitLifetime(fields, now);
+  if (rule?.ttl === undefined && hints?.ttl === undefined && !explicitlyShared) return refuse('not-public');
+  const lifetime = hints?.ttl ?? own ?? withJitter(rule);
+  if (lifetime === undefined) return refuse('no-lifetime');
+  const age = initialAge(fields, now);
+  if (lifetime - age <= 0) return refuse('no-lifetime');
+  if (Number(textHeader(res, 'content-length') ?? 0) > settings.maxEntryBytes) return refuse('too-large');
+  return { lifetime, initialAge: age, vary: vary as readonly string[], explicitlyShared };
+}
+
+/**
+ * Whether what others changed after the headers were judged forbids storing: a session's cookie, a stricter
+ * Cache-Control, another Vary.
+ */
+export function vetoes(
+  res: ServerResponse,
+  judged: { cacheControl?: string; vary?: string },
+): string | undefined {
+  if (res.hasHeader('set-cookie')) return 'set-cookie';
+  const text = textHeader(res, 'cache-control');
+  if (text !== judged.cacheControl) {
+    const now = parseCacheControl(text);
+    if (now.noStore) return 'no-store';
+    if (now.private) return 'private';
+    if (now.noCache) return 'no-cache';
+  }
+  const vary = textHeader(res, 'vary');
+  if (vary === judged.vary) return undefined;
+  const before = parseVary(judged.vary);
+  const after = parseVary(vary);
+  if (!Array.isArray(before) || !Array.isArray(after)) return 'vary';
+  // Compression, beneath us, adds its own; we record the identity body, so it does not concern the store.
+  return after.every((name) => name === 'accept-encoding' || before.includes(name)) ? undefined : 'vary';
+}
+
+function judgeVary(
+  res: ServerResponse,
+  vary: readonly string[] | '*' | undefined,
+  rule: CacheRuleSettings | undefined,
+): string | undefined {
+  if (vary === '*') return 'vary-star'; // §4.1
+  if (vary === undefined) return 'vary-invalid';
+  const keyed = (name: string) => rule?.partition !== undefined || rule?.vary.headers.includes(name);
+  if (vary.includes('authorization') && !keyed('authorization')) return 'vary-authorization';
+  if (vary.includes('cookie') && !keyed('cookie') && !rule?.vary.cookies) return 'vary-cookie';
+  // Encoded for one visitor, and nothing says that others may differ.
+  const encoding = textHeader(res, 'content-encoding');
+  if (encoding && !/^identity$/i.test(encoding) && !vary.includes('accept-encoding')) return 'encoding';
+  const origin = textHeader(res, 'access-control-allow-origin');
+  if (origin && origin !== '*' && !vary.includes('origin') && !keyed('origin')) return 'cors';
+  return undefined;
+}
+
+/** RFC 9111 §3.5: what makes a response to a request with credentials everybody's. */
+function sharedDespite(
+  credential: string,
+  cacheControl: CacheControlDirectives,
+  explicitlyShared: boolean,
+): boolean {
+  return explicitlyShared || (credential === 'authorization' && cacheControl.mustRevalidate);
+}
+
+function withJitter(rule: CacheRuleSettings | undefined): number | undefined {
+  if (rule?.ttl === undefined) return undefined;
+  return rule.jitter > 0 ? rule.ttl * (1 - rule.jitter * Math.random()) : rule.ttl;
+}
+
+function refuse(refusal: string): Refused {
+  return { refusal };
+}
+
+/** A header's value as one text; several lines are one list. */
+export function textHeader(res: ServerResponse, name: string): string | undefined {
+  const value = res.getHeader(name);
+  if (value === undefined) return undefined;
+  return Array.isArray(value) ? value.join(', ') : String(value);
+}
+
+function listHeader(res: ServerResponse, name: string): string | readonly string[] | undefined {
+  const value = res.getHeader(name);
+  return typeof value === 'number' ? String(value) : value;
+}

@@ -1,0 +1,20 @@
+export { type CacheHints, cacheOf } from '../cache/hints.js';
+export {
+  type CacheStats,
+  type Middleware,
+  type PurgeResult,
+  type PurgeTarget,
+  type ResponseCache,
+  responseCache,
+} from '../cache/response-cache.js';
+export type {
+  CacheContext,
+  CacheOptions,
+  CacheRule,
+  CacheVary,
+  StandaloneCacheOptions,
+} from '../config/cache.js';
+export type { HotpathRequest, RouteParams } from '../config/context.js';
+export { HotpathError, type HotpathErrorCode, isHotpathError } from '../config/errors.js';
+export type { Duration, Size } from '../config/units.js';
+export type { Selector } from '../store/selector.js';

@@ -1,0 +1,47 @@
+/** Why a request was not answered from the store (RFC 9211 §2.2). */
+export type ForwardReason =
+  | 'bypass'
+  | 'method'
+  | 'uri-miss'
+  | 'vary-miss'
+  | 'miss'
+  | 'request'
+  | 'stale'
+  | 'partial';
+
+/** One member of `Cache-Status` (RFC 9211 §2). */
+export interface CacheStatus {
+  readonly hit?: boolean;
+  readonly fwd?: ForwardReason;
+  /** The response is being stored. */
+  readonly stored?: boolean;
+  /** The request waited for another's. */
+  readonly collapsed?: boolean;
+  /** Seconds of freshness left. */
+  readonly ttl?: number;
+  /** The reason behind `fwd`, or what kept the response out of the store. */
+  readonly detail?: string;
+}
+
+const TOKEN = /^[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*$/;
+
+/** Writes one member, with `hotpath` as the cache's name. */
+export function formatCacheStatus(status: CacheStatus): string {
+  let text = 'hotpath';
+  if (status.hit) text += '; hit';
+  if (status.fwd) text += `; fwd=${status.fwd}`;
+  if (status.stored) text += '; stored';
+  if (status.collapsed) text += '; collapsed';
+  if (status.ttl !== undefined) text += `; ttl=${Math.trunc(status.ttl)}`;
+  if (status.detail !== undefined) text += `; detail=${item(status.detail)}`;
+  return text;
+}
+
+/** A token where the text is one, else a string (RFC 8941 §3.3.3) of what a string can hold. */
+function item(text: string): string {
+  if (TOKEN.test(text)) return text;
+  return `"${text
+    .replace(/[^\x20-\x7e]/g, '')
+    .slice(0, 200)
+    .replace(/["\\]/g, '\\$&')}"`;
+}

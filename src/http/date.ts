@@ -1,0 +1,38 @@
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+const IMF = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d{2}) ([A-Z][a-z]{2}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT$/;
+const RFC850 =
+  /^(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (\d{2})-([A-Z][a-z]{2})-(\d{2}) (\d{2}):(\d{2}):(\d{2}) GMT$/;
+const ASCTIME = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([A-Z][a-z]{2}) ([ \d]\d) (\d{2}):(\d{2}):(\d{2}) (\d{4})$/;
+
+/**
+ * Reads an HTTP date in any of its three forms (RFC 9110 §5.6.7).
+ *
+ * @returns milliseconds since the epoch, or `undefined` for anything else.
+ */
+export function parseHttpDate(value: string, now: number = Date.now()): number | undefined {
+  if (value.length > 40) return undefined;
+  let found = IMF.exec(value);
+  if (found) return timeOf(Number(found[3]), found[2]!, found[1]!, found[4]!, found[5]!, found[6]!);
+  found = ASCTIME.exec(value);
+  if (found) return timeOf(Number(found[6]), found[1]!, found[2]!, found[3]!, found[4]!, found[5]!);
+  found = RFC850.exec(value);
+  if (!found) return undefined;
+  // A two-digit year that would be more than 50 years ahead is the most recent past one.
+  const thisYear = new Date(now).getUTCFullYear();
+  let year = thisYear - (thisYear % 100) + Number(found[3]);
+  if (year > thisYear + 50) year -= 100;
+  return timeOf(year, found[2]!, found[1]!, found[4]!, found[5]!, found[6]!);
+}
+
+/** Writes the one form that is sent: `Sun, 06 Nov 1994 08:49:37 GMT`. Unit: milliseconds since the epoch. */
+export function formatHttpDate(time: number): string {
+  return new Date(time).toUTCString();
+}
+
+function timeOf(year: number, month: string, day: string, hour: string, minute: string, second: string) {
+  const index = MONTHS.indexOf(month);
+  const [d, h, m, s] = [Number(day), Number(hour), Number(minute), Number(second)];
+  // 60: a leap second.
+  if (index < 0 || d < 1 || d > 31 || h > 23 || m > 59 || s > 60) return undefined;
+  return Date.UTC(year, index, d, h, m, s);
+}

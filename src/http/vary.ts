@@ -1,0 +1,34 @@
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+/** More names than any honest response lists; what is longer is not stored. */
+const MOST_NAMES = 32;
+
+/**
+ * Reads `Vary` (RFC 9110 §12.5.5).
+ *
+ * @returns the field names in lower case, sorted, each once; `'*'` when the response varies on more than
+ * header fields; `undefined` when the value is no list of field names, or an unreasonably long one.
+ */
+export function parseVary(
+  value: string | readonly string[] | undefined,
+): readonly string[] | '*' | undefined {
+  if (value === undefined) return [];
+  const names = new Set<string>();
+  for (const part of (typeof value === 'string' ? value : value.join(',')).split(',')) {
+    const name = part.trim().toLowerCase();
+    if (name === '') continue; // empty list elements are allowed (§5.6.1)
+    if (name === '*') return '*';
+    if (name.length > 128 || !TOKEN.test(name)) return undefined;
+    names.add(name);
+    if (names.size > MOST_NAMES) return undefined;
+  }
+  return [...names].sort();
+}
+
+/** `Vary` with these names added, each once; `'*'` stays as it is. */
+export function addVary(value: string | readonly string[] | undefined, names: readonly string[]): string {
+  const present = value === undefined ? '' : typeof value === 'string' ? value : value.join(', ');
+  const known = new Set(present.split(',').map((name) => name.trim().toLowerCase()));
+  if (known.has('*')) return present;
+  const added = names.filter((name) => !known.has(name.toLowerCase()));
+  return present ? [present, ...added].join(', ') : added.join(', ');
+}

@@ -1,0 +1,68 @@
+/** A header field; several lines of one name are an array. */
+export type StoredField = readonly [name: string, value: string | readonly string[]];
+
+/** What the invalidation log needs to know of anything that is stored. */
+export interface Stamped {
+  /** Position of the log before the computation began; the log may move it forward once it has checked. */
+  stamp: number;
+  readonly tags: readonly string[];
+  /** Path and query. */
+  readonly url: string;
+  readonly path: string;
+}
+
+/** A whole response, as the app left it. Times are those of the cache's clock, in milliseconds. */
+export interface StoredResponse extends Stamped {
+  readonly kind: 'response';
+  /** The key it is stored under, and checked against when it is read. */
+  readonly key: string;
+  readonly status: number;
+  readonly headers: readonly StoredField[];
+  /** Names that an upstream middleware had set and the handler took away. */
+  readonly removed: readonly string[];
+  readonly body: Buffer;
+  readonly etag: string;
+  readonly lastModified?: string;
+  /** `Date` of the response. */
+  readonly date: string;
+  readonly storedAt: number;
+  /** Age when it was stored (RFC 9111 §4.2.3). Seconds. */
+  readonly initialAge: number;
+  readonly freshUntil: number;
+  /** The response itself said that any visitor may have it, even one with credentials (RFC 9111 §3.5). */
+  readonly explicitlyShared: boolean;
+  /** Template of the route that made it. */
+  readonly template?: string;
+}
+
+/** Stands under a key whose responses differ by request headers: it names the headers. */
+export interface VariantIndex {
+  readonly kind: 'variants';
+  /** Lower case, sorted: the union of what the responses named. */
+  readonly names: readonly string[];
+  /** Keys of the variants, oldest first. */
+  readonly keys: readonly string[];
+}
+
+export type Item = StoredResponse | VariantIndex;
+
+/** Bookkeeping of one entry beyond its strings and its body: objects, map slots. An estimate from measurement. */
+const OVERHEAD = 400;
+
+/** What an item takes in memory. Bytes: body, and two for each character of key, headers and tags. */
+export function sizeOf(key: string, item: Item): number {
+  let characters = key.length;
+  if (item.kind === 'variants') {
+    for (const name of item.names) characters += name.length;
+    for (const variant of item.keys) characters += variant.length;
+    return OVERHEAD + characters * 2;
+  }
+  characters += item.url.length + item.path.length + item.etag.length;
+  for (const tag of item.tags) characters += tag.length;
+  for (const [name, value] of item.headers) {
+    characters += name.length;
+    if (typeof value === 'string') characters += value.length;
+    else for (const line of value) characters += line.length;
+  }
+  return OVERHEAD + item.headers.length * 32 + characters * 2 + item.body.length;
+}
