@@ -1,3 +1,5 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { basename, isAbsolute, join } from 'node:path';
 import { defineConfig } from 'tsup';
 
 export default defineConfig({
@@ -18,4 +20,19 @@ export default defineConfig({
   splitting: true,
   sourcemap: true,
   clean: true,
+  onSuccess: () => relativeMaps('dist'),
 });
+
+/** The maps of CommonJS with splitting name their files by the absolute paths of the machine that built them. */
+async function relativeMaps(folder: string): Promise<void> {
+  const maps = (await readdir(folder)).filter((file) => file.endsWith('.cjs.map'));
+  await Promise.all(
+    maps.map(async (file) => {
+      const path = join(folder, file);
+      const map = JSON.parse(await readFile(path, 'utf8')) as { file?: string; sources: string[] };
+      map.file = basename(file, '.map');
+      map.sources = map.sources.map((source) => (isAbsolute(source) ? basename(source) : source));
+      await writeFile(path, JSON.stringify(map));
+    }),
+  );
+}

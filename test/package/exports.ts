@@ -1,0 +1,35 @@
+/** Every value that each subpath exports, and the packages that loading it may load (with what those need). */
+export interface Subpath {
+  readonly names: readonly string[];
+  readonly packages: readonly string[];
+}
+
+/** What reading a config takes. */
+const config = ['fastest-levenshtein', 'path-to-regexp', 'valibot'];
+
+export const subpaths: Readonly<Record<string, Subpath>> = {
+  hotpath: {
+    names: [
+      'HotpathError',
+      'cacheControl',
+      'cacheOf',
+      'compression',
+      'configFromEnv',
+      'defineConfig',
+      'hotpath',
+      'isHotpathError',
+      'metrics',
+      'responseCache',
+      'sizeLimit',
+      'timing',
+      'timingOf',
+    ],
+    packages: [...config, 'compression', 'lru-cache', 'prom-client'],
+  },
+  'hotpath/cache': { names: ['cacheOf', 'responseCache'], packages: [...config, 'lru-cache'] },
+  'hotpath/cache-control': { names: ['cacheControl'], packages: config },
+  'hotpath/compression': { names: ['compression'], packages: [...config, 'compression'] },
+  'hotpath/metrics': { names: ['metrics'], packages: [...config, 'prom-client'] },
+  'hotpath/size-limit': { names: ['sizeLimit'], packages: config },
+  'hotpath/timing': { names: ['timing', 'timingOf'], packages: config },
+};

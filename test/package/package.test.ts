@@ -1,0 +1,169 @@
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { subpaths } from './exports.js';
+import {
+  manifest,
+  node,
+  nodeReport,
+  pack,
+  packagesOf,
+  project,
+  root,
+  type Tarball,
+  withDependencies,
+} from './project.js';
+
+const majors = [
+  ['Express 5', 'express'],
+  ['Express 4', 'express4'],
+] as const;
+const heavy = ['ioredis', 'pg', 'prom-client'];
+
+const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'hotpath-package-')));
+const inScratch = (name: string) => join(scratch, name.replaceAll(/\W+/g, '-'));
+let tarball: Tarball;
+let probes: string;
+
+beforeAll(async () => {
+  tarball = await pack(scratch);
+  // The clients that only some subpaths may load are there, so that loading them would succeed.
+  probes = await project(inScratch('probes'), tarball, 'probes', { pg: 'pg' });
+}, 180_000);
+
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+describe('the tarball', () => {
+  it('holds the built files, README, LICENSE, CHANGELOG and package.json, and nothing else', () => {
+    const others = tarball.files.filter(
+      (file) => !/^dist\/[\w-]+\.(js|cjs|d\.ts|d\.cts)(\.map)?$/.test(file),
+    );
+    expect(others.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']);
+  });
+
+  it('names no folder of the machine that built it', () => {
+    const dist = join(probes, 'node_modules', 'hotpath', 'dist');
+    const files = readdirSync(dist);
+    expect(files).toContain('index.js');
+    const naming = files.filter((file) => readFileSync(join(dist, file), 'utf8').includes(root));
+    expect(naming).toEqual([]);
+  });
+});
+
+describe('what a subpath exports', () => {
+  it('every subpath of package.json is in the list, and no other', () => {
+    const published = Object.keys(manifest.exports)
+      .filter((path) => path !== './package.json')
+      .map((path) => path.replace(/^\./, 'hotpath'));
+    expect(published.sort()).toEqual(Object.keys(subpaths).sort());
+  });
+
+  it.each(Object.entries(subpaths))(
+    '%s exports these names, as ES module and as CommonJS',
+    async (path, { names }) => {
+      const found = await nodeReport<{ imported: string[]; required: string[] }>(probes, 'exports.mjs', path);
+      expect({ imported: found.imported.sort(), required: found.required.sort() }).toEqual({
+        imported: names,
+        required: names,
+      });
+    },
+  );
+});
+
+describe('what a subpath loads', () => {
+  const loadedBy = async (probe: string, path: string): Promise<string[]> => {
+    const { code, stdout, stderr } = await node(probes, probe, path);
+    expect(code, stderr).toBe(0);
+    return packagesOf(stdout.split('\n'));
+  };
+
+  describe.each(['loaded.mjs', 'loaded.cjs'])('%s', (probe) => {
+    it.each(Object.entries(subpaths))('%s loads only the packages it may', async (path, { packages }) => {
+      const loaded = await loadedBy(probe, path);
+      expect(loaded, 'the probe sees the package itself').toContain('hotpath');
+      const may = new Set(['hotpath', ...withDependencies(packages)]);
+      expect(loaded.filter((name) => !may.has(name))).toEqual([]);
+    });
+
+    it('hotpath/compression loads neither a database driver, nor a Redis client, nor prom-client', async () => {
+      const loaded = await loadedBy(probe, 'hotpath/compression');
+      expect(loaded).toContain('compression');
+      expect(loaded.filter((name) => heavy.includes(name))).toEqual([]);
+    });
+
+    it('the probe sees a heavy package where there is one: hotpath/metrics loads prom-client', async () => {
+      expect(await loadedBy(probe, 'hotpath/metrics')).toContain('prom-client');
+      expect(await loadedBy(probe, 'pg')).toContain('pg');
+    });
+  });
+});
+
+describe.each(majors)('the installed tarball, %s', (major, express) => {
+  it.each([
+    ['ES modules', 'esm', 'main.mjs'],
+    ['CommonJS', 'commonjs', 'main.cjs'],
+  ])(
+    'a project of %s imports every subpath, serves a request and exits by itself',
+    async (_, sources, main) => {
+      const folder = await project(inScratch(`${sources} ${major}`), tarball, sources, { express });
+      const { code, stdout, stderr, lingered } = await node(folder, main);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(JSON.parse(stdout)).toEqual({
+        status: 200,
+        length: 4_000,
+        encoding: expect.stringMatching(/^(br|gzip)$/),
+        middlewares: 6,
+      });
+      expect(lingered).toBeLessThan(2_000);
+    },
+  );
+
+  it('its ES module and its CommonJS copy know each other: errors, and one exchange for a request', async () => {
+    const folder = await project(inScratch(`both ${major}`), tarball, 'probes', { express });
+    expect(await nodeReport(folder, 'both.mjs')).toEqual({
+      copies: true,
+      esmError: true,
+      cjsError: true,
+      plainError: false,
+      exchange: true,
+      patchedOnce: true,
+      responseTimes: 1,
+    });
+  });
+});
+
+describe('a TypeScript project', () => {
+  const strict = ['--strict', '--target', 'es2022', '--skipLibCheck', 'false', '--types', 'node'];
+  const compile = (folder: string, ...args: string[]) =>
+    node(folder, join(root, 'node_modules', 'typescript', 'bin', 'tsc'), ...strict, ...args);
+  const nodeTypes = { '@types/node': '@types/node' };
+  const types = { ...nodeTypes, '@types/express': '@types/express' };
+
+  it.each([
+    ['node16', 'node16'],
+    ['nodenext', 'nodenext'],
+  ])(
+    'compiles under module %s, .mts and .cts, and both run',
+    async (module) => {
+      const folder = await project(inScratch(`types ${module}`), tarball, 'typescript', types);
+      const compiled = await compile(folder, '--module', module, '--outDir', 'out', 'app.mts', 'app.cts');
+      expect(compiled.stdout).toBe('');
+      for (const file of ['out/app.mjs', 'out/app.cjs']) {
+        expect(await nodeReport(folder, file)).toMatchObject({ status: 200, length: 4_000, known: true });
+      }
+    },
+    90_000,
+  );
+
+  it('compiles under moduleResolution bundler', async () => {
+    const folder = await project(inScratch('types bundler'), tarball, 'typescript', types);
+    const options = ['--module', 'esnext', '--moduleResolution', 'bundler', '--noEmit'];
+    expect((await compile(folder, ...options, 'app.mts')).stdout).toBe('');
+  }, 90_000);
+
+  it("needs none of Express's types", async () => {
+    const folder = await project(inScratch('types plain'), tarball, 'typescript', nodeTypes);
+    expect((await compile(folder, '--module', 'nodenext', '--noEmit', 'plain.mts')).stdout).toBe('');
+  }, 90_000);
+});

@@ -1,0 +1,136 @@
+import { execFile, spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+const consumers = fileURLToPath(new URL('consumers', import.meta.url));
+const execute = promisify(execFile);
+
+interface Manifest {
+  readonly exports: Readonly<Record<string, unknown>>;
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
+}
+export const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
+
+/** A packed package: where its tarball lies and what is in it. */
+export interface Tarball {
+  readonly path: string;
+  readonly files: readonly string[];
+}
+
+/** Packs the package into `folder` as `npm publish` would, building it first when `dist` is not up to date. */
+export async function pack(folder: string): Promise<Tarball> {
+  if (isStale()) await execute('npm', ['run', '--silent', 'build'], { cwd: root });
+  // Without scripts: `prepare` would build once more.
+  const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder];
+  const { stdout } = await execute('npm', args, { cwd: root });
+  const [packed] = JSON.parse(stdout) as { filename: string; files: { path: string }[] }[];
+  if (packed === undefined) throw new Error(`npm pack named no tarball: ${stdout}`);
+  return { path: join(folder, packed.filename), files: packed.files.map((file) => file.path) };
+}
+
+function isStale(): boolean {
+  const built = outputs(manifest.exports).map((file) => join(root, file));
+  if (!built.every(existsSync)) return true;
+  const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).map((file) =>
+    join('src', file),
+  );
+  const inputs = [...sources, 'package.json', 'tsconfig.json', 'tsup.config.ts'];
+  const changed = Math.max(...inputs.map((file) => statSync(join(root, file)).mtimeMs));
+  return Math.min(...built.map((file) => statSync(file).mtimeMs)) < changed;
+}
+
+/** Every file of `dist` that a map of `exports` names. */
+function outputs(value: unknown): string[] {
+  if (typeof value === 'string') return value.startsWith('./dist/') ? [value] : [];
+  return Object.values(value as Record<string, unknown>).flatMap(outputs);
+}
+
+/**
+ * Makes a project that has the tarball installed, with the files of `consumers/<sources>`.
+ *
+ * Nothing is fetched: besides the package, `node_modules` holds links to exactly what its manifest declares,
+ * so that an import of something undeclared fails, and to `others` (name as the project knows it, then ours).
+ */
+export async function project(
+  folder: string,
+  tarball: Tarball,
+  sources: string,
+  others: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const installed = join(folder, 'node_modules', 'hotpath');
+  mkdirSync(installed, { recursive: true });
+  await execute('tar', ['-xzf', tarball.path, '--strip-components=1', '-C', installed]);
+  const declared = Object.keys({ ...manifest.peerDependencies, ...manifest.dependencies });
+  const links = { ...Object.fromEntries(declared.map((name) => [name, name])), ...others };
+  for (const [name, ours] of Object.entries(links)) {
+    const link = join(folder, 'node_modules', name);
+    mkdirSync(dirname(link), { recursive: true });
+    symlinkSync(join(root, 'node_modules', ours), link, 'junction');
+  }
+  cpSync(join(consumers, sources), folder, { recursive: true });
+  return folder;
+}
+
+/** What a process printed, how it ended, and how long it lived on after its last word. */
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly lingered: number;
+}
+
+/** Runs Node to its end, or for 60 seconds. */
+export function node(cwd: string, ...args: string[]): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+    const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
+    let stdout = '';
+    let stderr = '';
+    let spoke = performance.now();
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+      spoke = performance.now();
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    child.once('error', reject);
+    child.once('close', (code) => {
+      clearTimeout(timer);
+      resolve({ code, stdout, stderr, lingered: performance.now() - spoke });
+    });
+  });
+}
+
+/** Runs Node, expects success, and reads the JSON that it printed. */
+export async function nodeReport<Report>(cwd: string, ...args: string[]): Promise<Report> {
+  const { code, stdout, stderr } = await node(cwd, ...args);
+  if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}: ${stderr}`);
+  return JSON.parse(stdout) as Report;
+}
+
+/** The packages that a list of loaded files belongs to. */
+export function packagesOf(files: readonly string[]): string[] {
+  const names = files.map((file) => /.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+)/.exec(file)?.[1]);
+  return [...new Set(names.filter((name) => name !== undefined))].sort();
+}
+
+/** These packages and all that they depend on. */
+export function withDependencies(names: readonly string[]): string[] {
+  const all = new Set<string>();
+  const add = (name: string): void => {
+    if (all.has(name)) return;
+    all.add(name);
+    const file = join(root, 'node_modules', name, 'package.json');
+    if (!existsSync(file)) return;
+    const { dependencies } = JSON.parse(readFileSync(file, 'utf8')) as Manifest;
+    Object.keys(dependencies ?? {}).forEach(add);
+  };
+  names.forEach(add);
+  return [...all].sort();
+}
