@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import { resolveTiming, type TimingOptions, type TimingSettings } from '../config/timing.js';
+import { type Exchange, exchangeOf, HeadOrder } from '../exchange/exchange.js';
+import { reportFault } from '../exchange/fault.js';
+import { isTimed, type RequestTiming, startTiming, Timing, timingOf } from './timing-request.js';
+import { SlowReporter } from './timing-slow.js';
+
+export { type RequestTiming, timingOf };
+
+/** Times requests and gives them ids. */
+export interface TimingMiddleware {
+  (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void;
+  /** The timing of a response's request, as `timingOf`. */
+  of(res: ServerResponse): RequestTiming;
+}
+
+const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
+
+/**
+ * The timing middleware, alone: a request id, the time until the response began (`X-Response-Time`,
+ * `Server-Timing`), and a report of slow requests. Mount it first. Headers are set just before they go, so
+ * the app never sees them.
+ *
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for options that make no sense.
+ */
+export function timing(options?: TimingOptions): TimingMiddleware {
+  return createTiming(resolveTiming(options));
+}
+
+/** The same from resolved settings. */
+export function createTiming(settings: TimingSettings): TimingMiddleware {
+  const slow = settings.slow === false ? undefined : new SlowReporter(settings.slow, settings.onSlow);
+  function timingMiddleware(req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) {
+    try {
+      if (!isTimed(res)) start(settings, slow, req, res);
+    } catch (error) {
+      reportFault('timing', error);
+    }
+    next();
+  }
+  return Object.assign(timingMiddleware, { of: timingOf });
+}
+
+function start(
+  settings: TimingSettings,
+  slow: SlowReporter | undefined,
+  req: IncomingMessage,
+  res: ServerResponse,
+): void {
+  const exchange = exchangeOf(req, res);
+  const timing = new Timing(settings.requestId ? requestIdOf(req, settings.requestId) : undefined);
+  startTiming(res, timing);
+  const write = headerWriter(settings, timing);
+  // Last, so that the total holds the work of the others, and what the cache says is there to be read.
+  exchange.onHead(write, HeadOrder.seal);
+  // For a request of our own nobody waits.
+  const isInternal = (req as { hotpath?: { internal?: boolean } }).hotpath?.internal === true;
+  if (!isInternal) slow?.watch(exchange, timing.requestId);
+}
+
+function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exchange) => void {
+  const { header, requestId, serverTiming } = settings;
+  let written: string | undefined;
+  return ({ res, startedAt }) => {
+    const elapsed = Math.max(0, performance.now() - startedAt);
+    if (requestId && timing.requestId && !res.hasHeader(requestId.header)) {
+      res.setHeader(requestId.header, timing.requestId);
+    }
+    // Our own of a first attempt at sending the headers, which failed, is replaced.
+    if (header && (!res.hasHeader(header) || res.getHeader(header) === written)) {
+      written = `${elapsed.toFixed(3)}ms`;
+      res.setHeader(header, written);
+    }
+    if (serverTiming) timing.writeTo(res, elapsed);
+  };
+}
+
+function requestIdOf(
+  req: IncomingMessage,
+  { header, trustInbound }: { header: string; trustInbound: boolean },
+) {
+  if (trustInbound) {
+    // Node joins duplicates with a comma, which the pattern does not let through.
+    const inbound = req.headers[header.toLowerCase()];
+    if (typeof inbound === 'string' && REQUEST_ID.test(inbound)) return inbound;
+  }
+  return randomUUID();
+}
