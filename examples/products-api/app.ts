@@ -1,0 +1,124 @@
+import type { RequestListener } from 'node:http';
+import express, { type Express } from 'express';
+import { rateLimit } from 'express-rate-limit';
+import helmet from 'helmet';
+import { type Hotpath, type HotpathConfig, hotpath } from 'hotpath';
+import { allowedHosts } from './allowed-hosts.js';
+import { type Assets, assetRoutes, loadAssets } from './assets.js';
+import type { Database } from './database.js';
+import { routePolicies, shopConfig } from './policies.js';
+import { errorHandler, notFound, sendProblem } from './problems.js';
+import { withQueryCount } from './query-count.js';
+import { catalogueRoutes } from './routes/catalogue.js';
+import { echoRoutes } from './routes/echo.js';
+import { eventRoutes, type ShopEvents, shopEvents } from './routes/events.js';
+import { orderRoutes } from './routes/orders.js';
+import { productRoutes } from './routes/products.js';
+import { LOCAL_HOSTS, type Settings } from './settings.js';
+
+export interface AppOptions
+  extends Partial<Pick<Settings, 'rateLimit' | 'allowedHosts' | 'trustProxy' | 'demo'>> {
+  db: Database;
+  /** hotpath's config. Default: that of the shop. */
+  config?: HotpathConfig;
+  /** Told of every error that became a 500. Default: the console. */
+  report?: (error: unknown) => void;
+}
+
+export interface ShopApp {
+  /** What the HTTP server calls. */
+  listener: RequestListener;
+  app: Express;
+  perf: Hotpath;
+  /** Ends the open event streams, so that a server can close. */
+  endStreams(): void;
+}
+
+/** The whole API with hotpath in it, and for the demonstration the same API without. */
+export async function createApp(options: AppOptions): Promise<ShopApp> {
+  const events = shopEvents();
+  const assets = await loadAssets();
+  const perf = hotpath(options.config ?? shopConfig);
+  const app = shop(options, events, assets, perf);
+  const demo = options.demo ?? true;
+  const listener = demo ? withQueryCount(withOrWithout(app, shop(options, events, assets))) : app;
+  return { listener, app, perf, endStreams: () => events.emit('closing') };
+}
+
+/** One Express app. Two are made of the same parts, so that hotpath is their only difference. */
+function shop(options: AppOptions, events: ShopEvents, assets: Assets, perf?: Hotpath): Express {
+  const { db, report = console.error, trustProxy = 0, rateLimit: limit = 0 } = options;
+  const { ownAnswers, afterWrite } = routePolicies(perf);
+  const app = express();
+  app.disable('x-powered-by');
+  app.set('trust proxy', trustProxy);
+
+  // First of all: what it answers from the cache costs none of the work below.
+  if (perf) app.use(perf);
+  app.use(allowedHosts(options.allowedHosts ?? LOCAL_HOSTS));
+  app.use(securityHeaders());
+  if (limit > 0) app.use(requestLimit(limit));
+  app.use(express.json({ limit: '10mb' }));
+
+  app.use(assetRoutes(assets));
+  app.use('/api', productRoutes(db, events, afterWrite));
+  app.use('/api', catalogueRoutes(db));
+  app.use('/api', orderRoutes(db, ownAnswers));
+  app.use('/api', eventRoutes(events));
+  app.use('/api', echoRoutes());
+  if (perf) app.get('/metrics', perf.metrics.handler);
+
+  app.use(notFound);
+  app.use(errorHandler(report));
+  return app;
+}
+
+function securityHeaders() {
+  return helmet({
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        'default-src': ["'self'"],
+        'base-uri': ["'none'"],
+        'form-action': ["'none'"],
+        'frame-ancestors': ["'none'"],
+        'object-src': ["'none'"],
+      },
+    },
+  });
+}
+
+/**
+ * A limit on what reaches the handlers. It sends no `RateLimit` headers: they tell of one visitor's quota, and a
+ * cached answer would repeat them to others.
+ */
+function requestLimit(limit: number) {
+  return rateLimit({
+    windowMs: 60_000,
+    limit,
+    standardHeaders: false,
+    legacyHeaders: false,
+    handler: (_req, res, _next, { windowMs }) => {
+      res.set('Retry-After', String(Math.ceil(windowMs / 1_000)));
+      sendProblem(res, { status: 429, title: 'Too Many Requests' });
+    },
+  });
+}
+
+/**
+ * For the demonstration: `?hotpath=off` gives a request to the app without hotpath. A write to the catalogue never
+ * goes there, since it must purge.
+ */
+function withOrWithout(withHotpath: RequestListener, without: RequestListener): RequestListener {
+  return (req, res) => {
+    const [path = '', query = ''] = (req.url ?? '').split('?', 2);
+    const off = query.split('&').includes('hotpath=off');
+    if (off) {
+      const rest = query.split('&').filter((part) => part !== 'hotpath=off');
+      req.url = rest.length === 0 ? path : `${path}?${rest.join('&')}`;
+    }
+    const write = req.method !== 'GET' && req.method !== 'HEAD' && path.startsWith('/api/products');
+    if (off && !write) without(req, res);
+    else withHotpath(req, res);
+  };
+}

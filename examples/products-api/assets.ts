@@ -1,0 +1,53 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { extname } from 'node:path';
+import { type RequestHandler, Router } from 'express';
+
+/** The page and the files it needs, read once. */
+export interface Assets {
+  readonly page: string;
+  /** By fingerprinted name, such as `app.3f786850e3.js`. */
+  readonly files: ReadonlyMap<string, string>;
+}
+
+/** Leaves first: a file's fingerprint covers the fingerprinted names of the files it imports. */
+const FILES = ['icon.svg', 'style.css', 'dom.js', 'measure.js', 'routes.js', 'app.js'];
+
+/** Reads the files under `public` and gives each a name that changes with its content. */
+export async function loadAssets(): Promise<Assets> {
+  const files = new Map<string, string>();
+  const names = new Map<string, string>();
+  const withNames = (text: string) => {
+    let result = text;
+    for (const [plain, printed] of names) result = result.replaceAll(`./${plain}`, `./${printed}`);
+    return result;
+  };
+  for (const name of FILES) {
+    const content = withNames(await publicFile(name));
+    const print = createHash('sha256').update(content).digest('hex').slice(0, 10);
+    const extension = extname(name);
+    const printed = `${name.slice(0, -extension.length)}.${print}${extension}`;
+    names.set(name, printed);
+    files.set(printed, content);
+  }
+  const page = withNames(await publicFile('index.html')).replaceAll('"./', '"/assets/');
+  return { page, files };
+}
+
+/** `/` and `/assets/…`. A name that is not exactly right is no asset: what is found never changes. */
+export function assetRoutes(assets: Assets): RequestHandler {
+  const router = Router();
+  router.get('/', (_req, res) => {
+    res.type('html').send(assets.page);
+  });
+  router.get('/assets/:name', (req, res, next) => {
+    const content = assets.files.get(req.params.name);
+    if (content === undefined) next();
+    else res.type(extname(req.params.name)).send(content);
+  });
+  return router;
+}
+
+function publicFile(name: string): Promise<string> {
+  return readFile(new URL(`public/${name}`, import.meta.url), 'utf8');
+}

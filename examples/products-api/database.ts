@@ -1,0 +1,79 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import pg from 'pg';
+import { countQuery } from './query-count.js';
+
+/** The little of a database that the routes use; every call is one statement on its way to PostgreSQL. */
+export interface Database {
+  query<Row extends pg.QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>;
+}
+
+/** A connected PostgreSQL and what it takes to leave it. */
+export interface DatabaseConnection {
+  readonly pool: pg.Pool;
+  /** `true`: PostgreSQL runs inside this process and forgets everything when it stops. */
+  readonly embedded: boolean;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  /** A `postgres://` URL. Default: none, PostgreSQL runs embedded. */
+  url?: string | undefined;
+  /** Connections to a real server. Default: 10. The embedded one always has a single connection. */
+  poolSize?: number | undefined;
+}
+
+/** Connects to `url`, or starts PostgreSQL inside this process. The same `pg.Pool` comes out either way. */
+export async function openDatabase(options: DatabaseOptions = {}): Promise<DatabaseConnection> {
+  return options.url === undefined ? openEmbedded() : openServer(options.url, options.poolSize ?? 10);
+}
+
+/** Wraps a pool so that the statements of each request are counted. */
+export function countedDatabase(pool: pg.Pool): Database {
+  return {
+    async query<Row extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []) {
+      countQuery();
+      const result = await pool.query<Row>(text, values as unknown[]);
+      return result.rows;
+    },
+  };
+}
+
+function openServer(connectionString: string, max: number): DatabaseConnection {
+  const pool = createPool({
+    connectionString,
+    max,
+    connectionTimeoutMillis: 5_000,
+    // No visitor's query may hold a connection for longer than a visitor would wait.
+    options: '-c statement_timeout=30s',
+  });
+  return { pool, embedded: false, close: () => pool.end() };
+}
+
+async function openEmbedded(): Promise<DatabaseConnection> {
+  const worker = new Worker(new URL('./embedded-worker.js', import.meta.url), { execArgv: [] });
+  const [{ port }] = (await once(worker, 'message')) as [{ port: number }];
+  // One connection, never given up: the embedded server has no password and accepts no second client.
+  const pool = createPool({
+    host: '127.0.0.1',
+    port,
+    user: 'postgres',
+    database: 'postgres',
+    max: 1,
+    idleTimeoutMillis: 0,
+  });
+  const close = async () => {
+    await pool.end();
+    const exited = once(worker, 'exit');
+    worker.postMessage('stop');
+    await exited;
+  };
+  return { pool, embedded: true, close };
+}
+
+function createPool(config: pg.PoolConfig): pg.Pool {
+  const pool = new pg.Pool(config);
+  // An idle connection that breaks is replaced at the next query; unheard, the event would end the process.
+  pool.on('error', (error) => console.error('database connection lost:', error.message));
+  return pool;
+}

@@ -1,0 +1,18 @@
+import { startShop } from './server.js';
+import { settingsFromEnv } from './settings.js';
+
+const began = performance.now();
+const shop = await startShop(settingsFromEnv(process.env), process.env);
+const seconds = ((performance.now() - began) / 1_000).toFixed(1);
+const database = shop.embedded ? 'embedded PostgreSQL' : 'PostgreSQL at DATABASE_URL';
+console.log(`products-api with ${database}, ready in ${seconds} s: ${shop.url}`);
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  // A second signal finds no listener and ends the process at once.
+  process.once(signal, () => {
+    shop.stop().catch((error: unknown) => {
+      console.error('the shop did not close cleanly:', error);
+      process.exitCode = 1;
+    });
+  });
+}

@@ -1,0 +1,50 @@
+import { EventEmitter } from 'node:events';
+import { type Response, Router } from 'express';
+import type { Product } from './products.js';
+
+/** What happens in the shop, for those who listen. */
+export type ShopEvents = EventEmitter<{ product: [Product]; closing: [] }>;
+
+/** Makes the emitter; every open event stream is a listener, so their number has no natural limit. */
+export function shopEvents(): ShopEvents {
+  return new EventEmitter<{ product: [Product]; closing: [] }>().setMaxListeners(0);
+}
+
+const PULSE_MS = 5_000;
+
+/** `GET /events`: server-sent events (WHATWG HTML, 9.2). One at once, one for every change, and a pulse. */
+export function eventRoutes(events: ShopEvents): Router {
+  const router = Router();
+
+  router.get('/events', (_req, res) => {
+    // no-transform: an encoder would hold small events back until its buffer is full.
+    res.set({ 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store, no-transform' });
+    res.write(`retry: 2000\n${event('hello', { at: new Date() })}`);
+    const sendProduct = ({ id, name, priceCents }: Product) => send(res, 'product', { id, name, priceCents });
+    const sendPulse = () =>
+      send(res, 'pulse', { at: new Date(), listeners: events.listenerCount('product') });
+    const end = () => res.end();
+    const pulse = setInterval(sendPulse, PULSE_MS).unref();
+    events.on('product', sendProduct);
+    events.on('closing', end);
+    res.on('close', () => {
+      clearInterval(pulse);
+      events.off('product', sendProduct);
+      events.off('closing', end);
+    });
+  });
+
+  return router;
+}
+
+/** A reader so slow that this much waits for it is let go; it reconnects by itself. */
+const MAX_WAITING_BYTES = 64 * 1024;
+
+function send(res: Response, name: string, data: unknown): void {
+  if (res.writableLength > MAX_WAITING_BYTES) res.destroy();
+  else res.write(event(name, data));
+}
+
+function event(name: string, data: unknown): string {
+  return `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+}

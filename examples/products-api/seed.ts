@@ -1,0 +1,79 @@
+import { readFile } from 'node:fs/promises';
+import type pg from 'pg';
+
+/** How many rows the shop gets. */
+export interface SeedSizes {
+  /** Default: 20,000. */
+  products?: number | undefined;
+  /** Default: 200,000. Four items make an order, twenty-five orders a customer. */
+  orderItems?: number | undefined;
+}
+
+/** Raised when the rows that the seed makes change, so that an older shop is made anew. */
+const SEED_VERSION = 1;
+/** Any number that other programs on the same server are unlikely to lock. */
+const SEED_LOCK = 4_680_937;
+
+/**
+ * Makes the shop's tables and rows: the same rows on every run and on every PostgreSQL. A shop of the same sizes
+ * that is already there is kept as it is; one of other sizes is dropped and made anew.
+ *
+ * @returns whether rows were made.
+ * @throws {RangeError} if a size is not a whole number between 100 and 100,000,000.
+ */
+export async function seedDatabase(pool: pg.Pool, sizes: SeedSizes = {}): Promise<boolean> {
+  const products = checkedSize('products', sizes.products ?? 20_000);
+  const orderItems = checkedSize('orderItems', sizes.orderItems ?? 200_000);
+  const client = await pool.connect();
+  try {
+    await client.query('BEGIN');
+    // Of several instances that start together, one makes the rows and the others find them made.
+    await client.query('SELECT pg_advisory_xact_lock($1)', [SEED_LOCK]);
+    const present = await isSeeded(client, products, orderItems);
+    if (!present) await seed(client, products, orderItems);
+    await client.query('COMMIT');
+    return !present;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {});
+    throw error;
+  } finally {
+    client.release();
+  }
+}
+
+async function isSeeded(client: pg.PoolClient, products: number, orderItems: number): Promise<boolean> {
+  const table = await client.query(`SELECT to_regclass('hotpath_shop.seed') IS NOT NULL AS present`);
+  if (!table.rows[0].present) return false;
+  const seeded = await client.query(
+    'SELECT 1 FROM hotpath_shop.seed WHERE version = $1 AND products = $2 AND order_items = $3',
+    [SEED_VERSION, products, orderItems],
+  );
+  return seeded.rows.length === 1;
+}
+
+async function seed(client: pg.PoolClient, products: number, orderItems: number): Promise<void> {
+  // A long seed is no reason to give up; visitors' queries keep their limit.
+  await client.query('SET LOCAL statement_timeout = 0');
+  await client.query('DROP SCHEMA IF EXISTS hotpath_shop CASCADE');
+  await client.query(await sqlFile('schema.sql'));
+  const orders = Math.ceil(orderItems / 4);
+  const numbers: Record<string, number> = {
+    version: SEED_VERSION,
+    products,
+    order_items: orderItems,
+    orders,
+    customers: Math.ceil(orders / 25),
+  };
+  const text = await sqlFile('seed.sql');
+  // DDL and several statements at once take no bound parameters; only the checked integers above get in.
+  await client.query(text.replace(/\$([a-z_]+)/g, (_, name: string) => String(numbers[name])));
+}
+
+function checkedSize(name: string, value: number): number {
+  if (Number.isInteger(value) && value >= 100 && value <= 100_000_000) return value;
+  throw new RangeError(`seed size "${name}" is ${value}; accepted: a whole number from 100 to 100000000`);
+}
+
+function sqlFile(name: string): Promise<string> {
+  return readFile(new URL(name, import.meta.url), 'utf8');
+}

@@ -1,0 +1,71 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { configFromEnv } from 'hotpath';
+import { createApp } from './app.js';
+import { countedDatabase, openDatabase } from './database.js';
+import { shopConfig } from './policies.js';
+import { seedDatabase } from './seed.js';
+import type { Settings } from './settings.js';
+
+export interface RunningShop {
+  readonly url: string;
+  /** `true`: PostgreSQL runs inside this process. */
+  readonly embedded: boolean;
+  /** Lets the requests under way finish, then closes everything. Twice is as good as once. */
+  stop(): Promise<void>;
+}
+
+/** How long requests under way may still take when the server is told to stop. */
+const GRACE_MS = 10_000;
+
+/** Opens the database, fills it if need be, and serves the API. */
+export async function startShop(settings: Settings, env: NodeJS.ProcessEnv = {}): Promise<RunningShop> {
+  // Before anything is opened: a mistake in the environment should cost no time to learn of.
+  const config = configFromEnv(shopConfig, env);
+  const database = await openDatabase({ url: settings.databaseUrl, poolSize: settings.poolSize });
+  try {
+    await seedDatabase(database.pool, { products: settings.products, orderItems: settings.orderItems });
+    const shop = await createApp({ ...settings, db: countedDatabase(database.pool), config });
+    const server = createServer(shop.listener);
+    // A request must arrive whole in this time. Answers may take longer: event streams and downloads do.
+    server.headersTimeout = 10_000;
+    server.requestTimeout = 60_000;
+    // Longer than the idle timeout of common load balancers, so that it is they who close.
+    server.keepAliveTimeout = 65_000;
+    server.listen(settings.port, settings.host);
+    await once(server, 'listening');
+
+    let stopping: Promise<void> | undefined;
+    const stop = async () => {
+      const closed = closeServer(server);
+      shop.endStreams();
+      await closed;
+      await shop.perf.close();
+      await database.close();
+    };
+    return {
+      url: `http://localhost:${(server.address() as AddressInfo).port}`,
+      embedded: database.embedded,
+      stop: () => {
+        stopping ??= stop();
+        return stopping;
+      },
+    };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+async function closeServer(server: Server): Promise<void> {
+  // Connections that idle now are closed by close() itself; those at work are when their answer has ended.
+  const closed = new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
+  const deadline = setTimeout(() => server.closeAllConnections(), GRACE_MS).unref();
+  const sweep = setInterval(() => server.closeIdleConnections(), 100).unref();
+  await closed;
+  clearTimeout(deadline);
+  clearInterval(sweep);
+}

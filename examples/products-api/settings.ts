@@ -1,0 +1,50 @@
+/** What the environment says about the example itself; hotpath reads its own variables. */
+export interface Settings {
+  /** `PORT`. Default: 3000; 0 takes a free one. */
+  port: number;
+  /** `HOST`: the address to listen on. Default: all. */
+  host: string | undefined;
+  /** `DATABASE_URL`. Default: none, PostgreSQL runs embedded. */
+  databaseUrl: string | undefined;
+  /** `DB_POOL_SIZE`. Default: 10. */
+  poolSize: number;
+  /** `SEED_PRODUCTS`. Default: 20,000. */
+  products: number;
+  /** `SEED_ORDER_ITEMS`. Default: 200,000. */
+  orderItems: number;
+  /** `RATE_LIMIT`: requests a minute and client that reach the handlers; 0: no limit. Default: 600,000. */
+  rateLimit: number;
+  /** `ALLOWED_HOSTS`: host names, separated by commas. Default: those of the machine itself. */
+  allowedHosts: readonly string[];
+  /** `TRUST_PROXY`: how many proxies stand in front. Default: 0. */
+  trustProxy: number;
+  /** `DEMO=0` or `NODE_ENV=production` turns `?hotpath=off` and `X-SQL-Queries` off. */
+  demo: boolean;
+}
+
+export const LOCAL_HOSTS: readonly string[] = ['localhost', '127.0.0.1', '[::1]'];
+
+/** @throws {Error} naming the variable, its value and what is accepted. */
+export function settingsFromEnv(env: NodeJS.ProcessEnv): Settings {
+  const hosts = env.ALLOWED_HOSTS?.split(',').map((host) => host.trim().toLowerCase());
+  return {
+    port: whole(env, 'PORT', 3_000, 65_535),
+    host: env.HOST || undefined,
+    databaseUrl: env.DATABASE_URL || undefined,
+    poolSize: whole(env, 'DB_POOL_SIZE', 10, 1_000),
+    products: whole(env, 'SEED_PRODUCTS', 20_000, 100_000_000),
+    orderItems: whole(env, 'SEED_ORDER_ITEMS', 200_000, 100_000_000),
+    rateLimit: whole(env, 'RATE_LIMIT', 600_000, 1_000_000_000),
+    allowedHosts: hosts?.filter((host) => host !== '') ?? LOCAL_HOSTS,
+    trustProxy: whole(env, 'TRUST_PROXY', 0, 10),
+    demo: env.NODE_ENV !== 'production' && env.DEMO !== '0',
+  };
+}
+
+function whole(env: NodeJS.ProcessEnv, name: string, otherwise: number, max: number): number {
+  const text = env[name];
+  if (text === undefined || text === '') return otherwise;
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
+  if (value <= max) return value;
+  throw new Error(`${name} is "${text}"; accepted: a whole number from 0 to ${max}`);
+}

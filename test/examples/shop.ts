@@ -1,0 +1,61 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type AppOptions, createApp, type ShopApp } from '../../examples/products-api/app.js';
+import { countedDatabase, type Database, openDatabase } from '../../examples/products-api/database.js';
+import { seedDatabase } from '../../examples/products-api/seed.js';
+import { startPostgres, type TestPostgres } from '../helpers/postgres.js';
+
+/** The example's API on a free port. */
+export interface ServedShop {
+  url: string;
+  app: ShopApp;
+  stop(): Promise<void>;
+}
+
+/** The same on a real PostgreSQL of its own, with fewer rows than the example has by itself. */
+export interface TestShop extends ServedShop {
+  postgres: TestPostgres;
+  db: Database;
+  /** The text of every statement sent so far. */
+  statements: string[];
+}
+
+export const SIZES = { products: 2_000, orderItems: 20_000 };
+
+export async function serveShop(options: AppOptions): Promise<ServedShop> {
+  const app = await createApp(options);
+  const server = createServer(app.listener).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const stop = async () => {
+    server.close();
+    server.closeAllConnections();
+    await app.perf.close();
+  };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, app, stop };
+}
+
+export async function startTestShop(): Promise<TestShop> {
+  const postgres = await startPostgres();
+  const database = await openDatabase({ url: await postgres.createDatabase('shop') });
+  await seedDatabase(database.pool, SIZES);
+  const statements: string[] = [];
+  const counted = countedDatabase(database.pool);
+  const db: Database = {
+    query(text, values) {
+      statements.push(text);
+      return counted.query(text, values);
+    },
+  };
+  const served = await serveShop({ db });
+  const stop = async () => {
+    await served.stop();
+    await database.close();
+    await postgres.stop();
+  };
+  return { ...served, postgres, db, statements, stop };
+}
+
+export function sendJson(method: string, url: string, body: unknown): Promise<Response> {
+  return fetch(url, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+}

@@ -1,0 +1,153 @@
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chown, mkdtemp, readdir, rm } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import pg from 'pg';
+import { installDebianPackage } from './system-packages.js';
+
+const run = promisify(execFile);
+
+/** A PostgreSQL of the tests' own: a fresh cluster in a temporary directory, on a free port. */
+export interface TestPostgres {
+  /** Makes a database and returns its URL. */
+  createDatabase(name: string): Promise<string>;
+  /** Stops the server and removes its files. */
+  stop(): Promise<void>;
+}
+
+const READY_WITHIN_MS = 30_000;
+
+/** Starts a private PostgreSQL from the machine's binaries; without any, installs them or says what to install. */
+export async function startPostgres(): Promise<TestPostgres> {
+  const bin = await binaries();
+  const directory = await mkdtemp(join(tmpdir(), 'hotpath-postgres-'));
+  const data = join(directory, 'data');
+  const account = await serverAccount();
+  if (account) await chown(directory, account.uid, account.gid);
+  // The directory of the caller may be closed to the server's account.
+  const options = { ...account, cwd: directory };
+  // Nothing here has to survive a power cut, so nothing waits for the disk.
+  const initdb = ['-D', data, '-U', 'postgres', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'];
+  await run(join(bin, 'initdb'), initdb, options);
+  const port = await freePort();
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: directory,
+    fsync: 'off',
+    synchronous_commit: 'off',
+    full_page_writes: 'off',
+  };
+  const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const server = spawn(join(bin, 'postgres'), ['-D', data, '-p', String(port), ...flags], {
+    ...options,
+    stdio: 'ignore',
+  });
+  const killWithUs = () => server.kill('SIGQUIT');
+  process.once('exit', killWithUs);
+
+  const urlOf = (database: string) => `postgres://postgres@127.0.0.1:${port}/${database}`;
+  const stop = async () => {
+    process.off('exit', killWithUs);
+    if (isRunning(server)) {
+      const exited = once(server, 'exit');
+      server.kill('SIGINT');
+      await exited;
+    }
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    await untilReady(server, urlOf('postgres'));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    stop,
+    async createDatabase(name) {
+      await withClient(urlOf('postgres'), (client) =>
+        client.query(`CREATE DATABASE ${client.escapeIdentifier(name)}`),
+      );
+      return urlOf(name);
+    },
+  };
+}
+
+async function untilReady(server: ChildProcess, url: string): Promise<void> {
+  const deadline = Date.now() + READY_WITHIN_MS;
+  while (Date.now() < deadline) {
+    if (!isRunning(server)) throw new Error(`PostgreSQL ended with ${server.exitCode} instead of starting`);
+    try {
+      return await withClient(url, async (client) => {
+        await client.query('SELECT 1');
+      });
+    } catch {
+      // Refused while it starts.
+      await delay(50);
+    }
+  }
+  throw new Error(`PostgreSQL was not ready within ${READY_WITHIN_MS / 1_000} s`);
+}
+
+async function withClient<T>(url: string, task: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return await task(client);
+  } finally {
+    await client.end();
+  }
+}
+
+async function binaries(): Promise<string> {
+  const found = await findBinaries();
+  if (found !== undefined) return found;
+  await installDebianPackage('postgresql', 'A test against a real PostgreSQL');
+  const installed = await findBinaries();
+  if (installed === undefined)
+    throw new Error('PostgreSQL was installed, but its "initdb" is not to be found');
+  return installed;
+}
+
+/** Debian keeps the server's programs out of the PATH, by version; elsewhere `pg_config` knows where they are. */
+async function findBinaries(): Promise<string | undefined> {
+  const root = '/usr/lib/postgresql';
+  const versions = await readdir(root).catch((): string[] => []);
+  const directories = versions
+    .sort((a, b) => Number(b) - Number(a))
+    .map((version) => join(root, version, 'bin'));
+  try {
+    directories.push(execFileSync('pg_config', ['--bindir'], { encoding: 'utf8', stdio: 'pipe' }).trim());
+  } catch {
+    // No pg_config: Debian's places are all there is to look at.
+  }
+  for (const directory of directories) {
+    const names = await readdir(directory).catch((): string[] => []);
+    if (names.includes('initdb') && names.includes('postgres')) return directory;
+  }
+  return undefined;
+}
+
+/** PostgreSQL refuses to run as root; its package brings an account for it. */
+async function serverAccount(): Promise<{ uid: number; gid: number } | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const idOf = async (flag: string) => Number((await run('id', [flag, 'postgres'])).stdout);
+  return { uid: await idOf('-u'), gid: await idOf('-g') };
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
