@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
+import { releaseDrains } from './drain.js';
 import { reportFault } from './fault.js';
 import { applyHeaders, type HeadersArgument } from './headers.js';
 import { guardResponse } from './lock.js';
@@ -138,6 +139,7 @@ export class Exchange {
     Object.assign(res, this.#beneath);
     try {
       install();
+      releaseDrains(this.res);
       this.#beneath = { writeHead: res.writeHead, write: res.write, end: res.end };
       this.#compressed = true;
     } finally {

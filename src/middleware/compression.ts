@@ -1,0 +1,188 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { constants } from 'node:zlib';
+import compress from 'compression';
+import {
+  type CompressionPolicySettings,
+  type CompressionRoutePolicies,
+  type CompressionSettings,
+  type ContentEncoding,
+  resolveCompressionStandalone,
+  type StandaloneCompressionOptions,
+} from '../config/compression.js';
+import type { RouteTable } from '../config/routes.js';
+import { type Exchange, exchangeOf, HeadOrder } from '../exchange/exchange.js';
+import { reportFault } from '../exchange/fault.js';
+import { chooseEncoding } from '../http/accept-encoding.js';
+import { addVary } from '../http/vary.js';
+
+/** Compresses responses. */
+export type CompressionMiddleware = (
+  req: IncomingMessage,
+  res: ServerResponse,
+  next: (error?: unknown) => void,
+) => void;
+
+/** Mounted again, or by two copies of the package, a response is compressed by the first. */
+const CODER = Symbol.for('hotpath.compression');
+
+/** The `compression` package, which reads only these of a request. */
+type Compress = (req: Negotiated, res: ServerResponse, next: () => void) => void;
+interface Negotiated {
+  readonly method: string | undefined;
+  readonly headers: { readonly 'accept-encoding': ContentEncoding };
+  readonly coder: Coder;
+}
+
+/** Digests of what is no longer sent: RFC 9530, and its forerunners RFC 3230 and RFC 1864. */
+const DIGESTS = ['content-digest', 'repr-digest', 'digest', 'content-md5'];
+
+/**
+ * The compression middleware, alone: the `compression` package under a negotiation of our own.
+ *
+ * A response is compressed when its type can gain by it, it is not smaller than the threshold, and the client
+ * accepts one of `encodings`. Left alone: what has a `Content-Encoding`, `Cache-Control: no-transform`, a
+ * part of a representation (206), and `text/event-stream`, whose events must not wait in a buffer. Every
+ * response that could be compressed for some client has `Vary: Accept-Encoding`.
+ *
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for options that make no sense.
+ */
+export function compression(options?: StandaloneCompressionOptions): CompressionMiddleware {
+  const { settings, routes } = resolveCompressionStandalone(options);
+  return createCompression(settings, routes);
+}
+
+/** The same from resolved settings and a table of routes that others may share. */
+export function createCompression(
+  settings: CompressionSettings,
+  routes: RouteTable<CompressionRoutePolicies>,
+): CompressionMiddleware {
+  const { encodings, filter } = settings;
+  const compressors = new WeakMap<CompressionPolicySettings, Compress>();
+  const compressorOf = (policy: CompressionPolicySettings): Compress => {
+    let found = compressors.get(policy);
+    if (!found) compressors.set(policy, (found = makeCompressor(policy)));
+    return found;
+  };
+  compressorOf(settings);
+  return function compressionMiddleware(req, res, next) {
+    try {
+      const coded = res as ServerResponse & { [CODER]?: Coder };
+      const exchange = exchangeOf(req, res);
+      const policy = exchange.match(routes)?.policy.compression ?? settings;
+      if (policy !== false && !coded[CODER] && !exchange.headed) {
+        const coding = chooseEncoding(req.headers['accept-encoding'], encodings);
+        const coder = new Coder(exchange, policy.threshold, filter, coding);
+        coded[CODER] = coder;
+        exchange.onHead(() => coder.decide(), HeadOrder.edit);
+        if (coding !== undefined && req.method !== 'HEAD') {
+          const negotiated = { method: req.method, headers: { 'accept-encoding': coding }, coder };
+          exchange.beneath(() => compressorOf(policy)(negotiated, res, () => {}));
+        }
+      }
+    } catch (error) {
+      reportFault('compression', error);
+    }
+    next();
+  };
+}
+
+/** What is decided for one response. */
+class Coder {
+  /** Holds from `head` until the headers are sent. */
+  compresses = false;
+  readonly #exchange: Exchange;
+  readonly #threshold: number;
+  readonly #filter: CompressionSettings['filter'];
+  readonly #coding: ContentEncoding | undefined;
+
+  constructor(
+    exchange: Exchange,
+    threshold: number,
+    filter: CompressionSettings['filter'],
+    coding: ContentEncoding | undefined,
+  ) {
+    this.#exchange = exchange;
+    this.#threshold = threshold;
+    this.#filter = filter;
+    this.#coding = coding;
+  }
+
+  decide(): void {
+    const { req, res, length } = this.#exchange;
+    this.compresses = false;
+    // A 304 has no type and no length of its own: it may stand for a response that was compressed.
+    const isNotModified = res.statusCode === 304;
+    if (isNotModified ? isUntouchable(res) : !this.#isCompressible()) return;
+    res.setHeader(
+      'Vary',
+      addVary(res.getHeader('Vary') as string | string[] | undefined, ['Accept-Encoding']),
+    );
+    if (isNotModified) {
+      matchWeakTag(req, res);
+      return;
+    }
+    if (this.#coding === undefined || length === 0) return;
+    if (length !== undefined && length < this.#threshold) return;
+    this.compresses = req.method !== 'HEAD';
+    // RFC 9110 §8.6: on HEAD too, a length is the length that GET would send.
+    if (req.method === 'HEAD') res.removeHeader('Content-Length');
+    weakenTag(res);
+    // Parts of the plain form can't be joined with a compressed copy.
+    res.removeHeader('Accept-Ranges');
+    for (const name of DIGESTS) res.removeHeader(name);
+  }
+
+  #isCompressible(): boolean {
+    const { req, res } = this.#exchange;
+    const { statusCode } = res;
+    if (statusCode === 204 || statusCode === 205 || statusCode === 206 || res.hasHeader('content-range')) {
+      return false;
+    }
+    if (isUntouchable(res)) return false;
+    if (/^\s*text\/event-stream\b/i.test(String(res.getHeader('content-type') ?? ''))) return false;
+    if (!this.#filter) return compress.filter(req as never, res as never);
+    try {
+      return Boolean(this.#filter(req, res));
+    } catch (error) {
+      reportFault('compression.filter', error);
+      return false;
+    }
+  }
+}
+
+function makeCompressor({ level, brotliQuality }: CompressionPolicySettings): Compress {
+  const compressor = compress({
+    threshold: 0, // decided before, where the length of a body in one piece is known for HTTP/1.0 too
+    level,
+    brotli: { params: { [constants.BROTLI_PARAM_QUALITY]: brotliQuality } },
+    // Asked while the headers go. Whoever listened beneath us may have coded the body since `head`.
+    filter: (req, res) => (req as unknown as Negotiated).coder.compresses && !isUntouchable(res),
+  });
+  return compressor as unknown as Compress;
+}
+
+/** RFC 9110 §8.4, RFC 9111 §5.2.2.6: the body is coded already, or nobody may change it. */
+function isUntouchable(res: ServerResponse): boolean {
+  const coding = res.getHeader('content-encoding');
+  if (coding !== undefined && String(coding).trim().toLowerCase() !== 'identity') return true;
+  const cacheControl = res.getHeader('cache-control');
+  return cacheControl !== undefined && /(?:^|[,\s])no-transform(?:$|[,\s])/i.test(String(cacheControl));
+}
+
+/**
+ * A strong tag promises that two bodies are the same, byte for byte (RFC 9110 §8.8.1), and the app made it of
+ * the plain body. Kept on the compressed one, a range or a delta could be joined with the wrong form.
+ */
+function weakenTag(res: ServerResponse): void {
+  const tag = res.getHeader('etag');
+  if (typeof tag === 'string' && tag.startsWith('"')) res.setHeader('ETag', `W/${tag}`);
+}
+
+/** A 304 names the copy that the client has; its copy is compressed if its tag is the weakened one. */
+function matchWeakTag(req: IncomingMessage, res: ServerResponse): void {
+  const tag = res.getHeader('etag');
+  const weak = `W/${tag}`;
+  if (typeof tag === 'string' && tag.startsWith('"') && req.headers['if-none-match']?.includes(weak)) {
+    res.setHeader('ETag', weak);
+  }
+}
