@@ -1,0 +1,92 @@
+import type { IncomingMessage } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import type { SlowRequest, TimingSettings } from '../config/timing.js';
+import type { Exchange } from '../exchange/exchange.js';
+import { reportFault } from '../exchange/fault.js';
+
+/** What is recorded for a request whose client left before the answer was whole; it is never sent. */
+const CLIENT_CLOSED_REQUEST = 499;
+/** Milliseconds between two lines on the console. */
+const QUIET = 1_000;
+
+/** Reports slow requests, once each, to the hook or to the console. */
+export class SlowReporter {
+  readonly #threshold: number;
+  readonly #onSlow: TimingSettings['onSlow'];
+  #quietUntil = 0;
+  #unsaid = 0;
+
+  /** @param threshold seconds. */
+  constructor(threshold: number, onSlow?: TimingSettings['onSlow']) {
+    this.#threshold = threshold;
+    this.#onSlow = onSlow;
+  }
+
+  watch(exchange: Exchange, requestId: string | undefined): void {
+    // Node remembers the peer's address from the first time that it is asked; after an abort it is too late.
+    void exchange.req.socket.remoteAddress;
+    exchange.onClose(() => {
+      const seconds = (performance.now() - exchange.startedAt) / 1000;
+      if (seconds >= this.#threshold) this.#report(describe(exchange, seconds, requestId));
+    });
+  }
+
+  #report(request: SlowRequest): void {
+    if (!this.#onSlow) {
+      this.#print(request);
+      return;
+    }
+    try {
+      // Typed as returning nothing, but an async function fits that type as well.
+      const result: unknown = this.#onSlow(request);
+      if (result !== undefined) Promise.resolve(result).catch((error) => reportFault('onSlow', error));
+    } catch (error) {
+      reportFault('onSlow', error);
+    }
+  }
+
+  #print(request: SlowRequest): void {
+    const now = performance.now();
+    if (now < this.#quietUntil) {
+      this.#unsaid++;
+      return;
+    }
+    this.#quietUntil = now + QUIET;
+    const more = this.#unsaid > 0 ? ` (and ${this.#unsaid} more before)` : '';
+    this.#unsaid = 0;
+    console.warn(`${lineOf(request)}${more}`);
+  }
+}
+
+function describe(exchange: Exchange, seconds: number, requestId: string | undefined): SlowRequest {
+  const { req, res, path } = exchange;
+  return {
+    method: req.method ?? '',
+    route: exchange.template,
+    path,
+    status: exchange.aborted ? CLIENT_CLOSED_REQUEST : res.statusCode,
+    seconds,
+    requestId,
+    clientAddress: addressOf(req),
+  };
+}
+
+/** As Express's `trust proxy` sees it; the peer's where there is no Express, or its setting throws. */
+function addressOf(req: IncomingMessage): string | undefined {
+  try {
+    const { ip } = req as IncomingMessage & { ip?: string };
+    if (ip) return ip;
+  } catch (error) {
+    reportFault('trust proxy', error);
+  }
+  return req.socket.remoteAddress;
+}
+
+function lineOf({ method, route, path, status, seconds, requestId, clientAddress }: SlowRequest): string {
+  const parts = [`hotpath: slow request: ${method} ${route ?? path} ${status} in ${seconds.toFixed(3)} s`];
+  if (route !== undefined && route !== path) parts.push(`path ${path}`);
+  if (requestId) parts.push(`id ${requestId}`);
+  if (clientAddress) parts.push(`from ${clientAddress}`);
+  // One line of plain text, whatever was requested: it may end in a terminal.
+  return parts.map((part) => part.replace(/[^\x20-\x7e]/g, '?').slice(0, 300)).join(', ');
+}
