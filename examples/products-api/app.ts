@@ -58,7 +58,9 @@ function shop(options: AppOptions, events: ShopEvents, assets: Assets, perf?: Ho
   app.use(allowedHosts(options.allowedHosts ?? LOCAL_HOSTS));
   app.use(securityHeaders());
   if (limit > 0) app.use(requestLimit(limit));
-  app.use(express.json({ limit: '10mb' }));
+  // The parser accepts what hotpath let through; without hotpath it has the same limit to itself.
+  const limits = perf?.config.sizeLimit;
+  app.use(express.json({ limit: limits ? limits.limit : '10mb' }));
 
   app.use(assetRoutes(assets));
   app.use('/api', productRoutes(db, events, afterWrite));

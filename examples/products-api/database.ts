@@ -74,6 +74,8 @@ async function openEmbedded(): Promise<DatabaseConnection> {
 function createPool(config: pg.PoolConfig): pg.Pool {
   const pool = new pg.Pool(config);
   // An idle connection that breaks is replaced at the next query; unheard, the event would end the process.
-  pool.on('error', (error) => console.error('database connection lost:', error.message));
+  pool.on('error', (error) => {
+    if (!pool.ending) console.error('database connection lost:', error.message);
+  });
   return pool;
 }

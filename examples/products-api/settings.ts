@@ -1,3 +1,5 @@
+import { databaseFromEnv } from 'hotpath';
+
 /** What the environment says about the example itself; hotpath reads its own variables. */
 export interface Settings {
   /** `PORT`. Default: 3000; 0 takes a free one. */
@@ -24,14 +26,15 @@ export interface Settings {
 
 export const LOCAL_HOSTS: readonly string[] = ['localhost', '127.0.0.1', '[::1]'];
 
-/** @throws {Error} naming the variable, its value and what is accepted. */
+/** @throws {Error} naming what is not acceptable, its value and what is. */
 export function settingsFromEnv(env: NodeJS.ProcessEnv): Settings {
   const hosts = env.ALLOWED_HOSTS?.split(',').map((host) => host.trim().toLowerCase());
+  const { url, poolSize = 10 } = databaseFromEnv(env);
   return {
     port: whole(env, 'PORT', 3_000, 65_535),
     host: env.HOST || undefined,
-    databaseUrl: env.DATABASE_URL || undefined,
-    poolSize: whole(env, 'DB_POOL_SIZE', 10, 1_000),
+    databaseUrl: url,
+    poolSize,
     products: whole(env, 'SEED_PRODUCTS', 20_000, 100_000_000),
     orderItems: whole(env, 'SEED_ORDER_ITEMS', 200_000, 100_000_000),
     rateLimit: whole(env, 'RATE_LIMIT', 600_000, 1_000_000_000),

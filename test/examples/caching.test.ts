@@ -165,7 +165,7 @@ describe('a customer’s orders', () => {
     'Bearer customer-1 x',
     'Basic customer-1',
     'Bearer 1',
-  ])('are refused to the credentials %j, though they are in the cache', async (credentials) => {
+  ])('A03 are refused to the credentials %j, though they are in the cache', async (credentials) => {
     await ordersOf(1);
     const { status, headers } = await get(
       '/api/me/orders',
