@@ -8,7 +8,8 @@ export function describeValue(value: unknown): string {
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && !isPlainObject(value)) {
     return `an instance of ${value.constructor?.name || 'an unnamed class'}`;
   }
-  return shorten(maskCredentials(inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY })));
+  const text = inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY });
+  return shorten(text.replace(/\S+/g, maskCredentials));
 }
 
 /** Whether a value is an object literal (of any realm) or has no prototype: not a class instance, not an array. */
@@ -25,11 +26,14 @@ export function joinPath(path: string, key: string | number): string {
   return `${path}['${key}']`;
 }
 
-// Greedy up to the last `@`, since a malformed URL is just what gets printed here; the scheme may be missing.
+// Up to the last `@`, since a malformed URL is just what gets printed here; the scheme may be missing. Without
+// a pattern that could backtrack: the text may be long.
 function maskCredentials(text: string): string {
-  return text
-    .replace(/([a-z][a-z0-9+.-]*:\/\/)?\S*@/gi, '$1***@')
-    .replace(/([?&][\w-]*(?:pass|secret|token|key)[\w-]*=)[^&\s'"]*/gi, '$1***');
+  const at = text.lastIndexOf('@');
+  const scheme = text.indexOf('://');
+  const start = scheme >= 0 && scheme < at ? scheme + 3 : 0;
+  const masked = at < 0 ? text : `${text.slice(0, start)}***${text.slice(at)}`;
+  return masked.replace(/([?&][\w-]{0,20}(?:pass|secret|token|key)[\w-]{0,20}=)[^&\s'"]*/gi, '$1***');
 }
 
 function shorten(text: string): string {

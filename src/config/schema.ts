@@ -53,7 +53,8 @@ export function section<E extends v.ObjectEntries>(
   entries: E,
   check?: SectionCheck,
 ): Schema<SectionOutput<E>> {
-  const options = v.object(entries);
+  // valibot walks inherited keys too; here there must be none.
+  const options = v.object(Object.assign(Object.create(null), entries) as E);
   return v.pipe(
     v.unknown(),
     v.rawTransform(({ dataset, addIssue, NEVER }): SectionOutput<E> => {

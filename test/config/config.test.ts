@@ -1,0 +1,344 @@
+import { Registry } from 'prom-client';
+import { afterEach, describe, expect, it } from 'vitest';
+import { resolveCache, resolveCacheRule, resolveCacheStandalone } from '../../src/config/cache.js';
+import { resolveCacheControlPolicy, resolveCacheControlStandalone } from '../../src/config/cache-control.js';
+import { resolveCompressionStandalone } from '../../src/config/compression.js';
+import { defineConfig, type HotpathConfig, resolveConfig } from '../../src/config/config.js';
+import { HotpathError, isHotpathError } from '../../src/config/errors.js';
+import { resolveSizeLimit, resolveSizeLimitStandalone } from '../../src/config/size-limit.js';
+
+/** The messages for a config, one `path: message` each. */
+function problemsOf(run: () => unknown): string[] {
+  try {
+    run();
+  } catch (error) {
+    if (isHotpathError(error))
+      return (error.problems ?? []).map(({ path, message }) => `${path}: ${message}`);
+    throw error;
+  }
+  return [];
+}
+const problems = (config: unknown) => problemsOf(() => resolveConfig(config as HotpathConfig));
+const paths = (config: unknown) => problems(config).map((line) => line.slice(0, line.indexOf(': ')));
+
+describe('resolveConfig', () => {
+  it('fills in the documented defaults for nothing, {}, undefined sections, true and no prototype', () => {
+    const { routes, ...sections } = resolveConfig();
+    expect(routes.size).toBe(0);
+    expect(sections).toMatchObject({
+      timing: { header: 'X-Response-Time', serverTiming: true, slow: false },
+      metrics: { defaultMetrics: true, maxSeries: 2000 },
+      sizeLimit: { limit: 10_485_760 },
+      cacheControl: { default: { noCache: true } },
+      cache: {
+        memory: { maxBytes: 67_108_864, maxEntries: 10_000 },
+        maxEntryBytes: 1_048_576,
+        hitForMiss: 120,
+      },
+      compression: {
+        threshold: 1024,
+        level: 6,
+        brotliQuality: 4,
+        encodings: ['br', 'gzip'],
+        minimumGain: 0.1,
+      },
+    });
+    const all = (value: true | undefined) =>
+      Object.fromEntries(Object.keys(sections).map((name) => [name, value])) as HotpathConfig;
+    const emptyOptions = {
+      cache: { memory: undefined, profile: undefined },
+      sizeLimit: { limit: undefined },
+    };
+    for (const config of [{}, all(undefined), all(true), Object.create(null), emptyOptions]) {
+      const { routes: _, ...others } = resolveConfig(config);
+      expect(others).toEqual(sections);
+    }
+  });
+
+  it('turns a section off with false', () => {
+    const off = {
+      timing: false,
+      metrics: false,
+      sizeLimit: false,
+      cacheControl: false,
+      cache: false,
+      compression: false,
+    };
+    expect(resolveConfig(off)).toMatchObject(off);
+  });
+
+  it('converts units and fills the gaps of a route from its section', () => {
+    const tags = () => ['x'];
+    const { routes } = resolveConfig({
+      routes: {
+        '/a': {
+          cache: { ttl: '1h', tags, vary: { headers: ['Accept-Language'], cookies: [] }, collapse: true },
+        },
+        '/b': { cache: false, compression: false, sizeLimit: false, cacheControl: false },
+        '/c': { compression: { level: 9 }, sizeLimit: '50mb', cacheControl: 'immutable' },
+        '/d': { compression: true },
+      },
+      compression: { threshold: '2kb' },
+    });
+    expect(routes.match('/a')?.policy).toEqual({
+      cache: {
+        ttl: 3600,
+        jitter: 0,
+        statuses: new Set([200, 301, 308]),
+        tags,
+        vary: { headers: ['accept-language'], cookies: [] },
+        ignoreQuery: [],
+        shared: false,
+        collapse: 'instance',
+      },
+    });
+    expect(routes.match('/b')?.policy).toEqual({
+      cache: false,
+      compression: false,
+      sizeLimit: false,
+      cacheControl: false,
+    });
+    expect(routes.match('/c')?.policy).toEqual({
+      compression: { threshold: 2048, level: 9, brotliQuality: 4 },
+      sizeLimit: 52_428_800,
+      cacheControl: { public: true, maxAge: 31_536_000, immutable: true },
+    });
+    expect(routes.match('/d')?.policy.compression).toEqual({ threshold: 2048, level: 6, brotliQuality: 4 });
+  });
+
+  it('is frozen at every depth, and never writes to or freezes what the caller gave', () => {
+    const registry = new Registry();
+    const config = defineConfig({
+      routes: { '/a': { cache: { ttl: 1, tags: ['t'], vary: { query: ['q'] } } } },
+      cache: { memory: { maxBytes: '1mb' } },
+      metrics: { registry, buckets: [1, 2] },
+    });
+    const before = structuredClone({ ...config, metrics: { buckets: [1, 2] } });
+    const resolved = resolveConfig(config);
+    const seen = (value: unknown): void => {
+      if (typeof value !== 'object' || value === null || value === registry || value instanceof Set) return;
+      expect(Object.isFrozen(value), JSON.stringify(value)).toBe(true);
+      for (const each of Object.values(value)) seen(each);
+    };
+    seen(resolved);
+    seen(resolved.routes.match('/a')?.policy);
+    expect({ ...config, metrics: { buckets: [1, 2] } }).toEqual(before);
+    for (const own of [config, config.routes, config.routes?.['/a']?.cache, config.cache, registry]) {
+      expect(Object.isFrozen(own)).toBe(false);
+    }
+    expect(resolved.metrics && resolved.metrics.registry).toBe(registry);
+  });
+
+  it.each([[false], [true], [null], ['cache'], [[]], [5], [() => {}], [new Date()]])(
+    'K06 rejects %j as a config',
+    (config) => {
+      expect(problems(config)).toEqual(['config: expected an object of options']);
+    },
+  );
+
+  it('K06 lists every mistake of every section in one error', () => {
+    const config = {
+      cahce: {},
+      routes: {
+        '/assets/*': { cacheControl: 'forever' },
+        '/a': { cache: { ttl: '5 min', staleIfError: -1 }, sizelimit: 1 },
+        '/b': { cache: { staleWhileRevalidate: '5m' }, compression: { level: 10 } },
+        '/c': { cache: { ttl: 1, shared: true, partition: () => 'x' } },
+      },
+      timing: { slow: '500ms', requestId: { header: 'a b' } },
+      metrics: { buckets: [2, 1], registry: {} },
+      sizeLimit: { limit: '10 mbb' },
+      cacheControl: { default: { public: true, private: true } },
+      cache: { memory: { maxEntires: 5, maxBytes: 0 }, profile: 'fast', redis: { url: 'http://x' } },
+      compression: { encodings: ['zstd'], minimumGain: 2, filter: true },
+    };
+    expect(paths(config).sort()).toEqual(
+      [
+        'cahce',
+        "routes['/assets/*']",
+        "routes['/assets/*'].cacheControl",
+        "routes['/a'].cache.ttl",
+        "routes['/a'].cache.staleIfError",
+        "routes['/a'].sizelimit",
+        "routes['/b'].cache.staleWhileRevalidate",
+        "routes['/b'].compression.level",
+        "routes['/c'].cache.shared",
+        'timing.slow',
+        'timing.requestId.header',
+        'metrics.buckets',
+        'metrics.registry',
+        'sizeLimit.limit',
+        'cacheControl.default.public',
+        'cache.memory.maxEntires',
+        'cache.memory.maxBytes',
+        'cache.profile',
+        'cache.redis.url',
+        'compression.encodings',
+        'compression.minimumGain',
+        'compression.filter',
+      ].sort(),
+    );
+    expect(() => resolveConfig(config as never)).toThrow(
+      /22 problems[\s\S]*sizeLimit\.limit: expected a size such as '64mb' or a number of bytes, received '10 mbb'/,
+    );
+  });
+
+  it('K06 suggests the option that was meant, and never one of Object.prototype', () => {
+    expect(problems({ cache: { memory: { mxEntries: 1 } } })).toEqual([
+      "cache.memory.mxEntries: unknown option; did you mean 'maxEntries'?",
+    ]);
+    expect(problems({ toString: 1, constructor: 1 })).toHaveLength(2);
+    expect(problems({ sizeLimit: { completelyDifferent: 1 } })[0]).toMatch(/known are limit/);
+  });
+});
+
+describe('F06 a limit that is no size never turns the guard off', () => {
+  it.each([
+    ['10 mbb'],
+    [Number.NaN],
+    [{}],
+    [-1],
+    [''],
+    [Number.POSITIVE_INFINITY],
+    [null],
+    [false],
+    [true],
+    [[]],
+  ])('rejects limit %j', (limit) => {
+    expect(() => resolveSizeLimit({ limit } as never)).toThrow(HotpathError);
+    expect(paths({ sizeLimit: { limit } })).toEqual(['sizeLimit.limit']);
+  });
+  it('takes the default for undefined', () => {
+    expect(resolveSizeLimit({ limit: undefined })).toEqual({ limit: 10_485_760 });
+  });
+  it('rejects such a limit of a route, too', () => {
+    for (const sizeLimit of ['10 mbb', null, {}, true]) {
+      expect(paths({ routes: { '/a': { sizeLimit } } })).toEqual(["routes['/a'].sizeLimit"]);
+    }
+  });
+});
+
+describe('K05 prototypes', () => {
+  afterEach(() => {
+    delete (Object.prototype as Record<string, unknown>).ttl;
+  });
+
+  it.each([
+    ['{"__proto__":{"enabled":false}}', '__proto__'],
+    ['{"cache":{"memory":{"__proto__":{"enabled":false}}}}', 'cache.memory.__proto__'],
+    [
+      '{"routes":{"/a":{"cache":{"ttl":1,"vary":{"__proto__":{"enabled":false}}}}}}',
+      "routes['/a'].cache.vary.__proto__",
+    ],
+    ['{"routes":{"__proto__":{"sizeLimit":false}}}', 'routes.__proto__'],
+  ])('K05 rejects %s by name and pollutes nothing', (json, path) => {
+    expect(paths(JSON.parse(json))).toEqual([path]);
+    expect(({} as Record<string, unknown>).enabled).toBeUndefined();
+  });
+
+  it('K05 takes no option from a polluted Object.prototype', () => {
+    (Object.prototype as Record<string, unknown>).ttl = 60;
+    expect(Object.hasOwn(resolveCacheRule({}), 'ttl')).toBe(false);
+  });
+});
+
+describe('rules that contradict themselves', () => {
+  it.each([
+    [{ staleWhileRevalidate: 1 }, 'staleWhileRevalidate'],
+    [{ staleIfError: 1 }, 'staleIfError'],
+    [{ softTimeout: 1 }, 'softTimeout'],
+    [{ jitter: 0.1 }, 'jitter'],
+    [{ ttl: 1, shared: true, partition: () => 1 }, 'shared'],
+    [{ ttl: 1, timeout: 1, softTimeout: 2 }, 'softTimeout'],
+    [{ statuses: [200, 206] }, 'statuses'],
+    [{ statuses: [304] }, 'statuses'],
+    [{ statuses: [199] }, 'statuses'],
+    [{ statuses: [600] }, 'statuses'],
+    [{ vary: { query: ['a'] }, ignoreQuery: ['b'] }, 'ignoreQuery'],
+    [{ ignoreQuery: ['*'] }, 'ignoreQuery[0]'],
+    [{ vary: { headers: ['*'] } }, 'vary.headers[0]'],
+    [{ ttl: 0 }, 'ttl'],
+    [{ timeout: '25h' }, 'timeout'],
+    [{ jitter: 1.5, ttl: 1 }, 'jitter'],
+    [{ tags: 'products' }, 'tags'],
+    [{ tags: [''] }, 'tags[0]'],
+  ])('K06 rejects the cache rule %j, at %s alone', (rule, key) => {
+    const found = problemsOf(() => resolveCacheRule(rule as never));
+    expect(found).toHaveLength(1);
+    expect(found[0]).toMatch(`rule.${key}: `);
+  });
+
+  it('points from ttl 0 to cache: false', () => {
+    expect(() => resolveCacheRule({ ttl: 0 })).toThrow(/cache: false/);
+  });
+
+  it.each([
+    [{ public: true, private: true }, 'public'],
+    [{ noStore: true, maxAge: 1 }, 'maxAge'],
+    [{ noStore: true, public: true }, 'public'],
+    [{ immutable: true }, 'immutable'],
+    [{ private: true, sMaxage: 1 }, 'sMaxage'],
+    [{ maxAge: 1, staleIfError: 1, mustRevalidate: true }, 'staleIfError'],
+    [{ maxAge: 0.5 }, 'maxAge'],
+    [{}, 'maxAge'],
+  ])('K06 rejects the Cache-Control policy %j', (policy, key) => {
+    expect(problemsOf(() => resolveCacheControlPolicy(policy))[0]).toMatch(`cacheControl.${key}: `);
+  });
+
+  it('accepts no-store with a lifetime beside must-understand (RFC 9111 §5.2.2.3)', () => {
+    const policy = { mustUnderstand: true, noStore: true, maxAge: '1m' } as const;
+    expect(resolveCacheControlPolicy(policy)).toEqual({ mustUnderstand: true, noStore: true, maxAge: 60 });
+  });
+
+  it('fits the largest entry into the memory tier, and rejects one that can not fit', () => {
+    expect(resolveCache({ memory: { maxBytes: '512kb' } }).maxEntryBytes).toBe(524_288);
+    expect(() => resolveCache({ memory: { maxBytes: '512kb' }, maxEntryBytes: '1mb' })).toThrow(
+      /cache\.maxEntryBytes/,
+    );
+  });
+
+  it('counts a Redis without address as none', () => {
+    expect(resolveCache({ redis: { url: undefined } })).not.toHaveProperty('redis');
+    expect(resolveCache({ redis: { url: 'rediss://h:1' } }).redis).toEqual({ url: 'rediss://h:1' });
+  });
+});
+
+describe('standalone options', () => {
+  it('give tables of the same shape as the composed config', () => {
+    const compression = resolveCompressionStandalone({
+      level: 3,
+      routes: { '/a': false, '/b': { level: 1 } },
+    });
+    expect(compression.settings).not.toHaveProperty('routes');
+    expect(compression.routes.match('/a')?.policy).toEqual({ compression: false });
+    expect(compression.routes.match('/b')?.policy.compression).toMatchObject({ level: 1, threshold: 1024 });
+    const cached = resolveCacheStandalone({ routes: { '/a': { ttl: '1m' } } });
+    expect(cached.routes.match('/a')?.policy.cache).toMatchObject({ ttl: 60 });
+    const sized = resolveSizeLimitStandalone({ limit: 5, routes: { '/a': '1kb' } });
+    expect([sized.settings.limit, sized.routes.match('/a')?.policy]).toEqual([5, { sizeLimit: 1024 }]);
+    const control = resolveCacheControlStandalone({ default: false, routes: { '/a': 'no-store' } });
+    expect(control.settings.default).toBeUndefined();
+    expect(control.routes.match('/a')?.policy).toEqual({ cacheControl: { noStore: true } });
+  });
+
+  it('name their own section in errors', () => {
+    expect(() => resolveCompressionStandalone({ routes: { '/*': true } } as never)).toThrow(
+      /compression\.routes\['\/\*'\]/,
+    );
+  });
+});
+
+it('K06 rejects at run time what the types reject at compile time', () => {
+  expect(
+    problems(defineConfig({ sizeLimit: { limit: '10mb' }, routes: { '/a': { cache: { ttl: '1.5h' } } } })),
+  ).toEqual([]);
+  const rejected = [
+    // @ts-expect-error a unit that does not exist
+    defineConfig({ cache: { maxStaleness: '5 min' } }),
+    // @ts-expect-error an unknown option
+    defineConfig({ cache: { mxEntries: 1 } }),
+    // @ts-expect-error null is not "absent"
+    defineConfig({ sizeLimit: { limit: null } }),
+  ];
+  for (const config of rejected) expect(problems(config)).toHaveLength(1);
+});
