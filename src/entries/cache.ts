@@ -15,6 +15,5 @@ export type {
   StandaloneCacheOptions,
 } from '../config/cache.js';
 export type { HotpathRequest, RouteParams } from '../config/context.js';
-export { HotpathError, type HotpathErrorCode, isHotpathError } from '../config/errors.js';
 export type { Duration, Size } from '../config/units.js';
 export type { Selector } from '../store/selector.js';
