@@ -126,7 +126,7 @@ describe('resolveConfig', () => {
     for (const own of [config, config.routes, config.routes?.['/a']?.cache, config.cache, registry]) {
       expect(Object.isFrozen(own)).toBe(false);
     }
-    expect(resolved.metrics && resolved.metrics.registry).toBe(registry);
+    expect(resolved.metrics).toMatchObject({ registry });
   });
 
   it.each([[false], [true], [null], ['cache'], [[]], [5], [() => {}], [new Date()]])(
