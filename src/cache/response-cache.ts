@@ -172,7 +172,7 @@ export function createResponseCache(
     stats: () => statsOf(state),
     close: async () => {
       open = false;
-      if (state) state.entries.store.clear();
+      if (state) state.entries.store.close();
     },
   });
 }

@@ -49,13 +49,17 @@ export type Item = StoredResponse | VariantIndex;
 /** Bookkeeping of one entry beyond its strings and its body: objects, map slots. An estimate from measurement. */
 const OVERHEAD = 400;
 
+/** The same of one name in a list, and of one header field. */
+const OVERHEAD_OF_NAME = 32;
+const OVERHEAD_OF_FIELD = 80;
+
 /** What an item takes in memory. Bytes: body, and two for each character of key, headers and tags. */
 export function sizeOf(key: string, item: Item): number {
   let characters = key.length;
   if (item.kind === 'variants') {
     for (const name of item.names) characters += name.length;
     for (const variant of item.keys) characters += variant.length;
-    return OVERHEAD + characters * 2;
+    return OVERHEAD + item.keys.length * OVERHEAD_OF_NAME + characters * 2;
   }
   characters += item.url.length + item.path.length + item.etag.length;
   for (const tag of item.tags) characters += tag.length;
@@ -64,5 +68,6 @@ export function sizeOf(key: string, item: Item): number {
     if (typeof value === 'string') characters += value.length;
     else for (const line of value) characters += line.length;
   }
-  return OVERHEAD + item.headers.length * 32 + characters * 2 + item.body.length;
+  const lists = item.headers.length * OVERHEAD_OF_FIELD + item.tags.length * OVERHEAD_OF_NAME;
+  return OVERHEAD + lists + characters * 2 + item.body.length;
 }

@@ -15,6 +15,7 @@ export interface MemoryBounds {
  */
 export class MemoryStore {
   readonly #items: LRUCache<string, Item>;
+  #closed = false;
 
   constructor(bounds: MemoryBounds) {
     this.#items = new LRUCache({
@@ -33,8 +34,9 @@ export class MemoryStore {
     return this.#items.peek(key);
   }
 
-  /** @returns false when the item alone is larger than the tier. */
+  /** @returns false when the item alone is larger than the tier, or the tier is closed. */
   set(key: string, item: Item): boolean {
+    if (this.#closed) return false;
     this.#items.set(key, item);
     return this.#items.peek(key) === item;
   }
@@ -52,7 +54,9 @@ export class MemoryStore {
     return erased;
   }
 
-  clear(): void {
+  /** Lets everything go, and takes nothing more: a fill may end later. */
+  close(): void {
+    this.#closed = true;
     this.#items.clear();
   }
 

@@ -35,9 +35,19 @@ export function compileSelector(selector: Selector): CompiledSelector {
     return { kind, value, matches: (entry) => entry.url === value };
   if (kind === 'pattern') {
     const table = compileRoutes({ [value]: true });
-    return { kind, value, matches: (entry) => table.match(entry.path) !== undefined };
+    // The table finds nothing for a path that can't be decoded; whether it was meant, nobody can tell.
+    return { kind, value, matches: ({ path }) => table.match(path) !== undefined || !isDecodable(path) };
   }
   throw invalid(selector);
+}
+
+function isDecodable(path: string): boolean {
+  try {
+    decodeURIComponent(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function invalid(selector: unknown): HotpathError {

@@ -1,0 +1,116 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, it } from 'vitest';
+import { type Item, type StoredResponse, sizeOf } from '../../src/store/entry.js';
+import { MemoryStore } from '../../src/store/memory.js';
+
+function response(key: string, fields: Partial<StoredResponse> = {}): StoredResponse {
+  return {
+    kind: 'response',
+    key,
+    stamp: 0,
+    tags: [],
+    url: '/',
+    path: '/',
+    status: 200,
+    headers: [],
+    removed: [],
+    body: Buffer.alloc(0),
+    etag: '"x"',
+    date: 'Sat, 01 Jan 2028 00:00:00 GMT',
+    storedAt: 0,
+    initialAge: 0,
+    freshUntil: 1,
+    explicitlyShared: false,
+    ...fields,
+  };
+}
+
+const bare = sizeOf('k', response('k'));
+
+describe('the memory tier', () => {
+  it.each<[string, string, Item, number]>([
+    ['the body', 'k', response('k', { body: Buffer.alloc(1000) }), 1000],
+    ['the key', 'k'.repeat(501), response('k'), 1000],
+    ['a header', 'k', response('k', { headers: [['x', 'v'.repeat(500)]] }), 1000],
+    ['a header of many lines', 'k', response('k', { headers: [['x', Array(50).fill('0123456789')]] }), 1000],
+    ['the URL', 'k', response('k', { url: 'u'.repeat(500) }), 998],
+    ['a tag', 'k', response('k', { tags: ['t'.repeat(500)] }), 1000],
+    ['variant keys', 'k', { kind: 'variants', names: ['a'], keys: Array(10).fill('v'.repeat(50)) }, 900],
+  ])('K11 the size of an item counts %s', (_, key, item, atLeast) => {
+    expect(sizeOf(key, item) - bare).toBeGreaterThanOrEqual(atLeast);
+  });
+
+  it('K11 I-BOUND bytes never exceed maxBytes, and what is used most recently stays', () => {
+    const store = new MemoryStore({ maxBytes: 100_000, maxEntries: 1000 });
+    store.set('hot', response('hot', { body: Buffer.alloc(1000) }));
+    for (let i = 0; i < 500; i++) {
+      store.set(`cold${i}`, response(`cold${i}`, { body: Buffer.alloc(1000) }));
+      expect(store.get('hot')).toBeDefined();
+      expect(store.bytes).toBeLessThanOrEqual(100_000);
+    }
+    expect(store.get('cold0')).toBeUndefined();
+  });
+
+  it('K11 I-BOUND entries never exceed maxEntries', () => {
+    const store = new MemoryStore({ maxBytes: 1e9, maxEntries: 10 });
+    for (let i = 0; i < 100; i++) store.set(`k${i}`, response(`k${i}`));
+    expect(store.entries).toBe(10);
+  });
+
+  it('K11 an item larger than the tier is refused, and takes what stood there with it', () => {
+    const store = new MemoryStore({ maxBytes: 10_000, maxEntries: 10 });
+    store.set('k', response('k'));
+    expect(store.set('k', response('k', { body: Buffer.alloc(20_000) }))).toBe(false);
+    expect(store.peek('k')).toBeUndefined();
+    expect(store.bytes).toBe(0);
+  });
+
+  it('K11 after close nothing is kept', () => {
+    const store = new MemoryStore({ maxBytes: 10_000, maxEntries: 10 });
+    store.set('k', response('k'));
+    store.close();
+    expect(store.set('late', response('late'))).toBe(false);
+    expect([store.entries, store.bytes]).toEqual([0, 0]);
+  });
+
+  it.each<[string, (i: number) => Partial<StoredResponse>]>([
+    ['small bodies', (i) => ({ body: Buffer.from(`body ${i}`.repeat(5)) })],
+    ['bodies of 4 kB', (i) => ({ body: Buffer.alloc(4096, i % 256) })],
+    ['many headers', (i) => ({ headers: headersOf(i, 20) })],
+    ['many tags', (i) => ({ tags: Array.from({ length: 50 }, (_, n) => `tag:${i}:${n}`) })],
+    ['long URLs', (i) => ({ url: `/${i}?${'q'.repeat(1000)}${i}` })],
+  ])('K11 the bytes counted for %s are of the order of the memory taken', async (_, fields) => {
+    const count = 3000;
+    const store = new MemoryStore({ maxBytes: 1e9, maxEntries: count });
+    const before = await taken();
+    for (let i = 0; i < count; i++) store.set(flat(`key of ${i}`), response(flat(`key of ${i}`), fields(i)));
+    const real = (await taken()) - before;
+    expect(store.entries).toBe(count);
+    expect(real / store.bytes).toBeLessThan(1.5);
+    expect(real / store.bytes).toBeGreaterThan(0.2);
+  });
+});
+
+function headersOf(i: number, count: number): [string, string][] {
+  return Array.from({ length: count }, (_, n) => [`x-header-${n}`, flat(`value ${n} of the response ${i}`)]);
+}
+
+/** A string of its own, as one that came over the wire is: joined ones share what they are made of. */
+function flat(text: string): string {
+  return Buffer.from(text).toString('latin1');
+}
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+/** Bytes of heap and of buffers in use, rubbish collected. */
+async function taken(): Promise<number> {
+  // The memory of buffers is given back a moment after they were collected.
+  for (let i = 0; i < 4; i++) {
+    collect();
+    await new Promise(setImmediate);
+  }
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
