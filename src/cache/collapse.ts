@@ -74,9 +74,13 @@ export class Collapser {
   /** Ends a fill; `remember` when its response will be refused again, as far as anyone can tell. */
   settle(key: string, pending: Pending, outcome: Outcome, remember = false): void {
     this.abandon(key, pending);
-    if (outcome.kind === 'stored') this.#refused?.delete(key);
-    else if (remember) this.#refused?.set(key, true);
+    if (remember) this.#refused?.set(key, true);
     pending.settle(outcome);
+  }
+
+  /** A response of this key was stored: waiting may be of use again. */
+  forgive(key: string): void {
+    this.#refused?.delete(key);
   }
 
   /** Lets somebody else lead; the fill itself goes on. */

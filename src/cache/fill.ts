@@ -3,11 +3,11 @@ import { type Exchange, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import type { ForwardReason } from '../http/cache-status.js';
 import { notModified } from '../http/conditional.js';
-import { makeEtag } from '../http/etag.js';
 import { addVary } from '../http/vary.js';
 import type { StoredField, StoredResponse } from '../store/entry.js';
 import type { Pending } from './collapse.js';
 import type { RuleContext } from './context.js';
+import { makeEtag } from './etag.js';
 import { storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
@@ -203,6 +203,7 @@ export class Fill {
     this.#snapshot = undefined;
     this.#state.entries.put(key, entry, storable.vary);
     this.#state.counts.stores++;
+    this.#state.collapser.forgive(key);
     if (pending) this.#state.collapser.settle(key, pending, { kind: 'stored', entry });
   }
 

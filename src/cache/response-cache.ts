@@ -4,12 +4,14 @@ import {
   type CacheContext,
   type CacheRoutePolicies,
   type CacheRule,
+  type CacheRuleSettings,
   type CacheSettings,
   resolveCacheRule,
   resolveCacheStandalone,
   type StandaloneCacheOptions,
 } from '../config/cache.js';
 import type { RouteParams } from '../config/context.js';
+import { withoutEffect } from '../config/not-yet.js';
 import type { RouteTable } from '../config/routes.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
@@ -109,6 +111,7 @@ export function createResponseCache(
   routes: RouteTable<CacheRoutePolicies>,
 ): ResponseCache {
   const state = settings && stateOf(settings);
+  if (settings) warnOfNoEffect(settings, rulesOf(routes));
   const flow = state && new RequestFlow(state);
   let open = true;
 
@@ -153,6 +156,7 @@ export function createResponseCache(
   return Object.assign(responseCacheMiddleware, {
     route(rule: CacheRule): Middleware {
       const resolved = resolveCacheRule(rule);
+      if (settings) warnOfNoEffect(settings, [resolved]);
       const step = guarded((current, req, res, next) => current.route(resolved, req, res, next));
       return function cacheRouteMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
         step(req, res, next);
@@ -174,6 +178,19 @@ export function createResponseCache(
       open = false;
       if (state) state.entries.store.close();
     },
+  });
+}
+
+function rulesOf(routes: RouteTable<CacheRoutePolicies>): CacheRuleSettings[] {
+  return routes.policies.flatMap(({ cache }) => cache || []);
+}
+
+function warnOfNoEffect(settings: CacheSettings, rules: readonly CacheRuleSettings[]): void {
+  const found = withoutEffect(settings, rules);
+  if (found.length === 0) return;
+  process.emitWarning(`hotpath: without effect in this version: ${found.join('; ')}`, {
+    code: 'HOTPATH_NO_EFFECT',
+    type: 'HotpathWarning',
   });
 }
 

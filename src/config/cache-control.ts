@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { configError } from './errors.js';
-import { type Reading, readBoolean, readWholeSeconds } from './readers.js';
+import { readBoolean, readWholeSeconds } from './readers.js';
+import type { Reading } from './reading.js';
 import { compileRoutes, type RouteTable, readPattern } from './routes.js';
 import { leaf, mapOf, resolve, type Schema, section } from './schema.js';
 import type { Duration } from './units.js';

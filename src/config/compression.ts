@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import * as v from 'valibot';
 import type { HotpathRequest } from './context.js';
-import { type Reading, readFunction, readInteger, readShare } from './readers.js';
+import { readFunction, readInteger, readShare } from './readers.js';
+import type { Reading } from './reading.js';
 import { compileRoutes, type RouteTable, readPattern } from './routes.js';
 import { leaf, mapOf, objectOr, resolve, type Schema, section } from './schema.js';
 import { readSize, type Size } from './units.js';

@@ -1,14 +1,8 @@
 import type { HotpathConfig, RoutePolicies } from './config.js';
 import { describeValue, isPlainObject } from './describe.js';
 import { type ConfigProblem, configError } from './errors.js';
-import {
-  type Reader,
-  type Reading,
-  readInteger,
-  readPositiveDuration,
-  readPositiveSize,
-  readUrl,
-} from './readers.js';
+import { readInteger, readPositiveDuration, readPositiveSize, readUrl } from './readers.js';
+import type { Reader, Reading } from './reading.js';
 import { readDuration, readSize } from './units.js';
 
 /** PostgreSQL settings read from the environment. */

@@ -1,6 +1,7 @@
 import type { Registry } from 'prom-client';
 import * as v from 'valibot';
-import { type Reading, readBoolean, readInteger } from './readers.js';
+import { readBoolean, readInteger } from './readers.js';
+import type { Reading } from './reading.js';
 import { leaf, resolve, type Schema, section } from './schema.js';
 
 /** Options of the metrics middleware. */

@@ -1,10 +1,5 @@
+import type { Reader } from './reading.js';
 import { readDuration, readSize } from './units.js';
-
-/** A value that was understood, or what would have been. */
-export type Reading<T> = { readonly value: T } | { readonly expected: string };
-
-/** Understands one kind of value. */
-export type Reader<T> = (input: unknown) => Reading<T>;
 
 // Node runs a timer of more than 2^31 ms at once, so what becomes a timer must stay below.
 const longestTimer = 86_400;

@@ -2,7 +2,7 @@ import { type MatchFunction, match, type ParamData } from 'path-to-regexp';
 import type { RouteParams } from './context.js';
 import { joinPath } from './describe.js';
 import { type ConfigProblem, configError } from './errors.js';
-import type { Reader } from './readers.js';
+import type { Reader } from './reading.js';
 
 /** The policy found for a path. */
 export interface RouteMatch<P> {
@@ -24,6 +24,8 @@ export interface RouteTable<P> {
   match(pathname: string): RouteMatch<P> | undefined;
   /** How many patterns there are. */
   readonly size: number;
+  /** Their policies, in the order of the patterns. */
+  readonly policies: readonly P[];
 }
 
 /** Reads a path pattern, or says what is accepted and why this is not. */
@@ -57,6 +59,7 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
   if (problems.length > 0) throw configError(problems);
   return Object.freeze({
     size: routes.length,
+    policies: Object.freeze(routes.map(({ policy }) => policy)),
     match(pathname: string): RouteMatch<P> | undefined {
       try {
         for (const { pattern, policy, matches } of routes) {

@@ -2,7 +2,7 @@ import { distance } from 'fastest-levenshtein';
 import * as v from 'valibot';
 import { describeValue, isPlainObject, joinPath } from './describe.js';
 import { type ConfigProblem, configError } from './errors.js';
-import type { Reader } from './readers.js';
+import type { Reader } from './reading.js';
 
 /** Reads anything, gives a `T` or problems. */
 export type Schema<T> = v.GenericSchema<unknown, T>;

@@ -1,6 +1,6 @@
 import { describeValue } from './describe.js';
 import { configError } from './errors.js';
-import type { Reading } from './readers.js';
+import type { Reading } from './reading.js';
 
 /** A length of time: seconds as a number, or `'30s'`, `'5m'`, `'1h'`, `'1d'` (decimals allowed: `'1.5h'`). */
 export type Duration = number | `${number}s` | `${number}m` | `${number}h` | `${number}d`;

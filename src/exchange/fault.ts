@@ -1,14 +1,20 @@
+/** Two copies of the package together still warn once per interval. */
+const FAULTS = Symbol.for('hotpath.faults');
 const INTERVAL = 10_000;
-let silentUntil = 0;
+
+interface Holder {
+  [FAULTS]?: { silentUntil: number };
+}
 
 /**
  * Reports a fault of ours, or of a user's hook, without touching the request: a process warning with code
  * `HOTPATH_FAULT`, at most one every ten seconds.
  */
 export function reportFault(where: string, error: unknown): void {
+  const state = ((globalThis as Holder)[FAULTS] ??= { silentUntil: 0 });
   const now = Date.now();
-  if (now < silentUntil) return;
-  silentUntil = now + INTERVAL;
+  if (now < state.silentUntil) return;
+  state.silentUntil = now + INTERVAL;
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.emitWarning(`hotpath: ${where} failed; the request went on without it`, {
     code: 'HOTPATH_FAULT',
