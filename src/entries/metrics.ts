@@ -1,0 +1,3 @@
+export type { MetricsOptions } from '../config/metrics.js';
+export { type MetricsMiddleware, metrics } from '../middleware/metrics.js';
+export type { ScrapeHandler } from '../telemetry/scrape.js';

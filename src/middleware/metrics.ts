@@ -1,0 +1,94 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import { Registry } from 'prom-client';
+import { type MetricsOptions, type MetricsSettings, resolveMetrics } from '../config/metrics.js';
+import { exchangeOf } from '../exchange/exchange.js';
+import { reportFault } from '../exchange/fault.js';
+import { HttpMetrics } from '../telemetry/http-metrics.js';
+import { collectProcessMetrics } from '../telemetry/process-metrics.js';
+import { type ScrapeHandler, scrapeHandler } from '../telemetry/scrape.js';
+
+/** Recorded for a request whose client left before the answer was whole; it is never sent. */
+const CLIENT_CLOSED_REQUEST = 499;
+const SWITCHING_PROTOCOLS = 101;
+
+/** Counts requests for Prometheus. */
+export interface MetricsMiddleware {
+  (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void;
+  /** Where the metrics are; put the app's own beside them. */
+  readonly registry: Registry;
+  /** Answers with the metrics: `app.get('/metrics', metrics.handler)`. Keep the route from strangers. */
+  readonly handler: ScrapeHandler;
+  /** Takes on no further request; those in progress are still counted, and the registry stays readable. */
+  close(): void;
+}
+
+/**
+ * The metrics middleware, alone. Mount it first. It records, once the response is done,
+ * `http_requests_total{method,path,status}`, `http_request_duration_seconds{method,path}` and
+ * `http_requests_in_progress{method}`.
+ *
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for options that make no sense, or a registry that holds other
+ *   metrics by these names.
+ */
+export function metrics(options?: MetricsOptions): MetricsMiddleware {
+  return createMetrics(resolveMetrics(options));
+}
+
+/** The same from resolved settings. */
+export function createMetrics(settings: MetricsSettings): MetricsMiddleware {
+  const registry: Registry = settings.registry ?? new Registry();
+  const recorder = HttpMetrics.of(registry, settings);
+  if (settings.defaultMetrics) collectProcessMetrics(registry);
+  let closed = false;
+  function metricsMiddleware(req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) {
+    try {
+      if (!closed) record(recorder, req, res);
+    } catch (error) {
+      reportFault('metrics', error);
+    }
+    next();
+  }
+  return Object.assign(metricsMiddleware, {
+    registry,
+    handler: scrapeHandler(registry),
+    close() {
+      closed = true;
+    },
+  });
+}
+
+function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse): void {
+  const exchange = exchangeOf(req, res);
+  if ((req as { hotpath?: { internal?: boolean } }).hotpath?.internal || !recorder.claim(exchange)) return;
+  const method = recorder.started(req.method);
+  const { socket } = req;
+  // Whoever lets the app route upgrades gives it a response without a socket, which is never closed.
+  const isUpgrade = req.headers.upgrade !== undefined && res.socket === null;
+  let isDone = false;
+  const finish = () => {
+    if (isDone) return;
+    isDone = true;
+    if (isUpgrade) socket.off('close', finish);
+    try {
+      const seconds = (performance.now() - exchange.startedAt) / 1000;
+      recorder.finished(method, exchange.template, statusOf(res), seconds);
+    } catch (error) {
+      reportFault('metrics', error);
+    }
+  };
+  // A client that left while a middleware before this one was waiting: `close` won't come again.
+  if (res.destroyed) {
+    finish();
+    return;
+  }
+  exchange.onClose(finish);
+  if (isUpgrade) socket.once('close', finish);
+}
+
+function statusOf(res: ServerResponse): number {
+  if (res.writableFinished) return res.statusCode;
+  return res.socket === null && !res.headersSent && !res.destroyed
+    ? SWITCHING_PROTOCOLS
+    : CLIENT_CLOSED_REQUEST;
+}

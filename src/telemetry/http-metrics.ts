@@ -1,0 +1,155 @@
+import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { counterIn, gaugeIn, histogramIn } from './instruments.js';
+
+/** Told apart by copy of the package, which may be of another version. */
+const RECORDER = Symbol('hotpath.http-metrics');
+
+type Recorded = Registry & { [RECORDER]?: HttpMetrics };
+
+/** Bounds of what is recorded of requests. */
+export interface HttpMetricsSettings {
+  /** Upper bounds of the duration histogram, in seconds. */
+  readonly buckets: readonly number[];
+  /** Most label sets of the request counter. */
+  readonly maxSeries: number;
+}
+
+/** The methods of RFC 9110 §9.3 and PATCH; a client can send many more. */
+const METHODS: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'DELETE',
+  'CONNECT',
+  'OPTIONS',
+  'TRACE',
+  'PATCH',
+]);
+const OTHER = 'other';
+const UNMATCHED = 'unmatched';
+const OVERFLOW = 'overflow';
+
+/** The recorders of one method and path. */
+interface PathSeries {
+  observe(seconds: number): void;
+  readonly statuses: Map<number, () => void>;
+}
+
+/**
+ * Counts requests in a registry, with a bounded number of label sets. What an outsider can choose is never a
+ * label: paths are route templates or `unmatched`, unknown methods are `other`.
+ */
+export class HttpMetrics {
+  readonly #requests: Counter<'method' | 'path' | 'status'>;
+  readonly #durations: Histogram<'method' | 'path'>;
+  readonly #inProgress: Gauge<'method'>;
+  readonly #overflows: Counter;
+  readonly #maxSeries: number;
+  readonly #series = new Map<string, Map<string, PathSeries>>();
+  readonly #gauges = new Map<string, { inc(): void; dec(): void }>();
+  readonly #seen = new WeakSet<object>();
+  #size = 0;
+
+  /** @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds other metrics by these names. */
+  constructor(registry: Registry, { buckets, maxSeries }: HttpMetricsSettings) {
+    this.#maxSeries = maxSeries;
+    this.#requests = counterIn(registry, {
+      name: 'http_requests_total',
+      help: 'Requests answered, by route template and status; 499: the client left before the answer was whole.',
+      labelNames: ['method', 'path', 'status'],
+    });
+    this.#durations = histogramIn(registry, {
+      name: 'http_request_duration_seconds',
+      help: 'Time from the arrival of a request to the end of its response.',
+      labelNames: ['method', 'path'],
+      buckets: [...buckets],
+    });
+    this.#inProgress = gaugeIn(registry, {
+      name: 'http_requests_in_progress',
+      help: 'Requests that have arrived and are not answered yet.',
+      labelNames: ['method'],
+    });
+    this.#overflows = counterIn(registry, {
+      name: 'hotpath_metrics_overflow_total',
+      help: 'Requests counted under the path "overflow", as the most label sets were reached.',
+    });
+    const size = () => this.#size;
+    gaugeIn(registry, {
+      name: 'hotpath_metrics_series',
+      help: 'Label sets of http_requests_total.',
+      collect() {
+        this.set(size());
+      },
+    });
+  }
+
+  /** The recorder of a registry; instances that share a registry share it, and count each request once. */
+  static of(registry: Registry, settings: HttpMetricsSettings): HttpMetrics {
+    const recorded = registry as Recorded;
+    return (recorded[RECORDER] ??= new HttpMetrics(registry, settings));
+  }
+
+  /** True the first time that it is asked about a request. */
+  claim(request: object): boolean {
+    if (this.#seen.has(request)) return false;
+    this.#seen.add(request);
+    return true;
+  }
+
+  /** A request has arrived. @returns its method as a label, for `finished`. */
+  started(method: string | undefined): string {
+    const label = method !== undefined && METHODS.has(method) ? method : OTHER;
+    this.#gauge(label).inc();
+    return label;
+  }
+
+  /**
+   * A request is done.
+   *
+   * @param method what `started` returned.
+   * @param path the route template; `undefined`: no route matched.
+   */
+  finished(method: string, path: string | undefined, status: number, seconds: number): void {
+    this.#gauge(method).dec();
+    const code = status >= 100 && status <= 599 ? status : 0;
+    const template = path ?? UNMATCHED;
+    let series = this.#series.get(method)?.get(template);
+    let count = series?.statuses.get(code);
+    if (!count && this.#size >= this.#maxSeries) {
+      this.#overflows.inc();
+      series = this.#pathSeries(method, OVERFLOW);
+      count = series.statuses.get(code) ?? this.#add(series, method, OVERFLOW, code);
+    } else if (!count) {
+      series = this.#pathSeries(method, template);
+      count = this.#add(series, method, template, code);
+      this.#size++;
+    }
+    count();
+    series?.observe(seconds);
+  }
+
+  #pathSeries(method: string, path: string): PathSeries {
+    let paths = this.#series.get(method);
+    if (!paths) this.#series.set(method, (paths = new Map()));
+    let series = paths.get(path);
+    if (!series) {
+      const { observe } = this.#durations.labels(method, path);
+      paths.set(path, (series = { observe, statuses: new Map() }));
+    }
+    return series;
+  }
+
+  #add(series: PathSeries, method: string, path: string, code: number): () => void {
+    const child = this.#requests.labels(method, path, code === 0 ? OTHER : String(code));
+    const count = () => child.inc();
+    series.statuses.set(code, count);
+    return count;
+  }
+
+  #gauge(method: string) {
+    let gauge = this.#gauges.get(method);
+    if (!gauge) this.#gauges.set(method, (gauge = this.#inProgress.labels(method)));
+    return gauge;
+  }
+}

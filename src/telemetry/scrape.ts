@@ -1,0 +1,46 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import type { Registry } from 'prom-client';
+import { gaugeIn } from './instruments.js';
+
+/** Answers a scrape with what is in a registry. */
+export type ScrapeHandler = (
+  req: IncomingMessage,
+  res: ServerResponse,
+  next: (error?: unknown) => void,
+) => void;
+
+/**
+ * A handler for Express that answers with the registry's metrics, in its own format.
+ *
+ * Scrapes that come while one is being written share it: writing many series blocks the event loop, and a
+ * crowd of scrapers must not do so again and again. It asks nobody for a password; that is up to the route.
+ */
+export function scrapeHandler(registry: Registry): ScrapeHandler {
+  const duration = gaugeIn(registry, {
+    name: 'hotpath_metrics_scrape_duration_seconds',
+    help: 'Time that the scrape before this one took to write.',
+  });
+  let running: Promise<string> | undefined;
+  async function scrape(): Promise<string> {
+    const startedAt = performance.now();
+    try {
+      return await registry.metrics();
+    } finally {
+      running = undefined;
+      duration.set((performance.now() - startedAt) / 1000);
+    }
+  }
+  return function metricsHandler(_req, res, next) {
+    running ??= scrape();
+    running
+      .then((text) => {
+        if (res.headersSent || res.destroyed) return;
+        res.statusCode = 200;
+        res.setHeader('Content-Type', registry.contentType);
+        res.setHeader('Cache-Control', 'no-store');
+        res.end(text);
+      })
+      .catch(next);
+  };
+}

@@ -1,0 +1,70 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { describe, expect, it } from 'vitest';
+import { isHotpathError } from '../../src/config/errors.js';
+import { metrics } from '../../src/middleware/metrics.js';
+
+describe('the registry of metrics', () => {
+  it('I07 is one of its own for each instance by default', () => {
+    const [a, b] = [metrics({ defaultMetrics: false }), metrics({ defaultMetrics: false })];
+    expect(a.registry).not.toBe(b.registry);
+  });
+
+  it('I07 can be the app’s, shared by many instances, with process metrics collected by either', async () => {
+    const registry = new Registry();
+    collectDefaultMetrics({ register: registry });
+    for (let i = 0; i < 3; i++) expect(metrics({ registry }).registry).toBe(registry);
+    const text = await registry.metrics();
+    expect(text.match(/# TYPE http_requests_total counter/g)?.length).toBe(1);
+    expect(text.match(/# TYPE process_cpu_user_seconds_total counter/g)?.length).toBe(1);
+  });
+
+  it('I07 can be in the OpenMetrics format', async () => {
+    const registry = new Registry(Registry.OPENMETRICS_CONTENT_TYPE) as unknown as Registry;
+    metrics({ registry, defaultMetrics: false });
+    expect(await registry.metrics()).toContain('# EOF');
+    metrics({ registry, defaultMetrics: false });
+    expect((await registry.metrics()).match(/# TYPE http_requests counter/g)?.length).toBe(1);
+  });
+
+  it('that holds something else by one of the names is a clear error when the middleware is made', () => {
+    const registry = new Registry();
+    new Gauge({ name: 'http_requests_total', help: 'x', labelNames: ['code'], registers: [registry] });
+    let error: unknown;
+    try {
+      metrics({ registry });
+    } catch (caught) {
+      error = caught;
+    }
+    expect(isHotpathError(error)).toBe(true);
+    expect(error).toMatchObject({
+      code: 'HOTPATH_CONFIG_INVALID',
+      message: expect.stringMatching(
+        /metrics\.registry.*`http_requests_total`, a gauge.*\(code\).*expected.*counter/s,
+      ),
+    });
+  });
+
+  it.each([
+    { registry: {} },
+    { buckets: [2, 1] },
+    { maxSeries: 0 },
+    { defaultMetrics: 'yes' },
+    { bucket: [1] },
+  ])('options %j are refused when the middleware is made', (options) => {
+    expect(() => metrics(options as never)).toThrow(/metrics/);
+  });
+
+  it('keeps no process alive, default metrics included', () => {
+    const module = fileURLToPath(new URL('../../src/entries/metrics.ts', import.meta.url));
+    const code = `import { metrics } from ${JSON.stringify(module)}; metrics(); console.log('made');`;
+    const { stdout, status } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', '--input-type=module', '--eval', code],
+      { encoding: 'utf8', timeout: 15_000, cwd: fileURLToPath(new URL('../..', import.meta.url)) },
+    );
+    expect(stdout).toContain('made');
+    expect(status).toBe(0);
+  });
+});
