@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 const consumers = fileURLToPath(new URL('consumers', import.meta.url));
 const execute = promisify(execFile);
+const LIMIT = 15_000;
 
 interface Manifest {
   readonly exports: Readonly<Record<string, unknown>>;
@@ -84,11 +85,11 @@ export interface Ended {
   readonly lingered: number;
 }
 
-/** Runs Node to its end, or for 60 seconds. */
+/** Runs Node to its end; one that has not exited by itself after 15 seconds is killed, and has no `code`. */
 export function node(cwd: string, ...args: string[]): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
-    const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
+    const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT);
     let stdout = '';
     let stderr = '';
     let spoke = performance.now();
@@ -110,7 +111,7 @@ export function node(cwd: string, ...args: string[]): Promise<Ended> {
 /** Runs Node, expects success, and reads the JSON that it printed. */
 export async function nodeReport<Report>(cwd: string, ...args: string[]): Promise<Report> {
   const { code, stdout, stderr } = await node(cwd, ...args);
-  if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}: ${stderr}`);
+  if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}: ${stderr || stdout}`);
   return JSON.parse(stdout) as Report;
 }
 
