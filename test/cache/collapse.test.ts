@@ -1,0 +1,434 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Response } from 'express';
+import { cacheOf } from 'hotpath/cache';
+import { describe, expect, it } from 'vitest';
+import { cacheApp } from '../helpers/cache.js';
+import { majors, raw, waitFor } from '../helpers/http.js';
+
+const rule = { '/x': { ttl: 60 } } as const;
+/** Says `close`, since a client waits for what is missing as long as the connection lasts. */
+const short = { 'Content-Length': '10', Connection: 'close' };
+const fault = (message: string) => {
+  throw new Error(message);
+};
+const times = <T>(count: number, one: (i: number) => T) => Array.from({ length: count }, (_, i) => one(i));
+
+/** Opens a connection, sends a GET and leaves when told to. */
+function visitor(port: number, path: string): { leave: () => void } {
+  const socket = connect(port, '127.0.0.1', () =>
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`),
+  );
+  socket.on('error', () => {});
+  return { leave: () => socket.destroy() };
+}
+
+/** Handlers that wait here go on together. */
+function gate() {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open: () => open() };
+}
+
+describe.each(majors)('collapsing on %s', (_, express) => {
+  it('H01 1,000 concurrent GETs of a cold entry run the handler once', async () => {
+    const { opened, open } = gate();
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          await opened;
+          res.send('body');
+        }),
+    });
+    let arrived = 0;
+    const answers = times(1000, () => made.get('/x'));
+    for (const answer of answers) void answer.then(() => arrived++);
+    await waitFor(() => made.runs() === 1);
+    await delay(50);
+    expect(arrived).toBe(0);
+    open();
+    for (const { status, text } of await Promise.all(answers)) expect([status, text]).toEqual([200, 'body']);
+    expect(made.runs()).toBe(1);
+    expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, hits: 999, misses: 1 });
+  });
+
+  it.each<[string, (made: Awaited<ReturnType<typeof cacheApp>>) => Promise<unknown>]>([
+    ['the end of its lifetime', () => delay(60)],
+    ['a purge', ({ cache }) => cache.purge({ tag: 'x' })],
+    ['an expiry', ({ cache }) => cache.expire({ url: '/x' })],
+  ])('H01 after %s, 100 concurrent GETs run the handler once more', async (when, happen) => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60, tags: ['x'] } } },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          const n = count();
+          await delay(20);
+          if (n === 1 && when === 'the end of its lifetime') cacheOf(res).ttl(0.05);
+          res.send(`run ${n}`);
+        }),
+    });
+    expect((await made.get('/x')).text).toBe('run 1');
+    await happen(made);
+    const answers = await Promise.all(times(100, () => made.get('/x')));
+    expect(new Set(answers.map(({ text }) => text))).toEqual(new Set(['run 2']));
+    expect(made.runs()).toBe(2);
+  });
+
+  it.each<[string, (res: Response, n: number) => void]>([
+    ['a cookie', (res, n) => res.cookie('sid', `sid-${n}`).send(`own ${n}`)],
+    ['private', (res, n) => res.set('Cache-Control', 'private, max-age=60').send(`own ${n}`)],
+    ['no-store', (res, n) => res.set('Cache-Control', 'no-store').send(`own ${n}`)],
+    ['Vary: Cookie', (res, n) => res.vary('Cookie').send(`own ${n}`)],
+    [
+      'private, in pieces',
+      (res, n) => {
+        res.writeHead(200, { 'Cache-Control': 'private' });
+        res.write('own ');
+        setImmediate(() => res.end(String(n)));
+      },
+    ],
+  ])('H02 with %s, each of 50 concurrent visitors gets an answer of their own', async (_what, answer) => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          const n = count();
+          await delay(10);
+          answer(res, n);
+        }),
+    });
+    const answers = await Promise.all(times(50, () => made.get('/x')));
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(50);
+    expect(new Set(answers.flatMap(({ setCookie }) => setCookie)).size).toBe(
+      answers.flatMap(({ setCookie }) => setCookie).length,
+    );
+    expect(made.runs()).toBe(50);
+    expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 0, entries: 0 });
+  });
+
+  it('H02 a waiter gets only the variant that is its own', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule },
+      routes: (app, { count }) =>
+        app.get('/x', async (req, res) => {
+          count();
+          await delay(10);
+          res.vary('Accept-Language').send(String(req.headers['accept-language']));
+        }),
+    });
+    const languages = ['de', 'fr', 'en'];
+    const asked = times(60, (i) => languages[i % 3]!);
+    const answers = await Promise.all(
+      asked.map((language) => made.get('/x', { 'Accept-Language': language })),
+    );
+    expect(answers.map(({ text }) => text)).toEqual(asked);
+    expect(made.runs()).toBeLessThan(60);
+    expect(made.cache.stats().pending).toBe(0);
+  });
+
+  it('H03 an uncacheable route runs 100 concurrent requests of 200 ms beside each other, and is remembered', async () => {
+    const make = (cached: boolean) =>
+      cacheApp({
+        express,
+        cache: cached ? { routes: rule } : {},
+        routes: (app, { count }) =>
+          app.get('/x', async (_req, res) => {
+            count();
+            await delay(200);
+            res.set('Cache-Control', 'no-store').send('mine');
+          }),
+      });
+    const burst = async ({ get }: Awaited<ReturnType<typeof make>>) => {
+      const start = performance.now();
+      await Promise.all(times(100, () => get('/x')));
+      return performance.now() - start;
+    };
+    const [alone, cached] = [await make(false), await make(true)];
+    const without = await burst(alone);
+    const first = await burst(cached);
+    const second = await burst(cached);
+    expect(cached.runs()).toBe(200);
+    // Once they wait for the first to be refused, then never again.
+    expect(first).toBeLessThan(without * 3 + 200);
+    expect(second).toBeLessThan(without * 1.7 + 100);
+  });
+
+  it('H03 a route that becomes storable is collapsed again at once', async () => {
+    let storable = false;
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 0.1 } } },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          await delay(20);
+          if (!storable) res.set('Cache-Control', 'no-store');
+          res.send('body');
+        }),
+    });
+    await made.get('/x');
+    storable = true;
+    await made.get('/x');
+    await made.cache.purge({ all: true });
+    await Promise.all(times(20, () => made.get('/x')));
+    expect(made.runs()).toBe(3);
+  });
+
+  it("H03 what a visitor's credentials cause is not remembered: others are still collapsed", async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule },
+      routes: (app, { count }) =>
+        app.get('/x', async (req, res) => {
+          count();
+          await delay(20);
+          if (req.headers.authorization) res.set('Cache-Control', 'private');
+          res.send(req.headers.authorization ?? 'public');
+        }),
+    });
+    await Promise.all(times(5, (i) => made.get('/x', { Authorization: `canary-${i}` })));
+    await Promise.all(times(5, () => made.get('/x', { Cookie: 'sid=1' })));
+    expect(made.runs()).toBe(10);
+    const answers = await Promise.all(times(50, () => made.get('/x')));
+    for (const { text } of answers) expect(text).toBe('public');
+    expect(made.runs()).toBe(11);
+  });
+
+  it('H03 collapse: false lets every request run by itself', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60, collapse: false } } },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          await delay(20);
+          res.send('body');
+        }),
+    });
+    await Promise.all(times(10, () => made.get('/x')));
+    expect(made.runs()).toBe(10);
+    expect((await made.get('/x')).text).toBe('body');
+    expect(made.runs()).toBe(10);
+  });
+
+  it.each<[how: string, seen: number | 'broken', runs: number, fail: (res: Response) => void]>([
+    ['throws', 500, 2, () => fault('of the first')],
+    ['answers 500', 500, 2, (res) => res.status(500).send('error')],
+    ['answers 503', 503, 2, (res) => res.status(503).set('Cache-Control', 'max-age=60').end()],
+    ['sends less than it declared', 'broken', 2, (res) => res.writeHead(200, short).end('less')],
+    ['breaks off', 'broken', 2, (res) => res.write('half', () => res.destroy())],
+    // Whether its visitor has left or it died can't be told: the deadline lets them go, each by himself.
+    ['destroys the connection', 'broken', 31, (res) => res.destroy()],
+  ])('H04 when the first run %s, those who wait are answered', async (_how, seen, runs, fail) => {
+    const { opened, open } = gate();
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 0.3 },
+      routes: (app, { count }) =>
+        app.get('/x', (_req, res, next) => {
+          const answer = count() === 1 ? () => fail(res) : () => res.send('whole');
+          opened.then(answer).catch(next);
+        }),
+    });
+    const first = made.get('/x').then(
+      ({ status }) => status as number | 'broken',
+      () => 'broken' as const,
+    );
+    await waitFor(() => made.runs() === 1);
+    const others = times(30, () => made.get('/x'));
+    await delay(50);
+    open();
+    expect(await first).toBe(seen);
+    for (const { status, text } of await Promise.all(others)) expect([status, text]).toEqual([200, 'whole']);
+    expect(made.runs()).toBeLessThanOrEqual(runs);
+    expect(made.cache.stats().pending).toBe(0);
+  });
+
+  it('H04 a route that always fails answers everyone, and nobody waits more than twice', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 1 },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          await delay(30);
+          res.status(500).send('error');
+        }),
+    });
+    const start = performance.now();
+    const answers = await Promise.all(times(50, () => made.get('/x')));
+    for (const { status } of answers) expect(status).toBe(500);
+    expect(performance.now() - start).toBeLessThan(900);
+    expect(made.cache.stats().pending).toBe(0);
+  });
+
+  it('D07 a handler that never ends keeps those who wait no longer than waitTimeout, and poisons nothing', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 0.2 },
+      routes: (app, { count }) =>
+        app.get('/x', (_req, res) => {
+          if (count() > 1) res.send('body');
+        }),
+    });
+    const hung = visitor(made.port, '/x');
+    await waitFor(() => made.runs() === 1);
+    const start = performance.now();
+    const answers = await Promise.all(times(50, () => made.get('/x')));
+    const took = performance.now() - start;
+    for (const { text } of answers) expect(text).toBe('body');
+    expect(took).toBeGreaterThan(150);
+    expect(took).toBeLessThan(1500);
+    expect(made.runs()).toBeLessThanOrEqual(51);
+    const runs = made.runs();
+    expect((await made.get('/x')).text).toBe('body');
+    expect(made.runs()).toBe(runs);
+    hung.leave();
+    expect(made.cache.stats().pending).toBe(0);
+  });
+
+  it('D07 a handler that sends headers and then hangs lets those who wait go too', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 0.2 },
+      routes: (app, { count }) =>
+        app.get('/x', (_req, res) => {
+          if (count() > 1) res.send('body');
+          else res.write('half');
+        }),
+    });
+    const hung = visitor(made.port, '/x');
+    await waitFor(() => made.runs() === 1);
+    const answers = await Promise.all(times(10, () => made.get('/x')));
+    for (const { text } of answers) expect(text).toBe('body');
+    hung.leave();
+    await waitFor(() => made.cache.stats().pending === 0);
+    expect((await made.get('/x')).text).toBe('body');
+  });
+
+  it('D07 a hung fill whose client leaves is forgotten after waitTimeout', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 0.1 },
+      routes: (app, { count }) => app.get('/x', () => void count()),
+    });
+    const hung = visitor(made.port, '/x');
+    await waitFor(() => made.cache.stats().pending === 1);
+    hung.leave();
+    await waitFor(() => made.cache.stats().pending === 0);
+  });
+
+  it('D06 when the first visitor leaves, its run still serves those who wait', async () => {
+    const { opened, open } = gate();
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule },
+      routes: (app, { count }) =>
+        app.get('/x', async (req, res) => {
+          count();
+          req.once('close', open);
+          await opened;
+          res.send('body');
+        }),
+    });
+    const first = visitor(made.port, '/x');
+    await waitFor(() => made.runs() === 1);
+    const others = times(30, () => made.get('/x'));
+    await delay(50);
+    first.leave();
+    for (const { text } of await Promise.all(others)) expect(text).toBe('body');
+    expect(made.runs()).toBe(1);
+    expect(made.cache.stats().pending).toBe(0);
+  });
+
+  it('D06 200 visitors that wait and leave are let go, and keep nothing', async () => {
+    const { opened, open } = gate();
+    const made = await cacheApp({
+      express,
+      before: (app) =>
+        app.use((_req, _res, next) => {
+          seen++;
+          next();
+        }),
+      cache: { routes: rule },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          await opened;
+          res.send('body');
+        }),
+    });
+    let seen = 0;
+    const first = made.get('/x');
+    await waitFor(() => made.runs() === 1);
+    const visitors = times(200, () => visitor(made.port, '/x'));
+    await waitFor(() => seen === 201);
+    for (const { leave } of visitors) leave();
+    open();
+    expect((await first).text).toBe('body');
+    expect((await made.get('/x')).text).toBe('body');
+    expect(made.runs()).toBe(1);
+    expect(made.cache.stats()).toMatchObject({ pending: 0, entries: 1 });
+  });
+
+  it.each([
+    ['served from the fill', ''],
+    ['that runs by itself', 'no-store'],
+  ])('H02 the AsyncLocalStorage of a waiter %s is its own', async (_how, cacheControl) => {
+    const storage = new AsyncLocalStorage<string>();
+    const ended: [asked: string, found: string | undefined][] = [];
+    const made = await cacheApp({
+      express,
+      before: (app) =>
+        app.use((req, res, next) => {
+          const id = String(req.headers['x-id']);
+          storage.run(id, () => {
+            const end = res.end;
+            res.end = function (this: typeof res, ...args: unknown[]) {
+              ended.push([id, storage.getStore()]);
+              return (end as (...args: unknown[]) => typeof res).apply(this, args);
+            } as typeof res.end;
+            next();
+          });
+        }),
+      cache: { routes: rule },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          await delay(20);
+          if (cacheControl) res.set('Cache-Control', cacheControl);
+          res.send(storage.getStore());
+        }),
+    });
+    const answers = await Promise.all(times(20, (i) => made.get('/x', { 'X-Id': `id-${i}` })));
+    expect(ended).toHaveLength(20);
+    for (const [asked, found] of ended) expect(found).toBe(asked);
+    if (cacheControl) expect(answers.map(({ text }) => text)).toEqual(times(20, (i) => `id-${i}`));
+    expect(made.runs()).toBe(cacheControl ? 20 : 1);
+  });
+
+  it('H13 a cached handler that asks for its own URL is answered when the deadline has passed', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 0.2 },
+      routes: (app, { count }) =>
+        app.get('/x', async (req, res) => {
+          if (count() > 1) return void res.send('inner');
+          const inner = await raw(req.socket.localPort!, `GET /x HTTP/1.1\nHost: ${req.headers.host}\n\n`);
+          res.send(`outer of ${inner.text}`);
+        }),
+    });
+    expect((await made.get('/x')).text).toBe('outer of inner');
+    expect(made.runs()).toBe(2);
+    expect(made.cache.stats().pending).toBe(0);
+  });
+});
