@@ -15,7 +15,7 @@ import type { Disguise } from './request.js';
 import { isOtherRoute } from './route-check.js';
 import type { CacheState } from './state.js';
 import { writeStatus } from './status.js';
-import { judge, type Storable, textHeader, vetoes } from './storable.js';
+import { type Judged, judge, type Storable, textHeader, vetoes } from './storable.js';
 
 /** A request that the app answers, and whose answer may be stored. */
 export interface FillRequest {
@@ -59,7 +59,7 @@ export class Fill {
   readonly #chunks: Buffer[] = [];
   #bytes = 0;
   #snapshot: Snapshot | undefined;
-  #judged: { cacheControl?: string; vary?: string } = {};
+  #judged: Judged | undefined;
   #over = false;
   readonly #capture = (chunk: Buffer) => this.#onChunk(chunk);
 
@@ -95,7 +95,7 @@ export class Fill {
       rule,
       hints: givenHints(res),
       credential,
-      head: req.method === 'HEAD',
+      method: req.method,
       otherRoute: isOtherRoute(this.#request.pattern, exchange),
       now: Date.now(),
     });
@@ -136,11 +136,18 @@ export class Fill {
   #onSeal(): void {
     const { res } = this.#request.exchange;
     finishHeaders(res, this.#request.rule);
-    this.#judged = { cacheControl: textHeader(res, 'cache-control'), vary: textHeader(res, 'vary') };
+    // Node would add it unseen; and only a response that has headers of its own keeps those that a patched
+    // writeHead hands to Node where they can be seen.
+    if (this.#snapshot && res.sendDate && !res.hasHeader('date')) res.setHeader('Date', this.#snapshot.date);
+    this.#judged = {
+      status: res.statusCode,
+      cacheControl: textHeader(res, 'cache-control'),
+      vary: textHeader(res, 'vary'),
+    };
   }
 
   #onSent(): void {
-    if (!this.#snapshot) return;
+    if (!this.#snapshot || !this.#judged) return;
     const veto = vetoes(this.#request.exchange.res, this.#judged);
     if (veto) this.#refuse(veto);
   }

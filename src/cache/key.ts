@@ -52,13 +52,16 @@ export function headerValue(req: IncomingMessage, name: string): string | undefi
   return (Array.isArray(value) ? value.join(',') : value).trim().replace(/[ \t]*,[ \t]*/g, ',');
 }
 
-/** Cookies by name; the first of a name counts, as it does for those who parse them. */
+/** Cookies by name. Of a name that comes twice all values count: some parsers take the first, some the last. */
 export function readCookies(header: string | undefined): Map<string, string> {
   const cookies = new Map<string, string>();
   for (const pair of header?.split(';') ?? []) {
     const at = pair.indexOf('=');
     const name = (at < 0 ? pair : pair.slice(0, at)).trim();
-    if (name && !cookies.has(name)) cookies.set(name, at < 0 ? '' : pair.slice(at + 1).trim());
+    if (!name) continue;
+    const value = at < 0 ? '' : pair.slice(at + 1).trim();
+    const before = cookies.get(name);
+    cookies.set(name, before === undefined ? value : `${before};${value}`);
   }
   return cookies;
 }

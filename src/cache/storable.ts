@@ -28,8 +28,8 @@ export interface Circumstances {
   readonly hints: GivenHints | undefined;
   /** The credential that the request carries and that the rule does not excuse. */
   readonly credential: string | undefined;
-  /** The request's method is HEAD: there is no body to store. */
-  readonly head: boolean;
+  /** The request's method by now: who answers may have been told another than we were. */
+  readonly method: string | undefined;
   /** The route that answers is not the one the rule was written for. */
   readonly otherRoute: boolean;
   /** Milliseconds since the epoch. */
@@ -39,13 +39,16 @@ export interface Circumstances {
 /** Status codes stored where no rule says: final, whole and not an error (RFC 9110 §15.1, less 203, 204, 206, 300, 4xx and 5xx). */
 const STATUSES: ReadonlySet<number> = new Set([200, 301, 308]);
 
+const POLICIES = ['content-security-policy', 'content-security-policy-report-only'] as const;
+
 /**
  * Whether a response may be stored, in the safe profile: RFC 9111 §3, less what experience forbids. Every
  * refusal has a name; the first that holds is reported.
  */
 export function judge(res: ServerResponse, circumstances: Circumstances): Storable | Refused {
   const { rule, hints, credential, settings, now } = circumstances;
-  if (circumstances.head) return refuse('head');
+  if (circumstances.method === 'HEAD') return refuse('head'); // no body to store
+  if (circumstances.method !== 'GET') return refuse('method');
   if (hints?.skip) return refuse(hints.skip);
   if (!(rule?.statuses ?? STATUSES).has(res.statusCode)) return refuse('status');
   if (circumstances.otherRoute) return refuse('route');
@@ -58,7 +61,7 @@ export function judge(res: ServerResponse, circumstances: Circumstances): Storab
   if (cacheControl.noCache) return refuse('no-cache'); // §5.2.2.4: it might be stored, to be confirmed at each use
   if (!res.hasHeader('cache-control') && /no-cache/i.test(textHeader(res, 'pragma') ?? ''))
     return refuse('no-cache');
-  if (/'nonce-/i.test(textHeader(res, 'content-security-policy') ?? '')) return refuse('nonce');
+  if (hasNonce(res)) return refuse('nonce');
   if (/^text\/event-stream\b/i.test(textHeader(res, 'content-type') ?? '')) return refuse('event-stream');
 
   const vary = parseVary(textHeader(res, 'vary'));
@@ -84,15 +87,21 @@ export function judge(res: ServerResponse, circumstances: Circumstances): Storab
   return { lifetime, initialAge: age, vary: vary as readonly string[], explicitlyShared };
 }
 
+/** What of a response others may still change after it was judged. */
+export interface Judged {
+  readonly status: number;
+  readonly cacheControl: string | undefined;
+  readonly vary: string | undefined;
+}
+
 /**
  * Whether what others changed after the headers were judged forbids storing: a session's cookie, a stricter
- * Cache-Control, another Vary.
+ * Cache-Control, another Vary or status.
  */
-export function vetoes(
-  res: ServerResponse,
-  judged: { cacheControl?: string; vary?: string },
-): string | undefined {
+export function vetoes(res: ServerResponse, judged: Judged): string | undefined {
+  if (res.statusCode !== judged.status) return 'status';
   if (res.hasHeader('set-cookie')) return 'set-cookie';
+  if (hasNonce(res)) return 'nonce';
   const text = textHeader(res, 'cache-control');
   if (text !== judged.cacheControl) {
     const now = parseCacheControl(text);
@@ -107,6 +116,11 @@ export function vetoes(
   if (!Array.isArray(before) || !Array.isArray(after)) return 'vary';
   // Compression, beneath us, adds its own; we record the identity body, so it does not concern the store.
   return after.every((name) => name === 'accept-encoding' || before.includes(name)) ? undefined : 'vary';
+}
+
+/** A nonce that is used twice protects from nothing (CSP 3, §2.3.1). */
+function hasNonce(res: ServerResponse): boolean {
+  return POLICIES.some((name) => /'nonce-/i.test(textHeader(res, name) ?? ''));
 }
 
 function judgeVary(
