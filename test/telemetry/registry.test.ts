@@ -21,7 +21,8 @@ describe('the registry of metrics', () => {
   });
 
   it('I07 can be in the OpenMetrics format', async () => {
-    const registry = new Registry(Registry.OPENMETRICS_CONTENT_TYPE) as unknown as Registry;
+    const registry = new Registry();
+    registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
     metrics({ registry, defaultMetrics: false });
     expect(await registry.metrics()).toContain('# EOF');
     metrics({ registry, defaultMetrics: false });
