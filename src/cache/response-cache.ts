@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import {
-  type CacheContext,
   type CacheRoutePolicies,
   type CacheRule,
   type CacheRuleSettings,
@@ -10,28 +9,22 @@ import {
   resolveCacheStandalone,
   type StandaloneCacheOptions,
 } from '../config/cache.js';
-import type { RouteParams } from '../config/context.js';
 import { withoutEffect } from '../config/not-yet.js';
 import type { RouteTable } from '../config/routes.js';
-import { exchangeOf } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import { MemoryLog, type RecordKind } from '../store/log.js';
 import { MemoryStore } from '../store/memory.js';
 import { compileSelector, type Selector } from '../store/selector.js';
 import { Collapser } from './collapse.js';
-import { RuleContext } from './context.js';
 import { Entries } from './entries.js';
+import { holdForPurge, listOf, type PurgeTarget } from './purges.js';
 import { type Next, RequestFlow } from './request-flow.js';
 import type { CacheState } from './state.js';
 
 /** A middleware of Express, typed by `node:http` alone. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
 
-/** Selectors, or what makes them of a request. */
-export type PurgeTarget =
-  | Selector
-  | readonly Selector[]
-  | ((context: CacheContext) => Selector | readonly Selector[]);
+export type { PurgeTarget } from './purges.js';
 
 /** How a purge went. */
 export interface PurgeResult {
@@ -90,9 +83,6 @@ export interface ResponseCache extends Middleware {
   /** Idempotent. Afterwards requests pass by. */
   close(): Promise<void>;
 }
-
-/** How long the end of a write's answer waits for its purge. Milliseconds. */
-const PURGE_DEADLINE = 5000;
 
 /**
  * A response cache of its own.
@@ -166,7 +156,10 @@ export function createResponseCache(
       if (typeof target !== 'function') for (const selector of listOf(target)) compileSelector(selector);
       return function cachePurgesMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
         if (state && open)
-          holdForPurge(target, req, res, (selectors) => record('purge', selectors, false), state);
+          holdForPurge(req, res, target, {
+            purge: (selectors) => record('purge', selectors, false),
+            fault: state.fault,
+          });
         next();
       };
     },
@@ -222,36 +215,6 @@ function stateOf(settings: CacheSettings): CacheState {
   };
 }
 
-function holdForPurge(
-  target: PurgeTarget,
-  req: IncomingMessage,
-  res: ServerResponse,
-  purge: (selectors: readonly Selector[]) => Promise<unknown>,
-  state: CacheState,
-): void {
-  const exchange = exchangeOf(req, res);
-  // The route's own parameters; a router further out will have put back others by the time of the answer.
-  const params = (req as { params?: RouteParams }).params ?? {};
-  exchange.holdEnd(() => {
-    if (res.statusCode < 200 || res.statusCode > 399) return undefined;
-    const run = async () => {
-      const context = new RuleContext(req, res, params, exchange.target);
-      await purge(listOf(typeof target === 'function' ? target(context) : target));
-    };
-    let timer: NodeJS.Timeout | undefined;
-    const deadline = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(
-        () => reject(new Error('the purge took too long; the answer went out before it')),
-        PURGE_DEADLINE,
-      );
-      timer.unref();
-    });
-    return Promise.race([run(), deadline])
-      .catch((error) => state.fault(error, 'purges'))
-      .finally(() => clearTimeout(timer));
-  });
-}
-
 function statsOf(state: CacheState | false): CacheStats {
   if (!state) {
     const none = { hits: 0, misses: 0, bypasses: {}, refusals: {}, collapsed: 0, stores: 0, purges: 0 };
@@ -271,8 +234,4 @@ function statsOf(state: CacheState | false): CacheStats {
     pending: collapser.size,
     position: log.position,
   };
-}
-
-function listOf<T>(value: T | readonly T[]): readonly T[] {
-  return Array.isArray(value) ? value : [value as T];
 }

@@ -1,0 +1,321 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { HotpathError } from 'hotpath';
+import { cacheOf, type Selector } from 'hotpath/cache';
+import { describe, expect, it } from 'vitest';
+import { type CacheApp, cacheApp } from '../helpers/cache.js';
+import { majors, waitFor } from '../helpers/http.js';
+
+const routes = { '/items/:id': { ttl: 60, tags: ['items'] } } as const;
+const times = <T>(count: number, one: (i: number) => T) => Array.from({ length: count }, (_, i) => one(i));
+
+const selectors: [name: string, selector: Selector][] = [
+  ['tag', { tag: 'items' }],
+  ['tag given by the handler', { tag: 'item:1' }],
+  ['url', { url: '/items/1?full=1' }],
+  ['pattern', { pattern: '/items/:id' }],
+  ['all', { all: true }],
+];
+const strangers: [name: string, selector: Selector][] = [
+  ['tag', { tag: 'item:2' }],
+  ['url without the query', { url: '/items/1' }],
+  ['pattern', { pattern: '/orders/:id' }],
+];
+
+/** Items with a version that a test sets; a handler reads it, waits at the gate, then answers. */
+function items(express: (typeof majors)[0][1], options: { waits?: Promise<void> } = {}) {
+  const db = { version: 1 };
+  const made = cacheApp({
+    express,
+    cache: { routes },
+    routes: (app, { count }) =>
+      app.get('/items/:id', async (req, res) => {
+        const { version } = db;
+        const n = count();
+        if (n === 1) await options.waits;
+        cacheOf(res).tag(`item:${req.params.id}`);
+        res.send(`version ${version}`);
+      }),
+  });
+  return { db, made };
+}
+
+describe.each(majors)('purging on %s', (_, express) => {
+  it.each(selectors)(
+    'H07 after a purge by %s the next read is fresh, and is stored again',
+    async (...given) => {
+      const { db, made } = items(express);
+      const { get, cache, runs } = await made;
+      await get('/items/1?full=1');
+      db.version = 2;
+      expect((await get('/items/1?full=1')).text).toBe('version 1');
+      await cache.purge(given[1]);
+      expect((await get('/items/1?full=1')).text).toBe('version 2');
+      expect((await get('/items/1?full=1')).text).toBe('version 2');
+      expect(runs()).toBe(2);
+    },
+  );
+
+  it.each(selectors)('H07 after an expiry by %s the next read is fresh', async (...given) => {
+    const { db, made } = items(express);
+    const { get, cache, runs } = await made;
+    await get('/items/1?full=1');
+    db.version = 2;
+    await cache.expire(given[1]);
+    expect((await get('/items/1?full=1')).text).toBe('version 2');
+    expect((await get('/items/1?full=1')).text).toBe('version 2');
+    expect(runs()).toBe(2);
+  });
+
+  it.each(strangers)('H07 a purge by another %s leaves an entry as it is', async (...given) => {
+    const { made } = items(express);
+    const { get, cache, runs } = await made;
+    await get('/items/1?full=1');
+    await cache.purge(given[1]);
+    await cache.expire(given[1]);
+    await get('/items/1?full=1');
+    expect(runs()).toBe(1);
+  });
+
+  it('H07 a purge by url reaches every host and variant, and erase deletes the bytes', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60 } } },
+      routes: (app, { count }) =>
+        app.get('/x', (req, res) => {
+          count();
+          res.vary('Accept-Language').send(`in ${req.headers['accept-language']}`);
+        }),
+    });
+    const ask = async () => {
+      for (const host of ['a.example', 'b.example'])
+        for (const language of ['de', 'fr'])
+          await made.raw(`GET /x HTTP/1.1\nHost: ${host}\nAccept-Language: ${language}`);
+    };
+    await ask();
+    await ask();
+    expect(made.runs()).toBe(4);
+    await made.cache.purge({ url: '/x' });
+    await ask();
+    expect(made.runs()).toBe(8);
+    const { bytes } = made.cache.stats();
+    expect(await made.cache.purge({ url: '/x' }, { erase: true })).toEqual({ position: 2, erased: 4 });
+    expect(made.cache.stats().bytes).toBeLessThan(bytes / 2);
+  });
+
+  describe.each(['purge', 'expire'] as const)('%s during a fill', (kind) => {
+    it.each(selectors)(
+      'H07 by %s, between the read and the answer: what was read before is not stored, and no later visitor gets it',
+      async (_name, selector) => {
+        let open = () => {};
+        const opened = new Promise<void>((resolve) => {
+          open = resolve;
+        });
+        const { db, made } = items(express, { waits: opened });
+        const { get, cache, runs } = await made;
+        const early = get('/items/1?full=1');
+        await waitFor(() => runs() === 1);
+        const waiting = times(5, () => get('/items/1?full=1'));
+        await delay(20);
+        db.version = 2;
+        await cache[kind](selector);
+        const late = times(10, () => get('/items/1?full=1'));
+        await delay(20);
+        open();
+        expect((await early).text).toBe('version 1');
+        // Those who came before the purge may have either; those after it only what was read after it.
+        for (const { text } of await Promise.all(waiting)) expect(text).toMatch(/^version [12]$/);
+        for (const { text } of await Promise.all(late)) expect(text).toBe('version 2');
+        expect((await get('/items/1?full=1')).text).toBe('version 2');
+        expect(runs()).toBe(2);
+        expect(cache.stats().pending).toBe(0);
+      },
+    );
+  });
+
+  it('H07 a purge between the end of a fill and the answer of a waiter keeps the older one from him', async () => {
+    const db = { version: 1 };
+    let purge: Promise<unknown> | undefined;
+    const made = await cacheApp({
+      express,
+      cache: { routes },
+      routes: (app, { count, cache }) =>
+        app.get('/items/:id', async (_req, res) => {
+          const { version } = db;
+          if (count() > 1) return void res.send(`version ${version}`);
+          await delay(30);
+          res.send(`version ${version}`);
+          // In the same turn as the fill ends, before those who wait are woken.
+          db.version = 2;
+          purge = cache.purge({ tag: 'items' });
+        }),
+    });
+    const answers = await Promise.all(times(10, () => made.get('/items/1')));
+    await purge;
+    expect(answers.filter(({ text }) => text === 'version 1')).toHaveLength(1);
+    expect(made.runs()).toBe(2);
+  });
+
+  it.each([
+    ['no selector', undefined],
+    ['an unknown form', { path: '/x' }],
+    ['one wrong among right ones', [{ tag: 'items' }, { tag: '' }]],
+  ])('K06 a purge with %s rejects and purges nothing', async (_name, given) => {
+    const { made } = items(express);
+    const { get, cache, runs } = await made;
+    await get('/items/1');
+    await expect(cache.purge(given as never)).rejects.toThrow(HotpathError);
+    await expect(cache.expire(given as never)).rejects.toMatchObject({ code: 'HOTPATH_SELECTOR_INVALID' });
+    await get('/items/1');
+    expect(runs()).toBe(1);
+    expect(() => cache.purges(given as never)).toThrow(HotpathError);
+  });
+
+  it('H07 a purge costs the same however much is stored', async () => {
+    const { made } = items(express);
+    const { get, cache } = await made;
+    const time = async () => {
+      const start = performance.now();
+      for (let i = 0; i < 2000; i++) await cache.purge({ tag: `none:${i}` });
+      return performance.now() - start;
+    };
+    await time();
+    const empty = await time();
+    for (let i = 0; i < 300; i++) await get(`/items/${i}`);
+    expect(await time()).toBeLessThan(empty * 5 + 20);
+  });
+});
+
+describe.each(majors)('purges() on %s', (_, express) => {
+  function shop(target: (cache: CacheApp['cache']) => ReturnType<CacheApp['cache']['purges']>) {
+    const db = new Map<string, number>();
+    return cacheApp({
+      express,
+      cache: { routes },
+      routes: (app, { count, cache }) => {
+        app.get('/items/:id', (req, res) => {
+          count('read');
+          res.send(String(db.get(req.params.id) ?? 0));
+        });
+        app.put('/items/:id', target(cache), async (req, res) => {
+          const status = Number(req.query.status ?? 200);
+          if (req.query.slow) await delay(Number(req.query.slow));
+          db.set(req.params.id as string, (db.get(req.params.id as string) ?? 0) + 1);
+          if (req.query.stream) res.write('streamed ');
+          res.status(status).end('written');
+        });
+      },
+    });
+  }
+  const put = (made: CacheApp, path: string) => made.get(path, {}, { method: 'PUT' });
+
+  it('H07 whoever wrote reads what they wrote: 500 concurrent writes, each followed by a read', async () => {
+    const made = await shop((cache) => cache.purges(({ params }) => ({ url: `/items/${params.id}` })));
+    const stale: unknown[] = [];
+    const pair = async (i: number) => {
+      const path = `/items/${i % 50}`;
+      await made.get(path);
+      await put(made, path);
+      const { text } = await made.get(path);
+      // Every client of this item has at least written once when its own read comes.
+      if (Number(text) < Math.floor(i / 50) + 1) stale.push([i, text]);
+    };
+    // Ten rounds of 50 items: in round n the item must be at n.
+    for (let round = 0; round < 10; round++) await Promise.all(times(50, (i) => pair(round * 50 + i)));
+    expect(stale).toEqual([]);
+    expect(made.faults).toEqual([]);
+  });
+
+  it('H07 500 writers of one item at once: none reads less than was written before its read', async () => {
+    let value = 0;
+    const made = await cacheApp({
+      express,
+      cache: { routes },
+      routes: (app, { cache }) => {
+        app.get('/items/1', async (_req, res) => {
+          const read = value;
+          await delay(1);
+          res.send(String(read));
+        });
+        app.put('/items/1', cache.purges({ tag: 'items' }), (_req, res) => void res.send(String(++value)));
+      },
+    });
+    const pairs = times(500, async () => {
+      const written = Number((await put(made, '/items/1')).text);
+      const read = Number((await made.get('/items/1')).text);
+      return read >= written;
+    });
+    expect((await Promise.all(pairs)).filter((fresh) => !fresh)).toEqual([]);
+    expect(made.cache.stats().pending).toBe(0);
+  });
+
+  it.each([
+    [200, true],
+    [201, true],
+    [204, true],
+    [303, true],
+    [400, false],
+    [404, false],
+    [500, false],
+  ])('H07 an answer %i purges: %s', async (status, purges) => {
+    const made = await shop((cache) => cache.purges({ tag: 'items' }));
+    await made.get('/items/1');
+    await put(made, `/items/1?status=${status}`);
+    await made.get('/items/1');
+    expect(made.runs('read')).toBe(purges ? 2 : 1);
+    expect(made.cache.stats().purges).toBe(purges ? 1 : 0);
+  });
+
+  it.each<[string, Parameters<CacheApp['cache']['purges']>[0]]>([
+    ['a list', [{ tag: 'other' }, { tag: 'items' }]],
+    ['a function of the parameters', ({ params }) => ({ url: `/items/${params.id}` })],
+    ['an async function', async ({ url }) => [{ url: url.pathname }]],
+  ])('H07 the target may be %s', async (_name, target) => {
+    const made = await shop((cache) => cache.purges(target));
+    await made.get('/items/1');
+    expect(await put(made, '/items/1?stream=1')).toMatchObject({ status: 200, text: 'streamed written' });
+    expect((await made.get('/items/1')).text).toBe('1');
+    expect(made.faults).toEqual([]);
+  });
+
+  it.each<[string, Parameters<CacheApp['cache']['purges']>[0]]>([
+    [
+      'throws',
+      () => {
+        throw new Error('of the hook');
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('of the hook'))],
+    ['gives nothing', () => undefined as never],
+    ['gives what is no selector', () => ({ tag: 7 }) as never],
+  ])('K04 a function that %s breaks no answer, and is reported', async (_name, target) => {
+    const made = await shop((cache) => cache.purges(target));
+    expect(await put(made, '/items/1')).toMatchObject({ status: 200, text: 'written' });
+    expect(made.faults).toMatchObject([{ where: 'purges' }]);
+  });
+
+  it('H07 a write that breaks off after it had said 200 purges all the same', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes },
+      routes: (app, { count, cache }) => {
+        app.get('/items/1', (_req, res) => void res.send(String(count('read'))));
+        app.put('/items/1', cache.purges({ tag: 'items' }), (_req, res) => {
+          res.write('half', () => res.destroy());
+        });
+      },
+    });
+    await made.get('/items/1');
+    await put(made, '/items/1').catch(() => {});
+    await waitFor(() => made.cache.stats().purges === 1);
+    expect((await made.get('/items/1')).text).toBe('2');
+  });
+
+  it('H07 a writer that leaves before the answer still purges', async () => {
+    const made = await shop((cache) => cache.purges({ tag: 'items' }));
+    await made.get('/items/1');
+    const leaving = AbortSignal.timeout(20);
+    await made.get('/items/1?slow=60', {}, { method: 'PUT', signal: leaving }).catch(() => {});
+    await waitFor(() => made.cache.stats().purges === 1);
+    expect((await made.get('/items/1')).text).toBe('1');
+  });
+});
