@@ -2,8 +2,6 @@ import * as v from 'valibot';
 import type { CacheContext } from './context.js';
 import { isPlainObject } from './describe.js';
 import {
-  type Reader,
-  type Reading,
   readBoolean,
   readFunction,
   readHeaderName,
@@ -15,6 +13,7 @@ import {
   readToken,
   readWord,
 } from './readers.js';
+import type { Reader, Reading } from './reading.js';
 import { leaf, list, resolve, type Schema, section } from './schema.js';
 import { type Duration, readDuration } from './units.js';
 
