@@ -82,6 +82,8 @@ export class Exchange {
   #held = false;
   #dropsBody = false;
   #locked = false;
+  /** Node has passed the last byte on. A client that leaves makes it say `finish` and `writableFinished` too. */
+  #whole = false;
   #guarded = false;
   #endLength = -1;
   #table: PathTable<unknown> | undefined;
@@ -101,6 +103,11 @@ export class Exchange {
     methods.writeHead = writeHead;
     methods.write = write;
     methods.end = end;
+    // Ahead of Node's own listener, which lets go of the socket.
+    res.prependOnceListener('finish', () => {
+      const { socket, httpVersionMajor } = req;
+      this.#whole = httpVersionMajor > 1 || !(socket.destroyed || socket.errored);
+    });
     res.once('close', () => this.#onClose());
     trackRoute(req);
   }
@@ -372,7 +379,7 @@ export class Exchange {
   #onClose(): void {
     if (this.closed) return;
     this.closed = true;
-    this.aborted = !this.res.writableFinished;
+    this.aborted = !this.#whole;
     for (const listener of this.#close) run(listener, this, 'close');
   }
 }

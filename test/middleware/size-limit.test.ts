@@ -167,10 +167,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
       'reads one chunk, then answers',
       async (req, res) => {
         await once(req, 'data');
-        req.pause();
-        await waitFor(() => req.destroyed || req.readableLength > 0);
-        setTimeout(() => req.resume(), 5);
-        await once(req, 'close');
+        await once(req, 'close').catch(() => {});
         res.json({ ok: true });
       },
     ],

@@ -1,0 +1,179 @@
+import { connect } from 'node:net';
+import type { ErrorRequestHandler, Express, RequestHandler } from 'express';
+import { afterEach, describe, expect, it } from 'vitest';
+import { exchangeOf } from '../../src/exchange/exchange.js';
+import { type Listening, listen, majors, waitFor } from '../helpers/http.js';
+
+let server: Listening | undefined;
+afterEach(async () => {
+  await server?.close();
+  server = undefined;
+});
+
+const ok: RequestHandler = (_req, res) => {
+  res.send('ok');
+};
+
+describe.each(majors)('the route template on %s', (name, express) => {
+  /** Serves the app and returns the template of each request, read when its response is closed. */
+  async function templates(
+    build: (app: Express) => void,
+  ): Promise<(path: string) => Promise<string | undefined>> {
+    const seen = new Map<string, string | undefined>();
+    const app = express();
+    app.use(((req, res, next) => {
+      exchangeOf(req, res).onClose((exchange) => seen.set(exchange.target, exchange.template));
+      next();
+    }) as RequestHandler);
+    build(app);
+    const onError: ErrorRequestHandler = (_error, _req, res, _next) => {
+      res.status(500).send('error');
+    };
+    app.use(onError);
+    server = await listen(app);
+    const { url } = server;
+    return async (path) => {
+      seen.delete(path);
+      await fetch(url + path).then((answer) => answer.text());
+      await waitFor(() => seen.has(path));
+      return seen.get(path);
+    };
+  }
+  const any = name === 'Express 5' ? '/*rest' : '*';
+
+  it('is the path as it was written', async () => {
+    const template = await templates((app) => {
+      app.get('/', ok);
+      app.get('/plain', ok);
+      app.get('/users/:id', ok);
+      app.get(['/a', '/b'], ok);
+      app.get(/^\/re(gex)?$/, ok);
+    });
+    expect(await template('/')).toBe('/');
+    expect(await template('/plain?q=1')).toBe('/plain');
+    expect(await template('/users/42')).toBe('/users/:id');
+    expect(await template('/b')).toBe('/a /b');
+    expect(await template('/regex')).toBe('/^\\/re(gex)?$/');
+  });
+
+  it('has the parameters of every mount', async () => {
+    const template = await templates((app) => {
+      const posts = express.Router({ mergeParams: true });
+      posts.get('/', ok);
+      posts.get('/:pid', ok);
+      const users = express.Router({ mergeParams: true });
+      users.use('/:uid/posts', posts);
+      users.get('/:uid', ok);
+      app.use('/users', users);
+    });
+    expect(await template('/users/42')).toBe('/users/:uid');
+    expect(await template('/users/42/posts')).toBe('/users/:uid/posts');
+    expect(await template('/users/42/posts/7')).toBe('/users/:uid/posts/:pid');
+    expect(await template('/users/a%20b/posts/7')).toBe('/users/:uid/posts/:pid');
+    // One value twice: bounded all the same.
+    expect(await template('/users/posts/posts/posts')).toMatch(/^\/users\/(:uid|posts)\/(:uid|posts)\/:pid$/);
+  });
+
+  it('has the mount of a sub-app', async () => {
+    const template = await templates((app) => {
+      const sub = express();
+      sub.get('/things/:id', ok);
+      sub.get('/boom', () => {
+        throw new Error('boom');
+      });
+      app.use('/api/:version', sub);
+      app.get('/after/:id', ok);
+    });
+    expect(await template('/api/v1/things/5')).toBe('/api/:version/things/:id');
+    expect(await template('/after/5')).toBe('/after/:id');
+  });
+
+  it('keeps the mount of a route that failed', async () => {
+    const template = await templates((app) => {
+      const users = express.Router();
+      users.get('/boom', () => {
+        throw new Error('boom');
+      });
+      users.get('/next', (_req, _res, next) => next(new Error('boom')));
+      app.use('/users/:uid', users);
+    });
+    expect(await template('/users/42/boom')).toBe('/users/:uid/boom');
+    expect(await template('/users/42/next')).toBe('/users/:uid/next');
+  });
+
+  it('is none for a 404 that no route answered, though routes were asked', async () => {
+    const template = await templates((app) => {
+      const users = express.Router();
+      users.get('/fall/:id', (_req, _res, next) => next());
+      app.use('/users/:uid', users);
+      app.all(any, (_req, _res, next) => next());
+    });
+    expect(await template('/users/42/fall/3')).toBeUndefined();
+    expect(await template('/nope')).toBeUndefined();
+  });
+
+  it('is that of the route that answers 404 itself', async () => {
+    const template = await templates((app) => {
+      const users = express.Router();
+      users.get('/:id', (_req, res) => {
+        res.status(404).send('no such user');
+      });
+      app.use('/users', users);
+    });
+    expect(await template('/users/42')).toBe('/users/:id');
+  });
+
+  it('is that of the later route where the first calls next()', async () => {
+    const template = await templates((app) => {
+      const first = express.Router();
+      first.get('/:id', (_req, _res, next) => next());
+      app.use('/mounted/:m', first);
+      app.get('/mounted/:x/:y', ok);
+    });
+    expect(await template('/mounted/1/2')).toBe('/mounted/:x/:y');
+  });
+
+  it('is there when the client leaves', async () => {
+    let seen: unknown;
+    let isAsked = false;
+    const app = express();
+    app.use(((req, res, next) => {
+      exchangeOf(req, res).onClose((exchange) => {
+        seen = [exchange.template, exchange.aborted];
+      });
+      next();
+    }) as RequestHandler);
+    const router = express.Router();
+    router.get('/slow/:id', () => {
+      isAsked = true;
+    });
+    app.use('/m', router);
+    server = await listen(app);
+    const socket = connect(server.port, '127.0.0.1');
+    socket.write('GET /m/slow/1 HTTP/1.1\r\nHost: a\r\n\r\n');
+    await waitFor(() => isAsked);
+    socket.destroy();
+    await waitFor(() => seen);
+    expect(seen).toEqual(['/m/slow/:id', true]);
+  });
+
+  it('leaves `req.baseUrl`, `req.route` and `req.originalUrl` as Express sets them', async () => {
+    const seen: unknown[] = [];
+    const build = (app: Express) => {
+      const router = express.Router();
+      router.get('/:id', (req, res) => {
+        seen.push([req.baseUrl, (req.route as { path: string }).path, req.originalUrl, req.url, req.params]);
+        res.send('ok');
+      });
+      app.use('/users', router);
+    };
+    const template = await templates(build);
+    await template('/users/1?q');
+    await server!.close();
+    const plain = express();
+    build(plain);
+    server = await listen(plain);
+    await fetch(`${server.url}/users/1?q`);
+    expect(seen[0]).toEqual(seen[1]);
+  });
+});

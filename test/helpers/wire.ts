@@ -1,0 +1,37 @@
+import type { Express } from 'express';
+import { cacheControl } from '../../src/entries/cache-control.js';
+import { compression } from '../../src/entries/compression.js';
+import { sizeLimit } from '../../src/entries/size-limit.js';
+import { exchangeOf } from '../../src/exchange/exchange.js';
+import type { RawAnswer } from './http.js';
+
+/** How hotpath stands before an app, for tests of what is on the wire. */
+export const stacks: Record<string, (app: Express) => void> = {
+  'the exchange alone': (app) => {
+    app.use((req, res, next) => {
+      const exchange = exchangeOf(req, res);
+      exchange.onHead(() => {});
+      exchange.onChunk(() => {});
+      next();
+    });
+  },
+  'compression, cache-control and size limit': (app) => {
+    app.use(sizeLimit(), cacheControl(), compression());
+  },
+};
+
+/** The headers that hotpath may add or change: left out where it is compared with Express alone. */
+const OURS = new Set(['date', 'cache-control', 'vary']);
+
+/** What must be equal to Express alone: the status line, the headers by name, the body. */
+export function comparable(answer: RawAnswer): unknown {
+  const headers = new Map<string, string[]>();
+  for (const [name, value] of answer.headers) {
+    if (!OURS.has(name.toLowerCase())) headers.set(name, [...(headers.get(name) ?? []), value]);
+  }
+  return {
+    status: answer.head.split('\r\n', 1)[0],
+    headers: [...headers].sort(([a], [b]) => (a < b ? -1 : 1)),
+    body: answer.body.toString('hex'),
+  };
+}
