@@ -15,6 +15,7 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
       'cacheOf',
       'compression',
       'configFromEnv',
+      'databaseFromEnv',
       'defineConfig',
       'hotpath',
       'isHotpathError',
