@@ -26,10 +26,13 @@ export class Entries {
   find(key: string, req: IncomingMessage): Found {
     const item = this.store.get(key);
     if (!item) return {};
-    if (item.kind === 'response') return item.key === key ? { entry: item } : {};
+    if (item.kind === 'response') {
+      if (item.key !== key) return {};
+      return isForOrigin(item, [], req) ? { entry: item } : { variesOtherwise: true };
+    }
     const wanted = variantKey(key, item.names, req);
     const variant = this.store.get(wanted);
-    return variant?.kind === 'response' && variant.key === wanted
+    return variant?.kind === 'response' && variant.key === wanted && isForOrigin(variant, item.names, req)
       ? { entry: variant }
       : { variesOtherwise: true };
   }
@@ -42,7 +45,9 @@ export class Entries {
 
   /** Whether a stored response was made for a request like this one. */
   matches(key: string, entry: StoredResponse, req: IncomingMessage): boolean {
-    return entry.key === this.keyFor(key, [], req);
+    const names = this.#namesFor(key, []);
+    const own = names.length === 0 ? key : variantKey(key, names, req);
+    return entry.key === own && isForOrigin(entry, names, req);
   }
 
   put(key: string, entry: StoredResponse, vary: readonly string[]): void {
@@ -79,4 +84,9 @@ export class Entries {
     if (vary.every((name) => known.includes(name))) return known;
     return [...new Set([...known, ...vary])].sort();
   }
+}
+
+/** A response that was made without a word on CORS says nothing to the page of an origin (Fetch standard, §3.3). */
+function isForOrigin(entry: StoredResponse, names: readonly string[], req: IncomingMessage): boolean {
+  return req.headers.origin === undefined || entry.anyOrigin || names.includes('origin');
 }

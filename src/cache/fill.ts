@@ -96,6 +96,7 @@ export class Fill {
       hints: givenHints(res),
       credential,
       method: req.method,
+      crossOrigin: req.headers.origin !== undefined,
       otherRoute: isOtherRoute(this.#request.pattern, exchange),
       now: Date.now(),
     });
@@ -200,6 +201,7 @@ export class Fill {
       initialAge: storable.initialAge,
       freshUntil: snapshot.at + (storable.lifetime - storable.initialAge) * 1000,
       explicitlyShared: storable.explicitlyShared,
+      anyOrigin: storable.anyOrigin,
       template: exchange.template,
     };
     if (this.#state.log.limit(entry) !== Number.POSITIVE_INFINITY) {

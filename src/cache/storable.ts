@@ -14,6 +14,8 @@ export interface Storable {
   readonly initialAge: number;
   readonly vary: readonly string[];
   readonly explicitlyShared: boolean;
+  /** Pages of every origin may read it, or its key tells them apart. */
+  readonly anyOrigin: boolean;
 }
 
 /** Why a response is not stored: the word that `Cache-Status` reports. */
@@ -30,6 +32,8 @@ export interface Circumstances {
   readonly credential: string | undefined;
   /** The request's method by now: who answers may have been told another than we were. */
   readonly method: string | undefined;
+  /** The request has an `Origin`. */
+  readonly crossOrigin: boolean;
   /** The route that answers is not the one the rule was written for. */
   readonly otherRoute: boolean;
   /** Milliseconds since the epoch. */
@@ -84,7 +88,17 @@ export function judge(res: ServerResponse, circumstances: Circumstances): Storab
   const age = initialAge(fields, now);
   if (lifetime - age <= 0) return refuse('no-lifetime');
   if (Number(textHeader(res, 'content-length') ?? 0) > settings.maxEntryBytes) return refuse('too-large');
-  return { lifetime, initialAge: age, vary: vary as readonly string[], explicitlyShared };
+  const anyOrigin = textHeader(res, 'access-control-allow-origin') === '*' || isKeyed(rule, 'origin');
+  const names = vary as readonly string[];
+  // Many apps say nothing at all, not even Vary, to an origin that they don't know; that is no answer for others.
+  const implied = circumstances.crossOrigin && !anyOrigin && !names.includes('origin');
+  return {
+    lifetime,
+    initialAge: age,
+    vary: implied ? [...names, 'origin'].sort() : names,
+    explicitlyShared,
+    anyOrigin,
+  };
 }
 
 /** What of a response others may still change after it was judged. */
@@ -130,15 +144,19 @@ function judgeVary(
 ): string | undefined {
   if (vary === '*') return 'vary-star'; // §4.1
   if (vary === undefined) return 'vary-invalid';
-  const keyed = (name: string) => rule?.partition !== undefined || rule?.vary.headers.includes(name);
+  const keyed = (name: string) => rule?.partition !== undefined || isKeyed(rule, name);
   if (vary.includes('authorization') && !keyed('authorization')) return 'vary-authorization';
   if (vary.includes('cookie') && !keyed('cookie') && !rule?.vary.cookies) return 'vary-cookie';
   // Encoded for one visitor, and nothing says that others may differ.
   const encoding = textHeader(res, 'content-encoding');
   if (encoding && !/^identity$/i.test(encoding) && !vary.includes('accept-encoding')) return 'encoding';
   const origin = textHeader(res, 'access-control-allow-origin');
-  if (origin && origin !== '*' && !vary.includes('origin') && !keyed('origin')) return 'cors';
+  if (origin && origin !== '*' && !vary.includes('origin') && !isKeyed(rule, 'origin')) return 'cors';
   return undefined;
+}
+
+function isKeyed(rule: CacheRuleSettings | undefined, name: string): boolean {
+  return rule?.vary.headers.includes(name) === true;
 }
 
 /** RFC 9111 §3.5: what makes a response to a request with credentials everybody's. */

@@ -31,6 +31,8 @@ export interface StoredResponse extends Stamped {
   readonly freshUntil: number;
   /** The response itself said that any visitor may have it, even one with credentials (RFC 9111 §3.5). */
   readonly explicitlyShared: boolean;
+  /** Pages of every origin may read it (CORS), or its key tells them apart. */
+  readonly anyOrigin?: boolean;
   /** Template of the route that made it. */
   readonly template?: string;
 }

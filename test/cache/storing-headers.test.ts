@@ -1,0 +1,397 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import cors from 'cors';
+import type { Express, Response } from 'express';
+import helmet from 'helmet';
+import { type CacheRule, responseCache } from 'hotpath/cache';
+import { cacheControl } from 'hotpath/cache-control';
+import { compression } from 'hotpath/compression';
+import { timing } from 'hotpath/timing';
+import { describe, expect, it } from 'vitest';
+import { ADDED_HEADERS, answerOf, cacheApp, expectSame } from '../helpers/cache.js';
+import { listen, majors } from '../helpers/http.js';
+
+const RULE: Record<string, CacheRule> = { '/*path': { ttl: '1m' } };
+
+const FORMS: [string, (res: Response, headers: Record<string, string>) => Response][] = [
+  ['an object', (res, headers) => res.writeHead(200, headers)],
+  ['a flat array', (res, headers) => res.writeHead(200, Object.entries(headers).flat())],
+  ['nested arrays', (res, headers) => res.writeHead(200, Object.entries(headers) as never)],
+  ['a status text and an object', (res, headers) => res.writeHead(200, 'Fine', headers)],
+];
+
+describe.each(majors)('the headers of what is stored, on %s', (_name, express) => {
+  it.each(['content-security-policy', 'content-security-policy-report-only'])(
+    'A17 a page with a nonce in its %s is not stored: header and body are of one generation',
+    async (header) => {
+      const made = await cacheApp({
+        express,
+        cache: { routes: RULE },
+        routes: (app) => {
+          app.use((_req, res, next) => {
+            res.locals.nonce = randomBytes(16).toString('base64');
+            helmet.contentSecurityPolicy({
+              directives: { scriptSrc: ["'self'", () => `'nonce-${res.locals.nonce}'`] },
+              reportOnly: header.endsWith('only'),
+            })(_req, res, next);
+          });
+          app.get('/page', (_req, res) => {
+            made.count();
+            res.set('Cache-Control', 'public, max-age=60').send(`<script nonce="${res.locals.nonce}">`);
+          });
+        },
+      });
+      const pages = [await made.get('/page'), await made.get('/page')];
+      // Whoever has the first page gets a new one, and no 304 with a header that does not fit it.
+      pages.push(await made.get('/page', { 'if-none-match': pages[0]?.headers.get('etag') ?? '' }));
+      const nonces = pages.map((page) => {
+        expect(page.status).toBe(200);
+        const nonce = /nonce="(.+)"/.exec(page.text)?.[1];
+        expect(page.headers.get(header)).toContain(`'nonce-${nonce}'`);
+        return nonce;
+      });
+      expect(new Set(nonces).size).toBe(3);
+    },
+  );
+
+  describe.each(['before', 'after'] as const)('set by a middleware mounted %s the cache', (place) => {
+    it.each([
+      'X-Request-Id',
+      'X-Correlation-Id',
+      'X-Response-Time',
+      'Server-Timing',
+      'Traceparent',
+      'RateLimit-Remaining',
+      'X-RateLimit-Remaining',
+      'Retry-After',
+    ])('A18 no visitor gets the %s of another', async (name) => {
+      const use = (app: Express) =>
+        app.use((_req, res, next) => {
+          res.setHeader(name, randomUUID());
+          next();
+        });
+      const made = await cacheApp({
+        express,
+        cache: { routes: RULE },
+        before: place === 'before' ? use : undefined,
+        routes: (app) => {
+          if (place === 'after') use(app);
+          app.get('/x', (_req, res) => res.send(`run ${made.count()}`));
+        },
+      });
+      const values = [await made.get('/x'), await made.get('/x'), await made.get('/x')].map((answer) =>
+        answer.headers.get(name),
+      );
+      expect(made.runs()).toBe(1);
+      const seen = values.filter((value) => value !== null);
+      expect(new Set(seen).size).toBe(seen.length);
+      expect(seen.length).toBe(place === 'before' ? 3 : 1);
+    });
+
+    it('A18 with our own timing each answer has its own id and time', async () => {
+      const made = await cacheApp({
+        express,
+        cache: { routes: RULE },
+        before: (app) => void (place === 'before' && app.use(timing({ serverTiming: true }))),
+        routes: (app) => {
+          if (place === 'after') app.use(timing({ serverTiming: true }));
+          app.get('/x', (_req, res) => res.send(`run ${made.count()}`));
+        },
+      });
+      const answers = [await made.get('/x'), await made.get('/x'), await made.get('/x')];
+      expect(made.runs()).toBe(1);
+      const ids = answers.map((answer) => answer.headers.get('x-request-id')).filter((id) => id !== null);
+      expect(new Set(ids).size).toBe(place === 'before' ? 3 : 1);
+      expect(ids.length).toBe(place === 'before' ? 3 : 1);
+    });
+  });
+
+  it('A18 a hit has an Age, the Date of the response, and never more of its lifetime left than before', async () => {
+    const made = await cacheApp({
+      express,
+      routes: (app) =>
+        app.get('/x', (_req, res) =>
+          res.set({ 'Cache-Control': 'public, max-age=60', Age: '7' }).send(`${made.count()}`),
+        ),
+    });
+    const first = await made.get('/x');
+    expect(first.headers.get('age')).toBe('7');
+    for (let i = 0; i < 3; i++) {
+      const hit = await made.get('/x');
+      expect(Number(hit.headers.get('age'))).toBeGreaterThanOrEqual(7);
+      expect(Number(hit.headers.get('age'))).toBeLessThan(10);
+      expect(hit.headers.get('date')).toBe(first.headers.get('date'));
+      expect(hit.headers.get('cache-control')).toBe('public, max-age=60');
+    }
+    expect(made.runs()).toBe(1);
+  });
+
+  it('A18 a response older than its lifetime is not stored', async () => {
+    const made = await cacheApp({
+      express,
+      routes: (app) =>
+        app.get('/x', (req, res) => {
+          res.set('Cache-Control', 'public, max-age=60');
+          if (req.query.age) res.set('Age', '60');
+          else res.set('Date', new Date(Date.now() - 120_000).toUTCString());
+          res.send(`${made.count()}`);
+        }),
+    });
+    for (const path of ['/x', '/x?age=1']) {
+      expect((await made.get(path)).text).not.toBe((await made.get(path)).text);
+    }
+  });
+
+  it('A19 fields of one connection, and those it lists, are not handed out again', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: RULE },
+      routes: (app) =>
+        app.get('/x', (_req, res) => {
+          made.count();
+          res.set({
+            Connection: 'close, X-Secret , x-other',
+            'X-Secret': '1',
+            'X-Other': '1',
+            'Keep-Alive': 'timeout=1',
+            'Proxy-Connection': 'close',
+            'Proxy-Authenticate': 'Basic',
+            Upgrade: 'x',
+            TE: 'trailers',
+            'X-Kept': '1',
+          });
+          res.send('body');
+        }),
+    });
+    expect((await made.get('/x')).headers.get('x-secret')).toBe('1');
+    const hit = await made.raw('GET /x HTTP/1.1\nConnection: close');
+    expect(made.runs()).toBe(1);
+    const names = hit.headers.map(([name]) => name.toLowerCase());
+    expect(names).toContain('x-kept');
+    for (const name of [
+      'x-secret',
+      'x-other',
+      'keep-alive',
+      'proxy-connection',
+      'proxy-authenticate',
+      'upgrade',
+      'te',
+    ]) {
+      expect(names).not.toContain(name);
+    }
+    expect(hit.header('connection')).toBe('close');
+    expect(hit.text).toBe('body');
+  });
+
+  describe.each(FORMS)('given to writeHead as %s', (_form, write) => {
+    it.each<Record<string, string>>([
+      { 'Cache-Control': 'private' },
+      { 'Cache-Control': 'no-store' },
+      { 'Set-Cookie': 'a=1', 'Cache-Control': 'public, max-age=60' },
+      { Vary: '*', 'Cache-Control': 'public, max-age=60' },
+    ])('A20 %o keeps a response from the store, though no header was set before', async (headers) => {
+      const made = await cacheApp({
+        express,
+        cache: { routes: RULE, statusHeader: false },
+        before: (app) => app.disable('x-powered-by'),
+        routes: (app) =>
+          app.get('/x', (_req, res) =>
+            write(res, { ...headers, 'Content-Type': 'application/json' }).end(`${made.count()}`),
+          ),
+      });
+      expect((await made.get('/x')).text).toBe('1');
+      expect((await made.get('/x')).text).toBe('2');
+      expect(made.cache.stats().entries).toBe(0);
+    });
+
+    it('A20 the headers of a public response are the same on a hit', async () => {
+      const made = await cacheApp({
+        express,
+        cache: { statusHeader: false },
+        before: (app) => app.disable('x-powered-by'),
+        routes: (app) =>
+          app.get('/x', (_req, res) => {
+            made.count();
+            write(res, {
+              'Content-Type': 'application/json',
+              'Cache-Control': 'public, max-age=60',
+              'X-A': '1',
+            }).end('{}');
+          }),
+      });
+      const first = await made.get('/x');
+      const second = await made.get('/x');
+      expect(made.runs()).toBe(1);
+      expectSame(second, first, [...ADDED_HEADERS, 'content-length', 'transfer-encoding']);
+    });
+  });
+
+  it.each<[string, (res: Response) => unknown]>([
+    [
+      'a flat array with a name twice',
+      (res) => res.writeHead(200, ['X-A', '1', 'X-B', '2', 'X-A', '3']).end('x'),
+    ],
+    [
+      'nested arrays with a name twice',
+      (res) =>
+        res
+          .writeHead(200, [
+            ['X-A', '1'],
+            ['X-A', '3'],
+          ] as never)
+          .end('x'),
+    ],
+    ['an array over what was set', (res) => res.set('X-A', '0').writeHead(200, ['X-A', '1']).end('x')],
+    [
+      'lists',
+      (res) =>
+        res
+          .set('Link', ['<a>; rel=x', '<b>; rel=y'] as never)
+          .set('X-N', '5')
+          .end('x'),
+    ],
+    ['appended fields', (res) => res.append('X-A', '1').append('X-A', '2').append('Link', '<a>').send('x')],
+    ['numbers', (res) => res.setHeader('X-N', 5).writeHead(200, { 'X-M': 6 }).end('x')],
+  ])('A22 %s arrive with the whole stack as from the app alone, filled and hit', async (_case, respond) => {
+    const build = (use: (app: Express) => void) => {
+      const app = express();
+      app.disable('x-powered-by');
+      use(app);
+      app.get('/x', (_req, res) => void respond(res));
+      return listen(app);
+    };
+    const alone = await build(() => undefined);
+    const cache = responseCache({ routes: RULE });
+    const stacked = await build((app) => {
+      app.use(timing());
+      app.use(cacheControl({ routes: { '/y': 'no-cache' } }));
+      app.use(compression());
+      app.use(cache);
+    });
+    try {
+      const ignored = [
+        'cache-control',
+        'x-cache',
+        'cache-status',
+        'age',
+        'date',
+        'etag',
+        'vary',
+        'x-response-time',
+        'x-request-id',
+        'server-timing',
+        'content-length',
+        'transfer-encoding',
+      ];
+      const expected = await answerOf(fetch(`${alone.url}/x`));
+      for (let i = 0; i < 3; i++) expectSame(await answerOf(fetch(`${stacked.url}/x`)), expected, ignored);
+      expect(cache.stats()).toMatchObject({ hits: 2, stores: 1 });
+    } finally {
+      await Promise.all([alone.close(), stacked.close(), cache.close()]);
+    }
+  });
+
+  describe.each(['before', 'after'] as const)('with cors mounted %s the cache', (place) => {
+    const allowed = ['https://a.example', 'https://b.example'];
+    it.each<[string, cors.CorsOptions]>([
+      ['a list', { origin: allowed }],
+      ['any origin, reflected', { origin: true }],
+      ['a function', { origin: (origin, answer) => answer(null, allowed.includes(origin ?? '')) }],
+      ['everybody', {}],
+    ])('A23 each origin gets its own Access-Control-Allow-Origin: %s', async (_case, options) => {
+      const build = (app: Express) => {
+        app.use(cors(options));
+        app.get('/x', (_req, res) => res.send('data'));
+      };
+      const alone = express();
+      build(alone);
+      const server = await listen(alone);
+      const made = await cacheApp({
+        express,
+        cache: { routes: RULE },
+        before: (app) => void (place === 'before' && app.use(cors(options))),
+        routes: (app) => {
+          if (place === 'after') app.use(cors(options));
+          app.get('/x', (_req, res) => {
+            made.count();
+            res.send('data');
+          });
+        },
+      });
+      try {
+        // Whoever comes first must not decide for the others: each of them does, in turn.
+        for (let first = 0; first < 4; first++) {
+          const origins = ['', allowed[0], allowed[1], 'https://evil.example'];
+          origins.unshift(...origins.splice(first));
+          await made.cache.purge({ all: true });
+          for (const origin of [...origins, ...origins]) {
+            const headers = origin ? { origin } : undefined;
+            expectSame(await made.get('/x', headers), await answerOf(fetch(`${server.url}/x`, { headers })));
+          }
+        }
+        expect(made.runs()).toBeLessThan(32);
+      } finally {
+        await server.close();
+      }
+    });
+  });
+
+  it('A23 an origin that is allowed by hand, without Vary, is not shared', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: RULE },
+      routes: (app) =>
+        app.get('/x', (req, res) => {
+          made.count();
+          res.set('Access-Control-Allow-Origin', req.get('origin') ?? 'https://a.example').send('data');
+        }),
+    });
+    for (const origin of ['https://a.example', 'https://b.example', 'https://a.example']) {
+      expect((await made.get('/x', { origin })).headers.get('access-control-allow-origin')).toBe(origin);
+    }
+    expect(made.runs()).toBe(3);
+  });
+
+  it.each([
+    ['cache-control, then the cache', true],
+    ['the cache, then cache-control', false],
+  ])(
+    'A25 %s: a preset makes nothing storable that the handler or the exchange forbids',
+    async (_case, outside) => {
+      const preset = cacheControl({ default: { public: true, maxAge: '1m' } });
+      const made = await cacheApp({
+        express,
+        before: (app) => void (outside && app.use(preset)),
+        routes: (app, { count }) => {
+          if (!outside) app.use(preset);
+          app.get('/private', (_req, res) => res.set('Cache-Control', 'private').send(`${count()}`));
+          app.get('/cookie', (_req, res) => res.cookie('a', '1').send(`${count()}`));
+          app.get('/401', (_req, res) => res.status(401).send(`${count()}`));
+          app.get('/500', (_req, res) => res.status(500).send(`${count()}`));
+          app.get('/auth', (_req, res) => res.send(`${count()}`));
+        },
+      });
+      for (const path of ['/private', '/cookie', '/401', '/500', '/auth']) {
+        const headers = path === '/auth' ? { authorization: 'x' } : undefined;
+        const first = await made.get(path, headers);
+        const second = await made.get(path, headers);
+        expect(second.text).not.toBe(first.text);
+        expect(second.headers.get('cache-control')).not.toMatch(/public|s-maxage/);
+      }
+      expect(made.cache.stats().entries).toBe(0);
+    },
+  );
+
+  it('A25 a preset outside the cache is not in what is stored, and stands on a hit as on a miss', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: RULE },
+      before: (app) => app.use(cacheControl({ default: { private: true, maxAge: '1m' } })),
+      routes: (app) => app.get('/x', (_req, res) => res.send(`${made.count()}`)),
+    });
+    const first = await made.get('/x');
+    const second = await made.get('/x');
+    expect(first.headers.get('cache-control')).toBe('private, max-age=60');
+    expectSame(second, first, ['x-cache', 'cache-status', 'age', 'date', 'etag']);
+    expect(made.runs()).toBe(1);
+  });
+});
