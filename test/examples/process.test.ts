@@ -45,10 +45,11 @@ async function beginDownload(url: string): Promise<{ rest(): Promise<string> }> 
 }
 
 describe('the example as a process', () => {
-  test('starts with an embedded PostgreSQL within 15 seconds, with all its rows, and ends on SIGTERM', async () => {
+  test('starts with an embedded PostgreSQL within 30 seconds beside other tests, with all its rows, and ends on SIGTERM', async () => {
+    // By itself on a small machine it takes a quarter of that.
     const began = performance.now();
     const { url, exited, line } = await start({});
-    expect(performance.now() - began).toBeLessThan(15_000);
+    expect(performance.now() - began).toBeLessThan(30_000);
     expect(line).toContain('embedded PostgreSQL');
     const page = await fetch(`${url}/api/products?pageSize=1`);
     expect(await page.json()).toMatchObject({ total: 20_000 });
