@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
+import { isChunk, later, lengthOf, writeAfterEnd } from './chunk.js';
 import { releaseDrains } from './drain.js';
 import { reportFault } from './fault.js';
 import { applyHeaders, type HeadersArgument } from './headers.js';
@@ -10,7 +11,6 @@ import { leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './tem
 const EXCHANGE = Symbol.for('hotpath.exchange');
 
 type Callback = (error?: Error | null) => void;
-type Chunk = string | Uint8Array | null | undefined;
 type WriteHead = (
   this: ServerResponse,
   status: number,
@@ -300,7 +300,7 @@ export class Exchange {
       else this.#beneath.end.call(res, chunk, encoding, callback);
       return res;
     }
-    const length = lengthOf(chunk as Chunk, encoding);
+    const length = lengthOf(chunk, encoding);
     if (!res.headersSent) {
       this.#endLength = length;
       try {
@@ -418,21 +418,4 @@ function run(listener: Listener, exchange: Exchange, moment: string): void {
   } catch (error) {
     reportFault(moment, error);
   }
-}
-
-function later(callback: unknown, error?: Error): void {
-  if (typeof callback === 'function') process.nextTick(callback as Callback, error);
-}
-
-function isChunk(chunk: unknown): chunk is string | Uint8Array {
-  return typeof chunk === 'string' || chunk instanceof Uint8Array;
-}
-
-function lengthOf(chunk: Chunk, encoding: unknown): number {
-  if (chunk === undefined || chunk === null) return 0;
-  return typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding as BufferEncoding) : chunk.byteLength;
-}
-
-function writeAfterEnd(): Error {
-  return Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' });
 }

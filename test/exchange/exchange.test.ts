@@ -346,11 +346,8 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
       }) as RequestHandler);
       const server = await listen(app);
       servers.push(server);
-      const answer = await raw(server.port, GET).catch((error) => error as Error);
-      // Without a route after next(), Express closes the connection of an answer that has begun.
-      if (!(answer instanceof Error)) expect(answer.text).toMatch(/^(?:body)?$/);
+      expect((await raw(server.port, GET)).text).toBe('body');
       expect(errors[0]).toMatchObject({ code: 'ERR_STREAM_WRITE_AFTER_END' });
-      expect((await fetch(server.url).catch(() => undefined)) === undefined || true).toBe(true);
     });
   });
 

@@ -3,6 +3,7 @@ import { cacheControl } from '../../src/entries/cache-control.js';
 import { compression } from '../../src/entries/compression.js';
 import { sizeLimit } from '../../src/entries/size-limit.js';
 import { exchangeOf } from '../../src/exchange/exchange.js';
+import { hotpath } from '../../src/hotpath.js';
 import type { RawAnswer } from './http.js';
 
 /** How hotpath stands before an app, for tests of what is on the wire. */
@@ -18,10 +19,23 @@ export const stacks: Record<string, (app: Express) => void> = {
   'compression, cache-control and size limit': (app) => {
     app.use(sizeLimit(), cacheControl(), compression());
   },
+  'all six, composed': (app) => {
+    app.use(hotpath());
+  },
 };
 
 /** The headers that hotpath may add or change: left out where it is compared with Express alone. */
-const OURS = new Set(['date', 'cache-control', 'vary']);
+const OURS = new Set([
+  'date',
+  'cache-control',
+  'vary',
+  'x-cache',
+  'age',
+  'cache-status',
+  'x-response-time',
+  'server-timing',
+  'x-request-id',
+]);
 
 /** What must be equal to Express alone: the status line, the headers by name, the body. */
 export function comparable(answer: RawAnswer): unknown {
