@@ -74,7 +74,7 @@ describe.each(majors)('faults on %s', (_name, express) => {
       app.set('env', 'test');
       stacks[stack]!(app);
       app.use(((_req, _res, next) => {
-        setImmediate(next, new Error('nobody handles it'));
+        setImmediate(() => next(new Error('nobody handles it')));
       }) as RequestHandler);
       server = await listen(app);
       const answer = await raw(server.port, GET);
