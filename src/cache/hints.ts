@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { describeValue } from '../config/describe.js';
 import { type Duration, parseDuration } from '../config/units.js';
 import { reportFault } from '../exchange/fault.js';
 
@@ -25,7 +26,11 @@ class Hints implements CacheHints {
   readonly given: GivenHints = { tags: new Set(), ttl: undefined, skip: undefined };
 
   tag(...names: string[]): this {
-    for (const name of names) this.given.tags.add(String(name));
+    for (const name of names) {
+      if (typeof name === 'string' && name !== '') this.given.tags.add(name);
+      // What can't be purged isn't stored.
+      else this.#refuse('invalid-tag', new TypeError(`expected a name, received ${describeValue(name)}`));
+    }
     return this;
   }
 
@@ -33,16 +38,20 @@ class Hints implements CacheHints {
     try {
       this.given.ttl = parseDuration(duration);
     } catch (error) {
-      // A wrong lifetime must not break the route, nor be taken for another one.
-      this.given.skip = 'invalid-ttl';
-      reportFault('cacheOf(res).ttl()', error);
+      this.#refuse('invalid-ttl', error);
     }
     return this;
   }
 
   skip(reason?: string): this {
-    this.given.skip = reason || 'skip';
+    this.given.skip = typeof reason === 'string' && reason !== '' ? reason : 'skip';
     return this;
+  }
+
+  /** What is wrong must not break the route, nor be taken for something else. */
+  #refuse(reason: string, error: unknown): void {
+    this.given.skip = reason;
+    reportFault('cacheOf(res)', error);
   }
 }
 

@@ -8,12 +8,12 @@ export function tagsOf(
   context: RuleContext,
   hints: GivenHints | undefined,
 ): readonly string[] {
-  const given = typeof rule?.tags === 'function' ? rule.tags(context) : (rule?.tags ?? []);
+  const given = typeof rule?.tags === 'function' ? atOnce(rule.tags(context), 'tags') : (rule?.tags ?? []);
   if (!Array.isArray(given) || given.some((tag) => typeof tag !== 'string' || tag === '')) {
     throw new TypeError("tags: expected a list of names such as ['products', 'product:1']");
   }
-  if (!hints || hints.tags.size === 0) return given.length > 1 ? [...new Set(given)] : given;
-  return [...new Set([...given, ...hints.tags])];
+  // A list of our own: the function may give the same one again, changed.
+  return [...new Set([...given, ...(hints?.tags ?? [])])];
 }
 
 /** The partition of a request; `undefined` when there is none, which means bypass. */
@@ -21,7 +21,25 @@ export function partitionOf(
   partition: NonNullable<CacheRuleSettings['partition']>,
   context: RuleContext,
 ): string | undefined {
-  const value: unknown = partition(context);
+  const value: unknown = atOnce(partition(context), 'partition');
   if (typeof value === 'string') return value === '' || value.length > 1024 ? undefined : `s${value}`;
   return typeof value === 'number' && Number.isFinite(value) ? `n${value}` : undefined;
+}
+
+/** Whether the rule applies to a request. @throws when its function does. */
+export function appliesTo(rule: CacheRuleSettings, context: RuleContext): boolean {
+  return !rule.when || atOnce(rule.when(context), 'when') === true;
+}
+
+/**
+ * What a user's function answered.
+ *
+ * @throws when that is a promise. Its rejection is seen to, since with nobody waiting it would end the process.
+ */
+function atOnce<T>(value: T, name: string): T {
+  if (typeof (value as { then?: unknown } | null | undefined)?.then !== 'function') return value;
+  Promise.resolve(value).catch(() => {});
+  throw new TypeError(
+    `${name}: expected a value, received a promise; what takes time belongs in a middleware before the cache`,
+  );
 }

@@ -14,8 +14,8 @@ export function joinParts(parts: readonly (string | undefined)[]): string {
 
 /** Everything that distinguishes one stored response from another, before its own `Vary` is known. */
 export interface KeyParts {
-  /** `route` for entries that only `cache.route()` serves. */
-  readonly scope: 'shared' | 'route';
+  /** `shared`, or the one `cache.route()` that serves the entry. */
+  readonly scope: string;
   readonly origin: Origin;
   /** Path and query, normalised by the rule. */
   readonly target: string;

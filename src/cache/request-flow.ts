@@ -8,7 +8,7 @@ import { VOID } from '../store/log.js';
 import type { Outcome, Pending } from './collapse.js';
 import { originOf, RuleContext } from './context.js';
 import { Fill } from './fill.js';
-import { partitionOf } from './hooks.js';
+import { appliesTo, partitionOf } from './hooks.js';
 import { normaliseTarget, primaryKey } from './key.js';
 import { bypassOf, credentialOf, Disguise } from './request.js';
 import { serve } from './serve.js';
@@ -63,8 +63,8 @@ export class RequestFlow {
     this.#enter(exchange, next, 'shared', match?.policy.cache, match?.pattern, match?.params ?? NO_PARAMS);
   }
 
-  /** The middleware beside one handler. */
-  route(rule: CacheRuleSettings, req: IncomingMessage, res: ServerResponse, next: Next): void {
+  /** The middleware beside one handler; `scope` names it, so that no other serves its entries. */
+  route(scope: string, rule: CacheRuleSettings, req: IncomingMessage, res: ServerResponse, next: Next): void {
     const exchange = exchangeOf(req, res);
     const seen = this.#seen.get(exchange) ?? {};
     if (seen.route || exchange.headed) return next();
@@ -73,13 +73,13 @@ export class RequestFlow {
     // A request never has two fills, and this one knows more.
     seen.fill?.cancel();
     const { params } = req as { params?: RouteParams };
-    this.#enter(exchange, next, 'route', rule, undefined, params ?? NO_PARAMS);
+    this.#enter(exchange, next, scope, rule, undefined, params ?? NO_PARAMS);
   }
 
   #enter(
     exchange: Exchange,
     next: Next,
-    scope: 'shared' | 'route',
+    scope: string,
     given: CacheRuleSettings | false | undefined,
     pattern: string | undefined,
     params: RouteParams,
@@ -90,7 +90,7 @@ export class RequestFlow {
     let bypass = bypassOf(exchange, given);
     const rule = given === false ? undefined : given;
     let partition: string | undefined;
-    if (!bypass && rule?.when && !this.#ask(() => rule.when?.(context) === true, 'when')) bypass = 'when';
+    if (!bypass && rule && !this.#ask(() => appliesTo(rule, context), 'when')) bypass = 'when';
     if (!bypass && rule?.partition) {
       const { partition: ask } = rule;
       partition = this.#ask(() => partitionOf(ask, context), 'partition');

@@ -63,7 +63,7 @@ export class Disguise {
   readonly conditions: Conditions;
   readonly #req: ExpressRequest;
   readonly #hidden: [name: string, value: string | string[]][] = [];
-  readonly #target: string | undefined;
+  readonly #before: { originalUrl: string | undefined; search: string; query: unknown } | undefined;
   #worn = true;
 
   /** @param target what the key covers, when that is less than what the visitor asked for. */
@@ -80,23 +80,36 @@ export class Disguise {
       delete req.headers[name];
     }
     if (target === undefined) return;
-    this.#target = this.#req.originalUrl;
-    const query = target.indexOf('?');
-    const search = query < 0 ? '' : target.slice(query);
-    const url = this.#req.url ?? '/';
-    const at = url.indexOf('?');
-    this.#req.url = (at < 0 ? url : url.slice(0, at)) + search;
-    if (this.#req.originalUrl !== undefined) this.#req.originalUrl = target;
+    const { originalUrl, url = '/' } = this.#req;
     // Express 4 has parsed the query before us; Express 5 parses it when it is asked for.
+    const query = Object.hasOwn(this.#req, 'query') ? this.#req.query : undefined;
+    this.#before = { originalUrl, search: searchOf(url), query };
+    this.#setSearch(searchOf(target));
+    if (originalUrl !== undefined) this.#req.originalUrl = target;
     const parse = this.#req.app?.get?.('query parser fn');
-    if (Object.hasOwn(this.#req, 'query') && typeof parse === 'function')
-      this.#req.query = parse(search.slice(1));
+    if (query !== undefined && typeof parse === 'function')
+      this.#req.query = parse(searchOf(target).slice(1));
   }
 
   takeOff(): void {
     if (!this.#worn) return;
     this.#worn = false;
     for (const [name, value] of this.#hidden) this.#req.headers[name] = value;
-    if (this.#target !== undefined) this.#req.originalUrl = this.#target;
+    if (!this.#before) return;
+    const { originalUrl, search, query } = this.#before;
+    // Routers will have changed the path meanwhile, which is theirs to put back.
+    this.#setSearch(search);
+    if (originalUrl !== undefined) this.#req.originalUrl = originalUrl;
+    if (query !== undefined) this.#req.query = query;
   }
+
+  #setSearch(search: string): void {
+    const { url = '/' } = this.#req;
+    this.#req.url = url.slice(0, url.length - searchOf(url).length) + search;
+  }
+}
+
+function searchOf(target: string): string {
+  const at = target.indexOf('?');
+  return at < 0 ? '' : target.slice(at);
 }

@@ -104,6 +104,7 @@ export function createResponseCache(
   if (settings) warnOfNoEffect(settings, rulesOf(routes));
   const flow = state && new RequestFlow(state);
   let open = true;
+  let routesMade = 0;
 
   const guarded =
     (step: (flow: RequestFlow, req: IncomingMessage, res: ServerResponse, next: Next) => void) =>
@@ -147,7 +148,9 @@ export function createResponseCache(
     route(rule: CacheRule): Middleware {
       const resolved = resolveCacheRule(rule);
       if (settings) warnOfNoEffect(settings, [resolved]);
-      const step = guarded((current, req, res, next) => current.route(resolved, req, res, next));
+      // One path may have several: a partition of one means nothing to another.
+      const scope = `route:${++routesMade}`;
+      const step = guarded((current, req, res, next) => current.route(scope, resolved, req, res, next));
       return function cacheRouteMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
         step(req, res, next);
       };
@@ -206,10 +209,12 @@ function stateOf(settings: CacheSettings): CacheState {
     },
     fault(error, where) {
       if (!settings.onError) return reportFault(`cache (${where})`, error);
+      const report = (second: unknown) => reportFault('cache.onError', second);
       try {
-        settings.onError(error, where);
+        const told: unknown = settings.onError(error, where);
+        if (told instanceof Promise) told.catch(report);
       } catch (second) {
-        reportFault('cache.onError', second);
+        report(second);
       }
     },
   };

@@ -1,0 +1,254 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { NextFunction, Request, Response } from 'express';
+import type { CacheRule } from 'hotpath/cache';
+import { describe, expect, it } from 'vitest';
+import { type CacheApp, cacheApp, expectOnlyOwn } from '../helpers/cache.js';
+import { majors, raw, waitFor } from '../helpers/http.js';
+
+const users = ['alice', 'bob', 'carol', 'dave', 'erin'];
+const canaries = users.map((user) => `canary-of-${user}`);
+const bearer = (user: string) => ({ Authorization: `Bearer ${user}` });
+
+type Authenticated = Request & { user?: { id: string } };
+
+function authenticate(req: Authenticated, res: Response, next: NextFunction): void {
+  const [, id] = /^Bearer (\w+)$/.exec(req.headers.authorization ?? '') ?? [];
+  if (!id) return void res.status(401).send('who are you?');
+  req.user = { id };
+  next();
+}
+
+const own: CacheRule = { ttl: 60, partition: ({ req }) => (req as unknown as Authenticated).user?.id };
+
+describe.each(majors)('cache.route() on %s', (_, express) => {
+  /** `/me` of whoever asks, cached beside its handler. */
+  function shop(rule: CacheRule = own, cache = {}): Promise<CacheApp> {
+    return cacheApp({
+      express,
+      cache,
+      routes: (app, made) =>
+        app.get('/me', authenticate, made.cache.route(rule), async (req: Authenticated, res: Response) => {
+          made.count(req.user!.id);
+          await delay(5);
+          res.send(`canary-of-${req.user!.id}`);
+        }),
+    });
+  }
+
+  it('A03 a stored entry is served only after authentication', async () => {
+    const made = await shop();
+    for (let i = 0; i < 2; i++) await made.get('/me', bearer('alice'));
+    expect(made.runs('alice')).toBe(1);
+    const anonymous = await made.get('/me');
+    expect(anonymous.status).toBe(401);
+    expectOnlyOwn(anonymous, undefined, canaries);
+    expect((await made.get('/me', bearer('alice'))).text).toBe('canary-of-alice');
+    expect(made.runs()).toBe(1);
+  });
+
+  it('A02 I-CANARY users who ask at once, many times, each see only their own', async () => {
+    const made = await shop();
+    const visits = Array.from({ length: 400 }, async (_visit, i) => {
+      const user = users[(i * 7) % users.length]!;
+      const answer = await made.get('/me', bearer(user));
+      expect(answer.text).toBe(`canary-of-${user}`);
+      expectOnlyOwn(answer, `canary-of-${user}`, canaries);
+    });
+    await Promise.all(visits);
+    for (const user of users) expect(made.runs(user)).toBe(1);
+    expect(made.cache.stats()).toMatchObject({ entries: 5, pending: 0 });
+  });
+
+  it("A02 a user's answer tells downstream caches that it is private", async () => {
+    const made = await shop();
+    for (const expected of ['MISS', 'HIT']) {
+      const { headers, xCache } = await made.get('/me', bearer('alice'));
+      expect(xCache).toBe(expected);
+      expect(headers.get('cache-control')).toMatch(/\bprivate\b/);
+    }
+  });
+
+  it.each<[string, CacheRule['partition']]>([
+    ['is empty', () => ''],
+    ['is undefined', () => undefined],
+    ['is null', () => null],
+    ['is NaN', () => Number.NaN],
+    ['is an object', () => ({}) as never],
+    ['is far too long', () => 'x'.repeat(2000)],
+    [
+      'throws',
+      () => {
+        throw new Error('of the hook');
+      },
+    ],
+    ['is a promise', () => Promise.resolve('alice') as never],
+    ['rejects', () => Promise.reject(new Error('of the hook')) as never],
+  ])(
+    'K04 a partition that %s means bypass: nothing is stored, nobody sees another',
+    async (name, partition) => {
+      const made = await shop({ ttl: 60, partition });
+      for (const user of ['alice', 'bob', 'alice']) {
+        const answer = await made.get('/me', bearer(user));
+        expect(answer.text).toBe(`canary-of-${user}`);
+        expect(answer.cacheStatus).toBe('hotpath; fwd=bypass; detail=no-partition');
+      }
+      expect(made.runs()).toBe(3);
+      expect(made.cache.stats().entries).toBe(0);
+      const isFault = /throws|promise|rejects/.test(name);
+      expect(made.faults).toHaveLength(isFault ? 3 : 0);
+    },
+  );
+
+  it('A02 a partition of 1 and one of "1" are two', async () => {
+    const made = await cacheApp({
+      express,
+      routes: (app, { cache, count }) =>
+        app.get('/x', cache.route({ ttl: 60, partition: () => next() }), (_req, res) => {
+          res.send(`run ${count()}`);
+        }),
+    });
+    const parts: (string | number)[] = [1, '1', 1, '1'];
+    const next = () => parts.shift();
+    const texts = [];
+    for (let i = 0; i < 4; i++) texts.push((await made.get('/x')).text);
+    expect(texts).toEqual(['run 1', 'run 2', 'run 1', 'run 2']);
+  });
+
+  it('A02 two routes on one path never serve each other, even where their partitions are equal', async () => {
+    const made = await cacheApp({
+      express,
+      routes: (app, { cache, count }) => {
+        const byId: CacheRule = { ttl: 60, partition: ({ req }) => String(req.headers['x-id']) };
+        const as = (role: string) => (req: Request, _res: Response, next: (to?: 'route') => void) =>
+          req.headers['x-role'] === role ? next() : next('route');
+        for (const role of ['customer', 'clerk'])
+          app.get('/orders', as(role), cache.route(byId), (_req: Request, res: Response) => {
+            res.send(`canary-of-${role} ${count(role)}`);
+          });
+      },
+    });
+    for (let i = 0; i < 2; i++)
+      for (const role of ['customer', 'clerk'])
+        expect((await made.get('/orders', { 'X-Role': role, 'X-Id': '1' })).text).toBe(`canary-of-${role} 1`);
+  });
+
+  it('A03 the global middleware never serves what a route stored', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60 } } },
+      routes: (app, { cache, count }) => {
+        app.use((req, res, next) => (req.query.deny ? void res.status(403).send('no') : next()));
+        app.get('/x', cache.route({ ttl: 60 }), (_req, res) => res.send(`run ${count()}`));
+      },
+    });
+    for (let i = 0; i < 3; i++) expect((await made.get('/x')).text).toBe('run 1');
+    expect(made.cache.stats().entries).toBe(1);
+    // Were it the global one that served, a middleware between them would never be asked.
+    expect((await made.get('/x?deny=1')).status).toBe(403);
+    await made.cache.purge({ all: true });
+    expect((await made.get('/x')).text).toBe('run 2');
+  });
+
+  it('D22 a request that both would fill has one fill and one Cache-Status, and 50 at once run it once', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60, vary: { query: ['a'] } } } },
+      routes: (app, { cache, count }) =>
+        app.get('/x', cache.route({ ttl: 60 }), async (req, res) => {
+          count();
+          await delay(20);
+          res.send(`${JSON.stringify(req.query)} of ${req.originalUrl}`);
+        }),
+    });
+    const answers = await Promise.all(Array.from({ length: 50 }, () => made.get('/x?a=1&b=2')));
+    // The route's own rule counts: every parameter matters, so the handler sees them all.
+    for (const { text, cacheStatus } of answers) {
+      expect(text).toBe('{"a":"1","b":"2"} of /x?a=1&b=2');
+      expect(cacheStatus).not.toContain(',');
+    }
+    expect(made.runs()).toBe(1);
+    expect(made.cache.stats()).toMatchObject({ stores: 1, entries: 1, pending: 0 });
+  });
+
+  it('D12 the conditions of a visitor are answered on hit and fill, whichever of the two caches', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60 } } },
+      routes: (app, { cache, count }) =>
+        app.get('/x', cache.route({ ttl: 60 }), (req, res) => {
+          count();
+          expect(req.headers['if-none-match']).toBeUndefined();
+          res.set('ETag', '"one"').send('body');
+        }),
+    });
+    const ask = () => made.raw('GET /x HTTP/1.1\nIf-None-Match: "one"\nConnection: close');
+    expect(await ask()).toMatchObject({ status: 304, text: '' });
+    expect(await ask()).toMatchObject({ status: 304, text: '' });
+    expect((await made.get('/x')).text).toBe('body');
+    expect(made.runs()).toBe(1);
+  });
+
+  it('H07 a purge by tag or url reaches the entries of every partition', async () => {
+    const made = await shop({
+      ...own,
+      tags: ({ req }) => [`user:${(req as unknown as Authenticated).user!.id}`],
+    });
+    const all = () => Promise.all(['alice', 'bob'].map((user) => made.get('/me', bearer(user))));
+    await all();
+    await made.cache.purge({ tag: 'user:alice' });
+    await all();
+    expect([made.runs('alice'), made.runs('bob')]).toEqual([2, 1]);
+    await made.cache.purge({ url: '/me' });
+    await all();
+    expect([made.runs('alice'), made.runs('bob')]).toEqual([3, 2]);
+  });
+
+  it('A15 a route that answers every method caches GET alone', async () => {
+    const made = await cacheApp({
+      express,
+      routes: (app, { cache, count }) =>
+        app.all('/x', cache.route({ ttl: 60 }), (req, res) => res.send(`${req.method} ${count()}`)),
+    });
+    expect((await made.get('/x', {}, { method: 'POST' })).text).toBe('POST 1');
+    expect((await made.get('/x')).text).toBe('GET 2');
+    expect((await made.get('/x', {}, { method: 'DELETE' })).text).toBe('DELETE 3');
+    expect((await made.get('/x')).text).toBe('GET 2');
+  });
+
+  it('K06 a rule that makes no sense fails when the route is made', async () => {
+    const made = await shop();
+    expect(() => made.cache.route({ ttl: '5 min' as never })).toThrow(/ttl/);
+  });
+
+  it('K02 close() may be called again and again; what is under way is answered, the rest passes by', async () => {
+    let open = () => {};
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60 } } },
+      routes: (app, { cache, count }) => {
+        const handler = async (_req: Request, res: Response) => {
+          const n = count();
+          if (n === 1) await opened;
+          res.send(`run ${n}`);
+        };
+        app.get('/x', handler);
+        app.get('/y', cache.route({ ttl: 60 }), cache.purges({ all: true }), handler);
+      },
+    });
+    const under = [made.get('/x'), made.get('/x')];
+    await waitFor(() => made.cache.stats().pending === 1);
+    await Promise.all([made.cache.close(), made.cache.close()]);
+    await made.cache.close();
+    open();
+    for (const { status } of await Promise.all(under)) expect(status).toBe(200);
+    for (const path of ['/x', '/x', '/y', '/y']) {
+      const answer = await raw(made.port, `GET ${path} HTTP/1.1\nHost: x\nConnection: close\n\n`);
+      expect(answer.text).toBe(`run ${made.runs()}`);
+      expect(answer.header('x-cache')).toBeUndefined();
+    }
+    expect(made.cache.stats()).toMatchObject({ entries: 0, bytes: 0, pending: 0 });
+  });
+});
