@@ -20,6 +20,7 @@ import { Entries } from './entries.js';
 import { holdForPurge, listOf, type PurgeTarget } from './purges.js';
 import { type Next, RequestFlow } from './request-flow.js';
 import type { CacheState } from './state.js';
+import { invalidates, isUnsafe } from './unsafe.js';
 
 /** A middleware of Express, typed by `node:http` alone. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
@@ -142,7 +143,14 @@ export function createResponseCache(
   function responseCacheMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     enter(req, res, next);
   }
-  const enter = guarded((current, req, res, next) => current.shared(routes, req, res, next));
+  const hold = {
+    purge: (selectors: readonly Selector[]) => record('purge', selectors, false),
+    fault: (error: unknown, where: string) => (state ? state.fault(error, where) : undefined),
+  };
+  const enter = guarded((current, req, res, next) => {
+    if (isUnsafe(req.method)) holdForPurge(req, res, invalidates, hold);
+    current.shared(routes, req, res, next);
+  });
 
   return Object.assign(responseCacheMiddleware, {
     route(rule: CacheRule): Middleware {
@@ -158,11 +166,7 @@ export function createResponseCache(
     purges(target: PurgeTarget): Middleware {
       if (typeof target !== 'function') for (const selector of listOf(target)) compileSelector(selector);
       return function cachePurgesMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
-        if (state && open)
-          holdForPurge(req, res, target, {
-            purge: (selectors) => record('purge', selectors, false),
-            fault: state.fault,
-          });
+        if (state && open) holdForPurge(req, res, target, hold);
         next();
       };
     },
