@@ -24,7 +24,8 @@ export class RuleContext implements CacheContext {
 function urlOf(req: HotpathRequest, target: string): URL {
   const { scheme, host } = originOf(req);
   const base = `${scheme}://${host}`;
-  return new URL(target, URL.canParse(base) ? base : 'http://localhost');
+  // Joined, not resolved: `//name` is a path here, and no host.
+  return new URL((URL.canParse(base) ? base : 'http://localhost') + target);
 }
 
 /** Where a request was sent, as the app sees it: with what the app's `trust proxy` lets through. */
@@ -48,6 +49,10 @@ export function originOf(req: IncomingMessage): Origin {
   const scheme = express.protocol ?? ((req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http');
   if (forwarded === undefined || !trusts(express)) return { scheme, rawHost, host: rawHost };
   return { scheme, rawHost, host: String(forwarded) };
+}
+
+export function isSameOrigin(a: Origin, b: Origin): boolean {
+  return a.host === b.host && a.scheme === b.scheme;
 }
 
 function trusts(req: IncomingMessage & ExpressRequest): boolean {

@@ -5,8 +5,9 @@ import type { ForwardReason } from '../http/cache-status.js';
 import { notModified } from '../http/conditional.js';
 import { addVary } from '../http/vary.js';
 import type { StoredField, StoredResponse } from '../store/entry.js';
+import { isGone, mayBeBroken } from './broken.js';
 import type { Pending } from './collapse.js';
-import type { RuleContext } from './context.js';
+import { isSameOrigin, type Origin, originOf, type RuleContext } from './context.js';
 import { makeEtag } from './etag.js';
 import { storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
@@ -22,6 +23,8 @@ export interface FillRequest {
   readonly exchange: Exchange;
   readonly key: string;
   readonly target: string;
+  /** The one that the key holds. */
+  readonly origin: Origin;
   readonly rule: CacheRuleSettings | undefined;
   /** The pattern of the rule's path, when it came from the map of routes. */
   readonly pattern: string | undefined;
@@ -45,10 +48,12 @@ interface Snapshot {
   readonly declaredLength: number | undefined;
   /** When the headers went, on the cache's clock: what the age is counted from. */
   readonly at: number;
+  /** Nobody was there any more when the headers went. */
+  readonly gone: boolean;
 }
 
 /** Refusals after which somebody else should try; a 5xx is one too. */
-const FAILURES: ReadonlySet<string> = new Set(['length', 'purged', 'fault']);
+const FAILURES: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'fault']);
 
 /** Records one response while it goes out, and stores it when it turns out to be whole and storable. */
 export class Fill {
@@ -85,7 +90,7 @@ export class Fill {
 
   #onHead(): void {
     if (this.#over) return;
-    const { exchange, rule, disguise, credential } = this.#request;
+    const { exchange, rule, origin, disguise, credential } = this.#request;
     const { res, req } = exchange;
     // Sending the headers may have failed, and the app answers anew.
     this.#snapshot = undefined;
@@ -97,7 +102,9 @@ export class Fill {
       credential,
       method: req.method,
       crossOrigin: req.headers.origin !== undefined,
+      broken: mayBeBroken(exchange),
       otherRoute: isOtherRoute(this.#request.pattern, exchange),
+      otherOrigin: !isSameOrigin(origin, originOf(req)),
       now: Date.now(),
     });
     if (verdict.refusal === undefined) {
@@ -111,6 +118,7 @@ export class Fill {
         lastModified: textHeader(res, 'last-modified'),
         declaredLength: declared === undefined ? undefined : Number(declared),
         at: this.#state.clock(),
+        gone: isGone(exchange),
       };
       exchange.onChunk(this.#capture);
     }
@@ -163,6 +171,10 @@ export class Fill {
     this.#request.disguise?.takeOff();
     const snapshot = this.#snapshot;
     if (!snapshot || this.#over) return;
+    if (!snapshot.gone && isGone(this.#request.exchange)) {
+      this.#refuse('broken');
+      return;
+    }
     // Node ends such a response as if it were whole; it is not.
     if (snapshot.declaredLength !== undefined && snapshot.declaredLength !== this.#bytes) {
       this.#refuse('length');
@@ -217,14 +229,14 @@ export class Fill {
   }
 
   #onClose(): void {
-    this.#request.disguise?.takeOff();
-    if (this.#over) return;
-    const { exchange, key, pending } = this.#request;
-    if (exchange.headed) {
-      this.#finish('failed', false);
+    const { exchange, key, pending, disguise } = this.#request;
+    if (!this.#over && exchange.headed) this.#finish('failed', false);
+    if (this.#over) {
+      disguise?.takeOff();
       return;
     }
-    // The client has left; the handler may still answer. Nobody should wait for that much longer.
+    // The client has left; the handler may still answer, and is to see no more than the key covers until then.
+    // Nobody should wait for that much longer.
     if (!pending) return;
     const { collapser, settings } = this.#state;
     setTimeout(() => {

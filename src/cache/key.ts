@@ -19,7 +19,9 @@ export interface KeyParts {
   readonly origin: Origin;
   /** Path and query, normalised by the rule. */
   readonly target: string;
-  readonly partition?: string;
+  /** The same of what others have made of the URL by now, where that is something else. */
+  readonly rewritten: string | undefined;
+  readonly partition: string | undefined;
 }
 
 /** The primary key (RFC 9111 §2), with what the rule adds. The method is always GET: HEAD is answered from it. */
@@ -28,8 +30,8 @@ export function primaryKey(
   req: IncomingMessage,
   rule: CacheRuleSettings | undefined,
 ): string {
-  const { scope, origin, target, partition } = parts;
-  const key = joinParts([scope, origin.scheme, origin.rawHost, origin.host, target, partition]);
+  const { scope, origin, target, rewritten, partition } = parts;
+  const key = joinParts([scope, origin.scheme, origin.rawHost, origin.host, target, rewritten, partition]);
   if (!rule || (rule.vary.headers.length === 0 && !rule.vary.cookies?.length)) return key;
   const selected: (string | undefined)[] = [];
   for (const name of rule.vary.headers) selected.push(headerValue(req, name));
@@ -45,9 +47,14 @@ export function variantKey(primary: string, names: readonly string[], req: Incom
   return `${primary}|${joinParts(names.flatMap((name) => [name, headerValue(req, name)]))}`;
 }
 
+/** A request header, and nothing that its name may mean to the object that holds it. */
+export function headerOf(req: IncomingMessage, name: string): string | string[] | undefined {
+  return Object.hasOwn(req.headers, name) ? req.headers[name] : undefined;
+}
+
 /** Several lines of one name are one list (RFC 9110 §5.3); white space around its commas means nothing. */
 export function headerValue(req: IncomingMessage, name: string): string | undefined {
-  const value = req.headers[name];
+  const value = headerOf(req, name);
   if (value === undefined) return undefined;
   return (Array.isArray(value) ? value.join(',') : value).trim().replace(/[ \t]*,[ \t]*/g, ',');
 }
@@ -64,6 +71,16 @@ export function readCookies(header: string | undefined): Map<string, string> {
     cookies.set(name, before === undefined ? value : `${before};${value}`);
   }
   return cookies;
+}
+
+/** What middlewares before us, or the routers that we stand in, have made of the URL, unless that is the target. */
+export function rewrittenTarget(
+  req: IncomingMessage & { baseUrl?: string },
+  target: string,
+  rule: CacheRuleSettings | undefined,
+): string | undefined {
+  const seen = normaliseTarget((req.baseUrl ?? '') + (req.url ?? ''), rule);
+  return seen === target ? undefined : seen;
 }
 
 /**

@@ -6,10 +6,10 @@ import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import type { ForwardReason } from '../http/cache-status.js';
 import { VOID } from '../store/log.js';
 import type { Outcome, Pending } from './collapse.js';
-import { originOf, RuleContext } from './context.js';
+import { type Origin, originOf, RuleContext } from './context.js';
 import { Fill } from './fill.js';
 import { appliesTo, partitionOf } from './hooks.js';
-import { normaliseTarget, primaryKey } from './key.js';
+import { normaliseTarget, primaryKey, rewrittenTarget } from './key.js';
 import { bypassOf, credentialOf, Disguise } from './request.js';
 import { serve } from './serve.js';
 import type { CacheState } from './state.js';
@@ -23,6 +23,7 @@ interface Visit {
   readonly next: Next;
   readonly key: string;
   readonly target: string;
+  readonly origin: Origin;
   readonly rule: CacheRuleSettings | undefined;
   readonly pattern: string | undefined;
   readonly context: RuleContext;
@@ -100,9 +101,10 @@ export class RequestFlow {
     const target = normaliseTarget(exchange.target, rule);
     const origin = this.#ask(() => originOf(req), 'trust proxy');
     if (!origin) return this.#bypass(exchange, next, 'origin');
-    const key = primaryKey({ scope, origin, target, partition }, req, rule);
+    const rewritten = rewrittenTarget(req, target, rule);
+    const key = primaryKey({ scope, origin, target, rewritten, partition }, req, rule);
     const credential = credentialOf(req, rule, this.#state.settings);
-    this.#attempt({ exchange, next, key, target, rule, pattern, context, credential }, 0);
+    this.#attempt({ exchange, next, key, target, origin, rule, pattern, context, credential }, 0);
   }
 
   #attempt(visit: Visit, waits: number): void {
@@ -158,15 +160,16 @@ export class RequestFlow {
     detail: string | undefined,
     promising: boolean,
   ): void {
-    const { exchange, key, target, rule, pattern, context, credential } = visit;
+    const { exchange, key, target, origin, rule, pattern, context, credential } = visit;
     const { req } = exchange;
     const whole = promising && !credential && req.method === 'GET' && req.headers.range === undefined;
-    const reduced = target === exchange.target ? undefined : target;
-    const disguise = whole || reduced !== undefined ? new Disguise(req, reduced) : undefined;
+    const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
+    const disguise = whole || isReduced ? new Disguise(req, isReduced ? target : undefined, rule) : undefined;
     const fill = new Fill(this.#state, {
       exchange,
       key,
       target,
+      origin,
       rule,
       pattern,
       context,

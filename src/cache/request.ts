@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { CacheRuleSettings, CacheSettings } from '../config/cache.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { Conditions } from '../http/conditional.js';
+import { headerOf, normaliseTarget } from './key.js';
 
 /** Request headers that make a handler answer with less than the whole. */
 const CONDITIONAL = [
@@ -28,7 +29,8 @@ export function bypassOf(
   const length = req.headers['content-length'];
   if (length !== undefined && length !== '0') return 'body';
   // The authority in the target is not the one in `Host`, and a handler may print either.
-  if (!target.startsWith('/')) return 'target-form';
+  // And what follows a `#`, or a space of Latin-1, Express reads as no part of the path, where our rules do.
+  if (!/^\/[^\s#]*$/.test(target)) return 'target-form';
   // RFC 9110 §13.1.1, §13.1.4: conditions for changing something; the handler's business.
   if (req.headers['if-match'] !== undefined || req.headers['if-unmodified-since'] !== undefined)
     return 'conditional';
@@ -43,7 +45,7 @@ export function credentialOf(
 ): string | undefined {
   if (rule?.partition) return undefined;
   return settings.credentials.find((name) => {
-    if (req.headers[name] === undefined) return false;
+    if (headerOf(req, name) === undefined) return false;
     if (rule?.vary.headers.includes(name)) return false;
     return !(name === 'cookie' && rule?.vary.cookies);
   });
@@ -66,8 +68,11 @@ export class Disguise {
   readonly #before: { originalUrl: string | undefined; search: string; query: unknown } | undefined;
   #worn = true;
 
-  /** @param target what the key covers, when that is less than what the visitor asked for. */
-  constructor(req: IncomingMessage, target: string | undefined) {
+  /**
+   * @param target what the key covers, when that is less than what the visitor asked for.
+   * @param rule by which it was reduced; what others have made of `req.url` is reduced by it too.
+   */
+  constructor(req: IncomingMessage, target: string | undefined, rule?: CacheRuleSettings) {
     this.#req = req;
     this.conditions = {
       ifNoneMatch: req.headers['if-none-match'],
@@ -84,11 +89,11 @@ export class Disguise {
     // Express 4 has parsed the query before us; Express 5 parses it when it is asked for.
     const query = Object.hasOwn(this.#req, 'query') ? this.#req.query : undefined;
     this.#before = { originalUrl, search: searchOf(url), query };
-    this.#setSearch(searchOf(target));
+    const reduced = searchOf(normaliseTarget(url, rule));
+    this.#setSearch(reduced);
     if (originalUrl !== undefined) this.#req.originalUrl = target;
     const parse = this.#req.app?.get?.('query parser fn');
-    if (query !== undefined && typeof parse === 'function')
-      this.#req.query = parse(searchOf(target).slice(1));
+    if (query !== undefined && typeof parse === 'function') this.#req.query = parse(reduced.slice(1));
   }
 
   takeOff(): void {

@@ -34,8 +34,12 @@ export interface Circumstances {
   readonly method: string | undefined;
   /** The request has an `Origin`. */
   readonly crossOrigin: boolean;
+  /** The response may be half of something. */
+  readonly broken: boolean;
   /** The route that answers is not the one the rule was written for. */
   readonly otherRoute: boolean;
+  /** Whoever answers sees another host or scheme than the key holds: a sub-app may trust other proxies. */
+  readonly otherOrigin: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -53,9 +57,11 @@ export function judge(res: ServerResponse, circumstances: Circumstances): Storab
   const { rule, hints, credential, settings, now } = circumstances;
   if (circumstances.method === 'HEAD') return refuse('head'); // no body to store
   if (circumstances.method !== 'GET') return refuse('method');
+  if (circumstances.broken) return refuse('broken');
   if (hints?.skip) return refuse(hints.skip);
   if (!(rule?.statuses ?? STATUSES).has(res.statusCode)) return refuse('status');
   if (circumstances.otherRoute) return refuse('route');
+  if (circumstances.otherOrigin) return refuse('origin');
   // RFC 9111 §7.3 leaves it open; everybody who stored it has handed out someone's session.
   if (res.hasHeader('set-cookie')) return refuse('set-cookie');
 

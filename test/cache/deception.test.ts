@@ -1,0 +1,211 @@
+import type { Express } from 'express';
+import express5, { type Request, type Response } from 'express';
+import type { CacheRule } from 'hotpath/cache';
+import { describe, expect, it } from 'vitest';
+import { type CacheApp, cacheApp, expectOnlyOwn } from '../helpers/cache.js';
+import { majors } from '../helpers/http.js';
+
+const CANARY = 'canary-of-the-victim';
+const STATIC: Record<string, CacheRule> = {
+  '/static/*path': { ttl: '1h', vary: { cookies: [] } },
+  '/assets/*path': { ttl: '1h', vary: { cookies: [] } },
+};
+
+/** Answers with what belongs to whoever has the cookie, and says nothing of caching. */
+const account = (made: CacheApp) => (req: Request, res: Response) => {
+  made.count('account');
+  res.send(`account of ${req.headers.cookie === 'sid=victim' ? CANARY : 'nobody'}`);
+};
+
+/** The victim follows the attacker's link, then the attacker asks for the same without the cookie. */
+async function attack(made: CacheApp, path: string): Promise<void> {
+  const target = path.replaceAll(' ', '%20');
+  const ask = (cookie: string) => made.raw(`GET ${target} HTTP/1.1\n${cookie}Connection: close`);
+  await ask('Cookie: sid=victim\n');
+  for (const cookie of ['', 'Cookie: sid=attacker\n']) {
+    const seen = await ask(cookie);
+    expect(`${seen.head}\n${seen.text}`).not.toContain(CANARY);
+  }
+}
+
+const SUFFIXES = ['/x.css', '/x.js', '/logo.png', '/a/b/x.css', '/robots.txt', '/favicon.ico', '/.css'];
+const DELIMITERS = [
+  ';x.css',
+  '%3bx.css',
+  '%23x.css',
+  '#x.css',
+  '%3fx.css',
+  '?x.css',
+  '%00.css',
+  '%0a.css',
+  '%09.css',
+  '/..%2fstatic/x.css',
+  '/%2e%2e/static/x.css',
+  '%2f..%2fstatic%2fx.css',
+  '\\x.css',
+  '%5cx.css',
+  '/..%5cstatic/x.css',
+  '!x.css',
+  ',x.css',
+  '$x.css',
+  '.css',
+  '~x.css',
+]; // prettier-ignore
+const TRAVERSALS = [
+  '/static/../account',
+  '/static/..%2faccount',
+  '/static/%2e%2e/account',
+  '/static/%2e%2e%2faccount',
+  '/static/..;/account',
+  '/static/.%2e/account',
+  '/static/x/../../account',
+  '//account',
+  '/static//account',
+  '/static/..\\account',
+  '/static/..%5caccount',
+  '/STATIC/../account',
+  '/static/../account?x.css',
+  '/assets/../static/../account',
+]; // prettier-ignore
+
+describe.each(majors)('web cache deception, on %s', (_name, express) => {
+  const wildcard = express === express5 ? '/account/*splat' : '/account/*';
+  const build = (app: Express, made: CacheApp) => {
+    app.get('/static/:file', (_req, res) => void res.type('css').send(`static ${made.count('static')}`));
+    app.get(['/account', wildcard], account(made));
+    app.get('/account:rest', account(made));
+    app.get('/users/:id', account(made));
+  };
+
+  it.each(SUFFIXES)('C01 a suffix that looks static, %s, makes no dynamic route storable', async (suffix) => {
+    const made = await cacheApp({ express, cache: { routes: STATIC }, routes: build });
+    await attack(made, `/account${suffix}`);
+    await attack(made, `/users/1${suffix}`);
+    expect(made.runs('account')).toBeGreaterThanOrEqual(3);
+    expect(made.cache.stats().entries).toBe(0);
+  });
+
+  it.each(SUFFIXES)(
+    'C01 not even under a rule for the route, as long as it says nothing of cookies: %s',
+    async (suffix) => {
+      const routes: Record<string, CacheRule> = {
+        '/account{/*path}': { ttl: '1h' },
+        '/users/:id{/*path}': { ttl: '1h' },
+      };
+      const made = await cacheApp({ express, cache: { routes }, routes: build });
+      await attack(made, `/account${suffix}`);
+      await attack(made, `/users/1${suffix}`);
+    },
+  );
+
+  it.each([...DELIMITERS.map((end) => `/account${end}`), ...DELIMITERS.map((end) => `/users/1${end}`)])(
+    'C02 nor does a delimiter, as it is or encoded: %s',
+    async (path) => {
+      const made = await cacheApp({ express, cache: { routes: STATIC }, routes: build });
+      await attack(made, path);
+      expect(made.cache.stats().entries).toBe(0);
+    },
+  );
+
+  it.each(TRAVERSALS)('C02 nor a way out of the static folder: %s', async (path) => {
+    const made = await cacheApp({ express, cache: { routes: STATIC }, routes: build });
+    await attack(made, path);
+  });
+
+  it.each(TRAVERSALS)(
+    'C03 a rule holds for the route that answers, when something after us resolves %s',
+    async (path) => {
+      const made = await cacheApp({
+        express,
+        cache: { routes: STATIC },
+        routes: (app, inner) => {
+          app.use((req, _res, next) => {
+            // As a rewriting middleware, or a router that resolves dots, would.
+            const resolved = new URL(
+              decodeURIComponent(req.url).replaceAll('\\', '/').replace(/^\/+/, '/'),
+              'http://x',
+            );
+            req.url = resolved.pathname + resolved.search;
+            next();
+          });
+          build(app, inner);
+        },
+      });
+      await attack(made, path);
+      expect(made.cache.stats().entries).toBe(0);
+    },
+  );
+
+  it('C03 what the rule was written for is stored all the same', async () => {
+    const made = await cacheApp({ express, cache: { routes: STATIC }, routes: build });
+    await made.get('/static/x.css', { cookie: 'sid=victim' });
+    expect((await made.get('/static/x.css')).text).toBe('static 1');
+    expect((await made.get('/STATIC/x.css')).text).toBe('static 2');
+    expect((await made.get('/STATIC/x.css')).text).toBe('static 2');
+    expect(made.runs()).toBe(2);
+  });
+
+  it.each([
+    ['the route itself', (app: Express, handler: never) => app.get('/api/items', handler)],
+    ['a parameter in its place', (app: Express, handler: never) => app.get('/api/:what', handler)],
+    [
+      'a mounted router',
+      (app: Express, handler: never) => app.use('/api', express.Router().get('/items', handler)),
+    ],
+    ['a mounted handler', (app: Express, handler: never) => app.use('/api', handler)],
+    ['a list of paths', (app: Express, handler: never) => app.get(['/api/things', '/api/items'], handler)],
+    ['a regular expression', (app: Express, handler: never) => app.get(/^\/api\/items$/, handler)],
+    ['a handler for all', (app: Express, handler: never) => app.use(handler)],
+  ])('C03 a rule holds for %s', async (_case, mount) => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/api/items': { ttl: '1m' } } },
+      routes: (app, { count }) =>
+        mount(app, ((_req: Request, res: Response) => res.send(`run ${count()}`)) as never),
+    });
+    await made.get('/api/items');
+    expect((await made.get('/api/items')).text).toBe('run 1');
+  });
+
+  it.each(['/api/products/export', '/api/products/export/'])(
+    'C03 a rule for a parameter does not hold for the route that spells it out: %s',
+    async (path) => {
+      const made = await cacheApp({
+        express,
+        cache: { routes: { '/api/products/:id': { ttl: '1m' } } },
+        routes: (app, { count }) => {
+          app.get('/api/products/export', (_req, res) => void res.send(`export ${count()}`));
+          app.get('/api/products/:id', (_req, res) => void res.send(`product ${count()}`));
+        },
+      });
+      await made.get(path);
+      expect((await made.get(path)).text).toBe('export 2');
+      await made.get('/api/products/7');
+      expect((await made.get('/api/products/7')).text).toBe('product 3');
+    },
+  );
+
+  it.each(['text/html', 'application/json', 'text/css'])(
+    'C04 the type of what is answered (%s) decides nothing: without a rule or a word of the app, nothing is stored',
+    async (type) => {
+      const made = await cacheApp({
+        express,
+        cache: { routes: STATIC },
+        routes: (app, inner) => {
+          app.use((_req, res, next) => {
+            res.type(type);
+            next();
+          });
+          build(app, inner);
+        },
+      });
+      await attack(made, '/account/x.css');
+      // Anonymous all along: still nothing.
+      await made.get('/account/y.css');
+      const runs = made.runs('account');
+      expectOnlyOwn(await made.get('/account/y.css'), undefined, [CANARY]);
+      expect(made.runs('account')).toBe(runs + 1);
+      expect(made.cache.stats().entries).toBe(0);
+    },
+  );
+});
