@@ -132,7 +132,7 @@ class BodyGuard {
 
   restrict(limit: number): void {
     this.#limit = Math.min(this.#limit, limit);
-    const declared = this.#req.complete ? 0 : Number(this.#req.headers['content-length'] ?? 0);
+    const declared = Number(this.#req.headers['content-length'] ?? 0);
     if (Math.max(declared, this.#bytes) > this.#limit) this.#refuse();
   }
 
@@ -168,6 +168,8 @@ class BodyGuard {
     if (req.httpVersionMajor < 2 && !isUnread) this.#discard = linger(req, AFTER_ANSWER);
     exchange.respond(() => answer(req, res, this.#limit));
     failBody(req, tooLarge(this.#limit));
+    // Read to its end already, by a body parser before us.
+    if (req.complete) this.#discard(undefined);
   }
 }
 

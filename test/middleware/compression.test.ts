@@ -84,9 +84,12 @@ describe.each(majors)('compression on %s', (_name, express) => {
 
   it.each(['gzip', 'br'])('E01: never codes a body that is coded with %s already', async (coding) => {
     const bytes = zlib.gzipSync(TEXT);
-    const get = await serve((res) => res.type('text').set('Content-Encoding', coding).send(bytes));
+    const get = await serve((res) => {
+      res.type('text').set({ 'Content-Encoding': coding, ETag: '"of the coded form"' }).send(bytes);
+    });
     const answer = await get();
     expect(answer.header('content-encoding')).toBe(coding);
+    expect([answer.header('etag'), answer.header('vary')]).toEqual(['"of the coded form"', undefined]);
     expect(answer.body).toEqual(bytes);
   });
 

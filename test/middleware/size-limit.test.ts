@@ -488,6 +488,10 @@ describe.each(majors)('size limit on %s', (_name, express) => {
     server = await listen(app);
     expect((await raw(server.port, chunked(LIMIT * 2))).text).toBe(`{"bytes":${LIMIT * 2}}`);
     expect((await raw(server.port, declared(LIMIT))).text).toBe(`{"bytes":${LIMIT}}`);
+    // What was declared is known all the same.
+    const startedAt = Date.now();
+    expect((await raw(server.port, declared(LIMIT + 1))).status).toBe(413);
+    expect(Date.now() - startedAt).toBeLessThan(1_500);
   });
 
   it('F12: what is left of a refused body never becomes a request', async () => {
