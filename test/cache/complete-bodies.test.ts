@@ -1,0 +1,339 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Request, Response } from 'express';
+import type { StandaloneCacheOptions } from 'hotpath/cache';
+import { describe, expect, it } from 'vitest';
+import { type CacheApp, cacheApp } from '../helpers/cache.js';
+import { majors, raw, waitFor } from '../helpers/http.js';
+
+const routes: StandaloneCacheOptions['routes'] = { '/x': { ttl: 60 } };
+const whole = 'whole'.repeat(200);
+const fault = () => new Error('of the source');
+
+async function* breaking(pieces: number): AsyncGenerator<string> {
+  for (let i = 0; i < pieces; i++) {
+    yield 'half'.repeat(1000);
+    await new Promise(setImmediate);
+  }
+  throw fault();
+}
+
+/** How a handler may fail to send a body whole; each on its own way. */
+const breaks: [how: string, answer: (req: Request, res: Response) => unknown][] = [
+  ['a pipeline whose source fails half-way', (_req, res) => pipeline(Readable.from(breaking(3)), res)],
+  [
+    'a pipeline whose source fails before the first byte, ended all the same',
+    (_req, res) => pipeline(Readable.from(breaking(0)), res).catch(() => res.end()),
+  ],
+  [
+    'a pipeline whose source fails half-way, ended all the same',
+    (_req, res) => pipeline(Readable.from(breaking(2)), res).catch(() => res.end()),
+  ],
+  [
+    'a piped source that fails',
+    (_req, res) =>
+      Readable.from(breaking(2))
+        .once('error', () => res.destroy())
+        .pipe(res),
+  ],
+  [
+    'a generator that throws',
+    async (_req, res) => {
+      for await (const piece of breaking(2)) res.write(piece);
+    },
+  ],
+  ['destroy() after a piece', (_req, res) => res.write('half', () => res.destroy())],
+  [
+    'destroy() and then end() in one turn',
+    (_req, res) => {
+      res.write('half');
+      res.destroy();
+      res.end('rest');
+    },
+  ],
+  [
+    "the socket's destroy() and then end() in one turn",
+    (req, res) => {
+      res.write('half');
+      req.socket.destroy();
+      res.end();
+    },
+  ],
+  [
+    'destroy() before anything, and then end()',
+    (_req, res) => {
+      res.destroy();
+      res.end();
+    },
+  ],
+  [
+    'an error after the headers, handed to next()',
+    (_req, res) => {
+      res.write('half');
+      throw fault();
+    },
+  ],
+];
+
+const lengths: [how: string, answer: (res: Response) => unknown][] = [
+  [
+    'less than declared',
+    (res) => res.writeHead(200, { 'Content-Length': '100', Connection: 'close' }).end('short'),
+  ],
+  [
+    'more than declared',
+    (res) => res.writeHead(200, { 'Content-Length': '3', Connection: 'close' }).end('longer'),
+  ],
+  [
+    'more than declared, in pieces',
+    (res) => {
+      res.writeHead(200, { 'Content-Length': '3', Connection: 'close' });
+      res.write('lon');
+      res.end('ger');
+    },
+  ],
+  ['nothing of what was declared', (res) => res.set({ 'Content-Length': '9', Connection: 'close' }).end()],
+];
+
+/** Asks, leaves when the handler runs, and waits until the fill is settled. */
+async function leaveEarly(made: CacheApp, path: string, headers: Record<string, string> = {}): Promise<void> {
+  const leaving = new AbortController();
+  const asked = made.get(path, headers, { signal: leaving.signal }).catch(() => {});
+  await waitFor(() => made.runs() === 1);
+  leaving.abort();
+  await asked;
+  await waitFor(() => made.cache.stats().pending === 0);
+}
+
+describe.each(majors)('whole bodies on %s', (_, express) => {
+  /** Answers as the test says the first time, and whole from then on. */
+  const make = (answer: (req: Request, res: Response) => unknown) =>
+    cacheApp({
+      express,
+      cache: { routes, waitTimeout: 0.2 },
+      routes: (app, { count }) =>
+        app.get('/x', async (req, res, next) => {
+          try {
+            if (count() > 1) res.send(whole);
+            else await answer(req, res);
+          } catch (error) {
+            next(error);
+          }
+        }),
+    });
+
+  it.each(breaks)(
+    'D01 after %s nothing is stored and the next visitor gets the whole',
+    async (_how, answer) => {
+      const made = await make(answer);
+      // Whoever comes first sees that it broke: no end of the chunked coding, no whole answer.
+      const first = await raw(made.port, `GET /x HTTP/1.1\nHost: 127.0.0.1:${made.port}\n\n`).catch(
+        () => undefined,
+      );
+      expect(first?.wire.toString('latin1').endsWith('0\r\n\r\n') ?? false).toBe(false);
+      for (let i = 0; i < 3; i++) expect((await made.get('/x')).text).toBe(whole);
+      expect(made.runs()).toBe(2);
+      expect(made.cache.stats()).toMatchObject({ stores: 1, entries: 1 });
+      await waitFor(() => made.cache.stats().pending === 0);
+    },
+  );
+
+  it.each(lengths)('D02 D03 a body of %s is not stored', async (_how, answer) => {
+    const made = await make((_req, res) => answer(res));
+    await made.raw('GET /x HTTP/1.1');
+    for (let i = 0; i < 2; i++) {
+      const { text, headers } = await made.get('/x');
+      expect(text).toBe(whole);
+      expect(headers.get('content-length')).toBe(String(whole.length));
+    }
+    expect(made.runs()).toBe(2);
+    expect(made.cache.stats()).toMatchObject({ stores: 1, pending: 0 });
+  });
+
+  it('D04 a response that never ends is not stored, whatever it sent', async () => {
+    const made = await make((_req, res) => res.write(whole));
+    const socket = connect(made.port, '127.0.0.1', () =>
+      socket.write(`GET /x HTTP/1.1\r\nHost: 127.0.0.1:${made.port}\r\n\r\n`),
+    );
+    await once(socket, 'data');
+    expect(made.cache.stats().entries).toBe(0);
+    socket.destroy();
+    await waitFor(() => made.cache.stats().pending === 0);
+    expect((await made.get('/x')).text).toBe(whole);
+    expect(made.runs()).toBe(2);
+  });
+
+  it('D05 200 visitors that leave at any moment of a streamed fill leave nothing partial behind', async () => {
+    let closed = 0;
+    let started = 0;
+    const made = await cacheApp({
+      express,
+      cache: { routes, waitTimeout: 0.2 },
+      before: (app) =>
+        app.use((_req, res, next) => {
+          started++;
+          res.once('close', () => closed++);
+          next();
+        }),
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          async function* pieces() {
+            for (let i = 0; i < 20; i++) {
+              yield whole;
+              await new Promise(setImmediate);
+            }
+          }
+          await pipeline(Readable.from(pieces()), res).catch(() => {});
+        }),
+    });
+    const leave = (i: number) =>
+      new Promise<void>((resolve) => {
+        let left = (i * 97) % 20_000;
+        const socket = connect(made.port, '127.0.0.1', () =>
+          socket.write(`GET /x HTTP/1.1\r\nHost: 127.0.0.1:${made.port}\r\n\r\n`),
+        );
+        const go = () => socket.destroy();
+        if (i % 10 === 0) setImmediate(go);
+        socket.on('data', (data) => (left -= data.length) <= 0 && go());
+        socket.on('error', () => {});
+        socket.on('close', () => resolve());
+        setTimeout(go, 300 + i).unref();
+      });
+    // In rounds, with the entry purged between them, so that there are many fills to leave.
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(Array.from({ length: 20 }, (_visitor, i) => leave(round * 20 + i)));
+      expect((await made.get('/x')).text).toBe(whole.repeat(20));
+      await made.cache.purge({ all: true }, { erase: true });
+    }
+    await waitFor(() => closed === started);
+    await waitFor(() => made.cache.stats().pending === 0);
+    expect(made.cache.stats()).toMatchObject({ entries: 0, bytes: 0 });
+    expect(process.getActiveResourcesInfo().filter((name) => /zlib/i.test(name))).toEqual([]);
+  });
+
+  it('D06 a visitor that leaves before a stream begins leaves no empty answer behind, if it is ended all the same', async () => {
+    const made = await make(async (req, res) => {
+      await once(req, 'close');
+      await pipeline(Readable.from([whole, whole]), res).catch(() => {});
+      res.end();
+    });
+    await leaveEarly(made, '/x');
+    expect((await made.get('/x')).text).toBe(whole);
+    expect(made.runs()).toBe(2);
+  });
+
+  it('D06 after its visitor left, a handler still sees no more than the key covers', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60, vary: { query: ['a'] } } } },
+      routes: (app, { count }) =>
+        app.get('/x', async (req, res) => {
+          if (count() === 1) await once(res, 'close');
+          res
+            .set('ETag', '"one"')
+            .send(`${JSON.stringify(req.query)} ${req.originalUrl} ${req.url} ${whole}`);
+        }),
+    });
+    await leaveEarly(made, '/x?a=1&evil=2', { 'If-None-Match': '"one"' });
+    expect((await made.get('/x?a=1')).text).toBe(`{"a":"1"} /x?a=1 /x?a=1 ${whole}`);
+    expect(made.runs()).toBe(1);
+  });
+
+  it('D08 I-BOUND a stream of 256 MB to each of 4 visitors goes through whole, and nothing of it is kept', async () => {
+    const megabytes = 256;
+    const piece = Buffer.alloc(1024 ** 2, 'x');
+    let highest = 0;
+    let waited = 0;
+    const made = await cacheApp({
+      express,
+      cache: { routes, maxEntryBytes: '1mb' },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          for (let i = 0; i < megabytes; i++) {
+            if (!res.write(piece)) {
+              waited++;
+              await once(res, 'drain');
+            }
+            highest = Math.max(highest, process.memoryUsage.rss());
+          }
+          res.end();
+        }),
+    });
+    const before = process.memoryUsage.rss();
+    const counted = async () => {
+      let bytes = 0;
+      const { body } = await fetch(`${made.url}/x`);
+      for await (const chunk of body!) bytes += chunk.length;
+      return bytes;
+    };
+    const expected = megabytes * 1024 ** 2;
+    expect(await Promise.all([counted(), counted(), counted(), counted()])).toEqual(Array(4).fill(expected));
+    expect(made.runs()).toBe(4);
+    // D09: the handler is told when to wait, so that nothing piles up in front of a visitor either.
+    expect(waited).toBeGreaterThan(megabytes);
+    // The visitors' own buffers are in it too.
+    expect((highest - before) / 1024 ** 2).toBeLessThan(100);
+    expect(made.cache.stats()).toMatchObject({ entries: 0, pending: 0 });
+  });
+
+  it('D09 a slow reader keeps a handler that honours drain waiting, also while its answer is recorded', async () => {
+    let written = 0;
+    const made = await cacheApp({
+      express,
+      cache: { routes, maxEntryBytes: '64mb' },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          for (; written < 48; written++) if (!res.write(Buffer.alloc(1024 ** 2))) await once(res, 'drain');
+          res.end();
+        }),
+    });
+    const socket = connect(made.port, '127.0.0.1', () =>
+      socket.write(`GET /x HTTP/1.1\r\nHost: 127.0.0.1:${made.port}\r\n\r\n`),
+    );
+    socket.pause();
+    await waitFor(() => written > 0);
+    let last = -1;
+    await waitFor(async () => {
+      if (written === last) return true;
+      last = written;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return false;
+    });
+    expect(written).toBeLessThan(40);
+    socket.resume();
+    await waitFor(() => made.cache.stats().stores === 1);
+    expect((await made.get('/x')).text.length).toBe(48 * 1024 ** 2);
+    expect(made.runs()).toBe(1);
+    socket.destroy();
+  });
+
+  it('D08 a body just within maxEntryBytes is stored, one byte more is not, declared or not', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/:size/:how': { ttl: 60 } }, maxEntryBytes: 1024 },
+      routes: (app, { count }) =>
+        app.get('/:size/:how', (req, res) => {
+          count(req.path);
+          const body = 'b'.repeat(Number(req.params.size));
+          if (req.params.how === 'declared') return void res.send(body);
+          res.write(body.slice(0, 500));
+          res.end(body.slice(500));
+        }),
+    });
+    for (const [path, runs] of [
+      ['/1024/declared', 1],
+      ['/1025/declared', 2],
+      ['/1024/pieces', 1],
+      ['/1025/pieces', 2],
+    ] as const) {
+      for (let i = 0; i < 2; i++)
+        expect((await made.get(path)).text).toHaveLength(Number(path.split('/')[1]));
+      expect([path, made.runs(path)]).toEqual([path, runs]);
+    }
+  });
+});
