@@ -5,25 +5,10 @@ import { releaseDrains } from './drain.js';
 import { reportFault } from './fault.js';
 import { applyHeaders, type HeadersArgument } from './headers.js';
 import { guardResponse } from './lock.js';
+import { EXCHANGE, isOnTop, type Methods, patch, readMethods, writeMethods } from './methods.js';
 import { leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './template.js';
 
-/** Two copies of the package (ESM beside CommonJS, two versions) find one exchange on `res`. */
-const EXCHANGE = Symbol.for('hotpath.exchange');
-
 type Callback = (error?: Error | null) => void;
-type WriteHead = (
-  this: ServerResponse,
-  status: number,
-  reason?: unknown,
-  headers?: unknown,
-) => ServerResponse;
-type Write = (this: ServerResponse, chunk: unknown, encoding?: unknown, callback?: unknown) => boolean;
-type End = (this: ServerResponse, chunk?: unknown, encoding?: unknown, callback?: unknown) => ServerResponse;
-interface Methods {
-  writeHead: WriteHead;
-  write: Write;
-  end: End;
-}
 type Patched = ServerResponse & { [EXCHANGE]?: Exchange };
 
 /** What an exchange needs to know of a table of rules by path. */
@@ -97,12 +82,8 @@ export class Exchange {
     const query = this.target.indexOf('?');
     this.path = query < 0 ? this.target : this.target.slice(0, query);
     this.headed = res.headersSent;
-    const methods = res as unknown as Methods;
-    this.#beneath = { writeHead: methods.writeHead, write: methods.write, end: methods.end };
     this.#native = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
-    methods.writeHead = writeHead;
-    methods.write = write;
-    methods.end = end;
+    this.#beneath = patch(res);
     // Ahead of Node's own listener, which lets go of the socket.
     res.prependOnceListener('finish', () => {
       const { socket, httpVersionMajor } = req;
@@ -141,22 +122,22 @@ export class Exchange {
 
   /** Lets another patcher of `res` (the `compression` package) in beneath this one. */
   beneath(install: () => void): void {
-    const res = this.res as unknown as Methods;
-    const top = { writeHead: res.writeHead, write: res.write, end: res.end };
-    Object.assign(res, this.#beneath);
+    const { res } = this;
+    const top = readMethods(res);
+    writeMethods(res, this.#beneath);
     try {
       install();
-      releaseDrains(this.res);
-      this.#beneath = { writeHead: res.writeHead, write: res.write, end: res.end };
+      releaseDrains(res);
+      this.#beneath = readMethods(res);
       this.#compressed = true;
     } finally {
-      Object.assign(res, top);
+      writeMethods(res, top);
     }
   }
 
   /** True when nobody but us, the `compression` package and Node sees what is written: they only read it. */
   get pristine(): boolean {
-    return this.#native && (this.res as unknown as Methods).end === end;
+    return this.#native && isOnTop(this.res);
   }
 
   /** Within `head`: the answer goes without its body (a 304). What the app writes is still seen as `chunk`. */
@@ -393,23 +374,6 @@ export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange 
 /** The exchange of this response, if any middleware of ours has seen it. */
 export function existingExchange(res: ServerResponse): Exchange | undefined {
   return (res as Patched)[EXCHANGE];
-}
-
-function writeHead(
-  this: ServerResponse,
-  status: number,
-  reason?: unknown,
-  headers?: unknown,
-): ServerResponse {
-  return (this as Patched)[EXCHANGE]!.writeHead(status, reason, headers);
-}
-
-function write(this: ServerResponse, chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
-  return (this as Patched)[EXCHANGE]!.write(chunk, encoding, callback);
-}
-
-function end(this: ServerResponse, chunk?: unknown, encoding?: unknown, callback?: unknown): ServerResponse {
-  return (this as Patched)[EXCHANGE]!.end(chunk, encoding, callback);
 }
 
 function run(listener: Listener, exchange: Exchange, moment: string): void {

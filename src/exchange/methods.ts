@@ -1,0 +1,54 @@
+import type { ServerResponse } from 'node:http';
+
+/** Two copies of the package (ESM beside CommonJS, two versions) find one exchange on `res`. */
+export const EXCHANGE = Symbol.for('hotpath.exchange');
+
+/** The three methods through which every response goes. */
+export interface Methods {
+  writeHead: (this: ServerResponse, status: number, reason?: unknown, headers?: unknown) => ServerResponse;
+  write: (this: ServerResponse, chunk: unknown, encoding?: unknown, callback?: unknown) => boolean;
+  end: (this: ServerResponse, chunk?: unknown, encoding?: unknown, callback?: unknown) => ServerResponse;
+}
+
+/** Who receives the calls. */
+export interface Interceptor {
+  writeHead(status: number, reason: unknown, headers: unknown): ServerResponse;
+  write(chunk: unknown, encoding: unknown, callback: unknown): boolean;
+  end(chunk: unknown, encoding: unknown, callback: unknown): ServerResponse;
+}
+
+type Patched = ServerResponse & { [EXCHANGE]?: Interceptor };
+
+// Functions of the module, not closures: nothing is made per request but three slots on `res`.
+const patched: Methods = {
+  writeHead(status, reason, headers) {
+    return (this as Patched)[EXCHANGE]!.writeHead(status, reason, headers);
+  },
+  write(chunk, encoding, callback) {
+    return (this as Patched)[EXCHANGE]!.write(chunk, encoding, callback);
+  },
+  end(chunk, encoding, callback) {
+    return (this as Patched)[EXCHANGE]!.end(chunk, encoding, callback);
+  },
+};
+
+export function readMethods(res: ServerResponse): Methods {
+  const { writeHead, write, end } = res as unknown as Methods;
+  return { writeHead, write, end };
+}
+
+export function writeMethods(res: ServerResponse, methods: Methods): void {
+  Object.assign(res, methods);
+}
+
+/** Puts our methods on `res`; returns those that were there. */
+export function patch(res: ServerResponse): Methods {
+  const before = readMethods(res);
+  writeMethods(res, patched);
+  return before;
+}
+
+/** Whether nobody has patched `end` after us. */
+export function isOnTop(res: ServerResponse): boolean {
+  return (res as unknown as Methods).end === patched.end;
+}
