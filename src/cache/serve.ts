@@ -36,7 +36,8 @@ export function serve(
     res.end();
     return;
   }
-  res.setHeader('Content-Length', entry.body.length);
+  // RFC 9110 §8.6: never with a 204.
+  if (entry.status !== 204) res.setHeader('Content-Length', entry.body.length);
   if (req.method === 'HEAD') res.end();
   // Whoever patched the response may write into what it is given; the stored body is not theirs.
   else res.end(exchange.pristine ? entry.body : Buffer.from(entry.body));

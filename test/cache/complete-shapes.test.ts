@@ -1,0 +1,370 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Request, Response } from 'express';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ADDED_HEADERS, cacheApp, expectSame } from '../helpers/cache.js';
+import { majors, parse } from '../helpers/http.js';
+
+/** A hit knows its length, whatever its fill knew. */
+const FRAMING = [...ADDED_HEADERS, 'content-length', 'transfer-encoding'];
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'hotpath-shapes-'));
+  writeFileSync(join(folder, 'page.html'), '<p>page</p>'.repeat(100));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Tells how often a callback was called, and what calls returned. */
+type Note = (what: string, value?: unknown) => void;
+type Shape = (res: Response, note: Note, req: Request) => unknown;
+
+const storable: [how: string, shape: Shape][] = [
+  ['end()', (res) => res.end()],
+  ['end(callback)', (res, note) => res.end(() => note('called'))],
+  ['end(text)', (res) => res.end('text')],
+  ['end(text, callback)', (res, note) => res.end('text', () => note('called'))],
+  ['end(text, encoding, callback)', (res, note) => res.end('c3a9', 'hex', () => note('called'))],
+  ['end(bytes)', (res) => res.end(new Uint8Array([0, 255, 128, 10]))],
+  ['end(null)', (res) => res.end(null)],
+  [
+    'end twice',
+    (res, note) => {
+      res.end('once');
+      res.once('error', () => {});
+      note('same', res.end('twice', () => note('called')) === res);
+    },
+  ],
+  [
+    'write after end',
+    (res, note) => {
+      res.once('error', () => {});
+      res.end('ended');
+      note(
+        'write',
+        res.write('more', () => note('called')),
+      );
+    },
+  ],
+  [
+    'write with callbacks in every encoding',
+    (res, note) => {
+      res.write(Buffer.from([0xff, 0xfe]), () => note('bytes'));
+      res.write('é', 'latin1', () => note('latin1'));
+      res.write('aGk=', 'base64', () => note('base64'));
+      res.write('hé', 'utf16le');
+      res.write('');
+      note('returned', typeof res.write('é'));
+      res.end('c3a9', 'hex');
+    },
+  ],
+  [
+    'write("") and end()',
+    (res) => {
+      res.write('');
+      res.end();
+    },
+  ],
+  [
+    'cork and uncork',
+    (res) => {
+      res.cork();
+      res.write('one ');
+      res.write('two ');
+      res.uncork();
+      res.end('three');
+    },
+  ],
+  [
+    'flushHeaders',
+    (res) => {
+      res.flushHeaders();
+      setImmediate(() => res.end('late'));
+    },
+  ],
+  [
+    'writeHead with headers',
+    (res) => res.writeHead(200, { 'X-One': '1', Link: ['</a>', '</b>'] }).end('text'),
+  ],
+  [
+    'writeHead with a reason',
+    (res) => res.writeHead(200, 'Fine', { 'Content-Type': 'text/plain' }).end('text'),
+  ],
+  ['writeHead with a flat list', (res) => res.writeHead(200, ['X-Two', '1', 'X-Two', '2']).end('text')],
+  ['a pipe', (res) => Readable.from(['one ', 'two ', 'three']).pipe(res)],
+  ['sendFile', (res) => res.sendFile(join(folder, 'page.html'), { maxAge: '1h' })],
+  ['download', (res) => res.download(join(folder, 'page.html'), 'päge.html', { maxAge: '1h' })],
+  ['json', (res) => res.json({ a: ['é', null] })],
+  ['jsonp', (res, _note, req) => res.jsonp({ for: req.query.callback })],
+  ['send of bytes', (res) => res.send(Buffer.from([1, 2, 3]))],
+  ['redirect for good', (res) => res.redirect(301, '/elsewhere')],
+  ['format', (res) => res.format({ text: () => res.send('text'), html: () => res.send('<p>') })],
+  [
+    'headers of many lines',
+    (res) => {
+      res.set('Link', ['</a>; rel=preload', '</b>; rel=preload']);
+      res.append('WWW-Authenticate', 'Basic');
+      res.append('WWW-Authenticate', 'Digest realm="x"');
+      res.append('X-Single', 'alone').status(200).end('text');
+    },
+  ],
+  [
+    'trailers',
+    (res) => {
+      res.writeHead(200, { Trailer: 'X-Sum' });
+      res.write('with');
+      res.addTrailers({ 'X-Sum': '42' });
+      res.end();
+    },
+  ],
+  [
+    'early hints and a 102 before it',
+    (res) => {
+      res.writeEarlyHints({ link: '</style.css>; rel=preload' });
+      res.writeProcessing();
+      res.end('final');
+    },
+  ],
+];
+
+const others: [how: string, shape: Shape][] = [
+  ['redirect for now', (res) => res.redirect('/elsewhere')],
+  ['204', (res) => res.status(204).end()],
+  ['sendStatus', (res) => res.sendStatus(404)],
+  ['a cookie', (res) => res.cookie('a', '1').cookie('b', '2').send('cookies')],
+];
+
+describe.each(majors)('every shape of an answer on %s', (_, express) => {
+  async function both(shape: Shape) {
+    const notes: Record<'alone' | 'cached', string[]> = { alone: [], cached: [] };
+    const make = (kind: 'alone' | 'cached') =>
+      cacheApp({
+        express,
+        cache: {
+          routes: kind === 'cached' ? { '/x': { ttl: 60 } } : { '/x': false },
+          statusHeader: kind === 'cached',
+        },
+        routes: (app, { count }) =>
+          app.get('/x', (req, res) => {
+            count();
+            shape(
+              res,
+              (what, value) => notes[kind].push(value === undefined ? what : `${what}: ${value}`),
+              req,
+            );
+          }),
+      });
+    return { alone: await make('alone'), cached: await make('cached'), notes };
+  }
+
+  it.each(storable)(
+    'D14 D15 D16 D19 D23 I-SAME %s: fill and hit are what Express sends',
+    async (_how, shape) => {
+      const { alone, cached, notes } = await both(shape);
+      const path = '/x?callback=call';
+      const expected = await alone.get(path);
+      expectSame(await cached.get(path), expected);
+      await delay(5);
+      expect(notes.cached.sort()).toEqual(notes.alone.sort());
+      const hit = await cached.get(path);
+      expectSame(hit, expected, [...FRAMING, 'trailer']);
+      expect(hit.headers.get('trailer')).toBeNull();
+      expect(hit.headers.get('content-length')).toBe(
+        String(Buffer.byteLength(await bytesOf(cached.url + path), 'latin1')),
+      );
+      expect(cached.runs()).toBe(1);
+    },
+  );
+
+  it.each(others)(
+    'D14 I-SAME %s: what is not stored is what Express sends, every time',
+    async (_how, shape) => {
+      const { alone, cached } = await both(shape);
+      const expected = await alone.get('/x');
+      for (let i = 0; i < 2; i++) expectSame(await cached.get('/x'), expected);
+      expect(cached.runs()).toBe(2);
+    },
+  );
+
+  it('D14 a stored 204 has no Content-Length, as Express sends it', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60, statuses: [200, 204, 205, 404] } } },
+      routes: (app, { count }) =>
+        app.get('/x', (req, res) => {
+          count();
+          res.status(Number(req.query.status)).end();
+        }),
+    });
+    for (const status of [204, 205, 404]) {
+      const answers = [];
+      for (let i = 0; i < 2; i++) answers.push(await made.raw(`GET /x?status=${status} HTTP/1.1`));
+      const [fill, hit] = answers;
+      expect([hit!.status, hit!.header('content-length')]).toEqual([status, fill!.header('content-length')]);
+      expect(hit!.header('transfer-encoding')).toBe(fill!.header('transfer-encoding'));
+    }
+    expect(made.runs()).toBe(3);
+  });
+
+  it('D19 an empty 200 is stored like any other, and served as what it is', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60 } } },
+      routes: (app, { count }) =>
+        app.get('/x', (_req, res) => {
+          count();
+          res.end();
+        }),
+    });
+    for (let i = 0; i < 3; i++)
+      expect(await made.raw('GET /x HTTP/1.1')).toMatchObject({ status: 200, text: '' });
+    expect(made.runs()).toBe(1);
+  });
+
+  it('D16 the final answer is what is stored, and interim ones are not repeated', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60 } } },
+      routes: (app, { count }) =>
+        app.get('/x', (_req, res) => {
+          count();
+          res.writeEarlyHints({ link: '</style.css>; rel=preload' });
+          res.end('final');
+        }),
+    });
+    const ask = async () => (await wireOf(made.port, get(made.port, 'close'))).toString('latin1');
+    const fill = await ask();
+    expect(fill).toMatch(/^HTTP\/1.1 103 /);
+    expect(fill).toMatch(/\r\n\r\nHTTP\/1.1 200 OK\r\n/);
+    const hit = await ask();
+    expect(hit).toMatch(/^HTTP\/1.1 200 OK\r\n/);
+    expect(hit).toMatch(/\r\n\r\nfinal$/);
+    expect(made.runs()).toBe(1);
+  });
+
+  it('D20 an HTTP/1.0 client gets fill and hit without chunks, and both are of one entry', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60 } } },
+      routes: (app, { count }) =>
+        app.get('/x', (_req, res) => {
+          count();
+          res.write('one ');
+          res.end('two');
+        }),
+    });
+    for (const version of ['1.0', '1.0', '1.1']) {
+      const answer = await made.raw(`GET /x HTTP/${version}\nConnection: close`);
+      expect(answer.text).toBe('one two');
+      expect(answer.header('transfer-encoding')).toBeUndefined();
+    }
+    expect(made.runs()).toBe(1);
+  });
+
+  it('D20 a slow fill and a hit in one packet are answered in order, each framed', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/:name': { ttl: 60 } } },
+      routes: (app, { count }) =>
+        app.get('/:name', async (req, res) => {
+          count();
+          if (req.params.name === 'slow') await delay(50);
+          res.write(`${req.params.name} `);
+          res.end('body');
+        }),
+    });
+    await made.get('/fast');
+    const one = (path: string, more = '') =>
+      `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${made.port}\r\n${more}\r\n`;
+    const wire = await wireOf(
+      made.port,
+      one('/slow') + one('/fast') + one('/slow') + one('/fast', 'Connection: close\r\n'),
+    );
+    const bodies = wire.toString('latin1').split('HTTP/1.1 200 OK').slice(1);
+    expect(bodies.map((part) => /(slow|fast) /.exec(part)?.[1])).toEqual(['slow', 'fast', 'slow', 'fast']);
+    expect(parse(Buffer.from(`HTTP/1.1 200 OK${bodies[1]}`)).text).toBe('fast body');
+    expect(made.runs()).toBe(2);
+  });
+
+  it('D22 what others do to the headers and the body of a hit does not change the entry', async () => {
+    const made = await cacheApp({
+      express,
+      before: (app) =>
+        app.use((_req, res, next) => {
+          const { end, writeHead } = res;
+          res.writeHead = function (this: Response, ...args: unknown[]) {
+            const link = this.getHeader('Link');
+            if (Array.isArray(link)) link.push('</evil>');
+            this.removeHeader('X-Kept');
+            return (writeHead as (...args: unknown[]) => Response).apply(this, args);
+          } as typeof res.writeHead;
+          res.end = function (this: Response, ...args: unknown[]) {
+            const result = (end as (...args: unknown[]) => Response).apply(this, args);
+            if (args[0] instanceof Uint8Array) args[0].fill(0x21);
+            return result;
+          } as typeof res.end;
+          next();
+        }),
+      cache: { routes: { '/x': { ttl: 60 } } },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          await delay(10);
+          res
+            .set('Link', ['</a>', '</b>'] as never)
+            .set('X-Kept', 'yes')
+            .end(Buffer.from('body'));
+        }),
+    });
+    await Promise.all(Array.from({ length: 10 }, () => made.get('/x')));
+    const texts = [];
+    for (let i = 0; i < 5; i++) {
+      const { text, headers } = await made.get('/x');
+      expect(headers.get('link')).toBe('</a>, </b>, </evil>');
+      texts.push(text);
+    }
+    expect(new Set(texts)).toEqual(new Set(['body']));
+    expect(made.runs()).toBe(1);
+  });
+
+  it('D22 a handler that writes over its own buffer afterwards does not change the entry', async () => {
+    const buffer = Buffer.from('body');
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 60 } } },
+      routes: (app, { count }) =>
+        app.get('/x', (_req, res) => {
+          count();
+          res.end(buffer);
+        }),
+    });
+    await made.get('/x');
+    buffer.fill('!');
+    expect((await made.get('/x')).text).toBe('body');
+    expect(made.runs()).toBe(1);
+  });
+});
+
+function get(port: number, connection: string): string {
+  return `GET /x HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: ${connection}\r\n\r\n`;
+}
+
+/** The body as latin1 text, one character a byte. */
+async function bytesOf(url: string): Promise<string> {
+  return Buffer.from(await (await fetch(url, { redirect: 'manual' })).arrayBuffer()).toString('latin1');
+}
+
+/** Everything that comes back until the server closes. */
+function wireOf(port: number, request: string): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    const socket = connect(port, '127.0.0.1', () => socket.write(request));
+    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('error', reject);
+    socket.on('close', () => resolve(Buffer.concat(chunks)));
+  });
+}
