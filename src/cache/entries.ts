@@ -3,7 +3,7 @@ import type { Item, StoredResponse } from '../store/entry.js';
 import type { MemoryStore } from '../store/memory.js';
 import { variantKey } from './key.js';
 
-/** Variants of one key. More come and the oldest go: a flood of header values must not fill the cache. */
+/** Variants of one key. More come and others go: a flood of header values must not fill the cache. */
 const MOST_VARIANTS = 32;
 /** Header names that the responses of one key may vary on, all together. */
 const MOST_NAMES = 16;
@@ -64,7 +64,7 @@ export class Entries {
     for (const old of known?.keys ?? []) if (!kept.includes(old)) this.store.delete(old);
     const keys = kept.filter((old) => old !== entry.key);
     keys.push(entry.key);
-    if (keys.length > MOST_VARIANTS) this.store.delete(keys.shift()!);
+    if (keys.length > MOST_VARIANTS) this.store.delete(this.#takeLeastWanted(keys));
     this.store.set(key, { kind: 'variants', names, keys });
     this.store.set(entry.key, entry);
   }
@@ -76,6 +76,12 @@ export class Entries {
 
   erase(matches: (entry: StoredResponse) => boolean): number {
     return this.store.erase((item: Item) => item.kind === 'response' && matches(item));
+  }
+
+  /** The oldest that nobody asked for again, else the oldest; never the last, which is new. */
+  #takeLeastWanted(keys: string[]): string {
+    const unused = keys.findIndex((key, at) => at < keys.length - 1 && !this.store.isUsed(key));
+    return keys.splice(Math.max(0, unused), 1)[0]!;
   }
 
   #namesFor(key: string, vary: readonly string[]): readonly string[] {

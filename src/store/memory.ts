@@ -8,48 +8,73 @@ export interface MemoryBounds {
   readonly maxEntries: number;
 }
 
+/** The share of the bounds that items which were asked for again may fill; the rest is for newcomers. */
+const USED_SHARE = 0.8;
+
 /**
- * The memory tier: least recently used goes first, bounded in bytes and in entries. Answers at once.
+ * The memory tier, bounded in bytes and in entries. Answers at once.
+ *
+ * Least recently used goes first, in two segments (a segmented LRU): what was asked for at least once since it
+ * was stored goes only after everything that never was. So a flood of URLs that nobody asks for twice, `?cb=1`,
+ * `?cb=2`, drives out itself, and not what visitors use.
  *
  * It knows nothing of freshness or of purges: an entry that the log has made void is dropped when it is met.
  */
 export class MemoryStore {
-  readonly #items: LRUCache<string, Item>;
+  readonly #bounds: MemoryBounds;
+  readonly #fresh: LRUCache<string, Item>;
+  readonly #used: LRUCache<string, Item>;
   #closed = false;
 
   constructor(bounds: MemoryBounds) {
-    this.#items = new LRUCache({
-      max: bounds.maxEntries,
-      maxSize: Math.max(1, bounds.maxBytes),
-      sizeCalculation: (item, key) => sizeOf(key, item),
-    });
+    this.#bounds = { maxBytes: Math.max(1, bounds.maxBytes), maxEntries: bounds.maxEntries };
+    const segment = () =>
+      new LRUCache<string, Item>({
+        max: this.#bounds.maxEntries,
+        maxSize: this.#bounds.maxBytes,
+        sizeCalculation: (item, key) => sizeOf(key, item),
+      });
+    this.#fresh = segment();
+    this.#used = segment();
   }
 
   get(key: string): Item | undefined {
-    return this.#items.get(key);
+    const used = this.#used.get(key);
+    if (used) return used;
+    const item = this.#fresh.peek(key);
+    if (item) this.#promote(key, item);
+    return item;
   }
 
   /** Looks without counting as a use. */
   peek(key: string): Item | undefined {
-    return this.#items.peek(key);
+    return this.#used.peek(key) ?? this.#fresh.peek(key);
+  }
+
+  /** Whether the item was asked for since it was stored, and lately enough. */
+  isUsed(key: string): boolean {
+    return this.#used.has(key);
   }
 
   /** @returns false when the item alone is larger than the tier, or the tier is closed. */
   set(key: string, item: Item): boolean {
     if (this.#closed) return false;
-    this.#items.set(key, item);
-    return this.#items.peek(key) === item;
+    // What replaces a used item is as wanted as that was.
+    const segment = this.#used.has(key) ? this.#used : this.#fresh;
+    segment.set(key, item);
+    while (this.bytes > this.#bounds.maxBytes || this.entries > this.#bounds.maxEntries) this.#evict(key);
+    return segment.peek(key) === item;
   }
 
   delete(key: string): boolean {
-    return this.#items.delete(key);
+    return this.#used.delete(key) || this.#fresh.delete(key);
   }
 
   /** Deletes all that match, looking at every item. */
   erase(matches: (item: Item) => boolean): number {
     let erased = 0;
-    for (const [key, item] of [...this.#items.entries()]) {
-      if (matches(item) && this.#items.delete(key)) erased++;
+    for (const [key, item] of [...this.#used.entries(), ...this.#fresh.entries()]) {
+      if (matches(item) && this.delete(key)) erased++;
     }
     return erased;
   }
@@ -57,15 +82,44 @@ export class MemoryStore {
   /** Lets everything go, and takes nothing more: a fill may end later. */
   close(): void {
     this.#closed = true;
-    this.#items.clear();
+    this.#used.clear();
+    this.#fresh.clear();
   }
 
   get entries(): number {
-    return this.#items.size;
+    return this.#used.size + this.#fresh.size;
   }
 
   /** Bytes, as `sizeOf` counts them. */
   get bytes(): number {
-    return this.#items.calculatedSize;
+    return this.#used.calculatedSize + this.#fresh.calculatedSize;
   }
+
+  #promote(key: string, item: Item): void {
+    this.#fresh.delete(key);
+    this.#used.set(key, item);
+    const { maxBytes, maxEntries } = this.#bounds;
+    // Back among the newcomers, as the latest of them.
+    while (
+      this.#used.calculatedSize > maxBytes * USED_SHARE ||
+      this.#used.size > Math.floor(maxEntries * USED_SHARE)
+    ) {
+      const [oldest, demoted] = lastOf(this.#used)!;
+      this.#used.delete(oldest);
+      this.#fresh.set(oldest, demoted);
+    }
+  }
+
+  /** Lets the least wanted item go; the one just stored only when there is no other. */
+  #evict(stored: string): void {
+    const newcomer = lastOf(this.#fresh);
+    const spared = newcomer === undefined || (newcomer[0] === stored && this.#used.size > 0);
+    const [key] = (spared ? lastOf(this.#used) : newcomer)!;
+    this.delete(key);
+  }
+}
+
+/** The least recently used of a segment. */
+function lastOf(segment: LRUCache<string, Item>): [key: string, item: Item] | undefined {
+  return segment.rentries().next().value as [string, Item] | undefined;
 }
