@@ -11,7 +11,7 @@ export interface Assets {
 }
 
 /** Leaves first: a file's fingerprint covers the fingerprinted names of the files it imports. */
-const FILES = ['icon.svg', 'style.css', 'dom.js', 'measure.js', 'routes.js', 'app.js'];
+const FILES = ['icon.svg', 'base.css', 'style.css', 'dom.js', 'measure.js', 'routes.js', 'app.js'];
 
 /** Reads the files under `public` and gives each a name that changes with its content. */
 export async function loadAssets(): Promise<Assets> {

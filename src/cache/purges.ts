@@ -12,7 +12,8 @@ export type PurgeTarget = Selectors | ((context: CacheContext) => Selectors | Pr
 
 /** What holding an answer for its purge needs of the cache. */
 export interface PurgeHold {
-  readonly purge: (selectors: readonly Selector[]) => Promise<unknown>;
+  /** Returns a promise only where there is something to wait for. */
+  readonly purge: (selectors: readonly Selector[]) => unknown;
   readonly fault: (error: unknown, where: string) => void;
   /** How long the answer's end waits. Milliseconds; default 5000. */
   readonly deadline?: number;
@@ -30,11 +31,18 @@ export function holdForPurge(
   // The route's own parameters; a router further out will have put back others by the time of the answer.
   const params = (req as { params?: RouteParams }).params ?? {};
   const isSuccess = () => res.statusCode >= 200 && res.statusCode <= 399;
-  const run = async () => {
-    const context = new RuleContext(req, res, params, exchange.target);
-    await purge(listOf(typeof target === 'function' ? await target(context) : target));
+  const attempt = (): Promise<unknown> | undefined => {
+    try {
+      const context = new RuleContext(req, res, params, exchange.target);
+      const made = typeof target === 'function' ? target(context) : target;
+      const done = isPromise(made) ? made.then((later) => purge(listOf(later))) : purge(listOf(made));
+      // Nothing to wait for: the answer goes on as if we were not here.
+      return isPromise(done) ? within(deadline, done).catch((error) => fault(error, 'purges')) : undefined;
+    } catch (error) {
+      fault(error, 'purges');
+      return undefined;
+    }
   };
-  const attempt = () => within(deadline, run()).catch((error) => fault(error, 'purges'));
   exchange.holdEnd(() => (isSuccess() ? attempt() : undefined));
   // It had begun to say that all went well, and broke off: what was written may well be there.
   exchange.onClose(() => {
@@ -51,6 +59,10 @@ function within<T>(milliseconds: number, task: Promise<T>): Promise<T> {
     timer.unref();
     task.then(resolve, reject).finally(() => clearTimeout(timer));
   });
+}
+
+function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as { then?: unknown } | undefined)?.then === 'function';
 }
 
 /** One or many as a list. */

@@ -14,10 +14,10 @@ import type { RouteTable } from '../config/routes.js';
 import { reportFault } from '../exchange/fault.js';
 import { MemoryLog, type RecordKind } from '../store/log.js';
 import { MemoryStore } from '../store/memory.js';
-import { compileSelector, type Selector } from '../store/selector.js';
+import { type CompiledSelector, compileSelector, type Selector } from '../store/selector.js';
 import { Collapser } from './collapse.js';
 import { Entries } from './entries.js';
-import { holdForPurge, listOf, type PurgeTarget } from './purges.js';
+import { holdForPurge, listOf, type PurgeHold, type PurgeTarget } from './purges.js';
 import { type Next, RequestFlow } from './request-flow.js';
 import type { CacheState } from './state.js';
 import { invalidates, isUnsafe } from './unsafe.js';
@@ -47,6 +47,8 @@ export interface CacheStats {
   readonly collapsed: number;
   readonly stores: number;
   readonly purges: number;
+  /** URLs invalidated by unsafe methods (RFC 9111 §4.4). */
+  readonly invalidations: number;
   /** In the memory tier now. */
   readonly entries: number;
   /** Bytes of the memory tier, keys, headers and tags counted. */
@@ -125,6 +127,12 @@ export function createResponseCache(
       }
     };
 
+  const append = (kind: RecordKind, selectors: readonly CompiledSelector[]): unknown => {
+    if (!state) return undefined;
+    const positions = selectors.map((selector) => state.log.append(kind, selector));
+    return positions.some((position) => typeof position !== 'number') ? Promise.all(positions) : undefined;
+  };
+
   const record = async (
     kind: RecordKind,
     selectors: readonly Selector[],
@@ -132,23 +140,28 @@ export function createResponseCache(
   ): Promise<PurgeResult> => {
     const compiled = selectors.map(compileSelector);
     if (!state) return { position: 0, erased: 0 };
-    const positions = await Promise.all(compiled.map((selector) => state.log.append(kind, selector)));
     state.counts.purges += compiled.length;
+    await append(kind, compiled);
     const erased = erase
       ? state.entries.erase((entry) => compiled.some((selector) => selector.matches(entry)))
       : 0;
-    return { position: Math.max(state.log.position, ...positions), erased };
+    return { position: state.log.position, erased };
   };
 
   function responseCacheMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     enter(req, res, next);
   }
-  const hold = {
-    purge: (selectors: readonly Selector[]) => record('purge', selectors, false),
-    fault: (error: unknown, where: string) => (state ? state.fault(error, where) : undefined),
-  };
+  const holding = (counter: 'purges' | 'invalidations'): PurgeHold => ({
+    purge(selectors) {
+      if (state) state.counts[counter] += selectors.length;
+      return append('purge', selectors.map(compileSelector));
+    },
+    fault: (error, where) => (state ? state.fault(error, where) : undefined),
+  });
+  const byPurges = holding('purges');
+  const byMethod = holding('invalidations');
   const enter = guarded((current, req, res, next) => {
-    if (isUnsafe(req.method)) holdForPurge(req, res, invalidates, hold);
+    if (isUnsafe(req.method)) holdForPurge(req, res, invalidates, byMethod);
     current.shared(routes, req, res, next);
   });
 
@@ -166,7 +179,7 @@ export function createResponseCache(
     purges(target: PurgeTarget): Middleware {
       if (typeof target !== 'function') for (const selector of listOf(target)) compileSelector(selector);
       return function cachePurgesMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
-        if (state && open) holdForPurge(req, res, target, hold);
+        if (state && open) holdForPurge(req, res, target, byPurges);
         next();
       };
     },
@@ -208,6 +221,7 @@ function stateOf(settings: CacheSettings): CacheState {
       collapsed: 0,
       stores: 0,
       purges: 0,
+      invalidations: 0,
       bypasses: new Map(),
       refusals: new Map(),
     },
@@ -226,7 +240,16 @@ function stateOf(settings: CacheSettings): CacheState {
 
 function statsOf(state: CacheState | false): CacheStats {
   if (!state) {
-    const none = { hits: 0, misses: 0, bypasses: {}, refusals: {}, collapsed: 0, stores: 0, purges: 0 };
+    const none = {
+      hits: 0,
+      misses: 0,
+      bypasses: {},
+      refusals: {},
+      collapsed: 0,
+      stores: 0,
+      purges: 0,
+      invalidations: 0,
+    };
     return { ...none, entries: 0, bytes: 0, pending: 0, position: 0 };
   }
   const { counts, entries, collapser, log } = state;
@@ -238,6 +261,7 @@ function statsOf(state: CacheState | false): CacheStats {
     collapsed: counts.collapsed,
     stores: counts.stores,
     purges: counts.purges,
+    invalidations: counts.invalidations,
     entries: entries.store.entries,
     bytes: entries.store.bytes,
     pending: collapser.size,

@@ -15,6 +15,8 @@ export interface Counts {
   /** Responses that were not stored, by the word that `Cache-Status` gives. */
   readonly refusals: Map<string, number>;
   purges: number;
+  /** URLs invalidated by unsafe methods. */
+  invalidations: number;
 }
 
 /** What one cache shares among its parts. */

@@ -15,8 +15,8 @@ export const VOID = Number.NEGATIVE_INFINITY;
 export interface InvalidationLog {
   /** Position of the last record: the stamp of what is computed from now on. */
   readonly position: number;
-  /** Resolves with the record's position when it is acknowledged and applied here. */
-  append(kind: RecordKind, selector: CompiledSelector): Promise<number>;
+  /** The record's position, once it is acknowledged and applied here: at once, where there is no one to ask. */
+  append(kind: RecordKind, selector: CompiledSelector): number | Promise<number>;
   /** Until when the log lets an entry be fresh, on its clock: `Infinity`, a time, or `VOID`. */
   limit(entry: Stamped): number;
 }
@@ -65,13 +65,13 @@ export class MemoryLog implements InvalidationLog {
     return this.#position;
   }
 
-  append(kind: RecordKind, selector: CompiledSelector): Promise<number> {
+  append(kind: RecordKind, selector: CompiledSelector): number {
     const position = ++this.#position;
     const at = this.#clock();
     if (selector.kind === 'all') mark(this.#all, kind, position, at);
     else if (selector.kind === 'pattern') this.#addPattern({ position, kind, at, selector });
     else this.#addName(nameOf(selector.kind, selector.value), kind, position, at);
-    return Promise.resolve(position);
+    return position;
   }
 
   limit(entry: Stamped): number {
