@@ -2,6 +2,11 @@ import type { CacheRuleSettings } from '../config/cache.js';
 import type { RuleContext } from './context.js';
 import type { GivenHints } from './hints.js';
 
+/** Characters of a tag or a partition. */
+const LONGEST_NAME = 1024;
+/** Tags of one response: each is looked up when it is served after a purge. */
+const MOST_TAGS = 1000;
+
 /** @throws when the rule's function does, or gives no list of names: what can't be purged isn't stored. */
 export function tagsOf(
   rule: CacheRuleSettings | undefined,
@@ -13,7 +18,11 @@ export function tagsOf(
     throw new TypeError("tags: expected a list of names such as ['products', 'product:1']");
   }
   // A list of our own: the function may give the same one again, changed.
-  return [...new Set([...given, ...(hints?.tags ?? [])])];
+  const tags = [...new Set([...given, ...(hints?.tags ?? [])])];
+  if (tags.length > MOST_TAGS || tags.some((tag) => tag.length > LONGEST_NAME)) {
+    throw new RangeError(`tags: expected at most ${MOST_TAGS} names of at most ${LONGEST_NAME} characters`);
+  }
+  return tags;
 }
 
 /** The partition of a request; `undefined` when there is none, which means bypass. */
@@ -22,7 +31,7 @@ export function partitionOf(
   context: RuleContext,
 ): string | undefined {
   const value: unknown = atOnce(partition(context), 'partition');
-  if (typeof value === 'string') return value === '' || value.length > 1024 ? undefined : `s${value}`;
+  if (typeof value === 'string') return value === '' || value.length > LONGEST_NAME ? undefined : `s${value}`;
   return typeof value === 'number' && Number.isFinite(value) ? `n${value}` : undefined;
 }
 
