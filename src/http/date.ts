@@ -34,5 +34,9 @@ function timeOf(year: number, month: string, day: string, hour: string, minute: 
   const [d, h, m, s] = [Number(day), Number(hour), Number(minute), Number(second)];
   // 60: a leap second.
   if (index < 0 || d < 1 || d > 31 || h > 23 || m > 59 || s > 60) return undefined;
-  return Date.UTC(year, index, d, h, m, s);
+  // Not with Date.UTC, which takes a year below 100 for one of the last century.
+  const date = new Date(0);
+  date.setUTCFullYear(year, index, d);
+  if (date.getUTCDate() !== d) return undefined; // 31 February
+  return date.setUTCHours(h, m, s);
 }

@@ -1,0 +1,64 @@
+import { performance } from 'node:perf_hooks';
+import { describe, expect, it } from 'vitest';
+import { addVary, parseVary } from '../../src/http/vary.js';
+
+describe('parseVary', () => {
+  it.each<[string, string | string[] | undefined, readonly string[] | '*' | undefined]>([
+    ['absent', undefined, []],
+    ['empty', '', []],
+    ['only commas', ', ,,', []],
+    ['one name', 'Origin', ['origin']],
+    ['several names, sorted', 'X-B, Accept', ['accept', 'x-b']],
+    ['a name twice, in two cases', 'Accept, ACCEPT', ['accept']],
+    ['several lines', ['Accept', 'Origin, Cookie'], ['accept', 'cookie', 'origin']],
+    ['tabs and spaces', '\tAccept \t,  Origin ', ['accept', 'origin']],
+    ['every character of a token', "!#$%&'*+-.^_`|~09az", ["!#$%&'*+-.^_`|~09az"]],
+    ['a name from Object.prototype', '__proto__, constructor', ['__proto__', 'constructor']],
+  ])('A07 reads %s', (_case, value, names) => {
+    expect(parseVary(value)).toEqual(names);
+  });
+
+  it.each(['*', 'Accept, *', ' * ', 'foo bar, *, x'.slice(9)])('A07 reads %j as anything at all', (value) => {
+    expect(parseVary(value)).toBe('*');
+  });
+
+  it.each([
+    ['two words', 'foo bar'],
+    ['a quoted name', '"accept"'],
+    ['a name with a colon', 'accept:'],
+    ['a wide character', 'accépt'],
+    ['a control character', 'a\u0007b'],
+    ['a name of 129 characters', 'a'.repeat(129)],
+    ['17 names', Array.from({ length: 17 }, (_, i) => `n${i}`).join(',')],
+  ])('A07 refuses %s', (_case, value) => {
+    expect(parseVary(value)).toBeUndefined();
+  });
+
+  it('K08 reads 16 kB of anything in no time', () => {
+    for (const part of ['a,', ' ,', '* ', '\t', 'a ', ',']) {
+      const value = part.repeat(16_384 / part.length);
+      // The best of three: what else runs on the machine is not meant.
+      const times = [1, 2, 3].map(() => {
+        const started = performance.now();
+        parseVary(value);
+        return performance.now() - started;
+      });
+      expect(Math.min(...times)).toBeLessThan(5);
+    }
+  });
+});
+
+describe('addVary', () => {
+  it.each<[string | string[] | undefined, string[], string]>([
+    [undefined, ['Cookie'], 'Cookie'],
+    ['', ['Cookie'], 'Cookie'],
+    ['Accept', ['Cookie'], 'Accept, Cookie'],
+    ['accept, COOKIE', ['Cookie', 'Origin'], 'accept, COOKIE, Origin'],
+    [['Accept', 'Origin'], ['origin', 'x-a'], 'Accept, Origin, x-a'],
+    ['*', ['Cookie'], '*'],
+    ['Accept, *', ['Cookie'], 'Accept, *'],
+    ['Accept', [], 'Accept'],
+  ])('A08 %j with %j is %j', (value, names, expected) => {
+    expect(addVary(value, names)).toBe(expected);
+  });
+});
