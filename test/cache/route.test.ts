@@ -211,8 +211,11 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     });
     expect((await made.get('/x', {}, { method: 'POST' })).text).toBe('POST 1');
     expect((await made.get('/x')).text).toBe('GET 2');
-    expect((await made.get('/x', {}, { method: 'DELETE' })).text).toBe('DELETE 3');
     expect((await made.get('/x')).text).toBe('GET 2');
+    expect((await made.get('/x', {}, { method: 'DELETE' })).text).toBe('DELETE 3');
+    // The DELETE has invalidated what was stored (A16), and put nothing in its place.
+    expect((await made.get('/x')).text).toBe('GET 4');
+    expect((await made.get('/x')).text).toBe('GET 4');
   });
 
   it('K06 a rule that makes no sense fails when the route is made', async () => {
