@@ -162,6 +162,35 @@ describe.each(majors)('collapsing on %s', (_, express) => {
     expect(second).toBeLessThan(without * 1.7 + 100);
   });
 
+  it('H03 once the first answer was refused all others run at once, and of the next burst every one', async () => {
+    let running = 0;
+    const { opened, open } = gate();
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 60 },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          if (count() === 1) await opened;
+          else {
+            running++;
+            // Were any of them kept waiting for another, these would never all be here.
+            await waitFor(() => running >= 50);
+          }
+          res.set('Cache-Control', 'no-store').send('mine');
+        }),
+    });
+    const first = made.get('/x');
+    await waitFor(() => made.runs() === 1);
+    const others = times(50, () => made.get('/x'));
+    await delay(50);
+    expect(made.runs()).toBe(1);
+    open();
+    for (const { text } of await Promise.all([first, ...others])) expect(text).toBe('mine');
+    running = 0;
+    for (const { text } of await Promise.all(times(50, () => made.get('/x')))) expect(text).toBe('mine');
+    expect(made.runs()).toBe(101);
+  });
+
   it('H03 a route that becomes storable is collapsed again at once', async () => {
     let storable = false;
     const made = await cacheApp({
