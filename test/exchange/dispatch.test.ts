@@ -57,6 +57,16 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect(await dispatch('/empty')).toMatchObject({ status: 204, body: Buffer.alloc(0) });
   });
 
+  it('H12 carries the headers it is given and no other, so no visitor’s credentials', async () => {
+    const dispatch = await serve((app) => {
+      app.get('/headers', (req, res) => {
+        res.json(req.headers);
+      });
+    });
+    const { body } = await dispatch('/headers', { headers: { host: 'shop.example', 'x-kept': '1' } });
+    expect(JSON.parse(body.toString())).toEqual({ host: 'shop.example', 'x-kept': '1' });
+  });
+
   it('shows the app the request that was asked for', async () => {
     const dispatch = await serve((app) => {
       app.get('/who', (req, res) => {
