@@ -164,7 +164,8 @@ export class RequestFlow {
     const { req } = exchange;
     const whole = promising && !credential && req.method === 'GET' && req.headers.range === undefined;
     const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
-    const disguise = whole || isReduced ? new Disguise(req, isReduced ? target : undefined, rule) : undefined;
+    const disguise =
+      whole || isReduced ? new Disguise(req, isReduced ? target : undefined, rule, whole) : undefined;
     const fill = new Fill(this.#state, {
       exchange,
       key,

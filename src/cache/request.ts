@@ -71,14 +71,20 @@ export class Disguise {
   /**
    * @param target what the key covers, when that is less than what the visitor asked for.
    * @param rule by which it was reduced; what others have made of `req.url` is reduced by it too.
+   * @param whole whether the conditions are hidden as well; a request for a part needs its own.
    */
-  constructor(req: IncomingMessage, target: string | undefined, rule?: CacheRuleSettings) {
+  constructor(
+    req: IncomingMessage,
+    target: string | undefined,
+    rule: CacheRuleSettings | undefined,
+    whole: boolean,
+  ) {
     this.#req = req;
-    this.conditions = {
-      ifNoneMatch: req.headers['if-none-match'],
-      ifModifiedSince: req.headers['if-modified-since'],
-    };
-    for (const name of CONDITIONAL) {
+    const { headers } = req;
+    this.conditions = whole
+      ? { ifNoneMatch: headers['if-none-match'], ifModifiedSince: headers['if-modified-since'] }
+      : {};
+    for (const name of whole ? CONDITIONAL : []) {
       const value = req.headers[name];
       if (value === undefined) continue;
       this.#hidden.push([name, value]);

@@ -199,6 +199,28 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
     expect(made.runs()).toBe(2);
   });
 
+  it.each([{}, { ignoreQuery: ['utm_*'] }])(
+    'D11 D12 a request for a part keeps its If-Range, so that no part of another version is sent, under %j',
+    async (rule) => {
+      const made = await cacheApp({
+        express,
+        cache: { routes: { '/x': { ttl: 60, ...rule } } },
+        routes: (app, { count }) =>
+          app.get('/x', (req, res) => {
+            count();
+            // What a handler of ranges does: the whole where the version is another.
+            if (req.headers.range && req.headers['if-range'] === '"now"')
+              return void res.status(206).end('part');
+            res.set('ETag', '"now"').end('whole');
+          }),
+      });
+      const ask = (version: string) => made.get('/x?utm_a=1', { Range: 'bytes=0-3', 'If-Range': version });
+      expect(await ask('"now"')).toMatchObject({ status: 206, text: 'part' });
+      expect(await ask('"before"')).toMatchObject({ status: 200, text: 'whole' });
+      expect((await made.get('/x')).text).toBe('whole');
+    },
+  );
+
   it("D12 the visitor's conditions are back for whoever logs the request afterwards", async () => {
     const seen: unknown[] = [];
     const made = await cacheApp({
