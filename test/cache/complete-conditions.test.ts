@@ -90,6 +90,26 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
     );
   });
 
+  it.each([undefined, 'whole'])(
+    'D10 a handler of HEAD alone that ends with %s poisons no GET',
+    async (body) => {
+      const made = await cacheApp({
+        express,
+        cache: { routes: { '/x': { ttl: 60 } } },
+        routes: (app, { count }) => {
+          app.head('/x', (_req, res) => void res.end(body?.toUpperCase()));
+          app.get('/x', (_req, res) => {
+            count();
+            res.end('whole');
+          });
+        },
+      });
+      await made.get('/x', {}, { method: 'HEAD' });
+      for (let i = 0; i < 2; i++) expect((await made.get('/x')).text).toBe('whole');
+      expect(made.runs()).toBe(1);
+    },
+  );
+
   /** Each condition, and whether it selects 304 (RFC 9110 §13.1, §13.2.2). */
   const conditions: [headers: Record<string, string>, status: number][] = [
     [{ 'If-None-Match': '"one"' }, 304],
