@@ -1,6 +1,6 @@
 import { type IncomingMessage, Server, type ServerResponse } from 'node:http';
 import { Duplex } from 'node:stream';
-import { exchangeOf } from './exchange.js';
+import { type Exchange, exchangeOf } from './exchange.js';
 import { type HeaderField, headersOf } from './headers.js';
 
 /** An Express app, or any listener of `node:http`. */
@@ -25,6 +25,8 @@ export interface InternalRequest {
   remoteAddress?: string;
   /** The most bytes of body that are kept; a longer answer is cut off and the promise rejects. Default 1 MiB. */
   maxBytes?: number;
+  /** Told of the exchange before the app is. */
+  onExchange?: (exchange: Exchange) => void;
   /** Ends the request when aborted; the promise then rejects with its reason. */
   signal?: AbortSignal;
 }
@@ -122,6 +124,7 @@ export class Dispatcher {
     const mark: InternalMark = { internal: true };
     (req as IncomingMessage & { hotpath?: InternalMark }).hotpath = mark;
     const exchange = exchangeOf(req, res);
+    request.onExchange?.(exchange);
     const limit = request.maxBytes ?? 1024 * 1024;
     const chunks: Buffer[] = [];
     let headers: HeaderField[] = [];

@@ -62,10 +62,12 @@ export class Exchange {
   readonly #holds: ((exchange: Exchange) => Promise<unknown> | undefined)[] = [];
   #beneath: Methods;
   #compressed = false;
+  #tracked = false;
   readonly #native: boolean;
   #inHead = false;
   #held = false;
   #dropsBody = false;
+  #replacement: Buffer | undefined;
   #locked = false;
   /** Node has passed the last byte on. A client that leaves makes it say `finish` and `writableFinished` too. */
   #whole = false;
@@ -90,7 +92,12 @@ export class Exchange {
       this.#whole = httpVersionMajor > 1 || !(socket.destroyed || socket.errored);
     });
     res.once('close', () => this.#onClose());
-    trackRoute(req);
+    this.track();
+  }
+
+  /** Follows the request's route; before Express has seen the request there is nothing to follow. */
+  track(): void {
+    if (!this.#tracked) this.#tracked = trackRoute(this.req);
   }
 
   /** Runs `listener` when the headers are about to go; again if sending them failed and the app tries anew. */
@@ -143,6 +150,13 @@ export class Exchange {
   /** Within `head`: the answer goes without its body (a 304). What the app writes is still seen as `chunk`. */
   dropBody(): void {
     this.#dropsBody = true;
+    this.#replacement = undefined;
+  }
+
+  /** Within `head`: the answer goes with this body instead of what the app writes. */
+  replaceBody(body: Buffer): void {
+    this.#dropsBody = true;
+    this.#replacement = body;
   }
 
   /** From now on what the app does to the response is ignored; only `respond` reaches the client. */
@@ -216,6 +230,7 @@ export class Exchange {
     res.statusCode = code;
     if (typeof reason === 'string') res.statusMessage = reason;
     this.#dropsBody = false;
+    this.#replacement = undefined;
     this.#inHead = true;
     try {
       for (const order of this.#head) for (const listener of order) run(listener, this, 'head');
@@ -297,7 +312,7 @@ export class Exchange {
       if (res.writableFinished) later(callback);
       else res.once('finish', callback as Callback);
     }
-    const body = this.#dropsBody ? undefined : chunk;
+    const body = this.#dropsBody ? this.#replacement : chunk;
     const held = this.#hold();
     if (held) {
       this.#held = true;
@@ -368,7 +383,10 @@ export class Exchange {
 /** The exchange of this response: made, and `res` patched, by the first who asks. */
 export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange {
   const patched = res as Patched;
-  return (patched[EXCHANGE] ??= new Exchange(req, res));
+  const found = patched[EXCHANGE];
+  if (!found) return (patched[EXCHANGE] = new Exchange(req, res));
+  found.track();
+  return found;
 }
 
 /** The exchange of this response, if any middleware of ours has seen it. */

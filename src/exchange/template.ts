@@ -56,12 +56,12 @@ class Track {
   }
 }
 
-/** Watches the routing of this request's app from now on. Safe to call on every request. */
-export function trackRoute(req: IncomingMessage): void {
+/** Watches the routing of this request's app from now on. @returns whether there is an app to watch. */
+export function trackRoute(req: IncomingMessage): boolean {
   const tracked = req as Tracked;
   const prototype = tracked.app?.request;
-  if (!prototype) return;
-  if (!(TRACK in prototype) && !install(prototype)) return;
+  if (!prototype) return false;
+  if (!(TRACK in prototype) && !install(prototype)) return true;
   // The router had already written these on the request itself: hand them to the accessors.
   for (const name of ['baseUrl', 'route'] as const) {
     if (!Object.hasOwn(tracked, name)) continue;
@@ -69,6 +69,7 @@ export function trackRoute(req: IncomingMessage): void {
     delete tracked[name];
     (tracked as Record<string, unknown>)[name] = value;
   }
+  return true;
 }
 
 /** The template of the route that was matched last; `undefined` when none was. */
