@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { isChunk, later, lengthOf, writeAfterEnd } from './chunk.js';
 import { releaseDrains } from './drain.js';
-import { reportFault } from './fault.js';
+import { reportFault, runGuarded as run } from './fault.js';
 import { applyHeaders, type HeadersArgument } from './headers.js';
 import { guardResponse } from './lock.js';
 import { EXCHANGE, isOnTop, type Methods, patch, readMethods, writeMethods } from './methods.js';
@@ -392,12 +392,4 @@ export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange 
 /** The exchange of this response, if any middleware of ours has seen it. */
 export function existingExchange(res: ServerResponse): Exchange | undefined {
   return (res as Patched)[EXCHANGE];
-}
-
-function run(listener: Listener, exchange: Exchange, moment: string): void {
-  try {
-    listener(exchange);
-  } catch (error) {
-    reportFault(moment, error);
-  }
 }

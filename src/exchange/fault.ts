@@ -22,3 +22,16 @@ export function reportFault(where: string, error: unknown): void {
     detail,
   });
 }
+
+/** Runs one listener of a moment; what it throws is reported and goes no further. */
+export function runGuarded<Subject>(
+  listener: (subject: Subject) => void,
+  subject: Subject,
+  moment: string,
+): void {
+  try {
+    listener(subject);
+  } catch (error) {
+    reportFault(moment, error);
+  }
+}
