@@ -1,4 +1,5 @@
 import type { CacheRuleSettings } from '../config/cache.js';
+import { onDestroy } from '../exchange/destroy.js';
 import { type Exchange, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import type { ForwardReason } from '../http/cache-status.js';
@@ -80,6 +81,8 @@ export class Fill {
     exchange.onSent(() => this.#onSent());
     exchange.onEnd(() => this.#onEnd());
     exchange.onClose(() => this.#onClose());
+    // No answer will come, so nobody is to wait for one.
+    if (request.pending) onDestroy(exchange.res, () => this.#finish('failed', false));
   }
 
   /** Leaves the response alone from now on: a `cache.route()` beside the handler has taken over. */
