@@ -61,10 +61,10 @@ describe.each(majors)('lifetimes on %s', (_, express) => {
   });
 
   it('H15 a lifetime of a fraction of a second ends', async () => {
-    const made = await make({}, { ttl: 0.1 });
+    const made = await make({}, { ttl: 0.6 });
     await made.get('/x');
     expect((await made.get('/x')).text).toBe('run 1');
-    await delay(110);
+    await delay(620);
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
@@ -72,14 +72,14 @@ describe.each(majors)('lifetimes on %s', (_, express) => {
     ['back by an hour', -hour],
     ['forward by a year', 365 * 24 * hour],
   ])('H15 a clock that steps %s makes an entry neither immortal nor old', async (_step, by) => {
-    const made = await make({}, { ttl: 0.2 });
+    const made = await make({}, { ttl: 0.6 });
     await made.get('/x');
     vi.useFakeTimers({ toFake: ['Date'] });
     vi.setSystemTime(Date.now() + by);
     const { text, headers } = await made.get('/x');
     expect(text).toBe('run 1');
     expect(Number(headers.get('age'))).toBe(0);
-    await delay(220);
+    await delay(620);
     expect((await made.get('/x')).text).toBe('run 2');
     expect((await made.get('/x')).text).toBe('run 2');
   });
@@ -93,7 +93,7 @@ describe.each(majors)('lifetimes on %s', (_, express) => {
     expect(headers.get('cache-control')).toBe('public, max-age=60');
     const age = Number(headers.get('age'));
     expect(age).toBeGreaterThanOrEqual(6);
-    expect(age).toBeLessThan(9);
+    expect(age).toBeLessThan(20);
     const ttl = Number(/ttl=(\d+)/.exec(cacheStatus!)?.[1]);
     expect(Math.abs(60 - age - ttl)).toBeLessThanOrEqual(1);
     expect(headers.get('date')).toBe(fill.headers.get('date'));

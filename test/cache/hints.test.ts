@@ -40,10 +40,10 @@ describe.each(majors)('cacheOf(res) on %s', (_, express) => {
   });
 
   it('H15 a lifetime given by the handler comes before that of the rule, and ends', async () => {
-    const made = await make((hints) => hints.ttl(0.15));
+    const made = await make((hints) => hints.ttl(0.6));
     await made.get('/x');
     expect((await made.get('/x')).text).toBe('run 1');
-    await delay(170);
+    await delay(620);
     expect((await made.get('/x')).text).toBe('run 2');
   });
 

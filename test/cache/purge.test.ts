@@ -173,12 +173,16 @@ describe.each(majors)('purging on %s', (_, express) => {
   it('H07 a purge costs the same however much is stored', async () => {
     const { made } = items(express);
     const { get, cache } = await made;
+    // The best of several: what else the machine does is no cost of a purge.
     const time = async () => {
-      const start = performance.now();
-      for (let i = 0; i < 2000; i++) await cache.purge({ tag: `none:${i}` });
-      return performance.now() - start;
+      let best = Number.POSITIVE_INFINITY;
+      for (let round = 0; round < 5; round++) {
+        const start = performance.now();
+        for (let i = 0; i < 500; i++) await cache.purge({ tag: `none:${i}` });
+        best = Math.min(best, performance.now() - start);
+      }
+      return best;
     };
-    await time();
     const empty = await time();
     for (let i = 0; i < 300; i++) await get(`/items/${i}`);
     expect(await time()).toBeLessThan(empty * 5 + 20);

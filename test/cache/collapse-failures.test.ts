@@ -1,0 +1,194 @@
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Response } from 'express';
+import { describe, expect, it } from 'vitest';
+import { cacheApp } from '../helpers/cache.js';
+import { majors, waitFor } from '../helpers/http.js';
+
+const rule = { '/x': { ttl: 60 } } as const;
+/** Says `close`, since a client waits for what is missing as long as the connection lasts. */
+const short = { 'Content-Length': '10', Connection: 'close' };
+const fault = (message: string) => {
+  throw new Error(message);
+};
+const times = <T>(count: number, one: (i: number) => T) => Array.from({ length: count }, (_, i) => one(i));
+
+/** Opens a connection, sends a GET and leaves when told to. */
+function visitor(port: number, path: string): { leave: () => void } {
+  const socket = connect(port, '127.0.0.1', () =>
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`),
+  );
+  socket.on('error', () => {});
+  return { leave: () => socket.destroy() };
+}
+
+/** Handlers that wait here go on together. */
+function gate() {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open: () => open() };
+}
+
+describe.each(majors)('waiting for what fails, on %s', (_, express) => {
+  it.each<[how: string, seen: number | 'broken', runs: number, fail: (res: Response) => void]>([
+    ['throws', 500, 2, () => fault('of the first')],
+    ['answers 500', 500, 2, (res) => res.status(500).send('error')],
+    ['answers 503', 503, 2, (res) => res.status(503).set('Cache-Control', 'max-age=60').end()],
+    ['sends less than it declared', 'broken', 2, (res) => res.writeHead(200, short).end('less')],
+    ['breaks off', 'broken', 2, (res) => res.write('half', () => res.destroy())],
+    // Whether its visitor has left or it died can't be told: the deadline lets them go, each by himself.
+    ['destroys the connection', 'broken', 31, (res) => res.destroy()],
+  ])('H04 when the first run %s, those who wait are answered', async (_how, seen, runs, fail) => {
+    const { opened, open } = gate();
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: runs > 2 ? 0.3 : 60 },
+      routes: (app, { count }) =>
+        app.get('/x', (_req, res, next) => {
+          const answer = count() === 1 ? () => fail(res) : () => res.send('whole');
+          opened.then(answer).catch(next);
+        }),
+    });
+    const first = made.get('/x').then(
+      ({ status }) => status as number | 'broken',
+      () => 'broken' as const,
+    );
+    await waitFor(() => made.runs() === 1);
+    const others = times(30, () => made.get('/x'));
+    await delay(50);
+    open();
+    expect(await first).toBe(seen);
+    for (const { status, text } of await Promise.all(others)) expect([status, text]).toEqual([200, 'whole']);
+    expect(made.runs()).toBeLessThanOrEqual(runs);
+    expect(made.cache.stats().pending).toBe(0);
+  });
+
+  it('H04 a route that always fails answers everyone, and nobody waits more than twice', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 60 },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          await delay(200);
+          res.status(500).send('error');
+        }),
+    });
+    const start = performance.now();
+    const answers = await Promise.all(times(50, () => made.get('/x')));
+    for (const { status } of answers) expect(status).toBe(500);
+    expect(performance.now() - start).toBeLessThan(5000);
+    expect(made.cache.stats().pending).toBe(0);
+  });
+
+  it('D07 a handler that never ends keeps those who wait no longer than waitTimeout, and poisons nothing', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 0.2 },
+      routes: (app, { count }) =>
+        app.get('/x', (_req, res) => {
+          if (count() > 1) res.send('body');
+        }),
+    });
+    const hung = visitor(made.port, '/x');
+    await waitFor(() => made.runs() === 1);
+    const start = performance.now();
+    const answers = await Promise.all(times(50, () => made.get('/x')));
+    const took = performance.now() - start;
+    for (const { text } of answers) expect(text).toBe('body');
+    expect(took).toBeGreaterThan(150);
+    expect(took).toBeLessThan(4000);
+    expect(made.runs()).toBeLessThanOrEqual(51);
+    const runs = made.runs();
+    expect((await made.get('/x')).text).toBe('body');
+    expect(made.runs()).toBe(runs);
+    hung.leave();
+    expect(made.cache.stats().pending).toBe(0);
+  });
+
+  it('D07 a handler that sends headers and then hangs lets those who wait go too', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 0.2 },
+      routes: (app, { count }) =>
+        app.get('/x', (_req, res) => {
+          if (count() > 1) res.send('body');
+          else res.write('half');
+        }),
+    });
+    const hung = visitor(made.port, '/x');
+    await waitFor(() => made.runs() === 1);
+    const answers = await Promise.all(times(10, () => made.get('/x')));
+    for (const { text } of answers) expect(text).toBe('body');
+    hung.leave();
+    await waitFor(() => made.cache.stats().pending === 0);
+    expect((await made.get('/x')).text).toBe('body');
+  });
+
+  it('D07 a hung fill whose client leaves is forgotten after waitTimeout', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 0.1 },
+      routes: (app, { count }) => app.get('/x', () => void count()),
+    });
+    const hung = visitor(made.port, '/x');
+    await waitFor(() => made.cache.stats().pending === 1);
+    hung.leave();
+    await waitFor(() => made.cache.stats().pending === 0);
+  });
+
+  it('D06 when the first visitor leaves, its run still serves those who wait', async () => {
+    const { opened, open } = gate();
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule },
+      routes: (app, { count }) =>
+        app.get('/x', async (req, res) => {
+          count();
+          req.once('close', open);
+          await opened;
+          res.send('body');
+        }),
+    });
+    const first = visitor(made.port, '/x');
+    await waitFor(() => made.runs() === 1);
+    const others = times(30, () => made.get('/x'));
+    await delay(50);
+    first.leave();
+    for (const { text } of await Promise.all(others)) expect(text).toBe('body');
+    expect(made.runs()).toBe(1);
+    expect(made.cache.stats().pending).toBe(0);
+  });
+
+  it('D06 200 visitors that wait and leave are let go, and keep nothing', async () => {
+    const { opened, open } = gate();
+    const made = await cacheApp({
+      express,
+      before: (app) =>
+        app.use((_req, _res, next) => {
+          seen++;
+          next();
+        }),
+      cache: { routes: rule },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          await opened;
+          res.send('body');
+        }),
+    });
+    let seen = 0;
+    const first = made.get('/x');
+    await waitFor(() => made.runs() === 1);
+    const visitors = times(200, () => visitor(made.port, '/x'));
+    await waitFor(() => seen === 201);
+    for (const { leave } of visitors) leave();
+    open();
+    expect((await first).text).toBe('body');
+    expect((await made.get('/x')).text).toBe('body');
+    expect(made.runs()).toBe(1);
+    expect(made.cache.stats()).toMatchObject({ pending: 0, entries: 1 });
+  });
+});
