@@ -1,0 +1,169 @@
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { ResponseCache } from 'hotpath/cache';
+import type { Registry } from 'prom-client';
+import { afterAll, afterEach, beforeEach, expect } from 'vitest';
+import { ask, type Got } from './client.js';
+import { waitFor } from './http.js';
+
+/** What is looked at after a test, and then closed. */
+export interface Watched {
+  readonly port: number;
+  readonly server: Server;
+  readonly caches?: readonly ResponseCache[];
+  readonly registries?: readonly Registry[];
+  /** The same app without hotpath, that was asked the same: its sockets show what Node itself leaves on one. */
+  readonly plain?: Server;
+  close(): Promise<void>;
+}
+
+/** Ceilings of I-BOUND, far above what a test needs and far below what a leak would make. */
+export interface Ceilings {
+  entries: number;
+  bytes: number;
+  series: number;
+}
+
+/** What a test file holds of the invariants. */
+export interface Invariants {
+  /** Has the invariants checked for an app after the test. */
+  watch(watched: Watched): void;
+  /** A text of this user's own, to be put into answers; no other user may ever see it. */
+  canary(user: string): string;
+  /** Notes an answer and whose it is. */
+  saw(got: Got, user: string | undefined): void;
+}
+
+const CEILINGS: Ceilings = { entries: 10_000, bytes: 64 * 1024 ** 2, series: 200 };
+const RESOURCES = ['TCPServerWrap', 'TCPSocketWrap', 'PipeWrap', 'Timeout', 'Immediate', 'Zlib'];
+
+/**
+ * Checks after every test of a file what must hold whatever happened (`I-SAME` and `I-FAILOPEN` are checked
+ * where answers are compared; `I-BUDGET` needs a second tier that can be slow):
+ *
+ * - `I-ALIVE`: nothing was uncaught, no rejection unhandled, and every app still answers `/health`;
+ * - `I-CANARY`: no answer held the canary of another user;
+ * - `I-BOUND`: stores, pending fills and metric series are below their ceilings, no request is still counted as
+ *   in progress, and an idle connection has no more listeners, and no other methods, than without hotpath;
+ * - `I-EXIT`: once closed, nothing is left open.
+ */
+export function invariants(ceilings: Partial<Ceilings> = {}): Invariants {
+  const limits = { ...CEILINGS, ...ceilings };
+  const watched: Watched[] = [];
+  const sockets = new Map<Server, Set<Socket>>();
+  const canaries = new Map<string, string>();
+  const seen: { got: Got; user: string | undefined }[] = [];
+  const unexpected: unknown[] = [];
+  const note = (error: unknown) => unexpected.push(error);
+  process.on('uncaughtException', note);
+  process.on('unhandledRejection', note);
+  let before: Record<string, number> = {};
+
+  const follow = (server: Server) => {
+    const open = new Set<Socket>();
+    sockets.set(server, open);
+    server.on('connection', (socket) => {
+      open.add(socket);
+      socket.once('close', () => open.delete(socket));
+    });
+  };
+
+  beforeEach(() => {
+    before = resources();
+  });
+
+  afterEach(async () => {
+    try {
+      for (const each of watched) {
+        const { plain } = each;
+        if (plain) {
+          // Without hotpath the connections may all be closed; then there is nothing to compare with.
+          const usual = traces(sockets.get(plain));
+          const ours = traces(sockets.get(each.server)).filter((trace) => !usual.includes(trace));
+          if (usual.length > 0) expect(ours, 'I-BOUND: listeners on idle connections').toEqual([]);
+        }
+        await expectBounded(each, limits);
+        const health = await ask(each.port, { path: '/health', agent: false });
+        expect(health.status, 'I-ALIVE: /health').toBe(200);
+      }
+    } finally {
+      for (const { close } of watched.splice(0)) await close();
+      sockets.clear();
+    }
+    for (const { got, user } of seen.splice(0)) {
+      for (const [owner, canary] of canaries) {
+        if (owner !== user)
+          expect(`${JSON.stringify(got.headers)}${got.body}`, 'I-CANARY').not.toContain(canary);
+      }
+    }
+    await waitFor(() => Object.entries(resources()).every(([name, n]) => n <= (before[name] ?? 0))).catch(
+      () => {
+        expect(resources(), 'I-EXIT: resources left open').toEqual(before);
+      },
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(unexpected.splice(0), 'I-ALIVE: uncaught').toEqual([]);
+  });
+
+  afterAll(() => {
+    process.off('uncaughtException', note);
+    process.off('unhandledRejection', note);
+  });
+
+  return {
+    watch(each) {
+      watched.push(each);
+      follow(each.server);
+      if (each.plain) follow(each.plain);
+    },
+    canary(user) {
+      const canary = canaries.get(user) ?? `canary-${user}-${Math.random().toString(36).slice(2)}`;
+      canaries.set(user, canary);
+      return canary;
+    },
+    saw: (got, user) => void seen.push({ got, user }),
+  };
+}
+
+async function expectBounded({ caches = [], registries = [] }: Watched, limits: Ceilings): Promise<void> {
+  for (const cache of caches) {
+    await waitFor(() => cache.stats().pending === 0);
+    const { entries, bytes } = cache.stats();
+    expect(entries, 'I-BOUND: entries').toBeLessThanOrEqual(limits.entries);
+    expect(bytes, 'I-BOUND: bytes').toBeLessThanOrEqual(limits.bytes);
+  }
+  for (const registry of registries) {
+    await waitFor(async () =>
+      (await valuesOf(registry, 'http_requests_in_progress')).every(({ value }) => value === 0),
+    );
+    const series = await valuesOf(registry, 'http_requests_total');
+    expect(series.length, 'I-BOUND: series').toBeLessThanOrEqual(limits.series);
+  }
+}
+
+/** The values of one metric; none when the registry does not have it. */
+export async function valuesOf(
+  registry: Registry,
+  name: string,
+): Promise<{ labels: Record<string, string | number | undefined>; value: number }[]> {
+  return (await registry.getSingleMetric(name)?.get())?.values ?? [];
+}
+
+/** What requests have left on the idle connections of a server: each kind of trace once. */
+function traces(open: ReadonlySet<Socket> | undefined): string[] {
+  const found = new Set<string>();
+  for (const socket of open ?? []) {
+    const listeners = socket.eventNames().map((name) => `${String(name)}: ${socket.listenerCount(name)}`);
+    const own = ['destroy', 'destroySoon', 'write', 'end'].filter((name) => Object.hasOwn(socket, name));
+    found.add([...listeners.sort(), ...own].join(', '));
+  }
+  return [...found].sort();
+}
+
+function resources(): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const name of process.getActiveResourcesInfo()) {
+    if (RESOURCES.includes(name)) counts[name] = (counts[name] ?? 0) + 1;
+  }
+  return counts;
+}

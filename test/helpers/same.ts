@@ -1,0 +1,197 @@
+import { Agent } from 'node:http';
+import type express5 from 'express';
+import type { Express, RequestHandler } from 'express';
+import type { ResponseCache } from 'hotpath/cache';
+import type { Registry } from 'prom-client';
+import { expect } from 'vitest';
+import { type Ask, ask, type Got } from './client.js';
+import { type Listening, listen } from './http.js';
+import type { Invariants } from './invariants.js';
+
+/** What a way of mounting hotpath has made. */
+export interface Mounted {
+  readonly caches: readonly ResponseCache[];
+  readonly registries: readonly Registry[];
+  close(): Promise<void>;
+}
+
+/** Puts hotpath before an app's routes, among other middlewares. */
+export type Mount = (app: Express, others: readonly RequestHandler[], express: typeof express5) => Mounted;
+
+/** One app, served twice: as it is, and with hotpath. */
+export interface Pair {
+  readonly plain: Listening;
+  readonly ours: Listening;
+  readonly mounted: Mounted;
+  /** Asks both the same and compares; `ours` has one answer for each time that ours was asked. */
+  expectSame(wanted?: Ask, options?: SameOptions): Promise<{ plain: Got; ours: Got[] }>;
+}
+
+export interface SameOptions {
+  /** How often the app with hotpath is asked: the first may be a miss, the next a hit. Default 2. */
+  times?: number;
+  /** Headers (lower case) that differ from answer to answer by themselves: only their presence is compared. */
+  volatile?: readonly string[];
+  /** Bodies differ by themselves. */
+  volatileBody?: boolean;
+}
+
+export interface PairOptions {
+  mount: Mount;
+  /** Other middlewares, made anew for each of the two apps. */
+  others?: () => RequestHandler[];
+  /** The app's own routes. */
+  routes: (app: Express) => void;
+}
+
+/** Between two hops only, or of this very moment (RFC 9110 §7.6.1, §6.6.1). */
+const NOT_END_TO_END = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date']);
+
+/** What hotpath adds to a response that does not have it. */
+export const ADDED = new Set([
+  'cache-control',
+  'vary',
+  'x-cache',
+  'cache-status',
+  'age',
+  'x-response-time',
+  'server-timing',
+  'x-request-id',
+]);
+
+/** What the cache knows of a whole body, and says on a hit. */
+const KNOWN_OF_STORED = new Set(['etag', 'content-length']);
+
+/** What compression takes away or changes, as it speaks of the plain body. */
+const CHANGED_BY_CODING = new Set(['content-length', 'accept-ranges']);
+
+/** Serves both apps; they are watched by the file's invariants and closed after the test. */
+export async function pairOf(
+  check: Invariants,
+  express: typeof express5,
+  { mount, others = () => [], routes }: PairOptions,
+): Promise<Pair> {
+  const plainApp = makeApp(express);
+  for (const each of others()) plainApp.use(each);
+  routes(plainApp);
+  const oursApp = makeApp(express);
+  const mounted = mount(oursApp, others(), express);
+  routes(oursApp);
+  const [plain, ours] = [await listen(plainApp), await listen(oursApp)];
+  const agents = [
+    new Agent({ keepAlive: true, maxSockets: 1 }),
+    new Agent({ keepAlive: true, maxSockets: 1 }),
+  ];
+  check.watch({
+    port: ours.port,
+    server: ours.server,
+    plain: plain.server,
+    caches: mounted.caches,
+    registries: mounted.registries,
+    async close() {
+      for (const agent of agents) agent.destroy();
+      await mounted.close();
+      await Promise.all([plain.close(), ours.close()]);
+    },
+  });
+  return {
+    plain,
+    ours,
+    mounted,
+    async expectSame(wanted = {}, options = {}) {
+      const expected = await ask(plain.port, { agent: agents[0], ...wanted });
+      const answers: Got[] = [];
+      for (let i = 0; i < (options.times ?? 2); i++) {
+        const got = await ask(ours.port, { agent: agents[1], ...wanted });
+        check.saw(got, wanted.user);
+        expectEqual(got, expected, wanted, options);
+        answers.push(got);
+      }
+      return { plain: expected, ours: answers };
+    },
+  };
+}
+
+function makeApp(express: typeof express5): Express {
+  const app = express();
+  app.set('env', 'test'); // Express prints errors otherwise
+  app.get('/health', (_req, res) => void res.send('ok'));
+  return app;
+}
+
+/** I-SAME: a visitor gets what the app alone would have sent, but for what hotpath declares to add. */
+export function expectEqual(ours: Got, plain: Got, wanted: Ask = {}, options: SameOptions = {}): void {
+  const text = ours.body.subarray(0, 300).toString('latin1');
+  expect(ours.whole, `I-SAME: whole: ${text}`).toBe(plain.whole);
+  // Of an answer that breaks off it is chance how much arrives, and a coder holds back what it has.
+  if (!plain.whole) return;
+  if (plain.status < 500) expect(ours.status, `I-FAILOPEN: ${text}`).toBeLessThan(500);
+  expect(essence(ours), `I-SAME: ${text}`).toEqual(essence(plain));
+  // A hit is the final answer alone: what came before, and after, was for the request that made it.
+  if (ours.header('x-cache') !== 'HIT') {
+    const around = ({ interim, trailers }: Got) => ({ interim, trailers });
+    expect(around(ours), 'I-SAME: interim answers and trailers').toEqual(around(plain));
+  }
+  if (!options.volatileBody) {
+    expect(ours.body.length, 'I-SAME: length of the body').toBe(plain.body.length);
+    expect(ours.body.equals(plain.body), `I-SAME: the body: ${text}`).toBe(true);
+  }
+  expect(differences(ours, plain, wanted, options), 'I-SAME: headers').toEqual([]);
+}
+
+function essence({ status, reason }: Got): unknown {
+  return { status, reason };
+}
+
+function differences(ours: Got, plain: Got, wanted: Ask, { volatile = [] }: SameOptions): string[] {
+  const codable =
+    isNamed(ours.header('vary'), 'accept-encoding') && wanted.headers?.['Accept-Encoding'] !== undefined;
+  const isCoded = ours.header('content-encoding') !== plain.header('content-encoding');
+  const isHit = ours.header('x-cache') === 'HIT';
+  const found: string[] = [];
+  for (const name of namesOf(plain)) {
+    const expected = valuesOf(plain, name);
+    const actual = valuesOf(ours, name);
+    if (volatile.includes(name)) {
+      if (actual.length !== expected.length)
+        found.push(`${name}: ${actual.length} for ${expected.length} lines`);
+    } else if (name === 'vary') {
+      const missing = expected
+        .join(',')
+        .split(',')
+        .filter((each) => !isNamed(actual.join(','), each));
+      if (missing.length > 0) found.push(`vary lacks ${missing}`);
+    } else if (name === 'etag' && (codable || ours.status === 304)) {
+      if (actual.join().replace(/^W\//, '') !== expected.join().replace(/^W\//, '')) {
+        found.push(`etag: ${actual} for ${expected}`);
+      }
+    } else if (isHit && name === 'trailer') {
+      // A stored response has none (RFC 9111 §3.1).
+    } else if (CHANGED_BY_CODING.has(name) && codable && (actual.length === 0 || isCoded)) {
+      // Said of the plain body, which is not what is sent.
+    } else if (JSON.stringify(actual) !== JSON.stringify(expected)) {
+      found.push(`${name}: ${JSON.stringify(actual)} for ${JSON.stringify(expected)}`);
+    }
+  }
+  for (const name of namesOf(ours)) {
+    if (valuesOf(plain, name).length > 0 || ADDED.has(name) || volatile.includes(name)) continue;
+    if (name === 'content-encoding' && codable) continue;
+    if (isHit && KNOWN_OF_STORED.has(name)) continue;
+    found.push(`${name}: ${valuesOf(ours, name)} was added`);
+  }
+  return found;
+}
+
+function namesOf(got: Got): string[] {
+  const names = got.headers.map(([name]) => name.toLowerCase());
+  return [...new Set(names)].filter((name) => !NOT_END_TO_END.has(name));
+}
+
+function valuesOf(got: Got, name: string): string[] {
+  return got.headers.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
+}
+
+function isNamed(list: string | undefined, name: string): boolean {
+  const names = (list ?? '').split(',').map((each) => each.trim().toLowerCase());
+  return names.includes(name.trim().toLowerCase());
+}
