@@ -1,4 +1,5 @@
 import type { CacheRuleSettings } from '../config/cache.js';
+import { atOnce } from '../exchange/hook.js';
 import type { RuleContext } from './context.js';
 import type { GivenHints } from './hints.js';
 
@@ -38,17 +39,4 @@ export function partitionOf(
 /** Whether the rule applies to a request. @throws when its function does. */
 export function appliesTo(rule: CacheRuleSettings, context: RuleContext): boolean {
   return !rule.when || atOnce(rule.when(context), 'when') === true;
-}
-
-/**
- * What a user's function answered.
- *
- * @throws when that is a promise. Its rejection is seen to, since with nobody waiting it would end the process.
- */
-function atOnce<T>(value: T, name: string): T {
-  if (typeof (value as { then?: unknown } | null | undefined)?.then !== 'function') return value;
-  Promise.resolve(value).catch(() => {});
-  throw new TypeError(
-    `${name}: expected a value, received a promise; what takes time belongs in a middleware before the cache`,
-  );
 }

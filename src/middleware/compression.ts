@@ -12,6 +12,7 @@ import {
 import type { RouteTable } from '../config/routes.js';
 import { type Exchange, exchangeOf, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
+import { atOnce } from '../exchange/hook.js';
 import { chooseEncoding } from '../http/accept-encoding.js';
 import { addVary } from '../http/vary.js';
 
@@ -142,7 +143,7 @@ class Coder {
     if (/^\s*text\/event-stream\b/i.test(String(res.getHeader('content-type') ?? ''))) return false;
     if (!this.#filter) return compress.filter(req as never, res as never);
     try {
-      return Boolean(this.#filter(req, res));
+      return Boolean(atOnce(this.#filter(req, res), 'filter'));
     } catch (error) {
       reportFault('compression.filter', error);
       return false;

@@ -1,0 +1,50 @@
+// An app with everything of hotpath on. It ends by itself once it is told to, or is sent SIGTERM.
+import type { AddressInfo } from 'node:net';
+import express5 from 'express';
+// @ts-expect-error: an alias of express 4, which has no types under this name
+import express4 from 'express4';
+import { hotpath } from 'hotpath';
+
+const express = (process.env.EXPRESS === '4' ? express4 : express5) as typeof express5;
+const perf = hotpath({
+  routes: { '/cached/*path': { cache: { ttl: '1h', tags: ['all'] } } },
+  metrics: { defaultMetrics: true },
+  timing: { slow: '1h' },
+});
+const app = express();
+const waiting: (() => void)[] = [];
+app.use((req, _res, next) => {
+  next();
+  if (req.path.endsWith('/slow')) process.send?.('arrived');
+});
+app.use(perf);
+app.get(['/slow', '/cached/slow'], (_req, res) => {
+  waiting.push(() => res.type('text').send('answered. '.repeat(500)));
+});
+app.post('/write', perf.cache.purges({ tag: 'all' }), (_req, res) => void res.send('written'));
+app.get('/cached/fast', (_req, res) => void res.send('fast'));
+app.get('/metrics', perf.metrics.handler);
+
+const server = app.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port));
+server.keepAliveTimeout = 100;
+
+async function stop(): Promise<void> {
+  process.disconnect?.();
+  server.close();
+  if (process.env.CLOSE === 'yes') {
+    // Twice at once, and again: whoever closes need not know who else does.
+    await Promise.all([perf.close(), perf.close()]);
+    await perf.close();
+  }
+}
+
+process.on('message', (message) => {
+  if (message === 'stop') void stop();
+});
+process.once('SIGTERM', () => {
+  // Requests are under way; only then do they get their answers.
+  void stop();
+  setTimeout(() => {
+    for (const answer of waiting) answer();
+  }, 100);
+});

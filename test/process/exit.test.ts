@@ -1,0 +1,65 @@
+import { Agent } from 'node:http';
+import { afterEach, describe, expect, test } from 'vitest';
+import { ask } from '../helpers/client.js';
+import { waitFor } from '../helpers/http.js';
+import { type Child, startChild } from './child.js';
+
+const children: Child[] = [];
+const start = async (env: Record<string, string>) => {
+  const child = await startChild('server', env);
+  children.push(child);
+  return child;
+};
+afterEach(() => {
+  for (const child of children.splice(0)) child.process.kill('SIGKILL');
+});
+
+describe.each(['5', '4'])('the process, on Express %s', (EXPRESS) => {
+  test.each(['yes', 'no'])(
+    'K01 I-EXIT: ends by itself after server.close(); perf.close() called: %s',
+    async (CLOSE) => {
+      const child = await start({ EXPRESS, CLOSE });
+      for (let i = 0; i < 20; i++) {
+        await ask(child.port, {
+          path: `/cached/fast?${i % 10}`,
+          headers: { 'Accept-Encoding': 'gzip' },
+          agent: false,
+        });
+      }
+      await ask(child.port, { path: '/write', method: 'POST', body: 'x', agent: false });
+      await ask(child.port, { path: '/metrics', agent: false });
+      const before = performance.now();
+      child.process.send('stop');
+      expect(await child.exited).toEqual([0, null]);
+      // Far below the timers of a metrics collector, a slow-request watch or a waiting request.
+      expect(performance.now() - before).toBeLessThan(2_000);
+      expect(child.output()).toBe('');
+    },
+  );
+
+  test.each(['yes', 'no'])(
+    'K02: on SIGTERM with 100 requests in flight all of them are answered whole, then it ends; perf.close() called: %s',
+    async (CLOSE) => {
+      const child = await start({ EXPRESS, CLOSE });
+      const agent = new Agent({ keepAlive: true, maxSockets: 200 });
+      let arrived = 0;
+      child.process.on('message', () => arrived++);
+      // Those of one key that is cached wait for the first of them.
+      const paths = Array.from({ length: 100 }, (_, i) => (i < 50 ? '/slow' : `/cached/slow?${i % 5}`));
+      const pending = paths.map((path) =>
+        ask(child.port, { path, agent, headers: { 'Accept-Encoding': 'gzip' } }),
+      );
+      await waitFor(() => arrived === 100);
+      child.process.kill('SIGTERM');
+      const answers = await Promise.all(pending);
+      expect(answers.filter(({ status, whole }) => status !== 200 || !whole)).toEqual([]);
+      expect(new Set(answers.map(({ body }) => body.toString()))).toEqual(
+        new Set(['answered. '.repeat(500)]),
+      );
+      agent.destroy();
+      expect(await child.exited).toEqual([0, null]);
+      expect(child.output()).toBe('');
+      await expect(ask(child.port, { agent: false })).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    },
+  );
+});

@@ -1,0 +1,159 @@
+import type { RequestHandler } from 'express';
+import { type HotpathConfig, hotpath } from 'hotpath';
+import { Gauge, Registry } from 'prom-client';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ask, type Got } from '../helpers/client.js';
+import { type Listening, listen, majors } from '../helpers/http.js';
+import { invariants } from '../helpers/invariants.js';
+
+const check = invariants();
+const TEXT = 'some text, and then some more. '.repeat(200);
+
+/** How a hook fails. An async one fits most of their types as well. */
+const failures: Record<string, () => never> = {
+  'throws an error': () => {
+    throw new Error('on purpose');
+  },
+  'throws undefined': () => {
+    throw undefined;
+  },
+  'throws an object without prototype': () => {
+    throw Object.create(null);
+  },
+  rejects: (() => Promise.reject(new Error('on purpose'))) as () => never,
+  'rejects later': (async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    throw new Error('on purpose');
+  }) as () => never,
+  'never answers': (() => new Promise(() => {})) as () => never,
+  'has a then that throws': (() => ({
+    // biome-ignore lint/suspicious/noThenProperty: that is what is tested
+    then() {
+      throw new Error('on purpose');
+    },
+  })) as () => never,
+  'gives a getter that throws': (() =>
+    new Proxy({}, { get: () => failures['throws an error']!(), has: () => true })) as () => never,
+};
+
+type Hook = (fail: () => never) => HotpathConfig;
+const cached = { '/*path': { cache: { ttl: '1m' } } } as const;
+const hooks: Record<string, Hook> = {
+  'timing.onSlow': (fail) => ({ timing: { slow: 0.000001, onSlow: fail } }),
+  'compression.filter': (fail) => ({ compression: { filter: fail } }),
+  'cache tags': (fail) => ({ routes: { '/*path': { cache: { ttl: '1m', tags: fail } } } }),
+  'cache partition': (fail) => ({ routes: { '/*path': { cache: { ttl: '1m', partition: fail } } } }),
+  'cache when': (fail) => ({ routes: { '/*path': { cache: { ttl: '1m', when: fail } } } }),
+  'cache.onError, after a hook that failed': (fail) => ({
+    cache: { onError: fail },
+    routes: { '/*path': { cache: { ttl: '1m', partition: () => failures['throws an error']!() } } },
+  }),
+};
+
+describe.each(majors)("hooks of the user's that fail, on %s", (_name, express) => {
+  beforeEach(() => {
+    vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  async function serve(
+    config: HotpathConfig,
+    extra?: (perf: ReturnType<typeof hotpath>) => RequestHandler[],
+  ) {
+    const registry = new Registry();
+    const perf = hotpath({ metrics: { defaultMetrics: false, registry }, ...config });
+    const app = express();
+    app.get('/health', (_req, res) => void res.send('ok'));
+    app.use(perf);
+    app.get('/metrics', perf.metrics.handler);
+    app.use(...([(_req, _res, next) => next(), ...(extra?.(perf) ?? [])] as [RequestHandler]));
+    app.all('/a', (req, res) => {
+      if (req.query.late === undefined) res.type('text').send(TEXT);
+      else {
+        res.type('text').write(TEXT);
+        setImmediate(() => res.end(TEXT));
+      }
+    });
+    const server: Listening = await listen(app);
+    check.watch({
+      port: server.port,
+      server: server.server,
+      caches: [perf.cache],
+      registries: [registry],
+      async close() {
+        await perf.close();
+        await server.close();
+      },
+    });
+    return { port: server.port, perf, registry };
+  }
+
+  async function expectServed(port: number): Promise<Got[]> {
+    const answers: Got[] = [];
+    for (const path of ['/a', '/a', '/a?late', '/a?late']) {
+      for (const method of ['GET', 'HEAD', 'POST']) {
+        const got = await ask(port, { path, method, agent: false, headers: { 'Accept-Encoding': 'gzip' } });
+        expect(got, `${method} ${path}`).toMatchObject({ status: 200, whole: true });
+        if (method !== 'HEAD') expect(got.body.toString()).toBe(path === '/a' ? TEXT : TEXT + TEXT);
+        answers.push(got);
+      }
+    }
+    return answers;
+  }
+
+  const cases = Object.keys(hooks).flatMap((hook) =>
+    Object.keys(failures).map((how) => [hook, how] as const),
+  );
+  it.each(cases)('K04 I-FAILOPEN: the answer is whole when %s %s', async (hook, how) => {
+    const { port } = await serve(hooks[hook]!(failures[how]!));
+    await expectServed(port);
+  });
+
+  it.each(Object.keys(failures))(
+    'K04: what can not be judged is not stored: cache hooks, one that %s',
+    async (how) => {
+      for (const hook of ['cache tags', 'cache partition', 'cache when']) {
+        const { port, perf } = await serve(hooks[hook]!(failures[how]!));
+        await expectServed(port);
+        expect(perf.cache.stats(), hook).toMatchObject({ hits: 0, stores: 0 });
+      }
+    },
+  );
+
+  it.each(Object.keys(failures).filter((how) => how !== 'never answers'))(
+    'K04: a write is answered though the function that says what to purge %s',
+    async (how) => {
+      const { port } = await serve({ routes: cached }, (perf) => [perf.cache.purges(failures[how]!)]);
+      await expectServed(port);
+    },
+  );
+
+  it.each(['throws an error', 'rejects', 'rejects later'])(
+    "K04: a collect function of the app's own metrics that %s fails the scrape alone",
+    async (how) => {
+      const { port, registry } = await serve({});
+      new Gauge({ name: 'mine', help: 'fails', registers: [registry], collect: failures[how]! });
+      const got = await ask(port, { path: '/metrics', agent: false });
+      expect(got.status).toBe(500);
+      await expectServed(port);
+    },
+  );
+
+  it('K03: every middleware passes on, and never rejects, whatever the request is', async () => {
+    const { port } = await serve({ routes: cached }, (perf) => [
+      perf.cache.route({ ttl: '1m' }) as RequestHandler,
+      perf.cache.purges({ tag: 'a' }) as RequestHandler,
+      async (req, _res, next) => {
+        if (req.query.fails === undefined) return next();
+        await new Promise((resolve) => setImmediate(resolve));
+        next(new Error('on purpose'));
+      },
+    ]);
+    vi.spyOn(console, 'error').mockImplementation(() => {});
+    const failed = await ask(port, { path: '/a?fails', agent: false });
+    expect(failed.status).toBe(500);
+    await expectServed(port);
+  });
+});
