@@ -1,4 +1,6 @@
 import * as v from 'valibot';
+import { isPlainObject } from './describe.js';
+import type { Reading } from './reading.js';
 import { compileRoutes, type RouteTable, readPattern } from './routes.js';
 import { leaf, mapOf, resolve, type Schema, section } from './schema.js';
 import { readSize, type Size } from './units.js';
@@ -7,15 +9,25 @@ import { readSize, type Size } from './units.js';
 export interface SizeLimitOptions {
   /** Largest request body, as it arrives (still compressed). Bytes or a size. Default `'10mb'`. */
   limit?: Size;
+  /**
+   * Largest that a request body with a `Content-Encoding` may become when that is taken off: 53 bytes of Brotli
+   * can hold 64 MB. Such a body is decoded here beside the app, which receives of it only what has been
+   * counted; hotpath changes nothing of it. One coding is accepted (gzip, deflate or br); others, and several,
+   * are refused with 415, and what is not in the coding that it names with 400. `false`: codings are not
+   * looked at, for an app that passes such bodies on as they are. Bytes or a size. Default: as `limit`.
+   */
+  inflated?: Size | false;
 }
 
-/** The limit of one route; `false`: none. */
-export type SizeLimitPolicy = Size | false;
+/** The limit of one route, or both its limits; `false`: none. What is not given is that of the section. */
+export type SizeLimitPolicy = Size | false | SizeLimitOptions;
 
 /** Resolved options of the request-size limit. */
 export interface SizeLimitSettings {
   /** Bytes. */
   readonly limit: number;
+  /** Bytes; `false`: codings are not looked at; absent: as `limit`. */
+  readonly inflated?: number | false;
 }
 
 /** Options of `sizeLimit()` used alone. */
@@ -26,21 +38,33 @@ export interface StandaloneSizeLimitOptions extends SizeLimitOptions {
 
 /** The part of a route's policies that the size limit reads. */
 export interface SizeLimitRoutePolicies {
-  /** Bytes; `false`: no limit. */
-  readonly sizeLimit?: number | false;
+  /** Bytes, or the settings that differ from the section's; `false`: no limit. */
+  readonly sizeLimit?: number | false | Partial<SizeLimitSettings>;
 }
 
-const entries = { limit: v.optional(leaf(readSize), '10mb') };
+const readLimit = (input: unknown): Reading<number | false> => {
+  if (input === false) return { value: false };
+  const reading = readSize(input);
+  return 'value' in reading ? reading : { expected: `${reading.expected}, or false` };
+};
+
+const inflated = v.optional(leaf<number | false>(readLimit));
+const entries = { limit: v.optional(leaf(readSize), '10mb'), inflated };
 
 /** Reads the section. */
 export const sizeLimitSchema: Schema<SizeLimitSettings> = section(entries);
 
+/** A route's limit as read. */
+export type ReadSizeLimitPolicy = number | false | Partial<SizeLimitSettings>;
+
+const policySection = section({ limit: v.optional(leaf(readSize)), inflated });
+const policyLeaf = leaf<number | false>(readLimit);
+
 /** Reads a route's limit. */
-export const sizeLimitPolicySchema: Schema<number | false> = leaf<number | false>((input) => {
-  if (input === false) return { value: false };
-  const reading = readSize(input);
-  return 'value' in reading ? reading : { expected: `${reading.expected}, or false` };
-});
+export const sizeLimitPolicySchema: Schema<ReadSizeLimitPolicy> = v.lazy(
+  (input): Schema<ReadSizeLimitPolicy> =>
+    isPlainObject(input) && Object.keys(input).length > 0 ? policySection : policyLeaf,
+);
 
 /**
  * Resolves the section's options.

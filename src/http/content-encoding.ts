@@ -1,0 +1,18 @@
+/**
+ * The codings of a body, in the order in which they were put on (RFC 9110 §8.4), in lower case; `identity`,
+ * which is none, is left out.
+ *
+ * @param header the field's value, several lines joined by commas.
+ * @param most no more are read: each is a layer that somebody would have to take off.
+ */
+export function contentCodings(header: string | undefined, most = 2): string[] {
+  const codings: string[] = [];
+  for (const member of (header ?? '').split(',')) {
+    const coding = member.trim().toLowerCase();
+    if (coding === '' || coding === 'identity') continue;
+    // RFC 9110 §8.4.1.3: the old name of the same coding.
+    codings.push(coding === 'x-gzip' ? 'gzip' : coding);
+    if (codings.length >= most) break;
+  }
+  return codings;
+}

@@ -1,0 +1,48 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+/** What a server has used so far. Bytes and milliseconds. */
+export interface Usage {
+  /** After garbage collection. */
+  rss: number;
+  /** Of the heap, and outside of it for its objects, after garbage collection. */
+  used: number;
+  /** The highest resident set since the last measurement, before garbage collection. */
+  peak: number;
+  /** The longest that the event loop was held up since the last measurement. */
+  lag: number;
+  /** Of the CPU, since the start. */
+  cpu: number;
+  /** Requests that reached the handler. */
+  calls: number;
+  /** Open connections. */
+  connections: number;
+}
+
+/** A server in a process of its own. */
+export interface Measured {
+  port: number;
+  measure(): Promise<Usage>;
+  close(): Promise<void>;
+}
+
+/** Starts one of the apps of test/middleware/fixtures/measured.mts, with the Node that runs the tests. */
+export async function startMeasured(app: string, major: string): Promise<Measured> {
+  const path = fileURLToPath(new URL('../middleware/fixtures/measured.mts', import.meta.url));
+  const child = fork(path, [app, major], { execArgv: ['--expose-gc', '--import', 'tsx'] });
+  const [{ port }] = (await once(child, 'message')) as [{ port: number }];
+  return {
+    port,
+    async measure() {
+      const answer = once(child, 'message');
+      child.send('measure');
+      return ((await answer) as [Usage])[0];
+    },
+    async close() {
+      const exited = once(child, 'exit');
+      child.disconnect();
+      await exited;
+    },
+  };
+}

@@ -1,0 +1,98 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import zlib from 'node:zlib';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { majors, raw, waitFor } from '../helpers/http.js';
+import { type Measured, startMeasured } from '../helpers/measured.js';
+
+// The limit of these apps.
+const LIMIT = 1024 * 1024;
+const MB = 1024 * 1024;
+/** The widest window: the smallest bomb, and the most memory to decode it. */
+const WIDEST = { params: { [zlib.constants.BROTLI_PARAM_LGWIN]: 24 } };
+
+describe.each(majors)('what the size limit costs on %s', (major) => {
+  describe.each(['standalone', 'composed'])('%s', (mount) => {
+    let measured: Measured;
+    const sockets: Socket[] = [];
+    const start = async (app: string) => {
+      measured = await startMeasured(`${app}, ${mount}`, major);
+      // What the first request loads is not the matter here.
+      for (let i = 0; i < 20; i++) await raw(measured.port, post(zlib.gzipSync('warm'), 'gzip'));
+      return measured.measure();
+    };
+    beforeEach(() => {
+      sockets.length = 0;
+    });
+    afterEach(async () => {
+      for (const socket of sockets) socket.destroy();
+      await measured.close();
+    });
+    const post = (body: Buffer, coding: string) => [
+      `POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: ${coding}\r\nContent-Length: ${body.length}\r\n\r\n`,
+      body,
+    ];
+    const open = async () => {
+      const socket = connect(measured.port, '127.0.0.1');
+      socket.on('error', () => {});
+      sockets.push(socket);
+      await once(socket, 'connect');
+      return socket;
+    };
+
+    it('F05: bombs of gzip and Brotli cost under 200 ms and 20 MB each, before the parser', async () => {
+      let before = await start('parsed');
+      const bombs = [
+        ['gzip', zlib.gzipSync(Buffer.alloc(128 * MB))],
+        ['br', zlib.brotliCompressSync(Buffer.alloc(64 * MB), WIDEST)],
+        ['deflate', zlib.deflateSync(Buffer.alloc(64 * MB))],
+      ] as const;
+      expect(bombs[1][1].length).toBeLessThan(100);
+      for (const [coding, bomb] of bombs) {
+        expect((await raw(measured.port, post(bomb, coding))).status, coding).toBe(413);
+        const after = await measured.measure();
+        expect(after.calls - before.calls, `${coding}: calls`).toBe(0);
+        expect(after.cpu - before.cpu, `${coding}: CPU`).toBeLessThan(200);
+        expect((after.peak - before.rss) / MB, `${coding}: memory`).toBeLessThan(20);
+        before = after;
+      }
+    });
+
+    it('F13: 500 bodies that hardly come are held by nothing of ours, and time out as Node has it', async () => {
+      const before = await start('discarded');
+      const head = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${LIMIT}\r\n\r\n`;
+      await Promise.all(Array.from({ length: 500 }, async () => (await open()).write(`${head}x`)));
+      await waitFor(async () => (await measured.measure()).calls - before.calls === 500);
+      const during = await measured.measure();
+      // The socket, the request, the response and what Express makes of them: no body, and no place for one.
+      expect((during.used - before.used) / 500).toBeLessThan(40 * 1024);
+      for (const socket of sockets) socket.destroy();
+      await waitFor(async () => (await measured.measure()).connections === 0);
+      const after = await measured.measure();
+      expect((after.used - before.used) / 500).toBeLessThan(4 * 1024);
+    });
+
+    it('F14: 200 uploads at the limit at once keep no body in memory', async () => {
+      const before = await start('discarded');
+      const piece = Buffer.alloc(LIMIT / 16, 'x');
+      const answers = await Promise.all(
+        Array.from({ length: 200 }, async () => {
+          const socket = await open();
+          let answer = '';
+          socket.on('data', (chunk) => {
+            answer += chunk;
+          });
+          socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${LIMIT}\r\n\r\n`);
+          for (let i = 0; i < 16; i++) if (!socket.write(piece)) await once(socket, 'drain');
+          await waitFor(() => answer.endsWith('ok'), 15_000);
+          return answer.slice(0, 12);
+        }),
+      );
+      expect(new Set(answers)).toEqual(new Set(['HTTP/1.1 200']));
+      const after = await measured.measure();
+      // 200 MB went through. What is on its way is at most one reading of 64 kB for each socket.
+      expect((after.peak - before.rss) / MB).toBeLessThan(80);
+      expect(after.used - before.used).toBeLessThan(4 * MB);
+    });
+  });
+});
