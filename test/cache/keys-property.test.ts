@@ -99,13 +99,19 @@ describe('B06 the key', () => {
     expect(byKey.size).toBeGreaterThan(50_000);
   }, 30_000);
 
-  it('B06 of two tuples that differ in one part alone the keys differ', () => {
+  it('B06 where one part ends and the next begins can be told, whatever they hold', () => {
     const parts = fc.array(maybe, { minLength: 6, maxLength: 6 });
     fc.assert(
-      fc.property(parts, parts, (one, other) => {
+      fc.property(parts, fc.nat({ max: 4 }), fc.nat({ max: 4 }), (one, at, length) => {
+        // The same characters in the same order, cut elsewhere: what a joining that is not injective mixes up.
+        const other = [...one];
+        const [left = '', right = ''] = [one[at], one[at + 1]];
+        const cut = Math.max(0, left.length - length);
+        other[at] = left.slice(0, cut);
+        other[at + 1] = left.slice(cut) + right;
         expect(joinParts(one) === joinParts(other)).toBe(JSON.stringify(one) === JSON.stringify(other));
       }),
-      { numRuns: 20_000, seed: 7 },
+      { numRuns: 50_000, seed: 7 },
     );
   });
 

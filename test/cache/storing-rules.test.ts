@@ -128,6 +128,15 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     expect(made.runs()).toBe(runs);
   });
 
+  it('A09 when the responses of one URL name now one header, now another, both count', async () => {
+    const made = await handled(RULE, (req, res, run) => {
+      res.set('Vary', run % 2 ? 'X' : 'Y').end(`${req.get('x')} ${req.get('y')}`);
+    });
+    for (const [x, y] of ['a1', 'b2', 'a2', 'b1', 'a1', 'b2', 'a2', 'b1'] as unknown as [string, string][]) {
+      expect((await made.get('/x', { x, y })).text).toBe(`${x} ${y}`);
+    }
+  });
+
   it('A09 a response without Vary does not answer for those that had one', async () => {
     const made = await handled(RULE, (req, res, run) => {
       if (run !== 2) res.set('Vary', 'X');
@@ -247,7 +256,8 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     expect(await made.get('/x')).toMatchObject({ status: 200, text: 'the whole page' });
     // And to whoever has it, or wants a part of it, the stored one is an answer too.
     expect([200, 304]).toContain((await made.get('/x', { [name]: value })).status);
-    expect(made.runs()).toBeLessThan(3);
+    // A condition was kept from the handler, so the first fill already recorded the whole.
+    expect(made.runs()).toBe(name === 'range' ? 2 : 1);
   });
 
   it('A14 a redirect that names the host goes to those of the same host alone', async () => {
