@@ -56,7 +56,21 @@ export function headerOf(req: IncomingMessage, name: string): string | string[] 
 export function headerValue(req: IncomingMessage, name: string): string | undefined {
   const value = headerOf(req, name);
   if (value === undefined) return undefined;
-  return (Array.isArray(value) ? value.join(',') : value).trim().replace(/[ \t]*,[ \t]*/g, ',');
+  const text = Array.isArray(value) ? value.join(',') : value;
+  return text.split(',').map(withoutBlanks).join(',');
+}
+
+/** Without leading and trailing blanks, which are spaces and tabs alone (RFC 9110 §5.6.3); in linear time, which a pattern is not. */
+function withoutBlanks(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
 }
 
 /** Cookies by name. Of a name that comes twice all values count: some parsers take the first, some the last. */

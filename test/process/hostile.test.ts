@@ -1,0 +1,207 @@
+import { createServer } from 'node:http';
+import type { RequestHandler } from 'express';
+import { type HotpathConfig, hotpath } from 'hotpath';
+import { describe, expect, it } from 'vitest';
+import { ask } from '../helpers/client.js';
+import { listen, majors, raw } from '../helpers/http.js';
+import { invariants } from '../helpers/invariants.js';
+
+const check = invariants();
+const LENGTH = 16 * 1024;
+
+/** Values that make a careless grammar try again and again, of about this many characters. */
+const values: Record<string, (length: number) => string> = {
+  commas: (length) => `x${','.repeat(length)}x`,
+  blanks: (length) => `x${' '.repeat(length)}x`,
+  tabs: (length) => `x${'\t'.repeat(length)}x`,
+  'blanks before commas': (length) => `x${'  ,'.repeat(length / 3)}x`,
+  'blanks, then what can not follow': (length) => `max-age=1${' '.repeat(length)}"`,
+  'opened quotes': (length) => `a="${'\\"'.repeat(length / 2)}`,
+  'quotes in quotes': (length) => `${'"a,'.repeat(length / 3)}x`,
+  backslashes: (length) => `a="${'\\'.repeat(length)}`,
+  tags: (length) => `${'W/"a",'.repeat(length / 6)}W/"`,
+  'tags without end': (length) => 'W/"'.repeat(length / 3),
+  qualities: (length) => `${'gzip;q=0.001,'.repeat(length / 13)}*;q=0.`,
+  semicolons: (length) => `gzip${';'.repeat(length)}q=1`,
+  equals: (length) => `a${'='.repeat(length)}b`,
+  names: (length) => Array.from({ length: length / 5 }, (_, i) => `n${(i + 1000).toString(36)}`).join(','),
+  digits: (length) => `max-age=${'9'.repeat(length)}`,
+  ranges: (length) => `bytes=${'0-,'.repeat(length / 3)}0-`,
+  directives: (length) => `${'no-cache="set-cookie, ",'.repeat(length / 24)}a`,
+  cookies: (length) => 'a=b; '.repeat(length / 5),
+  nonces: (length) => `script-src ${"'nonce".repeat(length / 6)}`,
+};
+
+const ofRequests = [
+  'Accept-Encoding',
+  'If-None-Match',
+  'If-Modified-Since',
+  'If-Range',
+  'Range',
+  'Cache-Control',
+  'X-Request-Id',
+  'Cookie',
+  'Authorization',
+  'Origin',
+  'X-Varied',
+  'X-Forwarded-For',
+  'X-Forwarded-Host',
+  'Forwarded',
+  'Content-Encoding',
+  'Content-Type',
+];
+const ofResponses = [
+  'Cache-Control',
+  'Vary',
+  'ETag',
+  'Last-Modified',
+  'Expires',
+  'Date',
+  'Age',
+  'Pragma',
+  'Connection',
+  'Server-Timing',
+  'Cache-Status',
+  'Content-Type',
+  'Content-Encoding',
+  'Content-Security-Policy',
+  'Access-Control-Allow-Origin',
+];
+
+describe.each(majors)('hostile input, on %s', (_name, express) => {
+  async function serve(config: HotpathConfig, handler: RequestHandler) {
+    const app = express();
+    app.set('trust proxy', true);
+    app.get('/health', (_req, res) => void res.send('ok'));
+    const perf = hotpath({ metrics: { defaultMetrics: false }, ...config });
+    app.use(perf);
+    app.get('/a', handler);
+    const server = await listen(createServer({ maxHeaderSize: 256 * 1024 }, app));
+    check.watch({
+      port: server.port,
+      server: server.server,
+      caches: [perf.cache],
+      registries: [perf.metrics.registry!],
+      async close() {
+        await perf.close();
+        await server.close();
+      },
+    });
+    return { port: server.port, perf };
+  }
+
+  /** The shortest of several runs: what the work takes when nobody disturbs it. */
+  async function shortest(run: () => Promise<void>): Promise<number> {
+    let best = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 3; i++) {
+      const startedAt = performance.now();
+      await run();
+      best = Math.min(best, performance.now() - startedAt);
+    }
+    return best;
+  }
+
+  async function expectLinear(what: string, run: (length: number) => Promise<void>): Promise<void> {
+    const half = await shortest(() => run(LENGTH / 2));
+    const whole = await shortest(() => run(LENGTH));
+    // Twice for twice the length; what is squared takes four times as much, once it is worth measuring.
+    expect(whole, `${what}: ${half} ms for half of it`).toBeLessThan(3 * half + 15);
+  }
+
+  const rule = {
+    ttl: '1m',
+    vary: { headers: ['x-varied'], cookies: ['a'] },
+  } as const;
+
+  it.each(ofRequests)('K08: the time for 16 kB of %s from a client is linear in its length', async (name) => {
+    const { port } = await serve({ routes: { '/a': { cache: rule } } }, (_req, res) => {
+      res.set('ETag', '"x"').type('text').send('body'.repeat(1000));
+    });
+    let n = 0;
+    for (const [kind, make] of Object.entries(values)) {
+      await expectLinear(`${name}: ${kind}`, async (length) => {
+        // A miss, and then a hit that has to look at it again.
+        const path = `/a?${n++}`;
+        const headers = { 'Accept-Encoding': 'gzip', [name]: make(length) };
+        for (let i = 0; i < 2; i++)
+          expect((await ask(port, { path, headers, agent: false })).status).not.toBe(0);
+      });
+    }
+  });
+
+  it.each(ofResponses)('K08: the time for 16 kB of %s from the app is linear in its length', async (name) => {
+    let value = '';
+    const { port } = await serve({ routes: { '/a': { cache: { ttl: '1m' } } } }, (_req, res) => {
+      res.statusCode = 200;
+      res.setHeader(name, value);
+      res.end('body'.repeat(1000));
+    });
+    let n = 0;
+    for (const [kind, make] of Object.entries(values)) {
+      await expectLinear(`${name}: ${kind}`, async (length) => {
+        value = make(length);
+        const path = `/a?${n++}`;
+        const headers = { 'Accept-Encoding': 'gzip', 'If-None-Match': '"a"' };
+        await raw(port, `GET ${path} HTTP/1.1\nHost: a\nConnection: close\nAccept-Encoding: gzip\n\n`);
+        await raw(
+          port,
+          `GET ${path} HTTP/1.1\nHost: a\nConnection: close\nIf-None-Match: ${headers['If-None-Match']}\n\n`,
+        );
+      });
+    }
+  });
+
+  const names = [
+    '__proto__',
+    'constructor',
+    'prototype',
+    'toString',
+    'hasOwnProperty',
+    'valueOf',
+    '__defineGetter__',
+  ];
+  it.each(names)(
+    'K09: `%s` is a name like any other: of a header, a parameter, a cookie, in Vary',
+    async (name) => {
+      let runs = 0;
+      const { port, perf } = await serve(
+        {
+          routes: {
+            '/a': { cache: { ttl: '1m', vary: { headers: [name], cookies: [name] }, tags: [name] } },
+          },
+        },
+        (_req, res) => {
+          runs++;
+          res.set('Vary', name).set(name, 'x').type('text').send(`run ${runs}`);
+        },
+      );
+      const get = (value: string) =>
+        raw(
+          port,
+          `GET /a?${name}=${value} HTTP/1.1\nHost: a\n${name}: ${value}\nCookie: ${name}=${value}\nAccept-Encoding: ${name}\nX-Request-Id: ${name}\nCache-Control: ${name}=1\n\n`,
+        );
+      expect((await get('x')).text).toBe('run 1');
+      expect((await get('x')).text).toBe('run 1');
+      expect((await get('y')).text).toBe('run 2');
+      await perf.cache.purge({ tag: name });
+      expect((await get('x')).text).toBe('run 3');
+      expect(({} as Record<string, unknown>).x).toBeUndefined();
+    },
+  );
+
+  it('K07: a handler reads the query that the key covers, and whoever logs the request reads its own', async () => {
+    const seen: unknown[] = [];
+    const { port } = await serve(
+      { routes: { '/a': { cache: { ttl: '1m', ignoreQuery: ['utm_*'] } } } },
+      (req, res) => {
+        res.on('finish', () => seen.push([req.originalUrl, { ...req.query }]));
+        res.json({ ...req.query });
+      },
+    );
+    const path = '/a?a=1&utm_source=x&b[]=2';
+    const got = await ask(port, { path, agent: false });
+    expect(Object.keys(JSON.parse(got.body.toString())).sort()).toContain('a');
+    expect(got.body.toString()).not.toContain('utm');
+    expect(seen).toMatchObject([[path, { a: '1', utm_source: 'x' }]]);
+  });
+});
