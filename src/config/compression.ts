@@ -29,7 +29,12 @@ export interface CompressionOptions {
   filter?: (req: HotpathRequest, res: ServerResponse) => boolean;
 }
 
-/** Compression for one route: off, on as the section says, or on with other numbers. */
+/**
+ * Compression for one route: off, on as the section says, or on with other numbers.
+ *
+ * Turn it off where an answer holds a secret (a token, a session's page) beside text that the requester can
+ * choose: the length of the compressed answer tells how much the two have in common (BREACH).
+ */
 export type CompressionPolicy = boolean | Pick<CompressionOptions, 'threshold' | 'level' | 'brotliQuality'>;
 
 /** Resolved numbers for one route, taken from the section where the route gives none. */

@@ -15,6 +15,7 @@ import { reportFault } from '../exchange/fault.js';
 import { atOnce } from '../exchange/hook.js';
 import { chooseEncoding } from '../http/accept-encoding.js';
 import { addVary } from '../http/vary.js';
+import { destroyStream, ownStream } from './compression-stream.js';
 
 /** Compresses responses. */
 export type CompressionMiddleware = (
@@ -77,7 +78,10 @@ export function createCompression(
         exchange.onHead(() => coder.decide(), HeadOrder.edit);
         if (coding !== undefined && req.method !== 'HEAD') {
           const negotiated = { method: req.method, headers: { 'accept-encoding': coding }, coder };
-          exchange.beneath(() => compressorOf(policy)(negotiated, res, () => {}));
+          exchange.beneath(() => {
+            compressorOf(policy)(negotiated, res, () => {});
+            ownStream(res);
+          });
         }
       }
     } catch (error) {
@@ -155,10 +159,14 @@ function makeCompressor({ level, brotliQuality }: CompressionPolicySettings): Co
   const compressor = compress({
     threshold: 0, // decided before, where the length of a body in one piece is known for HTTP/1.0 too
     level,
-    brotli: { params: { [constants.BROTLI_PARAM_QUALITY]: brotliQuality } },
+    destroy: destroyStream,
+    brotli: {
+      params: { [constants.BROTLI_PARAM_QUALITY]: brotliQuality },
+      destroy: destroyStream,
+    },
     // Asked while the headers go. Whoever listened beneath us may have coded the body since `head`.
     filter: (req, res) => (req as unknown as Negotiated).coder.compresses && !isUntouchable(res),
-  });
+  } as compress.CompressionOptions);
   return compressor as unknown as Compress;
 }
 

@@ -1,0 +1,35 @@
+import type { ServerResponse } from 'node:http';
+import type { Transform } from 'node:stream';
+import { reportFault } from '../exchange/fault.js';
+
+const RESPONSE = Symbol('hotpath.compressed-response');
+type Mark = (() => void) & { [RESPONSE]?: ServerResponse };
+
+/**
+ * Lets `destroyStream` find the response of a stream. The `compression` package shows its streams to nobody, but
+ * hands listeners of `drain` on to them.
+ */
+export function ownStream(res: ServerResponse): void {
+  const mark: Mark = () => {};
+  mark[RESPONSE] = res;
+  res.on('drain', mark);
+}
+
+/**
+ * The `destroy` of a stream that compresses a response. The package listens to no errors of its streams: one,
+ * such as for want of memory, would end the process. It ends the response instead, whose head has gone.
+ */
+export function destroyStream(
+  this: Transform,
+  error: Error | null,
+  callback: (error?: Error | null) => void,
+): void {
+  const { _destroy: destroy } = Object.getPrototypeOf(this) as Transform;
+  destroy.call(this, error, () => {
+    if (error) {
+      reportFault('compression', error);
+      for (const listener of this.listeners('drain')) (listener as Mark)[RESPONSE]?.destroy();
+    }
+    callback(null);
+  });
+}

@@ -1,0 +1,61 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { brotliDecompressSync } from 'node:zlib';
+import { afterEach, describe, expect, it } from 'vitest';
+import { majors, raw, waitFor } from '../helpers/http.js';
+import { type Measured, startMeasured } from '../helpers/measured.js';
+
+const MB = 1024 * 1024;
+
+describe.each(majors)('what compression costs on %s', (major) => {
+  describe.each(['standalone', 'composed'])('%s', (mount) => {
+    let measured: Measured;
+    afterEach(async () => {
+      await measured.close();
+    });
+
+    // What is left behind once is left behind each time: the full number is run once.
+    const count = major === 'Express 5' && mount === 'composed' ? 20_000 : 4_000;
+
+    it(`E07: ${count} streams that are broken off leave nothing behind`, async () => {
+      measured = await startMeasured(`stalled, ${mount}`, major);
+      const abort = async (coding: string) => {
+        const socket = connect(measured.port, '127.0.0.1');
+        socket.on('error', () => {});
+        socket.write(`GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: ${coding}\r\n\r\n`);
+        await once(socket, 'data');
+        socket.destroy();
+      };
+      const some = async (all: number) => {
+        let left = all;
+        const worker = async () => {
+          while (left-- > 0) await abort(left % 8 === 0 ? 'br' : 'gzip');
+        };
+        await Promise.all(Array.from({ length: 20 }, worker));
+        await waitFor(async () => (await measured.measure()).connections === 0);
+        return measured.measure();
+      };
+      const before = await some(1_000); // by then the heap and the allocator have found their size
+      const after = await some(count - 1_000);
+      expect(after.calls).toBe(count);
+      // A stream of zlib that is forgotten is some 250 kB.
+      expect((after.rss - before.rss) / MB).toBeLessThan(50);
+      expect((after.used - before.used) / MB).toBeLessThan(8);
+    }, 120_000);
+
+    it('E10: 50 answers of 640 kB at once, in Brotli, hold the event loop up for 50 ms at most', async () => {
+      measured = await startMeasured(`large, ${mount}`, major);
+      const get = () =>
+        raw(measured.port, 'GET / HTTP/1.1\nHost: a\nAccept-Encoding: br\n\n', { timeout: 15_000 });
+      for (let i = 0; i < 20; i++) await get();
+      const before = await measured.measure();
+      const answers = await Promise.all(Array.from({ length: 50 }, get));
+      const after = await measured.measure();
+      for (const answer of answers) expect(answer.header('content-encoding')).toBe('br');
+      expect(brotliDecompressSync(answers[0]!.body).length).toBeGreaterThan(640_000);
+      // At quality 11 each takes most of a second.
+      expect((after.cpu - before.cpu) / 50).toBeLessThan(100);
+      expect(after.lag).toBeLessThan(50);
+    });
+  });
+});
