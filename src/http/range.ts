@@ -1,0 +1,147 @@
+import { parseHttpDate } from './date.js';
+
+/** A part of a body, in bytes from its beginning; both ends belong to it (RFC 9110 §14.1.2). */
+export interface Part {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What of a body a `Range` selects: all of it (200), nothing (416), or parts in the order asked for (206). */
+export type Selection =
+  | { readonly kind: 'whole' }
+  | { readonly kind: 'unsatisfiable' }
+  | { readonly kind: 'parts'; readonly parts: readonly Part[] };
+
+/** Whoever asks for more has no player and no download to resume (RFC 9110 §17.15). */
+const MOST_PARTS = 8;
+
+const WHOLE: Selection = { kind: 'whole' };
+
+/**
+ * Selects what a `Range` asks for (RFC 9110 §14.1.2, §14.2).
+ *
+ * - A field that is no byte range, or malformed in any member (`5-2`, `a-b`, `-`), does not count: the whole.
+ * - So do more than 8 members, and members that overlap: §14.2 lets a server ignore what only multiplies work.
+ * - Members beyond the end are left out; where none remains the range is unsatisfiable (§15.5.17).
+ * - Of an empty body no part can be named (§14.4), so a suffix of it is the whole.
+ *
+ * @param range the field's value.
+ * @param length the length of the whole, in bytes.
+ */
+export function selectRanges(range: string, length: number): Selection {
+  const equals = range.indexOf('=');
+  // §14.1: unit names are case-insensitive, and a unit that is not known is passed over (§14.2).
+  if (equals < 0 || range.slice(0, equals).trim().toLowerCase() !== 'bytes') return WHOLE;
+  const members = range
+    .slice(equals + 1)
+    .split(',')
+    .map((member) => member.trim())
+    .filter((member) => member !== ''); // empty members are allowed (§5.6.1)
+  if (members.length === 0 || members.length > MOST_PARTS) return WHOLE;
+  const parts: Part[] = [];
+  for (const member of members) {
+    const part = readMember(member, length);
+    if (part === 'malformed') return WHOLE;
+    if (part !== 'beyond') parts.push(part);
+  }
+  if (parts.length === 0) return { kind: 'unsatisfiable' };
+  return length === 0 || overlap(parts) ? WHOLE : { kind: 'parts', parts };
+}
+
+/** `Content-Range` of a part, or, without one, of a 416 (RFC 9110 §14.4). */
+export function contentRange(part: Part | undefined, length: number): string {
+  return part ? `bytes ${part.start}-${part.end}/${length}` : `bytes */${length}`;
+}
+
+/** What `If-Range` is compared with. */
+export interface RangeValidators {
+  readonly etag?: string;
+  readonly lastModified?: string;
+  /** The response's own `Date`; without it no modification date is a strong validator. */
+  readonly date?: string;
+}
+
+const STRONG_TAG = /^"[\x21\x23-\x7e\x80-\xff]*"$/;
+
+/**
+ * Whether an `If-Range` holds, so that `Range` counts (RFC 9110 §13.1.5): a tag by strong comparison
+ * (§8.8.3.2), a date where it is exactly the response's `Last-Modified` and that is a strong validator, at
+ * least one second older than the response (§8.8.2.2).
+ */
+export function ifRangeHolds(ifRange: string, validators: RangeValidators): boolean {
+  const condition = ifRange.trim();
+  if (condition.includes('"')) return STRONG_TAG.test(condition) && condition === validators.etag;
+  const { lastModified, date } = validators;
+  if (lastModified === undefined || date === undefined || condition !== lastModified) return false;
+  const modified = parseHttpDate(lastModified);
+  const made = parseHttpDate(date);
+  return modified !== undefined && made !== undefined && made - modified >= 1000;
+}
+
+/** The body of a 206 with several parts. */
+export interface MultipartBody {
+  /** The `Content-Type` of the response; the parts carry that of the whole. */
+  readonly contentType: string;
+  /** Bytes in all. */
+  readonly length: number;
+  /** What to write, in order. The parts are views of the body, not copies. */
+  readonly pieces: readonly Uint8Array[];
+}
+
+/**
+ * Puts parts together as `multipart/byteranges` (RFC 9110 §14.6).
+ *
+ * @param contentType that of the whole; absent, the parts have none (§15.3.7.2).
+ * @param boundary 1 to 70 characters of a token that the body does not hold (RFC 2046 §5.1.1): the caller's
+ * random text.
+ */
+export function multipartBody(
+  parts: readonly Part[],
+  body: Uint8Array,
+  contentType: string | undefined,
+  boundary: string,
+): MultipartBody {
+  const pieces: Uint8Array[] = [];
+  const type = contentType === undefined ? '' : `Content-Type: ${contentType}\r\n`;
+  for (const [index, part] of parts.entries()) {
+    const before = index === 0 ? '' : '\r\n';
+    const fields = `${type}Content-Range: ${contentRange(part, body.length)}\r\n\r\n`;
+    pieces.push(latin1(`${before}--${boundary}\r\n${fields}`), body.subarray(part.start, part.end + 1));
+  }
+  pieces.push(latin1(`\r\n--${boundary}--\r\n`));
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  return { contentType: `multipart/byteranges; boundary=${boundary}`, length, pieces };
+}
+
+function readMember(member: string, length: number): Part | 'malformed' | 'beyond' {
+  const found = /^(\d*)-(\d*)$/.exec(member);
+  if (!found) return 'malformed';
+  const first = found[1]!;
+  const last = found[2]!;
+  if (first === '') {
+    if (last === '') return 'malformed';
+    const suffix = Number(last);
+    return suffix === 0 ? 'beyond' : { start: Math.max(0, length - suffix), end: length - 1 };
+  }
+  if (last !== '' && isLess(last, first)) return 'malformed';
+  // A number too great to be exact, or `Infinity`, is still beyond every length.
+  const start = Number(first);
+  if (start >= length) return 'beyond';
+  return { start, end: last === '' ? length - 1 : Math.min(Number(last), length - 1) };
+}
+
+/** Compares digits, of which there may be more than a number holds. */
+function isLess(a: string, b: string): boolean {
+  const [x, y] = [a.replace(/^0+/, ''), b.replace(/^0+/, '')];
+  return x.length === y.length ? x < y : x.length < y.length;
+}
+
+function overlap(parts: readonly Part[]): boolean {
+  const sorted = [...parts].sort((a, b) => a.start - b.start);
+  return sorted.some((part, index) => index > 0 && part.start <= sorted[index - 1]!.end);
+}
+
+/** Header text as it goes on the wire. */
+function latin1(text: string): Uint8Array {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}
