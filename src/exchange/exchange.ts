@@ -7,6 +7,7 @@ import { applyHeaders, type HeadersArgument } from './headers.js';
 import { guardResponse } from './lock.js';
 import { EXCHANGE, isOnTop, type Methods, patch, readMethods, writeMethods } from './methods.js';
 import { leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './template.js';
+import { wentOutWhole } from './whole.js';
 
 type Callback = (error?: Error | null) => void;
 type Patched = ServerResponse & { [EXCHANGE]?: Exchange };
@@ -88,8 +89,7 @@ export class Exchange {
     this.#beneath = patch(res);
     // Ahead of Node's own listener, which lets go of the socket.
     res.prependOnceListener('finish', () => {
-      const { socket, httpVersionMajor } = req;
-      this.#whole = httpVersionMajor > 1 || !(socket.destroyed || socket.errored);
+      this.#whole = wentOutWhole(req, res);
     });
     res.once('close', () => this.#onClose());
     this.track();

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { Registry } from 'prom-client';
 import { type MetricsOptions, type MetricsSettings, resolveMetrics } from '../config/metrics.js';
-import { exchangeOf } from '../exchange/exchange.js';
+import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import { HttpMetrics } from '../telemetry/http-metrics.js';
 import { collectProcessMetrics } from '../telemetry/process-metrics.js';
@@ -72,7 +72,7 @@ function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse
     if (isUpgrade) socket.off('close', finish);
     try {
       const seconds = (performance.now() - exchange.startedAt) / 1000;
-      recorder.finished(method, exchange.template, statusOf(res), seconds);
+      recorder.finished(method, exchange.template, statusOf(exchange), seconds);
     } catch (error) {
       reportFault('metrics', error);
     }
@@ -86,8 +86,8 @@ function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse
   if (isUpgrade) socket.once('close', finish);
 }
 
-function statusOf(res: ServerResponse): number {
-  if (res.writableFinished) return res.statusCode;
+function statusOf({ res, closed, aborted }: Exchange): number {
+  if (closed ? !aborted : res.writableFinished) return res.statusCode;
   return res.socket === null && !res.headersSent && !res.destroyed
     ? SWITCHING_PROTOCOLS
     : CLIENT_CLOSED_REQUEST;

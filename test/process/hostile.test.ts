@@ -102,9 +102,14 @@ describe.each(majors)('hostile input, on %s', (_name, express) => {
   }
 
   async function expectLinear(what: string, run: (length: number) => Promise<void>): Promise<void> {
-    const half = await shortest(() => run(LENGTH / 2));
-    const whole = await shortest(() => run(LENGTH));
-    // Twice for twice the length; what is squared takes four times as much, once it is worth measuring.
+    let half = Number.POSITIVE_INFINITY;
+    let whole = Number.POSITIVE_INFINITY;
+    // Twice for twice the length; what is squared takes four times as much, once it is worth measuring. On a
+    // busy machine it is measured again.
+    for (let attempt = 0; attempt < 4 && !(whole < 3 * half + 15); attempt++) {
+      half = Math.min(half, await shortest(() => run(LENGTH / 2)));
+      whole = Math.min(whole, await shortest(() => run(LENGTH)));
+    }
     expect(whole, `${what}: ${half} ms for half of it`).toBeLessThan(3 * half + 15);
   }
 

@@ -1,0 +1,9 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerResponse } from 'node:http2';
+
+/** Asked at `finish`, which comes for a client that left as well: whether the response went out whole. */
+export function wentOutWhole(req: IncomingMessage, res: ServerResponse): boolean {
+  if (req.httpVersionMajor < 2) return !(req.socket.destroyed || req.socket.errored);
+  const { stream } = res as unknown as Http2ServerResponse;
+  return stream.rstCode === 0 && !stream.aborted;
+}
