@@ -75,17 +75,13 @@ const shapes: Record<string, Handler> = {
     await tick();
     res.end(TEXT);
   },
+  // Without `uncork` before the end Node 24 and later lose what was written before.
   'cork, uncork': (_req, res) => {
     res.cork();
     res.write(TEXT);
     res.write(TEXT);
     res.uncork();
     res.end();
-  },
-  'cork, end': (_req, res) => {
-    res.cork();
-    res.write(TEXT);
-    res.end(TEXT);
   },
   pipe: (_req, res) => {
     res.type('text');
