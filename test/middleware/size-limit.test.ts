@@ -494,6 +494,41 @@ describe.each(majors)('size limit on %s', (_name, express) => {
     expect(Date.now() - startedAt).toBeLessThan(1_500);
   });
 
+  it('F11: mounted behind a body parser it says so, once, and not where it is mounted first', async () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    const warnings = () => warn.mock.calls.filter(([, options]) => JSON.stringify(options).includes('LATE'));
+    const app = express();
+    app.use('/first', sizeLimit({ limit: LIMIT }), express.text({ type: () => true }));
+    app.use('/late', express.text({ type: () => true }), sizeLimit({ limit: LIMIT }));
+    app.use(((_req, res) => void res.send('ok')) as RequestHandler);
+    server = await listen(app);
+    for (const path of ['/first', '/first'])
+      expect((await raw(server.port, declared(100, path))).status).toBe(200);
+    expect((await raw(server.port, 'GET /late HTTP/1.1\nHost: a\n\n')).status).toBe(200);
+    expect(warnings()).toEqual([]);
+    for (let i = 0; i < 3; i++) expect((await raw(server.port, declared(100, '/late'))).status).toBe(200);
+    expect(warnings()).toHaveLength(1);
+    expect(warnings()[0]![0]).toContain('before what reads bodies');
+  });
+
+  it.each([
+    ['Transfer-Encoding beside Content-Length', 'Transfer-Encoding: chunked\r\nContent-Length: 3'],
+    ['two lengths', 'Content-Length: 3\r\nContent-Length: 4'],
+    ['a coding that is not the last', 'Transfer-Encoding: chunked, gzip'],
+    ['a coding twice', 'Transfer-Encoding: chunked, chunked'],
+  ])('F04: %s never makes a second request, nor a body over the limit', async (_case, fields) => {
+    const paths: string[] = [];
+    const { port } = await serve(async (req, res) => {
+      paths.push(req.path);
+      res.json((await bodyOf(req)).length);
+    });
+    const answer = await raw(port, [
+      `POST / HTTP/1.1\r\nHost: a\r\n${fields}\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n`,
+    ]);
+    expect(answer.status).toBe(400);
+    expect(paths).not.toContain('/smuggled');
+  });
+
   it('F12: what is left of a refused body never becomes a request', async () => {
     const { port, seen } = await serve(echo, { limit: 10 });
     const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n';
