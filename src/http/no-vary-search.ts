@@ -1,0 +1,110 @@
+import { type Member, parseDictionary } from './structured.js';
+
+/** Every parser reads as many. */
+const MOST_PARAMETERS = 200;
+
+/** Which differences between queries mean nothing (draft-ietf-httpbis-no-vary-search §4). */
+export interface SearchVariance {
+  /** Whether parameters of different names may stand in any order. */
+  readonly anyOrder: boolean;
+  /** Whether `names` are the parameters that do not matter, or the only ones that do. */
+  readonly mode: 'ignore' | 'keep';
+  /** In the one form that all their spellings share. */
+  readonly names: ReadonlySet<string>;
+}
+
+/**
+ * Reads `No-Vary-Search` (draft-ietf-httpbis-no-vary-search §5.1): a structured dictionary of `key-order`,
+ * `params` and `except`; other keys are passed over.
+ *
+ * @param value the field's value, several lines joined by commas.
+ * @returns `undefined` where every difference matters, as it does without the field, and where anything in it is
+ * not as it should be: the only loss is a few hits.
+ */
+export function parseNoVarySearch(value: string | undefined): SearchVariance | undefined {
+  const members = value === undefined ? undefined : parseDictionary(value);
+  if (!members) return undefined;
+  const anyOrder = flagOf(members.get('key-order'));
+  const params = members.get('params');
+  const all = params?.kind === 'list' ? false : flagOf(params);
+  if (anyOrder === undefined || all === undefined) return undefined;
+  const except = members.get('except');
+  if (except && !all) return undefined;
+  const names = namesOf(all ? except : params?.kind === 'list' ? params : undefined);
+  if (!names) return undefined;
+  const variance: SearchVariance = { anyOrder, mode: all ? 'keep' : 'ignore', names };
+  return all || anyOrder || names.size > 0 ? variance : undefined;
+}
+
+/**
+ * The one form of all queries that a variance calls equivalent (§6): for comparing, and for a key; not for
+ * sending. It takes at most three times the room of the query.
+ *
+ * In two cases it is stricter than the draft, because what the app makes of the query decides its response:
+ *
+ * - What does not decode as UTF-8 is compared as it came; the draft takes all such octets for the same.
+ * - So is a query of more than 200 parameters: parsers stop at some number (1000 is usual), and what they did not
+ *   read must not count as read because others before it do not matter.
+ *
+ * @param query what follows the `?`; `undefined` where there is none.
+ * @param variance `undefined`: every difference matters.
+ */
+export function normaliseQuery(
+  query: string | undefined,
+  variance: SearchVariance | undefined,
+): string | undefined {
+  if (!variance) return query;
+  const pieces = query?.split('&') ?? [];
+  if (pieces.length > MOST_PARAMETERS) return `?${query}`; // no other form holds a `?`
+  const pairs: [name: string, value: string][] = [];
+  for (const piece of pieces) {
+    if (piece === '') continue;
+    const equals = piece.indexOf('=');
+    const name = canonical(equals < 0 ? piece : piece.slice(0, equals));
+    if (variance.names.has(name) === (variance.mode === 'ignore')) continue;
+    pairs.push([name, equals < 0 ? '' : canonical(piece.slice(equals + 1))]);
+  }
+  // Stable: what has one name keeps its order. The order among names is any, if always the same.
+  if (variance.anyOrder) pairs.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return pairs.map(([name, value]) => `${name}=${value}`).join('&');
+}
+
+/** Whether two queries ask for the same (§6). */
+export function equivalentQuery(
+  a: string | undefined,
+  b: string | undefined,
+  variance: SearchVariance | undefined,
+): boolean {
+  return a === b || normaliseQuery(a, variance) === normaliseQuery(b, variance);
+}
+
+/** A boolean, `false` where there is none; `undefined` for anything else. */
+function flagOf(member: Member | undefined): boolean | undefined {
+  if (!member) return false;
+  return member.kind === 'boolean' ? member.value : undefined;
+}
+
+/** The names in an inner list of strings, none where there is no list; `undefined` for anything else. */
+function namesOf(member: Member | undefined): ReadonlySet<string> | undefined {
+  const names = new Set<string>();
+  if (!member) return names;
+  if (member.kind !== 'list') return undefined;
+  for (const item of member.value) {
+    if (item.kind !== 'string') return undefined;
+    names.add(canonical(item.value)); // §5.3: written as in a query
+  }
+  return names;
+}
+
+/**
+ * One form for all spellings of a name or value: decoded (`+` is a space), and encoded again in one way. What
+ * can't be decoded keeps its spelling, after a `:`, which no encoded text holds.
+ */
+function canonical(text: string): string {
+  if (/[^\x20-\x7e]/.test(text)) return `:${text}`; // octets that nobody encoded, and nobody knows the charset of
+  try {
+    return encodeURIComponent(decodeURIComponent(text.replaceAll('+', ' ')));
+  } catch {
+    return `:${text}`;
+  }
+}
