@@ -1,0 +1,110 @@
+// Runs the public test suite of HTTP caches against the response cache and says what is passed.
+//
+//   npm run conformance                          both profiles on both majors of Express; writes RESULTS.md
+//   npm run conformance -- --express 5           only runs on one major; RESULTS.md stays as it is
+//   npm run conformance -- --profile rfc9111     only runs of one profile: safe, rfc9111, or none (no cache at all)
+//   npm run conformance -- --id freshness-none   one test, with what was sent and received
+//   npm run conformance -- --verbose             every test that is not passed, explained or not
+//
+// Ends with 1 when a required test is not passed and test/conformance/reviewed.json does not explain it.
+import { fork } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { bothOutcomes } from '../test/conformance/outcome.js';
+import { type Judged, printed, resultsPage } from '../test/conformance/report.js';
+import { type Reviewed, reviewRun, unexplained, unknownIds } from '../test/conformance/reviewed.js';
+import type { RunOptions, RunReport } from '../test/conformance/run.js';
+import { loadPublished, loadSuite, type SuiteGroup, suiteVersion } from '../test/conformance/suite.js';
+
+const here = (path: string) => fileURLToPath(new URL(`../test/conformance/${path}`, import.meta.url));
+const RUN_LIMIT = 3 * 60_000;
+
+const { values } = parseArgs({
+  options: {
+    express: { type: 'string' },
+    profile: { type: 'string' },
+    id: { type: 'string' },
+    verbose: { type: 'boolean', default: false },
+  },
+});
+const majors = chosen('express', values.express, ['5', '4'], ['5', '4'] as const);
+const profiles = chosen('profile', values.profile, ['rfc9111', 'safe'], ['rfc9111', 'safe', 'none'] as const);
+
+const all = await loadSuite();
+const groups = values.id === undefined ? all : withTest(all, values.id);
+const reviewed = JSON.parse(await readFile(here('reviewed.json'), 'utf8')) as Reviewed;
+const unknown = unknownIds(all, reviewed);
+if (unknown.length > 0)
+  usage(`reviewed.json names tests that the suite does not have: ${unknown.join(', ')}`);
+
+const runs: (Judged & { profile: string })[] = [];
+for (const profile of profiles) {
+  // Both majors at once: a run mostly waits for entries to age.
+  const options = majors.map((express) => ({ express, profile, id: values.id, verbose: values.verbose }));
+  runs.push(...(await Promise.all(options.map(judged))));
+}
+
+const failed = runs.filter(({ profile, review }) => profile !== 'none' && unexplained(review).length > 0);
+if (values.id === undefined && values.express === undefined && values.profile === undefined) {
+  const page = resultsPage(groups, runs, await loadPublished(), await suiteVersion());
+  await writeFile(here('RESULTS.md'), page);
+}
+console.log(
+  failed.length > 0
+    ? `\nnot conforming: ${failed.map(({ name }) => name).join('; ')}`
+    : '\nall that is required is passed, or explained',
+);
+process.exitCode = failed.length > 0 ? 1 : 0;
+
+async function judged(options: RunOptions): Promise<Judged & { profile: string }> {
+  const { express, profile, id } = options;
+  const { results, statuses, seconds } = await inChild(options);
+  const review = reviewRun(groups, { profile, results, statuses }, reviewed);
+  const run = { name: `${profile}, Express ${express}`, profile, ...bothOutcomes(groups, results), review };
+  console.log(`\n${printed(groups, run, values.verbose || id !== undefined)}\n(${seconds.toFixed(1)} s)`);
+  return run;
+}
+
+function inChild(options: RunOptions): Promise<RunReport> {
+  return new Promise((resolve, reject) => {
+    const child = fork(here('run.ts'), [JSON.stringify(options)], { execArgv: ['--import', 'tsx'] });
+    const timer = setTimeout(() => child.kill(), RUN_LIMIT);
+    child.once('message', (report) => resolve(report as RunReport));
+    child.once('error', reject);
+    child.once('exit', (code, signal) => {
+      clearTimeout(timer);
+      reject(
+        new Error(`the run on Express ${options.express} (${options.profile}) ended with ${signal ?? code}`),
+      );
+    });
+  });
+}
+
+function withTest(suite: readonly SuiteGroup[], id: string): SuiteGroup[] {
+  const found = suite
+    .map((group) => ({
+      ...group,
+      // What it depends on is not run here, so it can't count.
+      tests: group.tests.filter((test) => test.id === id).map((test) => ({ ...test, dependsOn: [] })),
+    }))
+    .filter(({ tests }) => tests.length > 0);
+  if (found.length === 0) usage(`--id ${id}: there is no such test for a cache at a server`);
+  return found;
+}
+
+function chosen<T extends string>(
+  option: string,
+  value: string | undefined,
+  absent: readonly T[],
+  accepted: readonly T[],
+): readonly T[] {
+  if (value === undefined) return absent;
+  const found = accepted.find((one) => one === value);
+  return found ? [found] : usage(`--${option} ${value}: expected one of ${accepted.join(', ')}`);
+}
+
+function usage(message: string): never {
+  console.error(message);
+  process.exit(2);
+}

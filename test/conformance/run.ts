@@ -1,0 +1,125 @@
+// One run of the suite, in a process of its own: the suite's client keeps its results in its modules.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { type ResponseCache, responseCache } from 'hotpath/cache';
+import { express4, express5, listen } from '../helpers/http.js';
+import { proxyTo } from './proxy.js';
+import { type RawGroup, type Results, rawGroups, suiteDirectory, suiteModule } from './suite.js';
+
+export interface RunOptions {
+  readonly express: '4' | '5';
+  /** `'none'`: the proxy alone, to see what the tests say of no cache at all. */
+  readonly profile: 'safe' | 'rfc9111' | 'none';
+  /** Run this test alone and print what is sent. */
+  readonly id?: string;
+  /** Print what the origin says. */
+  readonly verbose?: boolean;
+}
+
+export interface RunReport {
+  readonly results: Results;
+  /** `Cache-Status` of every answer of a test, in order. */
+  readonly statuses: Readonly<Record<string, readonly string[]>>;
+  readonly seconds: number;
+}
+
+/** Longest that one answer may take: a cache that keeps a request forever must not keep the run. */
+const ANSWER_TIMEOUT = 15_000;
+
+type Fetch = (
+  url: string,
+  init?: { headers?: [string, string][] },
+) => Promise<{ headers: { get(name: string): string | null } }>;
+
+interface Runner {
+  runTests(groups: RawGroup[], fetch: Fetch, browserCache: boolean, base: string): Promise<void>;
+  getResults(): Results;
+}
+
+if (process.send) {
+  const options = JSON.parse(process.argv[2] as string) as RunOptions;
+  const report = await run(options);
+  process.send(report, () => process.disconnect());
+}
+
+async function run({ express: major, profile, id, verbose }: RunOptions): Promise<RunReport> {
+  const startedAt = performance.now();
+  const origin = await startOrigin(verbose === true || id !== undefined);
+  const app = (major === '4' ? express4 : express5)();
+  // Express's own additions would be taken for the cache's.
+  app.disable('x-powered-by');
+  let cache: ResponseCache | undefined;
+  if (profile !== 'none') {
+    cache = responseCache(profile === 'safe' ? {} : { profile, requestDirectives: 'honor' });
+    app.use(cache);
+  }
+  app.use(proxyTo(origin.url));
+  const server = await listen(app);
+  try {
+    const { runTests, getResults } = await suiteModule<Runner>('client/runner.mjs');
+    const statuses: Record<string, string[]> = {};
+    await runTests(chosen(await rawGroups(), id), observed(statuses), false, server.url);
+    return { results: getResults(), statuses, seconds: (performance.now() - startedAt) / 1000 };
+  } finally {
+    await server.close();
+    await cache?.close();
+    await origin.close();
+  }
+}
+
+function chosen(groups: RawGroup[], id: string | undefined): RawGroup[] {
+  if (id === undefined) return groups;
+  return groups
+    .map((group) => ({ ...group, tests: group.tests.filter((test) => test.id === id) }))
+    .filter(({ tests }) => tests.length > 0)
+    .map((group) => ({ ...group, tests: group.tests.map((test) => ({ ...test, dump: true })) }));
+}
+
+/** The suite's own way to fetch, with a limit, and with an eye on what the cache says of itself. */
+function observed(statuses: Record<string, string[]>): Fetch {
+  const fetch = createRequire(join(suiteDirectory(), 'package.json'))('node-fetch') as Fetch;
+  return async (url, init) => {
+    const answer = await fetch(url, { timeout: ANSWER_TIMEOUT, ...init } as typeof init);
+    const test = init?.headers?.find(([name]) => name === 'Test-ID')?.[1];
+    if (test !== undefined) (statuses[test] ??= []).push(answer.headers.get('cache-status') ?? '-');
+    return answer;
+  };
+}
+
+/** The suite's origin, on a free port. */
+async function startOrigin(verbose: boolean): Promise<{ url: string; close(): Promise<void> }> {
+  const scratch = await mkdtemp(join(tmpdir(), 'hotpath-conformance-'));
+  const child = spawn(process.execPath, [join(suiteDirectory(), 'server/server.mjs')], {
+    cwd: scratch,
+    env: { ...process.env, npm_config_protocol: 'http', npm_config_port: '0', npm_config_pidfile: 'pid' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  process.once('exit', () => child.kill());
+  const port = await portOf(child, verbose);
+  return {
+    url: `http://localhost:${port}`,
+    async close() {
+      const gone = once(child, 'exit');
+      child.kill();
+      await gone;
+      await rm(scratch, { recursive: true, force: true });
+    },
+  };
+}
+
+function portOf(child: ChildProcess, verbose: boolean): Promise<string> {
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`the suite's origin ended with ${code}`)));
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+      const port = /^Listening on .*:(\d+)\/$/.exec(line)?.[1];
+      if (port !== undefined) resolve(port);
+      else if (verbose) console.log(line);
+    });
+  });
+}
