@@ -1,0 +1,129 @@
+import { performance } from 'node:perf_hooks';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { chooseEncoding } from '../../src/http/accept-encoding.js';
+import { parseCacheControl } from '../../src/http/cache-control.js';
+import { parseCacheGroups } from '../../src/http/cache-groups.js';
+import { formatCacheStatus } from '../../src/http/cache-status.js';
+import { listsTag, notModified } from '../../src/http/conditional.js';
+import { contentCodings } from '../../src/http/content-encoding.js';
+import { parseHttpDate } from '../../src/http/date.js';
+import { explicitLifetime, initialAge } from '../../src/http/freshness.js';
+import { heuristicLifetime } from '../../src/http/heuristic.js';
+import { equivalentQuery, normaliseQuery, parseNoVarySearch } from '../../src/http/no-vary-search.js';
+import { ifRangeHolds, selectRanges } from '../../src/http/range.js';
+import { requestDirectives } from '../../src/http/request-cache-control.js';
+import { parseDictionary, parseList } from '../../src/http/structured.js';
+import { targetedDirectives } from '../../src/http/targeted.js';
+import { addVary, parseVary } from '../../src/http/vary.js';
+
+const NOW = Date.UTC(2026, 5, 1);
+const DATE = 'Sun, 06 Nov 1994 08:49:37 GMT';
+const cacheControl = parseCacheControl('public');
+const keyOrder = parseNoVarySearch('key-order, params=("utm")');
+const keep = parseNoVarySearch('params, except=("id")');
+
+/** Everything in src/http that reads what a client or a handler wrote, and how its values begin. */
+const readers: readonly [name: string, read: (text: string) => unknown, ...prefixes: string[]][] = [
+  ['Accept-Encoding', (text) => chooseEncoding(text, ['br', 'gzip']), 'gzip;q=0.', 'gzip', 'gzip ;'],
+  ['Age', (text) => initialAge({ age: text }, NOW), '1'],
+  ['Cache-Control', parseCacheControl, 'max-age=', 'private="', 'a="'],
+  ['Cache-Groups', parseCacheGroups, '"', '("a"'],
+  ['Cache-Status (written)', (text) => formatCacheStatus({ detail: text }), 'a'],
+  ['Content-Encoding', contentCodings, 'gzip,'],
+  ['Date', (text) => initialAge({ date: text }, NOW), 'Sun, 06 Nov '],
+  [
+    'Expires',
+    (text) => explicitLifetime({ cacheControl: parseCacheControl(''), expires: text }, NOW),
+    'Sun, ',
+  ],
+  ['an HTTP date', (text) => parseHttpDate(text, NOW), 'Sunday, ', 'Sun '],
+  ['If-Modified-Since', (text) => notModified({ ifModifiedSince: text }, { lastModified: DATE }), 'Sun, '],
+  ['If-None-Match', (text) => listsTag(text, '"z"'), 'W/"', '"'],
+  ['If-Range', (text) => ifRangeHolds(text, { etag: '"z"', lastModified: DATE, date: DATE }), '"', 'W/'],
+  ['an ETag', (text) => [listsTag('"z"', text), ifRangeHolds('"z"', { etag: text })], '"', 'W/"'],
+  [
+    'Last-Modified',
+    (text) => heuristicLifetime({ status: 200, cacheControl, lastModified: text }, NOW),
+    'Sun, ',
+  ],
+  ['No-Vary-Search', parseNoVarySearch, 'params=("', 'params=(', 'key-order;'],
+  ['Pragma', (text) => requestDirectives(undefined, text), 'no-cache'],
+  ['Range', (text) => selectRanges(text, 1000), 'bytes=', 'bytes=0-', 'bytes=0-1,'],
+  ['CDN-Cache-Control', targetedDirectives, 'max-age=', 'private="', 'a=('],
+  ['a structured list', parseList, '"', '(', 'a;', ':', '%"', '@'],
+  ['a structured dictionary', parseDictionary, 'a="', 'a=(', 'a;', 'a=:', 'a=%"'],
+  ['a query, in any order', (text) => normaliseQuery(text, keyOrder), 'a=', 'utm='],
+  ['a query, of which little matters', (text) => equivalentQuery(text, 'id=1', keep), 'id='],
+  ['Vary', parseVary, 'accept,', 'a'],
+  ['Vary (added to)', (text) => addVary(text, ['accept']), 'accept,'],
+];
+
+/** Milliseconds. */
+const SHORT = 0.5;
+
+const fragments = [
+  ...[',', ';', '=', '"', '\\', ' ', '\t', '(', ')', '-', '*', '%', '&', '+', ':', '?', '@', '/', '.', '\n'],
+  ...['a', 'Z', '0', '9', 'é', '\u{1f600}', '\ud800', '\0'],
+];
+
+describe.each(readers)('%s', (_name, read, ...prefixes) => {
+  it('K08 throws at nothing', () => {
+    const anything = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.string({ unit: fc.constantFrom(...fragments, ...prefixes), maxLength: 40 }),
+    );
+    const text = fc.tuple(fc.constantFrom('', ...prefixes), anything).map((parts) => parts.join(''));
+    fc.assert(
+      fc.property(text, (given) => {
+        read(given);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it('K08 needs time in proportion to the length of a hostile value', () => {
+    const pairs = [
+      'a,',
+      'a=',
+      '" ',
+      '",',
+      '\\"',
+      '0-,',
+      ' ,',
+      '; ',
+      ';a',
+      '%a',
+      '%41',
+      'a&',
+      'W/"',
+      '"a",',
+      'a=1,',
+    ];
+    for (const prefix of ['', ...prefixes]) {
+      for (const fragment of [...fragments, ...pairs]) {
+        for (const ending of ['', '"', 'x']) {
+          const hostile = (length: number) =>
+            prefix + fragment.repeat((length - prefix.length) / fragment.length) + ending;
+          const long = quickest(read, hostile(16_384), SHORT);
+          // So short a time needs no comparison: what is quadratic takes more.
+          if (long < SHORT) continue;
+          // Eight times the length: eight times the time where it is linear, 64 times where it is quadratic.
+          const ratio = long / quickest(read, hostile(2_048), 0);
+          expect(ratio, `${JSON.stringify(prefix + fragment)}… ${long} ms`).toBeLessThan(24);
+        }
+      }
+    }
+  });
+});
+
+/** Milliseconds; the best of several, since what else runs on the machine is not meant. */
+function quickest(read: (text: string) => unknown, text: string, enough: number): number {
+  let best = Number.POSITIVE_INFINITY;
+  for (let run = 0; run < 8 && best >= enough; run++) {
+    const started = performance.now();
+    read(text);
+    best = Math.min(best, performance.now() - started);
+  }
+  return best;
+}
