@@ -16,6 +16,7 @@ import { MemoryLog, type RecordKind } from '../store/log.js';
 import { MemoryStore } from '../store/memory.js';
 import { type CompiledSelector, compileSelector, type Selector } from '../store/selector.js';
 import { Collapser } from './collapse.js';
+import { type EncodingStats, Encodings } from './encodings.js';
 import { Entries } from './entries.js';
 import { holdForPurge, listOf, type PurgeHold, type PurgeTarget } from './purges.js';
 import { type Next, RequestFlow } from './request-flow.js';
@@ -57,6 +58,8 @@ export interface CacheStats {
   readonly pending: number;
   /** Position of the invalidation log. */
   readonly position: number;
+  /** Bodies that were encoded beforehand, where compression stands before the cache. */
+  readonly encodings: EncodingStats;
 }
 
 /** The response cache: a middleware, and what belongs to it. */
@@ -189,7 +192,9 @@ export function createResponseCache(
     stats: () => statsOf(state),
     close: async () => {
       open = false;
-      if (state) state.entries.store.close();
+      if (!state) return;
+      state.encodings.close();
+      state.entries.store.close();
     },
   });
 }
@@ -209,11 +214,14 @@ function warnOfNoEffect(settings: CacheSettings, rules: readonly CacheRuleSettin
 
 function stateOf(settings: CacheSettings): CacheState {
   const clock = () => performance.now();
-  return {
+  const store = new MemoryStore(settings.memory);
+  const log = new MemoryLog(clock);
+  const state: CacheState = {
     settings,
     clock,
-    entries: new Entries(new MemoryStore(settings.memory)),
-    log: new MemoryLog(clock),
+    entries: new Entries(store),
+    encodings: new Encodings(store, log, (error, where) => state.fault(error, where)),
+    log,
     collapser: new Collapser(settings.hitForMiss),
     counts: {
       hits: 0,
@@ -236,6 +244,7 @@ function stateOf(settings: CacheSettings): CacheState {
       }
     },
   };
+  return state;
 }
 
 function statsOf(state: CacheState | false): CacheStats {
@@ -250,9 +259,10 @@ function statsOf(state: CacheState | false): CacheStats {
       purges: 0,
       invalidations: 0,
     };
-    return { ...none, entries: 0, bytes: 0, pending: 0, position: 0 };
+    const encodings = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0, waiting: 0 };
+    return { ...none, entries: 0, bytes: 0, pending: 0, position: 0, encodings };
   }
-  const { counts, entries, collapser, log } = state;
+  const { counts, entries, collapser, log, encodings } = state;
   return {
     hits: counts.hits,
     misses: counts.misses,
@@ -266,5 +276,6 @@ function statsOf(state: CacheState | false): CacheStats {
     bytes: entries.store.bytes,
     pending: collapser.size,
     position: log.position,
+    encodings: encodings.stats,
   };
 }

@@ -38,7 +38,13 @@ export function serve(
   }
   // RFC 9110 §8.6: never with a 204.
   if (entry.status !== 204) res.setHeader('Content-Length', entry.body.length);
-  if (req.method === 'HEAD') res.end();
-  // Whoever patched the response may write into what it is given; the stored body is not theirs.
-  else res.end(exchange.pristine ? entry.body : Buffer.from(entry.body));
+  // Whoever patched the response sees and may write into what it is given: a copy, plain. The body is not theirs.
+  const { pristine } = exchange;
+  if (pristine) exchange.encoded = (coding, effort) => state.encodings.find(entry, coding, effort);
+  try {
+    if (req.method === 'HEAD') res.end();
+    else res.end(pristine ? entry.body : Buffer.from(entry.body));
+  } finally {
+    exchange.encoded = undefined; // should this fail, the app answers with a body of its own
+  }
 }

@@ -1,6 +1,7 @@
 import type { CacheSettings } from '../config/cache.js';
 import type { InvalidationLog } from '../store/log.js';
 import type { Collapser } from './collapse.js';
+import type { Encodings } from './encodings.js';
 import type { Entries } from './entries.js';
 
 /** What happened so far; each number only grows. */
@@ -23,6 +24,7 @@ export interface Counts {
 export interface CacheState {
   readonly settings: CacheSettings;
   readonly entries: Entries;
+  readonly encodings: Encodings;
   readonly log: InvalidationLog;
   readonly collapser: Collapser;
   readonly counts: Counts;

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { isChunk, later, lengthOf, writeAfterEnd } from './chunk.js';
 import { releaseDrains } from './drain.js';
+import type { EncodedBody } from './encoded.js';
 import { reportFault, runGuarded as run } from './fault.js';
 import { applyHeaders, type HeadersArgument } from './headers.js';
 import { guardResponse } from './lock.js';
@@ -54,6 +55,8 @@ export class Exchange {
   closed = false;
   /** It was closed before it had gone out whole. */
   aborted = false;
+  /** The body in other codings, while the response is ended by whoever keeps them. */
+  encoded: EncodedBody | undefined;
 
   readonly #head: [Listener[], Listener[], Listener[]] = [[], [], []];
   readonly #sent: Listener[] = [];

@@ -33,6 +33,17 @@ export function chooseEncoding<Coding extends string>(
   return best;
 }
 
+/**
+ * Whether the plain body is acceptable (RFC 9110 §12.5.3): unless it is excluded, by name or by `*`.
+ *
+ * @param header the field's value, several lines joined by commas.
+ */
+export function acceptsIdentity(header: string | undefined): boolean {
+  if (!header) return true;
+  const weights = weightsOf(header);
+  return (weights.get('identity') ?? weights.get('*')) !== 0;
+}
+
 function weightsOf(header: string): Map<string, number> {
   const weights = new Map<string, number>();
   for (const member of header.split(',')) {

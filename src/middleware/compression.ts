@@ -10,10 +10,12 @@ import {
   type StandaloneCompressionOptions,
 } from '../config/compression.js';
 import type { RouteTable } from '../config/routes.js';
+import type { EncodingEffort } from '../exchange/encoded.js';
 import { type Exchange, exchangeOf, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import { atOnce } from '../exchange/hook.js';
-import { chooseEncoding } from '../http/accept-encoding.js';
+import { acceptsIdentity, chooseEncoding } from '../http/accept-encoding.js';
+import { codedTag, withPlainTags } from '../http/coded-tag.js';
 import { addVary } from '../http/vary.js';
 import { destroyStream, ownStream } from './compression-stream.js';
 
@@ -35,6 +37,15 @@ interface Negotiated {
   readonly coder: Coder;
 }
 
+/** How responses are compressed under one policy, now or for later. */
+interface Means {
+  readonly threshold: number;
+  readonly compress: Compress;
+  readonly effort: EncodingEffort;
+}
+
+const CODINGS: readonly ContentEncoding[] = ['br', 'gzip', 'deflate'];
+
 /** Digests of what is no longer sent: RFC 9530, and its forerunners RFC 3230 and RFC 1864. */
 const DIGESTS = ['content-digest', 'repr-digest', 'digest', 'content-md5'];
 
@@ -45,6 +56,8 @@ const DIGESTS = ['content-digest', 'repr-digest', 'digest', 'content-md5'];
  * accepts one of `encodings`. Left alone: what has a `Content-Encoding`, `Cache-Control: no-transform`, a
  * part of a representation (206), and `text/event-stream`, whose events must not wait in a buffer. Every
  * response that could be compressed for some client has `Vary: Accept-Encoding`.
+ *
+ * What the cache above it has encoded already goes out as it is, with a tag of its own.
  *
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` for options that make no sense.
  */
@@ -58,28 +71,35 @@ export function createCompression(
   settings: CompressionSettings,
   routes: RouteTable<CompressionRoutePolicies>,
 ): CompressionMiddleware {
-  const { encodings, filter } = settings;
-  const compressors = new WeakMap<CompressionPolicySettings, Compress>();
-  const compressorOf = (policy: CompressionPolicySettings): Compress => {
-    let found = compressors.get(policy);
-    if (!found) compressors.set(policy, (found = makeCompressor(policy)));
-    return found;
+  const { encodings, filter, minimumGain } = settings;
+  const known = new WeakMap<CompressionPolicySettings, Means>();
+  const meansOf = (policy: CompressionPolicySettings): Means => {
+    let means = known.get(policy);
+    if (!means) {
+      const { threshold, level, brotliQuality } = policy;
+      means = { threshold, compress: makeCompressor(policy), effort: { level, brotliQuality, minimumGain } };
+      known.set(policy, means);
+    }
+    return means;
   };
-  compressorOf(settings);
+  meansOf(settings);
   return function compressionMiddleware(req, res, next) {
     try {
       const coded = res as ServerResponse & { [CODER]?: Coder };
       const exchange = exchangeOf(req, res);
       const policy = exchange.match(routes)?.policy.compression ?? settings;
+      const wanted = req.headers['if-none-match'];
+      if (wanted?.includes('--')) req.headers['if-none-match'] = withPlainTags(wanted);
       if (policy !== false && !coded[CODER] && !exchange.headed) {
         const coding = chooseEncoding(req.headers['accept-encoding'], encodings);
-        const coder = new Coder(exchange, policy.threshold, filter, coding);
+        const means = meansOf(policy);
+        const coder = new Coder(exchange, means, filter, coding);
         coded[CODER] = coder;
         exchange.onHead(() => coder.decide(), HeadOrder.edit);
         if (coding !== undefined && req.method !== 'HEAD') {
           const negotiated = { method: req.method, headers: { 'accept-encoding': coding }, coder };
           exchange.beneath(() => {
-            compressorOf(policy)(negotiated, res, () => {});
+            means.compress(negotiated, res, () => {});
             ownStream(res);
           });
         }
@@ -96,25 +116,31 @@ class Coder {
   /** Holds from `head` until the headers are sent. */
   compresses = false;
   readonly #exchange: Exchange;
-  readonly #threshold: number;
+  readonly #means: Means;
   readonly #filter: CompressionSettings['filter'];
   readonly #coding: ContentEncoding | undefined;
+  /** `If-None-Match` as the client sent it; the cache hides it from the handler, and so from `head`. */
+  readonly #held: string | undefined;
+  #sendsStored = false;
 
   constructor(
     exchange: Exchange,
-    threshold: number,
+    means: Means,
     filter: CompressionSettings['filter'],
     coding: ContentEncoding | undefined,
   ) {
     this.#exchange = exchange;
-    this.#threshold = threshold;
+    this.#means = means;
     this.#filter = filter;
     this.#coding = coding;
+    this.#held = exchange.req.headers['if-none-match'];
   }
 
   decide(): void {
-    const { req, res, length } = this.#exchange;
+    const { req, res } = this.#exchange;
     this.compresses = false;
+    this.#takeBack();
+    const { length, encoded } = this.#exchange;
     // A 304 has no type and no length of its own: it may stand for a response that was compressed.
     const isNotModified = res.statusCode === 304;
     if (isNotModified ? isUntouchable(res) : !this.#isCompressible()) return;
@@ -123,18 +149,40 @@ class Coder {
       addVary(res.getHeader('Vary') as string | string[] | undefined, ['Accept-Encoding']),
     );
     if (isNotModified) {
-      matchWeakTag(req, res);
+      nameCopy(res, this.#held, this.#coding);
       return;
     }
     if (this.#coding === undefined || length === 0) return;
-    if (length !== undefined && length < this.#threshold) return;
-    this.compresses = req.method !== 'HEAD';
-    // RFC 9110 §8.6: on HEAD too, a length is the length that GET would send.
-    if (req.method === 'HEAD') res.removeHeader('Content-Length');
-    weakenTag(res);
+    if (length !== undefined && length < this.#means.threshold) return;
+    const stored = encoded?.(this.#coding, this.#means.effort);
+    if (stored === null && acceptsIdentity(req.headers['accept-encoding'])) return;
     // Parts of the plain form can't be joined with a compressed copy.
     res.removeHeader('Accept-Ranges');
     for (const name of DIGESTS) res.removeHeader(name);
+    setTag(res, this.#coding);
+    if (stored) {
+      this.#send(stored, this.#coding);
+      return;
+    }
+    this.compresses = req.method !== 'HEAD';
+    // RFC 9110 §8.6: on HEAD too, a length is the length that GET would send.
+    if (req.method === 'HEAD') res.removeHeader('Content-Length');
+  }
+
+  #send(stored: Buffer, coding: ContentEncoding): void {
+    const { req, res } = this.#exchange;
+    this.#sendsStored = true;
+    res.setHeader('Content-Encoding', coding);
+    res.setHeader('Content-Length', stored.length);
+    if (req.method !== 'HEAD') this.#exchange.replaceBody(stored);
+  }
+
+  /** Sending the headers has failed, and the app answers anew, with another body. */
+  #takeBack(): void {
+    if (!this.#sendsStored) return;
+    this.#sendsStored = false;
+    const { res } = this.#exchange;
+    if (res.getHeader('content-encoding') === this.#coding) res.removeHeader('Content-Encoding');
   }
 
   #isCompressible(): boolean {
@@ -182,16 +230,17 @@ function isUntouchable(res: ServerResponse): boolean {
  * A strong tag promises that two bodies are the same, byte for byte (RFC 9110 §8.8.1), and the app made it of
  * the plain body. Kept on the compressed one, a range or a delta could be joined with the wrong form.
  */
-function weakenTag(res: ServerResponse): void {
+function setTag(res: ServerResponse, coding: ContentEncoding): void {
   const tag = res.getHeader('etag');
-  if (typeof tag === 'string' && tag.startsWith('"')) res.setHeader('ETag', `W/${tag}`);
+  if (typeof tag === 'string') res.setHeader('ETag', codedTag(tag, coding));
 }
 
-/** A 304 names the copy that the client has; its copy is compressed if its tag is the weakened one. */
-function matchWeakTag(req: IncomingMessage, res: ServerResponse): void {
+/** A 304 names the copy that the client has: a compressed one has a tag of its own, or was weakened on its way. */
+function nameCopy(res: ServerResponse, list: string | undefined, coding: ContentEncoding | undefined): void {
   const tag = res.getHeader('etag');
-  const weak = `W/${tag}`;
-  if (typeof tag === 'string' && tag.startsWith('"') && req.headers['if-none-match']?.includes(weak)) {
-    res.setHeader('ETag', weak);
-  }
+  if (typeof tag !== 'string' || list === undefined) return;
+  const copies = [coding, ...CODINGS].map((each) => (each ? codedTag(tag, each) : tag));
+  if (tag.startsWith('"')) copies.push(`W/${tag}`);
+  const held = copies.find((copy) => copy !== tag && list.includes(copy));
+  if (held !== undefined) res.setHeader('ETag', held);
 }

@@ -11,6 +11,16 @@ export interface Stamped {
   readonly path: string;
 }
 
+/** A stored body in one content coding. */
+export interface EncodedForm {
+  /** `undefined` while it is being made; `null` when it gains too little to be kept. */
+  body: Buffer | null | undefined;
+  /** Requests that it answered. */
+  hits: number;
+  /** The greatest effort was spent on it, or is about to be. */
+  upgraded: boolean;
+}
+
 /** A whole response, as the app left it. Times are those of the cache's clock, in milliseconds. */
 export interface StoredResponse extends Stamped {
   readonly kind: 'response';
@@ -21,6 +31,8 @@ export interface StoredResponse extends Stamped {
   /** Names that an upstream middleware had set and the handler took away. */
   readonly removed: readonly string[];
   readonly body: Buffer;
+  /** By coding; made of the body alone, so whatever replaces it with the same body takes them over. */
+  encoded?: Map<string, EncodedForm>;
   readonly etag: string;
   readonly lastModified?: string;
   /** `Date` of the response. */
@@ -54,8 +66,9 @@ const OVERHEAD = 400;
 /** The same of one name in a list, and of one header field. */
 const OVERHEAD_OF_NAME = 32;
 const OVERHEAD_OF_FIELD = 80;
+const OVERHEAD_OF_FORM = 200;
 
-/** What an item takes in memory. Bytes: body, and two for each character of key, headers and tags. */
+/** What an item takes in memory. Bytes: body with its encoded forms, and two for each character of key, headers and tags. */
 export function sizeOf(key: string, item: Item): number {
   let characters = key.length;
   if (item.kind === 'variants') {
@@ -71,5 +84,7 @@ export function sizeOf(key: string, item: Item): number {
     else for (const line of value) characters += line.length;
   }
   const lists = item.headers.length * OVERHEAD_OF_FIELD + item.tags.length * OVERHEAD_OF_NAME;
-  return OVERHEAD + lists + characters * 2 + item.body.length;
+  let encoded = 0;
+  for (const form of item.encoded?.values() ?? []) encoded += OVERHEAD_OF_FORM + (form.body?.length ?? 0);
+  return OVERHEAD + lists + characters * 2 + item.body.length + encoded;
 }

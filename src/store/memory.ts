@@ -61,9 +61,26 @@ export class MemoryStore {
     if (this.#closed) return false;
     // What replaces a used item is as wanted as that was.
     const segment = this.#used.has(key) ? this.#used : this.#fresh;
+    keepForms(segment.peek(key), item);
     segment.set(key, item);
-    while (this.bytes > this.#bounds.maxBytes || this.entries > this.#bounds.maxEntries) this.#evict(key);
+    this.#fit(key);
     return segment.peek(key) === item;
+  }
+
+  /**
+   * Measures an item again that has grown or shrunk where it lies; it counts as the latest of its segment.
+   *
+   * @returns false when it is not there, or would not fit alone: then it keeps the size that it had.
+   */
+  resize(key: string): boolean {
+    const segment = this.#used.has(key) ? this.#used : this.#fresh;
+    const item = segment.peek(key);
+    if (!item || sizeOf(key, item) > this.#bounds.maxBytes) return false;
+    segment.delete(key); // set again as it stands, the same object would keep its size
+    segment.set(key, item);
+    this.#demote();
+    this.#fit(key);
+    return true;
   }
 
   delete(key: string): boolean {
@@ -98,6 +115,10 @@ export class MemoryStore {
   #promote(key: string, item: Item): void {
     this.#fresh.delete(key);
     this.#used.set(key, item);
+    this.#demote();
+  }
+
+  #demote(): void {
     const { maxBytes, maxEntries } = this.#bounds;
     // Back among the newcomers, as the latest of them.
     while (
@@ -110,6 +131,10 @@ export class MemoryStore {
     }
   }
 
+  #fit(stored: string): void {
+    while (this.bytes > this.#bounds.maxBytes || this.entries > this.#bounds.maxEntries) this.#evict(stored);
+  }
+
   /** Lets the least wanted item go; the one just stored only when there is no other. */
   #evict(stored: string): void {
     const newcomer = lastOf(this.#fresh);
@@ -117,6 +142,12 @@ export class MemoryStore {
     const [key] = (spared ? lastOf(this.#used) : newcomer)!;
     this.delete(key);
   }
+}
+
+/** Encoded forms depend on the body alone: where a newer response has the same one, they go on with it. */
+function keepForms(before: Item | undefined, item: Item): void {
+  if (before?.kind !== 'response' || item.kind !== 'response' || !before.encoded || item.encoded) return;
+  if (before.body.equals(item.body)) item.encoded = before.encoded;
 }
 
 /** The least recently used of a segment. */

@@ -1,0 +1,202 @@
+import { brotliDecompressSync } from 'node:zlib';
+import { afterEach, describe, expect, it } from 'vitest';
+import { Encodings } from '../../src/cache/encodings.js';
+import { type StoredResponse, sizeOf } from '../../src/store/entry.js';
+import { MemoryLog } from '../../src/store/log.js';
+import { MemoryStore } from '../../src/store/memory.js';
+import { compileSelector } from '../../src/store/selector.js';
+import { PAGE } from '../helpers/encodings.js';
+import { waitFor } from '../helpers/http.js';
+
+const effort = { level: 6, brotliQuality: 4, minimumGain: 0.1 };
+
+/** The job that was just asked for has begun; its end can't be seen before the next turn of the loop. */
+const begun = () => new Promise((resolve) => setImmediate(resolve));
+
+let open: Encodings[] = [];
+afterEach(() => {
+  for (const encodings of open) encodings.close();
+  open = [];
+});
+
+function make(maxBytes = 1e8, maxEntries = 100_000) {
+  const store = new MemoryStore({ maxBytes, maxEntries });
+  const log = new MemoryLog(() => 0);
+  const faults: unknown[] = [];
+  const encodings = new Encodings(store, log, (error) => faults.push(error), { watch: 1 });
+  open.push(encodings);
+  const put = (key: string, body: Buffer | string = PAGE, tags: string[] = []) => {
+    const entry: StoredResponse = {
+      kind: 'response',
+      key,
+      stamp: log.position,
+      tags,
+      url: `/${key}`,
+      path: `/${key}`,
+      status: 200,
+      headers: [],
+      removed: [],
+      body: Buffer.from(body),
+      etag: '"x"',
+      date: '',
+      storedAt: 0,
+      initialAge: 0,
+      freshUntil: 1,
+      explicitlyShared: false,
+    };
+    store.set(key, entry);
+    return entry;
+  };
+  const idle = () =>
+    waitFor(async () => {
+      await begun();
+      const { made, useless, discarded, waiting } = encodings.stats;
+      return waiting === 0 && made + useless + discarded > 0;
+    });
+  return { store, log, encodings, faults, put, idle };
+}
+
+describe('encoding in the background', () => {
+  it('D01: what is purged while it is being encoded gets no variant, and does not come back', async () => {
+    const { store, log, encodings, put, idle } = make();
+    const entry = put('a', PAGE, ['t']);
+    expect(encodings.find(entry, 'br', effort)).toBeUndefined();
+    await begun();
+    log.append('purge', compileSelector({ tag: 't' }));
+    await idle();
+    expect(encodings.stats).toMatchObject({ made: 0, discarded: 1 });
+    store.delete('a');
+    expect([store.entries, store.bytes]).toEqual([0, 0]);
+  });
+
+  it.each<[string, (made: ReturnType<typeof make>) => void, number]>([
+    ['erased', ({ store }) => void store.delete('a'), 0],
+    ['replaced with another body', ({ put }) => void put('a', PAGE.toUpperCase()), 1],
+  ])('an entry that was %s while it was being encoded is not resurrected', async (_what, change, entries) => {
+    const made = make();
+    const entry = made.put('a');
+    made.encodings.find(entry, 'br', effort);
+    await begun();
+    expect(made.encodings.stats.waiting).toBe(0);
+    change(made);
+    await made.idle();
+    expect(made.encodings.stats).toMatchObject({ made: 0, discarded: 1 });
+    expect(made.store.entries).toBe(entries);
+    const now = made.store.peek('a');
+    if (now?.kind === 'response') expect(now.encoded?.get('br')?.body).toBeUndefined();
+  });
+
+  it('an entry that is refilled with the same body while it is being encoded keeps the variant', async () => {
+    const made = make();
+    made.encodings.find(made.put('a'), 'br', effort);
+    await begun();
+    const fresh = made.put('a');
+    await made.idle();
+    expect(brotliDecompressSync(made.encodings.find(fresh, 'br', effort)!).toString()).toBe(PAGE);
+    expect(made.store.bytes).toBe(sizeOf('a', fresh));
+  });
+
+  it('K11 I-BOUND: bytes of variants count, and drive out what is wanted least', async () => {
+    const { store, encodings, put, idle } = make(5 * PAGE.length + 5_000);
+    for (const key of ['a', 'b', 'c', 'd']) put(key);
+    const entry = store.get('d') as StoredResponse;
+    const before = store.bytes;
+    encodings.find(entry, 'gzip', effort);
+    encodings.find(entry, 'br', effort);
+    encodings.find(entry, 'deflate', effort);
+    await waitFor(() => encodings.stats.made === 3);
+    const made = [...entry.encoded!.values()].reduce((sum, { body }) => sum + body!.length, 0);
+    expect(store.bytes).toBeGreaterThanOrEqual(before + made);
+    put('e');
+    expect(store.bytes).toBeLessThanOrEqual(5 * PAGE.length + 5_000);
+    expect([store.peek('a'), store.peek('d')]).toEqual([undefined, entry]);
+    await idle();
+    for (const key of ['a', 'b', 'c', 'd', 'e']) store.delete(key);
+    expect(store.bytes).toBe(0);
+  });
+
+  it('K11 I-BOUND: a variant for which the tier has no room is not kept, nor tried again', async () => {
+    const { store, encodings, put, idle } = make(PAGE.length + 1500);
+    const entry = put('a');
+    encodings.find(entry, 'br', effort);
+    await idle();
+    expect(encodings.find(entry, 'br', effort)).toBeNull();
+    expect(store.peek('a')).toBe(entry);
+    expect(store.bytes).toBeLessThanOrEqual(PAGE.length + 1500);
+    expect(encodings.stats).toMatchObject({ made: 0, discarded: 1, waiting: 0 });
+  });
+
+  it('I-BOUND: 10,000 entries that are asked for at once leave 256 jobs; the others are asked for again', async () => {
+    const { encodings, put } = make();
+    const small = PAGE.slice(0, 2000);
+    const entries = Array.from({ length: 10_000 }, (_, i) => put(`${i}`, small));
+    for (const entry of entries) encodings.find(entry, 'br', effort);
+    expect(encodings.stats).toMatchObject({ waiting: 256, dropped: 10_000 - 256 });
+    await waitFor(() => encodings.stats.made === 256);
+    expect(encodings.find(entries[9_999]!, 'br', effort)).toBeUndefined();
+    await waitFor(() => encodings.stats.made === 257);
+    expect(encodings.find(entries[9_999]!, 'br', effort)).toBeInstanceOf(Buffer);
+  });
+
+  it.each<[string, Buffer | string, typeof effort, number]>([
+    ['after 15 requests', PAGE, effort, 15],
+    ['of a body over 256 kB', PAGE.repeat(20), effort, 20],
+    ['that Brotli 11 made', PAGE, { ...effort, brotliQuality: 11 }, 20],
+  ])('no variant is upgraded %s', async (_why, body, how, asked) => {
+    const { encodings, put, idle } = make();
+    const entry = put('a', body);
+    encodings.find(entry, 'br', how);
+    await idle();
+    for (let i = 0; i < asked; i++) expect(encodings.find(entry, 'br', how)).toBeInstanceOf(Buffer);
+    expect(encodings.stats).toMatchObject({ made: 1, waiting: 0, upgraded: 0 });
+  });
+
+  it('a variant is upgraded once, after 16 requests, and its bytes are counted again', async () => {
+    const { store, encodings, put, idle } = make();
+    const entry = put('a');
+    encodings.find(entry, 'br', effort);
+    await idle();
+    const before = encodings.find(entry, 'br', effort)!.length;
+    for (let i = 0; i < 40; i++) encodings.find(entry, 'br', effort);
+    expect(encodings.stats.waiting).toBe(1);
+    await waitFor(() => encodings.stats.upgraded === 1, 15_000);
+    const after = encodings.find(entry, 'br', effort)!;
+    expect(after.length).toBeLessThan(before);
+    expect(brotliDecompressSync(after).toString()).toBe(PAGE);
+    expect(store.bytes).toBe(sizeOf('a', entry));
+    for (let i = 0; i < 40; i++) encodings.find(entry, 'br', effort);
+    expect(encodings.stats).toMatchObject({ waiting: 0, upgraded: 1 });
+  });
+
+  it('an effort that zlib refuses is reported once, and the body is sent as it is', async () => {
+    const { encodings, put, faults, idle } = make();
+    const entry = put('a');
+    encodings.find(entry, 'gzip', { ...effort, level: 99 });
+    await idle();
+    expect(faults).toHaveLength(1);
+    expect(encodings.find(entry, 'gzip', effort)).toBeNull();
+  });
+
+  it('a coding that is not ours, and a response that is not in the store, are nobody’s work', () => {
+    const { store, encodings, put } = make();
+    const entry = put('a');
+    for (const coding of ['zstd', 'identity', 'toString', '__proto__'])
+      expect(encodings.find(entry, coding, effort)).toBeUndefined();
+    store.delete('a');
+    expect(encodings.find(entry, 'br', effort)).toBeUndefined();
+    expect(encodings.stats.waiting).toBe(0);
+  });
+
+  it('after close nothing is made, and what runs is dropped', async () => {
+    const { encodings, put, idle } = make();
+    const entry = put('a');
+    encodings.find(entry, 'br', effort);
+    await begun();
+    encodings.close();
+    encodings.close();
+    await idle();
+    expect(encodings.find(entry, 'br', effort)).toBeUndefined();
+    expect(encodings.find(entry, 'gzip', effort)).toBeUndefined();
+    expect(encodings.stats).toMatchObject({ made: 0, discarded: 1, waiting: 0 });
+  });
+});

@@ -1,0 +1,313 @@
+import { brotliCompressSync, brotliDecompressSync, gzipSync } from 'node:zlib';
+import compress from 'compression';
+import type { Express, Response } from 'express';
+import { responseCache } from 'hotpath/cache';
+import { compression } from 'hotpath/compression';
+import { describe, expect, it, vi } from 'vitest';
+import { ask } from '../helpers/client.js';
+import { countStreams, encodedApp, PAGE } from '../helpers/encodings.js';
+import { listen, majors, waitFor } from '../helpers/http.js';
+
+const ALL = { encodings: ['br', 'gzip', 'deflate'] } as const;
+/** Five clients, and the coding that each is to get. */
+const CLIENTS: [accept: string | undefined, coding: string | undefined][] = [
+  ['br, gzip', 'br'],
+  ['gzip', 'gzip'],
+  ['deflate', 'deflate'],
+  ['identity', undefined],
+  [undefined, undefined],
+];
+
+describe.each(majors)('encoded variants on %s', (_name, express) => {
+  it('one run of the handler serves five clients with different Accept-Encoding, and hits never compress', async () => {
+    const made = await encodedApp(express, { config: { compression: ALL } });
+    for (const coding of ['br', 'gzip', 'deflate']) await made.warm(coding);
+    const streams = countStreams();
+    const tags = new Set<string | undefined>();
+    for (const [accept, coding] of CLIENTS) {
+      const got = await made.ask(accept);
+      expect([got.status, got.header('content-encoding'), got.header('x-cache')]).toEqual([
+        200,
+        coding,
+        'HIT',
+      ]);
+      expect(got.body.toString()).toBe(PAGE);
+      expect(got.header('content-length')).toBe(String(got.coded.length));
+      expect(got.coded.length < PAGE.length).toBe(coding !== undefined);
+      expect(got.header('vary')).toBe('Accept-Encoding');
+      tags.add(got.header('etag'));
+    }
+    expect(tags).toEqual(new Set(['W/"abc--br"', 'W/"abc--gzip"', 'W/"abc--deflate"', '"abc"']));
+    expect(streams()).toBe(0);
+    expect(made.runs()).toBe(1);
+    expect(made.perf.cache.stats().encodings).toMatchObject({ made: 3, useless: 0, waiting: 0 });
+  });
+
+  it('until the variant is there, a hit is compressed as any response is', async () => {
+    const made = await encodedApp(express);
+    const streams = countStreams();
+    await made.ask('identity');
+    const got = await made.ask('br');
+    expect([got.header('content-encoding'), got.header('etag'), streams()]).toEqual(['br', 'W/"abc--br"', 1]);
+    expect(got.body.toString()).toBe(PAGE);
+  });
+
+  it.each([
+    ['br;q=0.1, gzip', 'gzip'],
+    ['gzip;q=0.5, br;q=0.5', 'br'],
+    ['gzip;q=0, *', 'br'],
+    ['identity;q=0, gzip;q=0.1', 'gzip'],
+    ['identity, gzip;q=0.5', undefined],
+    ['*;q=0', undefined],
+    ['zstd', undefined],
+  ])('E03: a stored variant is chosen by its weight: %s', async (accept, coding) => {
+    const made = await encodedApp(express);
+    await made.warm('br');
+    await made.warm('gzip');
+    const streams = countStreams();
+    const got = await made.ask(accept);
+    expect([got.header('content-encoding'), streams()]).toEqual([coding, 0]);
+    expect(got.body.toString()).toBe(PAGE);
+  });
+
+  it('HEAD has the headers of the GET in each coding, and no body', async () => {
+    const made = await encodedApp(express);
+    await made.warm('br');
+    for (const accept of ['br', 'identity']) {
+      const [get, head] = [await made.ask(accept), await made.ask(accept, { method: 'HEAD' })];
+      expect(head.coded.length).toBe(0);
+      for (const name of ['content-encoding', 'content-length', 'content-type', 'etag', 'vary'])
+        expect([name, head.header(name)]).toEqual([name, get.header(name)]);
+    }
+  });
+
+  it('E05: 304 for the tag of any coding, whichever is accepted now, named as the client has it', async () => {
+    const made = await encodedApp(express);
+    await made.warm('br');
+    await made.warm('gzip');
+    const held = ['"abc"', 'W/"abc"', 'W/"abc--br"', 'W/"abc--gzip"', '"x", W/"abc--gzip"'];
+    for (const tag of held) {
+      for (const accept of ['br', 'gzip', 'identity']) {
+        const got = await made.ask(accept, { headers: { 'If-None-Match': tag } });
+        expect([tag, got.status, got.coded.length]).toEqual([tag, 304, 0]);
+        expect(tag).toContain(got.header('etag'));
+        expect(got.header('vary')).toBe('Accept-Encoding');
+        expect([got.header('content-encoding'), got.header('content-length')]).toEqual([
+          undefined,
+          undefined,
+        ]);
+      }
+    }
+    for (const tag of ['"other"', 'W/"other--br"', '"abc--br"', 'W/"abc--zip"']) {
+      expect([tag, (await made.ask('br', { headers: { 'If-None-Match': tag } })).status]).toEqual([tag, 200]);
+    }
+    const any = await made.ask('br', { headers: { 'If-None-Match': '*' } });
+    expect(any.status).toBe(304);
+    expect(made.runs()).toBe(1);
+  });
+
+  it('E05: the tag of a variant is good for a 304 when the entry has gone and the handler runs again', async () => {
+    const made = await encodedApp(express);
+    await made.warm('br');
+    await made.perf.cache.purge({ all: true });
+    const got = await made.ask('br', { headers: { 'If-None-Match': 'W/"abc--br"' } });
+    expect([got.status, got.header('etag'), made.runs()]).toEqual([304, 'W/"abc--br"', 2]);
+  });
+
+  it('a body below the threshold of its route has no variants', async () => {
+    const routes = { '/small': { cache: { ttl: 60 }, compression: { threshold: '100kb' } } } as const;
+    const made = await encodedApp(express, {
+      config: { routes: { ...routes, '/*path': { cache: { ttl: 60 } } } },
+    });
+    for (let i = 0; i < 3; i++)
+      expect((await made.ask('br', { path: '/small' })).header('content-encoding')).toBeUndefined();
+    await made.warm('br', '/large');
+    expect(made.perf.cache.stats().encodings).toMatchObject({ made: 1, waiting: 0 });
+  });
+
+  it.each<[string, object, (res: Response) => void]>([
+    [
+      '`compression: false` on its route',
+      { routes: { '/*path': { cache: { ttl: 60 }, compression: false } } },
+      () => {},
+    ],
+    ['compression that is off', { compression: false }, () => {}],
+    ['a filter that refuses it', { compression: { filter: () => false } }, () => {}],
+    ['a type that gains nothing', {}, (res) => res.type('png')],
+    ['`no-transform` of the handler', {}, (res) => res.set('Cache-Control', 'max-age=60, No-Transform')],
+    ['`no-transform` of a policy', { cacheControl: { default: { noTransform: true } } }, () => {}],
+  ])('what is not compressed has no variants: %s', async (_why, config, prepare) => {
+    const made = await encodedApp(express, {
+      config,
+      handler: (_req, res) => {
+        res.type('text');
+        prepare(res);
+        res.end(PAGE);
+      },
+    });
+    for (let i = 0; i < 4; i++) {
+      const got = await made.ask('br, gzip');
+      expect([got.header('content-encoding'), got.body.toString()]).toEqual([undefined, PAGE]);
+    }
+    expect(made.runs()).toBe(1);
+    expect(made.perf.cache.stats()).toMatchObject({
+      hits: 3,
+      encodings: { made: 0, useless: 0, waiting: 0 },
+    });
+  });
+
+  it('E01: an entry that its handler encoded has no variants', async () => {
+    const made = await encodedApp(express, {
+      handler: (_req, res) => void res.type('text').set('Content-Encoding', 'gzip').end(gzipSync(PAGE)),
+    });
+    for (let i = 0; i < 3; i++) {
+      const got = await made.ask('br, gzip');
+      expect([got.header('content-encoding'), got.body.toString()]).toEqual(['gzip', PAGE]);
+    }
+    expect(made.perf.cache.stats().encodings).toMatchObject({ made: 0, waiting: 0 });
+  });
+
+  it('a variant that gains too little is tried once; hits get the plain body and compress nothing', async () => {
+    const made = await encodedApp(express, { config: { compression: { minimumGain: 0.99 } } });
+    await made.warm('br');
+    const streams = countStreams();
+    for (let i = 0; i < 5; i++) {
+      const got = await made.ask('br');
+      expect([got.header('content-encoding'), got.header('etag')]).toEqual([undefined, '"abc"']);
+      expect(got.header('vary')).toBe('Accept-Encoding');
+      expect(got.body.toString()).toBe(PAGE);
+    }
+    expect(streams()).toBe(0);
+    expect(made.perf.cache.stats().encodings).toMatchObject({ made: 0, useless: 1, waiting: 0 });
+    // RFC 9110 §12.5.3: whoever excludes the plain body does not get it.
+    expect((await made.ask('br, identity;q=0')).header('content-encoding')).toBe('br');
+    expect((await made.ask('br, *;q=0')).header('content-encoding')).toBe('br');
+  });
+
+  it('digests and ranges of the plain body do not go with a variant', async () => {
+    const made = await encodedApp(express, {
+      handler: (_req, res) =>
+        void res.type('text').set({ 'Accept-Ranges': 'bytes', 'Content-MD5': 'x', Digest: 'y' }).send(PAGE),
+    });
+    await made.warm('br');
+    const got = await made.ask('br');
+    expect(got.header('content-length')).toBeDefined();
+    for (const name of ['accept-ranges', 'content-md5', 'digest']) expect(got.header(name)).toBeUndefined();
+  });
+
+  it('a refill with the same body goes on with its variants; with another body it begins anew', async () => {
+    let body = PAGE;
+    const made = await encodedApp(express, { handler: (_req, res) => void res.type('text').send(body) });
+    await made.warm('br');
+    await made.perf.cache.expire({ all: true });
+    await made.ask('identity');
+    const streams = countStreams();
+    expect((await made.ask('br')).body.toString()).toBe(PAGE);
+    expect([made.runs(), streams()]).toEqual([2, 0]);
+    body = PAGE.toUpperCase();
+    await made.perf.cache.expire({ all: true });
+    await made.ask('identity');
+    expect((await made.ask('br')).body.toString()).toBe(body);
+    expect([made.runs(), streams()]).toEqual([3, 1]);
+    await waitFor(() => made.perf.cache.stats().encodings.made === 2);
+    const again = await made.ask('br');
+    expect([again.body.toString(), streams()]).toEqual([body, 1]);
+  });
+
+  it('a popular variant is upgraded to Brotli 11 in idle time, once, and the hits go on', async () => {
+    const made = await encodedApp(express);
+    await made.warm('br');
+    const before = (await made.ask('br')).coded.length;
+    for (let i = 0; i < 20; i++) await made.ask('br');
+    await waitFor(() => made.perf.cache.stats().encodings.upgraded === 1, 15_000);
+    const got = await made.ask('br');
+    expect(got.coded.length).toBeLessThan(before);
+    expect(got.coded.length).toBeLessThanOrEqual(brotliCompressSync(PAGE).length + 8);
+    expect(got.body.toString()).toBe(PAGE);
+    expect(got.header('content-length')).toBe(String(got.coded.length));
+    for (let i = 0; i < 20; i++) await made.ask('br');
+    expect(made.perf.cache.stats().encodings).toMatchObject({ made: 1, upgraded: 1, waiting: 0 });
+  });
+
+  it('whoever patched the response after us still sees, and changes, the plain body', async () => {
+    const made = await encodedApp(express, {
+      config: { routes: {} },
+      routes: (app, { cache }) => {
+        app.use((_req, res, next) => {
+          const end = res.end.bind(res) as (...args: unknown[]) => Response;
+          res.end = ((chunk: unknown, ...rest: unknown[]) =>
+            end(chunk ? String(chunk).replaceAll('sold', 'lent') : chunk, ...rest)) as typeof res.end;
+          next();
+        });
+        app.use(cache.route({ ttl: 60 }));
+      },
+    });
+    for (let i = 0; i < 5; i++) {
+      expect((await made.ask('br')).body.toString()).toBe(PAGE.replaceAll('sold', 'lent'));
+    }
+    expect(made.runs()).toBe(1);
+    expect(made.perf.cache.stats().encodings).toMatchObject({ made: 0, waiting: 0 });
+  });
+
+  it('an entry of `cache.route()` has variants too', async () => {
+    const made = await encodedApp(express, {
+      config: { routes: {} },
+      routes: (app, { cache }) => app.use(cache.route({ ttl: 60 })),
+    });
+    await made.warm('br');
+    const streams = countStreams();
+    expect((await made.ask('br')).body.toString()).toBe(PAGE);
+    expect([made.runs(), streams()]).toEqual([1, 0]);
+  });
+
+  it('E12: each mounted alone, the cache inside keeps variants and the cache outside keeps the plain body', async () => {
+    for (const isInside of [true, false]) {
+      const cache = responseCache({ routes: { '/x': { ttl: 60 } } });
+      const app = express();
+      app.use(...(isInside ? [compression(), cache] : [cache, compression()]));
+      app.get('/x', (_req, res) => void res.type('text').send(PAGE));
+      const { port, close } = await listen(app);
+      try {
+        for (const accept of ['br', 'gzip', 'identity', 'br;q=0', 'br', 'gzip', 'identity', 'br']) {
+          const got = await ask(port, { path: '/x', headers: { 'Accept-Encoding': accept }, agent: false });
+          expect(got.body.toString()).toBe(PAGE);
+          await waitFor(() => cache.stats().encodings.waiting === 0);
+        }
+        await waitFor(() => cache.stats().encodings.made === (isInside ? 2 : 0));
+      } finally {
+        await cache.close();
+        await close();
+      }
+    }
+  });
+
+  describe.each<[string, (app: Express) => void]>([
+    ['alone', () => {}],
+    ['beneath another compression of ours', (app) => app.use(compression())],
+    ['beneath the compression package', (app) => app.use(compress() as never)],
+  ])('E12: %s', (_where, before) => {
+    it.each(['br', 'gzip', 'identity', 'br;q=0, gzip;q=0', 'identity;q=0, gzip'])(
+      'on miss and hits a client that accepts %s gets each coding declared and put on once',
+      async (accept) => {
+        const made = await encodedApp(express, { before });
+        const seen = new Set<string | undefined>();
+        for (let i = 0; i < 6; i++) {
+          const got = await made.ask(accept); // which decodes by what is declared
+          expect(got.body.toString()).toBe(PAGE);
+          expect(got.header('vary')).toMatch(/accept-encoding/i);
+          seen.add(got.header('content-encoding'));
+          await vi.waitFor(() => expect(made.perf.cache.stats().encodings.waiting).toBe(0));
+        }
+        const coding = accept === 'br' ? 'br' : accept.endsWith('gzip') ? 'gzip' : undefined;
+        expect([...seen]).toEqual([coding]);
+        expect(made.runs()).toBe(1);
+      },
+    );
+  });
+
+  it('a variant is what its coding says: Brotli of the plain body', async () => {
+    const made = await encodedApp(express);
+    await made.warm('br');
+    expect(brotliDecompressSync((await made.ask('br')).coded).toString()).toBe(PAGE);
+  });
+});

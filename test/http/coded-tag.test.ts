@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import { codedTag, withPlainTags } from '../../src/http/coded-tag.js';
+import { listsTag } from '../../src/http/conditional.js';
+
+describe('entity tags of encoded forms', () => {
+  it.each([
+    ['"abc"', 'W/"abc--br"'],
+    ['W/"abc"', 'W/"abc--br"'],
+    ['""', 'W/"--br"'],
+    ['"a,b c"', 'W/"a,b c--br"'],
+    ['abc', 'abc'],
+    ['W/abc', 'W/abc'],
+    ['"abc', '"abc'],
+  ])('the tag of the Brotli form of %s is %s', (tag, coded) => {
+    expect(codedTag(tag, 'br')).toBe(coded);
+  });
+
+  it.each([
+    ['"abc"', '"abc"'],
+    ['*', '*'],
+    ['"abc--br"', '"abc--br"'], // strong: not of our making
+    ['W/"abc--zip"', 'W/"abc--zip"'],
+    ['W/"abc--br"', 'W/"abc--br", W/"abc"'],
+    ['"x", W/"a--gzip", W/"a--br"', '"x", W/"a--gzip", W/"a--br", W/"a"'],
+    ['W/"a--b--deflate"', 'W/"a--b--deflate", W/"a--b"'],
+    ['W/"abc--br', 'W/"abc--br'],
+  ])('If-None-Match: %s is compared as %s', (list, compared) => {
+    expect(withPlainTags(list)).toBe(compared);
+  });
+
+  it('E05: whatever the tag, that of each of its forms selects it, and that of no other does', () => {
+    for (const tag of ['"one"', 'W/"one"', '"a--b"', '"a,b"', '"W/"']) {
+      for (const coding of ['br', 'gzip', 'deflate']) {
+        expect(listsTag(withPlainTags(codedTag(tag, coding)), tag)).toBe(true);
+        expect(listsTag(withPlainTags(codedTag('"two"', coding)), tag)).toBe(false);
+      }
+    }
+  });
+
+  it.each(['W/"', 'W/"a--br', '--br"', '"', 'W/"--br"', 'W/"a--'])(
+    'K08: 16 kB of %j are read in linear time',
+    (piece) => {
+      const read = (size: number) => {
+        const list = piece.repeat(size / piece.length);
+        const began = process.hrtime.bigint();
+        for (let i = 0; i < 5; i++) withPlainTags(list);
+        return Number(process.hrtime.bigint() - began) / 1e6 / 5;
+      };
+      read(16_384);
+      expect(Math.min(read(16_384), read(16_384), read(16_384))).toBeLessThan(20);
+    },
+  );
+});
