@@ -4,7 +4,6 @@ import { type Exchange, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import type { ForwardReason } from '../http/cache-status.js';
 import { notModified } from '../http/conditional.js';
-import { addVary } from '../http/vary.js';
 import type { StoredField, StoredResponse } from '../store/entry.js';
 import { isGone, mayBeBroken } from './broken.js';
 import type { Pending } from './collapse.js';
@@ -15,6 +14,7 @@ import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
 import type { Disguise } from './request.js';
 import { isOtherRoute } from './route-check.js';
+import { finishHeaders, freshen, standInFor } from './serve.js';
 import type { CacheState } from './state.js';
 import { writeStatus } from './status.js';
 import { type Judged, judge, type Storable, textHeader, vetoes } from './storable.js';
@@ -36,6 +36,14 @@ export interface FillRequest {
   readonly disguise: Disguise | undefined;
   readonly forward: ForwardReason;
   readonly detail: string | undefined;
+  /** The stale response whose conditions the handler is shown; its 304 makes it fresh again. */
+  readonly revalidates: StoredResponse | undefined;
+  /** What stands in for a 5xx. */
+  readonly standIn: StoredResponse | undefined;
+  /** The visitor asked that nothing be stored. */
+  readonly noStoreAsked: boolean;
+  /** A request of our own: it replaces what is stored only by a 2xx. */
+  readonly isRefresh: boolean;
 }
 
 interface Snapshot {
@@ -51,6 +59,8 @@ interface Snapshot {
   readonly at: number;
   /** Nobody was there any more when the headers went. */
   readonly gone: boolean;
+  /** The stored response that a 304 has confirmed: its body goes on. */
+  readonly confirmed: StoredResponse | undefined;
 }
 
 /** Refusals after which somebody else should try; a 5xx is one too. */
@@ -98,34 +108,47 @@ export class Fill {
     // Sending the headers may have failed, and the app answers anew.
     this.#snapshot = undefined;
     exchange.offChunk(this.#capture);
-    const verdict = judge(res, {
-      settings: this.#state.settings,
-      rule,
-      hints: givenHints(res),
-      credential,
-      method: req.method,
-      crossOrigin: req.headers.origin !== undefined,
-      broken: mayBeBroken(exchange),
-      otherRoute: isOtherRoute(this.#request.pattern, exchange),
-      otherOrigin: !isSameOrigin(origin, originOf(req)),
-      now: Date.now(),
-    });
+    const { revalidates, standIn } = this.#request;
+    if (standIn && res.statusCode >= 500) {
+      this.#refuse('status');
+      standInFor(this.#state, exchange, standIn, rule, this.#before);
+      return;
+    }
+    const confirmed = revalidates && res.statusCode === 304 ? revalidates : undefined;
+    if (confirmed) freshen(exchange, confirmed);
+    const isWrong = this.#request.isRefresh && (res.statusCode < 200 || res.statusCode > 299);
+    const verdict = isWrong
+      ? { refusal: 'status' }
+      : judge(res, {
+          settings: this.#state.settings,
+          rule,
+          hints: givenHints(res),
+          credential,
+          method: req.method,
+          crossOrigin: req.headers.origin !== undefined,
+          broken: mayBeBroken(exchange),
+          otherRoute: isOtherRoute(this.#request.pattern, exchange),
+          otherOrigin: !isSameOrigin(origin, originOf(req)),
+          noStoreAsked: this.#request.noStoreAsked,
+          now: Date.now(),
+        });
     if (verdict.refusal === undefined) {
       const declared = textHeader(res, 'content-length');
       this.#snapshot = {
         storable: verdict,
         status: res.statusCode,
-        ...storedFields(res, this.#before),
+        ...storedFields(res, this.#before, verdict.omitted, this.#state.settings.profile === 'rfc9111'),
         date: textHeader(res, 'date') ?? new Date().toUTCString(),
         etag: textHeader(res, 'etag'),
         lastModified: textHeader(res, 'last-modified'),
         declaredLength: declared === undefined ? undefined : Number(declared),
         at: this.#state.clock(),
         gone: isGone(exchange),
+        confirmed,
       };
       exchange.onChunk(this.#capture);
     }
-    this.#report(verdict.refusal);
+    this.#report(verdict.refusal, confirmed !== undefined);
     if (verdict.refusal !== undefined) this.#refuse(verdict.refusal);
     if (disguise) this.#answerConditions(disguise);
   }
@@ -160,7 +183,7 @@ export class Fill {
 
   #onSent(): void {
     if (!this.#snapshot || !this.#judged) return;
-    const veto = vetoes(this.#request.exchange.res, this.#judged);
+    const veto = vetoes(this.#request.exchange.res, this.#judged, this.#state.settings.profile);
     if (veto) this.#refuse(veto);
   }
 
@@ -179,7 +202,11 @@ export class Fill {
       return;
     }
     // Node ends such a response as if it were whole; it is not.
-    if (snapshot.declaredLength !== undefined && snapshot.declaredLength !== this.#bytes) {
+    if (
+      !snapshot.confirmed &&
+      snapshot.declaredLength !== undefined &&
+      snapshot.declaredLength !== this.#bytes
+    ) {
       this.#refuse('length');
       return;
     }
@@ -196,7 +223,8 @@ export class Fill {
     const { res } = exchange;
     const tags = tagsOf(rule, context, givenHints(res));
     const { storable } = snapshot;
-    const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
+    const recorded = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
+    const body = snapshot.confirmed?.body ?? recorded;
     const query = target.indexOf('?');
     const entry: StoredResponse = {
       kind: 'response',
@@ -205,16 +233,20 @@ export class Fill {
       tags,
       url: target,
       path: query < 0 ? target : target.slice(0, query),
+      vary: storable.vary,
       status: snapshot.status,
       headers: snapshot.headers,
       removed: snapshot.removed,
       body,
-      etag: snapshot.etag ?? makeEtag(body),
+      encoded: snapshot.confirmed?.encoded,
+      etag: snapshot.etag ?? snapshot.confirmed?.etag ?? makeEtag(body),
+      ownEtag: snapshot.etag !== undefined,
       lastModified: snapshot.lastModified,
       date: snapshot.date,
       storedAt: snapshot.at,
       initialAge: storable.initialAge,
       freshUntil: snapshot.at + (storable.lifetime - storable.initialAge) * 1000,
+      reuse: storable.reuse,
       explicitlyShared: storable.explicitlyShared,
       anyOrigin: storable.anyOrigin,
       template: exchange.template,
@@ -267,30 +299,24 @@ export class Fill {
     if (pending) this.#state.collapser.settle(key, pending, { kind }, remember);
   }
 
-  #report(refusal: string | undefined): void {
+  #report(refusal: string | undefined, confirmed: boolean): void {
     const { exchange, forward, detail, credential } = this.#request;
     const personal = refusal !== undefined && refusal === credential;
+    // Nobody reads what a request of our own is told, and it is no visitor's to count.
+    if (this.#request.isRefresh) {
+      this.#state.counts.refreshes++;
+      return;
+    }
     try {
       if (personal) writeStatus(this.#state, exchange, 'BYPASS', { fwd: 'bypass', detail: refusal });
       else {
         const stored = refusal === undefined;
-        writeStatus(this.#state, exchange, 'MISS', { fwd: forward, stored, detail: refusal ?? detail });
+        const status = { fwd: forward, stored, detail: refusal ?? detail };
+        if (confirmed) writeStatus(this.#state, exchange, 'REVALIDATED', { ...status, fwdStatus: 304 });
+        else writeStatus(this.#state, exchange, 'MISS', status);
       }
     } catch (error) {
       reportFault('cache status', error);
     }
-  }
-}
-
-/** What the rule adds to every answer under it, stored or not: its own `Vary`, and `private` where it is one visitor's. */
-export function finishHeaders(res: Exchange['res'], rule: CacheRuleSettings | undefined): void {
-  if (!rule) return;
-  const names = rule.vary.cookies?.length ? [...rule.vary.headers, 'Cookie'] : rule.vary.headers;
-  if (names.length > 0) res.setHeader('Vary', addVary(textHeader(res, 'vary'), names));
-  if (!rule.partition) return;
-  const cacheControl = textHeader(res, 'cache-control');
-  if (cacheControl === undefined) res.setHeader('Cache-Control', 'private, no-cache');
-  else if (!/\b(?:private|no-store|public|s-maxage)\b/i.test(cacheControl)) {
-    res.setHeader('Cache-Control', `private, ${cacheControl}`);
   }
 }

@@ -50,6 +50,8 @@ const BODY_ONLY: ReadonlySet<string> = new Set([
 export function storedFields(
   res: ServerResponse,
   before: ReadonlyMap<string, string>,
+  omitted: readonly string[],
+  keepsCookies: boolean,
 ): { headers: StoredField[]; removed: string[] } {
   const now = headersOf(res);
   const connection = new Set<string>();
@@ -60,7 +62,8 @@ export function storedFields(
   const headers: StoredField[] = [];
   for (const [name, value] of now) {
     const lower = name.toLowerCase();
-    if (!isStored(lower) || connection.has(lower)) continue;
+    if (!isStored(lower) && !(keepsCookies && lower === 'set-cookie')) continue;
+    if (connection.has(lower) || omitted.includes(lower)) continue;
     // Set upstream for each request anew: on a hit it is there already, and fresher.
     if (before.get(lower) === fingerprint(value)) continue;
     headers.push([name, Array.isArray(value) ? Object.freeze([...value]) : value]);

@@ -3,17 +3,21 @@ import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
 import type { RouteParams } from '../config/context.js';
 import type { RouteMatch, RouteTable } from '../config/routes.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
-import type { ForwardReason } from '../http/cache-status.js';
+import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
+import type { Conditions } from '../http/conditional.js';
+import type { StoredResponse } from '../store/entry.js';
 import { VOID } from '../store/log.js';
 import type { Outcome, Pending } from './collapse.js';
 import { type Origin, originOf, RuleContext } from './context.js';
 import { Fill } from './fill.js';
 import { appliesTo, partitionOf } from './hooks.js';
 import { normaliseTarget, primaryKey, rewrittenTarget } from './key.js';
+import { Refresher } from './refresh.js';
 import { bypassOf, credentialOf, Disguise } from './request.js';
-import { serve } from './serve.js';
+import { serve, ttlOf } from './serve.js';
 import type { CacheState } from './state.js';
-import { writeStatus } from './status.js';
+import { writeStatus, type XCache } from './status.js';
+import { type Permission, permissionFor, readWishes, type Wishes } from './use.js';
 
 export type Next = (error?: unknown) => void;
 
@@ -21,6 +25,8 @@ export type Next = (error?: unknown) => void;
 interface Visit {
   readonly exchange: Exchange;
   readonly next: Next;
+  /** Which of this cache's middlewares it is in. */
+  readonly scope: string;
   readonly key: string;
   readonly target: string;
   readonly origin: Origin;
@@ -28,12 +34,32 @@ interface Visit {
   readonly pattern: string | undefined;
   readonly context: RuleContext;
   readonly credential: string | undefined;
+  /** The entry is one visitor's, so only their own request can refresh it. */
+  readonly partitioned: boolean;
+  readonly wishes: Wishes | undefined;
+}
+
+/** What is stored for a visit. */
+interface Lookup {
+  readonly entry?: StoredResponse;
+  readonly permission?: Permission;
+  /** Such a response was stored before, so one may be again. */
+  readonly promising?: boolean;
+  readonly forward?: ForwardReason;
+}
+
+/** What an internal request is to refresh. */
+interface Refreshing {
+  readonly visit: Visit;
+  readonly entry: StoredResponse;
+  readonly pending: Pending;
 }
 
 /** What a request carries from one middleware of this cache to the next. */
 interface Seen {
   fill?: Fill;
   route?: boolean;
+  refresh?: Refreshing;
 }
 
 /** How often a request waits for others before it runs by itself. */
@@ -45,9 +71,11 @@ const NO_PARAMS: RouteParams = Object.freeze(Object.create(null) as Record<strin
 export class RequestFlow {
   readonly #state: CacheState;
   readonly #seen = new WeakMap<Exchange, Seen>();
+  readonly #refresher: Refresher;
 
   constructor(state: CacheState) {
     this.#state = state;
+    this.#refresher = new Refresher(state);
   }
 
   /** The middleware for all routes: rules by path, and what responses say of themselves. */
@@ -58,6 +86,8 @@ export class RequestFlow {
     next: Next,
   ): void {
     const exchange = exchangeOf(req, res);
+    const refreshed = this.#takeRefresh(exchange, 'shared');
+    if (refreshed) return this.#refill(refreshed, exchange, next);
     if (this.#seen.has(exchange) || exchange.headed) return next();
     this.#seen.set(exchange, {});
     const match = exchange.match(routes) as RouteMatch<CacheRoutePolicies> | undefined;
@@ -67,6 +97,8 @@ export class RequestFlow {
   /** The middleware beside one handler; `scope` names it, so that no other serves its entries. */
   route(scope: string, rule: CacheRuleSettings, req: IncomingMessage, res: ServerResponse, next: Next): void {
     const exchange = exchangeOf(req, res);
+    const refreshed = this.#takeRefresh(exchange, scope);
+    if (refreshed) return this.#refill(refreshed, exchange, next);
     const seen = this.#seen.get(exchange) ?? {};
     if (seen.route || exchange.headed) return next();
     seen.route = true;
@@ -104,46 +136,100 @@ export class RequestFlow {
     const rewritten = rewrittenTarget(req, target, rule);
     const key = primaryKey({ scope, origin, target, rewritten, partition }, req, rule);
     const credential = credentialOf(req, rule, this.#state.settings);
-    this.#attempt({ exchange, next, key, target, origin, rule, pattern, context, credential }, 0);
+    const wishes = this.#state.settings.requestDirectives === 'honor' ? readWishes(req.headers) : undefined;
+    const partitioned = partition !== undefined;
+    const visit = { exchange, next, scope, key, target, origin, rule, pattern, context, credential };
+    this.#attempt({ ...visit, partitioned, wishes }, 0);
+  }
+
+  /** What this internal request was made for, when it has come to the middleware that wanted it; once. */
+  #takeRefresh(exchange: Exchange, scope: string): Refreshing | undefined {
+    const seen = this.#seen.get(exchange);
+    const refresh = seen?.refresh;
+    if (refresh?.visit.scope !== scope) return undefined;
+    this.#seen.set(exchange, { route: true });
+    return refresh;
   }
 
   #attempt(visit: Visit, waits: number): void {
-    const { exchange, key, credential, rule } = visit;
+    const { exchange, key, credential, rule, wishes } = visit;
     const { collapser } = this.#state;
-    const { entry, forward } = this.#lookUp(visit);
-    if (entry && forward === undefined) return serve(this.#state, exchange, entry, rule, waits > 0);
+    const found = this.#lookUp(visit);
+    const { entry, permission, forward } = found;
+    if (entry && permission === 'fresh') return this.#serveHit(visit, entry, waits > 0);
+    if (wishes?.directives.onlyIfCached) return this.#gatewayTimeout(exchange);
+    if (entry && permission && this.#serveStale(visit, entry, permission)) return;
     // Only where something may come of it: a lifetime is promised, or such a response was stored before.
-    const promising = rule?.ttl !== undefined || entry !== undefined;
-    const collapses = promising && rule?.collapse !== false && !credential && exchange.req.method === 'GET';
+    const promising = rule?.ttl !== undefined || entry !== undefined || found.promising;
+    const collapses = promising && rule?.collapse !== false && !credential && !wishes?.noCache;
     const ranged = exchange.req.headers.range !== undefined;
-    if (!collapses || ranged || collapser.isRefused(key)) {
-      return this.#fill(visit, undefined, forward ?? 'uri-miss', ranged ? 'range' : undefined, promising);
+    const isGet = exchange.req.method === 'GET';
+    if (!collapses || !isGet || ranged || entry?.reuse.alwaysValidate || collapser.isRefused(key)) {
+      return this.#fill(visit, found, undefined, ranged ? 'range' : undefined);
     }
     const pending = collapser.current(key);
-    if (!pending) return this.#fill(visit, collapser.lead(key), forward ?? 'uri-miss', undefined, promising);
-    if (waits >= MOST_WAITS)
-      return this.#fill(visit, undefined, forward ?? 'uri-miss', 'collapse-failed', promising);
-    this.#wait(visit, pending, waits, forward ?? 'uri-miss');
+    if (!pending) return this.#fill(visit, found, collapser.lead(key), undefined);
+    if (waits >= MOST_WAITS) return this.#fill(visit, found, undefined, 'collapse-failed');
+    this.#wait(visit, pending, waits, { ...found, forward: forward ?? 'uri-miss' });
   }
 
-  #wait(visit: Visit, pending: Pending, waits: number, forward: ForwardReason): void {
+  /** Serves a stale response where that is allowed, and has it refreshed; else answers false. */
+  #serveStale(visit: Visit, entry: StoredResponse, permission: Permission): boolean {
+    if (permission === 'validate' || visit.partitioned || !Refresher.canRefresh(visit.exchange)) return false;
+    const { collapser, settings } = this.#state;
     const { exchange, key, rule } = visit;
-    const { collapser, entries, log, settings } = this.#state;
+    const pending = collapser.current(key) ?? this.#refresh(visit, entry);
+    if (permission === 'while-revalidate') {
+      this.#serveAs(visit, entry, 'STALE', { hit: true, ttl: ttlOf(this.#state, entry) });
+      return true;
+    }
+    const seconds = rule?.softTimeout ?? rule?.timeout ?? settings.waitTimeout;
+    const leave = pending.wait(seconds, (outcome) => {
+      if (exchange.closed) return;
+      if (outcome === 'timeout' || outcome.kind === 'failed') {
+        const status = { hit: true, fwd: 'stale', ttl: ttlOf(this.#state, entry) } as const;
+        const detail = outcome === 'timeout' ? 'timeout' : 'error';
+        return this.#serveAs(visit, entry, 'STALE', { ...status, detail });
+      }
+      if (outcome.kind === 'refused')
+        return this.#fill(visit, { entry, forward: 'stale' }, undefined, undefined);
+      if (!this.#isFor(visit, outcome.entry)) return this.#attempt(visit, MOST_WAITS);
+      const status = { fwd: 'stale', stored: true, ttl: ttlOf(this.#state, outcome.entry) } as const;
+      this.#serveAs(visit, outcome.entry, 'MISS', status);
+    });
+    exchange.onClose(leave);
+    return true;
+  }
+
+  #refresh(visit: Visit, entry: StoredResponse): Pending {
+    const pending = this.#state.collapser.lead(visit.key);
+    this.#refresher.start(visit, entry, pending, (exchange) => {
+      this.#seen.set(exchange, { refresh: { visit, entry, pending } });
+    });
+    return pending;
+  }
+
+  /** An internal request has come to the place where its visit was: it fills, whatever is stored. */
+  #refill({ visit, entry, pending }: Refreshing, exchange: Exchange, next: Next): void {
+    const { req, res } = exchange;
+    const context = new RuleContext(req, res, visit.context.params, visit.target);
+    const internal: Visit = { ...visit, exchange, next, context, credential: undefined, wishes: undefined };
+    this.#fill(internal, { entry, forward: 'stale' }, pending, undefined, true);
+  }
+
+  #wait(visit: Visit, pending: Pending, waits: number, found: Lookup): void {
+    const { exchange, key } = visit;
+    const { collapser, settings } = this.#state;
     const leave = pending.wait(settings.waitTimeout, (outcome: Outcome | 'timeout') => {
       if (exchange.closed) return;
       try {
         if (outcome === 'timeout') {
           collapser.abandon(key, pending);
-          return this.#fill(visit, undefined, forward, 'collapse-timeout', true);
+          return this.#fill(visit, found, undefined, 'collapse-timeout');
         }
-        if (outcome.kind === 'refused')
-          return this.#fill(visit, undefined, forward, 'collapse-refused', true);
+        if (outcome.kind === 'refused') return this.#fill(visit, found, undefined, 'collapse-refused');
         if (outcome.kind === 'failed') return this.#attempt(visit, waits + 1);
-        const { entry } = outcome;
-        // Whoever came after a purge must not get what was begun before it.
-        const valid =
-          log.limit(entry) === Number.POSITIVE_INFINITY && entries.matches(key, entry, exchange.req);
-        if (valid) return serve(this.#state, exchange, entry, rule, true);
+        if (this.#isFor(visit, outcome.entry)) return this.#serveHit(visit, outcome.entry, true);
         return this.#attempt(visit, waits + 1);
       } catch (error) {
         this.#state.fault(error, 'waiting');
@@ -153,19 +239,45 @@ export class RequestFlow {
     exchange.onClose(leave);
   }
 
+  /** Whether what another's fill has stored may be given to this visitor, who may have come after a purge. */
+  #isFor({ key, exchange }: Visit, entry: StoredResponse): boolean {
+    const { entries, log } = this.#state;
+    return log.limit(entry) === Number.POSITIVE_INFINITY && entries.matches(key, entry, exchange.req);
+  }
+
+  #serveHit(visit: Visit, entry: StoredResponse, collapsed: boolean): void {
+    this.#serveAs(visit, entry, 'HIT', { hit: true, ttl: ttlOf(this.#state, entry), collapsed });
+  }
+
+  #serveAs({ exchange, rule }: Visit, entry: StoredResponse, result: XCache, status: CacheStatus): void {
+    serve(this.#state, exchange, entry, rule, { result, status });
+  }
+
+  /** RFC 9111 §5.2.1.7: what the visitor wanted from a cache alone is not here. */
+  #gatewayTimeout(exchange: Exchange): void {
+    const { res } = exchange;
+    res.statusCode = 504;
+    writeStatus(this.#state, exchange, 'BYPASS', { fwd: 'request', detail: 'only-if-cached' });
+    res.end();
+  }
+
   #fill(
     visit: Visit,
+    { entry, promising: known, forward = 'uri-miss' }: Lookup,
     pending: Pending | undefined,
-    forward: ForwardReason,
     detail: string | undefined,
-    promising: boolean,
+    isRefresh = false,
   ): void {
-    const { exchange, key, target, origin, rule, pattern, context, credential } = visit;
+    const { exchange, key, target, origin, rule, pattern, context, credential, wishes } = visit;
     const { req } = exchange;
+    const promising = rule?.ttl !== undefined || entry !== undefined || known === true;
     const whole = promising && !credential && req.method === 'GET' && req.headers.range === undefined;
     const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
+    const confirms = whole && (forward === 'stale' || forward === 'request');
+    const shown = confirms && entry ? conditionsOf(entry) : undefined;
     const disguise =
-      whole || isReduced ? new Disguise(req, isReduced ? target : undefined, rule, whole) : undefined;
+      whole || isReduced ? new Disguise(req, isReduced ? target : undefined, rule, whole, shown) : undefined;
+    const standsIn = entry && !isRefresh && this.#mayStandIn(entry);
     const fill = new Fill(this.#state, {
       exchange,
       key,
@@ -179,27 +291,35 @@ export class RequestFlow {
       disguise,
       forward,
       detail,
+      revalidates: shown && entry,
+      standIn: standsIn ? entry : undefined,
+      noStoreAsked: wishes?.directives.noStore === true,
+      isRefresh,
     });
     const seen = this.#seen.get(exchange);
     if (seen) seen.fill = fill;
     visit.next();
   }
 
-  /** A stored response that may be used now (no `forward`), or that once was, and why it may not be. */
-  #lookUp(visit: Visit): {
-    entry?: ReturnType<CacheState['entries']['find']>['entry'];
-    forward?: ForwardReason;
-  } {
+  #mayStandIn(entry: StoredResponse): boolean {
+    const permission = permissionFor(entry, this.#state.log.limit(entry), this.#state.clock(), undefined);
+    return permission === 'if-error' || permission === 'while-revalidate';
+  }
+
+  #lookUp(visit: Visit): Lookup {
     const { entries, log, clock } = this.#state;
     const { entry, variesOtherwise } = entries.find(visit.key, visit.exchange.req);
     if (!entry) return { forward: variesOtherwise ? 'vary-miss' : 'uri-miss' };
     const limit = log.limit(entry);
     if (limit === VOID) {
       entries.drop(entry);
-      return { entry, forward: 'miss' };
+      return { promising: true, forward: 'miss' };
     }
-    if (visit.credential && !entry.explicitlyShared) return { forward: 'bypass' };
-    return Math.min(limit, entry.freshUntil) > clock() ? { entry } : { entry, forward: 'stale' };
+    // §3.5 is about storing; the safe profile will not serve what it would not have stored either.
+    const isSafe = this.#state.settings.profile === 'safe';
+    if (isSafe && visit.credential && !entry.explicitlyShared) return { forward: 'bypass' };
+    const permission = permissionFor(entry, limit, clock(), visit.wishes);
+    return { entry, permission, forward: visit.wishes?.noCache ? 'request' : 'stale' };
   }
 
   #bypass(exchange: Exchange, next: Next, reason: string): void {
@@ -224,4 +344,9 @@ export class RequestFlow {
       return undefined;
     }
   }
+}
+
+/** What the handler is shown to confirm a stored response by (RFC 9111 §4.3.1): validators that it gave itself. */
+function conditionsOf(entry: StoredResponse): Conditions {
+  return { ifNoneMatch: entry.ownEtag ? entry.etag : undefined, ifModifiedSince: entry.lastModified };
 }

@@ -44,7 +44,9 @@ export function credentialOf(
   settings: CacheSettings,
 ): string | undefined {
   if (rule?.partition) return undefined;
-  return settings.credentials.find((name) => {
+  // The standard knows of `Authorization` alone (RFC 9111 §3.5).
+  const names = settings.profile === 'safe' ? settings.credentials : ['authorization'];
+  return names.find((name) => {
     if (headerOf(req, name) === undefined) return false;
     if (rule?.vary.headers.includes(name)) return false;
     return !(name === 'cookie' && rule?.vary.cookies);
@@ -65,12 +67,14 @@ export class Disguise {
   readonly conditions: Conditions;
   readonly #req: ExpressRequest;
   readonly #hidden: [name: string, value: string | string[]][] = [];
+  readonly #shown: string[] = [];
   readonly #before: { originalUrl: string | undefined; search: string; query: unknown } | undefined;
   #worn = true;
 
   /**
    * @param target what the key covers, when that is less than what the visitor asked for.
    * @param rule by which it was reduced; what others have made of `req.url` is reduced by it too.
+   * @param shown conditions that the handler sees instead: those of a stored response.
    * @param whole whether the conditions are hidden as well; a request for a part needs its own.
    */
   constructor(
@@ -78,6 +82,7 @@ export class Disguise {
     target: string | undefined,
     rule: CacheRuleSettings | undefined,
     whole: boolean,
+    shown: Conditions = {},
   ) {
     this.#req = req;
     const { headers } = req;
@@ -90,6 +95,8 @@ export class Disguise {
       this.#hidden.push([name, value]);
       delete req.headers[name];
     }
+    this.#show('if-none-match', shown.ifNoneMatch);
+    this.#show('if-modified-since', shown.ifModifiedSince);
     if (target === undefined) return;
     const { originalUrl, url = '/' } = this.#req;
     // Express 4 has parsed the query before us; Express 5 parses it when it is asked for.
@@ -102,9 +109,16 @@ export class Disguise {
     if (query !== undefined && typeof parse === 'function') this.#req.query = parse(reduced.slice(1));
   }
 
+  #show(name: string, value: string | undefined): void {
+    if (value === undefined) return;
+    this.#req.headers[name] = value;
+    this.#shown.push(name);
+  }
+
   takeOff(): void {
     if (!this.#worn) return;
     this.#worn = false;
+    for (const name of this.#shown) delete this.#req.headers[name];
     for (const [name, value] of this.#hidden) this.#req.headers[name] = value;
     if (!this.#before) return;
     const { originalUrl, search, query } = this.#before;

@@ -40,6 +40,12 @@ export interface PurgeResult {
 export interface CacheStats {
   readonly hits: number;
   readonly misses: number;
+  /** Stale responses that were served. */
+  readonly stale: number;
+  /** Requests of our own, made to refresh what is stale. */
+  readonly refreshes: number;
+  /** Stale responses that the handler has confirmed with a 304. */
+  readonly revalidated: number;
   /** By reason. */
   readonly bypasses: Readonly<Record<string, number>>;
   /** Responses that were not stored, by reason. */
@@ -226,6 +232,9 @@ function stateOf(settings: CacheSettings): CacheState {
     counts: {
       hits: 0,
       misses: 0,
+      stale: 0,
+      refreshes: 0,
+      revalidated: 0,
       collapsed: 0,
       stores: 0,
       purges: 0,
@@ -252,6 +261,9 @@ function statsOf(state: CacheState | false): CacheStats {
     const none = {
       hits: 0,
       misses: 0,
+      stale: 0,
+      refreshes: 0,
+      revalidated: 0,
       bypasses: {},
       refusals: {},
       collapsed: 0,
@@ -266,6 +278,9 @@ function statsOf(state: CacheState | false): CacheStats {
   return {
     hits: counts.hits,
     misses: counts.misses,
+    stale: counts.stale,
+    refreshes: counts.refreshes,
+    revalidated: counts.revalidated,
     bypasses: Object.fromEntries(counts.bypasses),
     refusals: Object.fromEntries(counts.refusals),
     collapsed: counts.collapsed,

@@ -1,11 +1,23 @@
 import type { CacheRuleSettings } from '../config/cache.js';
 import type { Exchange } from '../exchange/exchange.js';
-import { notModified } from '../http/conditional.js';
+import type { CacheStatus } from '../http/cache-status.js';
+import { type Conditions, notModified } from '../http/conditional.js';
+import { addVary } from '../http/vary.js';
 import type { StoredResponse } from '../store/entry.js';
-import { finishHeaders } from './fill.js';
 import { writeFields } from './headers.js';
+import { selectParts } from './parts.js';
 import type { CacheState } from './state.js';
-import { writeStatus } from './status.js';
+import { writeStatus, type XCache } from './status.js';
+import { textHeader } from './storable.js';
+
+/** Fields of a 304 that do not replace those of the stored response. */
+const OF_THE_BODY = ['content-encoding', 'content-range', 'content-md5', 'content-length', 'etag'] as const;
+
+/** How a stored response is used. */
+export interface Use {
+  readonly result: XCache;
+  readonly status: CacheStatus;
+}
 
 /** Answers a request with a stored response (RFC 9111 §4), or with 304 where the visitor has it (§4.3.2). */
 export function serve(
@@ -13,31 +25,24 @@ export function serve(
   exchange: Exchange,
   entry: StoredResponse,
   rule: CacheRuleSettings | undefined,
-  collapsed: boolean,
+  use: Use,
 ): void {
   const { req, res } = exchange;
-  const now = state.clock();
   const conditions = {
     ifNoneMatch: req.headers['if-none-match'],
     ifModifiedSince: req.headers['if-modified-since'],
   };
-  const bodyless = entry.status === 200 && notModified(conditions, entry);
-  res.statusCode = bodyless ? 304 : entry.status;
-  for (const name of entry.removed) res.removeHeader(name);
-  writeFields(res, entry.headers, bodyless);
-  res.setHeader('Date', entry.date);
-  res.setHeader('ETag', entry.etag);
-  res.setHeader('Age', Math.floor(entry.initialAge + (now - entry.storedAt) / 1000));
-  const ttl = Math.floor((entry.freshUntil - now) / 1000);
-  writeStatus(state, exchange, 'HIT', { hit: true, ttl, collapsed });
-  finishHeaders(res, rule);
-  if (entry.template !== undefined) exchange.template = entry.template;
+  const bodyless = writeHead(state, exchange, entry, rule, conditions, use);
   if (bodyless) {
     res.end();
     return;
   }
-  // RFC 9110 §8.6: never with a 204.
-  if (entry.status !== 204) res.setHeader('Content-Length', entry.body.length);
+  const parts = selectParts(req, res, entry);
+  if (parts) {
+    // Copied: they are views of the stored body, and few.
+    res.end(Buffer.concat(parts));
+    return;
+  }
   // Whoever patched the response sees and may write into what it is given: a copy, plain. The body is not theirs.
   const { pristine } = exchange;
   if (pristine) exchange.encoded = (coding, effort) => state.encodings.find(entry, coding, effort);
@@ -46,5 +51,82 @@ export function serve(
     else res.end(pristine ? entry.body : Buffer.from(entry.body));
   } finally {
     exchange.encoded = undefined; // should this fail, the app answers with a body of its own
+  }
+}
+
+/** Within `head`: a stored response takes the place of an error that the handler is answering with (RFC 5861 §4). */
+export function standInFor(
+  state: CacheState,
+  exchange: Exchange,
+  entry: StoredResponse,
+  rule: CacheRuleSettings | undefined,
+  before: ReadonlyMap<string, string>,
+): void {
+  const { res } = exchange;
+  const fwdStatus = res.statusCode;
+  for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name);
+  const status = { hit: true, fwd: 'stale', fwdStatus, ttl: ttlOf(state, entry) } as const;
+  // The visitor's own conditions are answered where the disguise is known.
+  writeHead(state, exchange, entry, rule, {}, { result: 'STALE', status });
+  exchange.replaceBody(exchange.pristine ? entry.body : Buffer.from(entry.body));
+}
+
+/** Within `head`: a 304 that the handler answers to our conditions becomes the whole that it confirms (RFC 9111 §4.3.4). */
+export function freshen(exchange: Exchange, entry: StoredResponse): void {
+  const { res } = exchange;
+  res.statusCode = entry.status;
+  res.statusMessage = '';
+  // What describes the body that is kept is kept with it (§3.2).
+  for (const name of OF_THE_BODY) res.removeHeader(name);
+  for (const [name, value] of entry.headers) {
+    if (!res.hasHeader(name)) res.setHeader(name, typeof value === 'string' ? value : [...value]);
+  }
+  if (entry.ownEtag) res.setHeader('ETag', entry.etag);
+  if (entry.status !== 204) res.setHeader('Content-Length', entry.body.length);
+  exchange.replaceBody(exchange.pristine ? entry.body : Buffer.from(entry.body));
+}
+
+/** Seconds of freshness left; negative for a stale response. */
+export function ttlOf(state: CacheState, entry: StoredResponse): number {
+  return Math.floor((Math.min(entry.freshUntil, state.log.limit(entry)) - state.clock()) / 1000);
+}
+
+function writeHead(
+  state: CacheState,
+  exchange: Exchange,
+  entry: StoredResponse,
+  rule: CacheRuleSettings | undefined,
+  conditions: Conditions,
+  use: Use,
+): boolean {
+  const { res } = exchange;
+  // §4.3.2: a response without Last-Modified is compared by its Date.
+  const { etag, lastModified = entry.date } = entry;
+  const bodyless = entry.status === 200 && notModified(conditions, { etag, lastModified });
+  res.statusCode = bodyless ? 304 : entry.status;
+  res.statusMessage = '';
+  for (const name of entry.removed) res.removeHeader(name);
+  writeFields(res, entry.headers, bodyless);
+  res.setHeader('Date', entry.date);
+  res.setHeader('ETag', entry.etag);
+  res.setHeader('Age', Math.floor(entry.initialAge + (state.clock() - entry.storedAt) / 1000));
+  writeStatus(state, exchange, use.result, use.status);
+  finishHeaders(res, rule);
+  if (entry.template !== undefined) exchange.template = entry.template;
+  // RFC 9110 §8.6: never with a 204.
+  if (!bodyless && entry.status !== 204) res.setHeader('Content-Length', entry.body.length);
+  return bodyless;
+}
+
+/** What the rule adds to every answer under it, stored or not: its own `Vary`, and `private` where it is one visitor's. */
+export function finishHeaders(res: Exchange['res'], rule: CacheRuleSettings | undefined): void {
+  if (!rule) return;
+  const names = rule.vary.cookies?.length ? [...rule.vary.headers, 'Cookie'] : rule.vary.headers;
+  if (names.length > 0) res.setHeader('Vary', addVary(textHeader(res, 'vary'), names));
+  if (!rule.partition) return;
+  const cacheControl = textHeader(res, 'cache-control');
+  if (cacheControl === undefined) res.setHeader('Cache-Control', 'private, no-cache');
+  else if (!/\b(?:private|no-store|public|s-maxage)\b/i.test(cacheControl)) {
+    res.setHeader('Cache-Control', `private, ${cacheControl}`);
   }
 }

@@ -8,6 +8,12 @@ import type { Entries } from './entries.js';
 export interface Counts {
   hits: number;
   misses: number;
+  /** Stale responses that were served. */
+  stale: number;
+  /** Requests of our own that refreshed, or tried to. */
+  refreshes: number;
+  /** Stale responses that the handler has confirmed. */
+  revalidated: number;
   /** Requests that waited for another's fill and were served from it. */
   collapsed: number;
   stores: number;

@@ -4,7 +4,7 @@ import { type CacheState, countWord } from './state.js';
 import { textHeader } from './storable.js';
 
 /** What `X-Cache` says. */
-export type XCache = 'HIT' | 'MISS' | 'BYPASS';
+export type XCache = 'HIT' | 'MISS' | 'STALE' | 'REVALIDATED' | 'BYPASS';
 
 /** Counts the result and, unless that is turned off, says it: `X-Cache`, and our member of `Cache-Status`. */
 export function writeStatus(
@@ -15,6 +15,8 @@ export function writeStatus(
 ): void {
   const { counts, settings } = state;
   if (result === 'HIT') counts.hits++;
+  else if (result === 'STALE') counts.stale++;
+  else if (result === 'REVALIDATED') counts.revalidated++;
   else if (result === 'MISS') counts.misses++;
   else countWord(counts.bypasses, status.detail ?? status.fwd ?? 'other');
   if (status.collapsed) counts.collapsed++;

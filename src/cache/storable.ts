@@ -2,7 +2,9 @@ import type { ServerResponse } from 'node:http';
 import type { CacheRuleSettings, CacheSettings } from '../config/cache.js';
 import { type CacheControlDirectives, parseCacheControl } from '../http/cache-control.js';
 import { explicitLifetime, initialAge } from '../http/freshness.js';
+import { heuristicLifetime } from '../http/heuristic.js';
 import { parseVary } from '../http/vary.js';
+import type { Reuse } from '../store/entry.js';
 import type { GivenHints } from './hints.js';
 
 /** What may be stored, and for how long. */
@@ -16,6 +18,9 @@ export interface Storable {
   readonly explicitlyShared: boolean;
   /** Pages of every origin may read it, or its key tells them apart. */
   readonly anyOrigin: boolean;
+  readonly reuse: Reuse;
+  /** Header fields that the response itself keeps out of shared caches (`private="…"`, `no-cache="…"`). */
+  readonly omitted: readonly string[];
 }
 
 /** Why a response is not stored: the word that `Cache-Status` reports. */
@@ -40,6 +45,8 @@ export interface Circumstances {
   readonly otherRoute: boolean;
   /** Whoever answers sees another host or scheme than the key holds: a sub-app may trust other proxies. */
   readonly otherOrigin: boolean;
+  /** The visitor asked that nothing be stored (RFC 9111 §5.2.1.5), and such wishes are honoured. */
+  readonly noStoreAsked: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -50,15 +57,23 @@ const STATUSES: ReadonlySet<number> = new Set([200, 301, 308]);
 const POLICIES = ['content-security-policy', 'content-security-policy-report-only'] as const;
 
 /**
- * Whether a response may be stored, in the safe profile: RFC 9111 §3, less what experience forbids. Every
- * refusal has a name; the first that holds is reported.
+ * Whether a response may be stored, and how it may be used then. Every refusal has a name; the first that
+ * holds is reported.
  */
 export function judge(res: ServerResponse, circumstances: Circumstances): Storable | Refused {
-  const { rule, hints, credential, settings, now } = circumstances;
+  const { hints, settings } = circumstances;
   if (circumstances.method === 'HEAD') return refuse('head'); // no body to store
   if (circumstances.method !== 'GET') return refuse('method');
   if (circumstances.broken) return refuse('broken');
+  if (circumstances.noStoreAsked) return refuse('request-no-store');
   if (hints?.skip) return refuse(hints.skip);
+  if (Number(textHeader(res, 'content-length') ?? 0) > settings.maxEntryBytes) return refuse('too-large');
+  return settings.profile === 'safe' ? judgeSafely(res, circumstances) : judgeByStandard(res, circumstances);
+}
+
+/** The safe profile: RFC 9111 §3, less what experience forbids. */
+function judgeSafely(res: ServerResponse, circumstances: Circumstances): Storable | Refused {
+  const { rule, hints, credential, now } = circumstances;
   if (!(rule?.statuses ?? STATUSES).has(res.statusCode)) return refuse('status');
   if (circumstances.otherRoute) return refuse('route');
   if (circumstances.otherOrigin) return refuse('origin');
@@ -93,7 +108,6 @@ export function judge(res: ServerResponse, circumstances: Circumstances): Storab
   if (lifetime === undefined) return refuse('no-lifetime');
   const age = initialAge(fields, now);
   if (lifetime - age <= 0) return refuse('no-lifetime');
-  if (Number(textHeader(res, 'content-length') ?? 0) > settings.maxEntryBytes) return refuse('too-large');
   const anyOrigin = textHeader(res, 'access-control-allow-origin') === '*' || isKeyed(rule, 'origin');
   const names = vary as readonly string[];
   // Many apps say nothing at all, not even Vary, to an origin that they don't know; that is no answer for others.
@@ -104,6 +118,79 @@ export function judge(res: ServerResponse, circumstances: Circumstances): Storab
     vary: implied ? [...names, 'origin'].sort() : names,
     explicitlyShared,
     anyOrigin,
+    reuse: reuseOf(cacheControl, rule),
+    omitted: [],
+  };
+}
+
+/** Final status codes whose caching requirements this cache knows (RFC 9110 §15, RFC 9111 §5.2.2.3). */
+const UNDERSTOOD: ReadonlySet<number> = new Set([
+  200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 411, 413, 414,
+  415, 416, 417, 421, 422, 426, 451, 500, 501, 502, 503, 504, 505,
+]);
+
+/** All that RFC 9111 §3 allows a shared cache. */
+function judgeByStandard(res: ServerResponse, circumstances: Circumstances): Storable | Refused {
+  const { rule, hints, now } = circumstances;
+  const { statusCode: status } = res;
+  if (status < 200 || status === 206 || status === 304) return refuse('status');
+  if (rule && !rule.statuses.has(status) && !res.hasHeader('cache-control')) return refuse('status');
+  if (circumstances.otherRoute) return refuse('route');
+  if (circumstances.otherOrigin) return refuse('origin');
+  const cacheControl = parseCacheControl(listHeader(res, 'cache-control'));
+  if (cacheControl.mustUnderstand && !UNDERSTOOD.has(status)) return refuse('must-understand');
+  if (cacheControl.noStore && !cacheControl.mustUnderstand) return refuse('no-store');
+  if (cacheControl.private === true) return refuse('private');
+  const vary = parseVary(textHeader(res, 'vary'));
+  if (vary === '*') return refuse('vary-star');
+  if (vary === undefined) return refuse('vary-invalid');
+  const explicitlyShared = cacheControl.public || cacheControl.sMaxage !== undefined;
+  // §3.5: of all credentials, the standard knows `Authorization` alone.
+  const { credential } = circumstances;
+  if (credential === 'authorization' && !sharedDespite(credential, cacheControl, explicitlyShared)) {
+    return refuse(credential);
+  }
+  const fields = {
+    cacheControl,
+    age: textHeader(res, 'age'),
+    date: textHeader(res, 'date'),
+    expires: textHeader(res, 'expires'),
+  };
+  const lastModified = textHeader(res, 'last-modified');
+  const given = hints?.ttl ?? explicitLifetime(fields, now) ?? withJitter(rule);
+  const lifetime = given ?? heuristicLifetime({ status, cacheControl, lastModified }, now);
+  const reuse = reuseOf(cacheControl, rule);
+  const age = initialAge(fields, now);
+  const confirmable = res.hasHeader('etag') || lastModified !== undefined;
+  if (lifetime === undefined && !confirmable) return refuse('no-lifetime');
+  const lasts = (lifetime ?? 0) - age + Math.max(reuse.staleWhileRevalidate, reuse.staleIfError);
+  if (lasts <= 0 && !confirmable) return refuse('no-lifetime');
+  const omitted = [cacheControl.private, cacheControl.noCache].flatMap((names) =>
+    typeof names === 'object' ? names.map((name) => name.toLowerCase()) : [],
+  );
+  return {
+    lifetime: lifetime ?? 0,
+    initialAge: age,
+    vary,
+    explicitlyShared,
+    anyOrigin: true,
+    reuse,
+    omitted,
+  };
+}
+
+function reuseOf(cacheControl: CacheControlDirectives, rule: CacheRuleSettings | undefined): Reuse {
+  return {
+    alwaysValidate: cacheControl.noCache === true,
+    // s-maxage means proxy-revalidate as well (§5.2.2.10), unless the response allows staleness in so many words.
+    mustRevalidate:
+      cacheControl.mustRevalidate ||
+      cacheControl.proxyRevalidate ||
+      (cacheControl.sMaxage !== undefined &&
+        cacheControl.staleWhileRevalidate === undefined &&
+        cacheControl.staleIfError === undefined),
+    staleWhileRevalidate: cacheControl.staleWhileRevalidate ?? rule?.staleWhileRevalidate ?? 0,
+    staleIfError: cacheControl.staleIfError ?? rule?.staleIfError ?? 0,
   };
 }
 
@@ -118,16 +205,20 @@ export interface Judged {
  * Whether what others changed after the headers were judged forbids storing: a session's cookie, a stricter
  * Cache-Control, another Vary or status.
  */
-export function vetoes(res: ServerResponse, judged: Judged): string | undefined {
+export function vetoes(
+  res: ServerResponse,
+  judged: Judged,
+  profile: CacheSettings['profile'],
+): string | undefined {
   if (res.statusCode !== judged.status) return 'status';
-  if (res.hasHeader('set-cookie')) return 'set-cookie';
-  if (hasNonce(res)) return 'nonce';
+  if (profile === 'safe' && res.hasHeader('set-cookie')) return 'set-cookie';
+  if (profile === 'safe' && hasNonce(res)) return 'nonce';
   const text = textHeader(res, 'cache-control');
   if (text !== judged.cacheControl) {
     const now = parseCacheControl(text);
     if (now.noStore) return 'no-store';
-    if (now.private) return 'private';
-    if (now.noCache) return 'no-cache';
+    if (now.private === true || (now.private && profile === 'safe')) return 'private';
+    if (now.noCache && profile === 'safe') return 'no-cache';
   }
   const vary = textHeader(res, 'vary');
   if (vary === judged.vary) return undefined;

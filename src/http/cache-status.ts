@@ -13,6 +13,8 @@ export type ForwardReason =
 export interface CacheStatus {
   readonly hit?: boolean;
   readonly fwd?: ForwardReason;
+  /** The status that the handler answered with, where it differs from what is sent. */
+  readonly fwdStatus?: number;
   /** The response is being stored. */
   readonly stored?: boolean;
   /** The request waited for another's. */
@@ -30,6 +32,7 @@ export function formatCacheStatus(status: CacheStatus): string {
   let text = 'hotpath';
   if (status.hit) text += '; hit';
   if (status.fwd) text += `; fwd=${status.fwd}`;
+  if (status.fwdStatus !== undefined) text += `; fwd-status=${status.fwdStatus}`;
   if (status.stored) text += '; stored';
   if (status.collapsed) text += '; collapsed';
   if (status.ttl !== undefined) text += `; ttl=${Math.trunc(status.ttl)}`;

@@ -33,5 +33,6 @@ export function initialAge(fields: { age?: string; date?: string }, now: number)
   const digits = /^\s*(\d+)/.exec(fields.age ?? '');
   const given = digits ? Math.min(Number(digits[1]), 2 ** 31) : 0;
   const date = fields.date === undefined ? undefined : parseHttpDate(fields.date, now);
-  return Math.max(given, date === undefined ? 0 : (now - date) / 1000, 0);
+  // Dates tell whole seconds, so the time now is read alike: else a response would be up to a second old at birth.
+  return Math.max(given, date === undefined ? 0 : Math.floor(now / 1000) - date / 1000, 0);
 }

@@ -21,11 +21,25 @@ export interface EncodedForm {
   upgraded: boolean;
 }
 
+/** What a response, or its rule, says of its use beyond its lifetime. Seconds. */
+export interface Reuse {
+  /** Never used unconfirmed (`no-cache`, RFC 9111 §5.2.2.4). */
+  readonly alwaysValidate: boolean;
+  /** Never used stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`: §5.2.2.2, §5.2.2.8, §5.2.2.10). */
+  readonly mustRevalidate: boolean;
+  /** RFC 5861 §3. */
+  readonly staleWhileRevalidate: number;
+  /** RFC 5861 §4. */
+  readonly staleIfError: number;
+}
+
 /** A whole response, as the app left it. Times are those of the cache's clock, in milliseconds. */
 export interface StoredResponse extends Stamped {
   readonly kind: 'response';
   /** The key it is stored under, and checked against when it is read. */
   readonly key: string;
+  /** Request headers that it differs by, in lower case. */
+  readonly vary: readonly string[];
   readonly status: number;
   readonly headers: readonly StoredField[];
   /** Names that an upstream middleware had set and the handler took away. */
@@ -34,6 +48,8 @@ export interface StoredResponse extends Stamped {
   /** By coding; made of the body alone, so whatever replaces it with the same body takes them over. */
   encoded?: Map<string, EncodedForm>;
   readonly etag: string;
+  /** The handler gave the tag itself, so it can be asked whether it still holds. */
+  readonly ownEtag: boolean;
   readonly lastModified?: string;
   /** `Date` of the response. */
   readonly date: string;
@@ -41,6 +57,8 @@ export interface StoredResponse extends Stamped {
   /** Age when it was stored (RFC 9111 §4.2.3). Seconds. */
   readonly initialAge: number;
   readonly freshUntil: number;
+  /** What may be done with it once it is stale. */
+  readonly reuse: Reuse;
   /** The response itself said that any visitor may have it, even one with credentials (RFC 9111 §3.5). */
   readonly explicitlyShared: boolean;
   /** Pages of every origin may read it (CORS), or its key tells them apart. */

@@ -28,18 +28,43 @@ describe.each(majors)('requests for a part on %s', (_name, express) => {
     expect(made.cache.stats().stores).toBe(1);
   });
 
-  it.each([
-    'bytes=0-4',
-    'bytes=-99999999999999999999',
-    'bytes=5-2',
-    `bytes=${'0-,'.repeat(200)}0-`,
-    'items=0-1',
-  ])('D11 a stored whole is served whole to %s', async (range) => {
+  it.each<[string, number, string, string | null]>([
+    ['bytes=0-4', 206, WHOLE.slice(0, 5), 'bytes 0-4/200'],
+    ['bytes=-5', 206, WHOLE.slice(-5), 'bytes 195-199/200'],
+    ['bytes=-99999999999999999999', 206, WHOLE, 'bytes 0-199/200'],
+    ['bytes=190-', 206, WHOLE.slice(190), 'bytes 190-199/200'],
+    ['bytes=200-', 416, '', 'bytes */200'],
+    ['bytes=5-2', 200, WHOLE, null],
+    [`bytes=${'0-,'.repeat(200)}0-`, 200, WHOLE, null],
+    ['items=0-1', 200, WHOLE, null],
+  ])('D11 a stored whole answers %s with %i', async (range, status, text, contentRange) => {
     const made = await files();
     await made.get('/file');
     const answer = await made.get('/file', { range });
-    expect(answer).toMatchObject({ status: 200, text: WHOLE });
-    expect(answer.headers.get('content-range')).toBeNull();
+    expect(answer).toMatchObject({ status, text });
+    expect(answer.headers.get('content-range')).toBe(contentRange);
     expect(made.runs()).toBe(1);
+    expect(await made.get('/file')).toMatchObject({ status: 200, text: WHOLE });
+  });
+
+  it('D11 several parts come as multipart/byteranges', async () => {
+    const made = await files();
+    await made.get('/file');
+    const answer = await made.get('/file', { range: 'bytes=0-1,10-11' });
+    const type = answer.headers.get('content-type') ?? '';
+    const boundary = /^multipart\/byteranges; ?boundary="?([^"]+)/.exec(type)?.[1];
+    expect(answer.status).toBe(206);
+    expect(answer.text.split(`--${boundary}`)).toHaveLength(4);
+    expect(answer.text).toContain('bytes 10-11/200');
+  });
+
+  it('D11 If-Range with a weak or another tag gets the whole, never a part of something else', async () => {
+    const made = await files();
+    const etag = (await made.get('/file')).headers.get('etag') ?? '';
+    expect(etag).toMatch(/^W\//);
+    for (const condition of [etag, '"other"', 'Sat, 01 Jan 2000 00:00:00 GMT']) {
+      const answer = await made.get('/file', { range: 'bytes=0-4', 'if-range': condition });
+      expect(answer).toMatchObject({ status: 200, text: WHOLE });
+    }
   });
 });

@@ -43,6 +43,9 @@ function make(maxBytes = 1e8, maxEntries = 100_000) {
       initialAge: 0,
       freshUntil: 1,
       explicitlyShared: false,
+      vary: [],
+      ownEtag: true,
+      reuse: { alwaysValidate: false, mustRevalidate: false, staleWhileRevalidate: 0, staleIfError: 0 },
     };
     store.set(key, entry);
     return entry;

@@ -24,6 +24,9 @@ function response(key: string): StoredResponse {
     headers: [],
     removed: [],
     body: BODY,
+    vary: [],
+    ownEtag: true,
+    reuse: { alwaysValidate: false, mustRevalidate: false, staleWhileRevalidate: 0, staleIfError: 0 },
   };
   const times = { date: '', storedAt: 0, initialAge: 0, freshUntil: Number.POSITIVE_INFINITY };
   return { kind: 'response', key, etag: '"x"', explicitlyShared: false, ...parts, ...times };

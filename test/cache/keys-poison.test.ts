@@ -442,7 +442,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     Pragma: 'no-cache',
     'If-None-Match': '"x"',
     'If-Modified-Since': 'Sun, 06 Nov 1994 08:49:37 GMT',
-    Range: 'bytes=0-0',
+    Range: 'bytes=5-2',
     'If-Range': '"x"',
     'X-Forwarded-Host': 'evil.example',
     'X-Forwarded-Proto': 'https',
@@ -493,6 +493,16 @@ describe.each(majors)('the key, on %s', (_name, express) => {
       expect((await made.get('/x')).text).toBe('run 2');
     },
   );
+
+  it('B21 Range: bytes=0-0 from anybody gets its part, and changes nothing that is stored', async () => {
+    const made = await app((_req, res) => res.send(`run ${made.count('shown')}`));
+    const clean = await made.get('/x');
+    expect(await made.get('/x', { range: 'bytes=0-0' })).toMatchObject({ status: 206, text: 'r' });
+    expect((await made.get('/x')).text).toBe(clean.text);
+    await made.cache.purge({ all: true });
+    await made.get('/x', { range: 'bytes=0-0' });
+    expect((await made.get('/x')).text).toMatch(/^run \d$/);
+  });
 
   it.each(['PURGE', 'BAN', 'REFRESH', 'FLUSH'])('B21 the method %s purges nothing', async (method) => {
     const made = await app((req, res) =>

@@ -22,6 +22,9 @@ function response(key: string, fields: Partial<StoredResponse> = {}): StoredResp
     initialAge: 0,
     freshUntil: 1,
     explicitlyShared: false,
+    vary: [],
+    ownEtag: true,
+    reuse: { alwaysValidate: false, mustRevalidate: false, staleWhileRevalidate: 0, staleIfError: 0 },
     ...fields,
   };
 }
