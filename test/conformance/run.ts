@@ -42,8 +42,15 @@ interface Runner {
 }
 
 if (process.send) {
+  let done = false;
+  // Whoever started the run may be stopped; the origin must not outlive it.
+  process.once('SIGTERM', () => process.exit(1));
+  process.once('disconnect', () => {
+    if (!done) process.exit(1);
+  });
   const options = JSON.parse(process.argv[2] as string) as RunOptions;
   const report = await run(options);
+  done = true;
   process.send(report, () => process.disconnect());
 }
 
