@@ -69,7 +69,7 @@ const TOKEN = /[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*/y;
 const NUMBER = /-?(\d+)(\.\d*)?/y;
 const BOOLEAN = /\?([01])/y;
 const BYTES = /:([A-Za-z0-9+/]*={0,2}):/y;
-const DATE = /@(-?\d{1,15})(?![\d.])/y;
+const DATE = /@(-?\d{1,15})/y;
 const TEXT = /%"((?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*)"/y;
 
 /** Stands at one place of a field and reads on from there; what it cannot read is `undefined`. */
