@@ -26,6 +26,7 @@ describe('targetedDirectives', () => {
     ['private, must-revalidate', { private: true, mustRevalidate: true }],
     ['private="a, B"', { private: ['a', 'b'] }],
     ['private="\\"a\\""', { private: ['"a"'] }],
+    ['private="a\\", public"', { private: ['a"', 'public'] }],
     ['private=""', { private: true }],
     ['private=(a b)', { private: true }],
     ['private=?0', {}],
