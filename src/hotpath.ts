@@ -3,7 +3,7 @@ import { createResponseCache, type Middleware, type ResponseCache } from './cach
 import { type HotpathConfig, type ResolvedConfig, resolveConfig } from './config/config.js';
 import { HotpathError } from './config/errors.js';
 import { createCacheControl } from './middleware/cache-control.js';
-import { createCompression } from './middleware/compression.js';
+import { createCompression, startCompression } from './middleware/compression.js';
 import { createMetrics, type MetricsMiddleware } from './middleware/metrics.js';
 import { createSizeLimit } from './middleware/size-limit.js';
 import { createTiming, type RequestTiming, timingOf } from './middleware/timing.js';
@@ -56,8 +56,9 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   if (metrics) chain.push(metrics);
   if (resolved.sizeLimit) chain.push(createSizeLimit(resolved.sizeLimit, routes));
   if (resolved.cacheControl) chain.push(createCacheControl(resolved.cacheControl, routes));
-  if (resolved.compression) chain.push(createCompression(resolved.compression, routes));
+  if (resolved.compression) chain.push(createCompression(resolved.compression, routes, true));
   if (resolved.cache) chain.push(cache);
+  if (resolved.compression) chain.push(startCompression);
 
   function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     let at = 0;

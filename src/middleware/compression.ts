@@ -15,9 +15,10 @@ import { type Exchange, exchangeOf, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import { atOnce } from '../exchange/hook.js';
 import { acceptsIdentity, chooseEncoding } from '../http/accept-encoding.js';
-import { codedTag, withPlainTags } from '../http/coded-tag.js';
+import { withPlainTags } from '../http/coded-tag.js';
 import { addVary } from '../http/vary.js';
 import { destroyStream, ownStream } from './compression-stream.js';
+import { nameCopy, setTag } from './compression-tag.js';
 
 /** Compresses responses. */
 export type CompressionMiddleware = (
@@ -44,8 +45,6 @@ interface Means {
   readonly effort: EncodingEffort;
 }
 
-const CODINGS: readonly ContentEncoding[] = ['br', 'gzip', 'deflate'];
-
 /** Digests of what is no longer sent: RFC 9530, and its forerunners RFC 3230 and RFC 1864. */
 const DIGESTS = ['content-digest', 'repr-digest', 'digest', 'content-md5'];
 
@@ -66,10 +65,16 @@ export function compression(options?: StandaloneCompressionOptions): Compression
   return createCompression(settings, routes);
 }
 
-/** The same from resolved settings and a table of routes that others may share. */
+/**
+ * The same from resolved settings and a table of routes that others may share.
+ *
+ * @param isDeferred `startCompression` follows, once the request gets to the app: what is answered before that
+ * with an encoded body is not held up by the `compression` package.
+ */
 export function createCompression(
   settings: CompressionSettings,
   routes: RouteTable<CompressionRoutePolicies>,
+  isDeferred = false,
 ): CompressionMiddleware {
   const { encodings, filter, minimumGain } = settings;
   const known = new WeakMap<CompressionPolicySettings, Means>();
@@ -96,13 +101,7 @@ export function createCompression(
         const coder = new Coder(exchange, means, filter, coding);
         coded[CODER] = coder;
         exchange.onHead(() => coder.decide(), HeadOrder.edit);
-        if (coding !== undefined && req.method !== 'HEAD') {
-          const negotiated = { method: req.method, headers: { 'accept-encoding': coding }, coder };
-          exchange.beneath(() => {
-            means.compress(negotiated, res, () => {});
-            ownStream(res);
-          });
-        }
+        if (!isDeferred) coder.install();
       }
     } catch (error) {
       reportFault('compression', error);
@@ -110,6 +109,16 @@ export function createCompression(
     next();
   };
 }
+
+/** The second half of a deferred compression: whoever comes after it may write, or wait for `drain`. */
+export const startCompression: CompressionMiddleware = (_req, res, next) => {
+  try {
+    (res as ServerResponse & { [CODER]?: Coder })[CODER]?.install();
+  } catch (error) {
+    reportFault('compression', error);
+  }
+  next();
+};
 
 /** What is decided for one response. */
 class Coder {
@@ -122,6 +131,7 @@ class Coder {
   /** `If-None-Match` as the client sent it; the cache hides it from the handler, and so from `head`. */
   readonly #held: string | undefined;
   #sendsStored = false;
+  #isInstalled = false;
 
   constructor(
     exchange: Exchange,
@@ -134,6 +144,18 @@ class Coder {
     this.#filter = filter;
     this.#coding = coding;
     this.#held = exchange.req.headers['if-none-match'];
+  }
+
+  /** Lets the `compression` package in beneath the exchange, where it may be needed. */
+  install(): void {
+    const { req, res, headed } = this.#exchange;
+    if (this.#isInstalled || headed || this.#coding === undefined || req.method === 'HEAD') return;
+    this.#isInstalled = true;
+    const negotiated = { method: req.method, headers: { 'accept-encoding': this.#coding }, coder: this };
+    this.#exchange.beneath(() => {
+      this.#means.compress(negotiated, res, () => {});
+      ownStream(res);
+    });
   }
 
   decide(): void {
@@ -165,6 +187,7 @@ class Coder {
       return;
     }
     this.compresses = req.method !== 'HEAD';
+    if (this.compresses) this.install();
     // RFC 9110 §8.6: on HEAD too, a length is the length that GET would send.
     if (req.method === 'HEAD') res.removeHeader('Content-Length');
   }
@@ -224,23 +247,4 @@ function isUntouchable(res: ServerResponse): boolean {
   if (coding !== undefined && String(coding).trim().toLowerCase() !== 'identity') return true;
   const cacheControl = res.getHeader('cache-control');
   return cacheControl !== undefined && /(?:^|[,\s])no-transform(?:$|[,\s])/i.test(String(cacheControl));
-}
-
-/**
- * A strong tag promises that two bodies are the same, byte for byte (RFC 9110 §8.8.1), and the app made it of
- * the plain body. Kept on the compressed one, a range or a delta could be joined with the wrong form.
- */
-function setTag(res: ServerResponse, coding: ContentEncoding): void {
-  const tag = res.getHeader('etag');
-  if (typeof tag === 'string') res.setHeader('ETag', codedTag(tag, coding));
-}
-
-/** A 304 names the copy that the client has: a compressed one has a tag of its own, or was weakened on its way. */
-function nameCopy(res: ServerResponse, list: string | undefined, coding: ContentEncoding | undefined): void {
-  const tag = res.getHeader('etag');
-  if (typeof tag !== 'string' || list === undefined) return;
-  const copies = [coding, ...CODINGS].map((each) => (each ? codedTag(tag, each) : tag));
-  if (tag.startsWith('"')) copies.push(`W/${tag}`);
-  const held = copies.find((copy) => copy !== tag && list.includes(copy));
-  if (held !== undefined) res.setHeader('ETag', held);
 }

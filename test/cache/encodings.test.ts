@@ -281,6 +281,25 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     }
   });
 
+  it('E08: a handler that listens for `drain` before it writes hears it, beneath a cache that let it pass', async () => {
+    const piece = Buffer.from(PAGE.repeat(20));
+    const made = await encodedApp(express, {
+      config: { routes: {} },
+      handler: (_req, res) => {
+        let left = 20;
+        const some = () => {
+          while (left > 0) if (left-- && !res.write(piece)) return;
+          if (!res.writableEnded) res.end();
+        };
+        res.on('drain', some);
+        res.type('text');
+        some();
+      },
+    });
+    for (const accept of ['br', 'gzip', 'identity'])
+      expect((await made.ask(accept)).body.length).toBe(20 * piece.length);
+  });
+
   describe.each<[string, (app: Express) => void]>([
     ['alone', () => {}],
     ['beneath another compression of ours', (app) => app.use(compression())],
