@@ -10,7 +10,7 @@ export interface Usage {
   used: number;
   /** The highest resident set since the last measurement, before garbage collection. */
   peak: number;
-  /** The longest that the event loop was held up since the last measurement. */
+  /** How long the event loop was held up since the last measurement: the 99th percentile. */
   lag: number;
   /** Of the CPU, since the start. */
   cpu: number;
