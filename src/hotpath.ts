@@ -95,11 +95,13 @@ function showCache(metrics: MetricsMiddleware, cache: ResponseCache): void {
     'Requests by what the cache did.',
     ['result'],
     () => {
-      const { hits, misses, bypasses } = cache.stats();
+      const { hits, misses, stale, revalidated, bypasses } = cache.stats();
       const bypassed = Object.values(bypasses).reduce((sum, count) => sum + count, 0);
       return [
         { labels: { result: 'hit' }, value: hits },
         { labels: { result: 'miss' }, value: misses },
+      { labels: { result: 'stale' }, value: stale },
+      { labels: { result: 'revalidated' }, value: revalidated },
         { labels: { result: 'bypass' }, value: bypassed },
       ];
     },
