@@ -100,8 +100,8 @@ function showCache(metrics: MetricsMiddleware, cache: ResponseCache): void {
       return [
         { labels: { result: 'hit' }, value: hits },
         { labels: { result: 'miss' }, value: misses },
-      { labels: { result: 'stale' }, value: stale },
-      { labels: { result: 'revalidated' }, value: revalidated },
+        { labels: { result: 'stale' }, value: stale },
+        { labels: { result: 'revalidated' }, value: revalidated },
         { labels: { result: 'bypass' }, value: bypassed },
       ];
     },

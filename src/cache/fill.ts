@@ -160,8 +160,7 @@ export class Fill {
     if (res.statusCode < 200 || res.statusCode > 299) return;
     const validators = { etag: textHeader(res, 'etag'), lastModified: textHeader(res, 'last-modified') };
     if (!notModified(disguise.conditions, validators)) return;
-    res.statusCode = 304;
-    res.statusMessage = '';
+    exchange.setStatus(304);
     for (const name of ['content-type', 'content-length', 'content-encoding', 'transfer-encoding']) {
       res.removeHeader(name);
     }

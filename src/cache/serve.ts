@@ -74,8 +74,7 @@ export function standInFor(
 /** Within `head`: a 304 that the handler answers to our conditions becomes the whole that it confirms (RFC 9111 §4.3.4). */
 export function freshen(exchange: Exchange, entry: StoredResponse): void {
   const { res } = exchange;
-  res.statusCode = entry.status;
-  res.statusMessage = '';
+  exchange.setStatus(entry.status);
   // What describes the body that is kept is kept with it (§3.2).
   for (const name of OF_THE_BODY) res.removeHeader(name);
   for (const [name, value] of entry.headers) {
@@ -103,8 +102,7 @@ function writeHead(
   // §4.3.2: a response without Last-Modified is compared by its Date.
   const { etag, lastModified = entry.date } = entry;
   const bodyless = entry.status === 200 && notModified(conditions, { etag, lastModified });
-  res.statusCode = bodyless ? 304 : entry.status;
-  res.statusMessage = '';
+  exchange.setStatus(bodyless ? 304 : entry.status);
   for (const name of entry.removed) res.removeHeader(name);
   writeFields(res, entry.headers, bodyless);
   res.setHeader('Date', entry.date);

@@ -150,6 +150,12 @@ export class Exchange {
     return this.#native && isOnTop(this.res);
   }
 
+  /** Sets another status than the app did, without the phrase that went with that. */
+  setStatus(status: number): void {
+    this.res.statusCode = status;
+    if (this.req.httpVersionMajor < 2) this.res.statusMessage = '';
+  }
+
   /** Within `head`: the answer goes without its body (a 304). What the app writes is still seen as `chunk`. */
   dropBody(): void {
     this.#dropsBody = true;
@@ -390,9 +396,4 @@ export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange 
   if (!found) return (patched[EXCHANGE] = new Exchange(req, res));
   found.track();
   return found;
-}
-
-/** The exchange of this response, if any middleware of ours has seen it. */
-export function existingExchange(res: ServerResponse): Exchange | undefined {
-  return (res as Patched)[EXCHANGE];
 }

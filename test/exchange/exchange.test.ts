@@ -7,7 +7,7 @@ import session from 'express-session';
 import onHeaders from 'on-headers';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { compression } from '../../src/entries/compression.js';
-import { type Exchange, exchangeOf, existingExchange, HeadOrder } from '../../src/exchange/exchange.js';
+import { type Exchange, exchangeOf, HeadOrder } from '../../src/exchange/exchange.js';
 import { type Listening, listen, majors, raw, waitFor } from '../helpers/http.js';
 
 const GET = 'GET / HTTP/1.1\nHost: a\n\n';
@@ -479,7 +479,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     const port = await serve(
       (exchange) => exchange.onHead(() => heads++),
       (req, res) => {
-        isShared = (copy.exchangeOf(req, res) as unknown) === existingExchange(res);
+        isShared = (copy.exchangeOf(req, res) as unknown) === exchangeOf(req, res);
         res.send('x');
       },
     );
