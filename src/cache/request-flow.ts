@@ -3,8 +3,10 @@ import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
 import type { RouteParams } from '../config/context.js';
 import type { RouteMatch, RouteTable } from '../config/routes.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
+import type { CacheControlDirectives } from '../http/cache-control.js';
 import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 import type { Conditions } from '../http/conditional.js';
+import { requestDirectives } from '../http/request-cache-control.js';
 import type { StoredResponse } from '../store/entry.js';
 import { VOID } from '../store/log.js';
 import type { Outcome, Pending } from './collapse.js';
@@ -17,7 +19,7 @@ import { bypassOf, credentialOf, Disguise } from './request.js';
 import { serve, ttlOf } from './serve.js';
 import type { CacheState } from './state.js';
 import { writeStatus, type XCache } from './status.js';
-import { type Permission, permissionFor, readWishes, type Wishes } from './use.js';
+import { type Permission, permissionFor } from './use.js';
 
 export type Next = (error?: unknown) => void;
 
@@ -36,7 +38,8 @@ interface Visit {
   readonly credential: string | undefined;
   /** The entry is one visitor's, so only their own request can refresh it. */
   readonly partitioned: boolean;
-  readonly wishes: Wishes | undefined;
+  /** What the visitor asks of caches; only where such wishes are honoured. */
+  readonly wishes: CacheControlDirectives | undefined;
 }
 
 /** What is stored for a visit. */
@@ -136,7 +139,9 @@ export class RequestFlow {
     const rewritten = rewrittenTarget(req, target, rule);
     const key = primaryKey({ scope, origin, target, rewritten, partition }, req, rule);
     const credential = credentialOf(req, rule, this.#state.settings);
-    const wishes = this.#state.settings.requestDirectives === 'honor' ? readWishes(req.headers) : undefined;
+    const { 'cache-control': directives, pragma } = req.headers;
+    const isHonoured = this.#state.settings.requestDirectives === 'honor';
+    const wishes = isHonoured ? requestDirectives(directives, pragma) : undefined;
     const partitioned = partition !== undefined;
     const visit = { exchange, next, scope, key, target, origin, rule, pattern, context, credential };
     this.#attempt({ ...visit, partitioned, wishes }, 0);
@@ -157,7 +162,7 @@ export class RequestFlow {
     const found = this.#lookUp(visit);
     const { entry, permission, forward } = found;
     if (entry && permission === 'fresh') return this.#serveHit(visit, entry, waits > 0);
-    if (wishes?.directives.onlyIfCached) return this.#gatewayTimeout(exchange);
+    if (wishes?.onlyIfCached) return this.#gatewayTimeout(exchange);
     if (entry && permission && this.#serveStale(visit, entry, permission)) return;
     // Only where something may come of it: a lifetime is promised, or such a response was stored before.
     const promising = rule?.ttl !== undefined || entry !== undefined || found.promising;
@@ -293,7 +298,7 @@ export class RequestFlow {
       detail,
       revalidates: shown && entry,
       standIn: standsIn ? entry : undefined,
-      noStoreAsked: wishes?.directives.noStore === true,
+      noStoreAsked: wishes?.noStore === true,
       isRefresh,
     });
     const seen = this.#seen.get(exchange);
