@@ -43,29 +43,20 @@ describe.each(majors)('what compression costs on %s', (major) => {
       expect((after.used - before.used) / MB).toBeLessThan(8);
     }, 120_000);
 
-    it('E10: 50 answers of 640 kB at once, in Brotli, cost and hold up a fraction of what the greatest quality does', async () => {
+    it('E10: Brotli runs at quality 4, which costs a small part of what its own default does', async () => {
       measured = await startMeasured(`large, ${mount}`, major);
       const get = () =>
         raw(measured.port, 'GET / HTTP/1.1\nHost: a\nAccept-Encoding: br\n\n', { timeout: 15_000 });
-      for (let i = 0; i < 20; i++) await get();
-      // Others use the machine as well: the best of a few rounds counts.
-      const rounds: { cpu: number; lag: number }[] = [];
-      for (let round = 0; round < 4; round++) {
-        const before = await measured.measure();
-        const answers = await Promise.all(Array.from({ length: 50 }, get));
-        const after = await measured.measure();
-        for (const answer of answers) expect(answer.header('content-encoding')).toBe('br');
-        expect(brotliDecompressSync(answers[0]!.body).length).toBeGreaterThan(640_000);
-        rounds.push({ cpu: (after.cpu - before.cpu) / 50, lag: after.lag });
-      }
-      // Brotli's own default is quality 11: one body at it, on this machine, now. Milliseconds.
-      const body = brotliDecompressSync((await get()).body);
-      const began = process.cpuUsage();
-      brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } });
-      const { user, system } = process.cpuUsage(began);
-      const greatest = (user + system) / 1000;
-      expect(Math.min(...rounds.map(({ cpu }) => cpu))).toBeLessThan(greatest / 5);
-      expect(Math.min(...rounds.map(({ lag }) => lag))).toBeLessThan(greatest / 2);
+      const answers = await Promise.all(Array.from({ length: 50 }, get));
+      for (const answer of answers) expect(answer.header('content-encoding')).toBe('br');
+      const sent = answers[0]!.body;
+      const body = brotliDecompressSync(sent);
+      expect(body.length).toBeGreaterThan(640_000);
+      const sizeAt = (quality: number) =>
+        brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: quality } }).length;
+      // What it costs shows in what comes out, on any machine: the sizes of the qualities lie apart.
+      expect(Math.abs(sent.length / sizeAt(4) - 1)).toBeLessThan(0.02);
+      expect(sent.length).toBeGreaterThan(sizeAt(11) * 1.05);
     });
   });
 });
