@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 const consumers = fileURLToPath(new URL('consumers', import.meta.url));
 const execute = promisify(execFile);
-const LIMIT = 15_000;
+const LIMIT = 80_000;
 
 interface Manifest {
   readonly exports: Readonly<Record<string, unknown>>;
