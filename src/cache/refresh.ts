@@ -65,11 +65,7 @@ export class Refresher {
         target: visit.target,
         headers: headersFor(visit, entry, settings.credentials),
         scheme: visit.origin.scheme === 'https' ? 'https' : 'http',
-        // Nobody's address, and another one each time: limits by address neither stop it nor count it as a visitor.
-        remoteAddress: `fd${randomBytes(15)
-          .toString('hex')
-          .replace(/^(..)/, '$1:')
-          .replace(/(.{4})(?=.)/g, '$1:')}`,
+        remoteAddress: nobodysAddress(),
         maxBytes: settings.maxEntryBytes,
         signal: deadline.signal,
         onExchange,
@@ -81,6 +77,11 @@ export class Refresher {
         fail();
       });
   }
+}
+
+/** An address of the private range, another one each time: limits by address neither stop it nor count it as a visitor. */
+function nobodysAddress(): string {
+  return `fd00:${randomBytes(14).toString('hex').match(/.{4}/g)!.join(':')}`;
 }
 
 /** The app that listens: a sub-app sees requests only through its parents. */

@@ -182,15 +182,14 @@ export class RequestFlow {
   #serveStale(visit: Visit, entry: StoredResponse, permission: Permission): boolean {
     if (permission === 'validate' || visit.partitioned || !Refresher.canRefresh(visit.exchange)) return false;
     const { collapser, settings } = this.#state;
-    const { exchange, key, rule } = visit;
+    const { key, rule } = visit;
     const pending = collapser.current(key) ?? this.#refresh(visit, entry);
     if (permission === 'while-revalidate') {
       this.#serveAs(visit, entry, 'STALE', { hit: true, ttl: ttlOf(this.#state, entry) });
       return true;
     }
     const seconds = rule?.softTimeout ?? rule?.timeout ?? settings.waitTimeout;
-    const leave = pending.wait(seconds, (outcome) => {
-      if (exchange.closed) return;
+    this.#whenSettled(visit, pending, seconds, (outcome) => {
       if (outcome === 'timeout' || outcome.kind === 'failed') {
         const status = { hit: true, fwd: 'stale', ttl: ttlOf(this.#state, entry) } as const;
         const detail = outcome === 'timeout' ? 'timeout' : 'error';
@@ -202,7 +201,6 @@ export class RequestFlow {
       const status = { fwd: 'stale', stored: true, ttl: ttlOf(this.#state, outcome.entry) } as const;
       this.#serveAs(visit, outcome.entry, 'MISS', status);
     });
-    exchange.onClose(leave);
     return true;
   }
 
@@ -223,19 +221,31 @@ export class RequestFlow {
   }
 
   #wait(visit: Visit, pending: Pending, waits: number, found: Lookup): void {
-    const { exchange, key } = visit;
     const { collapser, settings } = this.#state;
-    const leave = pending.wait(settings.waitTimeout, (outcome: Outcome | 'timeout') => {
+    this.#whenSettled(visit, pending, settings.waitTimeout, (outcome) => {
+      if (outcome === 'timeout') {
+        collapser.abandon(visit.key, pending);
+        return this.#fill(visit, found, undefined, 'collapse-timeout');
+      }
+      if (outcome.kind === 'refused') return this.#fill(visit, found, undefined, 'collapse-refused');
+      if (outcome.kind === 'failed') return this.#attempt(visit, waits + 1);
+      if (this.#isFor(visit, outcome.entry)) return this.#serveHit(visit, outcome.entry, true);
+      return this.#attempt(visit, waits + 1);
+    });
+  }
+
+  /** Goes on with a visit when another's fill has ended, unless the visitor has left by then. */
+  #whenSettled(
+    visit: Visit,
+    pending: Pending,
+    seconds: number,
+    goOn: (outcome: Outcome | 'timeout') => void,
+  ): void {
+    const { exchange } = visit;
+    const leave = pending.wait(seconds, (outcome) => {
       if (exchange.closed) return;
       try {
-        if (outcome === 'timeout') {
-          collapser.abandon(key, pending);
-          return this.#fill(visit, found, undefined, 'collapse-timeout');
-        }
-        if (outcome.kind === 'refused') return this.#fill(visit, found, undefined, 'collapse-refused');
-        if (outcome.kind === 'failed') return this.#attempt(visit, waits + 1);
-        if (this.#isFor(visit, outcome.entry)) return this.#serveHit(visit, outcome.entry, true);
-        return this.#attempt(visit, waits + 1);
+        goOn(outcome);
       } catch (error) {
         this.#state.fault(error, 'waiting');
         if (!exchange.headed) visit.next();

@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import type { Express, Request, Response } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import session from 'express-session';
@@ -152,6 +153,22 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
     expect(headers).toEqual({ 'x-tenant': 't1', cookie: 'lang=de', 'if-none-match': expect.any(String) });
   });
 
+  it('H12 a refresh comes from an address that is nobody’s, and another one each time', async () => {
+    const addresses: string[] = [];
+    const made = await stale({ staleWhileRevalidate: '1h' }, (run, req, res) => {
+      addresses.push(req.ip ?? '');
+      res.send(`run ${run}`);
+    });
+    for (const run of [2, 3]) {
+      await made.get('/x');
+      await waitFor(async () => (await made.get('/x')).text === `run ${run}`);
+      await made.cache.expire({ all: true });
+    }
+    const [visitor = '', ...others] = addresses;
+    expect(isIPv6(others[0] ?? '') && isIPv6(others[1] ?? '')).toBe(true);
+    expect(new Set([visitor, ...others]).size).toBe(3);
+  });
+
   it('H12 a partitioned response is refreshed by its own visitor’s request alone', async () => {
     const made = await cacheApp({
       express,
@@ -199,7 +216,7 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
       (app) => {
         app.use(helmet());
         app.use(session({ secret: 's', resave: false, saveUninitialized: false }));
-        app.use(rateLimit({ windowMs: 60_000, limit: 12, validate: false }));
+        app.use(rateLimit({ windowMs: 60_000, limit: 12 }));
         app.use((req, res, next) => {
           if (!/^127\.0\.0\.1:\d+$/.test(req.headers.host ?? '')) res.status(421).end();
           else if (!req.secure && req.headers['x-forwarded-proto'] === 'http')
