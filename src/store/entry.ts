@@ -79,7 +79,7 @@ export interface VariantIndex {
 export type Item = StoredResponse | VariantIndex;
 
 /** Bookkeeping of one entry beyond its strings and its body: objects, map slots. An estimate from measurement. */
-const OVERHEAD = 400;
+const OVERHEAD = 600;
 
 /** The same of one name in a list, and of one header field. */
 const OVERHEAD_OF_NAME = 32;
