@@ -1,12 +1,11 @@
 import type { IncomingMessage } from 'node:http';
+import { MOST_NAMES } from '../http/vary.js';
 import type { Item, StoredResponse } from '../store/entry.js';
 import type { MemoryStore } from '../store/memory.js';
 import { variantKey } from './key.js';
 
 /** Variants of one key. More come and others go: a flood of header values must not fill the cache. */
 const MOST_VARIANTS = 32;
-/** Header names that the responses of one key may vary on, all together. */
-const MOST_NAMES = 16;
 
 /** What is found for a request. */
 export interface Found {

@@ -3,67 +3,23 @@ import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
 import type { RouteParams } from '../config/context.js';
 import type { RouteMatch, RouteTable } from '../config/routes.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
-import type { CacheControlDirectives } from '../http/cache-control.js';
-import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
+import type { CacheStatus } from '../http/cache-status.js';
 import type { Conditions } from '../http/conditional.js';
 import { requestDirectives } from '../http/request-cache-control.js';
 import type { StoredResponse } from '../store/entry.js';
-import { VOID } from '../store/log.js';
 import type { Outcome, Pending } from './collapse.js';
-import { type Origin, originOf, RuleContext } from './context.js';
+import { originOf, RuleContext } from './context.js';
 import { Fill } from './fill.js';
 import { appliesTo, partitionOf } from './hooks.js';
 import { normaliseTarget, primaryKey, rewrittenTarget } from './key.js';
+import { isFor, isPromising, lookUp, mayStandIn } from './lookup.js';
 import { Refresher } from './refresh.js';
 import { bypassOf, credentialOf, Disguise } from './request.js';
 import { serve, ttlOf } from './serve.js';
 import type { CacheState } from './state.js';
 import { writeStatus, type XCache } from './status.js';
-import { type Permission, permissionFor } from './use.js';
-
-export type Next = (error?: unknown) => void;
-
-/** A request on its way through the cache. */
-interface Visit {
-  readonly exchange: Exchange;
-  readonly next: Next;
-  /** Which of this cache's middlewares it is in. */
-  readonly scope: string;
-  readonly key: string;
-  readonly target: string;
-  readonly origin: Origin;
-  readonly rule: CacheRuleSettings | undefined;
-  readonly pattern: string | undefined;
-  readonly context: RuleContext;
-  readonly credential: string | undefined;
-  /** The entry is one visitor's, so only their own request can refresh it. */
-  readonly partitioned: boolean;
-  /** What the visitor asks of caches; only where such wishes are honoured. */
-  readonly wishes: CacheControlDirectives | undefined;
-}
-
-/** What is stored for a visit. */
-interface Lookup {
-  readonly entry?: StoredResponse;
-  readonly permission?: Permission;
-  /** Such a response was stored before, so one may be again. */
-  readonly promising?: boolean;
-  readonly forward?: ForwardReason;
-}
-
-/** What an internal request is to refresh. */
-interface Refreshing {
-  readonly visit: Visit;
-  readonly entry: StoredResponse;
-  readonly pending: Pending;
-}
-
-/** What a request carries from one middleware of this cache to the next. */
-interface Seen {
-  fill?: Fill;
-  route?: boolean;
-  refresh?: Refreshing;
-}
+import type { Permission } from './use.js';
+import type { Lookup, Next, Refreshing, Seen, Visit } from './visit.js';
 
 /** How often a request waits for others before it runs by itself. */
 const MOST_WAITS = 2;
@@ -159,14 +115,12 @@ export class RequestFlow {
   #attempt(visit: Visit, waits: number): void {
     const { exchange, key, credential, rule, wishes } = visit;
     const { collapser } = this.#state;
-    const found = this.#lookUp(visit);
+    const found = lookUp(this.#state, visit);
     const { entry, permission, forward } = found;
     if (entry && permission === 'fresh') return this.#serveHit(visit, entry, waits > 0);
     if (wishes?.onlyIfCached) return this.#gatewayTimeout(exchange);
     if (entry && permission && this.#serveStale(visit, entry, permission)) return;
-    // Only where something may come of it: a lifetime is promised, or such a response was stored before.
-    const promising = rule?.ttl !== undefined || entry !== undefined || found.promising;
-    const collapses = promising && rule?.collapse !== false && !credential && !wishes?.noCache;
+    const collapses = isPromising(rule, found) && rule?.collapse !== false && !credential && !wishes?.noCache;
     const ranged = exchange.req.headers.range !== undefined;
     const isGet = exchange.req.method === 'GET';
     if (!collapses || !isGet || ranged || entry?.reuse.alwaysValidate || collapser.isRefused(key)) {
@@ -197,7 +151,7 @@ export class RequestFlow {
       }
       if (outcome.kind === 'refused')
         return this.#fill(visit, { entry, forward: 'stale' }, undefined, undefined);
-      if (!this.#isFor(visit, outcome.entry)) return this.#attempt(visit, MOST_WAITS);
+      if (!isFor(this.#state, visit, outcome.entry)) return this.#attempt(visit, MOST_WAITS);
       const status = { fwd: 'stale', stored: true, ttl: ttlOf(this.#state, outcome.entry) } as const;
       this.#serveAs(visit, outcome.entry, 'MISS', status);
     });
@@ -229,7 +183,7 @@ export class RequestFlow {
       }
       if (outcome.kind === 'refused') return this.#fill(visit, found, undefined, 'collapse-refused');
       if (outcome.kind === 'failed') return this.#attempt(visit, waits + 1);
-      if (this.#isFor(visit, outcome.entry)) return this.#serveHit(visit, outcome.entry, true);
+      if (isFor(this.#state, visit, outcome.entry)) return this.#serveHit(visit, outcome.entry, true);
       return this.#attempt(visit, waits + 1);
     });
   }
@@ -254,12 +208,6 @@ export class RequestFlow {
     exchange.onClose(leave);
   }
 
-  /** Whether what another's fill has stored may be given to this visitor, who may have come after a purge. */
-  #isFor({ key, exchange }: Visit, entry: StoredResponse): boolean {
-    const { entries, log } = this.#state;
-    return log.limit(entry) === Number.POSITIVE_INFINITY && entries.matches(key, entry, exchange.req);
-  }
-
   #serveHit(visit: Visit, entry: StoredResponse, collapsed: boolean): void {
     this.#serveAs(visit, entry, 'HIT', { hit: true, ttl: ttlOf(this.#state, entry), collapsed });
   }
@@ -278,21 +226,22 @@ export class RequestFlow {
 
   #fill(
     visit: Visit,
-    { entry, promising: known, forward = 'uri-miss' }: Lookup,
+    found: Lookup,
     pending: Pending | undefined,
     detail: string | undefined,
     isRefresh = false,
   ): void {
     const { exchange, key, target, origin, rule, pattern, context, credential, wishes } = visit;
+    const { entry, forward = 'uri-miss' } = found;
     const { req } = exchange;
-    const promising = rule?.ttl !== undefined || entry !== undefined || known === true;
-    const whole = promising && !credential && req.method === 'GET' && req.headers.range === undefined;
+    const whole =
+      isPromising(rule, found) && !credential && req.method === 'GET' && req.headers.range === undefined;
     const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
     const confirms = whole && (forward === 'stale' || forward === 'request');
     const shown = confirms && entry ? conditionsOf(entry) : undefined;
     const disguise =
       whole || isReduced ? new Disguise(req, isReduced ? target : undefined, rule, whole, shown) : undefined;
-    const standsIn = entry && !isRefresh && this.#mayStandIn(entry);
+    const standsIn = entry && !isRefresh && mayStandIn(this.#state, entry);
     const fill = new Fill(this.#state, {
       exchange,
       key,
@@ -314,27 +263,6 @@ export class RequestFlow {
     const seen = this.#seen.get(exchange);
     if (seen) seen.fill = fill;
     visit.next();
-  }
-
-  #mayStandIn(entry: StoredResponse): boolean {
-    const permission = permissionFor(entry, this.#state.log.limit(entry), this.#state.clock(), undefined);
-    return permission === 'if-error' || permission === 'while-revalidate';
-  }
-
-  #lookUp(visit: Visit): Lookup {
-    const { entries, log, clock } = this.#state;
-    const { entry, variesOtherwise } = entries.find(visit.key, visit.exchange.req);
-    if (!entry) return { forward: variesOtherwise ? 'vary-miss' : 'uri-miss' };
-    const limit = log.limit(entry);
-    if (limit === VOID) {
-      entries.drop(entry);
-      return { promising: true, forward: 'miss' };
-    }
-    // §3.5 is about storing; the safe profile will not serve what it would not have stored either.
-    const isSafe = this.#state.settings.profile === 'safe';
-    if (isSafe && visit.credential && !entry.explicitlyShared) return { forward: 'bypass' };
-    const permission = permissionFor(entry, limit, clock(), visit.wishes);
-    return { entry, permission, forward: visit.wishes?.noCache ? 'request' : 'stale' };
   }
 
   #bypass(exchange: Exchange, next: Next, reason: string): void {

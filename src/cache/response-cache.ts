@@ -19,9 +19,10 @@ import { Collapser } from './collapse.js';
 import { type EncodingStats, Encodings } from './encodings.js';
 import { Entries } from './entries.js';
 import { holdForPurge, listOf, type PurgeHold, type PurgeTarget } from './purges.js';
-import { type Next, RequestFlow } from './request-flow.js';
+import { RequestFlow } from './request-flow.js';
 import type { CacheState } from './state.js';
 import { invalidates, isUnsafe } from './unsafe.js';
+import type { Next } from './visit.js';
 
 /** A middleware of Express, typed by `node:http` alone. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;

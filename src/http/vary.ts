@@ -1,6 +1,6 @@
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
-/** More names than any honest response lists; what is longer is not stored. */
-const MOST_NAMES = 16;
+/** More names than any honest response lists, or the responses of one URL all together; beyond them nothing is stored. */
+export const MOST_NAMES = 16;
 
 /**
  * Reads `Vary` (RFC 9110 §12.5.5).

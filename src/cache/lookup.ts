@@ -1,0 +1,40 @@
+import type { CacheRuleSettings } from '../config/cache.js';
+import type { StoredResponse } from '../store/entry.js';
+import { VOID } from '../store/log.js';
+import type { CacheState } from './state.js';
+import { permissionFor } from './use.js';
+import type { Lookup, Visit } from './visit.js';
+
+/** What is stored for a visit, and what may be done with it. */
+export function lookUp(state: CacheState, visit: Visit): Lookup {
+  const { entries, log, clock, settings } = state;
+  const { entry, variesOtherwise } = entries.find(visit.key, visit.exchange.req);
+  if (!entry) return { forward: variesOtherwise ? 'vary-miss' : 'uri-miss' };
+  const limit = log.limit(entry);
+  if (limit === VOID) {
+    entries.drop(entry);
+    return { promising: true, forward: 'miss' };
+  }
+  // §3.5 is about storing; the safe profile will not serve what it would not have stored either.
+  const isSafe = settings.profile === 'safe';
+  if (isSafe && visit.credential && !entry.explicitlyShared) return { forward: 'bypass' };
+  const permission = permissionFor(entry, limit, clock(), visit.wishes);
+  return { entry, permission, forward: visit.wishes?.noCache ? 'request' : 'stale' };
+}
+
+/** Whether something may come of a fill: a lifetime is promised, or such a response was stored before. */
+export function isPromising(rule: CacheRuleSettings | undefined, found: Lookup): boolean {
+  return rule?.ttl !== undefined || found.entry !== undefined || found.promising === true;
+}
+
+/** Whether what another's fill has stored may be given to this visitor, who may have come after a purge. */
+export function isFor(state: CacheState, { key, exchange }: Visit, entry: StoredResponse): boolean {
+  const { entries, log } = state;
+  return log.limit(entry) === Number.POSITIVE_INFINITY && entries.matches(key, entry, exchange.req);
+}
+
+/** Whether a stored response may take the place of an error. */
+export function mayStandIn({ log, clock }: CacheState, entry: StoredResponse): boolean {
+  const permission = permissionFor(entry, log.limit(entry), clock(), undefined);
+  return permission === 'if-error' || permission === 'while-revalidate';
+}

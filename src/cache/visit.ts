@@ -1,0 +1,53 @@
+import type { CacheRuleSettings } from '../config/cache.js';
+import type { Exchange } from '../exchange/exchange.js';
+import type { CacheControlDirectives } from '../http/cache-control.js';
+import type { ForwardReason } from '../http/cache-status.js';
+import type { StoredResponse } from '../store/entry.js';
+import type { Pending } from './collapse.js';
+import type { Origin, RuleContext } from './context.js';
+import type { Fill } from './fill.js';
+import type { Permission } from './use.js';
+
+export type Next = (error?: unknown) => void;
+
+/** A request on its way through the cache. */
+export interface Visit {
+  readonly exchange: Exchange;
+  readonly next: Next;
+  /** Which of this cache's middlewares it is in. */
+  readonly scope: string;
+  readonly key: string;
+  readonly target: string;
+  readonly origin: Origin;
+  readonly rule: CacheRuleSettings | undefined;
+  readonly pattern: string | undefined;
+  readonly context: RuleContext;
+  readonly credential: string | undefined;
+  /** The entry is one visitor's, so only their own request can refresh it. */
+  readonly partitioned: boolean;
+  /** What the visitor asks of caches; only where such wishes are honoured. */
+  readonly wishes: CacheControlDirectives | undefined;
+}
+
+/** What is stored for a visit. */
+export interface Lookup {
+  readonly entry?: StoredResponse;
+  readonly permission?: Permission;
+  /** Such a response was stored before, so one may be again. */
+  readonly promising?: boolean;
+  readonly forward?: ForwardReason;
+}
+
+/** What an internal request is to refresh. */
+export interface Refreshing {
+  readonly visit: Visit;
+  readonly entry: StoredResponse;
+  readonly pending: Pending;
+}
+
+/** What a request carries from one middleware of this cache to the next. */
+export interface Seen {
+  fill?: Fill;
+  route?: boolean;
+  refresh?: Refreshing;
+}
