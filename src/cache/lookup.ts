@@ -3,12 +3,12 @@ import type { StoredResponse } from '../store/entry.js';
 import { VOID } from '../store/log.js';
 import type { CacheState } from './state.js';
 import { permissionFor } from './use.js';
-import type { Lookup, Visit } from './visit.js';
+import type { Asked, Lookup } from './visit.js';
 
 /** What is stored for a visit, and what may be done with it. */
-export function lookUp(state: CacheState, visit: Visit): Lookup {
+export function lookUp(state: CacheState, { key, credential, wishes, context }: Asked): Lookup {
   const { entries, log, clock, settings } = state;
-  const { entry, variesOtherwise } = entries.find(visit.key, visit.exchange.req);
+  const { entry, variesOtherwise } = entries.find(key, context.req);
   if (!entry) return { forward: variesOtherwise ? 'vary-miss' : 'uri-miss' };
   const limit = log.limit(entry);
   if (limit === VOID) {
@@ -17,9 +17,9 @@ export function lookUp(state: CacheState, visit: Visit): Lookup {
   }
   // §3.5 is about storing; the safe profile will not serve what it would not have stored either.
   const isSafe = settings.profile === 'safe';
-  if (isSafe && visit.credential && !entry.explicitlyShared) return { forward: 'bypass' };
-  const permission = permissionFor(entry, limit, clock(), visit.wishes);
-  return { entry, permission, forward: visit.wishes?.noCache ? 'request' : 'stale' };
+  if (isSafe && credential && !entry.explicitlyShared) return { forward: 'bypass' };
+  const permission = permissionFor(entry, limit, clock(), wishes);
+  return { entry, permission, forward: wishes?.noCache ? 'request' : 'stale' };
 }
 
 /** Whether something may come of a fill: a lifetime is promised, or such a response was stored before. */
@@ -28,9 +28,9 @@ export function isPromising(rule: CacheRuleSettings | undefined, found: Lookup):
 }
 
 /** Whether what another's fill has stored may be given to this visitor, who may have come after a purge. */
-export function isFor(state: CacheState, { key, exchange }: Visit, entry: StoredResponse): boolean {
+export function isFor(state: CacheState, { key, context }: Asked, entry: StoredResponse): boolean {
   const { entries, log } = state;
-  return log.limit(entry) === Number.POSITIVE_INFINITY && entries.matches(key, entry, exchange.req);
+  return log.limit(entry) === Number.POSITIVE_INFINITY && entries.matches(key, entry, context.req);
 }
 
 /** Whether a stored response may take the place of an error. */

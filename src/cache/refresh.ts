@@ -35,8 +35,8 @@ export class Refresher {
   }
 
   /** Whether there is an app to ask. */
-  static canRefresh(exchange: Exchange): boolean {
-    return rootOf(exchange.req) !== undefined;
+  static canRefresh(req: IncomingMessage): boolean {
+    return rootOf(req) !== undefined;
   }
 
   /**

@@ -4,25 +4,20 @@ import type { RouteParams } from '../config/context.js';
 import type { RouteMatch, RouteTable } from '../config/routes.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import type { CacheStatus } from '../http/cache-status.js';
-import type { Conditions } from '../http/conditional.js';
-import { requestDirectives } from '../http/request-cache-control.js';
 import type { StoredResponse } from '../store/entry.js';
+import { admit } from './admit.js';
 import type { Outcome, Pending } from './collapse.js';
-import { originOf, RuleContext } from './context.js';
+import { RuleContext } from './context.js';
 import { Fill } from './fill.js';
-import { appliesTo, partitionOf } from './hooks.js';
-import { normaliseTarget, primaryKey, rewrittenTarget } from './key.js';
-import { isFor, isPromising, lookUp, mayStandIn } from './lookup.js';
+import { normaliseTarget } from './key.js';
+import { isFor, lookUp } from './lookup.js';
+import { MOST_WAITS, mannerOf, planFor } from './plan.js';
 import { Refresher } from './refresh.js';
-import { bypassOf, credentialOf, Disguise } from './request.js';
+import { Disguise } from './request.js';
 import { serve, ttlOf } from './serve.js';
 import type { CacheState } from './state.js';
 import { writeStatus, type XCache } from './status.js';
-import type { Permission } from './use.js';
 import type { Lookup, Next, Refreshing, Seen, Visit } from './visit.js';
-
-/** How often a request waits for others before it runs by itself. */
-const MOST_WAITS = 2;
 
 const NO_PARAMS: RouteParams = Object.freeze(Object.create(null) as Record<string, string>);
 
@@ -72,35 +67,23 @@ export class RequestFlow {
     exchange: Exchange,
     next: Next,
     scope: string,
-    given: CacheRuleSettings | false | undefined,
+    rule: CacheRuleSettings | false | undefined,
     pattern: string | undefined,
     params: RouteParams,
   ): void {
     const { req, res } = exchange;
     if (req.headers.upgrade !== undefined) return next();
-    const context = new RuleContext(req, res, params, exchange.target);
-    let bypass = bypassOf(exchange, given);
-    const rule = given === false ? undefined : given;
-    let partition: string | undefined;
-    if (!bypass && rule && !this.#ask(() => appliesTo(rule, context), 'when')) bypass = 'when';
-    if (!bypass && rule?.partition) {
-      const { partition: ask } = rule;
-      partition = this.#ask(() => partitionOf(ask, context), 'partition');
-      if (partition === undefined) bypass = 'no-partition';
-    }
-    if (bypass) return this.#bypass(exchange, next, bypass);
-    const target = normaliseTarget(exchange.target, rule);
-    const origin = this.#ask(() => originOf(req), 'trust proxy');
-    if (!origin) return this.#bypass(exchange, next, 'origin');
-    const rewritten = rewrittenTarget(req, target, rule);
-    const key = primaryKey({ scope, origin, target, rewritten, partition }, req, rule);
-    const credential = credentialOf(req, rule, this.#state.settings);
-    const { 'cache-control': directives, pragma } = req.headers;
-    const isHonoured = this.#state.settings.requestDirectives === 'honor';
-    const wishes = isHonoured ? requestDirectives(directives, pragma) : undefined;
-    const partitioned = partition !== undefined;
-    const visit = { exchange, next, scope, key, target, origin, rule, pattern, context, credential };
-    this.#attempt({ ...visit, partitioned, wishes }, 0);
+    const { asked, bypass } = admit(this.#state, {
+      req,
+      res,
+      target: exchange.target,
+      scope,
+      rule,
+      pattern,
+      params,
+    });
+    if (asked) this.#attempt({ ...asked, exchange, next }, 0);
+    else this.#bypass(exchange, next, bypass);
   }
 
   /** What this internal request was made for, when it has come to the middleware that wanted it; once. */
@@ -113,35 +96,27 @@ export class RequestFlow {
   }
 
   #attempt(visit: Visit, waits: number): void {
-    const { exchange, key, credential, rule, wishes } = visit;
     const { collapser } = this.#state;
     const found = lookUp(this.#state, visit);
-    const { entry, permission, forward } = found;
-    if (entry && permission === 'fresh') return this.#serveHit(visit, entry, waits > 0);
-    if (wishes?.onlyIfCached) return this.#gatewayTimeout(exchange);
-    if (entry && permission && this.#serveStale(visit, entry, permission)) return;
-    const collapses = isPromising(rule, found) && rule?.collapse !== false && !credential && !wishes?.noCache;
-    const ranged = exchange.req.headers.range !== undefined;
-    const isGet = exchange.req.method === 'GET';
-    if (!collapses || !isGet || ranged || entry?.reuse.alwaysValidate || collapser.isRefused(key)) {
-      return this.#fill(visit, found, undefined, ranged ? 'range' : undefined);
-    }
-    const pending = collapser.current(key);
-    if (!pending) return this.#fill(visit, found, collapser.lead(key), undefined);
-    if (waits >= MOST_WAITS) return this.#fill(visit, found, undefined, 'collapse-failed');
-    this.#wait(visit, pending, waits, { ...found, forward: forward ?? 'uri-miss' });
+    const plan = planFor(this.#state, visit, found, waits);
+    if (plan.kind === 'hit') return this.#serveHit(visit, plan.entry, waits > 0);
+    if (plan.kind === 'gateway-timeout') return this.#gatewayTimeout(visit.exchange);
+    if (plan.kind === 'stale') return this.#serveWhileRefreshing(visit, plan.entry);
+    if (plan.kind === 'refresh') return this.#awaitRefresh(visit, plan.entry);
+    if (plan.kind === 'wait') return this.#wait(visit, plan.pending, waits, found);
+    this.#fill(visit, found, plan.leads ? collapser.lead(visit.key) : undefined, plan.detail);
   }
 
-  /** Serves a stale response where that is allowed, and has it refreshed; else answers false. */
-  #serveStale(visit: Visit, entry: StoredResponse, permission: Permission): boolean {
-    if (permission === 'validate' || visit.partitioned || !Refresher.canRefresh(visit.exchange)) return false;
+  #serveWhileRefreshing(visit: Visit, entry: StoredResponse): void {
+    if (!this.#state.collapser.current(visit.key)) this.#refresh(visit, entry);
+    this.#serveAs(visit, entry, 'STALE', { hit: true, ttl: ttlOf(this.#state, entry) });
+  }
+
+  /** Serves what a refresh brings; the stale response, where it fails or takes too long. */
+  #awaitRefresh(visit: Visit, entry: StoredResponse): void {
     const { collapser, settings } = this.#state;
     const { key, rule } = visit;
     const pending = collapser.current(key) ?? this.#refresh(visit, entry);
-    if (permission === 'while-revalidate') {
-      this.#serveAs(visit, entry, 'STALE', { hit: true, ttl: ttlOf(this.#state, entry) });
-      return true;
-    }
     const seconds = rule?.softTimeout ?? rule?.timeout ?? settings.waitTimeout;
     this.#whenSettled(visit, pending, seconds, (outcome) => {
       if (outcome === 'timeout' || outcome.kind === 'failed') {
@@ -155,7 +130,6 @@ export class RequestFlow {
       const status = { fwd: 'stale', stored: true, ttl: ttlOf(this.#state, outcome.entry) } as const;
       this.#serveAs(visit, outcome.entry, 'MISS', status);
     });
-    return true;
   }
 
   #refresh(visit: Visit, entry: StoredResponse): Pending {
@@ -232,16 +206,11 @@ export class RequestFlow {
     isRefresh = false,
   ): void {
     const { exchange, key, target, origin, rule, pattern, context, credential, wishes } = visit;
-    const { entry, forward = 'uri-miss' } = found;
     const { req } = exchange;
-    const whole =
-      isPromising(rule, found) && !credential && req.method === 'GET' && req.headers.range === undefined;
+    const { whole, shown, revalidates, standIn } = mannerOf(this.#state, visit, found);
     const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
-    const confirms = whole && (forward === 'stale' || forward === 'request');
-    const shown = confirms && entry ? conditionsOf(entry) : undefined;
     const disguise =
       whole || isReduced ? new Disguise(req, isReduced ? target : undefined, rule, whole, shown) : undefined;
-    const standsIn = entry && !isRefresh && mayStandIn(this.#state, entry);
     const fill = new Fill(this.#state, {
       exchange,
       key,
@@ -253,10 +222,10 @@ export class RequestFlow {
       credential,
       pending,
       disguise,
-      forward,
+      forward: found.forward ?? 'uri-miss',
       detail,
-      revalidates: shown && entry,
-      standIn: standsIn ? entry : undefined,
+      revalidates,
+      standIn: isRefresh ? undefined : standIn,
       noStoreAsked: wishes?.noStore === true,
       isRefresh,
     });
@@ -277,19 +246,4 @@ export class RequestFlow {
     });
     next();
   }
-
-  /** What a user's function answers; nothing, when it throws. */
-  #ask<T>(hook: () => T, where: string): T | undefined {
-    try {
-      return hook();
-    } catch (error) {
-      this.#state.fault(error, where);
-      return undefined;
-    }
-  }
-}
-
-/** What the handler is shown to confirm a stored response by (RFC 9111 §4.3.1): validators that it gave itself. */
-function conditionsOf(entry: StoredResponse): Conditions {
-  return { ifNoneMatch: entry.ownEtag ? entry.etag : undefined, ifModifiedSince: entry.lastModified };
 }

@@ -1,6 +1,5 @@
 import type { IncomingMessage } from 'node:http';
 import type { CacheRuleSettings, CacheSettings } from '../config/cache.js';
-import type { Exchange } from '../exchange/exchange.js';
 import type { Conditions } from '../http/conditional.js';
 import { headerOf, normaliseTarget } from './key.js';
 
@@ -18,10 +17,10 @@ const CONDITIONAL = [
  * otherwise the word that `Cache-Status` gives as `detail`.
  */
 export function bypassOf(
-  exchange: Exchange,
+  req: IncomingMessage,
+  target: string,
   rule: CacheRuleSettings | false | undefined,
 ): string | undefined {
-  const { req, target } = exchange;
   if (req.method !== 'GET' && req.method !== 'HEAD') return 'method';
   if (rule === false) return 'rule';
   // A handler may read a body that no key covers.

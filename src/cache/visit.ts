@@ -10,15 +10,15 @@ import type { Permission } from './use.js';
 
 export type Next = (error?: unknown) => void;
 
-/** A request on its way through the cache. */
-export interface Visit {
-  readonly exchange: Exchange;
-  readonly next: Next;
+/** What a request asks of the cache, before anything is looked up. */
+export interface Asked {
   /** Which of this cache's middlewares it is in. */
   readonly scope: string;
   readonly key: string;
   readonly target: string;
   readonly origin: Origin;
+  /** What others have made of the URL by now, where that is not the target. */
+  readonly rewritten: string | undefined;
   readonly rule: CacheRuleSettings | undefined;
   readonly pattern: string | undefined;
   readonly context: RuleContext;
@@ -27,6 +27,12 @@ export interface Visit {
   readonly partitioned: boolean;
   /** What the visitor asks of caches; only where such wishes are honoured. */
   readonly wishes: CacheControlDirectives | undefined;
+}
+
+/** A request on its way through the cache. */
+export interface Visit extends Asked {
+  readonly exchange: Exchange;
+  readonly next: Next;
 }
 
 /** What is stored for a visit. */

@@ -1,0 +1,86 @@
+import type { Conditions } from '../http/conditional.js';
+import type { StoredResponse } from '../store/entry.js';
+import type { Pending } from './collapse.js';
+import { isPromising, mayStandIn } from './lookup.js';
+import { Refresher } from './refresh.js';
+import type { CacheState } from './state.js';
+import type { Asked, Lookup } from './visit.js';
+
+/** How often a request waits for others before it runs by itself. */
+export const MOST_WAITS = 2;
+
+/** What is to be done with a request. */
+export type Plan =
+  /** Serve what is stored. */
+  | { readonly kind: 'hit'; readonly entry: StoredResponse }
+  /** Say that it is not stored, to whom that is all that counts (RFC 9111 §5.2.1.7). */
+  | { readonly kind: 'gateway-timeout' }
+  /** Serve it stale, and have it refreshed. */
+  | { readonly kind: 'stale'; readonly entry: StoredResponse }
+  /** Have it refreshed, and serve it stale where that fails. */
+  | { readonly kind: 'refresh'; readonly entry: StoredResponse }
+  /** Wait for another's fill. */
+  | { readonly kind: 'wait'; readonly pending: Pending }
+  /** Let the app answer; as the one fill that others wait for, or beside it for the reason given. */
+  | { readonly kind: 'fill'; readonly leads: boolean; readonly detail?: string };
+
+/**
+ * Decides, and changes nothing.
+ *
+ * @param waits how often the request has waited for others already.
+ * @param hasApp whether there is an app to send requests of our own into.
+ */
+export function planFor(
+  state: CacheState,
+  asked: Asked,
+  found: Lookup,
+  waits: number,
+  hasApp = Refresher.canRefresh(asked.context.req),
+): Plan {
+  const { key, credential, rule, wishes, partitioned, context } = asked;
+  const { collapser } = state;
+  const { entry, permission } = found;
+  if (entry && permission === 'fresh') return { kind: 'hit', entry };
+  if (wishes?.onlyIfCached) return { kind: 'gateway-timeout' };
+  if (entry && !partitioned && hasApp) {
+    if (permission === 'while-revalidate') return { kind: 'stale', entry };
+    if (permission === 'if-error') return { kind: 'refresh', entry };
+  }
+  const collapses = isPromising(rule, found) && rule?.collapse !== false && !credential && !wishes?.noCache;
+  const { method, headers } = context.req;
+  if (headers.range !== undefined) return { kind: 'fill', leads: false, detail: 'range' };
+  if (!collapses || method !== 'GET' || entry?.reuse.alwaysValidate || collapser.isRefused(key)) {
+    return { kind: 'fill', leads: false };
+  }
+  const pending = collapser.current(key);
+  if (!pending) return { kind: 'fill', leads: true };
+  if (waits >= MOST_WAITS) return { kind: 'fill', leads: false, detail: 'collapse-failed' };
+  return { kind: 'wait', pending };
+}
+
+/** How the handler is asked, and what its answer may turn into. */
+export interface FillManner {
+  /** The visitor's conditions are hidden from the handler, so that it answers with the whole. */
+  readonly whole: boolean;
+  /** The stored response whose conditions the handler is shown instead; its 304 makes it fresh again. */
+  readonly revalidates: StoredResponse | undefined;
+  readonly shown: Conditions | undefined;
+  /** What stands in for a 5xx. */
+  readonly standIn: StoredResponse | undefined;
+}
+
+export function mannerOf(state: CacheState, asked: Asked, found: Lookup): FillManner {
+  const { credential, rule, context } = asked;
+  const { entry, forward } = found;
+  const { method, headers } = context.req;
+  const whole = isPromising(rule, found) && !credential && method === 'GET' && headers.range === undefined;
+  const confirms = whole && (forward === 'stale' || forward === 'request');
+  const shown = confirms && entry ? conditionsOf(entry) : undefined;
+  const standIn = entry && mayStandIn(state, entry) ? entry : undefined;
+  return { whole, shown, revalidates: shown && entry, standIn };
+}
+
+/** What the handler is shown to confirm a stored response by (RFC 9111 §4.3.1): validators that it gave itself. */
+function conditionsOf(entry: StoredResponse): Conditions {
+  return { ifNoneMatch: entry.ownEtag ? entry.etag : undefined, ifModifiedSince: entry.lastModified };
+}
