@@ -17,7 +17,7 @@ import { isOtherRoute } from './route-check.js';
 import { finishHeaders, freshen, standInFor } from './serve.js';
 import type { CacheState } from './state.js';
 import { writeStatus } from './status.js';
-import { type Judged, judge, type Storable, textHeader, vetoes } from './storable.js';
+import { type Judged, judge, judgedOf, type Storable, textHeader, vetoes } from './storable.js';
 
 /** A request that the app answers, and whose answer may be stored. */
 export interface FillRequest {
@@ -173,16 +173,12 @@ export class Fill {
     // Node would add it unseen; and only a response that has headers of its own keeps those that a patched
     // writeHead hands to Node where they can be seen.
     if (this.#snapshot && res.sendDate && !res.hasHeader('date')) res.setHeader('Date', this.#snapshot.date);
-    this.#judged = {
-      status: res.statusCode,
-      cacheControl: textHeader(res, 'cache-control'),
-      vary: textHeader(res, 'vary'),
-    };
+    this.#judged = judgedOf(res, this.#state.settings);
   }
 
   #onSent(): void {
     if (!this.#snapshot || !this.#judged) return;
-    const veto = vetoes(this.#request.exchange.res, this.#judged, this.#state.settings.profile);
+    const veto = vetoes(this.#request.exchange.res, this.#judged, this.#state.settings);
     if (veto) this.#refuse(veto);
   }
 

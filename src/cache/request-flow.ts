@@ -4,6 +4,7 @@ import type { RouteParams } from '../config/context.js';
 import type { RouteMatch, RouteTable } from '../config/routes.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import type { CacheStatus } from '../http/cache-status.js';
+import { CAPABILITY } from '../http/surrogate-control.js';
 import type { StoredResponse } from '../store/entry.js';
 import { admit } from './admit.js';
 import type { Outcome, Pending } from './collapse.js';
@@ -209,8 +210,12 @@ export class RequestFlow {
     const { req } = exchange;
     const { whole, shown, revalidates, standIn } = mannerOf(this.#state, visit, found);
     const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
+    const isSurrogate = this.#state.settings.targets.includes('surrogate-control');
     const disguise =
-      whole || isReduced ? new Disguise(req, isReduced ? target : undefined, rule, whole, shown) : undefined;
+      whole || isReduced || isSurrogate
+        ? new Disguise(req, isReduced ? target : undefined, rule, whole, shown)
+        : undefined;
+    if (isSurrogate) disguise?.append('surrogate-capability', CAPABILITY);
     const fill = new Fill(this.#state, {
       exchange,
       key,

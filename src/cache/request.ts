@@ -114,6 +114,15 @@ export class Disguise {
     this.#shown.push(name);
   }
 
+  /** Adds to a list that the request may bring with it. */
+  append(name: string, member: string): void {
+    const { headers } = this.#req;
+    const before = headers[name];
+    if (before === undefined) return this.#show(name, member);
+    this.#hidden.push([name, before]);
+    headers[name] = `${before}, ${member}`;
+  }
+
   takeOff(): void {
     if (!this.#worn) return;
     this.#worn = false;

@@ -3,6 +3,7 @@ import type { CacheRuleSettings, CacheSettings } from '../config/cache.js';
 import { type CacheControlDirectives, parseCacheControl } from '../http/cache-control.js';
 import { explicitLifetime, initialAge } from '../http/freshness.js';
 import { heuristicLifetime } from '../http/heuristic.js';
+import { targetedPolicy } from '../http/targeted.js';
 import { parseVary } from '../http/vary.js';
 import type { Reuse } from '../store/entry.js';
 import type { GivenHints } from './hints.js';
@@ -73,19 +74,19 @@ export function judge(res: ServerResponse, circumstances: Circumstances): Storab
 
 /** The safe profile: RFC 9111 §3, less what experience forbids. */
 function judgeSafely(res: ServerResponse, circumstances: Circumstances): Storable | Refused {
-  const { rule, hints, credential, now } = circumstances;
+  const { settings, rule, hints, credential, now } = circumstances;
   if (!(rule?.statuses ?? STATUSES).has(res.statusCode)) return refuse('status');
   if (circumstances.otherRoute) return refuse('route');
   if (circumstances.otherOrigin) return refuse('origin');
   // RFC 9111 §7.3 leaves it open; everybody who stored it has handed out someone's session.
   if (res.hasHeader('set-cookie')) return refuse('set-cookie');
 
-  const cacheControl = parseCacheControl(listHeader(res, 'cache-control'));
+  const policy = policyOf(res, settings);
+  const { cacheControl } = policy;
   if (cacheControl.noStore) return refuse('no-store'); // §5.2.2.5
   if (cacheControl.private) return refuse('private'); // §5.2.2.7
   if (cacheControl.noCache) return refuse('no-cache'); // §5.2.2.4: it might be stored, to be confirmed at each use
-  if (!res.hasHeader('cache-control') && /no-cache/i.test(textHeader(res, 'pragma') ?? ''))
-    return refuse('no-cache');
+  if (!policy.isGiven && /no-cache/i.test(textHeader(res, 'pragma') ?? '')) return refuse('no-cache');
   if (hasNonce(res)) return refuse('nonce');
   if (/^text\/event-stream\b/i.test(textHeader(res, 'content-type') ?? '')) return refuse('event-stream');
 
@@ -96,14 +97,11 @@ function judgeSafely(res: ServerResponse, circumstances: Circumstances): Storabl
   const explicitlyShared = cacheControl.public || cacheControl.sMaxage !== undefined;
   if (credential && !sharedDespite(credential, cacheControl, explicitlyShared)) return refuse(credential);
 
-  const fields = {
-    cacheControl,
-    age: textHeader(res, 'age'),
-    date: textHeader(res, 'date'),
-    expires: textHeader(res, 'expires'),
-  };
+  const fields = { ...policy, age: textHeader(res, 'age'), date: textHeader(res, 'date') };
   const own = explicitLifetime(fields, now);
-  if (rule?.ttl === undefined && hints?.ttl === undefined && !explicitlyShared) return refuse('not-public');
+  // A field that speaks to this cache says as much; it does not say that credentials make no difference.
+  const isAllowed = explicitlyShared || policy.isTargeted;
+  if (rule?.ttl === undefined && hints?.ttl === undefined && !isAllowed) return refuse('not-public');
   const lifetime = hints?.ttl ?? own ?? withJitter(rule);
   if (lifetime === undefined) return refuse('no-lifetime');
   const age = initialAge(fields, now);
@@ -131,13 +129,14 @@ const UNDERSTOOD: ReadonlySet<number> = new Set([
 
 /** All that RFC 9111 §3 allows a shared cache. */
 function judgeByStandard(res: ServerResponse, circumstances: Circumstances): Storable | Refused {
-  const { rule, hints, now } = circumstances;
+  const { settings, rule, hints, now } = circumstances;
   const { statusCode: status } = res;
+  const policy = policyOf(res, settings);
+  const { cacheControl } = policy;
   if (status < 200 || status === 206 || status === 304) return refuse('status');
-  if (rule && !rule.statuses.has(status) && !res.hasHeader('cache-control')) return refuse('status');
+  if (rule && !rule.statuses.has(status) && !policy.isGiven) return refuse('status');
   if (circumstances.otherRoute) return refuse('route');
   if (circumstances.otherOrigin) return refuse('origin');
-  const cacheControl = parseCacheControl(listHeader(res, 'cache-control'));
   if (cacheControl.mustUnderstand && !UNDERSTOOD.has(status)) return refuse('must-understand');
   if (cacheControl.noStore && !cacheControl.mustUnderstand) return refuse('no-store');
   if (cacheControl.private === true) return refuse('private');
@@ -150,12 +149,7 @@ function judgeByStandard(res: ServerResponse, circumstances: Circumstances): Sto
   if (credential === 'authorization' && !sharedDespite(credential, cacheControl, explicitlyShared)) {
     return refuse(credential);
   }
-  const fields = {
-    cacheControl,
-    age: textHeader(res, 'age'),
-    date: textHeader(res, 'date'),
-    expires: textHeader(res, 'expires'),
-  };
+  const fields = { ...policy, age: textHeader(res, 'age'), date: textHeader(res, 'date') };
   const lastModified = textHeader(res, 'last-modified');
   const given = hints?.ttl ?? explicitLifetime(fields, now) ?? withJitter(rule);
   const lifetime = given ?? heuristicLifetime({ status, cacheControl, lastModified }, now);
@@ -179,6 +173,30 @@ function judgeByStandard(res: ServerResponse, circumstances: Circumstances): Sto
   };
 }
 
+/** What a response tells this cache of caching. */
+interface Policy {
+  readonly cacheControl: CacheControlDirectives;
+  readonly expires: string | undefined;
+  /** It speaks to this very cache: what it tells all others in `Cache-Control` and `Expires` does not count. */
+  readonly isTargeted: boolean;
+  /** There is a field of directives at all. */
+  readonly isGiven: boolean;
+}
+
+/** RFC 9213 §2.2: the first valid field of the target list, else `Cache-Control` and `Expires`. */
+function policyOf(res: ServerResponse, { targets }: CacheSettings): Policy {
+  const targeted = targetedPolicy(targets, (field) => textHeader(res, field));
+  if (targeted) {
+    return { cacheControl: targeted.directives, expires: undefined, isTargeted: true, isGiven: true };
+  }
+  return {
+    cacheControl: parseCacheControl(listHeader(res, 'cache-control')),
+    expires: textHeader(res, 'expires'),
+    isTargeted: false,
+    isGiven: res.hasHeader('cache-control'),
+  };
+}
+
 function reuseOf(cacheControl: CacheControlDirectives, rule: CacheRuleSettings | undefined): Reuse {
   return {
     alwaysValidate: cacheControl.noCache === true,
@@ -197,28 +215,39 @@ function reuseOf(cacheControl: CacheControlDirectives, rule: CacheRuleSettings |
 /** What of a response others may still change after it was judged. */
 export interface Judged {
   readonly status: number;
-  readonly cacheControl: string | undefined;
+  /** `Cache-Control`, and the fields of the target list. */
+  readonly policies: readonly (string | undefined)[];
   readonly vary: string | undefined;
+}
+
+/** Remembers what `vetoes` compares with. */
+export function judgedOf(res: ServerResponse, settings: CacheSettings): Judged {
+  return {
+    status: res.statusCode,
+    policies: policyTexts(res, settings),
+    vary: textHeader(res, 'vary'),
+  };
+}
+
+function policyTexts(res: ServerResponse, { targets }: CacheSettings): (string | undefined)[] {
+  return ['cache-control', ...targets].map((field) => textHeader(res, field));
 }
 
 /**
  * Whether what others changed after the headers were judged forbids storing: a session's cookie, a stricter
- * Cache-Control, another Vary or status.
+ * Cache-Control or targeted field, another Vary or status.
  */
-export function vetoes(
-  res: ServerResponse,
-  judged: Judged,
-  profile: CacheSettings['profile'],
-): string | undefined {
+export function vetoes(res: ServerResponse, judged: Judged, settings: CacheSettings): string | undefined {
+  const { profile } = settings;
   if (res.statusCode !== judged.status) return 'status';
   if (profile === 'safe' && res.hasHeader('set-cookie')) return 'set-cookie';
   if (profile === 'safe' && hasNonce(res)) return 'nonce';
-  const text = textHeader(res, 'cache-control');
-  if (text !== judged.cacheControl) {
-    const now = parseCacheControl(text);
+  if (policyTexts(res, settings).some((text, at) => text !== judged.policies[at])) {
+    const { cacheControl: now } = policyOf(res, settings);
     if (now.noStore) return 'no-store';
     if (now.private === true || (now.private && profile === 'safe')) return 'private';
     if (now.noCache && profile === 'safe') return 'no-cache';
+    if ((now.sMaxage ?? now.maxAge) === 0) return 'no-lifetime';
   }
   const vary = textHeader(res, 'vary');
   if (vary === judged.vary) return undefined;

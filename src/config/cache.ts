@@ -11,6 +11,7 @@ import {
   readUrl,
   readWord,
 } from './readers.js';
+import type { Reading } from './reading.js';
 import { compileRoutes, type RouteTable, readPattern } from './routes.js';
 import { leaf, list, mapOf, objectOr, resolve, type Schema, type SectionCheck, section } from './schema.js';
 import { type Duration, readDuration, readSize, type Size } from './units.js';
@@ -40,6 +41,14 @@ export interface CacheOptions {
   };
   /** What may be stored: `'safe'` only what says itself, or has a rule that says, that it may be shared; `'rfc9111'` all that the standard allows a shared cache. Default `'safe'`. */
   profile?: 'safe' | 'rfc9111';
+  /**
+   * Response fields that speak to this cache as `Cache-Control` does to all, from the most applicable to the least
+   * (RFC 9213 §2.2). Where one is there and valid, `Cache-Control`, `Expires` and `Pragma` do not count here; all
+   * are passed on as they are. With `'surrogate-control'`, handlers are told `Surrogate-Capability: hotpath=…`.
+   * Default `[]`; in the profile `'rfc9111'` `['cdn-cache-control', 'surrogate-control']`: an app that stands
+   * behind a CDN of its own sets `[]`, or names a field of its own, lest it does what is meant for the CDN.
+   */
+  targets?: readonly string[];
   /** Whether a visitor's `Cache-Control` (RFC 9111 §5.2.1) can force a fresh response. Default `'ignore'`: otherwise any visitor could put load on the app. */
   requestDirectives?: 'ignore' | 'honor';
   /** How long entries are served after contact with the invalidation log was lost. Seconds or a duration. Default `'5s'`. */
@@ -63,6 +72,7 @@ export interface CacheSettings {
   readonly memory: { readonly maxBytes: number; readonly maxEntries: number };
   readonly redis?: { readonly url: string };
   readonly profile: 'safe' | 'rfc9111';
+  readonly targets: readonly string[];
   readonly requestDirectives: 'ignore' | 'honor';
   readonly maxStaleness: number;
   readonly maxEntryBytes: number;
@@ -98,6 +108,7 @@ const entries = {
   ),
   redis: v.optional(section({ url: v.optional(leaf(readUrl('redis', 'rediss'))) })),
   profile: v.optional(leaf(readWord('safe', 'rfc9111')), 'safe'),
+  targets: v.optional(list(leaf(readTarget), 'a list of names of response headers')),
   requestDirectives: v.optional(leaf(readWord('ignore', 'honor')), 'ignore'),
   maxStaleness: v.optional(leaf(readDuration), '5s'),
   maxEntryBytes: v.optional(leaf(readPositiveSize)),
@@ -112,6 +123,17 @@ const entries = {
   statusHeader: v.optional(leaf(readBoolean), true),
   onError: v.optional(leaf(readFunction<NonNullable<CacheOptions['onError']>>())),
 };
+
+/** What all that RFC 9213 and its older brother allow a shared cache before the origin to read. */
+const standardTargets = ['cdn-cache-control', 'surrogate-control'] as const;
+
+function readTarget(input: unknown): Reading<string> {
+  const reading = readHeaderName(input);
+  // It speaks to all caches, and is read with more patience.
+  return 'value' in reading && reading.value === 'cache-control'
+    ? { expected: "a field for some caches only, such as 'CDN-Cache-Control'" }
+    : reading;
+}
 
 const checkSizes: SectionCheck = (given, report) => {
   const memory = isPlainObject(given.memory) ? given.memory : {};
@@ -159,7 +181,8 @@ export function resolveCacheStandalone(
 function complete(options: v.InferOutput<typeof optionsSchema>): CacheSettings {
   const { redis, ...rest } = options;
   const maxEntryBytes = options.maxEntryBytes ?? Math.min(defaultMaxEntryBytes, options.memory.maxBytes);
-  const settings = { ...rest, maxEntryBytes };
+  const targets = Object.freeze(options.targets ?? (options.profile === 'safe' ? [] : [...standardTargets]));
+  const settings = { ...rest, maxEntryBytes, targets };
   return Object.freeze(
     redis?.url === undefined ? settings : { ...settings, redis: Object.freeze({ url: redis.url }) },
   );

@@ -1,5 +1,6 @@
 import { type CacheControlDirectives, parseCacheControl } from './cache-control.js';
 import { type Member, parseDictionary } from './structured.js';
+import { surrogateDirectives } from './surrogate-control.js';
 
 /** Directives whose value is a number of seconds. */
 const LIFETIMES: ReadonlySet<string> = new Set([
@@ -58,7 +59,9 @@ export function targetedPolicy(
 ): TargetedPolicy | undefined {
   for (const field of targets) {
     const value = read(field);
-    const directives = value === undefined ? undefined : targetedDirectives(value);
+    // A structured field since RFC 9213; this one is older, and reads otherwise.
+    const parse = field === 'surrogate-control' ? surrogateDirectives : targetedDirectives;
+    const directives = value === undefined ? undefined : parse(value);
     if (directives) return { field, directives };
   }
   return undefined;

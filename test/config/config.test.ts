@@ -55,6 +55,16 @@ describe('resolveConfig', () => {
     }
   });
 
+  it('reads targeted fields of the cache where the standard profile or the app asks for it', () => {
+    expect(resolveCache().targets).toEqual([]);
+    expect(resolveCache({ profile: 'rfc9111' }).targets).toEqual(['cdn-cache-control', 'surrogate-control']);
+    expect(resolveCache({ profile: 'rfc9111', targets: [] }).targets).toEqual([]);
+    expect(resolveCache({ targets: ['Shop-Cache-Control'] }).targets).toEqual(['shop-cache-control']);
+    expect(problemsOf(() => resolveCache({ targets: ['Cache-Control'] }))).toEqual([
+      "cache.targets[0]: expected a field for some caches only, such as 'CDN-Cache-Control'",
+    ]);
+  });
+
   it('turns a section off with false', () => {
     const off = {
       timing: false,

@@ -14,6 +14,7 @@ import { equivalentQuery, normaliseQuery, parseNoVarySearch } from '../../src/ht
 import { ifRangeHolds, selectRanges } from '../../src/http/range.js';
 import { requestDirectives } from '../../src/http/request-cache-control.js';
 import { parseDictionary, parseList } from '../../src/http/structured.js';
+import { surrogateDirectives } from '../../src/http/surrogate-control.js';
 import { targetedDirectives } from '../../src/http/targeted.js';
 import { addVary, parseVary } from '../../src/http/vary.js';
 
@@ -51,6 +52,7 @@ const readers: readonly [name: string, read: (text: string) => unknown, ...prefi
   ['Pragma', (text) => requestDirectives(undefined, text), 'no-cache'],
   ['Range', (text) => selectRanges(text, 1000), 'bytes=', 'bytes=0-', 'bytes=0-1,'],
   ['CDN-Cache-Control', targetedDirectives, 'max-age=', 'private="', 'a=('],
+  ['Surrogate-Control', surrogateDirectives, 'max-age=', 'a;', 'a="', 'max-age=1;hotpath,'],
   ['a structured list', parseList, '"', '(', 'a;', ':', '%"', '@'],
   ['a structured dictionary', parseDictionary, 'a="', 'a=(', 'a;', 'a=:', 'a=%"'],
   ['a query, in any order', (text) => normaliseQuery(text, keyOrder), 'a=', 'utm='],
