@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { LRUCache } from 'lru-cache';
 import type { StoredResponse } from '../store/entry.js';
+import type { Running } from './follow.js';
 
 /** How a fill ended. */
 export type Outcome =
@@ -11,28 +12,45 @@ export type Outcome =
   /** Broken off, or an error: somebody else should try. */
   | { readonly kind: 'failed' };
 
-type Waiter = (outcome: Outcome | 'timeout') => void;
+/** Somebody who waits for a fill. */
+export interface Waiter {
+  /** Called once, unless the body was taken as it came: with the outcome, or with `timeout`. */
+  settled(outcome: Outcome | 'timeout'): void;
+  /** Takes the body as it comes, and waits no longer; or answers false. */
+  follows?(running: Running): boolean;
+}
 
 /** A fill that others may wait for. */
 export class Pending {
   readonly #waiters = new Set<Waiter>();
+  #running: Running | undefined;
   outcome: Outcome | undefined;
 
-  /** Calls back once: with the outcome, or with `timeout` after so many seconds. Returns how to leave. */
-  wait(seconds: number, waiter: Waiter): () => void {
-    // What runs then must find its own AsyncLocalStorage, not that of the request that filled.
-    const resume = AsyncResource.bind(waiter);
-    const timer = setTimeout(() => settle('timeout'), seconds * 1000);
+  /** Waits for so many seconds. Returns how to leave. */
+  wait(seconds: number, { settled, follows }: Waiter): () => void {
+    if (this.#running && follows?.(this.#running)) return () => {};
+    const timer = setTimeout(() => waiter.settled('timeout'), seconds * 1000);
     timer.unref();
-    const settle = (outcome: Outcome | 'timeout') => {
+    const leave = () => {
       clearTimeout(timer);
-      if (this.#waiters.delete(settle)) resume(outcome);
+      return this.#waiters.delete(waiter);
     };
-    this.#waiters.add(settle);
-    return () => {
-      clearTimeout(timer);
-      this.#waiters.delete(settle);
+    // What runs then must find its own AsyncLocalStorage, not that of the request that filled.
+    const waiter: Waiter = {
+      settled: AsyncResource.bind((outcome) => {
+        if (leave()) settled(outcome);
+      }),
+      follows: AsyncResource.bind((running) => follows?.(running) === true && leave()),
     };
+    this.#waiters.add(waiter);
+    return leave;
+  }
+
+  /** The body is on its way, and others may have it as it comes. */
+  begin(running: Running): void {
+    if (this.outcome) return;
+    this.#running = running;
+    for (const waiter of [...this.#waiters]) waiter.follows?.(running);
   }
 
   settle(outcome: Outcome): void {
@@ -41,7 +59,7 @@ export class Pending {
     if (this.#waiters.size === 0) return;
     // Not within the other's response: its client would wait for all of them.
     setImmediate(() => {
-      for (const waiter of [...this.#waiters]) waiter(outcome);
+      for (const waiter of [...this.#waiters]) waiter.settled(outcome);
     });
   }
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { MOST_NAMES } from '../http/vary.js';
-import type { Item, StoredResponse } from '../store/entry.js';
+import type { Item, ResponseHead, StoredResponse } from '../store/entry.js';
 import type { MemoryStore } from '../store/memory.js';
 import { variantKey } from './key.js';
 
@@ -42,9 +42,9 @@ export class Entries {
     return names.length === 0 ? key : variantKey(key, names, req);
   }
 
-  /** Whether a stored response was made for a request like this one. */
-  matches(key: string, entry: StoredResponse, req: IncomingMessage): boolean {
-    const names = this.#namesFor(key, []);
+  /** Whether a response, stored or about to be, was made for a request like this one. */
+  matches(key: string, entry: ResponseHead, req: IncomingMessage): boolean {
+    const names = this.#namesFor(key, entry.vary);
     const own = names.length === 0 ? key : variantKey(key, names, req);
     return entry.key === own && isForOrigin(entry, names, req);
   }
@@ -92,6 +92,6 @@ export class Entries {
 }
 
 /** A response that was made without a word on CORS says nothing to the page of an origin (Fetch standard, §3.3). */
-function isForOrigin(entry: StoredResponse, names: readonly string[], req: IncomingMessage): boolean {
+function isForOrigin(entry: ResponseHead, names: readonly string[], req: IncomingMessage): boolean {
   return req.headers.origin === undefined || entry.anyOrigin || names.includes('origin');
 }

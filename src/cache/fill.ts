@@ -4,11 +4,12 @@ import { type Exchange, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import type { ForwardReason } from '../http/cache-status.js';
 import { notModified } from '../http/conditional.js';
-import type { StoredField, StoredResponse } from '../store/entry.js';
+import type { ResponseHead, StoredField, StoredResponse } from '../store/entry.js';
 import { isGone, mayBeBroken } from './broken.js';
 import type { Pending } from './collapse.js';
 import { isSameOrigin, type Origin, originOf, type RuleContext } from './context.js';
 import { makeEtag } from './etag.js';
+import { Running } from './follow.js';
 import { storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
@@ -77,6 +78,7 @@ export class Fill {
   #snapshot: Snapshot | undefined;
   #judged: Judged | undefined;
   #over = false;
+  #running: Running | undefined;
   readonly #capture = (chunk: Buffer) => this.#onChunk(chunk);
 
   constructor(state: CacheState, request: FillRequest) {
@@ -180,19 +182,44 @@ export class Fill {
     if (!this.#snapshot || !this.#judged) return;
     const veto = vetoes(this.#request.exchange.res, this.#judged, this.#state.settings);
     if (veto) this.#refuse(veto);
+    else this.#offer(this.#snapshot);
+  }
+
+  /** Those who wait are served as the body comes from now on, unless it comes at once. */
+  #offer(snapshot: Snapshot): void {
+    const { exchange, key, pending } = this.#request;
+    const { declaredLength: length, status, confirmed } = snapshot;
+    // Without a declared length it may yet turn out that it can't be kept, and what then of those who follow.
+    if (!pending || !length || status === 204 || confirmed) return;
+    setImmediate(() => {
+      if (this.#snapshot !== snapshot) return;
+      const { collapser, settings } = this.#state;
+      this.#running = new Running(this.#headOf(snapshot, []), length, this.#chunks);
+      pending.begin(this.#running);
+      // Whoever follows depends on the leader's pace, which may be slow or come to a halt: nobody joins late.
+      const timer = setTimeout(() => collapser.abandon(key, pending), settings.waitTimeout * 1000).unref();
+      exchange.onEnd(() => clearTimeout(timer));
+    });
   }
 
   #onChunk(chunk: Buffer): void {
     this.#bytes += chunk.length;
-    if (this.#bytes > this.#state.settings.maxEntryBytes) this.#refuse('too-large');
-    else this.#chunks.push(chunk);
+    const { declaredLength, confirmed } = this.#snapshot!;
+    if (this.#bytes > this.#state.settings.maxEntryBytes) return this.#refuse('too-large');
+    if (declaredLength !== undefined && this.#bytes > declaredLength && !confirmed) {
+      return this.#refuse('length');
+    }
+    this.#chunks.push(chunk);
+    this.#running?.wake();
   }
 
   #onEnd(): void {
     this.#request.disguise?.takeOff();
     const snapshot = this.#snapshot;
     if (!snapshot || this.#over) return;
-    if (!snapshot.gone && isGone(this.#request.exchange)) {
+    // When all that was declared has come, it is whole, whoever has left (RFC 9112 §8).
+    const isCounted = snapshot.declaredLength === this.#bytes;
+    if (!snapshot.gone && isGone(this.#request.exchange) && !isCounted) {
       this.#refuse('broken');
       return;
     }
@@ -213,16 +240,11 @@ export class Fill {
     }
   }
 
-  #store(snapshot: Snapshot): void {
-    const { exchange, key, target, rule, context, pending } = this.#request;
-    const { res } = exchange;
-    const tags = tagsOf(rule, context, givenHints(res));
+  #headOf(snapshot: Snapshot, tags: readonly string[]): ResponseHead {
+    const { exchange, key, target } = this.#request;
     const { storable } = snapshot;
-    const recorded = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
-    const body = snapshot.confirmed?.body ?? recorded;
     const query = target.indexOf('?');
-    const entry: StoredResponse = {
-      kind: 'response',
+    return {
       key: this.#state.entries.keyFor(key, storable.vary, exchange.req),
       stamp: this.#stamp,
       tags,
@@ -232,9 +254,7 @@ export class Fill {
       status: snapshot.status,
       headers: snapshot.headers,
       removed: snapshot.removed,
-      body,
-      encoded: snapshot.confirmed?.encoded,
-      etag: snapshot.etag ?? snapshot.confirmed?.etag ?? makeEtag(body),
+      etag: snapshot.etag ?? snapshot.confirmed?.etag,
       ownEtag: snapshot.etag !== undefined,
       lastModified: snapshot.lastModified,
       date: snapshot.date,
@@ -245,6 +265,23 @@ export class Fill {
       explicitlyShared: storable.explicitlyShared,
       anyOrigin: storable.anyOrigin,
       template: exchange.template,
+    };
+  }
+
+  #store(snapshot: Snapshot): void {
+    const { exchange, key, rule, context, pending } = this.#request;
+    const { confirmed, storable } = snapshot;
+    const recorded = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
+    const body = confirmed?.body ?? recorded;
+    // Whole it is, whether or not it is kept.
+    this.#running?.complete(body);
+    const head = this.#headOf(snapshot, tagsOf(rule, context, givenHints(exchange.res)));
+    const entry: StoredResponse = {
+      ...head,
+      kind: 'response',
+      body,
+      encoded: confirmed?.encoded,
+      etag: head.etag ?? makeEtag(body),
     };
     if (this.#state.log.limit(entry) !== Number.POSITIVE_INFINITY) {
       this.#refuse('purged');
@@ -260,18 +297,36 @@ export class Fill {
 
   #onClose(): void {
     const { exchange, key, pending, disguise } = this.#request;
-    if (!this.#over && exchange.headed) this.#finish('failed', false);
+    if (!this.#over && exchange.headed && !this.#goesOn()) this.#finish('failed', false);
     if (this.#over) {
       disguise?.takeOff();
       return;
     }
     // The client has left; the handler may still answer, and is to see no more than the key covers until then.
     // Nobody should wait for that much longer.
-    if (!pending) return;
+    if (!pending || this.#running) return;
     const { collapser, settings } = this.#state;
     setTimeout(() => {
       if (!this.#over) collapser.settle(key, pending, { kind: 'failed' });
     }, settings.waitTimeout * 1000).unref();
+  }
+
+  /** The client has left within the body, but others follow: the handler may still bring the rest. */
+  #goesOn(): boolean {
+    const { exchange, key, pending } = this.#request;
+    if (!pending || !this.#running?.followers) return false;
+    const { collapser, settings } = this.#state;
+    // Nobody joins what may well come to nothing.
+    collapser.abandon(key, pending);
+    // A source that was piped has been let go, and without one the handler shows that it goes on by doing so.
+    exchange.res.once('unpipe', () => this.#finish('failed', false));
+    let bytes = this.#bytes;
+    const watch = setInterval(() => {
+      if (this.#over) return clearInterval(watch);
+      if (bytes === this.#bytes) this.#finish('failed', false);
+      bytes = this.#bytes;
+    }, settings.waitTimeout * 1000).unref();
+    return true;
   }
 
   #refuse(reason: string): void {
@@ -288,6 +343,7 @@ export class Fill {
     if (this.#over) return;
     this.#over = true;
     this.#snapshot = undefined;
+    this.#running?.break();
     this.#chunks.length = 0;
     this.#request.exchange.offChunk(this.#capture);
     const { key, pending } = this.#request;

@@ -7,9 +7,10 @@ import type { CacheStatus } from '../http/cache-status.js';
 import { CAPABILITY } from '../http/surrogate-control.js';
 import type { StoredResponse } from '../store/entry.js';
 import { admit } from './admit.js';
-import type { Outcome, Pending } from './collapse.js';
+import type { Pending, Waiter } from './collapse.js';
 import { RuleContext } from './context.js';
 import { Fill } from './fill.js';
+import { canFollow, follow, type Running } from './follow.js';
 import { normaliseTarget } from './key.js';
 import { isFor, lookUp } from './lookup.js';
 import { MOST_WAITS, mannerOf, planFor } from './plan.js';
@@ -151,7 +152,7 @@ export class RequestFlow {
 
   #wait(visit: Visit, pending: Pending, waits: number, found: Lookup): void {
     const { collapser, settings } = this.#state;
-    this.#whenSettled(visit, pending, settings.waitTimeout, (outcome) => {
+    const settled: Waiter['settled'] = (outcome) => {
       if (outcome === 'timeout') {
         collapser.abandon(visit.key, pending);
         return this.#fill(visit, found, undefined, 'collapse-timeout');
@@ -160,7 +161,13 @@ export class RequestFlow {
       if (outcome.kind === 'failed') return this.#attempt(visit, waits + 1);
       if (isFor(this.#state, visit, outcome.entry)) return this.#serveHit(visit, outcome.entry, true);
       return this.#attempt(visit, waits + 1);
-    });
+    };
+    const follows = (running: Running): boolean => {
+      if (!canFollow(this.#state, visit, running)) return false;
+      this.#goOn(visit, () => follow(this.#state, visit.exchange, visit.rule, running));
+      return true;
+    };
+    this.#whenSettled(visit, pending, settings.waitTimeout, settled, follows);
   }
 
   /** Goes on with a visit when another's fill has ended, unless the visitor has left by then. */
@@ -168,19 +175,24 @@ export class RequestFlow {
     visit: Visit,
     pending: Pending,
     seconds: number,
-    goOn: (outcome: Outcome | 'timeout') => void,
+    settled: Waiter['settled'],
+    follows?: Waiter['follows'],
   ): void {
-    const { exchange } = visit;
-    const leave = pending.wait(seconds, (outcome) => {
-      if (exchange.closed) return;
-      try {
-        goOn(outcome);
-      } catch (error) {
-        this.#state.fault(error, 'waiting');
-        if (!exchange.headed) visit.next();
-      }
+    const leave = pending.wait(seconds, {
+      settled: (outcome) => this.#goOn(visit, () => settled(outcome)),
+      follows,
     });
-    exchange.onClose(leave);
+    visit.exchange.onClose(leave);
+  }
+
+  #goOn({ exchange, next }: Visit, step: () => void): void {
+    if (exchange.closed) return;
+    try {
+      step();
+    } catch (error) {
+      this.#state.fault(error, 'waiting');
+      if (!exchange.headed) next();
+    }
   }
 
   #serveHit(visit: Visit, entry: StoredResponse, collapsed: boolean): void {

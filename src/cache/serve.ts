@@ -1,9 +1,10 @@
+import type { IncomingMessage } from 'node:http';
 import type { CacheRuleSettings } from '../config/cache.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { CacheStatus } from '../http/cache-status.js';
 import { type Conditions, notModified } from '../http/conditional.js';
 import { addVary } from '../http/vary.js';
-import type { StoredResponse } from '../store/entry.js';
+import type { ResponseHead, StoredResponse } from '../store/entry.js';
 import { writeFields } from './headers.js';
 import { selectParts } from './parts.js';
 import type { CacheState } from './state.js';
@@ -28,11 +29,7 @@ export function serve(
   use: Use,
 ): void {
   const { req, res } = exchange;
-  const conditions = {
-    ifNoneMatch: req.headers['if-none-match'],
-    ifModifiedSince: req.headers['if-modified-since'],
-  };
-  const bodyless = writeHead(state, exchange, entry, rule, conditions, use);
+  const bodyless = writeHead(state, exchange, wholeOf(entry), rule, visitorConditions(req), use);
   if (bodyless) {
     res.end();
     return;
@@ -67,7 +64,7 @@ export function standInFor(
   for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name);
   const status = { hit: true, fwd: 'stale', fwdStatus, ttl: ttlOf(state, entry) } as const;
   // The visitor's own conditions are answered where the disguise is known.
-  writeHead(state, exchange, entry, rule, {}, { result: 'STALE', status });
+  writeHead(state, exchange, wholeOf(entry), rule, {}, { result: 'STALE', status });
   exchange.replaceBody(exchange.pristine ? entry.body : Buffer.from(entry.body));
 }
 
@@ -86,14 +83,31 @@ export function freshen(exchange: Exchange, entry: StoredResponse): void {
 }
 
 /** Seconds of freshness left; negative for a stale response. */
-export function ttlOf(state: CacheState, entry: StoredResponse): number {
+export function ttlOf(state: CacheState, entry: ResponseHead): number {
   return Math.floor((Math.min(entry.freshUntil, state.log.limit(entry)) - state.clock()) / 1000);
 }
 
-function writeHead(
+/** The conditions of a visitor whom no handler was to see. */
+export function visitorConditions({ headers }: IncomingMessage): Conditions {
+  return { ifNoneMatch: headers['if-none-match'], ifModifiedSince: headers['if-modified-since'] };
+}
+
+/** What there is to send. */
+export interface Sent {
+  readonly head: ResponseHead;
+  /** Of the body. Bytes. */
+  readonly length: number;
+}
+
+function wholeOf(entry: StoredResponse): Sent {
+  return { head: entry, length: entry.body.length };
+}
+
+/** Puts status and headers of an answer on `res`. @returns whether it goes without a body: a 304. */
+export function writeHead(
   state: CacheState,
   exchange: Exchange,
-  entry: StoredResponse,
+  { head: entry, length }: Sent,
   rule: CacheRuleSettings | undefined,
   conditions: Conditions,
   use: Use,
@@ -106,13 +120,13 @@ function writeHead(
   for (const name of entry.removed) res.removeHeader(name);
   writeFields(res, entry.headers, bodyless);
   res.setHeader('Date', entry.date);
-  res.setHeader('ETag', entry.etag);
+  if (entry.etag !== undefined) res.setHeader('ETag', entry.etag);
   res.setHeader('Age', Math.floor(entry.initialAge + (state.clock() - entry.storedAt) / 1000));
   writeStatus(state, exchange, use.result, use.status);
   finishHeaders(res, rule);
   if (entry.template !== undefined) exchange.template = entry.template;
   // RFC 9110 §8.6: never with a 204.
-  if (!bodyless && entry.status !== 204) res.setHeader('Content-Length', entry.body.length);
+  if (!bodyless && entry.status !== 204) res.setHeader('Content-Length', length);
   return bodyless;
 }
 

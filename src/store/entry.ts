@@ -33,9 +33,8 @@ export interface Reuse {
   readonly staleIfError: number;
 }
 
-/** A whole response, as the app left it. Times are those of the cache's clock, in milliseconds. */
-export interface StoredResponse extends Stamped {
-  readonly kind: 'response';
+/** A response as the app left it, but for its body. Times are those of the cache's clock, in milliseconds. */
+export interface ResponseHead extends Stamped {
   /** The key it is stored under, and checked against when it is read. */
   readonly key: string;
   /** Request headers that it differs by, in lower case. */
@@ -44,10 +43,8 @@ export interface StoredResponse extends Stamped {
   readonly headers: readonly StoredField[];
   /** Names that an upstream middleware had set and the handler took away. */
   readonly removed: readonly string[];
-  readonly body: Buffer;
-  /** By coding; made of the body alone, so whatever replaces it with the same body takes them over. */
-  encoded?: Map<string, EncodedForm>;
-  readonly etag: string;
+  /** Of the handler; where it gives none, ours is made of the whole body. */
+  readonly etag?: string;
   /** The handler gave the tag itself, so it can be asked whether it still holds. */
   readonly ownEtag: boolean;
   readonly lastModified?: string;
@@ -65,6 +62,15 @@ export interface StoredResponse extends Stamped {
   readonly anyOrigin?: boolean;
   /** Template of the route that made it. */
   readonly template?: string;
+}
+
+/** A whole response. */
+export interface StoredResponse extends ResponseHead {
+  readonly kind: 'response';
+  readonly body: Buffer;
+  /** By coding; made of the body alone, so whatever replaces it with the same body takes them over. */
+  encoded?: Map<string, EncodedForm>;
+  readonly etag: string;
 }
 
 /** Stands under a key whose responses differ by request headers: it names the headers. */

@@ -1,0 +1,173 @@
+import { AsyncResource } from 'node:async_hooks';
+import type { CacheRuleSettings } from '../config/cache.js';
+import type { Exchange } from '../exchange/exchange.js';
+import type { ResponseHead } from '../store/entry.js';
+import { ttlOf, visitorConditions, writeHead } from './serve.js';
+import type { CacheState } from './state.js';
+import type { Visit } from './visit.js';
+
+/**
+ * A fill whose headers have gone and whose body is on its way. Others are served from what it has recorded so far.
+ *
+ * Only where the handler has declared a length that an entry may have. Without one the body may yet grow too large
+ * to be kept: whoever follows would then have to be broken off, or to hold the leader back.
+ */
+export class Running {
+  readonly head: ResponseHead;
+  /** As the handler has declared it. Bytes. */
+  readonly length: number;
+  readonly #chunks: readonly Buffer[];
+  readonly #followers = new Set<() => void>();
+  #body: Buffer | undefined;
+  #isBroken = false;
+  #isWoken = false;
+
+  /** @param chunks the recording, which its owner adds to, telling us by `wake`. */
+  constructor(head: ResponseHead, length: number, chunks: readonly Buffer[]) {
+    this.head = head;
+    this.length = length;
+    this.#chunks = chunks;
+  }
+
+  get chunks(): readonly Buffer[] {
+    return this.#chunks;
+  }
+
+  /** The whole, once it is known to be one. */
+  get body(): Buffer | undefined {
+    return this.#body;
+  }
+
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  get followers(): number {
+    return this.#followers.size;
+  }
+
+  /** @returns how to leave. */
+  add(follower: () => void): () => void {
+    // What it writes must find its own AsyncLocalStorage, not that of the request that fills.
+    const resume = AsyncResource.bind(follower);
+    this.#followers.add(resume);
+    return () => this.#followers.delete(resume);
+  }
+
+  /** There is more. Not within the leader's own write, which would take as long as all of them. */
+  wake(): void {
+    if (this.#isWoken || this.#followers.size === 0) return;
+    this.#isWoken = true;
+    setImmediate(() => {
+      this.#isWoken = false;
+      for (const follower of [...this.#followers]) follower();
+    });
+  }
+
+  complete(body: Buffer): void {
+    this.#body = body;
+    this.wake();
+  }
+
+  /** The body will not be whole, or is not what was declared. */
+  break(): void {
+    if (this.#body) return;
+    this.#isBroken = true;
+    this.wake();
+  }
+}
+
+/** Whether a visitor may have, and is served well by, a response whose body is still on its way. */
+export function canFollow({ log, entries }: CacheState, { exchange, key }: Visit, running: Running): boolean {
+  const { head } = running;
+  // The handler may still name tags: what was purged since the fill began may be among them. Its end will tell.
+  if (log.position !== head.stamp) return false;
+  // Where the handler gives no tag, ours is made of the whole body.
+  if (exchange.req.headers['if-none-match'] !== undefined && head.etag === undefined) return false;
+  return entries.matches(key, head, exchange.req);
+}
+
+/** Answers a request from a fill that goes on: its head now, its body as it comes, at the visitor's own pace. */
+export function follow(
+  state: CacheState,
+  exchange: Exchange,
+  rule: CacheRuleSettings | undefined,
+  running: Running,
+): void {
+  const { head, length } = running;
+  const status = { hit: true, collapsed: true, ttl: ttlOf(state, head) };
+  const use = { result: 'HIT', status } as const;
+  if (writeHead(state, exchange, { head, length }, rule, visitorConditions(exchange.req), use))
+    exchange.res.end();
+  else new Follower(state, exchange, running).start();
+}
+
+/** One visitor that is served from a running fill. */
+class Follower {
+  readonly #state: CacheState;
+  readonly #exchange: Exchange;
+  readonly #running: Running;
+  readonly #isPristine: boolean;
+  #next = 0;
+  #sent = 0;
+  #isHeld = false;
+  #leave: () => void = () => {};
+
+  constructor(state: CacheState, exchange: Exchange, running: Running) {
+    this.#state = state;
+    this.#exchange = exchange;
+    this.#running = running;
+    this.#isPristine = exchange.pristine;
+  }
+
+  start(): void {
+    const { res } = this.#exchange;
+    res.flushHeaders();
+    res.on('drain', () => {
+      this.#isHeld = false;
+      this.#pump();
+    });
+    this.#leave = this.#running.add(() => this.#pump());
+    this.#exchange.onClose(() => this.#leave());
+    this.#pump();
+  }
+
+  #pump(): void {
+    const { res, ended, closed } = this.#exchange;
+    if (ended || closed) return;
+    try {
+      this.#send();
+    } catch (error) {
+      this.#state.fault(error, 'following');
+      res.destroy();
+    }
+  }
+
+  #send(): void {
+    const { res } = this.#exchange;
+    const { body, isBroken, chunks, length } = this.#running;
+    if (isBroken) {
+      // Never ended as if it were whole.
+      this.#leave();
+      res.destroy();
+      return;
+    }
+    if (body) {
+      this.#leave();
+      res.end(this.#own(body.subarray(this.#sent)));
+      return;
+    }
+    while (!this.#isHeld && this.#next < chunks.length) {
+      // The last byte waits for the end: should the body break, or go on, what was sent must not look whole.
+      const piece = chunks[this.#next++]!.subarray(0, length - 1 - this.#sent);
+      if (piece.length === 0) continue;
+      this.#sent += piece.length;
+      this.#isHeld = !res.write(this.#own(piece));
+    }
+  }
+
+  /** Whoever patched the response may write into what it is given: a copy, plain. The recording is not theirs. */
+  #own(bytes: Buffer): Buffer {
+    return this.#isPristine ? bytes : Buffer.from(bytes);
+  }
+}
