@@ -10,6 +10,7 @@ import type { Pending } from './collapse.js';
 import { isSameOrigin, type Origin, originOf, type RuleContext } from './context.js';
 import { makeEtag } from './etag.js';
 import { Running } from './follow.js';
+import { groupTags } from './groups.js';
 import { storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
@@ -275,7 +276,9 @@ export class Fill {
     const body = confirmed?.body ?? recorded;
     // Whole it is, whether or not it is kept.
     this.#running?.complete(body);
-    const head = this.#headOf(snapshot, tagsOf(rule, context, givenHints(exchange.res)));
+    const groups = storable.groups.length > 0 ? groupTags(context.url.origin, storable.groups) : [];
+    const tags = [...new Set([...tagsOf(rule, context, givenHints(exchange.res)), ...groups])];
+    const head = this.#headOf(snapshot, tags);
     const entry: StoredResponse = {
       ...head,
       kind: 'response',

@@ -55,7 +55,7 @@ export interface CacheStats {
   readonly collapsed: number;
   readonly stores: number;
   readonly purges: number;
-  /** URLs invalidated by unsafe methods (RFC 9111 §4.4). */
+  /** URLs (RFC 9111 §4.4) and groups (RFC 9875 §3) invalidated by unsafe methods. */
   readonly invalidations: number;
   /** In the memory tier now. */
   readonly entries: number;

@@ -22,7 +22,7 @@ export interface Counts {
   /** Responses that were not stored, by the word that `Cache-Status` gives. */
   readonly refusals: Map<string, number>;
   purges: number;
-  /** URLs invalidated by unsafe methods. */
+  /** URLs and groups invalidated by unsafe methods. */
   invalidations: number;
 }
 

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { CacheRuleSettings, CacheSettings } from '../config/cache.js';
 import { type CacheControlDirectives, parseCacheControl } from '../http/cache-control.js';
+import { parseCacheGroups } from '../http/cache-groups.js';
 import { explicitLifetime, initialAge } from '../http/freshness.js';
 import { heuristicLifetime } from '../http/heuristic.js';
 import { targetedPolicy } from '../http/targeted.js';
@@ -22,6 +23,8 @@ export interface Storable {
   readonly reuse: Reuse;
   /** Header fields that the response itself keeps out of shared caches (`private="…"`, `no-cache="…"`). */
   readonly omitted: readonly string[];
+  /** By which it can be invalidated (RFC 9875 §2). */
+  readonly groups: readonly string[];
 }
 
 /** Why a response is not stored: the word that `Cache-Status` reports. */
@@ -69,11 +72,17 @@ export function judge(res: ServerResponse, circumstances: Circumstances): Storab
   if (circumstances.noStoreAsked) return refuse('request-no-store');
   if (hints?.skip) return refuse(hints.skip);
   if (Number(textHeader(res, 'content-length') ?? 0) > settings.maxEntryBytes) return refuse('too-large');
-  return settings.profile === 'safe' ? judgeSafely(res, circumstances) : judgeByStandard(res, circumstances);
+  const groups = parseCacheGroups(textHeader(res, 'cache-groups'));
+  if (!groups) return refuse('cache-groups'); // what can't be invalidated isn't stored
+  const judgeFurther = settings.profile === 'safe' ? judgeSafely : judgeByStandard;
+  const verdict = judgeFurther(res, circumstances);
+  return verdict.refusal === undefined ? { ...verdict, groups } : verdict;
 }
 
+type Ungrouped = Omit<Storable, 'groups'>;
+
 /** The safe profile: RFC 9111 §3, less what experience forbids. */
-function judgeSafely(res: ServerResponse, circumstances: Circumstances): Storable | Refused {
+function judgeSafely(res: ServerResponse, circumstances: Circumstances): Ungrouped | Refused {
   const { settings, rule, hints, credential, now } = circumstances;
   if (!(rule?.statuses ?? STATUSES).has(res.statusCode)) return refuse('status');
   if (circumstances.otherRoute) return refuse('route');
@@ -128,7 +137,7 @@ const UNDERSTOOD: ReadonlySet<number> = new Set([
 ]);
 
 /** All that RFC 9111 §3 allows a shared cache. */
-function judgeByStandard(res: ServerResponse, circumstances: Circumstances): Storable | Refused {
+function judgeByStandard(res: ServerResponse, circumstances: Circumstances): Ungrouped | Refused {
   const { settings, rule, hints, now } = circumstances;
   const { statusCode: status } = res;
   const policy = policyOf(res, settings);
@@ -217,6 +226,7 @@ export interface Judged {
   readonly status: number;
   /** `Cache-Control`, and the fields of the target list. */
   readonly policies: readonly (string | undefined)[];
+  readonly groups: string | undefined;
   readonly vary: string | undefined;
 }
 
@@ -225,6 +235,7 @@ export function judgedOf(res: ServerResponse, settings: CacheSettings): Judged {
   return {
     status: res.statusCode,
     policies: policyTexts(res, settings),
+    groups: textHeader(res, 'cache-groups'),
     vary: textHeader(res, 'vary'),
   };
 }
@@ -235,7 +246,7 @@ function policyTexts(res: ServerResponse, { targets }: CacheSettings): (string |
 
 /**
  * Whether what others changed after the headers were judged forbids storing: a session's cookie, a stricter
- * Cache-Control or targeted field, another Vary or status.
+ * Cache-Control or targeted field, other groups, another Vary or status.
  */
 export function vetoes(res: ServerResponse, judged: Judged, settings: CacheSettings): string | undefined {
   const { profile } = settings;
@@ -249,6 +260,7 @@ export function vetoes(res: ServerResponse, judged: Judged, settings: CacheSetti
     if (now.noCache && profile === 'safe') return 'no-cache';
     if ((now.sMaxage ?? now.maxAge) === 0) return 'no-lifetime';
   }
+  if (textHeader(res, 'cache-groups') !== judged.groups) return 'cache-groups';
   const vary = textHeader(res, 'vary');
   if (vary === judged.vary) return undefined;
   const before = parseVary(judged.vary);

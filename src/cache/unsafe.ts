@@ -1,5 +1,6 @@
 import type { CacheContext } from '../config/cache.js';
 import type { Selector } from '../store/selector.js';
+import { groupSelectors } from './groups.js';
 import { textHeader } from './storable.js';
 
 /** Methods that change nothing (RFC 9110 §9.2.1, and those registered as safe). */
@@ -19,7 +20,10 @@ export function isUnsafe(method: string | undefined): boolean {
   return method !== undefined && !SAFE.has(method);
 }
 
-/** What such a request invalidates: its target, and what `Location` and `Content-Location` name of the same origin. */
+/**
+ * What such a request invalidates: its target, what `Location` and `Content-Location` name of the same origin
+ * (RFC 9111 §4.4), and the groups of `Cache-Group-Invalidation` (RFC 9875 §3).
+ */
 export function invalidates({ req, res, url }: CacheContext): Selector[] {
   const target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '';
   if (!target.startsWith('/')) return [];
@@ -31,5 +35,6 @@ export function invalidates({ req, res, url }: CacheContext): Selector[] {
     // Otherwise anyone's answer could empty another's cache.
     if (named.origin === url.origin) urls.add(named.pathname + named.search);
   }
-  return [...urls].map((url) => ({ url }));
+  const groups = res && textHeader(res, 'cache-group-invalidation');
+  return [...[...urls].map((url) => ({ url })), ...groupSelectors(url.origin, groups)];
 }

@@ -1,14 +1,16 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { describe, expect, it } from 'vitest';
-import { holdForPurge, type PurgeHold } from '../../src/cache/purges.js';
+import { holdForPurge, type PurgeHold, type PurgeTarget } from '../../src/cache/purges.js';
+import { invalidates } from '../../src/cache/unsafe.js';
 import { listen } from '../helpers/http.js';
 
 /** A server whose answers wait for a purge of the test's own. */
-async function holding(hold: Omit<PurgeHold, 'fault'>) {
+async function holding(hold: Omit<PurgeHold, 'fault'>, target: PurgeTarget = { all: true }) {
   const faults: unknown[] = [];
   const { url, close } = await listen(
     createServer((req: IncomingMessage, res: ServerResponse) => {
-      holdForPurge(req, res, { all: true }, { ...hold, fault: (error) => faults.push(error) });
+      res.setHeader('Cache-Group-Invalidation', '"red"');
+      holdForPurge(req, res, target, { ...hold, fault: (error) => faults.push(error) });
       res.end('written');
     }),
   );
@@ -29,6 +31,24 @@ describe('the end of a write', () => {
       acknowledge();
     }, 50);
     expect(await answer).toEqual(['written', true]);
+    await close();
+  });
+
+  it('H07 waits for what its method and its groups invalidate, too (RFC 9111 §4.4, RFC 9875 §3)', async () => {
+    const purged: unknown[] = [];
+    let isAcknowledged = false;
+    const purge = (selectors: readonly unknown[]) =>
+      new Promise<void>((resolve) => {
+        purged.push(...selectors);
+        setTimeout(() => {
+          isAcknowledged = true;
+          resolve();
+        }, 50);
+      });
+    const { url, close } = await holding({ purge }, invalidates);
+    const answer = await fetch(`${url}/x?y`, { method: 'POST' }).then((response) => response.text());
+    expect([answer, isAcknowledged]).toEqual(['written', true]);
+    expect(purged).toEqual([{ url: '/x?y' }, { tag: expect.stringContaining('red') }]);
     await close();
   });
 

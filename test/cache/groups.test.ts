@@ -1,0 +1,216 @@
+import type { Request, Response } from 'express';
+import type { StandaloneCacheOptions } from 'hotpath/cache';
+import onHeaders from 'on-headers';
+import { describe, expect, it } from 'vitest';
+import { cacheApp } from '../helpers/cache.js';
+import { majors, waitFor } from '../helpers/http.js';
+
+/** Groups of a page: those after the `@` of its path. */
+const groupsOf = (path: string) =>
+  decodeURIComponent(path)
+    .split('@')
+    .slice(1)
+    .map((group) => `"${group}"`)
+    .join(', ');
+
+describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
+  /** Pages that name their groups, and `/write`, whose answer invalidates the groups it is told to. */
+  const shop = (cache?: StandaloneCacheOptions) =>
+    cacheApp({
+      express,
+      cache: { routes: { '/*path': { ttl: '1h' } }, ...cache },
+      routes: (app, { count }) => {
+        app.all('/write', (req: Request, res: Response) => {
+          const { status = '200', groups = '' } = req.query as Record<string, string>;
+          res.set('Cache-Group-Invalidation', groups).status(Number(status)).end('written');
+        });
+        app.use((req: Request, res: Response) => {
+          const groups = groupsOf(req.path);
+          if (groups) res.set('Cache-Groups', groups);
+          res.end(`run ${count(req.path)}`);
+        });
+      },
+    });
+  const write = (
+    made: Awaited<ReturnType<typeof shop>>,
+    groups: string,
+    init: RequestInit = {},
+    status = '200',
+  ) => made.get(`/write?${new URLSearchParams({ groups, status })}`, {}, { method: 'POST', ...init });
+
+  it('groups are tags: a purge by tag voids the group and no other', async () => {
+    const made = await shop();
+    for (const path of ['/a@red', '/b@red@blue', '/c@Red', '/d']) await made.get(path);
+    await made.cache.purge({ tag: 'red' });
+    const texts = await Promise.all(
+      ['/a@red', '/b@red@blue', '/c@Red', '/d'].map(async (path) => (await made.get(path)).text),
+    );
+    expect(texts).toEqual(['run 2', 'run 2', 'run 1', 'run 1']);
+    expect((await made.get('/a@red')).headers.get('cache-groups')).toBe('"red"');
+  });
+
+  it('who has written reads what they wrote: the answer that names groups purges them all', async () => {
+    const made = await shop();
+    const paths = ['/a@red', '/b@red@blue', '/c@green', '/d'];
+    for (const path of paths) await made.get(path);
+    expect((await write(made, '"red", "none";x=1')).text).toBe('written');
+    const texts = await Promise.all(paths.map(async (path) => (await made.get(path)).text));
+    expect(texts).toEqual(['run 2', 'run 2', 'run 1', 'run 1']);
+    expect(made.cache.stats().invalidations).toBe(3);
+  });
+
+  it.each(['PUT', 'PATCH', 'DELETE'])('so does a %s', async (method) => {
+    const made = await shop();
+    await made.get('/a@red');
+    await write(made, '"red"', { method });
+    expect((await made.get('/a@red')).text).toBe('run 2');
+  });
+
+  it.each(['GET', 'HEAD', 'OPTIONS'])(
+    '§3 on the answer to %s, which is safe, the field means nothing',
+    async (method) => {
+      const made = await shop();
+      await made.get('/a@red');
+      await write(made, '"red"', { method });
+      expect((await made.get('/a@red')).text).toBe('run 1');
+    },
+  );
+
+  it.each(['400', '404', '500'])('an answer that ends in %s invalidates nothing', async (status) => {
+    const made = await shop();
+    await made.get('/a@red');
+    await write(made, '"red"', {}, status);
+    expect((await made.get('/a@red')).text).toBe('run 1');
+  });
+
+  it.each(['red', '"red', '("red")', '"red", 1'])(
+    'a malformed invalidation, %s, is ignored',
+    async (groups) => {
+      const made = await shop();
+      await made.get('/a@red');
+      await write(made, groups);
+      expect((await made.get('/a@red')).text).toBe('run 1');
+    },
+  );
+
+  it('all groups of a long invalidation are purged, more than one response may have', async () => {
+    const made = await shop();
+    const names = Array.from({ length: 300 }, (_, i) => `group-${i}`);
+    for (const name of [names[0], names[299]]) await made.get(`/a@${name}`);
+    await write(made, names.map((name) => `"${name}"`).join(', '));
+    for (const name of [names[0], names[299]]) expect((await made.get(`/a@${name}`)).text).toBe('run 2');
+  });
+
+  it('§2.1 A16 groups belong to an origin: the answer of one host leaves those of others alone', async () => {
+    const made = await shop();
+    const read = (host: string) => made.raw(`GET /a@red HTTP/1.1\nHost: ${host}\nConnection: close\n`);
+    await read('one.example');
+    await read('two.example');
+    const path = `/write?groups=${encodeURIComponent('"red"')}`;
+    await made.raw(`POST ${path} HTTP/1.1\nHost: one.example\nContent-Length: 0\nConnection: close\n`);
+    expect(String((await read('two.example')).body)).toBe('run 2');
+    expect(String((await read('one.example')).body)).toBe('run 3');
+  });
+
+  it('§2.1 a group and a tag of the app with the same name are two things to an invalidation', async () => {
+    const made = await shop({ routes: { '/*path': { ttl: '1h', tags: ['red'] } } });
+    await made.get('/d');
+    await write(made, '"red"');
+    expect((await made.get('/d')).text).toBe('run 1');
+    await made.cache.purge({ tag: 'red' });
+    expect((await made.get('/d')).text).toBe('run 2');
+  });
+
+  it.each([
+    ['129 groups', Array.from({ length: 129 }, (_, i) => `g${i}`)],
+    ['a group of 257 characters', ['x'.repeat(257)]],
+  ])('a response with %s is not stored, since it could not be invalidated', async (_case, groups) => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/*path': { ttl: '1h' } } },
+      routes: (app, { count }) =>
+        app.use((_req: Request, res: Response) => {
+          res.set('Cache-Groups', groups.map((group) => `"${group}"`).join(', ')).end(`run ${count()}`);
+        }),
+    });
+    expect((await made.get('/x')).cacheStatus).toBe('hotpath; fwd=uri-miss; detail=cache-groups');
+    expect((await made.get('/x')).text).toBe('run 2');
+  });
+
+  it('groups that come, or change, when the headers go keep a response out of the store', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/*path': { ttl: '1h' } } },
+      before: (app) =>
+        app.use((_req, res, next) => {
+          onHeaders(res, () => res.setHeader('Cache-Groups', '"late"'));
+          next();
+        }),
+      routes: (app, { count }) => app.use((_req: Request, res: Response) => res.end(`run ${count()}`)),
+    });
+    await made.get('/x');
+    expect((await made.get('/x')).text).toBe('run 2');
+  });
+
+  it('§4.3.4 a 304 that names other groups moves the stored response to them; one that names none leaves it', async () => {
+    let groups: string | undefined = '"red"';
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/*path': { ttl: '1h' } } },
+      routes: (app, { count }) => {
+        app.post('/write/:group', (req, res) => {
+          res.set('Cache-Group-Invalidation', `"${req.params.group}"`).end();
+        });
+        app.use((req: Request, res: Response) => {
+          res.set('ETag', '"v1"');
+          if (groups) res.set('Cache-Groups', groups);
+          if (req.headers['if-none-match'] === '"v1"') res.status(304).end();
+          else res.end(`run ${count()}`);
+        });
+      },
+    });
+    const post = (group: string) => made.get(`/write/${group}`, {}, { method: 'POST' });
+    const confirm = async () => {
+      await made.cache.expire({ url: '/x' });
+      expect(await made.get('/x')).toMatchObject({ text: 'run 1', xCache: 'REVALIDATED' });
+    };
+    await made.get('/x');
+    groups = '"blue"';
+    await confirm();
+    await post('red');
+    expect((await made.get('/x')).headers.get('cache-groups')).toBe('"blue"');
+    groups = undefined;
+    await confirm();
+    expect((await made.get('/x')).headers.get('cache-groups')).toBe('"blue"');
+    expect(made.runs()).toBe(1);
+    await post('blue');
+    expect((await made.get('/x')).text).toBe('run 2');
+  });
+
+  it('A16 a fill that began before the write and ends after it is not stored', async () => {
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/*path': { ttl: '1h' } } },
+      routes: (app, { count, runs }) => {
+        app.post('/write', (_req, res) => {
+          res.set('Cache-Group-Invalidation', '"red"').end();
+        });
+        app.use(async (_req: Request, res: Response) => {
+          const run = count();
+          if (run === 1) await held;
+          res.set('Cache-Groups', '"red"').end(`run ${run} of ${runs()}`);
+        });
+      },
+    });
+    const slow = made.get('/x');
+    await waitFor(() => made.runs() === 1);
+    await made.get('/write', {}, { method: 'POST' });
+    release();
+    await slow;
+    expect((await made.get('/x')).text).toBe('run 2 of 2');
+  });
+});
