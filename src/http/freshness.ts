@@ -28,9 +28,12 @@ export function explicitLifetime(fields: FreshnessFields, now: number): number |
 /**
  * The age that a response has when it gets here (RFC 9111 §4.2.3): the larger of its `Age` and of the time
  * since its `Date`. Seconds.
+ *
+ * Of several values the first counts, and one that is no number of seconds is passed over (§5.1); parameters that
+ * follow it mean nothing, as in any structured field (RFC 9651 §3.1.2).
  */
 export function initialAge(fields: { age?: string; date?: string }, now: number): number {
-  const digits = /^\s*(\d+)/.exec(fields.age ?? '');
+  const digits = /^[ \t]*(\d+)[ \t]*(?:[,;]|$)/.exec(fields.age ?? '');
   const given = digits ? Math.min(Number(digits[1]), 2 ** 31) : 0;
   const date = fields.date === undefined ? undefined : parseHttpDate(fields.date, now);
   // Dates tell whole seconds, so the time now is read alike: else a response would be up to a second old at birth.

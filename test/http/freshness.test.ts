@@ -80,6 +80,10 @@ describe('freshness', () => {
     ['no less than nothing, where Date lies ahead', { date: at(40) }, 0],
     ['the first of several Age', { age: '7, 9' }, 7],
     ['a malformed Age: none', { age: 'x' }, 0],
+    ['a negative Age: none', { age: '-7200' }, 0],
+    ['an Age with a fraction: none', { age: '7200.0' }, 0],
+    ['a malformed Age before another: none', { age: 'x, 7200' }, 0],
+    ['an Age with parameters', { age: '7;foo=bar' }, 7],
     ['an Age beyond every number', { age: '9'.repeat(400) }, 2 ** 31],
   ])('age: %s', (_case, fields, age) => {
     expect(initialAge(fields, NOW)).toBe(age);
@@ -109,7 +113,8 @@ function lifetimeOf(response: Response): number | undefined {
 
 /** RFC 9111 §4.2.3, with no time spent on the way. */
 function ageOf(response: Response): number {
-  const first = (response.age ?? '').split(',')[0]!.split(';')[0]!.split('.')[0]!;
+  // §5.1: the first of several, and it is passed over where it is no number; what follows `;` are parameters.
+  const first = (response.age ?? '').split(',')[0]!.split(';')[0]!;
   const value = /^[0-9]+$/.test(first) ? Math.min(Number(first), 2_147_483_648) : 0;
   const made = timeOf(response.date);
   const apparent = typeof made === 'number' ? Math.max(0, (NOW - made) / 1000) : 0;
