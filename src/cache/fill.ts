@@ -112,7 +112,7 @@ export class Fill {
     this.#snapshot = undefined;
     exchange.offChunk(this.#capture);
     const { revalidates, standIn } = this.#request;
-    if (standIn && res.statusCode >= 500) {
+    if (standIn && res.statusCode >= 500 && res.statusCode < 600) {
       this.#refuse('status');
       standInFor(this.#state, exchange, standIn, rule, this.#before);
       return;

@@ -33,8 +33,30 @@ export function isFor(state: CacheState, { key, context }: Asked, entry: StoredR
   return log.limit(entry) === Number.POSITIVE_INFINITY && entries.matches(key, entry, context.req);
 }
 
+/** How long a response may stand in for an error where nothing says so, and the standard decides. Seconds. */
+const STANDS_IN = 86_400;
+
 /** Whether a stored response may take the place of an error. */
-export function mayStandIn({ log, clock }: CacheState, entry: StoredResponse): boolean {
-  const permission = permissionFor(entry, log.limit(entry), clock(), undefined);
-  return permission === 'if-error' || permission === 'while-revalidate';
+export function mayStandIn(
+  { log, clock, settings }: CacheState,
+  rule: CacheRuleSettings | undefined,
+  entry: StoredResponse,
+): boolean {
+  if (entry.status >= 500) return false;
+  const limit = log.limit(entry);
+  const permission = permissionFor(entry, limit, clock(), undefined);
+  if (permission !== 'validate') return permission !== 'fresh';
+  // RFC 9111 §4.3.3: a 5xx may be taken for no answer at all, and a cache that gets none may serve what is stale,
+  // unless that is forbidden (§4.2.4). Who sets a window means that one.
+  if (settings.profile !== 'rfc9111' || rule?.staleIfError !== undefined || speaksOfErrors(entry))
+    return false;
+  const { alwaysValidate, mustRevalidate } = entry.reuse;
+  const left = (Math.min(entry.freshUntil, limit) - clock()) / 1000;
+  return !alwaysValidate && !mustRevalidate && -left <= STANDS_IN;
+}
+
+function speaksOfErrors({ headers }: StoredResponse): boolean {
+  return headers.some(
+    ([name, value]) => /(?:cache|surrogate)-control$/i.test(name) && /stale-if-error/i.test(String(value)),
+  );
 }

@@ -1,0 +1,85 @@
+import type { Request, Response } from 'express';
+import type { StandaloneCacheOptions } from 'hotpath/cache';
+import { describe, expect, it } from 'vitest';
+import { cacheApp } from '../helpers/cache.js';
+import { majors } from '../helpers/http.js';
+
+type Rule = NonNullable<StandaloneCacheOptions['routes']>[string];
+
+interface Case {
+  profile?: 'safe' | 'rfc9111';
+  rule?: Rule;
+  cacheControl?: string;
+  status?: number;
+}
+
+describe.each(majors)('what stands in for an error where nothing says so, on %s', (_name, express) => {
+  /** A route whose first answer has become stale; every later one fails. */
+  async function failing({ profile = 'rfc9111', rule, cacheControl, status = 503 }: Case) {
+    const made = await cacheApp({
+      express,
+      cache: { profile, routes: { '/x': rule ?? { ttl: '1h' } } },
+      routes: (app, { count }) => {
+        app.get('/x', (_req: Request, res: Response) => {
+          if (cacheControl !== undefined) res.set('Cache-Control', cacheControl);
+          const run = count();
+          res.status(run > 1 ? status : 200).send(`run ${run}`);
+        });
+      },
+    });
+    expect((await made.get('/x')).text).toBe('run 1');
+    await made.cache.expire({ url: '/x' });
+    return made;
+  }
+
+  it('H11 with all that the standard allows, a stale response (RFC 9111 §4.3.3)', async () => {
+    const made = await failing({});
+    const answer = await made.get('/x');
+    expect(answer).toMatchObject({ status: 200, text: 'run 1', xCache: 'STALE' });
+    expect(answer.cacheStatus).toContain('fwd=stale; fwd-status=503');
+    expect(made.runs()).toBe(2);
+  });
+
+  it('H11 in the safe profile nothing', async () => {
+    const made = await failing({ profile: 'safe' });
+    expect(await made.get('/x')).toMatchObject({ status: 503, text: 'run 2' });
+  });
+
+  it.each([
+    'max-age=60, must-revalidate',
+    'max-age=60, proxy-revalidate',
+    'max-age=60, s-maxage=60',
+    'max-age=60, stale-if-error=0',
+  ])('H11 nothing where the response forbids it: %s (§4.2.4)', async (cacheControl) => {
+    const made = await failing({ cacheControl });
+    expect(await made.get('/x')).toMatchObject({ status: 503, text: 'run 2' });
+  });
+
+  it('H11 nothing beyond the window that the rule sets', async () => {
+    const made = await failing({ rule: { ttl: '1h', staleIfError: 0 } });
+    expect(await made.get('/x')).toMatchObject({ status: 503, text: 'run 2' });
+  });
+
+  it('H11 nothing for a status that is no error of a server', async () => {
+    const made = await failing({ status: 999 });
+    expect((await made.raw('GET /x HTTP/1.1\r\n')).status).toBe(999);
+  });
+
+  it('H11 nothing that is an error itself', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { profile: 'rfc9111' },
+      routes: (app, { count }) => {
+        app.get('/x', (_req: Request, res: Response) => {
+          res
+            .set('Cache-Control', 'max-age=60')
+            .status(500 + count())
+            .send('error');
+        });
+      },
+    });
+    expect((await made.get('/x')).status).toBe(501);
+    await made.cache.expire({ url: '/x' });
+    expect((await made.get('/x')).status).toBe(502);
+  });
+});
