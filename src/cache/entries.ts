@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { CacheSettings } from '../config/cache.js';
 import { MOST_NAMES } from '../http/vary.js';
 import type { Item, ResponseHead, StoredResponse } from '../store/entry.js';
 import type { MemoryStore } from '../store/memory.js';
@@ -17,9 +18,13 @@ export interface Found {
 /** Responses and their variants (RFC 9111 §4.1) over a store of single items. */
 export class Entries {
   readonly store: MemoryStore;
+  readonly #ignoresCase: (name: string) => boolean;
 
-  constructor(store: MemoryStore) {
+  constructor(store: MemoryStore, profile: CacheSettings['profile']) {
     this.store = store;
+    // RFC 9111 §4.1 lets what means the same be one variant, and languages have no case (RFC 4647 §2). A handler that
+    // compares them with case would give one visitor what it made for another, so the safe profile does not.
+    this.#ignoresCase = (name) => profile === 'rfc9111' && name === 'accept-language';
   }
 
   find(key: string, req: IncomingMessage): Found {
@@ -29,7 +34,7 @@ export class Entries {
       if (item.key !== key) return {};
       return isForOrigin(item, [], req) ? { entry: item } : { variesOtherwise: true };
     }
-    const wanted = variantKey(key, item.names, req);
+    const wanted = variantKey(key, item.names, req, this.#ignoresCase);
     const variant = this.store.get(wanted);
     return variant?.kind === 'response' && variant.key === wanted && isForOrigin(variant, item.names, req)
       ? { entry: variant }
@@ -39,13 +44,13 @@ export class Entries {
   /** The key under which a response with this `Vary` belongs. */
   keyFor(key: string, vary: readonly string[], req: IncomingMessage): string {
     const names = this.#namesFor(key, vary);
-    return names.length === 0 ? key : variantKey(key, names, req);
+    return names.length === 0 ? key : variantKey(key, names, req, this.#ignoresCase);
   }
 
   /** Whether a response, stored or about to be, was made for a request like this one. */
   matches(key: string, entry: ResponseHead, req: IncomingMessage): boolean {
     const names = this.#namesFor(key, entry.vary);
-    const own = names.length === 0 ? key : variantKey(key, names, req);
+    const own = names.length === 0 ? key : variantKey(key, names, req, this.#ignoresCase);
     return entry.key === own && isForOrigin(entry, names, req);
   }
 

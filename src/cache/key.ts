@@ -42,9 +42,22 @@ export function primaryKey(
   return key + joinParts(selected);
 }
 
-/** The key of one variant: the primary key and the values of the request headers that responses named. */
-export function variantKey(primary: string, names: readonly string[], req: IncomingMessage): string {
-  return `${primary}|${joinParts(names.flatMap((name) => [name, headerValue(req, name)]))}`;
+/**
+ * The key of one variant: the primary key and the values of the request headers that responses named.
+ *
+ * @param ignoresCase whether a header counts without regard to case.
+ */
+export function variantKey(
+  primary: string,
+  names: readonly string[],
+  req: IncomingMessage,
+  ignoresCase: (name: string) => boolean = () => false,
+): string {
+  const valueOf = (name: string) => {
+    const value = headerValue(req, name);
+    return ignoresCase(name) ? value?.toLowerCase() : value;
+  };
+  return `${primary}|${joinParts(names.flatMap((name) => [name, valueOf(name)]))}`;
 }
 
 /** A request header, and nothing that its name may mean to the object that holds it. */

@@ -226,7 +226,7 @@ function stateOf(settings: CacheSettings): CacheState {
   const state: CacheState = {
     settings,
     clock,
-    entries: new Entries(store),
+    entries: new Entries(store, settings.profile),
     encodings: new Encodings(store, log, (error, where) => state.fault(error, where)),
     log,
     collapser: new Collapser(settings.hitForMiss),
