@@ -6,14 +6,21 @@
 //   npm run conformance -- --id freshness-none   one test, with what was sent and received
 //   npm run conformance -- --verbose             every test that is not passed, explained or not
 //
-// Ends with 1 when a required test is not passed and test/conformance/reviewed.json does not explain it.
+// Ends with 1 when a required or optimal test is not passed and test/conformance/reviewed.json does not explain it,
+// when a test on that list is passed, or when too few of the optimal tests are.
 import { fork } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { bothOutcomes } from '../test/conformance/outcome.js';
-import { type Judged, printed, resultsPage } from '../test/conformance/report.js';
-import { type Reviewed, reviewRun, unexplained, unknownIds } from '../test/conformance/reviewed.js';
+import { enough, type Judged, printed, resultsPage } from '../test/conformance/report.js';
+import {
+  failingWithoutCache,
+  misplacedIds,
+  type Reviewed,
+  reviewRun,
+  unexplained,
+} from '../test/conformance/reviewed.js';
 import type { RunOptions, RunReport } from '../test/conformance/run.js';
 import { loadPublished, loadSuite, type SuiteGroup, suiteVersion } from '../test/conformance/suite.js';
 
@@ -34,18 +41,16 @@ const profiles = chosen('profile', values.profile, ['rfc9111', 'safe'], ['rfc911
 const all = await loadSuite();
 const groups = values.id === undefined ? all : withTest(all, values.id);
 const reviewed = JSON.parse(await readFile(here('reviewed.json'), 'utf8')) as Reviewed;
-const unknown = unknownIds(all, reviewed);
-if (unknown.length > 0)
-  usage(`reviewed.json names tests that the suite does not have: ${unknown.join(', ')}`);
+const misplaced = misplacedIds(all, reviewed);
+if (misplaced.length > 0) usage(`reviewed.json names these wrongly, or twice: ${misplaced.join(', ')}`);
 
-const runs: (Judged & { profile: string })[] = [];
+const runs: Judged[] = [];
 for (const profile of profiles) {
   // Both majors at once: a run mostly waits for entries to age.
-  const options = majors.map((express) => ({ express, profile, id: values.id, verbose: values.verbose }));
-  runs.push(...(await Promise.all(options.map(judged))));
+  runs.push(...(await Promise.all(majors.map((express) => judged(express, profile)))));
 }
 
-const failed = runs.filter(({ profile, review }) => profile !== 'none' && unexplained(review).length > 0);
+const failed = runs.filter((run) => run.profile !== 'none' && !conforms(run));
 if (values.id === undefined && values.express === undefined && values.profile === undefined) {
   const page = resultsPage(groups, runs, await loadPublished(), await suiteVersion());
   await writeFile(here('RESULTS.md'), page);
@@ -53,17 +58,44 @@ if (values.id === undefined && values.express === undefined && values.profile ==
 console.log(
   failed.length > 0
     ? `\nnot conforming: ${failed.map(({ name }) => name).join('; ')}`
-    : '\nall that is required is passed, or explained',
+    : '\nall that counts is passed, or explained',
 );
 process.exitCode = failed.length > 0 ? 1 : 0;
 
-async function judged(options: RunOptions): Promise<Judged & { profile: string }> {
-  const { express, profile, id } = options;
-  const { results, statuses, seconds } = await inChild(options);
-  const review = reviewRun(groups, { profile, results, statuses }, reviewed);
-  const run = { name: `${profile}, Express ${express}`, profile, ...bothOutcomes(groups, results), review };
-  console.log(`\n${printed(groups, run, values.verbose || id !== undefined)}\n(${seconds.toFixed(1)} s)`);
-  return run;
+function conforms(run: Judged): boolean {
+  const whole = values.id === undefined;
+  return (
+    unexplained(run.review).length === 0 && (!whole || (run.review.stale.length === 0 && enough(groups, run)))
+  );
+}
+
+async function judged(express: '4' | '5', profile: RunOptions['profile']): Promise<Judged> {
+  const dump = values.id !== undefined;
+  const ids = dump ? [values.id as string] : undefined;
+  const hopeless = failingWithoutCache(profile, reviewed).filter((id) => ids?.includes(id) ?? true);
+  const [run, bare] = await Promise.all([
+    inChild({ express, profile, ids, dump, verbose: values.verbose }),
+    hopeless.length > 0 ? inChild({ express, profile: 'none', ids: hopeless }) : undefined,
+  ]);
+  let { results, statuses } = run;
+  const review = () =>
+    reviewRun(groups, { profile, results, statuses, withoutCache: bare?.results ?? {} }, reviewed);
+  let found = review();
+  const again = [...unexplained(found).map(({ test }) => test.id), ...found.stale];
+  let seconds = run.seconds;
+  if (profile !== 'none' && !dump && again.length > 0) {
+    // Entries age by seconds, and a busy machine may take one between two requests: the second time counts.
+    const second = await inChild({ express, profile, ids: again });
+    console.log(`\n${profile}, Express ${express}: run again: ${again.join(', ')}`);
+    results = { ...results, ...second.results };
+    statuses = { ...statuses, ...second.statuses };
+    seconds += second.seconds;
+    found = review();
+  }
+  const name = `${profile}, Express ${express}`;
+  const result = { name, profile, reviewed, ...bothOutcomes(groups, results), review: found };
+  console.log(`\n${printed(groups, result, values.verbose || dump)}\n(${seconds.toFixed(1)} s)`);
+  return result;
 }
 
 function inChild(options: RunOptions): Promise<RunReport> {

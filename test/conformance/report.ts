@@ -1,18 +1,56 @@
-import { bothOutcomes, countOf, type Outcomes } from './outcome.js';
-import { type Failure, type Review, tally, unexplained } from './reviewed.js';
+import { bothOutcomes, type Count, countOf, type Outcomes } from './outcome.js';
+import {
+  applies,
+  type Failure,
+  type Review,
+  type Reviewed,
+  type ReviewedEntry,
+  tally,
+  unexplained,
+} from './reviewed.js';
 import { KINDS, type Kind, type Published, type SuiteGroup } from './suite.js';
 
 /** One run, judged. */
 export interface Judged {
   /** As a column's heading: `rfc9111, Express 5`. */
   readonly name: string;
+  readonly profile: string;
+  /** The list that it was held against. */
+  readonly reviewed: Reviewed;
   readonly outcomes: Outcomes;
   /** The outcomes when a test that passes counts, whatever it depends on. */
   readonly alone: Outcomes;
   readonly review: Review;
 }
 
+/** How much of the optimal tests that apply is to be passed where the cache may do all that the standard allows. */
+const WANTED = 0.95;
+
 type Column = Pick<Judged, 'name' | 'outcomes' | 'alone'>;
+
+/** The optimal tests that apply to a cache at a server: how many there are, and how many are passed. */
+function optimalOf(groups: readonly SuiteGroup[], { outcomes, profile, reviewed }: Judged): Count {
+  const asked = groups.flatMap(({ tests }) => tests).filter(({ id }) => applies(id, profile, reviewed));
+  return countOf(asked, outcomes, 'optimal');
+}
+
+/** Whether so many of the optimal tests are passed as are to be; the safe profile refuses what they ask for. */
+export function enough(groups: readonly SuiteGroup[], run: Judged): boolean {
+  const { passed, total } = optimalOf(groups, run);
+  return run.profile !== 'rfc9111' || passed >= WANTED * total;
+}
+
+function optimalLine(groups: readonly SuiteGroup[], run: Judged): string {
+  const { passed, total } = optimalOf(groups, run);
+  const left =
+    countOf(
+      groups.flatMap(({ tests }) => tests),
+      run.outcomes,
+      'optimal',
+    ).total - total;
+  const part = `${((100 * passed) / total).toFixed(1)} %`;
+  return `${passed} of the ${total} optimal tests that apply (${part}); ${left} do not apply`;
+}
 
 /** What a run found, for the terminal: totals, then every test that is not passed. */
 export function printed(groups: readonly SuiteGroup[], run: Judged, everything: boolean): string {
@@ -23,6 +61,7 @@ export function printed(groups: readonly SuiteGroup[], run: Judged, everything: 
       `${kind.padEnd(9)} ${share(groups, run.outcomes, kind)} passed (${alone} without dependencies)`,
     );
   }
+  if (run.profile === 'rfc9111') lines.push(`          ${optimalLine(groups, run)}`);
   const other = [...tally(run.outcomes)].filter(([outcome]) => outcome !== 'pass' && outcome !== 'fail');
   if (other.length > 0)
     lines.push(`          of the rest: ${other.map(([name, n]) => `${n} ${name}`).join(', ')}`);
@@ -33,18 +72,18 @@ export function printed(groups: readonly SuiteGroup[], run: Judged, everything: 
     lines.push(`${group.id.padEnd(width)}  ${counts.join(' ')}`);
   }
   const shown = everything ? run.review.failures : unexplained(run.review);
-  if (shown.length > 0)
-    lines.push('', everything ? 'not passed:' : 'required, not passed, and not explained:');
+  if (shown.length > 0) lines.push('', everything ? 'not passed:' : 'not passed, and not explained:');
   for (const kind of KINDS) {
     for (const failure of shown.filter(({ test }) => test.kind === kind)) lines.push(...describe(failure));
   }
   if (run.review.stale.length > 0)
-    lines.push('', `on the reviewed list, yet passed: ${run.review.stale.join(', ')}`);
+    lines.push('', `on the reviewed list, yet passed (take them off): ${run.review.stale.join(', ')}`);
   return lines.join('\n');
 }
 
 function describe({ group, test, message, statuses, review, entry }: Failure): string[] {
-  const note = review === 'otherwise' ? ` (listed as ${entry?.refusal}, which no answer says)` : '';
+  const listed = entry?.refusal ?? entry?.seen ?? 'failing without a cache too';
+  const note = review === 'otherwise' ? ` (listed as ${listed}, which the run does not show)` : '';
   return [
     `  ${test.kind.padEnd(8)} ${group.id} / ${test.id}: ${message}${note}`,
     ...(statuses.length > 0 ? [`           ${statuses.join(' | ')}`] : []),
@@ -94,22 +133,54 @@ export function resultsPage(
       .map((group) => [group.name, ...columns.map(({ outcomes }) => cell(group, outcomes, kind))]);
     lines.push('', `## By suite: ${kind}`, '', ...table(columns, rows));
   }
-  lines.push('', '## What we do not pass');
-  for (const run of runs) lines.push('', ...failuresOf(run));
+  lines.push('', '## What we do not pass', '');
+  lines.push(
+    'Every test that counts and is not passed stands on a list that was reviewed one by one',
+    '(`test/conformance/reviewed.json`), with the refusal that explains it: the word that `Cache-Status` gives. The run',
+    'fails when a test is not passed and not on the list, when the answers before the one that fails give another',
+    'refusal than the list, and when a test of the list is passed.',
+  );
+  for (const run of runs) lines.push('', ...failuresOf(groups, run));
   return `${lines.join('\n')}\n`;
 }
 
-function failuresOf({ name, review }: Judged): string[] {
-  const lines = [`### ${name}`, ''];
-  const { failures } = review;
-  if (failures.length === 0) return [...lines, 'Nothing.'];
-  lines.push('| test | kind | refusal | reason |', '| --- | --- | --- | --- |');
-  for (const { test, review: how, entry } of failures) {
-    const reason =
-      how === 'explained' ? entry?.reason : how === 'unlisted' ? 'not reviewed' : 'another than listed';
-    lines.push(`| \`${test.id}\` | ${test.kind} | ${entry?.refusal ?? ''} | ${escaped(reason ?? '')} |`);
+function failuresOf(groups: readonly SuiteGroup[], run: Judged): string[] {
+  const lines = [`### ${run.name}`, ''];
+  if (run.profile === 'rfc9111') lines.push(`${optimalLine(groups, run)}.`, '');
+  const { failures } = run.review;
+  const counted = failures.filter(({ test }) => test.kind !== 'check');
+  if (counted.length === 0) lines.push('Nothing that counts.', '');
+  for (const entry of run.reviewed) {
+    const found = counted.filter((failure) => failure.review === 'explained' && failure.entry === entry);
+    if (found.length > 0) lines.push(`**${headingOf(entry)}** ${entry.reason}`, '', ...listed(found), '');
   }
-  return lines;
+  const left = counted.filter(({ review }) => review !== 'explained');
+  if (left.length > 0) lines.push('**Not explained.**', '', ...listed(left), '');
+  const checks = failures.filter(({ test }) => test.kind === 'check');
+  if (checks.length > 0) {
+    lines.push(
+      'Of the tests that only ask what a cache does, these are answered by no:',
+      '',
+      ...listed(checks),
+    );
+  }
+  return lines.at(-1) === '' ? lines.slice(0, -1) : lines;
+}
+
+function headingOf({ refusal, applies: isAsked }: ReviewedEntry): string {
+  const parts = [
+    refusal === undefined ? undefined : `\`${refusal}\``,
+    isAsked === false ? 'does not apply' : undefined,
+  ];
+  const text = parts.filter((part) => part !== undefined).join(', ');
+  return text === '' ? 'Decided.' : `${text}.`;
+}
+
+function listed(failures: readonly Failure[]): string[] {
+  return KINDS.flatMap((kind) => {
+    const ids = failures.filter(({ test }) => test.kind === kind).map(({ test }) => `\`${test.id}\``);
+    return ids.length > 0 ? [`- ${kind} (${ids.length}): ${ids.join(', ')}`] : [];
+  });
 }
 
 function table(columns: readonly Column[], rows: readonly string[][]): string[] {

@@ -1,19 +1,26 @@
 import type { Outcomes } from './outcome.js';
 import type { Results, SuiteGroup, SuiteTest } from './suite.js';
 
-/** Why a test is not passed, as somebody has reviewed it. */
+/** Tests that are not passed for one reason, as somebody has reviewed them one by one. */
 export interface ReviewedEntry {
   /** The profiles that it holds for. */
   readonly profiles: readonly string[];
   /**
-   * The refusal that explains it: a word that `Cache-Status` must say in one of the test's answers, so that the
-   * test is known to fail for this reason and no other. None: the reason lies outside the cache.
+   * The refusal that explains it: of the answers before the one that fails, `Cache-Status` must give this word and
+   * no other, so that the tests are known to fail for this reason alone.
    */
   readonly refusal?: string;
+  /** A word that `Cache-Status` must say in the very answer that fails. */
+  readonly seen?: string;
+  /** The tests fail with no cache in between too; each run shows it anew. */
+  readonly failsWithoutCache?: true;
+  /** `false`: what the tests ask is not asked of this cache, so they do not count among the optimal ones. */
+  readonly applies?: false;
   readonly reason: string;
+  readonly tests: readonly string[];
 }
 
-export type Reviewed = Readonly<Record<string, ReviewedEntry>>;
+export type Reviewed = readonly ReviewedEntry[];
 
 /** A test that is not passed. */
 export interface Failure {
@@ -23,14 +30,14 @@ export interface Failure {
   readonly message: string;
   /** `Cache-Status` of the answers. */
   readonly statuses: readonly string[];
-  /** `explained`; `unlisted`; or listed with a refusal that no answer gave. */
+  /** `explained`; `unlisted`; or listed with a reason that the run does not show. */
   readonly review: 'explained' | 'unlisted' | 'otherwise';
   readonly entry: ReviewedEntry | undefined;
 }
 
 export interface Review {
   readonly failures: readonly Failure[];
-  /** Tests that are on the list and pass. */
+  /** Tests that are on the list and pass: there they would hide the day when they no longer do. */
   readonly stale: readonly string[];
 }
 
@@ -39,56 +46,101 @@ export interface RunFacts {
   readonly profile: string;
   readonly results: Results;
   readonly statuses: Readonly<Record<string, readonly string[]>>;
+  /** Results of a run with no cache in between; at least of the tests that are reviewed to fail there. */
+  readonly withoutCache: Results;
 }
 
 /**
  * Holds a run against the reviewed list. A test that passes by itself is no failure when one that it depends on
  * is not passed: that other one is.
  */
-export function reviewRun(
-  groups: readonly SuiteGroup[],
-  { profile, results, statuses }: RunFacts,
-  reviewed: Reviewed,
-): Review {
+export function reviewRun(groups: readonly SuiteGroup[], facts: RunFacts, reviewed: Reviewed): Review {
   const failures: Failure[] = [];
   const stale: string[] = [];
   for (const group of groups) {
     for (const test of group.tests) {
-      const result = results[test.id];
-      const listed = reviewed[test.id];
-      const entry = listed?.profiles.includes(profile) ? listed : undefined;
+      const result = facts.results[test.id];
+      const entry = entryFor(test.id, facts.profile, reviewed);
       if (result === true) {
         if (entry) stale.push(test.id);
         continue;
       }
-      const seen = statuses[test.id] ?? [];
-      failures.push({
-        group,
-        test,
-        message: result ? `${result[0] === 'Assertion' ? '' : `${result[0]}: `}${result[1]}` : 'no result',
-        statuses: seen,
-        review: !entry ? 'unlisted' : explains(entry, seen) ? 'explained' : 'otherwise',
-        entry,
-      });
+      const message = result
+        ? `${result[0] === 'Assertion' ? '' : `${result[0]}: `}${result[1]}`
+        : 'no result';
+      const failure = { group, test, message, statuses: facts.statuses[test.id] ?? [], entry };
+      const review = !entry ? 'unlisted' : explains(entry, failure, facts) ? 'explained' : 'otherwise';
+      failures.push({ ...failure, review });
     }
   }
   return { failures, stale };
 }
 
-/** The failures that make a run fail: required tests that no reviewed entry explains. */
+/** The failures that make a run fail: tests that count, and that no reviewed entry explains. */
 export function unexplained({ failures }: Review): Failure[] {
-  return failures.filter(({ test, review }) => test.kind === 'required' && review !== 'explained');
+  return failures.filter(({ test, review }) => test.kind !== 'check' && review !== 'explained');
 }
 
-/** Entries of the list that no test of the suite has. */
-export function unknownIds(groups: readonly SuiteGroup[], reviewed: Reviewed): string[] {
+/** Tests of the list that the suite does not have, and those that stand on it twice for one profile. */
+export function misplacedIds(groups: readonly SuiteGroup[], reviewed: Reviewed): string[] {
   const known = new Set(groups.flatMap(({ tests }) => tests.map(({ id }) => id)));
-  return Object.keys(reviewed).filter((id) => !known.has(id));
+  const seen = new Set<string>();
+  const misplaced = new Set<string>();
+  for (const { profiles, tests } of reviewed) {
+    for (const id of tests) {
+      if (!known.has(id)) misplaced.add(id);
+      for (const profile of profiles) {
+        if (seen.has(`${profile} ${id}`)) misplaced.add(id);
+        seen.add(`${profile} ${id}`);
+      }
+    }
+  }
+  return [...misplaced];
 }
 
-function explains({ refusal }: ReviewedEntry, statuses: readonly string[]): boolean {
+/** What a run without any cache is to show of a profile: the tests that fail there too. */
+export function failingWithoutCache(profile: string, reviewed: Reviewed): string[] {
+  return reviewed
+    .filter(({ failsWithoutCache, profiles }) => failsWithoutCache && profiles.includes(profile))
+    .flatMap(({ tests }) => tests);
+}
+
+/** Whether a test is asked of this cache in this profile. */
+export function applies(id: string, profile: string, reviewed: Reviewed): boolean {
+  return entryFor(id, profile, reviewed)?.applies !== false;
+}
+
+function entryFor(id: string, profile: string, reviewed: Reviewed): ReviewedEntry | undefined {
+  return reviewed.find(({ profiles, tests }) => profiles.includes(profile) && tests.includes(id));
+}
+
+function explains(
+  { refusal, seen, failsWithoutCache }: ReviewedEntry,
+  { test, message, statuses }: { test: SuiteTest; message: string; statuses: readonly string[] },
+  { withoutCache }: RunFacts,
+): boolean {
+  if (failsWithoutCache && (withoutCache[test.id] ?? true) === true) return false;
+  if (refusal === undefined && seen === undefined) return true;
+  const at = /\b(?:Response|Request) (\d+)\b/.exec(message);
+  if (!at) return false;
+  const failing = Number(at[1]) - 1;
+  if (seen !== undefined && !wordsOf(statuses[failing]).includes(seen)) return false;
   if (refusal === undefined) return true;
-  return statuses.some((status) => status.split(/[\s;,="]+/).includes(refusal));
+  const refusals = new Set(statuses.slice(0, failing).flatMap(refusalOf));
+  // Methods other than GET always pass by: a reason of its own only where it is the one that is listed.
+  if (refusal !== 'method') refusals.delete('method');
+  return refusals.size === 1 && refusals.has(refusal);
+}
+
+/** The refusal that an answer's `Cache-Status` names. */
+function refusalOf(status: string): string[] {
+  if (/; fwd=method\b/.test(status)) return ['method'];
+  const detail = /; detail="?([^";]+)/.exec(status)?.[1];
+  return detail === undefined ? [] : [detail];
+}
+
+function wordsOf(status: string | undefined): string[] {
+  return status?.split(/[\s;,="]+/) ?? [];
 }
 
 /** How many tests ended how, of those that were not passed. */

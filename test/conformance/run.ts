@@ -15,8 +15,10 @@ export interface RunOptions {
   readonly express: '4' | '5';
   /** `'none'`: the proxy alone, to see what the tests say of no cache at all. */
   readonly profile: 'safe' | 'rfc9111' | 'none';
-  /** Run this test alone and print what is sent. */
-  readonly id?: string;
+  /** Run these tests alone. */
+  readonly ids?: readonly string[];
+  /** Print what is sent. */
+  readonly dump?: boolean;
   /** Print what the origin says. */
   readonly verbose?: boolean;
 }
@@ -54,9 +56,9 @@ if (process.send) {
   process.send(report, () => process.disconnect());
 }
 
-async function run({ express: major, profile, id, verbose }: RunOptions): Promise<RunReport> {
+async function run({ express: major, profile, ids, dump, verbose }: RunOptions): Promise<RunReport> {
   const startedAt = performance.now();
-  const origin = await startOrigin(verbose === true || id !== undefined);
+  const origin = await startOrigin(verbose === true || dump === true);
   const app = (major === '4' ? express4 : express5)();
   // Express's own additions would be taken for the cache's.
   app.disable('x-powered-by');
@@ -70,7 +72,7 @@ async function run({ express: major, profile, id, verbose }: RunOptions): Promis
   try {
     const { runTests, getResults } = await suiteModule<Runner>('client/runner.mjs');
     const statuses: Record<string, string[]> = {};
-    await runTests(chosen(await rawGroups(), id), observed(statuses), false, server.url);
+    await runTests(chosen(await rawGroups(), ids, dump === true), observed(statuses), false, server.url);
     return { results: getResults(), statuses, seconds: (performance.now() - startedAt) / 1000 };
   } finally {
     await server.close();
@@ -79,12 +81,12 @@ async function run({ express: major, profile, id, verbose }: RunOptions): Promis
   }
 }
 
-function chosen(groups: RawGroup[], id: string | undefined): RawGroup[] {
-  if (id === undefined) return groups;
+function chosen(groups: RawGroup[], ids: readonly string[] | undefined, dump: boolean): RawGroup[] {
+  if (ids === undefined) return groups;
   return groups
-    .map((group) => ({ ...group, tests: group.tests.filter((test) => test.id === id) }))
+    .map((group) => ({ ...group, tests: group.tests.filter(({ id }) => ids.includes(id)) }))
     .filter(({ tests }) => tests.length > 0)
-    .map((group) => ({ ...group, tests: group.tests.map((test) => ({ ...test, dump: true })) }));
+    .map((group) => ({ ...group, tests: group.tests.map((test) => ({ ...test, dump })) }));
 }
 
 /** The suite's own way to fetch, with a limit, and with an eye on what the cache says of itself. */
@@ -92,7 +94,8 @@ function observed(statuses: Record<string, string[]>): Fetch {
   const fetch = createRequire(join(suiteDirectory(), 'package.json'))('node-fetch') as Fetch;
   return async (url, init) => {
     const answer = await fetch(url, { timeout: ANSWER_TIMEOUT, ...init } as typeof init);
-    const test = init?.headers?.find(([name]) => name === 'Test-ID')?.[1];
+    // The last: tests that share their headers in the suite each add their own to them.
+    const test = init?.headers?.findLast(([name]) => name === 'Test-ID')?.[1];
     if (test !== undefined) (statuses[test] ??= []).push(answer.headers.get('cache-status') ?? '-');
     return answer;
   };
