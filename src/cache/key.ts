@@ -53,11 +53,11 @@ export function variantKey(
   req: IncomingMessage,
   ignoresCase: (name: string) => boolean = () => false,
 ): string {
-  const valueOf = (name: string) => {
+  const selected = (name: string) => {
     const value = headerValue(req, name);
     return ignoresCase(name) ? value?.toLowerCase() : value;
   };
-  return `${primary}|${joinParts(names.flatMap((name) => [name, valueOf(name)]))}`;
+  return `${primary}|${joinParts(names.flatMap((name) => [name, selected(name)]))}`;
 }
 
 /** A request header, and nothing that its name may mean to the object that holds it. */
