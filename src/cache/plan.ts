@@ -11,8 +11,8 @@ export const MOST_WAITS = 2;
 
 /** What is to be done with a request. */
 export type Plan =
-  /** Serve what is stored. */
-  | { readonly kind: 'hit'; readonly entry: StoredResponse }
+  /** Serve what is stored; where it is near its end, have it refreshed afterwards. */
+  | { readonly kind: 'hit'; readonly entry: StoredResponse; readonly isEager: boolean }
   /** Say that it is not stored, to whom that is all that counts (RFC 9111 §5.2.1.7). */
   | { readonly kind: 'gateway-timeout' }
   /** Serve it stale, and have it refreshed. */
@@ -40,9 +40,12 @@ export function planFor(
   const { key, credential, rule, wishes, partitioned, context } = asked;
   const { collapser } = state;
   const { entry, permission } = found;
-  if (entry && permission === 'fresh') return { kind: 'hit', entry };
+  const canRefresh = !partitioned && hasApp;
+  if (entry && permission === 'fresh') {
+    return { kind: 'hit', entry, isEager: canRefresh && isEager(state, asked, entry) };
+  }
   if (wishes?.onlyIfCached) return { kind: 'gateway-timeout' };
-  if (entry && !partitioned && hasApp) {
+  if (entry && canRefresh) {
     if (permission === 'while-revalidate') return { kind: 'stale', entry };
     if (permission === 'if-error') return { kind: 'refresh', entry };
   }
@@ -56,6 +59,14 @@ export function planFor(
   if (!pending) return { kind: 'fill', leads: true };
   if (waits >= MOST_WAITS) return { kind: 'fill', leads: false, detail: 'collapse-failed' };
   return { kind: 'wait', pending };
+}
+
+/** Whether so much of its lifetime has gone that a fresh response is to be refreshed. */
+function isEager({ clock, collapser }: CacheState, { key, rule }: Asked, entry: StoredResponse): boolean {
+  if (rule?.eagerRefresh === undefined || collapser.current(key)) return false;
+  const age = entry.initialAge * 1000 + clock() - entry.storedAt;
+  const left = entry.freshUntil - clock();
+  return age >= rule.eagerRefresh * (age + left);
 }
 
 /** How the handler is asked, and what its answer may turn into. */

@@ -28,6 +28,8 @@ export class RequestFlow {
   readonly #state: CacheState;
   readonly #seen = new WeakMap<Exchange, Seen>();
   readonly #refresher: Refresher;
+  /** What was refreshed before its end, or should have been. */
+  readonly #eager = new WeakSet<StoredResponse>();
 
   constructor(state: CacheState) {
     this.#state = state;
@@ -101,7 +103,11 @@ export class RequestFlow {
     const { collapser } = this.#state;
     const found = lookUp(this.#state, visit);
     const plan = planFor(this.#state, visit, found, waits);
-    if (plan.kind === 'hit') return this.#serveHit(visit, plan.entry, waits > 0);
+    if (plan.kind === 'hit') {
+      this.#serveHit(visit, plan.entry, waits > 0);
+      if (plan.isEager) this.#refreshEagerly(visit, plan.entry);
+      return;
+    }
     if (plan.kind === 'gateway-timeout') return this.#gatewayTimeout(visit.exchange);
     if (plan.kind === 'stale') return this.#serveWhileRefreshing(visit, plan.entry);
     if (plan.kind === 'refresh') return this.#awaitRefresh(visit, plan.entry);
@@ -132,6 +138,13 @@ export class RequestFlow {
       const status = { fwd: 'stale', stored: true, ttl: ttlOf(this.#state, outcome.entry) } as const;
       this.#serveAs(visit, outcome.entry, 'MISS', status);
     });
+  }
+
+  /** Once for each entry: a handler that has nothing new to give is left in peace until its end. */
+  #refreshEagerly(visit: Visit, entry: StoredResponse): void {
+    if (this.#eager.has(entry)) return;
+    this.#eager.add(entry);
+    this.#refresh(visit, entry);
   }
 
   #refresh(visit: Visit, entry: StoredResponse): Pending {

@@ -7,6 +7,7 @@ import {
   readHeaderName,
   readInteger,
   readName,
+  readPartialShare,
   readPositiveDuration,
   readShare,
   readTimerDuration,
@@ -29,6 +30,8 @@ export interface CacheRule {
   timeout?: Duration;
   /** After this a stale response is served while the refresh goes on. Needs `ttl`; at most `timeout`. Default: none. */
   softTimeout?: Duration;
+  /** Share of its lifetime, between 0 and 1, after which the next request for a response has it refreshed in the background, while it is still fresh. Needs `ttl`. Default: none, it is refreshed when it is stale. */
+  eagerRefresh?: number;
   /** Share of `ttl`, 0 to 1, by which lifetimes are shortened at random, so that entries do not expire together. Needs `ttl`. Default 0. */
   jitter?: number;
   /** Status codes that may be stored: 200 to 599 without 206 and 304. Default `[200, 301, 308]`. */
@@ -66,6 +69,7 @@ export interface CacheRuleSettings {
   readonly staleIfError?: number;
   readonly timeout?: number;
   readonly softTimeout?: number;
+  readonly eagerRefresh?: number;
   readonly jitter: number;
   readonly statuses: ReadonlySet<number>;
   readonly tags: readonly string[] | ((context: CacheContext) => readonly string[]);
@@ -94,6 +98,7 @@ export const cacheRuleSchema: Schema<CacheRuleSettings> = section(
     staleIfError: v.optional(leaf(readDuration)),
     timeout: v.optional(leaf(readTimeout)),
     softTimeout: v.optional(leaf(readTimerDuration)),
+    eagerRefresh: v.optional(leaf(readPartialShare)),
     jitter: v.optional(leaf(readShare), 0),
     statuses: v.optional(leaf(readStatuses), [200, 301, 308]),
     tags: v.optional(tagsSchema(), []),
@@ -112,7 +117,7 @@ export const cacheRuleSchema: Schema<CacheRuleSettings> = section(
     when: v.optional(leaf(readFunction<NonNullable<CacheRule['when']>>())),
   },
   (given, report) => {
-    for (const key of ['staleWhileRevalidate', 'staleIfError', 'softTimeout', 'jitter']) {
+    for (const key of ['staleWhileRevalidate', 'staleIfError', 'softTimeout', 'eagerRefresh', 'jitter']) {
       if (given[key] !== undefined && given.ttl === undefined) {
         report(key, 'means nothing without `ttl`: the rule gives no lifetime that could end');
       }

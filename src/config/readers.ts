@@ -51,6 +51,12 @@ export const readShare: Reader<number> = (input) =>
     ? { value: input }
     : { expected: 'a number from 0 to 1' };
 
+/** Reads a share between 0 and 1, neither of which would be one. */
+export const readPartialShare: Reader<number> = (input) =>
+  typeof input === 'number' && input > 0 && input < 1
+    ? { value: input }
+    : { expected: 'a number between 0 and 1, such as 0.8' };
+
 /** Reads one of some words. */
 export function readWord<const W extends string>(...words: readonly W[]): Reader<W> {
   const forms = words.map((word) => `'${word}'`).join(' or ');
