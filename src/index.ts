@@ -1,5 +1,13 @@
+export type {
+  CacheExplanation,
+  CacheObstacle,
+  ExplainedEntry,
+  ExplainedKey,
+  RequestDescription,
+} from './cache/explanation.js';
 export { type CacheHints, cacheOf } from './cache/hints.js';
 export {
+  type CacheRouteMiddleware,
   type CacheStats,
   type Middleware,
   type PurgeResult,
@@ -7,6 +15,8 @@ export {
   type ResponseCache,
   responseCache,
 } from './cache/response-cache.js';
+export type { XCache } from './cache/status.js';
+export type { Permission } from './cache/use.js';
 export type {
   CacheContext,
   CacheOptions,
@@ -34,6 +44,7 @@ export type { SizeLimitOptions, SizeLimitPolicy } from './config/size-limit.js';
 export type { RequestIdOptions, SlowRequest, TimingOptions } from './config/timing.js';
 export type { Duration, Size } from './config/units.js';
 export { type Hotpath, type HotpathMetrics, hotpath } from './hotpath.js';
+export type { CacheStatus, ForwardReason } from './http/cache-status.js';
 export { cacheControl } from './middleware/cache-control.js';
 export { compression } from './middleware/compression.js';
 export { metrics } from './middleware/metrics.js';

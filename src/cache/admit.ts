@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { CacheRuleSettings } from '../config/cache.js';
+import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
 import type { RouteParams } from '../config/context.js';
+import type { RouteMatch } from '../config/routes.js';
 import { requestDirectives } from '../http/request-cache-control.js';
 import { originOf, RuleContext } from './context.js';
 import { appliesTo, partitionOf } from './hooks.js';
@@ -20,6 +21,23 @@ export interface Arrival {
   readonly rule: CacheRuleSettings | false | undefined;
   readonly pattern: string | undefined;
   readonly params: RouteParams;
+}
+
+/** What an arrival owes to its middleware. */
+export type Placed = Pick<Arrival, 'scope' | 'rule' | 'pattern' | 'params'>;
+
+const NO_PARAMS: RouteParams = Object.freeze(Object.create(null) as Record<string, string>);
+
+/** In the middleware for all routes, whose rule is found by path. */
+export function inMap(match: RouteMatch<CacheRoutePolicies> | undefined): Placed {
+  const params = match?.params ?? NO_PARAMS;
+  return { scope: 'shared', rule: match?.policy.cache, pattern: match?.pattern, params };
+}
+
+/** In the middleware beside a handler. */
+export function beside(scope: string, rule: CacheRuleSettings, req: IncomingMessage): Placed {
+  const { params = NO_PARAMS } = req as { params?: RouteParams };
+  return { scope, rule, pattern: undefined, params };
 }
 
 /** Either what the request asks of the cache, or why it has nothing to do with it. */

@@ -70,7 +70,7 @@ const MOST_REMEMBERED = 10_000;
 /** One fill at a time for each key, and the memory of keys for which waiting is no use (hit-for-miss). */
 export class Collapser {
   readonly #pending = new Map<string, Pending>();
-  readonly #refused: LRUCache<string, true> | undefined;
+  readonly #refused: LRUCache<string, string> | undefined;
 
   /** @param hitForMiss seconds that a refusal is remembered; 0 for not at all. */
   constructor(hitForMiss: number) {
@@ -89,10 +89,10 @@ export class Collapser {
     return pending;
   }
 
-  /** Ends a fill; `remember` when its response will be refused again, as far as anyone can tell. */
-  settle(key: string, pending: Pending, outcome: Outcome, remember = false): void {
+  /** Ends a fill; `refusal` is given when its response will be refused again, as far as anyone can tell. */
+  settle(key: string, pending: Pending, outcome: Outcome, refusal?: string): void {
     this.abandon(key, pending);
-    if (remember) this.#refused?.set(key, true);
+    if (refusal !== undefined) this.#refused?.set(key, refusal);
     pending.settle(outcome);
   }
 
@@ -109,6 +109,11 @@ export class Collapser {
   /** Whether waiting for this key is no use. */
   isRefused(key: string): boolean {
     return this.#refused?.has(key) ?? false;
+  }
+
+  /** Why it is no use, for those who ask; asking changes nothing. */
+  refusalOf(key: string): string | undefined {
+    return this.#refused?.peek(key);
   }
 
   /** Fills under way. */

@@ -27,15 +27,20 @@ export class Entries {
     this.#ignoresCase = (name) => profile === 'rfc9111' && name === 'accept-language';
   }
 
-  find(key: string, req: IncomingMessage): Found {
-    const item = this.store.get(key);
+  /**
+   * What is stored for a request.
+   *
+   * @param isUse whether it is looked for to be used; otherwise what is found is a copy, and nothing is noted.
+   */
+  find(key: string, req: IncomingMessage, isUse = true): Found {
+    const item = isUse ? this.store.get(key) : this.#copy(key);
     if (!item) return {};
     if (item.kind === 'response') {
       if (item.key !== key) return {};
       return isForOrigin(item, [], req) ? { entry: item } : { variesOtherwise: true };
     }
     const wanted = variantKey(key, item.names, req, this.#ignoresCase);
-    const variant = this.store.get(wanted);
+    const variant = isUse ? this.store.get(wanted) : this.#copy(wanted);
     return variant?.kind === 'response' && variant.key === wanted && isForOrigin(variant, item.names, req)
       ? { entry: variant }
       : { variesOtherwise: true };
@@ -80,6 +85,18 @@ export class Entries {
 
   erase(matches: (entry: StoredResponse) => boolean): number {
     return this.store.erase((item: Item) => item.kind === 'response' && matches(item));
+  }
+
+  /** The variants of a key; `undefined` where its responses do not differ. */
+  variantsOf(key: string): { names: readonly string[]; count: number } | undefined {
+    const item = this.store.peek(key);
+    if (item?.kind !== 'variants') return undefined;
+    return { names: item.names, count: item.keys.filter((variant) => this.store.peek(variant)).length };
+  }
+
+  #copy(key: string): Item | undefined {
+    const item = this.store.peek(key);
+    return item && { ...item };
   }
 
   /** The oldest that nobody asked for again, else the oldest; never the last, which is new. */

@@ -95,13 +95,13 @@ export class Fill {
     exchange.onEnd(() => this.#onEnd());
     exchange.onClose(() => this.#onClose());
     // No answer will come, so nobody is to wait for one.
-    if (request.pending) onDestroy(exchange.res, () => this.#finish('failed', false));
+    if (request.pending) onDestroy(exchange.res, () => this.#finish('failed'));
   }
 
   /** Leaves the response alone from now on: a `cache.route()` beside the handler has taken over. */
   cancel(): void {
     this.#request.disguise?.takeOff();
-    this.#finish('refused', false);
+    this.#finish('refused');
   }
 
   #onHead(): void {
@@ -300,7 +300,7 @@ export class Fill {
 
   #onClose(): void {
     const { exchange, key, pending, disguise } = this.#request;
-    if (!this.#over && exchange.headed && !this.#goesOn()) this.#finish('failed', false);
+    if (!this.#over && exchange.headed && !this.#goesOn()) this.#finish('failed');
     if (this.#over) {
       disguise?.takeOff();
       return;
@@ -322,11 +322,11 @@ export class Fill {
     // Nobody joins what may well come to nothing.
     collapser.abandon(key, pending);
     // A source that was piped has been let go, and without one the handler shows that it goes on by doing so.
-    exchange.res.once('unpipe', () => this.#finish('failed', false));
+    exchange.res.once('unpipe', () => this.#finish('failed'));
     let bytes = this.#bytes;
     const watch = setInterval(() => {
       if (this.#over) return clearInterval(watch);
-      if (bytes === this.#bytes) this.#finish('failed', false);
+      if (bytes === this.#bytes) this.#finish('failed');
       bytes = this.#bytes;
     }, settings.waitTimeout * 1000).unref();
     return true;
@@ -336,13 +336,11 @@ export class Fill {
     // What was refused for the request's sake, or passes, is no reason not to wait next time.
     const failed =
       FAILURES.has(reason) || (reason === 'status' && this.#request.exchange.res.statusCode >= 500);
-    this.#finish(
-      failed ? 'failed' : 'refused',
-      !failed && reason !== 'head' && reason !== this.#request.credential,
-    );
+    const passes = failed || reason === 'head' || reason === this.#request.credential;
+    this.#finish(failed ? 'failed' : 'refused', passes ? undefined : reason);
   }
 
-  #finish(kind: 'refused' | 'failed', remember: boolean): void {
+  #finish(kind: 'refused' | 'failed', refusal?: string): void {
     if (this.#over) return;
     this.#over = true;
     this.#snapshot = undefined;
@@ -350,7 +348,7 @@ export class Fill {
     this.#chunks.length = 0;
     this.#request.exchange.offChunk(this.#capture);
     const { key, pending } = this.#request;
-    if (pending) this.#state.collapser.settle(key, pending, { kind }, remember);
+    if (pending) this.#state.collapser.settle(key, pending, { kind }, refusal);
   }
 
   #report(refusal: string | undefined, confirmed: boolean): void {

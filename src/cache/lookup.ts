@@ -5,10 +5,14 @@ import type { CacheState } from './state.js';
 import { permissionFor } from './use.js';
 import type { Asked, Lookup } from './visit.js';
 
-/** What is stored for a visit, and what may be done with it. */
-export function lookUp(state: CacheState, { key, credential, wishes, context }: Asked): Lookup {
+/**
+ * What is stored for a request, and what may be done with it.
+ *
+ * @param isUse whether it is looked for to be used; otherwise nothing is noted, or dropped.
+ */
+export function lookUp(state: CacheState, { key, credential, wishes, context }: Asked, isUse = true): Lookup {
   const { entries, log, clock, settings } = state;
-  const { entry, variesOtherwise } = entries.find(key, context.req);
+  const { entry, variesOtherwise } = entries.find(key, context.req, isUse);
   if (!entry) return { forward: variesOtherwise ? 'vary-miss' : 'uri-miss' };
   const limit = log.limit(entry);
   if (limit === VOID) {

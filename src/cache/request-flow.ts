@@ -1,12 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
-import type { RouteParams } from '../config/context.js';
 import type { RouteMatch, RouteTable } from '../config/routes.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import type { CacheStatus } from '../http/cache-status.js';
 import { CAPABILITY } from '../http/surrogate-control.js';
 import type { StoredResponse } from '../store/entry.js';
-import { admit } from './admit.js';
+import { admit, beside, inMap, type Placed } from './admit.js';
 import type { Pending, Waiter } from './collapse.js';
 import { RuleContext } from './context.js';
 import { Fill } from './fill.js';
@@ -18,10 +17,8 @@ import { Refresher } from './refresh.js';
 import { Disguise } from './request.js';
 import { serve, ttlOf } from './serve.js';
 import type { CacheState } from './state.js';
-import { writeStatus, type XCache } from './status.js';
+import { bypassStatus, writeStatus, type XCache } from './status.js';
 import type { Lookup, Next, Refreshing, Seen, Visit } from './visit.js';
-
-const NO_PARAMS: RouteParams = Object.freeze(Object.create(null) as Record<string, string>);
 
 /** Takes requests through lookup, waiting and filling. */
 export class RequestFlow {
@@ -49,7 +46,7 @@ export class RequestFlow {
     if (this.#seen.has(exchange) || exchange.headed) return next();
     this.#seen.set(exchange, {});
     const match = exchange.match(routes) as RouteMatch<CacheRoutePolicies> | undefined;
-    this.#enter(exchange, next, 'shared', match?.policy.cache, match?.pattern, match?.params ?? NO_PARAMS);
+    this.#enter(exchange, next, inMap(match));
   }
 
   /** The middleware beside one handler; `scope` names it, so that no other serves its entries. */
@@ -63,29 +60,13 @@ export class RequestFlow {
     this.#seen.set(exchange, seen);
     // A request never has two fills, and this one knows more.
     seen.fill?.cancel();
-    const { params } = req as { params?: RouteParams };
-    this.#enter(exchange, next, scope, rule, undefined, params ?? NO_PARAMS);
+    this.#enter(exchange, next, beside(scope, rule, req));
   }
 
-  #enter(
-    exchange: Exchange,
-    next: Next,
-    scope: string,
-    rule: CacheRuleSettings | false | undefined,
-    pattern: string | undefined,
-    params: RouteParams,
-  ): void {
-    const { req, res } = exchange;
+  #enter(exchange: Exchange, next: Next, placed: Placed): void {
+    const { req, res, target } = exchange;
     if (req.headers.upgrade !== undefined) return next();
-    const { asked, bypass } = admit(this.#state, {
-      req,
-      res,
-      target: exchange.target,
-      scope,
-      rule,
-      pattern,
-      params,
-    });
+    const { asked, bypass } = admit(this.#state, { req, res, target, ...placed });
     if (asked) this.#attempt({ ...asked, exchange, next }, 0);
     else this.#bypass(exchange, next, bypass);
   }
@@ -267,12 +248,7 @@ export class RequestFlow {
   #bypass(exchange: Exchange, next: Next, reason: string): void {
     exchange.onHead(() => {
       if (this.#seen.get(exchange)?.route && reason === 'rule') return;
-      writeStatus(
-        this.#state,
-        exchange,
-        'BYPASS',
-        reason === 'method' ? { fwd: 'method' } : { fwd: 'bypass', detail: reason },
-      );
+      writeStatus(this.#state, exchange, 'BYPASS', bypassStatus(reason));
     });
     next();
   }

@@ -18,6 +18,8 @@ import { type CompiledSelector, compileSelector, type Selector } from '../store/
 import { Collapser } from './collapse.js';
 import { type EncodingStats, Encodings } from './encodings.js';
 import { Entries } from './entries.js';
+import { explain, type Place } from './explain.js';
+import type { CacheExplanation, RequestDescription } from './explanation.js';
 import { holdForPurge, listOf, type PurgeHold, type PurgeTarget } from './purges.js';
 import { RequestFlow } from './request-flow.js';
 import type { CacheState } from './state.js';
@@ -69,6 +71,12 @@ export interface CacheStats {
   readonly encodings: EncodingStats;
 }
 
+/** The middleware beside one handler. */
+export interface CacheRouteMiddleware extends Middleware {
+  /** As `explain` of the cache, for this middleware: what came before it (`req.params`, `req.user`) has to be there. */
+  explain(request: IncomingMessage | RequestDescription): CacheExplanation;
+}
+
 /** The response cache: a middleware, and what belongs to it. */
 export interface ResponseCache extends Middleware {
   /**
@@ -77,7 +85,7 @@ export interface ResponseCache extends Middleware {
    *
    * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the rule is not valid.
    */
-  route(rule: CacheRule): Middleware;
+  route(rule: CacheRule): CacheRouteMiddleware;
   /**
    * A middleware for a route that writes: once the handler has answered 2xx or 3xx, the answer's end waits for
    * the purge (5 s at most), so whoever wrote reads what they wrote.
@@ -93,6 +101,20 @@ export interface ResponseCache extends Middleware {
   /** Makes what matches stale; otherwise like `purge`. */
   expire(selector: Selector | readonly Selector[]): Promise<PurgeResult>;
   stats(): CacheStats;
+  /**
+   * What the cache would do with a request, and why: what it would say, what is stored in this process, what
+   * would keep an answer from being stored. No handler runs, and nothing is counted, touched or filled. The
+   * rule's `when` and `partition` are asked; a throw is reported as it would be.
+   *
+   * It speaks for the cache mounted before the routes; what `route()` does, its own `explain` tells.
+   *
+   * @param request a request of Express or Node, as its handler has it; or a description. A description has no
+   * app behind it: a full URL says which scheme and host the app would see (else `http` and `Host`),
+   * `X-Forwarded-*` mean nothing, and a rule's function that wants more than `method`, `url` and `headers` of
+   * the request finds it missing.
+   * @throws HotpathError `HOTPATH_REQUEST_INVALID` for what is neither.
+   */
+  explain(request: IncomingMessage | RequestDescription): CacheExplanation;
   /** Idempotent. Afterwards requests pass by. */
   close(): Promise<void>;
 }
@@ -175,16 +197,21 @@ export function createResponseCache(
     current.shared(routes, req, res, next);
   });
 
+  const explainer = (place: Place) => ({
+    explain: (request: IncomingMessage | RequestDescription) => explain(open && state, place, request),
+  });
+
   return Object.assign(responseCacheMiddleware, {
-    route(rule: CacheRule): Middleware {
+    route(rule: CacheRule): CacheRouteMiddleware {
       const resolved = resolveCacheRule(rule);
       if (settings) warnOfNoEffect(settings, [resolved]);
       // One path may have several: a partition of one means nothing to another.
       const scope = `route:${++routesMade}`;
       const step = guarded((current, req, res, next) => current.route(scope, resolved, req, res, next));
-      return function cacheRouteMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
+      function cacheRouteMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
         step(req, res, next);
-      };
+      }
+      return Object.assign(cacheRouteMiddleware, explainer({ rule: resolved, scope }));
     },
     purges(target: PurgeTarget): Middleware {
       if (typeof target !== 'function') for (const selector of listOf(target)) compileSelector(selector);
@@ -196,6 +223,7 @@ export function createResponseCache(
     purge: (selector: Selector | readonly Selector[], options: { erase?: boolean } = {}) =>
       record('purge', listOf(selector), options.erase === true),
     expire: (selector: Selector | readonly Selector[]) => record('expire', listOf(selector), false),
+    ...explainer({ routes }),
     stats: () => statsOf(state),
     close: async () => {
       open = false;

@@ -103,6 +103,11 @@ function wholeOf(entry: StoredResponse): Sent {
   return { head: entry, length: entry.body.length };
 }
 
+/** Seconds (RFC 9111 §4.2.3). */
+export function ageOf(state: CacheState, entry: ResponseHead): number {
+  return Math.floor(entry.initialAge + (state.clock() - entry.storedAt) / 1000);
+}
+
 /** Puts status and headers of an answer on `res`. @returns whether it goes without a body: a 304. */
 export function writeHead(
   state: CacheState,
@@ -121,7 +126,7 @@ export function writeHead(
   writeFields(res, entry.headers, bodyless);
   res.setHeader('Date', entry.date);
   if (entry.etag !== undefined) res.setHeader('ETag', entry.etag);
-  res.setHeader('Age', Math.floor(entry.initialAge + (state.clock() - entry.storedAt) / 1000));
+  res.setHeader('Age', ageOf(state, entry));
   writeStatus(state, exchange, use.result, use.status);
   finishHeaders(res, rule);
   if (entry.template !== undefined) exchange.template = entry.template;

@@ -6,6 +6,11 @@ import { textHeader } from './storable.js';
 /** What `X-Cache` says. */
 export type XCache = 'HIT' | 'MISS' | 'STALE' | 'REVALIDATED' | 'BYPASS';
 
+/** What is said of a request that has nothing to do with the cache, for one of the reasons that there are. */
+export function bypassStatus(reason: string): CacheStatus {
+  return reason === 'method' ? { fwd: 'method' } : { fwd: 'bypass', detail: reason };
+}
+
 /** Counts the result and, unless that is turned off, says it: `X-Cache`, and our member of `Cache-Status`. */
 export function writeStatus(
   state: CacheState,

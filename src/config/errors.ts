@@ -5,7 +5,8 @@ export type HotpathErrorCode =
   | 'HOTPATH_BODY_TOO_LARGE'
   | 'HOTPATH_BODY_CODING'
   | 'HOTPATH_DISPATCH_FAILED'
-  | 'HOTPATH_SELECTOR_INVALID';
+  | 'HOTPATH_SELECTOR_INVALID'
+  | 'HOTPATH_REQUEST_INVALID';
 
 /** One mistake in a config. */
 export interface ConfigProblem {

@@ -1,5 +1,13 @@
+export type {
+  CacheExplanation,
+  CacheObstacle,
+  ExplainedEntry,
+  ExplainedKey,
+  RequestDescription,
+} from '../cache/explanation.js';
 export { type CacheHints, cacheOf } from '../cache/hints.js';
 export {
+  type CacheRouteMiddleware,
   type CacheStats,
   type Middleware,
   type PurgeResult,
@@ -7,6 +15,8 @@ export {
   type ResponseCache,
   responseCache,
 } from '../cache/response-cache.js';
+export type { XCache } from '../cache/status.js';
+export type { Permission } from '../cache/use.js';
 export type {
   CacheContext,
   CacheOptions,
@@ -16,4 +26,5 @@ export type {
 } from '../config/cache.js';
 export type { HotpathRequest, RouteParams } from '../config/context.js';
 export type { Duration, Size } from '../config/units.js';
+export type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 export type { Selector } from '../store/selector.js';
