@@ -19,7 +19,8 @@ export default defineConfig({
     reporters: process.env.TEST_REPORT
       ? ['default', ['json', { outputFile: process.env.TEST_REPORT }]]
       : ['default'],
-    testTimeout: 20_000,
+    // Only how long it takes until a failure is told: long enough for a machine that is busy with other things.
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     maxWorkers: 2,
   },

@@ -36,6 +36,7 @@ export function permissionFor(
   }
   if (left > 0) return 'fresh';
   if (reuse.mustRevalidate) return 'validate';
-  if (-left <= reuse.staleWhileRevalidate) return 'while-revalidate';
-  return -left <= reuse.staleIfError ? 'if-error' : 'validate';
+  // Less than, so that a window of 0 is none at the very moment of the end either.
+  if (-left < reuse.staleWhileRevalidate) return 'while-revalidate';
+  return -left < reuse.staleIfError ? 'if-error' : 'validate';
 }

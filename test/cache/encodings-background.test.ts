@@ -162,7 +162,7 @@ describe('encoding in the background', () => {
     const before = encodings.find(entry, 'br', effort)!.length;
     for (let i = 0; i < 40; i++) encodings.find(entry, 'br', effort);
     expect(encodings.stats.waiting).toBe(1);
-    await waitFor(() => encodings.stats.upgraded === 1, 15_000);
+    await waitFor(() => encodings.stats.upgraded === 1);
     const after = encodings.find(entry, 'br', effort)!;
     expect(after.length).toBeLessThan(before);
     expect(brotliDecompressSync(after).toString()).toBe(PAGE);

@@ -1,8 +1,8 @@
 import { createServer, type ServerResponse } from 'node:http';
-import { setTimeout as delay } from 'node:timers/promises';
 import { type CacheHints, type CacheRule, cacheOf } from 'hotpath/cache';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { cacheApp } from '../helpers/cache.js';
+import { stopClock } from '../helpers/clock.js';
 import { listen, majors } from '../helpers/http.js';
 
 // Wrong hints are reported as process warnings, which are wanted here and nowhere else.
@@ -40,10 +40,13 @@ describe.each(majors)('cacheOf(res) on %s', (_, express) => {
   });
 
   it('H15 a lifetime given by the handler comes before that of the rule, and ends', async () => {
+    const clock = stopClock();
     const made = await make((hints) => hints.ttl(0.6));
     await made.get('/x');
     expect((await made.get('/x')).text).toBe('run 1');
-    await delay(620);
+    clock.pass(599);
+    expect((await made.get('/x')).text).toBe('run 1');
+    clock.pass(2);
     expect((await made.get('/x')).text).toBe('run 2');
   });
 

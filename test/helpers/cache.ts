@@ -26,6 +26,8 @@ export interface CacheApp {
   readonly port: number;
   /** Errors that the cache reported. */
   readonly faults: { error: unknown; where: string }[];
+  /** How many requests have come to the server, and been taken by the cache as far as it can at once. */
+  requests(): number;
   /** How often handlers ran: all of them, or those counted under one name. */
   runs(name?: string): number;
   /** Counts one run of a handler and returns the number of it, from 1. */
@@ -55,6 +57,7 @@ const unexpected: unknown[] = [];
 export async function cacheApp(options: CacheAppOptions): Promise<CacheApp> {
   const counts = new Map<string, number>();
   const faults: CacheApp['faults'] = [];
+  let requests = 0;
   const app = options.express();
   const cache = responseCache({ onError: (error, where) => faults.push({ error, where }), ...options.cache });
   const made = {
@@ -63,6 +66,7 @@ export async function cacheApp(options: CacheAppOptions): Promise<CacheApp> {
     faults,
     url: '',
     port: 0,
+    requests: () => requests,
     runs: (name?: string) =>
       name === undefined ? [...counts.values()].reduce((sum, n) => sum + n, 0) : (counts.get(name) ?? 0),
     count(name = 'handler') {
@@ -81,7 +85,9 @@ export async function cacheApp(options: CacheAppOptions): Promise<CacheApp> {
   app.use((_error: unknown, _req: Request, res: Response, _next: unknown) => {
     res.headersSent ? res.destroy() : res.status(500).send('error');
   });
-  const { url, port, close } = await listen(app);
+  const { url, port, server, close } = await listen(app);
+  // After the app, which is the first to hear of a request.
+  server.on('request', () => requests++);
   Object.assign(made, { url, port });
   open.push(async () => {
     await cache.close();

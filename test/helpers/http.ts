@@ -68,7 +68,7 @@ export interface RawOptions {
   head?: boolean;
   /** Waits for one answer only and then closes, for connections that are kept alive. Default: until the end. */
   first?: boolean;
-  /** Gives up after so many milliseconds. Default 10,000. */
+  /** Gives up after so many milliseconds. Default 30,000. */
   timeout?: number;
 }
 
@@ -85,7 +85,7 @@ export async function raw(
   const isHead = options.head ?? (typeof text === 'string' && text.startsWith('HEAD '));
   const socket = connect(port, '127.0.0.1');
   try {
-    const wire = await receive(socket, options.timeout ?? 10_000, isHead, () => {
+    const wire = await receive(socket, options.timeout ?? 30_000, isHead, () => {
       for (const part of typeof text === 'string' ? [text] : text) socket.write(part);
     });
     return parse(wire, isHead);
@@ -114,8 +114,12 @@ export function parse(wire: Buffer, isHead = false): RawAnswer {
   return { head, status, headers, body, text: body.toString(), wire, header };
 }
 
-/** Resolves when `condition` holds. @throws after `timeout` milliseconds. */
-export async function waitFor(condition: () => unknown, timeout = 5_000): Promise<void> {
+/**
+ * Resolves when `condition` holds.
+ * @param timeout milliseconds; only how long it takes until a failure is told, so that a busy machine makes none.
+ * @throws after `timeout` milliseconds.
+ */
+export async function waitFor(condition: () => unknown, timeout = 30_000): Promise<void> {
   const until = Date.now() + timeout;
   while (!(await condition())) {
     if (Date.now() > until) throw new Error(`waited ${timeout} ms in vain for ${condition}`);

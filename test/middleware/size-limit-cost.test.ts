@@ -95,7 +95,7 @@ describe.each(majors)('what the size limit costs on %s', (major) => {
         });
         socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${LIMIT}\r\n\r\n`);
         for (let i = 0; i < 16; i++) if (!socket.write(piece)) await once(socket, 'drain');
-        await waitFor(() => answer.endsWith('ok'), 15_000);
+        await waitFor(() => answer.endsWith('ok'));
         return answer.slice(0, 12);
       };
       const grown = async (mounted: string) => {
@@ -108,8 +108,9 @@ describe.each(majors)('what the size limit costs on %s', (major) => {
       const plain = await grown('plain');
       await measured.close();
       const limited = await grown(mount);
-      // 200 MB go through; Node's own readings on the way are in both.
-      expect(limited.peak - plain.peak).toBeLessThan(30);
+      // 200 MB go through. Were the bodies kept until they are whole, all of that would be in the peak; Node's
+      // own readings on the way are in both, and come and go with the machine by some 30 MB.
+      expect(limited.peak - plain.peak).toBeLessThan(100);
       expect(limited.kept).toBeLessThan(4);
     });
   });
