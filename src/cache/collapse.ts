@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { LRUCache } from 'lru-cache';
 import type { StoredResponse } from '../store/entry.js';
-import type { Running } from './follow.js';
+import type { Running } from './running.js';
 
 /** How a fill ended. */
 export type Outcome =

@@ -9,16 +9,31 @@ import { admit, beside, inMap, type Placed } from './admit.js';
 import type { Pending, Waiter } from './collapse.js';
 import { RuleContext } from './context.js';
 import { Fill } from './fill.js';
-import { canFollow, follow, type Running } from './follow.js';
+import { canFollow, follow } from './follow.js';
 import { normaliseTarget } from './key.js';
 import { isFor, lookUp } from './lookup.js';
 import { MOST_WAITS, mannerOf, planFor } from './plan.js';
 import { Refresher } from './refresh.js';
 import { Disguise } from './request.js';
+import type { Running } from './running.js';
 import { serve, ttlOf } from './serve.js';
 import type { CacheState } from './state.js';
 import { bypassStatus, writeStatus, type XCache } from './status.js';
-import type { Lookup, Next, Refreshing, Seen, Visit } from './visit.js';
+import type { Lookup, Next, Visit } from './visit.js';
+
+/** What an internal request is to refresh. */
+interface Refreshing {
+  readonly visit: Visit;
+  readonly entry: StoredResponse;
+  readonly pending: Pending;
+}
+
+/** What a request carries from one middleware of this cache to the next. */
+interface Seen {
+  fill?: Fill;
+  route?: boolean;
+  refresh?: Refreshing;
+}
 
 /** Takes requests through lookup, waiting and filling. */
 export class RequestFlow {

@@ -3,9 +3,7 @@ import type { Exchange } from '../exchange/exchange.js';
 import type { CacheControlDirectives } from '../http/cache-control.js';
 import type { ForwardReason } from '../http/cache-status.js';
 import type { StoredResponse } from '../store/entry.js';
-import type { Pending } from './collapse.js';
 import type { Origin, RuleContext } from './context.js';
-import type { Fill } from './fill.js';
 import type { Permission } from './use.js';
 
 export type Next = (error?: unknown) => void;
@@ -42,18 +40,4 @@ export interface Lookup {
   /** Such a response was stored before, so one may be again. */
   readonly promising?: boolean;
   readonly forward?: ForwardReason;
-}
-
-/** What an internal request is to refresh. */
-export interface Refreshing {
-  readonly visit: Visit;
-  readonly entry: StoredResponse;
-  readonly pending: Pending;
-}
-
-/** What a request carries from one middleware of this cache to the next. */
-export interface Seen {
-  fill?: Fill;
-  route?: boolean;
-  refresh?: Refreshing;
 }
