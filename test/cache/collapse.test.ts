@@ -19,6 +19,21 @@ function gate() {
   return { opened, open: () => open() };
 }
 
+/** Who comes goes on when so many have come; then it begins anew. */
+function assembly(size: number): () => Promise<void> {
+  let here = 0;
+  let { opened, open } = gate();
+  return () => {
+    const gone = opened;
+    if (++here === size) {
+      open();
+      here = 0;
+      ({ opened, open } = gate());
+    }
+    return gone;
+  };
+}
+
 afterEach(() => void vi.restoreAllMocks());
 
 describe.each(majors)('collapsing on %s', (_, express) => {
@@ -37,12 +52,38 @@ describe.each(majors)('collapsing on %s', (_, express) => {
     let answered = 0;
     const answers = times(1000, () => made.get('/x'));
     for (const answer of answers) void answer.then(() => answered++);
-    await waitFor(() => made.requests() === 1000);
-    expect(answered).toBe(0);
+    await waitFor(() => made.requests() === 1000, 15_000);
+    expect([answered, made.runs()]).toEqual([0, 1]);
     open();
     for (const { status, text } of await Promise.all(answers)) expect([status, text]).toEqual([200, 'body']);
     expect(made.runs()).toBe(1);
     expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, hits: 999, misses: 1 });
+  });
+
+  it('H01 1,000 concurrent GETs of a body that comes in pieces run the handler once, and each gets it whole', async () => {
+    const body = Buffer.concat(times(100, (i) => Buffer.alloc(1000, i)));
+    const { opened, open } = gate();
+    const made = await cacheApp({
+      express,
+      cache: { routes: rule, waitTimeout: 60 },
+      routes: (app, { count }) =>
+        app.get('/x', async (_req, res) => {
+          count();
+          res.set('Content-Length', String(body.length));
+          for (let at = 0; at < body.length; at += 10_000) {
+            if (at === 10_000) await opened;
+            await new Promise(setImmediate);
+            res.write(body.subarray(at, at + 10_000));
+          }
+          res.end();
+        }),
+    });
+    const answers = times(1000, async () => (await fetch(`${made.url}/x`)).arrayBuffer());
+    await waitFor(() => made.requests() === 1000, 15_000);
+    open();
+    for (const answer of await Promise.all(answers)) expect(Buffer.from(answer).equals(body)).toBe(true);
+    expect(made.runs()).toBe(1);
+    expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, collapsed: 999, misses: 1 });
   });
 
   it.each<[string, (made: CacheApp, clock: StoppedClock) => unknown]>([
@@ -140,10 +181,10 @@ describe.each(majors)('collapsing on %s', (_, express) => {
   });
 
   it.each([
-    ['all others run at once, and of the next burst every one', '2m'],
-    ['all others run at once, also where refusals are not remembered', 0],
+    ['all of 1,000 others run at once, and of the next burst every one', '2m'],
+    ['all of 1,000 others run at once, also where refusals are not remembered', 0],
   ] as const)('H03 once the first answer was refused %s', async (_what, hitForMiss) => {
-    let running = 0;
+    const together = assembly(1000);
     const { opened, open } = gate();
     const made = await cacheApp({
       express,
@@ -151,26 +192,22 @@ describe.each(majors)('collapsing on %s', (_, express) => {
       routes: (app, { count }) =>
         app.get('/x', async (_req, res) => {
           if (count() === 1) await opened;
-          else {
-            running++;
-            // Were any of them kept waiting for another, these would never all be here.
-            await waitFor(() => running >= 50);
-          }
+          // Were any of them kept waiting for another, these would never all be here.
+          else await together();
           res.set('Cache-Control', 'no-store').send('mine');
         }),
     });
     const first = made.get('/x');
     await waitFor(() => made.runs() === 1);
-    const others = times(50, () => made.get('/x'));
-    await waitFor(() => made.requests() === 51);
+    const others = times(1000, () => made.get('/x'));
+    await waitFor(() => made.requests() === 1001, 15_000);
     expect(made.runs()).toBe(1);
     open();
     for (const { text } of await Promise.all([first, ...others])) expect(text).toBe('mine');
-    expect(made.runs()).toBe(51);
+    expect(made.runs()).toBe(1001);
     if (hitForMiss === 0) return;
-    running = 0;
-    for (const { text } of await Promise.all(times(50, () => made.get('/x')))) expect(text).toBe('mine');
-    expect(made.runs()).toBe(101);
+    for (const { text } of await Promise.all(times(1000, () => made.get('/x')))) expect(text).toBe('mine');
+    expect(made.runs()).toBe(2001);
   });
 
   it('H03 a route that becomes storable is collapsed again at once', async () => {

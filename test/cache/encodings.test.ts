@@ -5,21 +5,22 @@ import { responseCache } from 'hotpath/cache';
 import { compression } from 'hotpath/compression';
 import { describe, expect, it, vi } from 'vitest';
 import { ask } from '../helpers/client.js';
-import { countStreams, encodedApp, PAGE } from '../helpers/encodings.js';
-import { listen, majors, waitFor } from '../helpers/http.js';
+import { countStreams, countZlib, encodedApp, PAGE } from '../helpers/encodings.js';
+import { listen, majors, raw, waitFor } from '../helpers/http.js';
 
 const ALL = { encodings: ['br', 'gzip', 'deflate'] } as const;
-/** Five clients, and the coding that each is to get. */
+/** Clients, and the coding that each is to get. */
 const CLIENTS: [accept: string | undefined, coding: string | undefined][] = [
   ['br, gzip', 'br'],
   ['gzip', 'gzip'],
+  ['gzip;q=0, br', 'br'],
   ['deflate', 'deflate'],
   ['identity', undefined],
   [undefined, undefined],
 ];
 
 describe.each(majors)('encoded variants on %s', (_name, express) => {
-  it('one run of the handler serves five clients with different Accept-Encoding, and hits never compress', async () => {
+  it('one run of the handler serves six clients with different Accept-Encoding, and hits never compress', async () => {
     const made = await encodedApp(express, { config: { compression: ALL } });
     for (const coding of ['br', 'gzip', 'deflate']) await made.warm(coding);
     const streams = countStreams();
@@ -41,6 +42,47 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect(streams()).toBe(0);
     expect(made.runs()).toBe(1);
     expect(made.perf.cache.stats().encodings).toMatchObject({ made: 3, useless: 0, waiting: 0 });
+  });
+
+  it('six clients that ask at once for what is not stored yet cause one run of the handler', async () => {
+    let arrived = 0;
+    const made = await encodedApp(express, {
+      config: { compression: ALL },
+      before: (app) =>
+        app.use((_req, _res, next) => {
+          arrived++;
+          next();
+        }),
+      handler: async (_req, res) => {
+        await waitFor(() => arrived === CLIENTS.length);
+        res.type('text').send(PAGE);
+      },
+    });
+    const answers = await Promise.all(CLIENTS.map(([accept]) => made.ask(accept)));
+    for (const [i, [, coding]] of CLIENTS.entries()) {
+      expect(answers[i]?.header('content-encoding')).toBe(coding);
+      expect(answers[i]?.body.toString()).toBe(PAGE);
+    }
+    expect(made.runs()).toBe(1);
+  });
+
+  it('once its form exists, a hit asks nothing of zlib, whatever it accepts', async () => {
+    const made = await encodedApp(express, { config: { compression: ALL } });
+    for (const coding of ['br', 'gzip', 'deflate']) await made.warm(coding);
+    await waitFor(() => made.perf.cache.stats().encodings.waiting === 0);
+    const calls = countZlib();
+    gzipSync('x');
+    expect(calls()).toBe(1); // it does count
+    for (const [accept, coding] of CLIENTS) {
+      // Fewer than make it popular.
+      for (let i = 0; i < 5; i++) {
+        const line = accept === undefined ? '' : `Accept-Encoding: ${accept}\n`;
+        const got = await raw(made.port, `GET /page HTTP/1.1\nHost: 127.0.0.1:${made.port}\n${line}\n`);
+        expect([got.header('x-cache'), got.header('content-encoding')]).toEqual(['HIT', coding]);
+      }
+    }
+    expect(calls()).toBe(1);
+    expect(made.runs()).toBe(1);
   });
 
   it('until the variant is there, a hit is compressed as any response is', async () => {

@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks';
 import zlib from 'node:zlib';
 import type express5 from 'express';
 import type { Express, Response } from 'express';
@@ -15,6 +16,7 @@ export const PAGE = Array.from(
 /** The app of a test of encoded variants. */
 export interface EncodedApp {
   readonly perf: Hotpath;
+  readonly port: number;
   /** GET, unless told otherwise, accepting these codings. */
   ask(accept: string | undefined, more?: { path?: string; method?: string; headers?: object }): Promise<Got>;
   /** The handler's runs. */
@@ -61,6 +63,7 @@ export async function encodedApp(
     });
   return {
     perf,
+    port,
     ask,
     runs: () => runs,
     async warm(coding, path) {
@@ -85,7 +88,21 @@ export function countStreams(): () => number {
   return () => spies.reduce((sum, spy) => sum + spy.mock.calls.length, 0);
 }
 
+/** Counts all that `node:zlib` is asked to do, in the background too, until the test has ended. */
+export function countZlib(): () => number {
+  let count = 0;
+  const hook = createHook({
+    init(_id, type) {
+      if (type === 'ZLIB') count++;
+    },
+  }).enable();
+  hooks.push(() => hook.disable());
+  return () => count;
+}
+const hooks: (() => unknown)[] = [];
+
 afterEach(async () => {
+  for (const disable of hooks.splice(0)) disable();
   vi.restoreAllMocks();
   await Promise.all(open.splice(0).map((close) => close()));
 });
