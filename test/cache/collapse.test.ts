@@ -61,7 +61,7 @@ describe.each(majors)('collapsing on %s', (_, express) => {
   });
 
   it('H01 1,000 concurrent GETs of a body that comes in pieces run the handler once, and each gets it whole', async () => {
-    const body = Buffer.concat(times(100, (i) => Buffer.alloc(1000, i)));
+    const body = Buffer.concat(times(40, (i) => Buffer.alloc(1000, i)));
     const { opened, open } = gate();
     const made = await cacheApp({
       express,
@@ -84,7 +84,7 @@ describe.each(majors)('collapsing on %s', (_, express) => {
     for (const answer of await Promise.all(answers)) expect(Buffer.from(answer).equals(body)).toBe(true);
     expect(made.runs()).toBe(1);
     expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, collapsed: 999, misses: 1 });
-  });
+  }, 60_000);
 
   it.each<[string, (made: CacheApp, clock: StoppedClock) => unknown]>([
     ['the end of its lifetime', (_made, clock) => clock.pass(600)],
