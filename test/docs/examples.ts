@@ -1,0 +1,180 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import { inspect } from 'node:util';
+import type { Express } from 'express';
+import * as hotpath from 'hotpath';
+import * as cache from 'hotpath/cache';
+import { expect } from 'vitest';
+import { type express5, listen, waitFor } from '../helpers/http.js';
+
+/** A request of a page of the docs, and the answer that it shows. */
+interface Exchange {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly status: string;
+  readonly shown: readonly (readonly [name: string, value: string])[];
+  /** Not compared where the page shows none. */
+  readonly body: string | undefined;
+  /** The page says that it comes to this in a moment. */
+  readonly eventually: boolean;
+}
+
+/** An app that a page of the docs shows, and what is asked of it, in order. */
+export interface Example {
+  /** The heading that it stands under. */
+  readonly name: string;
+  readonly steps: readonly ({ readonly code: string } | { readonly exchange: Exchange })[];
+}
+
+/** What the code of an example may import. */
+const MODULES: Readonly<Record<string, object>> = { hotpath, 'hotpath/cache': cache };
+
+/** How far a shown age or time to live may be from the real one: machines differ in speed. Seconds. */
+const TOLERANCE = 60;
+
+/**
+ * The examples of a page: blocks of code marked `example`, each with the blocks that follow it, code marked
+ * `continued` and exchanges (`http`). All other code must be marked `sketch`.
+ *
+ * @throws Error for a block that is none of these, so that nothing is left untried by a slip.
+ */
+export function examplesOf(page: string): Example[] {
+  const examples: { name: string; steps: ({ code: string } | { exchange: Exchange })[] }[] = [];
+  let heading = '';
+  for (const [, title, language, mark, text = ''] of page.matchAll(
+    /^#+ (.+)$|^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm,
+  )) {
+    if (title !== undefined) heading = title;
+    else if (language === 'ts' && mark === 'example') {
+      examples.push({ name: heading, steps: [{ code: text }] });
+    } else if (language === 'ts' && mark === 'continued') examples.at(-1)?.steps.push({ code: text });
+    else if (language === 'http') {
+      const exchange = parseExchange(text, mark === 'eventually');
+      examples.at(-1)?.steps.push({ exchange });
+    } else if (mark !== 'sketch' && language !== 'text') {
+      throw new Error(`under "${heading}": a block of ${language} that nothing tries`);
+    }
+  }
+  return examples;
+}
+
+/** Runs an example on a port of its own and compares every answer that the page shows. */
+export async function runExample({ steps }: Example, express: typeof express5): Promise<void> {
+  const scope: Record<string, unknown> = { express };
+  const logged: string[] = [];
+  const wanted: string[] = [];
+  let code = '';
+  for (const [at, step] of steps.entries()) {
+    if ('exchange' in step) {
+      code += `await exchange(${at}, app);\n`;
+      continue;
+    }
+    for (const [, comment = ''] of step.code.matchAll(/^console\.log\(.*\); \/\/ (.+)$/gm))
+      wanted.push(comment);
+    code += step.code.replace(/^import (.+) from '(.+)';$/gm, (_line, names: string, from: string) => {
+      if (from !== 'express') Object.assign(scope, imported(names, from));
+      return '';
+    });
+  }
+  let server: { port: number; close(): Promise<void> } | undefined;
+  scope.exchange = async (at: number, app: Express) => {
+    server ??= await listen(app);
+    const { exchange } = steps[at] as { exchange: Exchange };
+    const { port } = server;
+    if (exchange.eventually) await waitFor(async () => (await differences(port, exchange)).length === 0);
+    expect(await differences(port, exchange), `${exchange.method} ${exchange.path}`).toEqual([]);
+  };
+  scope.console = {
+    log: (value: unknown) => logged.push(typeof value === 'string' ? value : inspect(value)),
+  };
+  try {
+    await runCode(code, scope);
+    expect(logged.length).toBe(wanted.length);
+    for (const [at, line] of logged.entries()) {
+      expect(isShown(line, wanted[at] as string), `${line}, not ${wanted[at]}`).toBe(true);
+    }
+  } finally {
+    await server?.close();
+  }
+}
+
+function imported(names: string, from: string): Record<string, unknown> {
+  const module = MODULES[from] as Record<string, unknown> | undefined;
+  const list = /^\{ (.+) \}$/.exec(names)?.[1]?.split(', ') ?? [];
+  return Object.fromEntries(
+    list.map((name) => {
+      if (module?.[name] === undefined) throw new Error(`${from} exports no ${name}`);
+      return [name, module[name]];
+    }),
+  );
+}
+
+async function runCode(code: string, scope: Record<string, unknown>): Promise<void> {
+  const AsyncFunction = (async () => {}).constructor as new (
+    ...args: string[]
+  ) => (...values: unknown[]) => Promise<void>;
+  const end = ['cache', 'perf'].map((name) => `if (typeof ${name} === 'function') await ${name}.close();`);
+  await new AsyncFunction(...Object.keys(scope), `'use strict';\n${code}\n${end.join('\n')}`)(
+    ...Object.values(scope),
+  );
+}
+
+function parseExchange(text: string, eventually: boolean): Exchange {
+  const [asked = '', answered = '', ...rest] = text.trimEnd().split('\n\n');
+  const [requestLine = '', ...requestLines] = asked.split('\n');
+  const [statusLine = '', ...lines] = answered.split('\n');
+  const [, method = '', path = ''] = /^([A-Z]+) (\S+) HTTP\/1\.1$/.exec(requestLine) ?? [];
+  const status = /^HTTP\/1\.1 (.+)$/.exec(statusLine)?.[1];
+  if (!method || !status) throw new Error(`no exchange: ${text}`);
+  const body = rest.length > 0 ? rest.join('\n\n') : undefined;
+  return {
+    method,
+    path,
+    headers: requestLines.map(field),
+    status,
+    shown: lines.map(field),
+    body,
+    eventually,
+  };
+}
+
+function field(line: string): [name: string, value: string] {
+  const colon = line.indexOf(': ');
+  if (colon < 0) throw new Error(`no header field: ${line}`);
+  return [line.slice(0, colon), line.slice(colon + 2)];
+}
+
+/** What of the real answer is not as shown. */
+async function differences(port: number, exchange: Exchange): Promise<string[]> {
+  const { method, path, headers, status, shown, body } = exchange;
+  const sent = request({ port, method, path, headers: Object.fromEntries(headers), agent: false });
+  sent.end();
+  const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+  const chunks: Buffer[] = [];
+  for await (const chunk of answer) chunks.push(chunk as Buffer);
+  const found: string[] = [];
+  const compare = (what: string, real: string, expected: string) => {
+    if (!isShown(real, expected, what)) found.push(`${what}: ${real}, shown as ${expected}`);
+  };
+  compare('status', `${answer.statusCode} ${answer.statusMessage}`, status);
+  for (const [name, value] of shown) {
+    compare(name, [answer.headers[name.toLowerCase()] ?? '(none)'].flat().join(', '), value);
+  }
+  if (body !== undefined) compare('body', Buffer.concat(chunks).toString(), body);
+  return found;
+}
+
+/** Whether a text is as shown: `…` stands for anything, and an `Age` or a `ttl` may be another near it. */
+function isShown(real: string, shown: string, what = ''): boolean {
+  if (what === 'Age') return Math.abs(Number(real) - Number(shown)) <= TOLERANCE;
+  const seconds: number[] = [];
+  const parts = shown.split(/(…|ttl=-?\d+)/).map((part) => {
+    if (part === '…') return '[\\s\\S]*';
+    if (!part.startsWith('ttl=')) return part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+    seconds.push(Number(part.slice(4)));
+    return 'ttl=(-?\\d+)';
+  });
+  const found = new RegExp(`^${parts.join('')}$`).exec(real);
+  return found !== null && seconds.every((one, at) => Math.abs(one - Number(found[at + 1])) <= TOLERANCE);
+}
