@@ -60,6 +60,25 @@ describe.each(majors)('what stands in for an error where nothing says so, on %s'
     expect(await made.get('/x')).toMatchObject({ status: 503, text: 'run 2' });
   });
 
+  it.each([
+    ['a response', 'that has been stale for less than a day', 80_000, 200],
+    ['nothing', 'that has been stale for longer', 90_000, 503],
+  ])('H11 %s %s', async (_what, _when, age, status) => {
+    const made = await cacheApp({
+      express,
+      cache: { profile: 'rfc9111' },
+      routes: (app, { count }) => {
+        app.get('/x', (_req: Request, res: Response) => {
+          if (count() > 1) res.status(503).send('error');
+          else res.set({ 'Cache-Control': 'max-age=60', Age: String(age) }).send('old already');
+        });
+      },
+    });
+    await made.get('/x');
+    expect((await made.get('/x')).status).toBe(status);
+    expect(made.runs()).toBe(2);
+  });
+
   it('H11 nothing for a status that is no error of a server', async () => {
     const made = await failing({ status: 999 });
     expect((await made.raw('GET /x HTTP/1.1\r\n')).status).toBe(999);
