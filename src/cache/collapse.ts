@@ -3,14 +3,14 @@ import { LRUCache } from 'lru-cache';
 import type { StoredResponse } from '../store/entry.js';
 import type { Running } from './running.js';
 
-/** How a fill ended. */
+/** How a fill ended; with the status that the handler answered, where it did. */
 export type Outcome =
   /** Stored, or at least storable: those who waited may have it. */
-  | { readonly kind: 'stored'; readonly entry: StoredResponse }
+  | { readonly kind: 'stored'; readonly entry: StoredResponse; readonly status?: number }
   /** The response may not be stored, so nobody else may have it. */
   | { readonly kind: 'refused' }
   /** Broken off, or an error: somebody else should try. */
-  | { readonly kind: 'failed' };
+  | { readonly kind: 'failed'; readonly status?: number };
 
 /** Somebody who waits for a fill. */
 export interface Waiter {

@@ -18,7 +18,7 @@ import { lookUp } from './lookup.js';
 import { mannerOf, type Plan, planFor } from './plan.js';
 import { ageOf, ttlOf } from './serve.js';
 import type { CacheState } from './state.js';
-import { bypassStatus, type XCache } from './status.js';
+import { bypassStatus, shownKey, urlOf, type XCache } from './status.js';
 import type { Asked, Lookup } from './visit.js';
 
 /** The middleware that a request is explained for: the one for all routes, or the one beside a handler. */
@@ -57,7 +57,10 @@ function explainAsked(state: CacheState, asked: Asked, real: boolean): CacheExpl
   const { entry } = state.entries.find(key, context.req, false);
   const variants = state.entries.variantsOf(key);
   return {
-    ...said(possibleOf(state, asked, found, plan, obstacles), statusOf(state, asked, found, plan, obstacles)),
+    ...said(possibleOf(state, asked, found, plan, obstacles), {
+      ...statusOf(state, asked, found, plan, obstacles),
+      key: shownKey(state, asked),
+    }),
     pattern,
     key: describeKey(asked),
     entry: entry && describeEntry(state, entry, found, context.req, variants?.names ?? []),
@@ -124,8 +127,8 @@ function statusOf(
   [obstacle]: readonly CacheObstacle[],
 ): CacheStatus {
   if (plan.kind === 'hit' || plan.kind === 'stale') return { hit: true, ttl: ttlOf(state, plan.entry) };
-  if (plan.kind === 'gateway-timeout') return { fwd: 'request', detail: 'only-if-cached' };
-  if (plan.kind === 'wait') return { hit: true, collapsed: true };
+  if (plan.kind === 'gateway-timeout') return { detail: 'only-if-cached' };
+  if (plan.kind === 'wait') return { fwd: forward, collapsed: true };
   if (plan.kind === 'refresh') return { fwd: 'stale' };
   if (obstacle?.final) return { fwd: forward, detail: obstacle.reason };
   if (asked.credential) return bypassStatus(asked.credential);
@@ -151,9 +154,10 @@ function obstaclesOf({ settings }: CacheState, asked: Asked, plan: Plan): readon
   return obstacles;
 }
 
-function describeKey({ origin, target, rewritten, partitioned, rule }: Asked): ExplainedKey {
+function describeKey(asked: Asked): ExplainedKey {
+  const { rewritten, partitioned, rule } = asked;
   const { headers = [], cookies = [] } = rule?.vary ?? {};
-  return { url: `${origin.scheme}://${origin.host}${target}`, rewritten, partitioned, headers, cookies };
+  return { url: urlOf(asked), rewritten, partitioned, headers, cookies };
 }
 
 function describeEntry(

@@ -18,8 +18,8 @@ import { isOtherRoute } from './route-check.js';
 import { Running } from './running.js';
 import { finishHeaders, freshen, standInFor } from './serve.js';
 import type { CacheState } from './state.js';
-import { writeStatus } from './status.js';
-import { type Judged, judge, judgedOf, type Storable, textHeader, vetoes } from './storable.js';
+import { shownKey, writeStatus } from './status.js';
+import { type Judged, judge, judgedOf, type Refused, type Storable, textHeader, vetoes } from './storable.js';
 
 /** A request that the app answers, and whose answer may be stored. */
 export interface FillRequest {
@@ -80,6 +80,8 @@ export class Fill {
   #judged: Judged | undefined;
   #over = false;
   #running: Running | undefined;
+  /** The handler's status. */
+  #answered: number | undefined;
   readonly #capture = (chunk: Buffer) => this.#onChunk(chunk);
 
   constructor(state: CacheState, request: FillRequest) {
@@ -111,10 +113,11 @@ export class Fill {
     // Sending the headers may have failed, and the app answers anew.
     this.#snapshot = undefined;
     exchange.offChunk(this.#capture);
-    const { revalidates, standIn } = this.#request;
+    const { revalidates, standIn, forward } = this.#request;
+    this.#answered = res.statusCode;
     if (standIn && res.statusCode >= 500 && res.statusCode < 600) {
       this.#refuse('status');
-      standInFor(this.#state, exchange, standIn, rule, this.#before);
+      standInFor(this.#state, exchange, standIn, rule, this.#before, { fwd: forward, key: this.#shownKey });
       return;
     }
     const confirmed = revalidates && res.statusCode === 304 ? revalidates : undefined;
@@ -151,9 +154,9 @@ export class Fill {
       };
       exchange.onChunk(this.#capture);
     }
-    this.#report(verdict.refusal, confirmed !== undefined);
-    if (verdict.refusal !== undefined) this.#refuse(verdict.refusal);
     if (disguise) this.#answerConditions(disguise);
+    this.#report(verdict, confirmed !== undefined);
+    if (verdict.refusal !== undefined) this.#refuse(verdict.refusal);
   }
 
   /** The handler was not shown the visitor's conditions, so they are answered here (RFC 9110 §13.2.1: a 2xx). */
@@ -295,7 +298,12 @@ export class Fill {
     this.#state.entries.put(key, entry, storable.vary);
     this.#state.counts.stores++;
     this.#state.collapser.forgive(key);
-    if (pending) this.#state.collapser.settle(key, pending, { kind: 'stored', entry });
+    if (pending)
+      this.#state.collapser.settle(key, pending, {
+        kind: 'stored',
+        entry,
+        status: this.#answered,
+      });
   }
 
   #onClose(): void {
@@ -348,27 +356,39 @@ export class Fill {
     this.#chunks.length = 0;
     this.#request.exchange.offChunk(this.#capture);
     const { key, pending } = this.#request;
-    if (pending) this.#state.collapser.settle(key, pending, { kind }, refusal);
+    if (pending) this.#state.collapser.settle(key, pending, { kind, status: this.#answered }, refusal);
   }
 
-  #report(refusal: string | undefined, confirmed: boolean): void {
+  #report(verdict: Storable | Refused, confirmed: boolean): void {
     const { exchange, forward, detail, credential } = this.#request;
-    const personal = refusal !== undefined && refusal === credential;
     // Nobody reads what a request of our own is told, and it is no visitor's to count.
     if (this.#request.isRefresh) {
       this.#state.counts.refreshes++;
       return;
     }
     try {
-      if (personal) writeStatus(this.#state, exchange, 'BYPASS', { fwd: 'bypass', detail: refusal });
-      else {
-        const stored = refusal === undefined;
-        const status = { fwd: forward, stored, detail: refusal ?? detail };
-        if (confirmed) writeStatus(this.#state, exchange, 'REVALIDATED', { ...status, fwdStatus: 304 });
-        else writeStatus(this.#state, exchange, 'MISS', status);
+      const key = this.#shownKey;
+      if (verdict.refusal !== undefined && verdict.refusal === credential) {
+        writeStatus(this.#state, exchange, 'BYPASS', { fwd: 'bypass', key, detail: verdict.refusal });
+        return;
       }
+      const isStored = verdict.refusal === undefined;
+      writeStatus(this.#state, exchange, confirmed ? 'REVALIDATED' : 'MISS', {
+        fwd: forward,
+        // RFC 9211 §2.3: where it is not what the visitor gets.
+        fwdStatus: this.#answered === exchange.res.statusCode ? undefined : this.#answered,
+        stored: isStored,
+        collapsed: detail?.startsWith('collapse-') ? false : undefined,
+        ttl: isStored ? Math.floor(verdict.lifetime - verdict.initialAge) : undefined,
+        key,
+        detail: verdict.refusal ?? detail,
+      });
     } catch (error) {
       reportFault('cache status', error);
     }
+  }
+
+  get #shownKey(): string | undefined {
+    return shownKey(this.#state, this.#request);
   }
 }

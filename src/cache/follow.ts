@@ -1,8 +1,9 @@
-import type { CacheRuleSettings } from '../config/cache.js';
 import type { Exchange } from '../exchange/exchange.js';
+import type { ForwardReason } from '../http/cache-status.js';
 import type { Running } from './running.js';
 import { ttlOf, visitorConditions, writeHead } from './serve.js';
 import type { CacheState } from './state.js';
+import { shownKey } from './status.js';
 import type { Visit } from './visit.js';
 
 /** Whether a visitor may have, and is served well by, a response whose body is still on its way. */
@@ -16,14 +17,10 @@ export function canFollow({ log, entries }: CacheState, { exchange, key }: Visit
 }
 
 /** Answers a request from a fill that goes on: its head now, its body as it comes, at the visitor's own pace. */
-export function follow(
-  state: CacheState,
-  exchange: Exchange,
-  rule: CacheRuleSettings | undefined,
-  running: Running,
-): void {
+export function follow(state: CacheState, visit: Visit, running: Running, missed: ForwardReason): void {
+  const { exchange, rule } = visit;
   const { head, length } = running;
-  const status = { hit: true, collapsed: true, ttl: ttlOf(state, head) };
+  const status = { fwd: missed, collapsed: true, ttl: ttlOf(state, head), key: shownKey(state, visit) };
   const use = { result: 'HIT', status } as const;
   if (writeHead(state, exchange, { head, length }, rule, visitorConditions(exchange.req), use))
     exchange.res.end();

@@ -22,8 +22,11 @@ export function lookUp(state: CacheState, { key, credential, wishes, context }: 
   // §3.5 is about storing; the safe profile will not serve what it would not have stored either.
   const isSafe = settings.profile === 'safe';
   if (isSafe && credential && !entry.explicitlyShared) return { forward: 'bypass' };
-  const permission = permissionFor(entry, limit, clock(), wishes);
-  return { entry, permission, forward: wishes?.noCache ? 'request' : 'stale' };
+  const now = clock();
+  const permission = permissionFor(entry, limit, now, wishes);
+  // RFC 9211 §2.2: `request` where the response was fresh, and it is the visitor who will not have it.
+  const isFresh = Math.min(entry.freshUntil, limit) > now && !entry.reuse.alwaysValidate;
+  return { entry, permission, forward: isFresh ? 'request' : 'stale' };
 }
 
 /** Whether something may come of a fill: a lifetime is promised, or such a response was stored before. */

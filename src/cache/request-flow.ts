@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
 import type { RouteMatch, RouteTable } from '../config/routes.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
-import type { CacheStatus } from '../http/cache-status.js';
+import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 import { CAPABILITY } from '../http/surrogate-control.js';
 import type { StoredResponse } from '../store/entry.js';
 import { admit, beside, inMap, type Placed } from './admit.js';
@@ -18,7 +18,7 @@ import { Disguise } from './request.js';
 import type { Running } from './running.js';
 import { serve, ttlOf } from './serve.js';
 import type { CacheState } from './state.js';
-import { bypassStatus, writeStatus, type XCache } from './status.js';
+import { bypassStatus, shownKey, writeStatus, type XCache } from './status.js';
 import type { Lookup, Next, Visit } from './visit.js';
 
 /** What an internal request is to refresh. */
@@ -95,16 +95,17 @@ export class RequestFlow {
     return refresh;
   }
 
-  #attempt(visit: Visit, waits: number): void {
+  /** @param missed why it went forward, when it has waited for others since. */
+  #attempt(visit: Visit, waits: number, missed?: ForwardReason): void {
     const { collapser } = this.#state;
     const found = lookUp(this.#state, visit);
     const plan = planFor(this.#state, visit, found, waits);
     if (plan.kind === 'hit') {
-      this.#serveHit(visit, plan.entry, waits > 0);
+      this.#serveHit(visit, plan.entry, missed);
       if (plan.isEager) this.#refreshEagerly(visit, plan.entry);
       return;
     }
-    if (plan.kind === 'gateway-timeout') return this.#gatewayTimeout(visit.exchange);
+    if (plan.kind === 'gateway-timeout') return this.#gatewayTimeout(visit);
     if (plan.kind === 'stale') return this.#serveWhileRefreshing(visit, plan.entry);
     if (plan.kind === 'refresh') return this.#awaitRefresh(visit, plan.entry);
     if (plan.kind === 'wait') return this.#wait(visit, plan.pending, waits, found);
@@ -124,15 +125,23 @@ export class RequestFlow {
     const seconds = rule?.softTimeout ?? rule?.timeout ?? settings.waitTimeout;
     this.#whenSettled(visit, pending, seconds, (outcome) => {
       if (outcome === 'timeout' || outcome.kind === 'failed') {
-        const status = { hit: true, fwd: 'stale', ttl: ttlOf(this.#state, entry) } as const;
-        const detail = outcome === 'timeout' ? 'timeout' : 'error';
-        return this.#serveAs(visit, entry, 'STALE', { ...status, detail });
+        const isLate = outcome === 'timeout';
+        return this.#serveAs(visit, entry, 'STALE', {
+          fwd: 'stale',
+          fwdStatus: isLate ? undefined : outcome.status,
+          ttl: ttlOf(this.#state, entry),
+          detail: isLate ? 'timeout' : 'error',
+        });
       }
       if (outcome.kind === 'refused')
         return this.#fill(visit, { entry, forward: 'stale' }, undefined, undefined);
-      if (!isFor(this.#state, visit, outcome.entry)) return this.#attempt(visit, MOST_WAITS);
-      const status = { fwd: 'stale', stored: true, ttl: ttlOf(this.#state, outcome.entry) } as const;
-      this.#serveAs(visit, outcome.entry, 'MISS', status);
+      if (!isFor(this.#state, visit, outcome.entry)) return this.#attempt(visit, MOST_WAITS, 'stale');
+      this.#serveAs(visit, outcome.entry, 'MISS', {
+        fwd: 'stale',
+        fwdStatus: outcome.status,
+        stored: true,
+        ttl: ttlOf(this.#state, outcome.entry),
+      });
     });
   }
 
@@ -161,19 +170,20 @@ export class RequestFlow {
 
   #wait(visit: Visit, pending: Pending, waits: number, found: Lookup): void {
     const { collapser, settings } = this.#state;
+    const { forward = 'uri-miss' } = found;
     const settled: Waiter['settled'] = (outcome) => {
       if (outcome === 'timeout') {
         collapser.abandon(visit.key, pending);
         return this.#fill(visit, found, undefined, 'collapse-timeout');
       }
       if (outcome.kind === 'refused') return this.#fill(visit, found, undefined, 'collapse-refused');
-      if (outcome.kind === 'failed') return this.#attempt(visit, waits + 1);
-      if (isFor(this.#state, visit, outcome.entry)) return this.#serveHit(visit, outcome.entry, true);
-      return this.#attempt(visit, waits + 1);
+      if (outcome.kind === 'failed') return this.#attempt(visit, waits + 1, forward);
+      if (isFor(this.#state, visit, outcome.entry)) return this.#serveHit(visit, outcome.entry, forward);
+      return this.#attempt(visit, waits + 1, forward);
     };
     const follows = (running: Running): boolean => {
       if (!canFollow(this.#state, visit, running)) return false;
-      this.#goOn(visit, () => follow(this.#state, visit.exchange, visit.rule, running));
+      this.#goOn(visit, () => follow(this.#state, visit, running, forward));
       return true;
     };
     this.#whenSettled(visit, pending, settings.waitTimeout, settled, follows);
@@ -204,19 +214,26 @@ export class RequestFlow {
     }
   }
 
-  #serveHit(visit: Visit, entry: StoredResponse, collapsed: boolean): void {
-    this.#serveAs(visit, entry, 'HIT', { hit: true, ttl: ttlOf(this.#state, entry), collapsed });
+  /** @param missed why it would have been forwarded, had another's fill not answered it. */
+  #serveHit(visit: Visit, entry: StoredResponse, missed: ForwardReason | undefined): void {
+    const ttl = ttlOf(this.#state, entry);
+    this.#serveAs(visit, entry, 'HIT', missed ? { fwd: missed, collapsed: true, ttl } : { hit: true, ttl });
   }
 
-  #serveAs({ exchange, rule }: Visit, entry: StoredResponse, result: XCache, status: CacheStatus): void {
+  #serveAs(visit: Visit, entry: StoredResponse, result: XCache, known: CacheStatus): void {
+    const { exchange, rule } = visit;
+    const status = { ...known, key: shownKey(this.#state, visit) };
     serve(this.#state, exchange, entry, rule, { result, status });
   }
 
   /** RFC 9111 §5.2.1.7: what the visitor wanted from a cache alone is not here. */
-  #gatewayTimeout(exchange: Exchange): void {
+  #gatewayTimeout(visit: Visit): void {
+    const { exchange } = visit;
     const { res } = exchange;
     res.statusCode = 504;
-    writeStatus(this.#state, exchange, 'BYPASS', { fwd: 'request', detail: 'only-if-cached' });
+    const key = shownKey(this.#state, visit);
+    // It went nowhere, so there is no `fwd`.
+    writeStatus(this.#state, exchange, 'BYPASS', { key, detail: 'only-if-cached' });
     res.end();
   }
 

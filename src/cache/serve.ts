@@ -58,11 +58,12 @@ export function standInFor(
   entry: StoredResponse,
   rule: CacheRuleSettings | undefined,
   before: ReadonlyMap<string, string>,
+  known: CacheStatus,
 ): void {
   const { res } = exchange;
   const fwdStatus = res.statusCode;
   for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name);
-  const status = { hit: true, fwd: 'stale', fwdStatus, ttl: ttlOf(state, entry) } as const;
+  const status = { ...known, fwdStatus, ttl: ttlOf(state, entry) };
   // The visitor's own conditions are answered where the disguise is known.
   writeHead(state, exchange, wholeOf(entry), rule, {}, { result: 'STALE', status });
   exchange.replaceBody(exchange.pristine ? entry.body : Buffer.from(entry.body));

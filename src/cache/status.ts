@@ -1,5 +1,6 @@
 import type { Exchange } from '../exchange/exchange.js';
 import { type CacheStatus, formatCacheStatus } from '../http/cache-status.js';
+import type { Origin } from './context.js';
 import { type CacheState, countWord } from './state.js';
 import { textHeader } from './storable.js';
 
@@ -9,6 +10,19 @@ export type XCache = 'HIT' | 'MISS' | 'STALE' | 'REVALIDATED' | 'BYPASS';
 /** What is said of a request that has nothing to do with the cache, for one of the reasons that there are. */
 export function bypassStatus(reason: string): CacheStatus {
   return reason === 'method' ? { fwd: 'method' } : { fwd: 'bypass', detail: reason };
+}
+
+/** The key as `Cache-Status` gives it, where it is asked for: no partition, and no header. */
+export function shownKey(
+  { settings }: CacheState,
+  asked: { readonly origin: Origin; readonly target: string },
+): string | undefined {
+  return settings.statusHeader === 'key' ? urlOf(asked) : undefined;
+}
+
+/** The part of the key that anyone may read. */
+export function urlOf({ origin, target }: { readonly origin: Origin; readonly target: string }): string {
+  return `${origin.scheme}://${origin.host}${target}`;
 }
 
 /** Counts the result and, unless that is turned off, says it: `X-Cache`, and our member of `Cache-Status`. */

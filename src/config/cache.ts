@@ -2,7 +2,6 @@ import * as v from 'valibot';
 import { type CacheRule, type CacheRuleSettings, cacheRuleSchema } from './cache-rule.js';
 import { isPlainObject } from './describe.js';
 import {
-  readBoolean,
   readFunction,
   readHeaderName,
   readInteger,
@@ -11,7 +10,7 @@ import {
   readUrl,
   readWord,
 } from './readers.js';
-import type { Reading } from './reading.js';
+import type { Reader, Reading } from './reading.js';
 import { compileRoutes, type RouteTable, readPattern } from './routes.js';
 import { leaf, list, mapOf, objectOr, resolve, type Schema, type SectionCheck, section } from './schema.js';
 import { type Duration, readDuration, readSize, type Size } from './units.js';
@@ -61,8 +60,8 @@ export interface CacheOptions {
   waitTimeout?: Duration;
   /** How long a key whose response could not be stored is remembered, so that its requests do not wait for each other. 0: not at all. Default `'2m'`. */
   hitForMiss?: Duration;
-  /** Whether responses carry `X-Cache` and `Cache-Status` (RFC 9211), which tell visitors what is cached and why. Default `true`. */
-  statusHeader?: boolean;
+  /** Whether responses carry `X-Cache` and `Cache-Status` (RFC 9211), which tell visitors what is cached and why; `'key'`: with the scheme, host, path and query that the key holds. Default `true`. */
+  statusHeader?: boolean | 'key';
   /** Told of every failure that a request survived; `where` names the part. Default: none. */
   onError?: (error: unknown, where: string) => void;
 }
@@ -79,7 +78,7 @@ export interface CacheSettings {
   readonly credentials: readonly string[];
   readonly waitTimeout: number;
   readonly hitForMiss: number;
-  readonly statusHeader: boolean;
+  readonly statusHeader: boolean | 'key';
   readonly onError?: (error: unknown, where: string) => void;
 }
 
@@ -120,7 +119,7 @@ const entries = {
   ]),
   waitTimeout: v.optional(leaf(readTimerDuration), '5s'),
   hitForMiss: v.optional(leaf(readDuration), '2m'),
-  statusHeader: v.optional(leaf(readBoolean), true),
+  statusHeader: v.optional(leaf(readStatusHeader), true),
   onError: v.optional(leaf(readFunction<NonNullable<CacheOptions['onError']>>())),
 };
 
@@ -186,4 +185,10 @@ function complete(options: v.InferOutput<typeof optionsSchema>): CacheSettings {
   return Object.freeze(
     redis?.url === undefined ? settings : { ...settings, redis: Object.freeze({ url: redis.url }) },
   );
+}
+
+function readStatusHeader(input: unknown): Reading<CacheSettings['statusHeader']> {
+  return typeof input === 'boolean' || input === 'key'
+    ? { value: input }
+    : { expected: "true, false or 'key'" };
 }

@@ -307,7 +307,7 @@ describe.each(majors)('explain() on %s', (_name, express) => {
       filling: true,
       result: undefined,
       possible: ['HIT', 'MISS'],
-      status: { hit: true, collapsed: true },
+      status: { fwd: 'uri-miss', collapsed: true },
     });
     release();
     await first;

@@ -142,7 +142,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     const followers = all.filter(({ answer }) => answer?.header('x-cache') === 'HIT');
     expect(followers).toHaveLength(20);
     for (const { answer } of followers) {
-      expect(answer?.header('cache-status')).toBe('hotpath; hit; collapsed; ttl=59');
+      expect(answer?.header('cache-status')).toBe('hotpath; fwd=uri-miss; collapsed; ttl=59');
       expect(answer?.header('content-length')).toBe(String(LENGTH));
       expect(answer?.header('age')).toBe('0');
     }
@@ -548,7 +548,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
       });
       const coding = follower.answer?.header('content-encoding');
       expect(coding).toBe(accept === 'identity' ? undefined : accept);
-      expect(follower.answer?.header('cache-status')).toMatch(/hit; collapsed/);
+      expect(follower.answer?.header('cache-status')).toMatch(/fwd=uri-miss; collapsed/);
     }
     expect(made.runs()).toBe(1);
     await perf.close();

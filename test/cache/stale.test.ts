@@ -252,7 +252,7 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
     await made.cache.expire({ all: true });
     const confirmed = await made.get('/x');
     expect(confirmed).toMatchObject({ status: 200, text: 'the body', xCache: 'REVALIDATED' });
-    expect(confirmed.cacheStatus).toBe('hotpath; fwd=stale; fwd-status=304; stored');
+    expect(confirmed.cacheStatus).toBe('hotpath; fwd=stale; fwd-status=304; stored; ttl=3600');
     expect(confirmed.headers.get('x-made')).toBe('2');
     expect(await made.get('/x')).toMatchObject({ status: 200, text: 'the body', xCache: 'HIT' });
     expect([made.runs('handler'), sent]).toEqual([2, 1]);

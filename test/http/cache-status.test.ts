@@ -6,7 +6,9 @@ describe('formatCacheStatus', () => {
   it.each<[CacheStatus, string]>([
     [{}, 'hotpath'],
     [{ hit: true, ttl: 30 }, 'hotpath; hit; ttl=30'],
-    [{ hit: true, ttl: -0.4, collapsed: true }, 'hotpath; hit; collapsed; ttl=0'],
+    [{ fwd: 'uri-miss', ttl: -0.4, collapsed: true }, 'hotpath; fwd=uri-miss; collapsed; ttl=0'],
+    [{ fwd: 'uri-miss', collapsed: false }, 'hotpath; fwd=uri-miss; collapsed=?0'],
+    [{ hit: true, key: 'http://a/"b' }, 'hotpath; hit; key="http://a/\\"b"'],
     [{ fwd: 'uri-miss', stored: true }, 'hotpath; fwd=uri-miss; stored'],
     [{ fwd: 'uri-miss', stored: false }, 'hotpath; fwd=uri-miss'],
     [{ fwd: 'bypass', detail: 'cookie' }, 'hotpath; fwd=bypass; detail=cookie'],

@@ -1,0 +1,197 @@
+import type { Request, Response } from 'express';
+import { type CacheRule, responseCache, type StandaloneCacheOptions } from 'hotpath/cache';
+import { describe, expect, it } from 'vitest';
+import { parseList } from '../../src/http/structured.js';
+import { cacheApp } from '../helpers/cache.js';
+import { majors, waitFor } from '../helpers/http.js';
+
+type Handle = (run: number, req: Request, res: Response) => unknown;
+
+describe.each(majors)('Cache-Status (RFC 9211) on %s', (_name, express) => {
+  const make = (rule: CacheRule, handle: Handle, cache: StandaloneCacheOptions = {}) =>
+    cacheApp({
+      express,
+      cache: { routes: { '/x': rule }, ...cache },
+      routes: (app, { count }) => app.get('/x', (req, res) => handle(count(), req, res)),
+    });
+  const answer: Handle = (run, _req, res) => res.send(`run ${run}`);
+  const known: Handle = (_run, req, res) =>
+    req.headers['if-none-match'] === '"v"' ? res.status(304).end() : res.set('ETag', '"v"').send('x');
+
+  it('a miss says how long its response will be fresh, a hit how long it still is', async () => {
+    const made = await make({ ttl: 600 }, answer);
+    expect((await made.get('/x')).cacheStatus).toBe('hotpath; fwd=uri-miss; stored; ttl=600');
+    expect((await made.get('/x')).cacheStatus).toMatch(/^hotpath; hit; ttl=(?:600|59\d)$/);
+  });
+
+  it('what is not stored has no freshness', async () => {
+    const made = await make({ ttl: 600 }, (_run, _req, res) => res.cookie('a', '1').send('x'));
+    expect((await made.get('/x')).cacheStatus).toBe('hotpath; fwd=uri-miss; detail=set-cookie');
+  });
+
+  it('fwd-status is there where the visitor gets another status than the handler gave', async () => {
+    const made = await make({ ttl: 600 }, known);
+    // The handler was asked for the whole; the visitor has it already.
+    const first = await made.get('/x', { 'if-none-match': '"v"' });
+    expect([first.status, first.cacheStatus]).toEqual([
+      304,
+      'hotpath; fwd=uri-miss; fwd-status=200; stored; ttl=600',
+    ]);
+    await made.cache.expire({ all: true });
+    const second = await made.get('/x');
+    expect([second.status, second.cacheStatus]).toEqual([
+      200,
+      'hotpath; fwd=stale; fwd-status=304; stored; ttl=600',
+    ]);
+    await made.cache.expire({ all: true });
+    const third = await made.get('/x', { 'if-none-match': '"v"' });
+    expect([third.status, third.cacheStatus]).toEqual([304, 'hotpath; fwd=stale; stored; ttl=600']);
+  });
+
+  it('what stands in for an error went forward, and is no hit (§2.1)', async () => {
+    const made = await make({ ttl: 600, staleIfError: 600 }, (run, _req, res) =>
+      run > 1 ? res.status(503).send('error') : res.send('x'),
+    );
+    await made.get('/x');
+    await made.cache.expire({ all: true });
+    const stale = await made.get('/x');
+    expect(stale.cacheStatus).toMatch(/^hotpath; fwd=stale; fwd-status=503; ttl=-\d+; detail=error$/);
+    expect([stale.status, stale.xCache]).toEqual([200, 'STALE']);
+  });
+
+  it('what is served stale while it is refreshed is a hit with negative freshness (§3)', async () => {
+    const made = await make({ ttl: 600, staleWhileRevalidate: 600 }, answer);
+    await made.get('/x');
+    await made.cache.expire({ all: true });
+    expect((await made.get('/x')).cacheStatus).toMatch(/^hotpath; hit; ttl=-\d+$/);
+  });
+
+  it('a refresh that was waited for tells what the handler answered to it', async () => {
+    const made = await make({ ttl: 600, staleIfError: 600 }, known);
+    await made.get('/x');
+    await made.cache.expire({ all: true });
+    expect((await made.get('/x')).cacheStatus).toMatch(
+      /^hotpath; fwd=stale; fwd-status=(?:200|304); stored; ttl=(?:600|599)$/,
+    );
+  });
+
+  it.each<[string, (res: Response) => unknown, RegExp]>([
+    ['answered', (res) => res.send('x'), /^hotpath; fwd=uri-miss; collapsed; ttl=(?:600|599)$/],
+    [
+      'in vain',
+      (res) => res.cookie('a', '1').send('x'),
+      /^hotpath; fwd=uri-miss; stored; collapsed=\?0; ttl=600; detail=collapse-refused$/,
+    ],
+  ])('who waited for another, and was %s, says so (§2.6)', async (_what, first, expected) => {
+    let arrived = 0;
+    let release = () => {};
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: 600 } } },
+      before: (app) =>
+        app.use((_req, _res, next) => {
+          arrived++;
+          next();
+        }),
+      routes: (app, { count }) =>
+        app.get('/x', (_req, res) => {
+          if (count() > 1) res.send('x');
+          else release = () => first(res);
+        }),
+    });
+    const leader = made.get('/x');
+    await waitFor(() => made.runs() === 1);
+    const waiter = made.get('/x');
+    await waitFor(() => arrived === 2);
+    release();
+    await leader;
+    expect((await waiter).cacheStatus).toMatch(expected);
+  });
+
+  it.each<[string, Record<string, string>, string]>([
+    [
+      'no-cache on a fresh response',
+      { 'cache-control': 'no-cache' },
+      'hotpath; fwd=request; stored; ttl=600',
+    ],
+    [
+      'max-age=0 on a fresh response',
+      { 'cache-control': 'max-age=0' },
+      'hotpath; fwd=request; fwd-status=304; stored; ttl=600',
+    ],
+    ['another language', { 'accept-language': 'fr' }, 'hotpath; fwd=vary-miss; stored; ttl=600'],
+  ])('%s is named as the reason', async (_what, headers, expected) => {
+    const made = await make({ ttl: 600 }, (_run, _req, res) => res.set('Vary', 'Accept-Language').send('x'), {
+      requestDirectives: 'honor',
+    });
+    await made.raw('GET /x HTTP/1.1\n');
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\n`);
+    expect((await made.raw(`GET /x HTTP/1.1\n${lines.join('')}`)).header('cache-status')).toBe(expected);
+  });
+
+  it('no-cache on a stale response went forward because that was stale', async () => {
+    const made = await make({ ttl: 600 }, answer, { requestDirectives: 'honor' });
+    await made.get('/x');
+    await made.cache.expire({ all: true });
+    expect((await made.get('/x', { 'cache-control': 'no-cache' })).cacheStatus).toContain('fwd=stale');
+  });
+
+  it('only-if-cached with nothing stored went nowhere: no hit and no fwd', async () => {
+    const made = await make({ ttl: 600 }, answer, { requestDirectives: 'honor' });
+    const { status, cacheStatus } = await made.get('/x', { 'cache-control': 'only-if-cached' });
+    expect([status, cacheStatus]).toEqual([504, 'hotpath; detail=only-if-cached']);
+  });
+
+  describe("statusHeader: 'key'", () => {
+    const cases: [string, Record<string, string>][] = [
+      ['/x?a=1&utm_source=mail', { 'x-user': 'CANARY1', cookie: 'lang=CANARY2' }],
+      ['/x?a=%22quoted%22', { authorization: 'CANARY3' }],
+    ];
+    it.each(cases)(
+      'the key of %s is scheme, host, path and query that count, on misses and hits',
+      async (path, headers) => {
+        const made = await make(
+          {
+            ttl: 600,
+            ignoreQuery: ['utm_*'],
+            vary: { headers: ['authorization'], cookies: ['lang'] },
+            partition: ({ req }) => `p${req.headers['x-user']}`,
+          },
+          answer,
+          { statusHeader: 'key' },
+        );
+        for (const xCache of ['MISS', 'HIT']) {
+          const answered = await made.get(path, headers);
+          expect(answered.xCache).toBe(xCache);
+          const [member] = parseList(answered.cacheStatus!) ?? [];
+          expect(member!.parameters.get('key')).toEqual({
+            kind: 'string',
+            value: made.url + path.replace(/&utm.*/, ''),
+          });
+          expect(answered.cacheStatus).not.toContain('CANARY');
+        }
+      },
+    );
+
+    it('a request without a key has none', async () => {
+      const made = await make({ ttl: 600, when: () => false }, answer, { statusHeader: 'key' });
+      expect((await made.get('/x')).cacheStatus).toBe('hotpath; fwd=bypass; detail=when');
+    });
+
+    it('explain() gives it as well', async () => {
+      const made = await make({ ttl: 600 }, answer, { statusHeader: 'key' });
+      const { status, cacheStatus } = made.cache.explain({ url: `${made.url}/x` });
+      expect(status.key).toBe(`${made.url}/x`);
+      expect(cacheStatus).toBe(`hotpath; fwd=uri-miss; key="${made.url}/x"`);
+    });
+
+    it('it is not there unasked', async () => {
+      const made = await make({ ttl: 600 }, answer);
+      expect((await made.get('/x')).cacheStatus).not.toContain('key');
+    });
+  });
+});
+
+it.each(['yes', 1, null])('statusHeader: %j is refused, with what is accepted', (statusHeader) => {
+  expect(() => responseCache({ statusHeader: statusHeader as never })).toThrow(/true, false or 'key'/);
+});
