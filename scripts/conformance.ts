@@ -15,8 +15,8 @@ import { parseArgs } from 'node:util';
 import { bothOutcomes } from '../test/conformance/outcome.js';
 import { enough, type Judged, printed, resultsPage } from '../test/conformance/report.js';
 import {
-  failingWithoutCache,
   misplacedIds,
+  provedBy,
   type Reviewed,
   reviewRun,
   unexplained,
@@ -72,17 +72,17 @@ function conforms(run: Judged): boolean {
 async function judged(express: '4' | '5', profile: RunOptions['profile']): Promise<Judged> {
   const dump = values.id !== undefined;
   const ids = dump ? [values.id as string] : undefined;
-  const hopeless = failingWithoutCache(profile, reviewed).filter((id) => ids?.includes(id) ?? true);
-  const [run, bare] = await Promise.all([
-    inChild({ express, profile, ids, dump, verbose: values.verbose }),
-    hopeless.length > 0 ? inChild({ express, profile: 'none', ids: hopeless }) : undefined,
-  ]);
-  let { results, statuses } = run;
-  const review = () =>
-    reviewRun(groups, { profile, results, statuses, withoutCache: bare?.results ?? {} }, reviewed);
+  const listed = (proof: Parameters<typeof provedBy>[0]) =>
+    provedBy(proof, profile, reviewed).filter((id) => ids?.includes(id) ?? true);
+  const proof = async (tests: string[], options: Partial<RunOptions>) =>
+    tests.length > 0 ? (await inChild({ express, profile, ...options, ids: tests })).results : {};
+  const run = await inChild({ express, profile, ids, dump, verbose: values.verbose });
+  let { results, statuses, seconds } = run;
+  const withoutCache = await proof(listed('failsWithoutCache'), { profile: 'none' });
+  const withRule = await proof(listed('passesWithRule'), { withRule: true });
+  const review = () => reviewRun(groups, { profile, results, statuses, withoutCache, withRule }, reviewed);
   let found = review();
   const again = [...unexplained(found).map(({ test }) => test.id), ...found.stale];
-  let seconds = run.seconds;
   if (profile !== 'none' && !dump && again.length > 0) {
     // Entries age by seconds, and a busy machine may take one between two requests: the second time counts.
     const second = await inChild({ express, profile, ids: again });

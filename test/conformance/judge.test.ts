@@ -46,7 +46,11 @@ describe('what the reviewed list explains', () => {
   const results = { a: second, b: true, c: wrong, d: wrong } as const;
   const said = { a: ['hotpath; fwd=uri-miss; detail=set-cookie', 'hotpath; fwd=uri-miss; detail=status'] };
   const review = (reviewed: Reviewed, facts: Partial<RunFacts> = {}) =>
-    reviewRun(groups, { profile: 'safe', results, statuses: said, withoutCache: {}, ...facts }, reviewed);
+    reviewRun(
+      groups,
+      { profile: 'safe', results, statuses: said, withoutCache: {}, withRule: {}, ...facts },
+      reviewed,
+    );
   const ids = (list: { test: { id: string } }[]) => list.map(({ test }) => test.id);
 
   it('a test that counts, is not passed and not listed makes the run fail; one that only asks does not', () => {
@@ -96,6 +100,13 @@ describe('what the reviewed list explains', () => {
     expect(ids(unexplained(review([hopeless])))).toEqual(['a', 'c']);
   });
 
+  it('what is listed as passing with a rule must pass with one in this very run', () => {
+    const ruled: ReviewedEntry = { ...entry, passesWithRule: true };
+    expect(ids(unexplained(review([ruled], { withRule: { a: true } })))).toEqual(['c']);
+    expect(ids(unexplained(review([ruled], { withRule: { a: wrong } })))).toEqual(['a', 'c']);
+    expect(ids(unexplained(review([ruled])))).toEqual(['a', 'c']);
+  });
+
   it('a listed test that passes is told of', () => {
     const passing = [{ ...entry, tests: ['b'] }];
     expect(review(passing).stale).toEqual(['b']);
@@ -117,7 +128,7 @@ describe('what the reviewed list explains', () => {
       const outcome = Object.fromEntries(
         many.tests.map(({ id }) => [id, failing.includes(id) ? wrong : true] as const),
       );
-      const facts = { profile, results: outcome, statuses: {}, withoutCache: {} };
+      const facts = { profile, results: outcome, statuses: {}, withoutCache: {}, withRule: {} };
       const found = reviewRun([many], facts, reviewed);
       return { name: profile, profile, reviewed, ...bothOutcomes([many], outcome), review: found };
     };
@@ -160,6 +171,7 @@ describe('the suite as it is installed', () => {
       results,
       statuses: { a: ['hotpath; detail=no-store'] },
       withoutCache: {},
+      withRule: {},
     };
     const run: Judged = {
       name: 'safe, Express 5',

@@ -82,8 +82,8 @@ export function printed(groups: readonly SuiteGroup[], run: Judged, everything: 
 }
 
 function describe({ group, test, message, statuses, review, entry }: Failure): string[] {
-  const listed = entry?.refusal ?? entry?.seen ?? 'failing without a cache too';
-  const note = review === 'otherwise' ? ` (listed as ${listed}, which the run does not show)` : '';
+  const listed = entry?.refusal ?? entry?.seen ?? 'proved by another run';
+  const note = review === 'otherwise' ? ` (listed as ${listed}, which the runs do not show)` : '';
   return [
     `  ${test.kind.padEnd(8)} ${group.id} / ${test.id}: ${message}${note}`,
     ...(statuses.length > 0 ? [`           ${statuses.join(' | ')}`] : []),
@@ -138,7 +138,7 @@ export function resultsPage(
     'Every test that counts and is not passed stands on a list that was reviewed one by one',
     '(`test/conformance/reviewed.json`), with the refusal that explains it: the word that `Cache-Status` gives. The run',
     'fails when a test is not passed and not on the list, when the answers before the one that fails give another',
-    'refusal than the list, and when a test of the list is passed.',
+    'refusal than the list, when a proof that the list speaks of does not hold, and when a test of the list is passed.',
   );
   for (const run of runs) lines.push('', ...failuresOf(groups, run));
   return `${lines.join('\n')}\n`;

@@ -14,6 +14,8 @@ export interface ReviewedEntry {
   readonly seen?: string;
   /** The tests fail with no cache in between too; each run shows it anew. */
   readonly failsWithoutCache?: true;
+  /** The tests pass once a rule says that the routes may be cached; each run shows it anew. */
+  readonly passesWithRule?: true;
   /** `false`: what the tests ask is not asked of this cache, so they do not count among the optimal ones. */
   readonly applies?: false;
   readonly reason: string;
@@ -48,6 +50,8 @@ export interface RunFacts {
   readonly statuses: Readonly<Record<string, readonly string[]>>;
   /** Results of a run with no cache in between; at least of the tests that are reviewed to fail there. */
   readonly withoutCache: Results;
+  /** Results of a run with a rule for all routes; at least of the tests that are reviewed to pass there. */
+  readonly withRule: Results;
 }
 
 /**
@@ -98,10 +102,14 @@ export function misplacedIds(groups: readonly SuiteGroup[], reviewed: Reviewed):
   return [...misplaced];
 }
 
-/** What a run without any cache is to show of a profile: the tests that fail there too. */
-export function failingWithoutCache(profile: string, reviewed: Reviewed): string[] {
+/** The tests of a profile whose reason is proved by another run: one without a cache, or one with a rule. */
+export function provedBy(
+  proof: 'failsWithoutCache' | 'passesWithRule',
+  profile: string,
+  reviewed: Reviewed,
+): string[] {
   return reviewed
-    .filter(({ failsWithoutCache, profiles }) => failsWithoutCache && profiles.includes(profile))
+    .filter((entry) => entry[proof] && entry.profiles.includes(profile))
     .flatMap(({ tests }) => tests);
 }
 
@@ -115,10 +123,11 @@ function entryFor(id: string, profile: string, reviewed: Reviewed): ReviewedEntr
 }
 
 function explains(
-  { refusal, seen, failsWithoutCache }: ReviewedEntry,
+  { refusal, seen, failsWithoutCache, passesWithRule }: ReviewedEntry,
   { test, message, statuses }: { test: SuiteTest; message: string; statuses: readonly string[] },
-  { withoutCache }: RunFacts,
+  { withoutCache, withRule }: RunFacts,
 ): boolean {
+  if (passesWithRule && withRule[test.id] !== true) return false;
   if (failsWithoutCache && (withoutCache[test.id] ?? true) === true) return false;
   if (refusal === undefined && seen === undefined) return true;
   const at = /\b(?:Response|Request) (\d+)\b/.exec(message);

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { type ResponseCache, responseCache } from 'hotpath/cache';
+import { type ResponseCache, responseCache, type StandaloneCacheOptions } from 'hotpath/cache';
 import { express4, express5, listen } from '../helpers/http.js';
 import { proxyTo } from './proxy.js';
 import { type RawGroup, type Results, rawGroups, suiteDirectory, suiteModule } from './suite.js';
@@ -15,6 +15,8 @@ export interface RunOptions {
   readonly express: '4' | '5';
   /** `'none'`: the proxy alone, to see what the tests say of no cache at all. */
   readonly profile: 'safe' | 'rfc9111' | 'none';
+  /** With a rule that all routes may be cached. */
+  readonly withRule?: boolean;
   /** Run these tests alone. */
   readonly ids?: readonly string[];
   /** Print what is sent. */
@@ -56,7 +58,14 @@ if (process.send) {
   process.send(report, () => process.disconnect());
 }
 
-async function run({ express: major, profile, ids, dump, verbose }: RunOptions): Promise<RunReport> {
+async function run({
+  express: major,
+  profile,
+  withRule,
+  ids,
+  dump,
+  verbose,
+}: RunOptions): Promise<RunReport> {
   const startedAt = performance.now();
   const origin = await startOrigin(verbose === true || dump === true);
   const app = (major === '4' ? express4 : express5)();
@@ -64,7 +73,8 @@ async function run({ express: major, profile, ids, dump, verbose }: RunOptions):
   app.disable('x-powered-by');
   let cache: ResponseCache | undefined;
   if (profile !== 'none') {
-    cache = responseCache(profile === 'safe' ? {} : { profile, requestDirectives: 'honor' });
+    const routes: StandaloneCacheOptions['routes'] = withRule ? { '/*path': { ttl: '1h' } } : {};
+    cache = responseCache({ routes, ...(profile === 'safe' ? {} : { profile, requestDirectives: 'honor' }) });
     app.use(cache);
   }
   app.use(proxyTo(origin.url));
