@@ -27,9 +27,9 @@ function wordsUnder(heading: string): string[] {
 const REASONS: readonly [where: RegExp, files?: readonly string[]][] = [
   [/(?:\brefuse|#refuse|\bsilent)\('([a-z-]+)'/g],
   [/\b(?:refusal|bypass|detail|reason|skip)(?:: | = )'([a-z-]+)'/g],
-  // One of two: `detail = … ? 'timeout' : 'error';`
-  [/\b(?:detail|skip) = [^;]*\? '([a-z-]+)'/g],
-  [/\b(?:detail|skip) = [^;]* : '([a-z-]+)';/g],
+  // One of two: `detail: isLate ? 'timeout' : 'error'`.
+  [/\b(?:detail|skip)(?:: | = )[^;,]*? \? '([a-z-]+)'/g],
+  [/\b(?:detail|skip)(?:: | = )[^;,]*? : '([a-z-]+)'/g],
   // The last of a fill's arguments.
   [/#fill\([^;]*, '([a-z-]+)'\)/g],
   // Functions that answer with the reason, or with none.
