@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { compileRoutes } from '../../src/config/routes.js';
 import { express4, express5, listen } from '../helpers/http.js';
+import { expectLinear } from '../helpers/linear.js';
 
 describe('compileRoutes', () => {
   it('gives the first match in the order written', () => {
@@ -47,11 +48,12 @@ describe('compileRoutes', () => {
     );
   });
 
-  it('matches a thousand long paths against tricky patterns in no time', () => {
+  it('K08 matches long paths against tricky patterns in linear time', () => {
     const table = compileRoutes({ '/a/*x/b/*y/c': 1, '/:a-:b-:c': 2, '/{:x/}{:y/}z': 3 });
-    const started = performance.now();
-    for (let i = 0; i < 1000; i++) table.match(`/a${'/b-'.repeat(300)}`);
-    expect(performance.now() - started).toBeLessThan(2000);
+    expectLinear(
+      (path) => table.match(path),
+      (length) => `/a${'/b-'.repeat(length / 3)}`,
+    );
   });
 
   it('agrees with Express 5 on which paths match', async () => {

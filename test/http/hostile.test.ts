@@ -1,6 +1,5 @@
-import { performance } from 'node:perf_hooks';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, it } from 'vitest';
 import { chooseEncoding } from '../../src/http/accept-encoding.js';
 import { parseCacheControl } from '../../src/http/cache-control.js';
 import { parseCacheGroups } from '../../src/http/cache-groups.js';
@@ -17,6 +16,7 @@ import { parseDictionary, parseList } from '../../src/http/structured.js';
 import { surrogateDirectives } from '../../src/http/surrogate-control.js';
 import { targetedDirectives } from '../../src/http/targeted.js';
 import { addVary, parseVary } from '../../src/http/vary.js';
+import { expectLinear } from '../helpers/linear.js';
 
 const NOW = Date.UTC(2026, 5, 1);
 const DATE = 'Sun, 06 Nov 1994 08:49:37 GMT';
@@ -61,9 +61,6 @@ const readers: readonly [name: string, read: (text: string) => unknown, ...prefi
   ['Vary (added to)', (text) => addVary(text, ['accept']), 'accept,'],
 ];
 
-/** Milliseconds. */
-const SHORT = 0.5;
-
 const fragments = [
   ...[',', ';', '=', '"', '\\', ' ', '\t', '(', ')', '-', '*', '%', '&', '+', ':', '?', '@', '/', '.', '\n'],
   ...['a', 'Z', '0', '9', 'é', '\u{1f600}', '\ud800', '\0'],
@@ -105,27 +102,12 @@ describe.each(readers)('%s', (_name, read, ...prefixes) => {
     for (const prefix of ['', ...prefixes]) {
       for (const fragment of [...fragments, ...pairs]) {
         for (const ending of ['', '"', 'x']) {
-          const hostile = (length: number) =>
-            prefix + fragment.repeat((length - prefix.length) / fragment.length) + ending;
-          const long = quickest(read, hostile(16_384), SHORT);
-          // So short a time needs no comparison: what is quadratic takes more.
-          if (long < SHORT) continue;
-          // Eight times the length: eight times the time where it is linear, 64 times where it is quadratic.
-          const ratio = long / quickest(read, hostile(2_048), 0);
-          expect(ratio, `${JSON.stringify(prefix + fragment)}… ${long} ms`).toBeLessThan(24);
+          expectLinear(
+            read,
+            (length) => prefix + fragment.repeat((length - prefix.length) / fragment.length) + ending,
+          );
         }
       }
     }
   });
 });
-
-/** Milliseconds; the best of several, since what else runs on the machine is not meant. */
-function quickest(read: (text: string) => unknown, text: string, enough: number): number {
-  let best = Number.POSITIVE_INFINITY;
-  for (let run = 0; run < 8 && best >= enough; run++) {
-    const started = performance.now();
-    read(text);
-    best = Math.min(best, performance.now() - started);
-  }
-  return best;
-}

@@ -1,6 +1,6 @@
-import { performance } from 'node:perf_hooks';
 import { describe, expect, it } from 'vitest';
 import { addVary, parseVary } from '../../src/http/vary.js';
+import { expectLinear } from '../helpers/linear.js';
 
 describe('parseVary', () => {
   it.each<[string, string | string[] | undefined, readonly string[] | '*' | undefined]>([
@@ -34,16 +34,9 @@ describe('parseVary', () => {
     expect(parseVary(value)).toBeUndefined();
   });
 
-  it('K08 reads 16 kB of anything in no time', () => {
+  it('K08 reads 16 kB of anything in linear time', () => {
     for (const part of ['a,', ' ,', '* ', '\t', 'a ', ',']) {
-      const value = part.repeat(16_384 / part.length);
-      // The best of three: what else runs on the machine is not meant.
-      const times = [1, 2, 3].map(() => {
-        const started = performance.now();
-        parseVary(value);
-        return performance.now() - started;
-      });
-      expect(Math.min(...times)).toBeLessThan(5);
+      expectLinear(parseVary, (length) => part.repeat(length / part.length));
     }
   });
 });

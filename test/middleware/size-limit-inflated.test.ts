@@ -183,11 +183,9 @@ describe.each(majors)('inflated bodies on %s', (_name, express) => {
       { name: 'a name that every object has', coding: 'toString' },
     ])('F05: refuses $name with 415, before the handler', async ({ coding }) => {
       const { port, seen } = await serve(length);
-      const startedAt = process.cpuUsage();
       const answer = await raw(port, [
         `POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: ${coding}\r\nContent-Length: 3\r\n\r\nabc`,
       ]);
-      expect(process.cpuUsage(startedAt).user / 1000).toBeLessThan(200);
       expect([answer.status, answer.header('accept-encoding')]).toEqual([415, 'gzip, br, deflate']);
       expect(answer.header('content-type')).toBe('application/problem+json');
       expect(answer.header('connection')).toBe('close');
