@@ -180,9 +180,8 @@ describe('the other routes', () => {
     const until = async (wanted: string) => {
       while (!seen.includes(wanted)) seen += (await reader.read()).value;
     };
-    const began = performance.now();
+    // Nothing else is sent before something changes: what is held back now would not come at all.
     await until('event: hello');
-    expect(performance.now() - began).toBeLessThan(1_000);
     await sendJson('PATCH', `${shop.url}/api/products/9`, { priceCents: 4_321 });
     await until('"priceCents":4321');
     leave.abort();

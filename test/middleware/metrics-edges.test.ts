@@ -197,6 +197,7 @@ describe.each(majors)('the edges of metrics and timing on %s', (_name, express) 
         'POST / HTTP/1.1\nContent-Length: 0',
         'GET /nowhere HTTP/1.1',
       ]) {
+        const startedAt = performance.now();
         const answer = await raw(port, `${request}\nHost: a\nConnection: close\n\n`);
         for (const name of ['x-response-time', 'server-timing', 'x-request-id'])
           expect(
@@ -204,7 +205,7 @@ describe.each(majors)('the edges of metrics and timing on %s', (_name, express) 
             `${request}: ${name}`,
           ).toHaveLength(1);
         const time = /^(\d+\.\d{3})ms$/.exec(answer.header('x-response-time')!)!;
-        expect(Number(time[1]), request).toBeLessThan(5_000);
+        expect(Number(time[1]), request).toBeLessThanOrEqual(performance.now() - startedAt);
         expect(answer.header('server-timing'), request).toMatch(/^total;dur=\d+\.\d{3}(, cache;desc=\w+)?$/);
       }
       expect(failures).toEqual([]);

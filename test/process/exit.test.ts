@@ -28,11 +28,9 @@ describe.each(['5', '4'])('the process, on Express %s', (EXPRESS) => {
       }
       await ask(child.port, { path: '/write', method: 'POST', body: 'x', agent: false });
       await ask(child.port, { path: '/metrics', agent: false });
-      const before = performance.now();
       child.process.send('stop');
       expect(await child.exited).toEqual([0, null]);
-      // Far below the timers of a metrics collector, a slow-request watch or a waiting request.
-      expect(performance.now() - before).toBeLessThan(2_000);
+      // It names what would keep it alive once the server is closed: a timer of a collector, a watch, a wait.
       expect(child.output()).toBe('');
     },
   );

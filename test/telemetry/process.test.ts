@@ -18,8 +18,13 @@ describe('the metrics of a process', () => {
   it('I07 making and closing instances again and again neither fills the memory nor adds a timer each', async () => {
     const hotpath = fileURLToPath(new URL('../../src/hotpath.ts', import.meta.url));
     const code = `
-      import { monitorEventLoopDelay } from 'node:perf_hooks';
-      import { hotpath } from ${JSON.stringify(hotpath)};
+      import { createRequire, syncBuiltinESMExports } from 'node:module';
+      const hooks = createRequire(${JSON.stringify(hotpath)})('node:perf_hooks');
+      const { monitorEventLoopDelay } = hooks;
+      let timers = 0;
+      hooks.monitorEventLoopDelay = (...args) => { timers++; return monitorEventLoopDelay(...args); };
+      syncBuiltinESMExports();
+      const { hotpath } = await import(${JSON.stringify(hotpath)});
       const make = async (count) => {
         for (let i = 0; i < count; i++) await hotpath().close();
         for (let i = 0; i < 3; i++) { globalThis.gc(); await new Promise((resolve) => setTimeout(resolve, 20)); }
@@ -27,15 +32,12 @@ describe('the metrics of a process', () => {
       };
       const before = await make(50);
       const after = await make(200);
-      const { user, system } = process.cpuUsage();
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      const idle = process.cpuUsage({ user, system });
-      console.log(JSON.stringify({ grown: after - before, idle: (idle.user + idle.system) / 1000 }));
+      console.log(JSON.stringify({ grown: after - before, timers }));
     `;
-    const { grown, idle } = await run('--expose-gc', '--input-type=module', '--eval', code);
+    const { grown, timers } = await run('--expose-gc', '--input-type=module', '--eval', code);
     // One set of prom-client's own for each was 800 kB, and a timer that fires every 10 ms.
     expect(grown).toBeLessThan(5_000_000);
-    expect(idle).toBeLessThan(100);
+    expect(timers).toBe(1);
   });
 
   it('I07 are the same in every registry, and what one registry does to them the others do not see', async () => {
@@ -65,7 +67,7 @@ describe('the metrics of a process', () => {
 
   it('I12 in a cluster each worker has its own, prom-client can sum them, and a worker that dies holds no scrape up', async () => {
     const found = await run(fileURLToPath(new URL('./fixtures/cluster.mts', import.meta.url)));
-    expect(found).toMatchObject({ alone: [3, 5], together: 8, lags: true, after: [5, 5] });
-    expect(found.seconds).toBeLessThan(4);
+    // A scrape that waited for a dead worker would be given up by prom-client, and have no numbers.
+    expect(found).toEqual({ alone: [3, 5], together: 8, lags: true, after: [5, 5] });
   });
 });

@@ -30,12 +30,18 @@ server.keepAliveTimeout = 100;
 
 async function stop(): Promise<void> {
   process.disconnect?.();
-  server.close();
+  server.close(() => setImmediate(nameWhatIsLeft));
   if (process.env.CLOSE === 'yes') {
     // Twice at once, and again: whoever closes need not know who else does.
     await Promise.all([perf.close(), perf.close()]);
     await perf.close();
   }
+}
+
+/** Writes the timers and streams that keep the process alive, whose server is closed: there are none. */
+function nameWhatIsLeft(): void {
+  const left = process.getActiveResourcesInfo().filter((name) => /Timeout|Zlib/.test(name));
+  if (left.length > 0) console.log('left:', left.join(' '));
 }
 
 process.on('message', (message) => {
