@@ -1,7 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -77,12 +76,11 @@ export async function project(
   return folder;
 }
 
-/** What a process printed, how it ended, and how long it lived on after its last word. */
+/** What a process printed, and how it ended. */
 export interface Ended {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
-  readonly lingered: number;
 }
 
 /** Runs Node to its end; one that has not exited by itself after 15 seconds is killed, and has no `code`. */
@@ -92,10 +90,8 @@ export function node(cwd: string, ...args: string[]): Promise<Ended> {
     const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT);
     let stdout = '';
     let stderr = '';
-    let spoke = performance.now();
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
-      spoke = performance.now();
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text;
@@ -103,7 +99,7 @@ export function node(cwd: string, ...args: string[]): Promise<Ended> {
     child.once('error', reject);
     child.once('close', (code) => {
       clearTimeout(timer);
-      resolve({ code, stdout, stderr, lingered: performance.now() - spoke });
+      resolve({ code, stdout, stderr });
     });
   });
 }

@@ -22,6 +22,8 @@ const server = app.listen(0, '127.0.0.1', async () => {
   server.close(() => {
     const middlewares = Object.values(factories).filter((make) => typeof make() === 'function').length;
     const encoding = answer.headers.get('content-encoding');
-    console.log(JSON.stringify({ status: answer.status, length: hello.length, encoding, middlewares }));
+    // Timers and streams that would keep the process alive.
+    const left = process.getActiveResourcesInfo().filter((name) => /Timeout|Zlib/.test(name));
+    console.log(JSON.stringify({ status: answer.status, length: hello.length, encoding, middlewares, left }));
   });
 });
