@@ -201,7 +201,10 @@ export class Fill {
       this.#running = new Running(this.#headOf(snapshot, []), length, this.#chunks);
       pending.begin(this.#running);
       // Whoever follows depends on the leader's pace, which may be slow or come to a halt: nobody joins late.
-      const timer = setTimeout(() => collapser.abandon(key, pending), settings.waitTimeout * 1000).unref();
+      const timer = setTimeout(() => {
+        collapser.abandon(key, pending);
+        if (exchange.res.writableNeedDrain) this.#running?.rescue(false);
+      }, settings.waitTimeout * 1000).unref();
       exchange.onEnd(() => clearTimeout(timer));
     });
   }
@@ -352,8 +355,9 @@ export class Fill {
     if (this.#over) return;
     this.#over = true;
     this.#snapshot = undefined;
-    this.#running?.break();
-    this.#chunks.length = 0;
+    if (!this.#running) this.#chunks.length = 0;
+    else if (this.#request.exchange.closed) this.#running.rescue(true);
+    else this.#running.break();
     this.#request.exchange.offChunk(this.#capture);
     const { key, pending } = this.#request;
     if (pending) this.#state.collapser.settle(key, pending, { kind, status: this.#answered }, refusal);

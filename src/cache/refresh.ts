@@ -3,14 +3,14 @@ import type { IncomingMessage } from 'node:http';
 import type { CacheRuleSettings } from '../config/cache.js';
 import { Dispatcher, type RequestListener } from '../exchange/dispatch.js';
 import type { Exchange } from '../exchange/exchange.js';
-import type { StoredResponse } from '../store/entry.js';
+import type { ResponseHead } from '../store/entry.js';
 import type { Pending } from './collapse.js';
 import type { Origin } from './context.js';
 import { headerOf, readCookies } from './key.js';
 import type { CacheState } from './state.js';
 
 /** How long a refresh may take where its rule gives no `timeout`. Seconds. */
-const DEADLINE = 30;
+export const DEADLINE = 30;
 
 /** What a refresh needs of the visit that found the stale response. */
 export interface RefreshRequest {
@@ -45,7 +45,7 @@ export class Refresher {
    */
   start(
     visit: RefreshRequest,
-    entry: StoredResponse,
+    entry: Pick<ResponseHead, 'vary'>,
     pending: Pending,
     onExchange: (exchange: Exchange) => void,
   ): void {
@@ -94,7 +94,7 @@ function rootOf(req: IncomingMessage): RequestListener | undefined {
 /** The headers that the key covers, where the request was sent, and what the stored response can be confirmed by. */
 function headersFor(
   visit: RefreshRequest,
-  entry: StoredResponse,
+  entry: Pick<ResponseHead, 'vary'>,
   credentials: readonly string[],
 ): Record<string, string> {
   const { exchange, origin, rule } = visit;

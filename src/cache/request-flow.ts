@@ -13,7 +13,7 @@ import { canFollow, follow } from './follow.js';
 import { normaliseTarget } from './key.js';
 import { isFor, lookUp } from './lookup.js';
 import { MOST_WAITS, mannerOf, planFor } from './plan.js';
-import { Refresher } from './refresh.js';
+import { DEADLINE, Refresher } from './refresh.js';
 import { Disguise } from './request.js';
 import type { Running } from './running.js';
 import { serve, ttlOf } from './serve.js';
@@ -24,7 +24,8 @@ import type { Lookup, Next, Visit } from './visit.js';
 /** What an internal request is to refresh. */
 interface Refreshing {
   readonly visit: Visit;
-  readonly entry: StoredResponse;
+  /** None where the run is to bring what another began. */
+  readonly entry: StoredResponse | undefined;
   readonly pending: Pending;
 }
 
@@ -152,9 +153,20 @@ export class RequestFlow {
     this.#refresh(visit, entry);
   }
 
-  #refresh(visit: Visit, entry: StoredResponse): Pending {
+  /** Those who follow a fill that its client has left, or holds back, are to get the rest from another run. */
+  #rescue(visit: Visit, running: Running): void {
+    const { key, rule, partitioned, context } = visit;
+    if (partitioned || !Refresher.canRefresh(context.req)) return running.rescued(undefined);
+    const pending = this.#state.collapser.current(key) ?? this.#refresh(visit, undefined, running.head.vary);
+    pending.wait(rule?.timeout ?? DEADLINE, {
+      settled: (outcome) =>
+        running.rescued(outcome !== 'timeout' && outcome.kind === 'stored' ? outcome.entry : undefined),
+    });
+  }
+
+  #refresh(visit: Visit, entry: StoredResponse | undefined, vary = entry?.vary ?? []): Pending {
     const pending = this.#state.collapser.lead(visit.key);
-    this.#refresher.start(visit, entry, pending, (exchange) => {
+    this.#refresher.start(visit, { vary }, pending, (exchange) => {
       this.#seen.set(exchange, { refresh: { visit, entry, pending } });
     });
     return pending;
@@ -165,7 +177,8 @@ export class RequestFlow {
     const { req, res } = exchange;
     const context = new RuleContext(req, res, visit.context.params, visit.target);
     const internal: Visit = { ...visit, exchange, next, context, credential: undefined, wishes: undefined };
-    this.#fill(internal, { entry, forward: 'stale' }, pending, undefined, true);
+    const found: Lookup = entry ? { entry, forward: 'stale' } : { promising: true, forward: 'uri-miss' };
+    this.#fill(internal, found, pending, undefined, true);
   }
 
   #wait(visit: Visit, pending: Pending, waits: number, found: Lookup): void {
@@ -183,6 +196,7 @@ export class RequestFlow {
     };
     const follows = (running: Running): boolean => {
       if (!canFollow(this.#state, visit, running)) return false;
+      running.rescuer ??= () => this.#rescue(visit, running);
       this.#goOn(visit, () => follow(this.#state, visit, running, forward));
       return true;
     };

@@ -1,5 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
-import type { ResponseHead } from '../store/entry.js';
+import type { ResponseHead, StoredResponse } from '../store/entry.js';
 
 /**
  * A fill whose headers have gone and whose body is on its way. Others are served from what it has recorded so far.
@@ -16,6 +16,10 @@ export class Running {
   #body: Buffer | undefined;
   #isBroken = false;
   #isWoken = false;
+  #isRescuing = false;
+  #isOrphan = false;
+  /** Has the handler run again, and tells by `rescued` what came of it; whoever follows knows how. */
+  rescuer: (() => void) | undefined;
 
   /** @param chunks the recording, which its owner adds to, telling us by `wake`. */
   constructor(head: ResponseHead, length: number, chunks: readonly Buffer[]) {
@@ -60,6 +64,7 @@ export class Running {
   }
 
   complete(body: Buffer): void {
+    if (this.#body || this.#isBroken) return;
     this.#body = body;
     this.wake();
   }
@@ -69,5 +74,35 @@ export class Running {
     if (this.#body) return;
     this.#isBroken = true;
     this.wake();
+  }
+
+  /**
+   * The leader's client holds the handler back; or has left, and the handler with it. Neither is the fault of those
+   * who follow, so another run is to bring them the rest.
+   *
+   * @param isOrphan nothing more comes from the leader.
+   */
+  rescue(isOrphan: boolean): void {
+    this.#isOrphan ||= isOrphan;
+    if (this.#isRescuing) return;
+    this.#isRescuing = true;
+    if (this.rescuer && this.#followers.size > 0) this.rescuer();
+    else this.rescued(undefined);
+  }
+
+  /** @param entry what the other run has brought; nothing when it failed. */
+  rescued(entry: StoredResponse | undefined): void {
+    this.#isRescuing = false;
+    if (entry && this.#goesOnIn(entry)) this.complete(entry.body);
+    else if (this.#isOrphan) this.break();
+  }
+
+  /** Whether what has been sent already, head and beginning, is that of another response too. */
+  #goesOnIn({ key, status, etag, lastModified, body }: StoredResponse): boolean {
+    const { head } = this;
+    if (key !== head.key || status !== head.status || body.length !== this.length) return false;
+    if (lastModified !== head.lastModified || (head.etag !== undefined && etag !== head.etag)) return false;
+    let at = 0;
+    return this.#chunks.every((chunk) => chunk.equals(body.subarray(at, (at += chunk.length))));
   }
 }

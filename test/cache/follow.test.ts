@@ -61,6 +61,8 @@ async function paced(
     before?: CacheAppOptions['before'];
     head?: (res: Response, req: Request) => void;
     declared?: number | false;
+    /** What runs after the first answer. Default: the whole. */
+    again?: (res: Response) => unknown;
     /** Default: writes until the end, whoever listens. */
     send?: (res: Response, pieces: PassThrough) => unknown;
   } = {},
@@ -86,7 +88,7 @@ async function paced(
       app.get('/x', (req, res) => {
         const run = count();
         options.head?.(res, req);
-        if (run > 1) return void res.send(WHOLE);
+        if (run > 1) return void (options.again ?? ((again) => again.send(WHOLE)))(res);
         if (declared !== false) res.set('Content-Length', String(declared));
         res.flushHeaders();
         void (async () => (options.send ?? write)(res, pieces))();
@@ -296,21 +298,78 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
   it.each<[how: string, send: (res: Response, pieces: PassThrough) => unknown]>([
     ['a pipeline', (res, pieces) => pipeline(pieces, res).catch(() => {})],
     ['a pipe', (res, pieces) => pieces.pipe(res)],
-  ])('D06 when it leaves %s, which then stops, those who follow see it at once', async (_how, send) => {
-    const made = await paced(express, { cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 60 }, send });
+  ])(
+    'D06 when it leaves %s, which then stops, those who follow get the rest from another run',
+    async (_how, send) => {
+      const made = await paced(express, { cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 60 }, send });
+      const { leader, followers } = await following(made, 5);
+      leader.leave();
+      await waitFor(() => followers.every(({ isWhole }) => isWhole));
+      expect(made.runs()).toBe(2);
+      expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, refreshes: 1 });
+      expect(await made.get('/x')).toMatchObject({ text: WHOLE, xCache: 'HIT' });
+    },
+  );
+
+  it('D06 D07 when it leaves a handler that says nothing more, they get it after waitTimeout', async () => {
+    const made = await paced(express, { cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 0.2 } });
+    const { leader, followers } = await following(made, 5);
+    leader.leave();
+    await waitFor(() => followers.every(({ isWhole }) => isWhole));
+    expect(made.runs()).toBe(2);
+  });
+
+  it.each<[what: string, answer: (res: Response) => unknown]>([
+    ['another beginning', (res) => res.send(WHOLE.replace('piece 0', 'other 0'))],
+    ['another length', (res) => res.send(`${WHOLE}.`)],
+    ['another date', (res) => res.set('Last-Modified', new Date().toUTCString()).send(WHOLE)],
+    ['an error', (res) => res.status(500).send(WHOLE)],
+    ['what may not be shared', (res) => res.set('Cache-Control', 'private').send(WHOLE)],
+  ])('D02 D06 where the other run brings %s, those who follow see that it broke', async (_what, again) => {
+    const made = await paced(express, { send: (res, pieces) => pieces.pipe(res), again });
     const { leader, followers } = await following(made, 5);
     leader.leave();
     await waitFor(() => followers.every(({ closed }) => closed));
     for (const { body } of followers) expect(body).toBe(piece(0));
-    expect((await made.get('/x')).text).toBe(WHOLE);
+    expect(made.runs()).toBe(2);
   });
 
-  it('D07 when it leaves a handler that says nothing more, those who follow are let go after waitTimeout', async () => {
-    const made = await paced(express, { cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 2 } });
+  it('D06 where it can’t be had again without its visitor, those who follow see at once that it broke', async () => {
+    const made = await paced(express, {
+      cache: { routes: { '/x': { ttl: 60, partition: () => 'mine' } }, waitTimeout: 60 },
+      send: (res, pieces) => pieces.pipe(res),
+    });
     const { leader, followers } = await following(made, 5);
     leader.leave();
     await waitFor(() => followers.every(({ closed }) => closed));
-    expect((await made.get('/x')).text).toBe(WHOLE);
+    for (const { body } of followers) expect(body).toBe(piece(0));
+    expect(made.runs()).toBe(1);
+  });
+
+  it('D07 a leader’s visitor who does not read holds those who follow no longer than waitTimeout', async () => {
+    const length = 24 * 1024 ** 2;
+    const block = Buffer.alloc(65_536, 'x');
+    const made = await paced(express, {
+      cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 0.3, maxEntryBytes: '32mb' },
+      declared: length,
+      send: async (res, pieces) => {
+        await once(pieces, 'data');
+        for (let at = 0; at < length; at += block.length) if (!res.write(block)) await once(res, 'drain');
+        res.end();
+      },
+      again: (res) => res.send(Buffer.alloc(length, 'x')),
+    });
+    const leader = made.visit();
+    await waitFor(() => made.runs() === 1 && leader.answer);
+    leader.socket.pause();
+    const follower = ask(made.port, { path: '/x', agent: false });
+    await made.arrived(2);
+    made.write();
+    const { coded, whole } = await follower;
+    expect([whole, coded.length]).toEqual([true, length]);
+    expect(made.runs()).toBe(2);
+    expect(leader.closed).toBe(false);
+    leader.leave();
   });
 
   it('D07 a handler that stops within the body does not poison the key: after waitTimeout nobody joins', async () => {
