@@ -78,9 +78,19 @@ export class Entries {
     this.store.set(entry.key, entry);
   }
 
+  /** Whether it is still there: not evicted, nor replaced by another. */
+  holds(entry: StoredResponse): boolean {
+    return this.store.peek(entry.key) === entry;
+  }
+
   /** Deletes one response; those beside it stay. */
   drop(entry: StoredResponse): void {
-    if (this.store.peek(entry.key) === entry) this.store.delete(entry.key);
+    if (this.holds(entry)) this.store.delete(entry.key);
+  }
+
+  /** Puts one response in the place of another, if that is still there. */
+  replace(entry: StoredResponse, by: StoredResponse): void {
+    if (this.holds(entry)) this.store.set(entry.key, by);
   }
 
   erase(matches: (entry: StoredResponse) => boolean): number {

@@ -53,7 +53,7 @@ function explainAsked(state: CacheState, asked: Asked, real: boolean): CacheExpl
   const found = lookUp(state, asked, false);
   // A description tells nothing of the app; where a request comes through one, there is one.
   const plan = planFor(state, asked, found, 0, real ? undefined : true);
-  const obstacles = obstaclesOf(state, asked, plan);
+  const obstacles = obstaclesOf(state, asked, found, plan);
   const { entry } = state.entries.find(key, context.req, false);
   const variants = state.entries.variantsOf(key);
   return {
@@ -109,10 +109,10 @@ function possibleOf(
   if (plan.kind === 'wait') possible.add('HIT');
   if (plan.kind === 'refresh') possible.add('MISS');
   // Not before the handler has answered is it known whether a visitor's credentials matter.
-  if (asked.credential && !obstacles[0]?.final) possible.add('BYPASS');
+  if (asked.credential && !obstacles[0]?.final && asked.context.req.method === 'GET') possible.add('BYPASS');
   possible.add('MISS');
-  const { revalidates, standIn } = mannerOf(state, asked, found);
-  if (revalidates) possible.add('REVALIDATED');
+  const { revalidates, compares, standIn } = mannerOf(state, asked, found);
+  if (revalidates || (compares && !asked.wishes?.noStore)) possible.add('REVALIDATED');
   if (standIn || plan.kind === 'refresh') possible.add('STALE');
   // Where what the refresh has brought is void already, it begins again.
   if (plan.kind === 'refresh') possible.add('HIT');
@@ -130,25 +130,27 @@ function statusOf(
   if (plan.kind === 'gateway-timeout') return { detail: 'only-if-cached' };
   if (plan.kind === 'wait') return { fwd: forward, collapsed: true };
   if (plan.kind === 'refresh') return { fwd: 'stale' };
-  if (obstacle?.final) return { fwd: forward, detail: obstacle.reason };
+  if (obstacle?.final || obstacle?.reason === 'head') return { fwd: forward, detail: obstacle.reason };
   if (asked.credential) return bypassStatus(asked.credential);
   return { fwd: forward, detail: plan.detail };
 }
 
 /** In the order in which the response is judged: the first is the one that is reported. */
-function obstaclesOf({ settings }: CacheState, asked: Asked, plan: Plan): readonly CacheObstacle[] {
+function obstaclesOf(state: CacheState, asked: Asked, found: Lookup, plan: Plan): readonly CacheObstacle[] {
   const { rule, credential, wishes, context } = asked;
   if (plan.kind === 'hit' || plan.kind === 'stale') return [];
   if (plan.kind === 'gateway-timeout') return [{ reason: 'only-if-cached', final: true }];
   const obstacles: CacheObstacle[] = [];
   // A refresh is a request of our own, and whole.
   if (plan.kind === 'fill') {
-    if (context.req.method === 'HEAD') obstacles.push({ reason: 'head', final: true });
+    // It has nothing to store; what is stored already it may confirm.
+    const isFinal = mannerOf(state, asked, found).compares === undefined;
+    if (context.req.method === 'HEAD') obstacles.push({ reason: 'head', final: isFinal });
     if (wishes?.noStore) obstacles.push({ reason: 'request-no-store', final: true });
     if (credential) obstacles.push({ reason: credential, final: false });
     if (plan.detail === 'range') obstacles.push({ reason: 'range', final: false });
   }
-  if (settings.profile === 'safe' && rule?.ttl === undefined) {
+  if (state.settings.profile === 'safe' && rule?.ttl === undefined) {
     obstacles.push({ reason: 'not-public', final: false });
   }
   return obstacles;

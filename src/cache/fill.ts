@@ -3,20 +3,20 @@ import { onDestroy } from '../exchange/destroy.js';
 import { type Exchange, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import type { ForwardReason } from '../http/cache-status.js';
-import { notModified } from '../http/conditional.js';
 import type { ResponseHead, StoredField, StoredResponse } from '../store/entry.js';
 import { isGone, mayBeBroken } from './broken.js';
 import type { Pending } from './collapse.js';
 import { isSameOrigin, type Origin, originOf, type RuleContext } from './context.js';
 import { makeEtag } from './etag.js';
 import { groupTags } from './groups.js';
+import { compareHead, makeStale } from './head.js';
 import { storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
 import type { Disguise } from './request.js';
 import { isOtherRoute } from './route-check.js';
 import { Running } from './running.js';
-import { finishHeaders, freshen, standInFor } from './serve.js';
+import { answerConditions, finishHeaders, freshen, standInFor } from './serve.js';
 import type { CacheState } from './state.js';
 import { shownKey, writeStatus } from './status.js';
 import { type Judged, judge, judgedOf, type Refused, type Storable, textHeader, vetoes } from './storable.js';
@@ -40,6 +40,8 @@ export interface FillRequest {
   readonly detail: string | undefined;
   /** The stale response whose conditions the handler is shown; its 304 makes it fresh again. */
   readonly revalidates: StoredResponse | undefined;
+  /** The stored response that the answer to a HEAD is compared with. */
+  readonly compares: StoredResponse | undefined;
   /** What stands in for a 5xx. */
   readonly standIn: StoredResponse | undefined;
   /** The visitor asked that nothing be stored. */
@@ -108,36 +110,23 @@ export class Fill {
 
   #onHead(): void {
     if (this.#over) return;
-    const { exchange, rule, origin, disguise, credential } = this.#request;
-    const { res, req } = exchange;
+    const { exchange, rule, disguise } = this.#request;
+    const { res } = exchange;
     // Sending the headers may have failed, and the app answers anew.
     this.#snapshot = undefined;
     exchange.offChunk(this.#capture);
-    const { revalidates, standIn, forward } = this.#request;
+    const { revalidates, compares, standIn, forward } = this.#request;
     this.#answered = res.statusCode;
     if (standIn && res.statusCode >= 500 && res.statusCode < 600) {
       this.#refuse('status');
       standInFor(this.#state, exchange, standIn, rule, this.#before, { fwd: forward, key: this.#shownKey });
       return;
     }
-    const confirmed = revalidates && res.statusCode === 304 ? revalidates : undefined;
+    const isConfirmed = (revalidates && res.statusCode === 304) || this.#isConfirmedByHead();
+    const confirmed = isConfirmed ? (revalidates ?? compares) : undefined;
     if (confirmed) freshen(exchange, confirmed);
     const isWrong = this.#request.isRefresh && (res.statusCode < 200 || res.statusCode > 299);
-    const verdict = isWrong
-      ? { refusal: 'status' }
-      : judge(res, {
-          settings: this.#state.settings,
-          rule,
-          hints: givenHints(res),
-          credential,
-          method: req.method,
-          crossOrigin: req.headers.origin !== undefined,
-          broken: mayBeBroken(exchange),
-          otherRoute: isOtherRoute(this.#request.pattern, exchange),
-          otherOrigin: !isSameOrigin(origin, originOf(req)),
-          noStoreAsked: this.#request.noStoreAsked,
-          now: Date.now(),
-        });
+    const verdict = isWrong ? { refusal: 'status' } : this.#judge(confirmed ? 'GET' : exchange.req.method);
     if (verdict.refusal === undefined) {
       const declared = textHeader(res, 'content-length');
       this.#snapshot = {
@@ -154,23 +143,38 @@ export class Fill {
       };
       exchange.onChunk(this.#capture);
     }
-    if (disguise) this.#answerConditions(disguise);
+    if (disguise) answerConditions(exchange, disguise.conditions);
     this.#report(verdict, confirmed !== undefined);
     if (verdict.refusal !== undefined) this.#refuse(verdict.refusal);
   }
 
-  /** The handler was not shown the visitor's conditions, so they are answered here (RFC 9110 §13.2.1: a 2xx). */
-  #answerConditions(disguise: Disguise): void {
-    const { exchange } = this.#request;
-    const { res } = exchange;
-    if (res.statusCode < 200 || res.statusCode > 299) return;
-    const validators = { etag: textHeader(res, 'etag'), lastModified: textHeader(res, 'last-modified') };
-    if (!notModified(disguise.conditions, validators)) return;
-    exchange.setStatus(304);
-    for (const name of ['content-type', 'content-length', 'content-encoding', 'transfer-encoding']) {
-      res.removeHeader(name);
-    }
-    exchange.dropBody();
+  #judge(method: string | undefined): Storable | Refused {
+    const { exchange, rule, origin, credential, pattern, noStoreAsked } = this.#request;
+    const { res, req } = exchange;
+    return judge(res, {
+      settings: this.#state.settings,
+      rule,
+      hints: givenHints(res),
+      credential,
+      method,
+      crossOrigin: req.headers.origin !== undefined,
+      broken: mayBeBroken(exchange),
+      otherRoute: isOtherRoute(pattern, exchange),
+      otherOrigin: !isSameOrigin(origin, originOf(req)),
+      noStoreAsked,
+      now: Date.now(),
+    });
+  }
+
+  /** Only an answer that might be stored itself, were it one to a GET, has a say. */
+  #isConfirmedByHead(): boolean {
+    const { compares, exchange } = this.#request;
+    const { res, req } = exchange;
+    if (!compares || req.method !== 'HEAD' || res.statusCode !== 200) return false;
+    if (!this.#state.entries.holds(compares) || this.#judge('GET').refusal !== undefined) return false;
+    const word = compareHead(this.#state, res, compares);
+    if (word === 'differs') makeStale(this.#state, compares);
+    return word === 'same';
   }
 
   #onSeal(): void {

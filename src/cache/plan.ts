@@ -76,6 +76,8 @@ export interface FillManner {
   /** The stored response whose conditions the handler is shown instead; its 304 makes it fresh again. */
   readonly revalidates: StoredResponse | undefined;
   readonly shown: Conditions | undefined;
+  /** The stored response that the answer to a HEAD is compared with (RFC 9111 §4.3.5). */
+  readonly compares: StoredResponse | undefined;
   /** What stands in for a 5xx. */
   readonly standIn: StoredResponse | undefined;
 }
@@ -88,7 +90,8 @@ export function mannerOf(state: CacheState, asked: Asked, found: Lookup): FillMa
   const confirms = whole && (forward === 'stale' || forward === 'request');
   const shown = confirms && entry ? conditionsOf(entry) : undefined;
   const standIn = entry && mayStandIn(state, rule, entry) ? entry : undefined;
-  return { whole, shown, revalidates: shown && entry, standIn };
+  const compares = method === 'HEAD' && entry?.status === 200 ? entry : undefined;
+  return { whole, shown, revalidates: shown && entry, compares, standIn };
 }
 
 /** What the handler is shown to confirm a stored response by (RFC 9111 §4.3.1): validators that it gave itself. */

@@ -260,7 +260,7 @@ export class RequestFlow {
   ): void {
     const { exchange, key, target, origin, rule, pattern, context, credential, wishes } = visit;
     const { req } = exchange;
-    const { whole, shown, revalidates, standIn } = mannerOf(this.#state, visit, found);
+    const { whole, shown, revalidates, compares, standIn } = mannerOf(this.#state, visit, found);
     const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
     const isSurrogate = this.#state.settings.targets.includes('surrogate-control');
     const disguise =
@@ -282,6 +282,7 @@ export class RequestFlow {
       forward: found.forward ?? 'uri-miss',
       detail,
       revalidates,
+      compares,
       standIn: isRefresh ? undefined : standIn,
       noStoreAsked: wishes?.noStore === true,
       isRefresh,

@@ -69,7 +69,7 @@ export function standInFor(
   exchange.replaceBody(exchange.pristine ? entry.body : Buffer.from(entry.body));
 }
 
-/** Within `head`: a 304 that the handler answers to our conditions becomes the whole that it confirms (RFC 9111 §4.3.4). */
+/** Within `head`: what confirms a stored response, a 304 or the answer to a HEAD, becomes the whole (RFC 9111 §4.3.4, §4.3.5). */
 export function freshen(exchange: Exchange, entry: StoredResponse): void {
   const { res } = exchange;
   exchange.setStatus(entry.status);
@@ -80,7 +80,21 @@ export function freshen(exchange: Exchange, entry: StoredResponse): void {
   }
   if (entry.ownEtag) res.setHeader('ETag', entry.etag);
   if (entry.status !== 204) res.setHeader('Content-Length', entry.body.length);
-  exchange.replaceBody(exchange.pristine ? entry.body : Buffer.from(entry.body));
+  if (exchange.req.method === 'HEAD') exchange.dropBody();
+  else exchange.replaceBody(exchange.pristine ? entry.body : Buffer.from(entry.body));
+}
+
+/** Within `head`: conditions of the visitor that the handler was not shown are answered here (RFC 9110 §13.2.1: a 2xx). */
+export function answerConditions(exchange: Exchange, conditions: Conditions): void {
+  const { res } = exchange;
+  if (res.statusCode < 200 || res.statusCode > 299) return;
+  const validators = { etag: textHeader(res, 'etag'), lastModified: textHeader(res, 'last-modified') };
+  if (!notModified(conditions, validators)) return;
+  exchange.setStatus(304);
+  for (const name of ['content-type', 'content-length', 'content-encoding', 'transfer-encoding']) {
+    res.removeHeader(name);
+  }
+  exchange.dropBody();
 }
 
 /** Seconds of freshness left; negative for a stale response. */

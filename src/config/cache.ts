@@ -10,7 +10,7 @@ import {
   readUrl,
   readWord,
 } from './readers.js';
-import type { Reader, Reading } from './reading.js';
+import type { Reading } from './reading.js';
 import { compileRoutes, type RouteTable, readPattern } from './routes.js';
 import { leaf, list, mapOf, objectOr, resolve, type Schema, type SectionCheck, section } from './schema.js';
 import { type Duration, readDuration, readSize, type Size } from './units.js';
