@@ -5,7 +5,7 @@ import type { RouteMatch } from '../config/routes.js';
 import { requestDirectives } from '../http/request-cache-control.js';
 import { originOf, RuleContext } from './context.js';
 import { appliesTo, partitionOf } from './hooks.js';
-import { normaliseTarget, primaryKey, rewrittenTarget } from './key.js';
+import { normaliseTarget, RequestKeys, rewrittenTarget } from './key.js';
 import { bypassOf, credentialOf } from './request.js';
 import type { CacheState } from './state.js';
 import type { Asked } from './visit.js';
@@ -63,13 +63,14 @@ export function admit(state: CacheState, arrival: Arrival): Admission {
   const origin = ask(state, () => originOf(req), 'trust proxy');
   if (!origin) return { bypass: 'origin' };
   const rewritten = rewrittenTarget(req, target, rule);
-  const key = primaryKey({ scope, origin, target, rewritten, partition }, req, rule);
+  const keys = new RequestKeys({ scope, origin, target, rewritten, partition }, req, rule);
+  const key = state.equivalents.keyNow(keys);
   const credential = credentialOf(req, rule, state.settings);
   const { 'cache-control': directives, pragma } = req.headers;
   const isHonoured = state.settings.requestDirectives === 'honor';
   const wishes = isHonoured ? requestDirectives(directives, pragma) : undefined;
   const partitioned = partition !== undefined;
-  const asked = { scope, key, target, origin, rewritten, rule, pattern, context, credential };
+  const asked = { scope, key, keys, target, origin, rewritten, rule, pattern, context, credential };
   return { asked: { ...asked, partitioned, wishes } };
 }
 

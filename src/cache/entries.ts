@@ -39,6 +39,7 @@ export class Entries {
       if (item.key !== key) return {};
       return isForOrigin(item, [], req) ? { entry: item } : { variesOtherwise: true };
     }
+    if (item.kind !== 'variants') return {};
     const wanted = variantKey(key, item.names, req, this.#ignoresCase);
     const variant = isUse ? this.store.get(wanted) : this.#copy(wanted);
     return variant?.kind === 'response' && variant.key === wanted && isForOrigin(variant, item.names, req)
@@ -91,6 +92,13 @@ export class Entries {
   /** Puts one response in the place of another, if that is still there. */
   replace(entry: StoredResponse, by: StoredResponse): void {
     if (this.holds(entry)) this.store.set(entry.key, by);
+  }
+
+  /** Deletes what is stored under a key, with all its variants. */
+  deleteAll(key: string): void {
+    const item = this.store.peek(key);
+    if (item?.kind === 'variants') for (const variant of item.keys) this.store.delete(variant);
+    if (item) this.store.delete(key);
   }
 
   erase(matches: (entry: StoredResponse) => boolean): number {

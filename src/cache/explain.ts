@@ -14,6 +14,7 @@ import type {
   RequestDescription,
 } from './explanation.js';
 import { headerValue } from './key.js';
+import { limitFor } from './limit.js';
 import { lookUp } from './lookup.js';
 import { mannerOf, type Plan, planFor } from './plan.js';
 import { ageOf, ttlOf } from './serve.js';
@@ -49,12 +50,12 @@ export function explain(
 }
 
 function explainAsked(state: CacheState, asked: Asked, real: boolean): CacheExplanation {
-  const { key, context, pattern } = asked;
+  const { key, keys, context, pattern } = asked;
   const found = lookUp(state, asked, false);
   // A description tells nothing of the app; where a request comes through one, there is one.
   const plan = planFor(state, asked, found, 0, real ? undefined : true);
   const obstacles = obstaclesOf(state, asked, found, plan);
-  const { entry } = state.entries.find(key, context.req, false);
+  const { entry } = state.equivalents.find(key, keys, context.req, false);
   const variants = state.entries.variantsOf(key);
   return {
     ...said(possibleOf(state, asked, found, plan, obstacles), {
@@ -63,7 +64,7 @@ function explainAsked(state: CacheState, asked: Asked, real: boolean): CacheExpl
     }),
     pattern,
     key: describeKey(asked),
-    entry: entry && describeEntry(state, entry, found, context.req, variants?.names ?? []),
+    entry: entry && describeEntry(state, entry, found, asked, variants?.names ?? []),
     variants,
     obstacles,
     filling: state.collapser.current(key) !== undefined,
@@ -126,7 +127,8 @@ function statusOf(
   plan: Plan,
   [obstacle]: readonly CacheObstacle[],
 ): CacheStatus {
-  if (plan.kind === 'hit' || plan.kind === 'stale') return { hit: true, ttl: ttlOf(state, plan.entry) };
+  if (plan.kind === 'hit' || plan.kind === 'stale')
+    return { hit: true, ttl: ttlOf(state, plan.entry, asked.target) };
   if (plan.kind === 'gateway-timeout') return { detail: 'only-if-cached' };
   if (plan.kind === 'wait') return { fwd: forward, collapsed: true };
   if (plan.kind === 'refresh') return { fwd: 'stale' };
@@ -166,11 +168,12 @@ function describeEntry(
   state: CacheState,
   entry: StoredResponse,
   { permission }: Lookup,
-  req: IncomingMessage,
+  asked: Asked,
   names: readonly string[],
 ): ExplainedEntry {
-  const { log, clock, settings } = state;
-  const limit = log.limit(entry);
+  const { clock, settings } = state;
+  const { req } = asked.context;
+  const limit = limitFor(state, entry, asked.target);
   const isPurged = limit === VOID;
   const dateOf = (time: number) => new Date(Date.now() + time - clock());
   const shown = (name: string) => (settings.credentials.includes(name) ? '(hidden)' : headerValue(req, name));
@@ -182,7 +185,7 @@ function describeEntry(
     expired: !isPurged && limit !== Number.POSITIVE_INFINITY,
     status: entry.status,
     age: ageOf(state, entry),
-    ttl: isPurged ? undefined : ttlOf(state, entry),
+    ttl: isPurged ? undefined : ttlOf(state, entry, asked.target),
     freshUntil: isPurged ? undefined : dateOf(Math.min(entry.freshUntil, limit)),
     storedAt: dateOf(entry.storedAt),
     tags: entry.tags,

@@ -13,6 +13,7 @@ import { compareHead, makeStale } from './head.js';
 import { storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
+import type { RequestKeys } from './key.js';
 import type { Disguise } from './request.js';
 import { isOtherRoute } from './route-check.js';
 import { Running } from './running.js';
@@ -25,6 +26,7 @@ import { type Judged, judge, judgedOf, type Refused, type Storable, textHeader, 
 export interface FillRequest {
   readonly exchange: Exchange;
   readonly key: string;
+  readonly keys: RequestKeys;
   readonly target: string;
   /** The one that the key holds. */
   readonly origin: Origin;
@@ -202,7 +204,7 @@ export class Fill {
     setImmediate(() => {
       if (this.#snapshot !== snapshot) return;
       const { collapser, settings } = this.#state;
-      this.#running = new Running(this.#headOf(snapshot, []), length, this.#chunks);
+      this.#running = new Running(this.#headOf(snapshot, this.#homeOf(snapshot), []), length, this.#chunks);
       pending.begin(this.#running);
       // Whoever follows depends on the leader's pace, which may be slow or come to a halt: nobody joins late.
       const timer = setTimeout(() => {
@@ -251,13 +253,19 @@ export class Fill {
     }
   }
 
-  #headOf(snapshot: Snapshot, tags: readonly string[]): ResponseHead {
-    const { exchange, key, target } = this.#request;
+  #homeOf({ storable }: Snapshot): string {
+    return this.#state.equivalents.homeFor(this.#request.keys, storable.variance);
+  }
+
+  #headOf(snapshot: Snapshot, home: string, tags: readonly string[]): ResponseHead {
+    const { exchange, target } = this.#request;
     const { storable } = snapshot;
     const query = target.indexOf('?');
     return {
-      key: this.#state.entries.keyFor(key, storable.vary, exchange.req),
+      key: this.#state.entries.keyFor(home, storable.vary, exchange.req),
       stamp: this.#stamp,
+      since: this.#stamp,
+      variance: storable.variance,
       tags,
       url: target,
       path: query < 0 ? target : target.slice(0, query),
@@ -280,7 +288,7 @@ export class Fill {
   }
 
   #store(snapshot: Snapshot): void {
-    const { exchange, key, rule, context, pending } = this.#request;
+    const { exchange, key, keys, rule, context, pending } = this.#request;
     const { confirmed, storable } = snapshot;
     const recorded = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
     const body = confirmed?.body ?? recorded;
@@ -288,7 +296,8 @@ export class Fill {
     this.#running?.complete(body);
     const groups = storable.groups.length > 0 ? groupTags(context.url.origin, storable.groups) : [];
     const tags = [...new Set([...tagsOf(rule, context, givenHints(exchange.res)), ...groups])];
-    const head = this.#headOf(snapshot, tags);
+    const home = this.#homeOf(snapshot);
+    const head = this.#headOf(snapshot, home, tags);
     const entry: StoredResponse = {
       ...head,
       kind: 'response',
@@ -302,7 +311,7 @@ export class Fill {
     }
     this.#over = true;
     this.#snapshot = undefined;
-    this.#state.entries.put(key, entry, storable.vary);
+    this.#state.equivalents.put(keys, home, entry, storable.vary);
     this.#state.counts.stores++;
     this.#state.collapser.forgive(key);
     if (pending)

@@ -7,13 +7,17 @@ import { shownKey } from './status.js';
 import type { Visit } from './visit.js';
 
 /** Whether a visitor may have, and is served well by, a response whose body is still on its way. */
-export function canFollow({ log, entries }: CacheState, { exchange, key }: Visit, running: Running): boolean {
+export function canFollow(
+  { log, equivalents }: CacheState,
+  { exchange, keys }: Visit,
+  running: Running,
+): boolean {
   const { head } = running;
   // The handler may still name tags: what was purged since the fill began may be among them. Its end will tell.
   if (log.position !== head.stamp) return false;
   // Where the handler gives no tag, ours is made of the whole body.
   if (exchange.req.headers['if-none-match'] !== undefined && head.etag === undefined) return false;
-  return entries.matches(key, head, exchange.req);
+  return equivalents.matches(keys, head, exchange.req);
 }
 
 /** Answers a request from a fill that goes on: its head now, its body as it comes, at the visitor's own pace. */

@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { CacheRuleSettings } from '../config/cache.js';
+import { normaliseQuery } from '../http/no-vary-search.js';
+import type { VarianceNote } from '../store/entry.js';
 import type { Origin } from './context.js';
 
 /**
@@ -30,16 +32,66 @@ export function primaryKey(
   req: IncomingMessage,
   rule: CacheRuleSettings | undefined,
 ): string {
-  const { scope, origin, target, rewritten, partition } = parts;
-  const key = joinParts([scope, origin.scheme, origin.rawHost, origin.host, target, rewritten, partition]);
-  if (!rule || (rule.vary.headers.length === 0 && !rule.vary.cookies?.length)) return key;
+  return joinKey(parts) + selectedKey(req, rule);
+}
+
+function joinKey({ scope, origin, target, rewritten, partition }: KeyParts): string {
+  return joinParts([scope, origin.scheme, origin.rawHost, origin.host, target, rewritten, partition]);
+}
+
+/** What the rule adds to the key. */
+function selectedKey(req: IncomingMessage, rule: CacheRuleSettings | undefined): string {
+  if (!rule || (rule.vary.headers.length === 0 && !rule.vary.cookies?.length)) return '';
   const selected: (string | undefined)[] = [];
   for (const name of rule.vary.headers) selected.push(headerValue(req, name));
   if (rule.vary.cookies?.length) {
     const cookies = readCookies(req.headers.cookie);
     for (const name of rule.vary.cookies) selected.push(cookies.get(name));
   }
-  return key + joinParts(selected);
+  return joinParts(selected);
+}
+
+/** The keys under which responses to one request may lie (No-Vary-Search). No two of them are ever the same. */
+export class RequestKeys {
+  /** Of exactly this URL. */
+  readonly exact: string;
+  readonly #parts: KeyParts;
+  readonly #selected: string;
+
+  constructor(parts: KeyParts, req: IncomingMessage, rule: CacheRuleSettings | undefined) {
+    this.#parts = parts;
+    this.#selected = selectedKey(req, rule);
+    this.exact = joinKey(parts) + this.#selected;
+  }
+
+  /** Of what is known of the queries of its path. */
+  get path(): string {
+    const { target, rewritten } = this.#parts;
+    return this.#keyOf(`path:${splitTarget(target).path}`, rewritten && splitTarget(rewritten).path);
+  }
+
+  /** Of all URLs of its path whose queries are equivalent. */
+  under({ generation, variance }: VarianceNote): string {
+    const { target, rewritten } = this.#parts;
+    const { path, query } = splitTarget(target);
+    const now = rewritten === undefined ? undefined : splitTarget(rewritten);
+    // Of a query that others have made, the response has said nothing.
+    const other = now?.query === query ? now?.path : rewritten;
+    return this.#keyOf(`${generation}:${path}?${normaliseQuery(query, variance)}`, other);
+  }
+
+  /** A request's own target begins with a slash, so these are none's. */
+  #keyOf(target: string, rewritten: string | undefined): string {
+    return joinKey({ ...this.#parts, target, rewritten }) + this.#selected;
+  }
+}
+
+/** Path, and what follows its `?`. */
+export function splitTarget(target: string): { path: string; query: string | undefined } {
+  const at = target.indexOf('?');
+  return at < 0
+    ? { path: target, query: undefined }
+    : { path: target.slice(0, at), query: target.slice(at + 1) };
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { CacheRuleSettings } from '../config/cache.js';
 import type { StoredResponse } from '../store/entry.js';
 import { VOID } from '../store/log.js';
+import { limitFor } from './limit.js';
 import type { CacheState } from './state.js';
 import { permissionFor } from './use.js';
 import type { Asked, Lookup } from './visit.js';
@@ -10,11 +11,12 @@ import type { Asked, Lookup } from './visit.js';
  *
  * @param isUse whether it is looked for to be used; otherwise nothing is noted, or dropped.
  */
-export function lookUp(state: CacheState, { key, credential, wishes, context }: Asked, isUse = true): Lookup {
-  const { entries, log, clock, settings } = state;
-  const { entry, variesOtherwise } = entries.find(key, context.req, isUse);
+export function lookUp(state: CacheState, asked: Asked, isUse = true): Lookup {
+  const { key, keys, credential, wishes, context } = asked;
+  const { entries, equivalents, clock, settings } = state;
+  const { entry, variesOtherwise } = equivalents.find(key, keys, context.req, isUse);
   if (!entry) return { forward: variesOtherwise ? 'vary-miss' : 'uri-miss' };
-  const limit = log.limit(entry);
+  const limit = limitFor(state, entry, asked.target);
   if (limit === VOID) {
     entries.drop(entry);
     return { promising: true, forward: 'miss' };
@@ -35,9 +37,9 @@ export function isPromising(rule: CacheRuleSettings | undefined, found: Lookup):
 }
 
 /** Whether what another's fill has stored may be given to this visitor, who may have come after a purge. */
-export function isFor(state: CacheState, { key, context }: Asked, entry: StoredResponse): boolean {
-  const { entries, log } = state;
-  return log.limit(entry) === Number.POSITIVE_INFINITY && entries.matches(key, entry, context.req);
+export function isFor(state: CacheState, asked: Asked, entry: StoredResponse): boolean {
+  const isValid = limitFor(state, entry, asked.target) === Number.POSITIVE_INFINITY;
+  return isValid && state.equivalents.matches(asked.keys, entry, asked.context.req);
 }
 
 /** How long a response may stand in for an error where nothing says so, and the standard decides. Seconds. */
@@ -45,17 +47,18 @@ const STANDS_IN = 86_400;
 
 /** Whether a stored response may take the place of an error. */
 export function mayStandIn(
-  { log, clock, settings }: CacheState,
-  rule: CacheRuleSettings | undefined,
+  state: CacheState,
+  asked: Pick<Asked, 'rule' | 'target'>,
   entry: StoredResponse,
 ): boolean {
+  const { clock, settings } = state;
   if (entry.status >= 500) return false;
-  const limit = log.limit(entry);
+  const limit = limitFor(state, entry, asked.target);
   const permission = permissionFor(entry, limit, clock(), undefined);
   if (permission !== 'validate') return permission !== 'fresh';
   // RFC 9111 §4.3.3: a 5xx may be taken for no answer at all, and a cache that gets none may serve what is stale,
   // unless that is forbidden (§4.2.4). Who sets a window means that one.
-  if (settings.profile !== 'rfc9111' || rule?.staleIfError !== undefined || speaksOfErrors(entry))
+  if (settings.profile !== 'rfc9111' || asked.rule?.staleIfError !== undefined || speaksOfErrors(entry))
     return false;
   const { alwaysValidate, mustRevalidate } = entry.reuse;
   const left = (Math.min(entry.freshUntil, limit) - clock()) / 1000;

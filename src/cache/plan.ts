@@ -89,7 +89,7 @@ export function mannerOf(state: CacheState, asked: Asked, found: Lookup): FillMa
   const whole = isPromising(rule, found) && !credential && method === 'GET' && headers.range === undefined;
   const confirms = whole && (forward === 'stale' || forward === 'request');
   const shown = confirms && entry ? conditionsOf(entry) : undefined;
-  const standIn = entry && mayStandIn(state, rule, entry) ? entry : undefined;
+  const standIn = entry && mayStandIn(state, asked, entry) ? entry : undefined;
   const compares = method === 'HEAD' && entry?.status === 200 ? entry : undefined;
   return { whole, shown, revalidates: shown && entry, compares, standIn };
 }

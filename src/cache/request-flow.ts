@@ -97,8 +97,10 @@ export class RequestFlow {
   }
 
   /** @param missed why it went forward, when it has waited for others since. */
-  #attempt(visit: Visit, waits: number, missed?: ForwardReason): void {
-    const { collapser } = this.#state;
+  #attempt(given: Visit, waits: number, missed?: ForwardReason): void {
+    const { collapser, equivalents } = this.#state;
+    // What was waited for may have said which other requests are equivalent.
+    const visit = waits === 0 ? given : { ...given, key: equivalents.keyNow(given.keys) };
     const found = lookUp(this.#state, visit);
     const plan = planFor(this.#state, visit, found, waits);
     if (plan.kind === 'hit') {
@@ -115,7 +117,7 @@ export class RequestFlow {
 
   #serveWhileRefreshing(visit: Visit, entry: StoredResponse): void {
     if (!this.#state.collapser.current(visit.key)) this.#refresh(visit, entry);
-    this.#serveAs(visit, entry, 'STALE', { hit: true, ttl: ttlOf(this.#state, entry) });
+    this.#serveAs(visit, entry, 'STALE', { hit: true, ttl: ttlOf(this.#state, entry, visit.target) });
   }
 
   /** Serves what a refresh brings; the stale response, where it fails or takes too long. */
@@ -130,7 +132,7 @@ export class RequestFlow {
         return this.#serveAs(visit, entry, 'STALE', {
           fwd: 'stale',
           fwdStatus: isLate ? undefined : outcome.status,
-          ttl: ttlOf(this.#state, entry),
+          ttl: ttlOf(this.#state, entry, visit.target),
           detail: isLate ? 'timeout' : 'error',
         });
       }
@@ -141,7 +143,7 @@ export class RequestFlow {
         fwd: 'stale',
         fwdStatus: outcome.status,
         stored: true,
-        ttl: ttlOf(this.#state, outcome.entry),
+        ttl: ttlOf(this.#state, outcome.entry, visit.target),
       });
     });
   }
@@ -230,7 +232,7 @@ export class RequestFlow {
 
   /** @param missed why it would have been forwarded, had another's fill not answered it. */
   #serveHit(visit: Visit, entry: StoredResponse, missed: ForwardReason | undefined): void {
-    const ttl = ttlOf(this.#state, entry);
+    const ttl = ttlOf(this.#state, entry, visit.target);
     this.#serveAs(visit, entry, 'HIT', missed ? { fwd: missed, collapsed: true, ttl } : { hit: true, ttl });
   }
 
@@ -258,7 +260,7 @@ export class RequestFlow {
     detail: string | undefined,
     isRefresh = false,
   ): void {
-    const { exchange, key, target, origin, rule, pattern, context, credential, wishes } = visit;
+    const { exchange, key, keys, target, origin, rule, pattern, context, credential, wishes } = visit;
     const { req } = exchange;
     const { whole, shown, revalidates, compares, standIn } = mannerOf(this.#state, visit, found);
     const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
@@ -271,6 +273,7 @@ export class RequestFlow {
     const fill = new Fill(this.#state, {
       exchange,
       key,
+      keys,
       target,
       origin,
       rule,

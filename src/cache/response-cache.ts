@@ -18,6 +18,7 @@ import { type CompiledSelector, compileSelector, type Selector } from '../store/
 import { Collapser } from './collapse.js';
 import { type EncodingStats, Encodings } from './encodings.js';
 import { Entries } from './entries.js';
+import { answersFor, Equivalents } from './equivalents.js';
 import { explain, type Place } from './explain.js';
 import type { CacheExplanation, RequestDescription } from './explanation.js';
 import { holdForPurge, listOf, type PurgeHold, type PurgeTarget } from './purges.js';
@@ -175,7 +176,9 @@ export function createResponseCache(
     state.counts.purges += compiled.length;
     await append(kind, compiled);
     const erased = erase
-      ? state.entries.erase((entry) => compiled.some((selector) => selector.matches(entry)))
+      ? state.entries.erase((entry) =>
+          compiled.some((selector) => selector.matches(entry) || answersFor(entry, selector)),
+        )
       : 0;
     return { position: state.log.position, erased };
   };
@@ -250,11 +253,13 @@ function warnOfNoEffect(settings: CacheSettings, rules: readonly CacheRuleSettin
 function stateOf(settings: CacheSettings): CacheState {
   const clock = () => performance.now();
   const store = new MemoryStore(settings.memory);
+  const entries = new Entries(store, settings.profile);
   const log = new MemoryLog(clock);
   const state: CacheState = {
     settings,
     clock,
-    entries: new Entries(store, settings.profile),
+    entries,
+    equivalents: new Equivalents(entries),
     encodings: new Encodings(store, log, (error, where) => state.fault(error, where)),
     log,
     collapser: new Collapser(settings.hitForMiss),

@@ -6,6 +6,7 @@ import { type Conditions, notModified } from '../http/conditional.js';
 import { addVary } from '../http/vary.js';
 import type { ResponseHead, StoredResponse } from '../store/entry.js';
 import { writeFields } from './headers.js';
+import { limitFor } from './limit.js';
 import { selectParts } from './parts.js';
 import type { CacheState } from './state.js';
 import { writeStatus, type XCache } from './status.js';
@@ -97,9 +98,12 @@ export function answerConditions(exchange: Exchange, conditions: Conditions): vo
   exchange.dropBody();
 }
 
-/** Seconds of freshness left; negative for a stale response. */
-export function ttlOf(state: CacheState, entry: ResponseHead): number {
-  return Math.floor((Math.min(entry.freshUntil, state.log.limit(entry)) - state.clock()) / 1000);
+/**
+ * Seconds of freshness left; negative for a stale response.
+ * @param url what was asked for.
+ */
+export function ttlOf(state: CacheState, entry: ResponseHead, url = entry.url): number {
+  return Math.floor((Math.min(entry.freshUntil, limitFor(state, entry, url)) - state.clock()) / 1000);
 }
 
 /** The conditions of a visitor whom no handler was to see. */

@@ -3,6 +3,7 @@ import type { InvalidationLog } from '../store/log.js';
 import type { Collapser } from './collapse.js';
 import type { Encodings } from './encodings.js';
 import type { Entries } from './entries.js';
+import type { Equivalents } from './equivalents.js';
 
 /** What happened so far; each number only grows. */
 export interface Counts {
@@ -30,6 +31,7 @@ export interface Counts {
 export interface CacheState {
   readonly settings: CacheSettings;
   readonly entries: Entries;
+  readonly equivalents: Equivalents;
   readonly encodings: Encodings;
   readonly log: InvalidationLog;
   readonly collapser: Collapser;

@@ -4,6 +4,7 @@ import { type CacheControlDirectives, parseCacheControl } from '../http/cache-co
 import { parseCacheGroups } from '../http/cache-groups.js';
 import { explicitLifetime, initialAge } from '../http/freshness.js';
 import { heuristicLifetime } from '../http/heuristic.js';
+import { parseNoVarySearch, type SearchVariance } from '../http/no-vary-search.js';
 import { targetedPolicy } from '../http/targeted.js';
 import { parseVary } from '../http/vary.js';
 import type { Reuse } from '../store/entry.js';
@@ -25,6 +26,8 @@ export interface Storable {
   readonly omitted: readonly string[];
   /** By which it can be invalidated (RFC 9875 §2). */
   readonly groups: readonly string[];
+  /** Which queries are equivalent, where the response says so. */
+  readonly variance: SearchVariance | undefined;
 }
 
 /** Why a response is not stored: the word that `Cache-Status` reports. */
@@ -76,13 +79,14 @@ export function judge(res: ServerResponse, circumstances: Circumstances): Storab
   if (!groups) return refuse('cache-groups'); // what can't be invalidated isn't stored
   const judgeFurther = settings.profile === 'safe' ? judgeSafely : judgeByStandard;
   const verdict = judgeFurther(res, circumstances);
-  return verdict.refusal === undefined ? { ...verdict, groups } : verdict;
+  if (verdict.refusal !== undefined) return verdict;
+  return { ...verdict, groups, variance: parseNoVarySearch(textHeader(res, 'no-vary-search')) };
 }
 
-type Ungrouped = Omit<Storable, 'groups'>;
+type Reusable = Omit<Storable, 'groups' | 'variance'>;
 
 /** The safe profile: RFC 9111 §3, less what experience forbids. */
-function judgeSafely(res: ServerResponse, circumstances: Circumstances): Ungrouped | Refused {
+function judgeSafely(res: ServerResponse, circumstances: Circumstances): Reusable | Refused {
   const { settings, rule, hints, credential, now } = circumstances;
   if (!(rule?.statuses ?? STATUSES).has(res.statusCode)) return refuse('status');
   if (circumstances.otherRoute) return refuse('route');
@@ -137,7 +141,7 @@ const UNDERSTOOD: ReadonlySet<number> = new Set([
 ]);
 
 /** All that RFC 9111 §3 allows a shared cache. */
-function judgeByStandard(res: ServerResponse, circumstances: Circumstances): Ungrouped | Refused {
+function judgeByStandard(res: ServerResponse, circumstances: Circumstances): Reusable | Refused {
   const { settings, rule, hints, now } = circumstances;
   const { statusCode: status } = res;
   const policy = policyOf(res, settings);
@@ -227,6 +231,7 @@ export interface Judged {
   /** `Cache-Control`, and the fields of the target list. */
   readonly policies: readonly (string | undefined)[];
   readonly groups: string | undefined;
+  readonly search: string | undefined;
   readonly vary: string | undefined;
 }
 
@@ -236,6 +241,7 @@ export function judgedOf(res: ServerResponse, settings: CacheSettings): Judged {
     status: res.statusCode,
     policies: policyTexts(res, settings),
     groups: textHeader(res, 'cache-groups'),
+    search: textHeader(res, 'no-vary-search'),
     vary: textHeader(res, 'vary'),
   };
 }
@@ -261,6 +267,7 @@ export function vetoes(res: ServerResponse, judged: Judged, settings: CacheSetti
     if ((now.sMaxage ?? now.maxAge) === 0) return 'no-lifetime';
   }
   if (textHeader(res, 'cache-groups') !== judged.groups) return 'cache-groups';
+  if (textHeader(res, 'no-vary-search') !== judged.search) return 'no-vary-search';
   const vary = textHeader(res, 'vary');
   if (vary === judged.vary) return undefined;
   const before = parseVary(judged.vary);

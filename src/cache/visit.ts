@@ -4,6 +4,7 @@ import type { CacheControlDirectives } from '../http/cache-control.js';
 import type { ForwardReason } from '../http/cache-status.js';
 import type { StoredResponse } from '../store/entry.js';
 import type { Origin, RuleContext } from './context.js';
+import type { RequestKeys } from './key.js';
 import type { Permission } from './use.js';
 
 export type Next = (error?: unknown) => void;
@@ -12,7 +13,9 @@ export type Next = (error?: unknown) => void;
 export interface Asked {
   /** Which of this cache's middlewares it is in. */
   readonly scope: string;
+  /** Where it is looked up, and waited for, at present. */
   readonly key: string;
+  readonly keys: RequestKeys;
   readonly target: string;
   readonly origin: Origin;
   /** What others have made of the URL by now, where that is not the target. */

@@ -78,6 +78,12 @@ export function equivalentQuery(
   return a === b || normaliseQuery(a, variance) === normaliseQuery(b, variance);
 }
 
+/** Whether two variances call the same queries equivalent. */
+export function isSameVariance(a: SearchVariance, b: SearchVariance): boolean {
+  const isAlike = a.anyOrder === b.anyOrder && a.mode === b.mode && a.names.size === b.names.size;
+  return isAlike && [...a.names].every((name) => b.names.has(name));
+}
+
 /** A boolean, `false` where there is none; `undefined` for anything else. */
 function flagOf(member: Member | undefined): boolean | undefined {
   if (!member) return false;

@@ -1,3 +1,5 @@
+import type { SearchVariance } from '../http/no-vary-search.js';
+
 /** A header field; several lines of one name are an array. */
 export type StoredField = readonly [name: string, value: string | readonly string[]];
 
@@ -33,8 +35,12 @@ export interface Reuse {
   readonly staleIfError: number;
 }
 
-/** A response as the app left it, but for its body. Times are those of the cache's clock, in milliseconds. */
+/** A response as the app left it, but for its body. It also answers for URLs that it calls equivalent to its own. Times are those of the cache's clock, in milliseconds. */
 export interface ResponseHead extends Stamped {
+  /** Position of the log before the handler started; unlike `stamp`, it stays. */
+  readonly since: number;
+  /** Which queries it calls equivalent (No-Vary-Search). */
+  readonly variance?: SearchVariance;
   /** The key it is stored under, and checked against when it is read. */
   readonly key: string;
   /** Request headers that it differs by, in lower case. */
@@ -82,7 +88,15 @@ export interface VariantIndex {
   readonly keys: readonly string[];
 }
 
-export type Item = StoredResponse | VariantIndex;
+/** Stands beside the responses of a path: which differences between its queries mean nothing (No-Vary-Search). */
+export interface VarianceNote {
+  readonly kind: 'variance';
+  readonly variance: SearchVariance;
+  /** Differs from that of every earlier note of this cache. */
+  readonly generation: number;
+}
+
+export type Item = StoredResponse | VariantIndex | VarianceNote;
 
 /** Bookkeeping of one entry beyond its strings and its body: objects, map slots. An estimate from measurement. */
 const OVERHEAD = 600;
@@ -95,6 +109,10 @@ const OVERHEAD_OF_FORM = 200;
 /** What an item takes in memory. Bytes: body with its encoded forms, and two for each character of key, headers and tags. */
 export function sizeOf(key: string, item: Item): number {
   let characters = key.length;
+  if (item.kind === 'variance') {
+    for (const name of item.variance.names) characters += name.length;
+    return OVERHEAD + item.variance.names.size * OVERHEAD_OF_NAME + characters * 2;
+  }
   if (item.kind === 'variants') {
     for (const name of item.names) characters += name.length;
     for (const variant of item.keys) characters += variant.length;

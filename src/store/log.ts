@@ -19,6 +19,8 @@ export interface InvalidationLog {
   append(kind: RecordKind, selector: CompiledSelector): number | Promise<number>;
   /** Until when the log lets an entry be fresh, on its clock: `Infinity`, a time, or `VOID`. */
   limit(entry: Stamped): number;
+  /** The same of what was recorded of one URL alone, for an entry of another URL that answers for this one too. */
+  limitOfUrl(url: string, since: number): number;
 }
 
 interface Marks {
@@ -94,6 +96,10 @@ export class MemoryLog implements InvalidationLog {
     // Every record so far was looked at, so only later ones need be.
     if (limit === Number.POSITIVE_INFINITY) entry.stamp = this.#position;
     return limit;
+  }
+
+  limitOfUrl(url: string, since: number): number {
+    return since < this.#floor ? VOID : limitOf(this.#names.get(nameOf('url', url)), since);
   }
 
   #addName(name: string, kind: RecordKind, position: number, at: number): void {

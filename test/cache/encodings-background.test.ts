@@ -30,6 +30,7 @@ function make(maxBytes = 1e8, maxEntries = 100_000) {
       kind: 'response',
       key,
       stamp: log.position,
+      since: 0,
       tags,
       url: `/${key}`,
       path: `/${key}`,

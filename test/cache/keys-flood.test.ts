@@ -17,6 +17,7 @@ async function flood(count: number, ask: (i: number) => Promise<unknown>): Promi
 function response(key: string): StoredResponse {
   const parts = {
     stamp: 0,
+    since: 0,
     tags: [],
     url: key,
     path: key,

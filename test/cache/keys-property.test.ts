@@ -3,8 +3,16 @@ import fc from 'fast-check';
 import type { CacheRule } from 'hotpath/cache';
 import { cacheOf } from 'hotpath/cache';
 import { describe, expect, it } from 'vitest';
-import { joinParts, type KeyParts, primaryKey, readCookies, variantKey } from '../../src/cache/key.js';
+import {
+  joinParts,
+  type KeyParts,
+  primaryKey,
+  RequestKeys,
+  readCookies,
+  variantKey,
+} from '../../src/cache/key.js';
 import { resolveCacheRule } from '../../src/config/cache.js';
+import { normaliseQuery, parseNoVarySearch } from '../../src/http/no-vary-search.js';
 import { cacheApp } from '../helpers/cache.js';
 import { majors } from '../helpers/http.js';
 
@@ -113,6 +121,51 @@ describe('B06 the key', () => {
       }),
       { numRuns: 50_000, seed: 7 },
     );
+  });
+
+  it('B06 two requests share a key for equivalent queries exactly when they differ in these alone, and no other key', () => {
+    const noteOf = (generation: number, field: string) =>
+      ({ kind: 'variance', generation, variance: parseNoVarySearch(field)! }) as const;
+    const notes = [noteOf(1, 'params=("a" "1")'), noteOf(2, 'key-order'), noteOf(10, 'params=("a" "1")')];
+    const pair = fc.constantFrom('a=1', 'a=2', 'b=1', '1=a', 'b', '', '1:/', '-:', 'a&b=1');
+    const request = fc.record({
+      scope: fc.constantFrom('shared', 'route:1'),
+      path: fc.constantFrom('/', '/x', '/1:', '/x/-:', '/path:/x'),
+      query: fc.option(
+        fc.array(pair, { maxLength: 3 }).map((pairs) => pairs.join('&')),
+        { nil: undefined },
+      ),
+      rewritten: fc.constantFrom(undefined, '/r', '/r?a=1', '/x', '1:/x?'),
+      note: fc.constantFrom(...notes),
+    });
+    const seen = new Map<string, string>();
+    const learn = (key: string, meaning: string) => {
+      expect(seen.get(key) ?? meaning).toBe(meaning);
+      seen.set(key, meaning);
+    };
+    const origin = { scheme: 'http', rawHost: 'h', host: 'h' };
+    fc.assert(
+      fc.property(request, ({ scope, path, query, rewritten, note }) => {
+        const target = query === undefined ? path : `${path}?${query}`;
+        const keys = new RequestKeys(
+          { scope, origin, target, rewritten, partition: undefined },
+          requestWith({}),
+          rule,
+        );
+        const [madePath, madeQuery] = rewritten?.split('?') ?? [];
+        const made = madeQuery === query ? madePath : rewritten;
+        const { generation, variance } = note;
+        learn(keys.exact, JSON.stringify(['exact', scope, target, rewritten]));
+        learn(keys.path, JSON.stringify(['path', scope, path, madePath]));
+        learn(
+          keys.under(note),
+          JSON.stringify(['under', scope, path, normaliseQuery(query, variance), generation, made]),
+        );
+      }),
+      { numRuns: 20_000, seed: 9530 },
+    );
+    expect(new Set(seen.values()).size).toBe(seen.size);
+    expect(seen.size).toBeGreaterThan(1_000);
   });
 
   it('B06 a variant has the key of its values: same names and values, same key, and never that of another', () => {

@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { equivalentQuery, normaliseQuery, parseNoVarySearch } from '../../src/http/no-vary-search.js';
+import {
+  equivalentQuery,
+  isSameVariance,
+  normaliseQuery,
+  parseNoVarySearch,
+} from '../../src/http/no-vary-search.js';
 
 describe('parseNoVarySearch', () => {
   it.each<[string, object]>([
@@ -110,6 +115,30 @@ describe('equivalentQuery', () => {
     expect(equivalent('params=("utm")', `${flood}id=1`, `${flood}id=1`)).toBe(true);
     expect(equivalent('params=("utm")', `${'utm=1&'.repeat(100)}id=1`, 'id=1')).toBe(true);
     expect(normaliseQuery(flood, parseNoVarySearch('key-order'))).toBe(`?${flood}`);
+  });
+});
+
+describe('isSameVariance', () => {
+  const fields = [
+    'key-order',
+    'params',
+    'params, key-order',
+    'params=("a")',
+    'params=("b")',
+    'params=("a" "b")',
+    'params=("a"), key-order',
+    'params, except=("a")',
+    'params, except=("a"), key-order',
+  ];
+
+  it('tells apart what differs, and nothing else', () => {
+    for (const a of fields) {
+      for (const b of fields) {
+        expect(isSameVariance(parseNoVarySearch(a)!, parseNoVarySearch(b)!), `${a} | ${b}`).toBe(a === b);
+      }
+    }
+    const [one, other] = ['params=("b" "%61")', 'key-order=?0, params=("a" "b" "a")'];
+    expect(isSameVariance(parseNoVarySearch(one)!, parseNoVarySearch(other)!)).toBe(true);
   });
 });
 

@@ -33,6 +33,23 @@ describe('the log in memory', () => {
     expect(log.limit(entryAt(log.position, matching))).toBe(FRESH);
   });
 
+  it('H07 what was recorded of one URL is told for entries of others that answer for it, from any position on', async () => {
+    const clock = { now: 5 };
+    const log = logAt(clock, { maxNames: 2 });
+    await append(log, 'expire', { url: '/a?page=2' });
+    await append(log, 'purge', { tag: '/a?page=1' });
+    expect(log.limitOfUrl('/a?page=2', 0)).toBe(5);
+    expect(log.limitOfUrl('/a?page=2', 1)).toBe(FRESH);
+    expect(log.limitOfUrl('/a?page=1', 0)).toBe(FRESH);
+    await append(log, 'purge', { url: '/a?page=2' });
+    expect(log.limitOfUrl('/a?page=2', 2)).toBe(VOID);
+    expect(log.limitOfUrl('/a?page=2', 3)).toBe(FRESH);
+    // What was forgotten may have been about it.
+    await append(log, 'purge', { url: '/b' });
+    expect(log.limitOfUrl('/c', 1)).toBe(VOID);
+    expect(log.limitOfUrl('/c', 2)).toBe(FRESH);
+  });
+
   it('H07 an expiry sets the time of the expiry as the limit, and a purge beside it wins', async () => {
     const clock = { now: 5 };
     const log = logAt(clock);

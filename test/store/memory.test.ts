@@ -9,6 +9,7 @@ function response(key: string, fields: Partial<StoredResponse> = {}): StoredResp
     kind: 'response',
     key,
     stamp: 0,
+    since: 0,
     tags: [],
     url: '/',
     path: '/',
@@ -35,6 +36,16 @@ describe('the memory tier', () => {
   it.each<[string, string, Item, number]>([
     ['the body', 'k', response('k', { body: Buffer.alloc(1000) }), 1000],
     ['the key', 'k'.repeat(501), response('k'), 1000],
+    [
+      'what a path says of its queries',
+      'k',
+      {
+        kind: 'variance',
+        variance: { anyOrder: false, mode: 'ignore', names: new Set(['n'.repeat(1000)]) },
+        generation: 1,
+      },
+      1000,
+    ],
     ['a header', 'k', response('k', { headers: [['x', 'v'.repeat(500)]] }), 1000],
     ['a header of many lines', 'k', response('k', { headers: [['x', Array(50).fill('0123456789')]] }), 1000],
     ['the URL', 'k', response('k', { url: 'u'.repeat(500) }), 998],

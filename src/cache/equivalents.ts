@@ -1,0 +1,83 @@
+import type { IncomingMessage } from 'node:http';
+import { equivalentQuery, isSameVariance, type SearchVariance } from '../http/no-vary-search.js';
+import type { ResponseHead, StoredResponse, VarianceNote } from '../store/entry.js';
+import type { CompiledSelector } from '../store/selector.js';
+import type { Entries, Found } from './entries.js';
+import { type RequestKeys, splitTarget } from './key.js';
+
+/**
+ * Responses that answer for URLs of equivalent queries (No-Vary-Search), over those that answer for one URL.
+ *
+ * What a response says of its path's queries is noted in the store. From then on a request is looked up under what
+ * stands for all equivalent queries; and under its own URL, where responses without the field lie. A note of
+ * something else replaces the first, and what was stored under that is not found any more: two ways to normalise may
+ * give one text for queries that are not equivalent.
+ */
+export class Equivalents {
+  readonly #entries: Entries;
+  /** Tells notes of one path apart, and what was stored under them. */
+  #generation = 0;
+
+  constructor(entries: Entries) {
+    this.#entries = entries;
+  }
+
+  /** The key under which a request is looked up first, and waited for. */
+  keyNow(keys: RequestKeys): string {
+    const note = this.#noteFor(keys);
+    return note ? keys.under(note) : keys.exact;
+  }
+
+  /** @param isUse whether it is looked for to be used; otherwise nothing is noted. */
+  find(key: string, keys: RequestKeys, req: IncomingMessage, isUse = true): Found {
+    const found = this.#entries.find(key, req, isUse);
+    if (key === keys.exact) return found;
+    if (isUse) this.#entries.store.get(keys.path); // the note is as wanted as what it leads to
+    if (!found.entry) {
+      const exact = this.#entries.find(keys.exact, req, isUse);
+      return exact.entry || exact.variesOtherwise ? exact : found;
+    }
+    // Older, since a newer one would have taken the place of this: it must not come back when this has gone.
+    if (isUse) this.#entries.deleteAll(keys.exact);
+    return found;
+  }
+
+  /** Whether a response, stored or about to be, was made for a request like this one, or an equivalent one. */
+  matches(keys: RequestKeys, entry: ResponseHead, req: IncomingMessage): boolean {
+    const key = this.keyNow(keys);
+    if (this.#entries.matches(key, entry, req)) return true;
+    return key !== keys.exact && this.#entries.matches(keys.exact, entry, req);
+  }
+
+  /** The key under which a response belongs before its `Vary` is looked at; what it says of its path is noted. */
+  homeFor(keys: RequestKeys, variance: SearchVariance | undefined): string {
+    if (!variance) return keys.exact;
+    const known = this.#noteFor(keys);
+    if (known && isSameVariance(known.variance, variance)) return keys.under(known);
+    const note: VarianceNote = { kind: 'variance', variance, generation: ++this.#generation };
+    return this.#entries.store.set(keys.path, note) ? keys.under(note) : keys.exact;
+  }
+
+  /** Stores a response in its home; what answered for this URL elsewhere goes. */
+  put(keys: RequestKeys, home: string, entry: StoredResponse, vary: readonly string[]): void {
+    const other = home === keys.exact ? this.keyNow(keys) : keys.exact;
+    if (other !== home) this.#entries.deleteAll(other);
+    this.#entries.put(home, entry, vary);
+  }
+
+  #noteFor(keys: RequestKeys): VarianceNote | undefined {
+    if (this.#generation === 0) return undefined; // nobody uses it
+    const note = this.#entries.store.peek(keys.path);
+    return note?.kind === 'variance' ? note : undefined;
+  }
+}
+
+/** Whether an entry of another URL answers for the one that is selected. */
+export function answersFor(
+  { variance, url, path }: ResponseHead,
+  { kind, value }: CompiledSelector,
+): boolean {
+  if (!variance || kind !== 'url') return false;
+  const wanted = splitTarget(value);
+  return wanted.path === path && equivalentQuery(wanted.query, splitTarget(url).query, variance);
+}

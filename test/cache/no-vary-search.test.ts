@@ -1,0 +1,359 @@
+import type { Express, Request, Response } from 'express';
+import type { StandaloneCacheOptions } from 'hotpath/cache';
+import onHeaders from 'on-headers';
+import { describe, expect, it } from 'vitest';
+import { type CacheApp, cacheApp } from '../helpers/cache.js';
+import { majors, waitFor } from '../helpers/http.js';
+
+const UTM = 'params=("utm")';
+const FRESH = 'public, max-age=3600';
+const PROFILES: [string, StandaloneCacheOptions][] = [
+  ['safe', {}],
+  ['rfc9111', { profile: 'rfc9111' }],
+];
+
+describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
+  /** Pages that say what `says` gives for their URL, and tell which run made them, and for which URL. */
+  const shop = (
+    says: string | ((req: Request) => string | undefined),
+    cache: StandaloneCacheOptions = {},
+    more: { before?: (app: Express) => void; handler?: (req: Request, res: Response) => unknown } = {},
+  ) =>
+    cacheApp({
+      express,
+      cache,
+      before: more.before,
+      routes: (app, { count }) =>
+        app.use(async (req: Request, res: Response) => {
+          const run = count();
+          await more.handler?.(req, res);
+          const variance = typeof says === 'string' ? says : says(req);
+          if (variance) res.set('No-Vary-Search', variance);
+          if (!res.hasHeader('Cache-Control')) res.set('Cache-Control', FRESH);
+          res.end(`run ${run}: ${req.originalUrl}`);
+        }),
+    });
+  const texts = async (made: CacheApp, ...paths: string[]) => {
+    const found: string[] = [];
+    for (const path of paths) found.push((await made.get(path)).text);
+    return found;
+  };
+
+  describe.each(PROFILES)('profile %s', (_profile, cache) => {
+    it.each([
+      [UTM, ['/x?a=1&utm=2', '/x?a=1', '/x?utm=9&a=1', '/x?a=1&utm', '/x?utm=1&a=%31']],
+      ['params, except=("q")', ['/x?q=a+b', '/x?q=a%20b&x=1', '/x?y&q=a+b', '/x?&q=a+b']],
+      ['key-order', ['/x?a=1&b=2', '/x?b=2&a=1', '/x?b=2&&a=1']],
+      ['params', ['/x', '/x?a', '/x?a=1&b=2']],
+    ])('one run answers all queries that %s calls equivalent, whichever came first', async (says, paths) => {
+      for (const first of paths) {
+        const made = await shop(says, cache);
+        const others = paths.filter((path) => path !== first);
+        const answers = await texts(made, first, ...others, first);
+        expect(new Set(answers)).toEqual(new Set([`run 1: ${first}`]));
+        expect((await made.get(first)).xCache).toBe('HIT');
+      }
+    });
+
+    it.each([
+      [UTM, ['/x?a=1&utm=2', '/x?a=2&utm=2', '/x?b=1', '/x', '/y?a=1&utm=2', '/x?a=1&a=1', '/x?a=1&UTM=1']],
+      ['params, except=("q")', ['/x?q=1', '/x?q=2', '/x?q=1&q=2', '/x?q=2&q=1', '/x']],
+      ['key-order', ['/x?a=1&b=2', '/x?a=2&b=1', '/x?a=1&a=2', '/x?a=2&a=1']],
+    ])('B06 what %s does not call equivalent is not', async (says, paths) => {
+      const made = await shop(says, cache);
+      expect(await texts(made, ...paths)).toEqual(paths.map((path, i) => `run ${i + 1}: ${path}`));
+      expect(await texts(made, ...paths)).toEqual(paths.map((path, i) => `run ${i + 1}: ${path}`));
+    });
+  });
+
+  it.each(['params=(utm)', 'params=("utm"', 'except=("q")', 'params=1', ''])(
+    'a field that breaks its grammar, %s, says nothing',
+    async (says) => {
+      const made = await shop(says);
+      expect(await texts(made, '/x?utm=1', '/x?utm=2')).toEqual(['run 1: /x?utm=1', 'run 2: /x?utm=2']);
+    },
+  );
+
+  it('B01 what one host or partition has said of its queries concerns no other', async () => {
+    const made = await shop(UTM);
+    const ask = async (host: string, path: string) =>
+      String((await made.raw(`GET ${path} HTTP/1.1\nHost: ${host}\nConnection: close\n`)).body);
+    expect(await ask('one.example', '/x?utm=1')).toBe('run 1: /x?utm=1');
+    expect(await ask('two.example', '/x?utm=2')).toBe('run 2: /x?utm=2');
+    expect(await ask('one.example', '/x?utm=3')).toBe('run 1: /x?utm=1');
+
+    const partition = ({ req }: { req: { headers: NodeJS.Dict<string | string[]> } }) =>
+      String(req.headers.user);
+    const private_ = await shop(UTM, { routes: { '/*path': { ttl: '1h', partition } } });
+    const read = async (user: string, path: string) => (await private_.get(path, { user })).text;
+    expect(await read('ann', '/x?utm=1')).toBe('run 1: /x?utm=1');
+    expect(await read('bob', '/x?utm=1')).toBe('run 2: /x?utm=1');
+    expect(await read('ann', '/x?utm=2')).toBe('run 1: /x?utm=1');
+    expect(await read('bob', '/x?utm=2')).toBe('run 2: /x?utm=1');
+  });
+
+  it('variants by request headers stay apart, under all equivalent queries', async () => {
+    const made = await shop(UTM, {}, { handler: (_req, res) => res.vary('X-Tone') });
+    const ask = async (tone: string, path: string) => (await made.get(path, { 'X-Tone': tone })).text;
+    expect(await ask('red', '/x?utm=1')).toBe('run 1: /x?utm=1');
+    expect(await ask('blue', '/x?utm=2')).toBe('run 2: /x?utm=2');
+    expect(await ask('red', '/x?utm=3')).toBe('run 1: /x?utm=1');
+    expect(await ask('blue', '/x')).toBe('run 2: /x?utm=2');
+  });
+
+  it('a rule’s own say on queries comes first', async () => {
+    const made = await shop(UTM, { routes: { '/*path': { ttl: '1h', ignoreQuery: ['ref'] } } });
+    expect(await texts(made, '/x?ref=1&utm=1&a=1', '/x?a=1&ref=2', '/x?a=2&ref=1')).toEqual([
+      'run 1: /x?utm=1&a=1',
+      'run 1: /x?utm=1&a=1',
+      'run 2: /x?a=2',
+    ]);
+    const named = await shop('params', { routes: { '/*path': { ttl: '1h', vary: { query: ['a'] } } } });
+    expect(await texts(named, '/x?a=1&b=1', '/x?a=2&b=2')).toEqual(['run 1: /x?a=1', 'run 1: /x?a=1']);
+  });
+
+  it('B06 of a query that a middleware before us has changed the response has said nothing', async () => {
+    const made = await shop(
+      'params, except=("a")',
+      {},
+      {
+        before: (app) =>
+          app.use((req, _res, next) => {
+            if (req.headers.lang) req.url += `&lang=${req.headers.lang}`;
+            next();
+          }),
+      },
+    );
+    const ask = async (lang: string, path: string) => (await made.get(path, { lang })).text;
+    expect(await ask('de', '/x?a=1')).toMatch(/^run 1:/);
+    expect(await ask('en', '/x?a=1')).toMatch(/^run 2:/);
+    expect(await ask('de', '/x?a=1')).toMatch(/^run 1:/);
+    expect(await ask('en', '/x?a=1')).toMatch(/^run 2:/);
+  });
+
+  it('another word on the same path takes the place of the first, under which nothing is found any more', async () => {
+    let says = UTM;
+    const made = await shop(() => says);
+    expect(await texts(made, '/x?a=1&utm=1', '/x?a=1&utm=2')).toEqual([
+      'run 1: /x?a=1&utm=1',
+      'run 1: /x?a=1&utm=1',
+    ]);
+    // Under the first word `a=1` stood for all that differ by `utm`; under this it stands for others.
+    says = 'params, except=("a")';
+    expect(await texts(made, '/x?b=2', '/x?a=1&b=3')).toEqual(['run 2: /x?b=2', 'run 3: /x?a=1&b=3']);
+    // Nor when the first word comes back: what was stored then is older than what was served since.
+    says = UTM;
+    expect(await texts(made, '/x?a=3', '/x?a=1&utm=2')).toEqual(['run 4: /x?a=3', 'run 5: /x?a=1&utm=2']);
+  });
+
+  it('a response without the field answers for its own URL alone, and in place of what answered before', async () => {
+    const made = await shop((req) => (req.query.plain === undefined ? 'params=("utm" "plain")' : undefined));
+    expect(await texts(made, '/x?utm=1', '/x?b&plain', '/x?b&plain')).toEqual([
+      'run 1: /x?utm=1',
+      'run 2: /x?b&plain',
+      'run 2: /x?b&plain',
+    ]);
+    // Others of its path are not lost.
+    expect((await made.get('/x?utm=2')).text).toBe('run 1: /x?utm=1');
+    // It is older than this, which answers for its URL too, and does not come back when this has gone.
+    expect(await texts(made, '/x?b', '/x?b&plain')).toEqual(['run 3: /x?b', 'run 3: /x?b']);
+    await made.cache.purge({ url: '/x?b' });
+    expect((await made.get('/x?b&plain')).text).toBe('run 4: /x?b&plain');
+    expect((await made.get('/x?b')).text).toBe('run 5: /x?b');
+  });
+
+  it('a field that comes or goes when the headers go keeps a response out of the store', async () => {
+    const made = await shop(
+      UTM,
+      {},
+      {
+        before: (app) =>
+          app.use((_req, res, next) => {
+            onHeaders(res, () => res.removeHeader('No-Vary-Search'));
+            next();
+          }),
+      },
+    );
+    expect(await texts(made, '/x?utm=1', '/x?utm=1')).toEqual(['run 1: /x?utm=1', 'run 2: /x?utm=1']);
+  });
+
+  describe('purging', () => {
+    it('a purge of the entry’s own URL voids it for all that are equivalent', async () => {
+      const made = await shop(UTM);
+      await texts(made, '/x?utm=1', '/x?utm=2');
+      await made.cache.purge({ url: '/x?utm=1' });
+      expect(await texts(made, '/x?utm=2', '/x', '/x?utm=1')).toEqual(Array(3).fill('run 2: /x?utm=2'));
+    });
+
+    it('nobody who asks for a purged URL gets what is older, though another has answered for it', async () => {
+      const made = await shop(UTM);
+      await made.get('/x?utm=1');
+      await made.cache.purge({ url: '/x?utm=2' });
+      // A use by its own URL, after which its stamp is that of the purge.
+      expect((await made.get('/x?utm=1')).text).toBe('run 1: /x?utm=1');
+      expect((await made.get('/x?utm=2')).text).toBe('run 2: /x?utm=2');
+    });
+
+    it('an expiry of a URL makes stale what answers for it', async () => {
+      const made = await shop(UTM);
+      await made.get('/x?utm=1');
+      await made.cache.expire({ url: '/x?utm=2' });
+      expect(await texts(made, '/x?utm=1', '/x?utm=2')).toEqual(['run 1: /x?utm=1', 'run 2: /x?utm=2']);
+      expect((await made.get('/x?utm=1')).text).toBe('run 2: /x?utm=2');
+    });
+
+    it('A16 a write to a URL is seen by who reads that URL next', async () => {
+      const made = await shop(UTM);
+      await made.get('/x?utm=1');
+      await made.get('/x?utm=2', {}, { method: 'POST' });
+      expect((await made.get('/x?utm=2')).text).toBe('run 3: /x?utm=2');
+    });
+
+    it.each([[{ pattern: '/x' }], [{ all: true }]] as const)('by %j', async (selector) => {
+      const made = await shop(UTM);
+      await made.get('/x?utm=1');
+      await made.cache.purge(selector);
+      expect((await made.get('/x?utm=2')).text).toBe('run 2: /x?utm=2');
+    });
+
+    it('erase deletes the bytes of what answers for the URL', async () => {
+      const made = await shop(UTM);
+      await texts(made, '/x?a=1&utm=1', '/x?a=2');
+      expect((await made.cache.purge({ url: '/x?a=1&utm=7' }, { erase: true })).erased).toBe(1);
+    });
+
+    it('H07 a fill that began before the purge of an equivalent URL is not for those who ask for that one after it', async () => {
+      let release = () => {};
+      let isHeld = false;
+      const made = await shop(
+        UTM,
+        { routes: { '/*path': { ttl: '1h' } } },
+        {
+          handler: () => {
+            if (!isHeld) return;
+            isHeld = false;
+            return new Promise<void>((resolve) => {
+              release = resolve;
+            });
+          },
+        },
+      );
+      await made.get('/x?a');
+      isHeld = true;
+      const slow = made.get('/x?utm=1');
+      await waitFor(() => made.runs() === 2);
+      await made.cache.purge({ url: '/x?utm=2' });
+      const late = made.get('/x?utm=2');
+      await waitFor(() => made.cache.stats().pending === 1);
+      release();
+      expect((await slow).text).toBe('run 2: /x?utm=1');
+      expect((await late).text).toBe('run 3: /x?utm=2');
+    });
+  });
+
+  describe('waiting', () => {
+    const held = async (says: (req: Request) => string | undefined) => {
+      const releases: (() => void)[] = [];
+      let holds = false;
+      const made = await shop(
+        says,
+        { routes: { '/*path': { ttl: '1h' } } },
+        {
+          handler: () => {
+            return holds ? new Promise<void>((resolve) => releases.push(resolve)) : undefined;
+          },
+        },
+      );
+      const hold = (on: boolean) => {
+        holds = on;
+        if (!on) for (const release of releases.splice(0)) release();
+      };
+      return { made, hold };
+    };
+    const times = (n: number, path: (i: number) => string) => Array.from({ length: n }, (_, i) => path(i));
+
+    it('H01 once a path has spoken, one run serves all who ask for equivalent URLs at once', async () => {
+      const { made, hold } = await held(() => UTM);
+      await made.get('/x?first');
+      hold(true);
+      const asked = times(10, (i) => `/x?a=1&utm=${i}`).map((path) => made.get(path));
+      await waitFor(() => made.runs() === 2);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      hold(false);
+      const answers = await Promise.all(asked);
+      expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+      expect(made.runs()).toBe(2);
+    });
+
+    it('H01 when the response that is waited for is the first to speak, those of its URL are served from it', async () => {
+      const { made, hold } = await held(() => UTM);
+      hold(true);
+      const asked = times(5, () => '/x?utm=1').map((path) => made.get(path));
+      await waitFor(() => made.runs() === 1);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      hold(false);
+      expect(new Set((await Promise.all(asked)).map(({ text }) => text))).toEqual(
+        new Set(['run 1: /x?utm=1']),
+      );
+      expect(made.runs()).toBe(1);
+    });
+
+    it('H01 who has waited in vain for an equivalent URL, whose response does not say so, gets their own', async () => {
+      const { made, hold } = await held((req) =>
+        req.query.plain === undefined ? 'params=("utm" "plain")' : undefined,
+      );
+      await made.get('/x?first');
+      hold(true);
+      const leader = made.get('/x?a=1&plain');
+      await waitFor(() => made.runs() === 2);
+      const other = made.get('/x?a=1&utm=1');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      hold(false);
+      expect((await leader).text).toBe('run 2: /x?a=1&plain');
+      expect((await other).text).toBe('run 3: /x?a=1&utm=1');
+    });
+  });
+
+  it('a stale response is refreshed by whoever asks for an equivalent URL, and confirmed by a 304', async () => {
+    const made = await shop(UTM, {}, { handler: (_req, res) => res.set('ETag', '"v1"') });
+    const confirmed = await cacheApp({
+      express,
+      cache: { routes: { '/*path': { ttl: '1h' } } },
+      routes: (app, { count }) =>
+        app.use((req: Request, res: Response) => {
+          res.set({ 'No-Vary-Search': UTM, ETag: '"v1"' });
+          if (req.headers['if-none-match'] === '"v1"') res.status(304).end();
+          else res.end(`run ${count()}`);
+        }),
+    });
+    await confirmed.get('/x?utm=1');
+    await confirmed.cache.expire({ all: true });
+    expect(await confirmed.get('/x?utm=2')).toMatchObject({ text: 'run 1', xCache: 'REVALIDATED' });
+    expect(await confirmed.get('/x?utm=3')).toMatchObject({ text: 'run 1', xCache: 'HIT' });
+    await made.get('/x?utm=1');
+    const conditional = await made.get('/x?utm=2', { 'If-None-Match': '"v1"' });
+    expect(conditional.status).toBe(304);
+  });
+
+  it('explain() tells of the response that would answer', async () => {
+    const made = await shop(UTM);
+    await made.get('/x?utm=1');
+    const { host } = new URL(made.url);
+    const told = () => made.cache.explain({ url: '/x?utm=2', headers: { host } });
+    expect(told()).toMatchObject({ result: 'HIT', entry: { use: 'fresh' } });
+    await made.cache.purge({ url: '/x?utm=2' });
+    expect(told().result).toBe('MISS');
+  });
+
+  it('D01 floods of words of many names are bounded with all else that is stored', async () => {
+    const made = await shop(
+      (req) => `params=(${Array.from({ length: 100 }, (_, i) => `"${req.path.slice(1)}-${i}"`).join(' ')})`,
+      { memory: { maxBytes: 200_000 } },
+    );
+    for (let i = 0; i < 100; i++) await made.get(`/p${i}`);
+    const { bytes, entries } = made.cache.stats();
+    expect(bytes).toBeLessThanOrEqual(200_000);
+    expect(entries).toBeGreaterThan(2);
+    expect((await made.get('/p99?p99-7=1')).text).toBe('run 100: /p99');
+  });
+});
