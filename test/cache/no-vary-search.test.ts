@@ -157,9 +157,22 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
     expect((await made.get('/x?utm=2')).text).toBe('run 1: /x?utm=1');
     // It is older than this, which answers for its URL too, and does not come back when this has gone.
     expect(await texts(made, '/x?b', '/x?b&plain')).toEqual(['run 3: /x?b', 'run 3: /x?b']);
-    await made.cache.purge({ url: '/x?b' });
+    await made.cache.purge({ url: '/x?b' }, { erase: true });
     expect((await made.get('/x?b&plain')).text).toBe('run 4: /x?b&plain');
     expect((await made.get('/x?b')).text).toBe('run 5: /x?b');
+  });
+
+  it('where the handler says nothing any more, its new response is found, and not the stale one of all', async () => {
+    let says: string | undefined = UTM;
+    const made = await shop(() => says);
+    await made.get('/x?utm=1');
+    await made.cache.expire({ all: true });
+    says = undefined;
+    expect(await texts(made, '/x?utm=1', '/x?utm=1', '/x?utm=2')).toEqual([
+      'run 2: /x?utm=1',
+      'run 2: /x?utm=1',
+      'run 3: /x?utm=2',
+    ]);
   });
 
   it('a field that comes or goes when the headers go keeps a response out of the store', async () => {
@@ -296,6 +309,53 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
         new Set(['run 1: /x?utm=1']),
       );
       expect(made.runs()).toBe(1);
+    });
+
+    it('H04 who has waited for one that failed is served what another has brought for an equivalent URL', async () => {
+      let fail = () => {};
+      const made = await shop(
+        UTM,
+        { routes: { '/*path': { ttl: '1h' } } },
+        {
+          handler: async (req, res) => {
+            if (req.query.utm !== '1') return;
+            await new Promise<void>((resolve) => {
+              fail = resolve;
+            });
+            res.status(500);
+          },
+        },
+      );
+      const leader = made.get('/x?utm=1');
+      await waitFor(() => made.runs() === 1);
+      const waiter = made.get('/x?utm=1');
+      await made.get('/x?utm=2');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      fail();
+      expect((await leader).status).toBe(500);
+      expect((await waiter).text).toBe('run 2: /x?utm=2');
+      expect(made.runs()).toBe(2);
+    });
+
+    it('D06 a body that is on its way is followed by those who ask for equivalent URLs', async () => {
+      let finish = () => {};
+      const made = await cacheApp({
+        express,
+        cache: { routes: { '/*path': { ttl: '1h' } } },
+        routes: (app, { count }) =>
+          app.use((_req: Request, res: Response) => {
+            const run = count();
+            res.set({ 'No-Vary-Search': UTM, 'Content-Length': '8' }).write(`run ${run}`);
+            finish = () => res.end('end');
+            if (run === 1) finish();
+          }),
+      });
+      await made.get('/x?first');
+      const leader = await fetch(`${made.url}/x?utm=1`);
+      const follower = await fetch(`${made.url}/x?utm=2`);
+      expect([made.runs(), follower.headers.get('x-cache')]).toEqual([2, 'HIT']);
+      finish();
+      expect([await leader.text(), await follower.text()]).toEqual(['run 2end', 'run 2end']);
     });
 
     it('H01 who has waited in vain for an equivalent URL, whose response does not say so, gets their own', async () => {
