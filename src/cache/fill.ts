@@ -8,12 +8,12 @@ import { isGone, mayBeBroken } from './broken.js';
 import type { Pending } from './collapse.js';
 import { isSameOrigin, type Origin, originOf, type RuleContext } from './context.js';
 import { makeEtag } from './etag.js';
-import { groupTags } from './groups.js';
+import { withGroups } from './groups.js';
 import { compareHead, makeStale } from './head.js';
 import { storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
-import type { RequestKeys } from './key.js';
+import { type RequestKeys, splitTarget } from './key.js';
 import type { Disguise } from './request.js';
 import { isOtherRoute } from './route-check.js';
 import { Running } from './running.js';
@@ -197,14 +197,15 @@ export class Fill {
 
   /** Those who wait are served as the body comes from now on, unless it comes at once. */
   #offer(snapshot: Snapshot): void {
-    const { exchange, key, pending } = this.#request;
+    const { exchange, key, keys, pending } = this.#request;
     const { declaredLength: length, status, confirmed } = snapshot;
     // Without a declared length it may yet turn out that it can't be kept, and what then of those who follow.
     if (!pending || !length || status === 204 || confirmed) return;
     setImmediate(() => {
       if (this.#snapshot !== snapshot) return;
-      const { collapser, settings } = this.#state;
-      this.#running = new Running(this.#headOf(snapshot, this.#homeOf(snapshot), []), length, this.#chunks);
+      const { collapser, equivalents, settings } = this.#state;
+      const home = equivalents.homeFor(keys, snapshot.storable.variance);
+      this.#running = new Running(this.#headOf(snapshot, home, []), length, this.#chunks);
       pending.begin(this.#running);
       // Whoever follows depends on the leader's pace, which may be slow or come to a halt: nobody joins late.
       const timer = setTimeout(() => {
@@ -253,14 +254,9 @@ export class Fill {
     }
   }
 
-  #homeOf({ storable }: Snapshot): string {
-    return this.#state.equivalents.homeFor(this.#request.keys, storable.variance);
-  }
-
   #headOf(snapshot: Snapshot, home: string, tags: readonly string[]): ResponseHead {
     const { exchange, target } = this.#request;
     const { storable } = snapshot;
-    const query = target.indexOf('?');
     return {
       key: this.#state.entries.keyFor(home, storable.vary, exchange.req),
       stamp: this.#stamp,
@@ -268,7 +264,7 @@ export class Fill {
       variance: storable.variance,
       tags,
       url: target,
-      path: query < 0 ? target : target.slice(0, query),
+      path: splitTarget(target).path,
       vary: storable.vary,
       status: snapshot.status,
       headers: snapshot.headers,
@@ -294,9 +290,8 @@ export class Fill {
     const body = confirmed?.body ?? recorded;
     // Whole it is, whether or not it is kept.
     this.#running?.complete(body);
-    const groups = storable.groups.length > 0 ? groupTags(context.url.origin, storable.groups) : [];
-    const tags = [...new Set([...tagsOf(rule, context, givenHints(exchange.res)), ...groups])];
-    const home = this.#homeOf(snapshot);
+    const tags = withGroups(tagsOf(rule, context, givenHints(exchange.res)), storable.groups, context);
+    const home = this.#state.equivalents.homeFor(keys, storable.variance);
     const head = this.#headOf(snapshot, home, tags);
     const entry: StoredResponse = {
       ...head,

@@ -1,13 +1,22 @@
+import type { CacheContext } from '../config/cache.js';
 import { parseGroupInvalidation } from '../http/cache-groups.js';
 import type { Selector } from '../store/selector.js';
 import { joinParts } from './key.js';
 
 /**
- * The tags that a response gets by its `Cache-Groups` (RFC 9875 §2): each group by its name, for `purge({ tag })`,
- * and by its name with the origin that it belongs to (§2.1), for what answers of that origin invalidate.
+ * The tags of a response with those that it gets by its `Cache-Groups` (RFC 9875 §2): each group by its name, for
+ * `purge({ tag })`, and by its name with the origin that it belongs to (§2.1), for what answers of that origin
+ * invalidate.
  */
-export function groupTags(origin: string, groups: readonly string[]): string[] {
-  return groups.flatMap((group) => (group === '' ? [] : [group]).concat(tagOf(origin, group)));
+export function withGroups(
+  tags: readonly string[],
+  groups: readonly string[],
+  context: CacheContext,
+): readonly string[] {
+  if (groups.length === 0) return tags;
+  const { origin } = context.url;
+  const named = groups.filter((group) => group !== '');
+  return [...new Set([...tags, ...named, ...groups.map((group) => tagOf(origin, group))])];
 }
 
 /** What a `Cache-Group-Invalidation` selects (§3): groups of its own origin alone. */
