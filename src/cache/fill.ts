@@ -233,18 +233,10 @@ export class Fill {
     if (!snapshot || this.#over) return;
     // When all that was declared has come, it is whole, whoever has left (RFC 9112 §8).
     const isCounted = snapshot.declaredLength === this.#bytes;
-    if (!snapshot.gone && isGone(this.#request.exchange) && !isCounted) {
-      this.#refuse('broken');
-      return;
-    }
+    if (!snapshot.gone && isGone(this.#request.exchange) && !isCounted) return this.#refuse('broken');
     // Node ends such a response as if it were whole; it is not.
-    if (
-      !snapshot.confirmed &&
-      snapshot.declaredLength !== undefined &&
-      snapshot.declaredLength !== this.#bytes
-    ) {
-      this.#refuse('length');
-      return;
+    if (!snapshot.confirmed && snapshot.declaredLength !== undefined && !isCounted) {
+      return this.#refuse('length');
     }
     try {
       this.#store(snapshot);
