@@ -8,8 +8,16 @@ const replyWords = new Set(
   ).split(' '),
 );
 
+/** A command that was not answered within its deadline. */
+export class DeadlineError extends Error {
+  constructor(deadline: number) {
+    super(`no answer within ${deadline} ms`);
+  }
+}
+
 /** How an error is counted: a word from a small set, such as `oom`, `timeout` or `connection`. */
 export function wordOf(error: unknown): string {
+  if (error instanceof DeadlineError) return 'timeout';
   const message = messageOf(error);
   const first = /^[A-Z]+/.exec(message)?.[0];
   if (first !== undefined && replyWords.has(first)) return first.toLowerCase();
