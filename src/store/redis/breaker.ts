@@ -24,9 +24,9 @@ const AT_LEAST = 5;
 export class Breaker {
   readonly #policy: CircuitBreakerPolicy;
 
-  /** Shortest and longest wait, milliseconds. */
-  constructor(first: number, longest: number) {
-    const backoff = new Growth(first, longest);
+  /** Shortest and longest wait, and a monotonic clock. Milliseconds. */
+  constructor(first: number, longest: number, now: () => number = () => performance.now()) {
+    const backoff = new Growth(first, longest, now);
     this.#policy = circuitBreaker(handleAll, {
       halfOpenAfter: backoff,
       breaker: new CountBreaker({ threshold: 0.5, size: WINDOW, minimumNumberOfCalls: AT_LEAST }),
@@ -55,16 +55,18 @@ export class Breaker {
 class Growth implements IBackoffFactory<unknown> {
   readonly #first: number;
   readonly #longest: number;
+  readonly #now: () => number;
   #level = 0;
-  #closedAt = 0;
+  #closedAt: number | undefined;
 
-  constructor(first: number, longest: number) {
+  constructor(first: number, longest: number, now: () => number) {
     this.#first = first;
     this.#longest = longest;
+    this.#now = now;
   }
 
   closed(): void {
-    this.#closedAt = performance.now();
+    this.#closedAt = this.#now();
   }
 
   next(): IBackoff<unknown> {
@@ -72,9 +74,9 @@ class Growth implements IBackoffFactory<unknown> {
   }
 
   #wait(): IBackoff<unknown> {
-    const isAfterPeace = this.#closedAt > 0 && performance.now() - this.#closedAt > this.#longest;
+    const isAfterPeace = this.#closedAt !== undefined && this.#now() - this.#closedAt > this.#longest;
     if (isAfterPeace) this.#level = 0;
-    this.#closedAt = 0;
+    this.#closedAt = undefined;
     const delay = Math.min(this.#longest, this.#first * 2 ** Math.min(this.#level++, 30));
     return { duration: delay * (0.5 + Math.random() / 2), next: () => this.#wait() };
   }
