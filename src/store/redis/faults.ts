@@ -20,10 +20,10 @@ export function wordOf(error: unknown): string {
   if (error instanceof DeadlineError) return 'timeout';
   const message = messageOf(error);
   const first = /^[A-Z]+/.exec(message)?.[0];
-  if (first !== undefined && replyWords.has(first)) return first.toLowerCase();
-  // Inside a script Redis puts the word further back.
-  const inner = /\b(OOM|READONLY|MISCONF|NOREPLICAS|WRONGTYPE|NOPERM)\b/.exec(message)?.[1];
-  return inner?.toLowerCase() ?? 'connection';
+  if (first !== undefined && first !== 'ERR' && replyWords.has(first)) return first.toLowerCase();
+  // Before Redis 7, an error inside a script has its word further back.
+  const inner = /\b(OOM|READONLY|MISCONF|NOREPLICAS|WRONGTYPE|NOPERM)\b/.exec(message)?.[1] ?? first;
+  return inner !== undefined && replyWords.has(inner) ? inner.toLowerCase() : 'connection';
 }
 
 /**

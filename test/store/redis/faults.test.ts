@@ -65,7 +65,7 @@ describe('what is told of failures', () => {
   it.each([
     ["OOM command not allowed when used memory > 'maxmemory'.", 'oom'],
     ["READONLY You can't write against a read only replica.", 'readonly'],
-    ['ERR Error running script: @user_script: OOM command not allowed', 'err'],
+    ['ERR Error running script: @user_script: 1: -OOM command not allowed', 'oom'],
     ['Error running script: @user_script:1: READONLY x', 'readonly'],
     ['Connection is closed.', 'connection'],
     ['connect ECONNREFUSED 127.0.0.1:6379', 'connection'],

@@ -35,7 +35,7 @@ const sentOf = (guard: RedisGuard, operation = 'get') => guard.stats().operation
 /** Short deadlines, for servers that let them pass. */
 const quick = { readTimeout: 50, writeTimeout: 50, firstBackoff: 50, maxBackoff: 200 };
 /** Long ones, for servers that answer, on a machine that others use as well. */
-const patient = patient;
+const patient = { ...quick, readTimeout: 2000, writeTimeout: 2000 };
 
 describe.each(redisMajors)('the guard with %s', (_, module) => {
   const start = async (url: string, bounds: StoreSetup['bounds'] = {}, setup: StoreSetup = {}) =>
