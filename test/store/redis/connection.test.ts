@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { afterEach, describe, expect, it } from 'vitest';
+import type * as ioredis5 from 'ioredis';
+import type * as ioredis6 from 'ioredis6';
+import { afterEach, describe, expect, expectTypeOf, it } from 'vitest';
 import { isRedisClient, type RedisClient } from '../../../src/store/redis/client.js';
 import {
   type ConnectionOptions,
@@ -22,6 +24,13 @@ function later<T extends (typeof open)[number]>(thing: T): T {
 afterEach(async () => {
   for (const thing of open.splice(0).reverse())
     await (thing.stop ?? thing.close ?? thing.disconnect)?.call(thing);
+});
+
+it('the clients of both majors fit what we ask of one', () => {
+  expectTypeOf<ioredis5.Redis>().toExtend<RedisClient>();
+  expectTypeOf<ioredis5.Cluster>().toExtend<RedisClient>();
+  expectTypeOf<ioredis6.Redis>().toExtend<RedisClient>();
+  expectTypeOf<ioredis6.Cluster>().toExtend<RedisClient>();
 });
 
 describe.each(redisMajors)('a connection of %s', (_, module) => {
