@@ -38,9 +38,12 @@ interface PatternMarks extends Marks {
 /** Characters of a tag or URL from which its hash stands for it: visitors choose URLs, and they may be long. */
 const LONG_NAME = 200;
 
+/** Half of a pair: what UTF-8, and so Redis, can't carry. */
+const LONE_SURROGATE = /[\ud800-\udfff]/u;
+
 /** A name as it is remembered and recorded: of a bounded length. Two names that share one are purged together. */
 export function shortName(value: string): string {
-  if (value.length <= LONG_NAME) return value;
+  if (value.length <= LONG_NAME && !LONE_SURROGATE.test(value)) return value;
   return `#${createHash('sha256').update(value).digest('base64url')}`;
 }
 
