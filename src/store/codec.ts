@@ -76,6 +76,13 @@ export function encodeItem(key: string, item: Item, at: SharedStamp, times: Shar
   return frame;
 }
 
+/** How long a frame says it is, of which this may be the beginning; `undefined` when it is no frame of ours. */
+export function lengthOf(frame: Buffer): number | undefined {
+  if (frame.length < HEAD || frame.readUInt32BE(0) !== MAGIC || frame.readUInt8(4) !== FORMAT)
+    return undefined;
+  return HEAD + frame.readUInt32BE(8) + frame.readUInt32BE(12);
+}
+
 /**
  * Reads a frame, believing nothing: a value may be cut short, of another version, of another key, or someone
  * else's. What it gives may be served without a further look at its form.

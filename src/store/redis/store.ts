@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
-import { decodeItem, encodeItem, FORMAT, type SharedStamp, type Undecodable } from '../codec.js';
+import { decodeItem, encodeItem, FORMAT, lengthOf, type SharedStamp, type Undecodable } from '../codec.js';
 import type { Item } from '../entry.js';
 import type { Answer, GuardStats, RedisGuard } from './guard.js';
 import type { ServerClock } from './server-clock.js';
@@ -26,13 +26,19 @@ export interface RedisStoreOptions {
   readonly now?: () => number;
 }
 
+/**
+ * Why a value was not used. Besides what the codec says: `epoch`, from before the log began anew; `wrongtype`, no
+ * string; `too-large`, of an instance that takes larger entries than this one.
+ */
+export type Unusable = Undecodable | 'epoch' | 'wrongtype' | 'too-large';
+
 /** What happened so far; each number only grows. */
 export interface RedisStoreStats extends GuardStats {
   readonly hits: number;
   /** Nothing was there. */
   readonly misses: number;
-  /** Something was there that could not be used, by word; `epoch`: from before the log began anew. */
-  readonly unusable: ReadonlyMap<Undecodable | 'epoch' | 'wrongtype', number>;
+  /** Something was there that could not be used, by word. */
+  readonly unusable: ReadonlyMap<Unusable, number>;
   /** What was not written, by word. */
   readonly refused: ReadonlyMap<'too-large' | 'ttl' | 'clock' | 'position', number>;
   /** Bytes of frames. */
@@ -63,7 +69,7 @@ export class RedisStore {
   readonly #maxEntryBytes: number;
   readonly #now: () => number;
   readonly #reading = new Map<string, Promise<Item | undefined>>();
-  readonly #unusable = new Map<Undecodable | 'epoch' | 'wrongtype', number>();
+  readonly #unusable = new Map<Unusable, number>();
   readonly #refused = new Map<'too-large' | 'ttl' | 'clock' | 'position', number>();
   #hits = 0;
   #misses = 0;
@@ -171,8 +177,9 @@ export class RedisStore {
     const name = this.#nameOf(key);
     // Not GET: a value that someone else put there may be of any size, and stands in the way of all others.
     const longest = this.#maxEntryBytes + FRAME_OVERHEAD;
-    const answer: Answer<unknown> = await this.#guard.read('get', (client) =>
-      client.callBuffer('GETRANGE', name, 0, longest),
+    const answer: Answer<unknown> = await this.#guard.read(
+      'get',
+      (client) => client.callBuffer('GETRANGE', name, 0, longest), // one byte more than is wanted
     );
     if (!('value' in answer)) {
       // A value of another type; the next `set` replaces it.
@@ -185,6 +192,8 @@ export class RedisStore {
       return undefined;
     }
     this.#bytesRead += frame.length;
+    // Another instance's limit may be higher, and it is that one's entry.
+    if (frame.length > longest && lengthOf(frame)! > longest) return count(this.#unusable, 'too-large');
     const decoded = decodeItem(frame, key, this.#clock, this.#now());
     if ('reason' in decoded) return this.#discard(key, decoded.reason);
     const { item, at } = decoded;

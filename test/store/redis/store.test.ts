@@ -119,6 +119,15 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     await until(async () => (await keys()).length === 0, 'it is deleted');
   });
 
+  it('G34 an entry of an instance that takes larger ones is a miss, and stays for those', async () => {
+    const small = await start({ store: { maxEntryBytes: 1000 } });
+    const large = await start({ store: { maxEntryBytes: 5 * 1024 ** 2 } });
+    await large.store.set('k', itemOf('k', { body: Buffer.alloc(3 * 1024 ** 2) }), minute);
+    expect(await small.store.get('k')).toBeUndefined();
+    expect([...small.store.stats().unusable]).toEqual([['too-large', 1]]);
+    expect(await large.store.get('k')).toBeDefined();
+  });
+
   it.each<[string, string, (frame: Buffer) => Buffer]>([
     ['cut short', 'truncated', (frame) => frame.subarray(0, frame.length - 1)],
     ['empty but for a byte', 'truncated', () => Buffer.from('x')],
