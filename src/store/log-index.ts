@@ -17,7 +17,7 @@ export interface Target {
 
 /** Bounds of what the log keeps in memory. */
 export interface LogBounds {
-  /** Tags and URLs remembered. Default 100,000. */
+  /** Tags and URLs remembered, those purged and those expired. Default 100,000. */
   readonly maxNames?: number;
   /** Patterns remembered. Default 1,000. */
   readonly maxPatterns?: number;
@@ -28,6 +28,12 @@ interface Marks {
   purged: number;
   expired: number;
   expiredAt: number;
+}
+
+/** The last expiry of a name. */
+interface Expiry {
+  readonly position: number;
+  readonly at: number;
 }
 
 interface PatternMarks extends Marks {
@@ -58,7 +64,9 @@ export class LogIndex {
   #floor = 0;
   /** The highest position of any record, and of the floor. */
   #latest = 0;
-  readonly #names = new Map<string, Marks>();
+  /** Last positions by name, in the order of the last change. Numbers alone: there may be 100,000 of them. */
+  readonly #purged = new Map<string, number>();
+  readonly #expired = new Map<string, Expiry>();
   /** By their latest position, ascending. */
   #patterns: PatternMarks[] = [];
   #all: Marks = never();
@@ -86,7 +94,8 @@ export class LogIndex {
 
   /** The same, when no record so far is about anything stamped later. */
   restart(position: number): void {
-    this.#names.clear();
+    this.#purged.clear();
+    this.#expired.clear();
     this.#patterns = [];
     this.#all = never();
     this.raiseFloor(position);
@@ -94,7 +103,7 @@ export class LogIndex {
 
   /** What is remembered: tags and URLs, and patterns. */
   get size(): number {
-    return this.#names.size + this.#patterns.length;
+    return this.#purged.size + this.#expired.size + this.#patterns.length;
   }
 
   /**
@@ -109,9 +118,8 @@ export class LogIndex {
     if (stamp >= this.#latest) return Number.POSITIVE_INFINITY;
     if (stamp < this.#floor) return VOID;
     let limit = limitOf(this.#all, stamp);
-    limit = Math.min(limit, limitOf(this.#names.get(nameOf('url', entry.url)), stamp));
-    for (const tag of entry.tags)
-      limit = Math.min(limit, limitOf(this.#names.get(nameOf('tag', tag)), stamp));
+    limit = Math.min(limit, this.#limitOfName(nameOf('url', entry.url), stamp));
+    for (const tag of entry.tags) limit = Math.min(limit, this.#limitOfName(nameOf('tag', tag), stamp));
     for (let i = this.#patterns.length - 1; i >= 0 && limit !== VOID; i--) {
       const marks = this.#patterns[i]!;
       if (latestOf(marks) <= stamp) break;
@@ -121,15 +129,37 @@ export class LogIndex {
     return limit;
   }
 
+  #limitOfName(name: string, stamp: number): number {
+    if ((this.#purged.get(name) ?? -1) > stamp) return VOID;
+    const expiry = this.#expired.get(name);
+    return expiry && expiry.position > stamp ? expiry.at : Number.POSITIVE_INFINITY;
+  }
+
   #applyName(name: string, kind: RecordKind, position: number, at: number): void {
-    const marks = this.#names.get(name) ?? never();
-    mark(marks, kind, position, at);
-    this.#names.delete(name); // so that the order is that of the last change
-    this.#names.set(name, marks);
-    if (this.#names.size <= this.#maxNames) return;
-    const [oldest, forgotten] = this.#names.entries().next().value as [string, Marks];
-    this.#names.delete(oldest);
-    this.raiseFloor(latestOf(forgotten));
+    // Deleted first, so that the order is that of the last change.
+    if (kind === 'purge') {
+      const before = this.#purged.get(name) ?? -1;
+      this.#purged.delete(name);
+      this.#purged.set(name, Math.max(before, position));
+    } else {
+      const before = this.#expired.get(name);
+      this.#expired.delete(name);
+      this.#expired.set(name, before && before.position > position ? before : { position, at });
+    }
+    if (this.#purged.size + this.#expired.size > this.#maxNames) this.#forget();
+  }
+
+  /** Forgets the name that was changed longest ago. */
+  #forget(): void {
+    const purged = this.#purged.entries().next().value ?? ['', Number.POSITIVE_INFINITY];
+    const [name, expiry] = this.#expired.entries().next().value ?? ['', undefined];
+    if (expiry && expiry.position < purged[1]) {
+      this.#expired.delete(name);
+      this.raiseFloor(expiry.position);
+    } else {
+      this.#purged.delete(purged[0]);
+      this.raiseFloor(purged[1]);
+    }
   }
 
   #applyPattern(kind: RecordKind, { value, matches }: Target, position: number, at: number): void {
@@ -146,7 +176,8 @@ export class LogIndex {
 }
 
 function nameOf(kind: 'tag' | 'url', value: string): string {
-  return `${kind}:${shortName(value)}`;
+  // Joined, it is one string; added, or cut out of another, it would keep its parts in memory.
+  return [kind[0], shortName(value)].join('');
 }
 
 function never(): Marks {
@@ -166,8 +197,7 @@ function latestOf(marks: Marks): number {
   return Math.max(marks.purged, marks.expired);
 }
 
-function limitOf(marks: Marks | undefined, stamp: number): number {
-  if (!marks) return Number.POSITIVE_INFINITY;
+function limitOf(marks: Marks, stamp: number): number {
   if (marks.purged > stamp) return VOID;
   return marks.expired > stamp ? marks.expiredAt : Number.POSITIVE_INFINITY;
 }

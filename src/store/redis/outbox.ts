@@ -84,8 +84,8 @@ export class Outbox {
     // Known to be out of reach: nobody need wait to hear it again.
     if (this.#failures > 0) this.#settleHere(item);
     this.#queue.push(item);
-    if (this.length > this.#setup.maxQueued) this.#overflow();
-    if (this.#failures === 0) void this.#send();
+    if (this.#failures > 0) this.#bound();
+    else void this.#send();
     return done;
   }
 
@@ -170,6 +170,8 @@ export class Outbox {
     this.#queue = [...this.#sending, ...this.#queue];
     for (const item of this.#queue) this.#settleHere(item);
     if (this.#isClosed) return;
+    this.#sending = [];
+    this.#bound();
     const delay = Math.min(MAX_DELAY, 100 * 2 ** Math.min(this.#failures - 1, 10));
     this.#cancelRetry = timers.after(delay * (0.5 + timers.random() / 2), () => this.retry());
   }
@@ -183,7 +185,9 @@ export class Outbox {
     item.settle = undefined;
   }
 
-  #overflow(): void {
+  /** What waits is bounded; a burst that Redis takes as fast as it can is not what this is for. */
+  #bound(): void {
+    if (this.length <= this.#setup.maxQueued) return;
     for (const item of this.#queue) this.#settleHere(item);
     const target: Target = { kind: 'all', value: '' };
     this.#queue = [{ kind: 'purge', target, body: bodyOf('purge', target), isApplied: true }];

@@ -56,7 +56,7 @@ export interface StreamLink {
 export interface StreamBounds {
   /** Records kept, and up to a hundred more. Default 100,000. */
   readonly maxRecords?: number;
-  /** Waits after each append until replicas have it. Default: no. */
+  /** Waits after each append until replicas have it; not as long as the append's deadline. Default: no. */
   readonly wait?: ReplicaWait;
 }
 
