@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type * as ioredis5 from 'ioredis';
 import type * as ioredis6 from 'ioredis6';
@@ -85,9 +86,11 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
 
   it('G03 a server that takes the connection and never answers is given up, and joined when it does', async () => {
     const server = later(await RedisServer.start());
+    const proxy = later(await FaultProxy.start(server.port));
     server.pause();
-    const { connection, faults } = start({ url: server.url });
+    const { connection, faults } = start({ url: proxy.url });
     await until(() => faults.some((fault) => fault.includes('no answer within')), 'the attempt is given up');
+    await until(() => proxy.connections >= 3, 'others have been made');
     server.resume();
     await untilReady(connection);
   });
@@ -97,10 +100,13 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     const { connection } = start({ url: server.url });
     await untilReady(connection);
     const hung = connection.client!;
+    const { stream } = hung as unknown as { stream: Socket };
     server.pause();
     const pending = hung.call('PING').catch((error: Error) => error);
     connection.restart();
     expect(connection.client).toBeUndefined();
+    // Not merely ended on our side: the other side would never end its own.
+    expect(stream.destroyed).toBe(true);
     expect(await pending).toBeInstanceOf(Error);
     server.resume();
     await untilReady(connection);
