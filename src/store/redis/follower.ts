@@ -21,8 +21,8 @@ export interface FollowerSetup extends FollowerTimes {
   readonly onChange: () => void;
 }
 
-/** Records that are read at once. A thousand are taken in within a few milliseconds. */
-const CHUNK = 1000;
+/** Records that are read at once; they are taken in within a few milliseconds. */
+const CHUNK = 500;
 
 /** Epochs begun in one go before the connection is given up: others are doing the same, or nothing helps. */
 const MAX_ATTEMPTS = 5;

@@ -9,6 +9,8 @@ export interface Value extends Stamped {
   /** When the handler read its data. */
   readonly readAt: number;
   readonly storedAt: number;
+  /** How long the handler took. */
+  readonly took: number;
 }
 
 /** A value as it lies in the shared store. */
@@ -16,6 +18,7 @@ export interface SharedValue {
   readonly key: string;
   readonly readAt: number;
   readonly storedAt: number;
+  readonly took: number;
   readonly stamp: SharedStamp;
 }
 
@@ -40,7 +43,7 @@ export interface Sabotage {
 
 /** Bounds that the model holds the log to. Milliseconds. */
 export interface Bounds {
-  /** After an acknowledgement, what was computed before may be used so long elsewhere. */
+  /** After an acknowledgement, what was computed before may be used so long elsewhere, and as long as it took to compute. */
   readonly staleness: number;
   /** Longest that a handler takes. */
   readonly fill: number;
@@ -161,20 +164,26 @@ export class Model {
     const log = this.#logs[instance]!;
     const world = this.#world;
     const early = log.position;
+    const begunAt = world.now();
     const duration = world.random() ** 3 * this.#bounds.fill;
-    let readAt = 0;
-    world.after(duration * world.random(), () => {
-      readAt = world.now();
+    const readAfter = duration * world.random();
+    world.after(readAfter, () => {
+      const readAt = world.now();
+      world.after(duration - readAfter, () => {
+        const storedAt = world.now();
+        const stamp = this.#sabotage.lateStamp ? log.position : early;
+        this.#keep(instance, { ...stampedOf(key), key, stamp, readAt, storedAt, took: storedAt - begunAt });
+      });
     });
-    world.after(duration, () => {
-      const stamp = this.#sabotage.lateStamp ? log.position : early;
-      const value: Value = { ...stampedOf(key), key, stamp, readAt, storedAt: world.now() };
-      if (this.#limit(instance, value) <= world.now()) return;
-      this.tally.filled++;
-      this.#memories[instance]!.set(key, value);
-      const shared = log.toShared(value.stamp);
-      if (shared) world.store(instance, { key, readAt, storedAt: value.storedAt, stamp: shared });
-    });
+  }
+
+  #keep(instance: number, value: Value): void {
+    if (this.#limit(instance, value) <= this.#world.now()) return;
+    this.tally.filled++;
+    this.#memories[instance]!.set(value.key, value);
+    const stamp = this.#logs[instance]!.toShared(value.stamp);
+    const { key, readAt, storedAt, took } = value;
+    if (stamp) this.#world.store(instance, { key, readAt, storedAt, took, stamp });
   }
 
   #limit(instance: number, value: Value): number {
@@ -198,13 +207,13 @@ export class Model {
 
   #judge(instance: number, value: Value, isFresh: boolean): void {
     const now = this.#world.now();
-    const { staleness, fill } = this.#bounds;
+    const bound = this.#bounds.staleness + value.took;
     const { heardAt } = this.#logs[instance]!.stats;
     for (const asked of this.#asked) {
       if (value.readAt >= asked.at || !asked.matches(value.key)) continue;
       if (asked.kind === 'expire' && !isFresh) continue;
       const isOwn = asked.by === instance && asked.settledAt !== undefined && asked.settledAt < now;
-      const isLate = asked.acknowledgedAt !== undefined && now > asked.acknowledgedAt + staleness + fill;
+      const isLate = asked.acknowledgedAt !== undefined && now > asked.acknowledgedAt + bound;
       // Whoever has heard since needs no bound.
       const isKnown = asked.acknowledgedAt !== undefined && heardAt > asked.acknowledgedAt;
       if (!isOwn && !isLate && !isKnown) continue;
