@@ -144,11 +144,14 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     await server.command('DEL', KEY);
     await agree(fake.append(f1, 50, bodies), real.append(r1, 50, bodies));
     const [f2, r2] = await both(51);
-    // The epoch of another server: this one is refused.
-    const foreign = `${'f'.repeat(12)}.another`;
     await agree(fake.begin(f2, 90), real.begin(r2, 90));
-    await agree(fake.append(foreign, 91, bodies), real.append(foreign, 91, bodies));
     await both(91);
+    // An epoch that was made for another server: nothing is appended to it here.
+    const foreign = 'abcdefghijkl.another';
+    await server.command('XADD', KEY, '200-0', 'r', `1 ${foreign} pt 1 x`);
+    expect(await real.state(0)).toMatchObject({ last: 200, epoch: foreign });
+    expect(await real.append(foreign, 200, bodies)).toEqual({ result: 'epoch' });
+    expect(await real.begin(foreign, 200)).toBe(true);
   });
 
   it('G11 G24 a stream that others write into, or spoil, is set right by a new epoch', async () => {
