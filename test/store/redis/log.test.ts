@@ -223,6 +223,42 @@ describe('the log on a Redis Stream', () => {
     },
   );
 
+  it('G37 a purge is not written to a server that took over before the follower has noticed: what it acknowledged may be old', async () => {
+    const site = new Site();
+    const [a, b] = [await site.join(), await site.join()];
+    const behind = site.server.data;
+    // b knows a record that a has not read yet, and that the next server will not have.
+    a.follower.faults.isDeaf = true;
+    await b.record('purge', { tag: 'unrelated' }, 20);
+    const shared = b.log.toShared(b.log.position)!;
+    site.server.fence();
+    site.server = new SimulatedServer(site.time, { maxRecords: 100, isNamed: true }, behind);
+    a.writer.restart();
+    await site.time.run(100);
+    expect(a.log.canShare).toBe(true);
+    // Its place there would be that of the record that was lost.
+    await a.record('purge', { tag: 'x' }, 1100);
+    const stamp = a.log.fromShared(shared);
+    expect(stamp === undefined ? VOID : a.log.limit(a.entry({ stamp }))).toBe(VOID);
+  });
+
+  it('H08 nothing is taken from Redis while a record of ours is not in the log, or others are still to be read', async () => {
+    const site = new Site();
+    const { log, follower, writer, record } = await site.join();
+    const shared = log.toShared(log.position)!;
+    expect(log.fromShared(shared)).toBeDefined();
+    writer.faults.isMute = true;
+    await record('purge', { tag: 'x' }, 1100);
+    expect([log.canShare, log.fromShared(shared)]).toEqual([false, undefined]);
+    writer.faults.isMute = false;
+    await site.time.run(5000);
+    expect(log.canShare).toBe(true);
+    follower.restart();
+    expect([log.canShare, log.fromShared(shared)]).toEqual([false, undefined]);
+    await site.time.run(1000);
+    expect(log.canShare).toBe(true);
+  });
+
   it('G37 a stream whose last records were put in the place of others is noticed on the same server', async () => {
     const site = new Site();
     const { log, entry, record } = await site.join();
