@@ -7,6 +7,8 @@ export type StoredField = readonly [name: string, value: string | readonly strin
 export interface Stamped {
   /** Position of the log before the computation began; the log may move it forward once it has checked. */
   stamp: number;
+  /** When it was made, on the cache's clock in milliseconds: it counts while the log can't be read. */
+  readonly storedAt?: number;
   readonly tags: readonly string[];
   /** Path and query. */
   readonly url: string;

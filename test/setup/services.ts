@@ -13,6 +13,7 @@ interface Service {
 
 const services: readonly Service[] = [
   { name: 'PostgreSQL (initdb, postgres)', debian: 'postgresql', find: findPostgres },
+  { name: 'Redis (redis-server)', debian: 'redis-server', find: findRedis },
   { name: 'Chromium', debian: 'chromium', find: findChromium },
 ];
 
@@ -21,6 +22,13 @@ export function findPostgres(): string | undefined {
   return [...debianPostgres(), ...path()].find(
     (folder) => executable(join(folder, 'initdb')) && executable(join(folder, 'postgres')),
   );
+}
+
+/** The file of `redis-server`, which is Redis's Sentinel as well, or `undefined`. */
+export function findRedis(): string | undefined {
+  return path()
+    .map((folder) => join(folder, 'redis-server'))
+    .find(executable);
 }
 
 /** The file of a Chromium or Chrome, or `undefined`. */

@@ -1,0 +1,83 @@
+import { performance } from 'node:perf_hooks';
+import {
+  type CircuitBreakerPolicy,
+  CircuitState,
+  CountBreaker,
+  circuitBreaker,
+  handleAll,
+  type IBackoff,
+  type IBackoffFactory,
+} from 'cockatiel';
+
+/** `half-open`: one command is on its way to see whether the server is well again. */
+export type BreakerState = 'closed' | 'open' | 'half-open';
+
+/** Opens when more than half of the last so many failed. */
+const WINDOW = 20;
+const AT_LEAST = 5;
+
+/**
+ * A breaker of `cockatiel`, with two rules of ours: while one command probes, the others are refused instead of
+ * waiting for it; and the wait does not start again from its shortest when the server has been well only for a
+ * moment.
+ */
+export class Breaker {
+  readonly #policy: CircuitBreakerPolicy;
+
+  /** Shortest and longest wait, and a monotonic clock. Milliseconds. */
+  constructor(first: number, longest: number, now: () => number = () => performance.now()) {
+    const backoff = new Growth(first, longest, now);
+    this.#policy = circuitBreaker(handleAll, {
+      halfOpenAfter: backoff,
+      breaker: new CountBreaker({ threshold: 0.5, size: WINDOW, minimumNumberOfCalls: AT_LEAST }),
+    });
+    this.#policy.onReset(() => backoff.closed());
+  }
+
+  get state(): BreakerState {
+    const { state } = this.#policy;
+    if (state === CircuitState.Closed) return 'closed';
+    return state === CircuitState.HalfOpen ? 'half-open' : 'open';
+  }
+
+  /** False where `run` would have to wait for another's probe. */
+  lets(): boolean {
+    return this.#policy.state !== CircuitState.HalfOpen;
+  }
+
+  /** Runs it, or throws when the breaker is open. What it throws is a failure. */
+  run<T>(command: () => Promise<T>): Promise<T> {
+    return this.#policy.execute(command);
+  }
+}
+
+/** Waits that double, with jitter, until the breaker has stayed closed for the longest of them. */
+class Growth implements IBackoffFactory<unknown> {
+  readonly #first: number;
+  readonly #longest: number;
+  readonly #now: () => number;
+  #level = 0;
+  #closedAt: number | undefined;
+
+  constructor(first: number, longest: number, now: () => number) {
+    this.#first = first;
+    this.#longest = longest;
+    this.#now = now;
+  }
+
+  closed(): void {
+    this.#closedAt = this.#now();
+  }
+
+  next(): IBackoff<unknown> {
+    return this.#wait();
+  }
+
+  #wait(): IBackoff<unknown> {
+    const isAfterPeace = this.#closedAt !== undefined && this.#now() - this.#closedAt > this.#longest;
+    if (isAfterPeace) this.#level = 0;
+    this.#closedAt = undefined;
+    const delay = Math.min(this.#longest, this.#first * 2 ** Math.min(this.#level++, 30));
+    return { duration: delay * (0.5 + Math.random() / 2), next: () => this.#wait() };
+  }
+}

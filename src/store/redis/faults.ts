@@ -1,0 +1,85 @@
+import { performance } from 'node:perf_hooks';
+
+/** What Redis answers first in an error, for the errors that are worth telling apart. */
+const replyWords = new Set(
+  (
+    'OOM READONLY LOADING MISCONF CLUSTERDOWN MASTERDOWN NOREPLICAS NOAUTH WRONGPASS NOPERM BUSY WRONGTYPE ' +
+    'NOSCRIPT MOVED ASK TRYAGAIN CROSSSLOT NOPROTO ERR'
+  ).split(' '),
+);
+
+/** A command that was not answered within its deadline. */
+export class DeadlineError extends Error {
+  constructor(deadline: number) {
+    super(`no answer within ${deadline} ms`);
+  }
+}
+
+/** How an error is counted: a word from a small set, such as `oom`, `timeout` or `connection`. */
+export function wordOf(error: unknown): string {
+  if (error instanceof DeadlineError) return 'timeout';
+  const message = messageOf(error);
+  const first = /^[A-Z]+/.exec(message)?.[0];
+  if (first !== undefined && first !== 'ERR' && replyWords.has(first)) return first.toLowerCase();
+  // Before Redis 7, an error inside a script has its word further back.
+  const inner = /\b(OOM|READONLY|MISCONF|NOREPLICAS|WRONGTYPE|NOPERM)\b/.exec(message)?.[1] ?? first;
+  return inner !== undefined && replyWords.has(inner) ? inner.toLowerCase() : 'connection';
+}
+
+/**
+ * An error as it may be logged: the message alone, without credentials. The errors of ioredis carry the command
+ * with its arguments, which may be a password or a visitor's data, so they never go out themselves.
+ */
+export function cleanMessage(error: unknown): string {
+  return messageOf(error)
+    .replaceAll(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@]*@/gi, '$1***@')
+    .replace(/,? with args beginning with:.*/s, '')
+    .slice(0, 300);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Told of a failure that a request survived. */
+export type FaultHook = (error: Error, where: string) => void;
+
+const advice: Readonly<Record<string, string>> = {
+  noauth: 'Redis asks for a password: set it in the URL or the options',
+  wrongpass: 'Redis refuses the user name or the password',
+  noperm: "Redis's access rules (ACL) forbid a command or a key that the cache needs",
+};
+
+/** Passes failures on, each kind once in an interval, with how often it happened; without secrets. */
+export class FaultReporter {
+  readonly #hook: FaultHook;
+  readonly #interval: number;
+  readonly #now: () => number;
+  readonly #told = new Map<string, { at: number; more: number }>();
+
+  /** @param interval milliseconds. */
+  constructor(hook: FaultHook, interval = 30_000, now: () => number = () => performance.now()) {
+    this.#hook = hook;
+    this.#interval = interval;
+    this.#now = now;
+  }
+
+  tell(error: unknown, where: string): void {
+    const word = wordOf(error);
+    const kind = `${where} ${word}`;
+    const now = this.#now();
+    const before = this.#told.get(kind);
+    if (before && now - before.at < this.#interval) {
+      before.more++;
+      return;
+    }
+    this.#told.set(kind, { at: now, more: 0 });
+    const more = before?.more ? ` (and ${before.more} more since it was last told)` : '';
+    const hint = Object.hasOwn(advice, word) ? `${advice[word]}: ` : '';
+    try {
+      this.#hook(new Error(`${where}: ${hint}${cleanMessage(error)}${more}`), where);
+    } catch {
+      // A hook that throws must not break what it is told about.
+    }
+  }
+}

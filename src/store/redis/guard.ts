@@ -1,0 +1,240 @@
+import { performance } from 'node:perf_hooks';
+import { Breaker, type BreakerState } from './breaker.js';
+import type { RedisClient } from './client.js';
+import { DeadlineError, type FaultReporter, wordOf } from './faults.js';
+import type { RedisLink } from './link.js';
+
+/** What a command came to. It never throws: Redis is a help, not a condition. */
+export type Answer<T> = { readonly value: T } | { readonly unavailable: string };
+
+/** Bounds of what Redis may cost. Milliseconds, unless said otherwise. */
+export interface GuardBounds {
+  /** Deadline of a read: a visitor waits for it. Default 50. */
+  readonly readTimeout?: number;
+  /** Deadline of a write: nobody waits for it. Default 250. */
+  readonly writeTimeout?: number;
+  /** Reads, and as many writes, that may be without answer, those past their deadline included. Default 1,000. */
+  readonly maxOutstanding?: number;
+  /** Bytes of writes that may be without answer. Default 16 MB. */
+  readonly maxOutstandingBytes?: number;
+  /** First wait of an open breaker; it doubles. Default 500. */
+  readonly firstBackoff?: number;
+  /** Longest wait of an open breaker. Default 10,000. */
+  readonly maxBackoff?: number;
+  /** A connection of ours that owes an answer and has been silent for so long is made anew. Default 5,000. */
+  readonly hungAfter?: number;
+}
+
+/** One operation's numbers; each only grows. */
+export interface OperationCounts {
+  /** Commands that were sent. */
+  sent: number;
+  /** Commands that were answered in time, and the time that took in all. Milliseconds. */
+  answered: number;
+  latency: number;
+  /** Why there was no answer, by word: `timeout`, `connection`, `oom`, …; not sent: `down`, `open`, `busy`. */
+  readonly unavailable: Map<string, number>;
+}
+
+export interface GuardStats {
+  /** There is a connection that takes commands. */
+  readonly isReady: boolean;
+  /** Of the breakers. */
+  readonly reads: BreakerState;
+  readonly writes: BreakerState;
+  /** Commands without answer. */
+  readonly outstanding: number;
+  /** Answers that came after their deadline, and were dropped. */
+  readonly late: number;
+  readonly operations: ReadonlyMap<string, Readonly<OperationCounts>>;
+}
+
+/** Answers that say something of the command or of the value, not of the server's health. */
+const aboutTheCommand = new Set(['wrongtype', 'noscript', 'crossslot', 'err']);
+
+interface Lane {
+  readonly where: string;
+  readonly timeout: number;
+  readonly breaker: Breaker;
+  outstanding: number;
+}
+
+/**
+ * What stands between a request and a Redis that may be down, hung, slow or full. A command is sent only on a
+ * connection that is ready, has a deadline, and counts against a bound until it is answered, so a hung server
+ * collects no queue. Reads and writes are judged apart: a full server refuses writes and reads well.
+ */
+export class RedisGuard {
+  readonly #link: RedisLink;
+  readonly #faults: FaultReporter;
+  readonly #bounds: Required<GuardBounds>;
+  readonly #reads: Lane;
+  readonly #writes: Lane;
+  readonly #operations = new Map<string, OperationCounts>();
+  #outstandingBytes = 0;
+  #late = 0;
+  /** When the connection last gave an answer, or began to owe one. */
+  #heardAt = 0;
+  #lookedForMasterAt = Number.NEGATIVE_INFINITY;
+  #isClosed = false;
+
+  constructor(link: RedisLink, faults: FaultReporter, bounds: GuardBounds = {}) {
+    this.#link = link;
+    this.#faults = faults;
+    this.#bounds = {
+      readTimeout: 50,
+      writeTimeout: 250,
+      maxOutstanding: 1000,
+      maxOutstandingBytes: 16 * 1024 ** 2,
+      firstBackoff: 500,
+      maxBackoff: 10_000,
+      hungAfter: 5000,
+      ...bounds,
+    };
+    const { firstBackoff, maxBackoff, readTimeout, writeTimeout } = this.#bounds;
+    const lane = (where: string, timeout: number): Lane => ({
+      where,
+      timeout,
+      breaker: new Breaker(firstBackoff, maxBackoff),
+      outstanding: 0,
+    });
+    this.#reads = lane('redis read', readTimeout);
+    this.#writes = lane('redis write', writeTimeout);
+  }
+
+  /** @param operation the name it is counted under. */
+  read<T>(operation: string, command: (client: RedisClient) => Promise<T>): Promise<Answer<T>> {
+    return this.#run(this.#reads, operation, command, 0);
+  }
+
+  /** @param bytes what the command carries. */
+  write<T>(operation: string, command: (client: RedisClient) => Promise<T>, bytes = 0): Promise<Answer<T>> {
+    return this.#run(this.#writes, operation, command, bytes);
+  }
+
+  stats(): GuardStats {
+    return {
+      isReady: this.#link.client !== undefined,
+      reads: this.#reads.breaker.state,
+      writes: this.#writes.breaker.state,
+      outstanding: this.#reads.outstanding + this.#writes.outstanding,
+      late: this.#late,
+      operations: this.#operations,
+    };
+  }
+
+  /** Nothing is sent any more. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  async #run<T>(
+    lane: Lane,
+    operation: string,
+    command: (client: RedisClient) => Promise<T>,
+    bytes: number,
+  ): Promise<Answer<T>> {
+    const counts = this.#countsOf(operation);
+    this.#endIfHung();
+    const client = this.#isClosed ? undefined : this.#link.client;
+    if (!client) return unavailable(counts, 'down');
+    if (lane.outstanding >= this.#bounds.maxOutstanding) return unavailable(counts, 'busy');
+    if (bytes > 0 && this.#outstandingBytes + bytes > this.#bounds.maxOutstandingBytes)
+      return unavailable(counts, 'busy');
+    if (!lane.breaker.lets()) return unavailable(counts, 'open');
+    let word: string | undefined;
+    try {
+      return await lane.breaker.run(async () => {
+        const sentAt = performance.now();
+        counts.sent++;
+        try {
+          const value = await this.#send(lane, client, command, bytes);
+          counts.answered++;
+          counts.latency += performance.now() - sentAt;
+          return { value };
+        } catch (error) {
+          word = wordOf(error);
+          this.#faults.tell(error, lane.where);
+          if (aboutTheCommand.has(word)) return unavailable(counts, word);
+          throw error;
+        }
+      });
+    } catch {
+      if (word === 'readonly' && lane.breaker.state !== 'closed') this.#lookForMaster();
+      return unavailable(counts, word ?? 'open');
+    }
+  }
+
+  /** Rejects at the deadline. The command may still be done; whoever sends one must not mind. */
+  #send<T>(
+    lane: Lane,
+    client: RedisClient,
+    command: (client: RedisClient) => Promise<T>,
+    bytes: number,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let isLate = false;
+      // Not unref'd: the socket is, and a process that waits for an answer must live to get it.
+      const timer = setTimeout(() => {
+        // When it was we who were slow, the answer may be here already: it is read before this runs.
+        setImmediate(() => {
+          isLate = true;
+          reject(new DeadlineError(lane.timeout));
+        });
+      }, lane.timeout);
+      const settled = () => {
+        clearTimeout(timer);
+        lane.outstanding--;
+        this.#outstandingBytes -= bytes;
+        this.#heardAt = performance.now();
+        if (isLate) this.#late++;
+      };
+      if (this.#reads.outstanding + this.#writes.outstanding === 0) this.#heardAt = performance.now();
+      lane.outstanding++;
+      this.#outstandingBytes += bytes;
+      call(client, command).then(
+        (value) => {
+          settled();
+          resolve(value);
+        },
+        (error: unknown) => {
+          settled();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** A connection whose other end is gone without a word stays open for a quarter of an hour, if nobody ends it. */
+  #endIfHung(): void {
+    if (this.#reads.outstanding + this.#writes.outstanding === 0) return;
+    if (performance.now() - this.#heardAt < this.#bounds.hungAfter) return;
+    this.#heardAt = performance.now();
+    this.#link.restart();
+  }
+
+  /** A master that became a replica may keep its connections; a new one is made to whoever has the address now. */
+  #lookForMaster(): void {
+    if (performance.now() - this.#lookedForMasterAt < this.#bounds.maxBackoff) return;
+    this.#lookedForMasterAt = performance.now();
+    this.#link.restart();
+  }
+
+  #countsOf(operation: string): OperationCounts {
+    let counts = this.#operations.get(operation);
+    if (!counts) {
+      counts = { sent: 0, answered: 0, latency: 0, unavailable: new Map() };
+      this.#operations.set(operation, counts);
+    }
+    return counts;
+  }
+}
+
+async function call<T>(client: RedisClient, command: (client: RedisClient) => Promise<T>): Promise<T> {
+  return command(client);
+}
+
+function unavailable(counts: OperationCounts, word: string): { unavailable: string } {
+  counts.unavailable.set(word, (counts.unavailable.get(word) ?? 0) + 1);
+  return { unavailable: word };
+}

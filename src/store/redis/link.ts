@@ -1,0 +1,245 @@
+import { performance } from 'node:perf_hooks';
+import { destroyClient, type RedisClient, unrefClient } from './client.js';
+import type { FaultReporter } from './faults.js';
+
+/** A way to Redis that comes and goes. */
+export interface RedisLink {
+  /** The client, while it is ready; another one after each reconnect, so don't keep it. */
+  readonly client: RedisClient | undefined;
+  /** Called at every connect, and at once when it is ready already. @returns what takes the listener away. */
+  onReady(listener: (client: RedisClient) => void): () => void;
+  /** Called when a ready connection is lost. @returns what takes the listener away. */
+  onLost(listener: () => void): () => void;
+  /** Gives the connection up, as one that no longer answers, and makes another. Nothing for a user's client. */
+  restart(): void;
+  /** For good. Idempotent. A user's client stays open. */
+  close(): void;
+}
+
+/** Times of a link, milliseconds. */
+export interface LinkTimes {
+  /** Wait before the second attempt; it doubles with each. Default 50. */
+  readonly firstDelay?: number;
+  /** Longest wait between attempts. Default 5,000. */
+  readonly maxDelay?: number;
+  /** Within this an attempt is ready or given up. Default 5,000. */
+  readonly readyWithin?: number;
+}
+
+/** Listeners of a link; one that throws takes nothing with it. */
+class Listeners<Args extends unknown[]> {
+  readonly #all = new Set<(...args: Args) => void>();
+  readonly #faults: FaultReporter;
+
+  constructor(faults: FaultReporter) {
+    this.#faults = faults;
+  }
+
+  add(listener: (...args: Args) => void): () => void {
+    // Its own function each time, so that the same listener may be added twice.
+    const own = (...args: Args) => listener(...args);
+    this.#all.add(own);
+    return () => this.#all.delete(own);
+  }
+
+  tell(...args: Args): void {
+    for (const listener of [...this.#all]) {
+      try {
+        listener(...args);
+      } catch (error) {
+        this.#faults.tell(error, 'redis');
+      }
+    }
+  }
+
+  clear(): void {
+    this.#all.clear();
+  }
+}
+
+/**
+ * A connection of our own. Each attempt has a client of its own, so nothing of a dead connection, no command and
+ * no answer, can turn up on the next one. Down at start is a state like any other: it goes on trying.
+ */
+export class OwnLink implements RedisLink {
+  readonly #make: () => RedisClient | Promise<RedisClient>;
+  readonly #faults: FaultReporter;
+  readonly #times: Required<LinkTimes>;
+  readonly #ready: Listeners<[RedisClient]>;
+  readonly #lost: Listeners<[]>;
+  #current: RedisClient | undefined;
+  #isReady = false;
+  #readyAt = 0;
+  #attempts = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  /** Connects at once, in the background. */
+  constructor(make: () => RedisClient | Promise<RedisClient>, faults: FaultReporter, times: LinkTimes = {}) {
+    this.#make = make;
+    this.#faults = faults;
+    this.#times = { firstDelay: 50, maxDelay: 5000, readyWithin: 5000, ...times };
+    this.#ready = new Listeners(faults);
+    this.#lost = new Listeners(faults);
+    void this.#connect();
+  }
+
+  get client(): RedisClient | undefined {
+    return this.#isReady && this.#current?.status === 'ready' ? this.#current : undefined;
+  }
+
+  onReady(listener: (client: RedisClient) => void): () => void {
+    const remove = this.#ready.add(listener);
+    const { client } = this;
+    if (client) listener(client);
+    return remove;
+  }
+
+  onLost(listener: () => void): () => void {
+    return this.#lost.add(listener);
+  }
+
+  restart(): void {
+    if (this.#current && !this.#isClosed) this.#drop(this.#current);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    this.#ready.clear();
+    const client = this.#current;
+    this.#current = undefined;
+    if (client) destroyClient(client);
+    if (this.#isReady) this.#lost.tell();
+    this.#isReady = false;
+    this.#lost.clear();
+  }
+
+  async #connect(): Promise<void> {
+    let client: RedisClient;
+    try {
+      client = await this.#make();
+    } catch (error) {
+      this.#faults.tell(error, 'redis');
+      this.#retry();
+      return;
+    }
+    // Without a listener on every connection its error would be the process's.
+    client.on('error', (error: unknown) => {
+      if (this.#current === client) this.#faults.tell(error, 'redis');
+    });
+    if (this.#isClosed) {
+      destroyClient(client);
+      return;
+    }
+    this.#current = client;
+    unrefClient(client);
+    client.on('ready', () => this.#onReady(client));
+    client.on('close', () => this.#drop(client));
+    client.on('end', () => this.#drop(client));
+    this.#wait(this.#times.readyWithin, () => {
+      this.#faults.tell(new Error(`no answer within ${this.#times.readyWithin} ms of connecting`), 'redis');
+      this.#drop(client);
+    });
+    client.connect().catch(() => this.#drop(client));
+  }
+
+  #onReady(client: RedisClient): void {
+    if (this.#current !== client || this.#isReady) return;
+    clearTimeout(this.#timer);
+    this.#isReady = true;
+    this.#readyAt = performance.now();
+    this.#ready.tell(client);
+  }
+
+  #drop(client: RedisClient): void {
+    if (this.#current !== client) return;
+    this.#current = undefined;
+    const wasReady = this.#isReady;
+    this.#isReady = false;
+    destroyClient(client);
+    // A server that takes connections and drops them again is one that is down.
+    if (wasReady && performance.now() - this.#readyAt >= this.#times.maxDelay) this.#attempts = 0;
+    this.#retry();
+    if (wasReady) this.#lost.tell();
+  }
+
+  #retry(): void {
+    if (this.#isClosed) return;
+    const { firstDelay, maxDelay } = this.#times;
+    const delay = Math.min(maxDelay, firstDelay * 2 ** Math.min(this.#attempts++, 30));
+    // Jitter: when Redis is back, not every instance comes in the same moment.
+    this.#wait(delay * (0.5 + Math.random() / 2), () => void this.#connect());
+  }
+
+  #wait(ms: number, then: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(then, ms);
+    this.#timer.unref();
+  }
+}
+
+/** A client that is the user's: watched, not touched. */
+export class UserLink implements RedisLink {
+  readonly #client: RedisClient;
+  readonly #ready: Listeners<[RedisClient]>;
+  readonly #lost: Listeners<[]>;
+  readonly #remove: () => void;
+  #isReady: boolean;
+  #isClosed = false;
+
+  constructor(client: RedisClient, faults: FaultReporter) {
+    this.#client = client;
+    this.#ready = new Listeners(faults);
+    this.#lost = new Listeners(faults);
+    this.#isReady = client.status === 'ready';
+    const onReady = () => {
+      this.#isReady = true;
+      this.#ready.tell(client);
+    };
+    const onGone = () => {
+      if (this.#isReady) this.#lost.tell();
+      this.#isReady = false;
+    };
+    // ioredis prints every error of a client that has no listener.
+    const onError = (error: unknown) => faults.tell(error, 'redis');
+    client.on('ready', onReady);
+    client.on('close', onGone);
+    client.on('end', onGone);
+    client.on('error', onError);
+    this.#remove = () => {
+      client.off('ready', onReady);
+      client.off('close', onGone);
+      client.off('end', onGone);
+      client.off('error', onError);
+    };
+    // A lazy client connects at its first command, but we send none before it is connected.
+    if (client.status === 'wait') client.connect().catch(() => {});
+  }
+
+  get client(): RedisClient | undefined {
+    return !this.#isClosed && this.#client.status === 'ready' ? this.#client : undefined;
+  }
+
+  onReady(listener: (client: RedisClient) => void): () => void {
+    const remove = this.#ready.add(listener);
+    const { client } = this;
+    if (client) listener(client);
+    return remove;
+  }
+
+  onLost(listener: () => void): () => void {
+    return this.#lost.add(listener);
+  }
+
+  restart(): void {}
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#remove();
+    this.#ready.clear();
+    this.#lost.clear();
+  }
+}

@@ -1,0 +1,126 @@
+import type { Stamped } from '../entry.js';
+import { type LogBounds, LogIndex, type RecordKind, type Target } from '../log-index.js';
+import { Positions, type SharedStamp } from './positions.js';
+import { parseRecord } from './records.js';
+import type { StreamEntry } from './stream.js';
+import type { Timers } from './timers.js';
+
+/** Converts times of the Redis server's clock into ours. `ServerClock` is one. */
+export interface SharedClock {
+  sample(sent: number, received: number, server: number): void;
+  /** `NaN` while nothing is known. */
+  fromShared(server: number): number;
+}
+
+const EVERYTHING: Target = { kind: 'all', value: '' };
+
+/** What this instance knows of the shared log: which records it has, and what they say. */
+export class LogView {
+  readonly #timers: Timers;
+  readonly #clock: SharedClock;
+  readonly #index: LogIndex;
+  readonly #positions = new Positions();
+  #lastText: string | undefined;
+  readonly counts = {
+    /** Records taken in. */
+    records: 0,
+    /** Entries of the stream that are no records. */
+    garbage: 0,
+    /** Records of later versions, or damaged; each voided everything. */
+    unknown: 0,
+    /** Times that records were gone before they were read; each voided everything before. */
+    holes: 0,
+    /** Epochs followed; each voided everything before. */
+    epochs: 0,
+  };
+
+  constructor(timers: Timers, clock: SharedClock, bounds: LogBounds = {}) {
+    this.#timers = timers;
+    this.#clock = clock;
+    this.#index = new LogIndex(bounds);
+  }
+
+  get positions(): Pick<Positions, 'epoch' | 'applied' | 'stamp'> {
+    return this.#positions;
+  }
+
+  /** The record at the position applied last, as the stream has it. */
+  get lastText(): string | undefined {
+    return this.#lastText;
+  }
+
+  /** Names and patterns remembered. */
+  get size(): number {
+    return this.#index.size;
+  }
+
+  limit(entry: Stamped): number {
+    return this.#index.limit(entry, this.#positions.settled);
+  }
+
+  toShared(stamp: number): SharedStamp | undefined {
+    return this.#positions.toShared(stamp);
+  }
+
+  fromShared(stamp: SharedStamp): number | undefined {
+    return this.#positions.fromShared(stamp);
+  }
+
+  /** Takes in the next entry of the stream. */
+  take({ id, position, text }: StreamEntry): void {
+    const positions = this.#positions;
+    const record = id === `${position}-0` && Number.isSafeInteger(position) ? parseRecord(text) : undefined;
+    if (!record) {
+      // Not ours, so it is about nothing; its place shows as a hole if the next record is not right behind.
+      this.counts.garbage++;
+      return;
+    }
+    if (record.epoch !== positions.epoch) {
+      // An epoch whose beginning is gone is followed from here on: nothing is known of what was before.
+      this.#index.restart(positions.adopt(record.epoch, record.kind === 'epoch' ? position : position - 1));
+      this.counts.epochs++;
+      this.#lastText = record.kind === 'epoch' ? text : undefined;
+    }
+    if (position <= positions.applied) return;
+    if (position !== positions.applied + 1) {
+      this.#index.raiseFloor(positions.advance(position - 1));
+      this.counts.holes++;
+    }
+    const local = positions.advance(position);
+    this.#lastText = text;
+    this.counts.records++;
+    if (record.kind === 'unknown') {
+      this.counts.unknown++;
+      this.#index.apply('purge', EVERYTHING, local, 0);
+    } else if (record.kind !== 'epoch') {
+      this.#index.apply(record.kind, record.target, local, this.#timeOf(record.at));
+    }
+  }
+
+  /**
+   * A record of our own has its place in the stream; those before it may still be on their way.
+   *
+   * @returns its local position.
+   */
+  acknowledge(kind: RecordKind, target: Target, { epoch, position }: SharedStamp): number {
+    // Another epoch has begun since, and voids more than this; or begins with this record, and is still to be read.
+    if (epoch !== this.#positions.epoch) return this.applyHere(kind, target);
+    const local = this.#positions.acknowledge(position);
+    this.#index.apply(kind, target, local, this.#timers.now());
+    return local;
+  }
+
+  /** A record that the stream doesn't have, or not yet. @returns its local position. */
+  applyHere(kind: RecordKind, target: Target): number {
+    const local = this.#positions.addHere();
+    this.#index.apply(kind, target, local, this.#timers.now());
+    return local;
+  }
+
+  /** Never later than now: what was expired is not fresh, whatever the clocks say. */
+  #timeOf(server: number): number {
+    const now = this.#timers.now();
+    const at = this.#clock.fromShared(server);
+    return Number.isFinite(at) ? Math.min(now, at) : now;
+  }
+}

@@ -1,0 +1,156 @@
+import type { Stamped } from '../entry.js';
+import { type InvalidationLog, type LogBounds, type RecordKind, VOID } from '../log.js';
+import type { Target } from '../log-index.js';
+import { Follower, type FollowerTimes } from './follower.js';
+import { LogView, type SharedClock } from './log-view.js';
+import { Outbox, type Recorded } from './outbox.js';
+import type { SharedStamp } from './positions.js';
+import type { LogStream, StreamLink } from './stream.js';
+import { systemTimers, type Timers } from './timers.js';
+
+export type { Recorded } from './outbox.js';
+export type { SharedStamp } from './positions.js';
+
+/** Settings of the log that instances share. Times in milliseconds. */
+export interface RedisLogOptions extends LogBounds, FollowerTimes {
+  /** A connection for the follower alone; closed with the log. */
+  readonly follower: StreamLink;
+  /** Where records are written; not closed. */
+  readonly writer: { readonly stream: LogStream | undefined };
+  readonly clock: SharedClock;
+  /** How long an entry may be used that nobody can vouch for, from when it was made or the log was lost. Default 5,000. */
+  readonly maxStaleness?: number;
+  /** Default 1,000. */
+  readonly appendDeadline?: number;
+  /** Default 10,000. */
+  readonly maxQueued?: number;
+  /** Told of failures that were survived. */
+  readonly fault?: (error: unknown) => void;
+  readonly timers?: Timers;
+}
+
+/** The log as it stands; numbers in `counts` only grow. */
+export interface RedisLogStats {
+  readonly position: number;
+  readonly epoch: string | undefined;
+  /** Records that were still to be read when the server was last asked. */
+  readonly lag: number;
+  readonly inContact: boolean;
+  /** When the log was last known to be read to its end: milliseconds of our monotonic clock, `-Infinity` for never. */
+  readonly heardAt: number;
+  /** Records that wait for Redis. */
+  readonly queued: number;
+  /** Names and patterns remembered. */
+  readonly remembered: number;
+  readonly counts: Readonly<
+    Record<'records' | 'garbage' | 'unknown' | 'holes' | 'epochs' | 'overflows', number>
+  >;
+}
+
+/**
+ * The log that instances share: a Redis Stream, followed on a connection of its own.
+ *
+ * Whatever was acknowledged anywhere is applied here within the time of a round trip. When the log can't be read,
+ * an entry is used for `maxStaleness` at most, from when it was made or the log was last read to its end. So what a
+ * purge has made void is never used longer than that after its acknowledgement; add the time that the computation
+ * took if it was under way when the log was lost.
+ */
+export class RedisLog implements InvalidationLog {
+  readonly #timers: Timers;
+  readonly #view: LogView;
+  readonly #follower: Follower;
+  readonly #outbox: Outbox;
+  readonly #maxStaleness: number;
+  /** Before the log was ever read, it counts as lost since then. */
+  readonly #startedAt: number;
+
+  constructor(options: RedisLogOptions) {
+    const {
+      timers = systemTimers,
+      clock,
+      follower,
+      writer,
+      heartbeat,
+      slack,
+      maxNames,
+      maxPatterns,
+    } = options;
+    const fault = options.fault ?? (() => {});
+    this.#timers = timers;
+    this.#startedAt = timers.now();
+    this.#maxStaleness = options.maxStaleness ?? 5000;
+    const view = new LogView(timers, clock, { maxNames, maxPatterns });
+    this.#view = view;
+    const stream = () => writer.stream;
+    const { appendDeadline: deadline = 1000, maxQueued = 10_000 } = options;
+    this.#outbox = new Outbox({ stream, view, timers, fault, deadline, maxQueued });
+    const onChange = () => this.#outbox.retry();
+    const times = { heartbeat: heartbeat ?? 1000, slack: slack ?? 2000 };
+    this.#follower = new Follower({ link: follower, view, clock, timers, fault, onChange, ...times });
+  }
+
+  get position(): number {
+    return this.#view.positions.stamp;
+  }
+
+  /**
+   * Whether entries may come from Redis. Not while records are still to be read, nor while some of ours are still
+   * to be written: an entry there may lie between.
+   */
+  get canShare(): boolean {
+    return this.#follower.isCaughtUp && this.#follower.isInContact && this.#outbox.owed === 0;
+  }
+
+  async append(kind: RecordKind, selector: Target): Promise<number> {
+    return (await this.record(kind, selector)).position;
+  }
+
+  /** Resolves when the record is acknowledged and applied here; or applied here alone, and says so. Never rejects. */
+  record(kind: RecordKind, selector: Target): Promise<Recorded> {
+    return this.#outbox.push(kind, selector);
+  }
+
+  limit(entry: Stamped): number {
+    const limit = this.#view.limit(entry);
+    if (limit === VOID || this.#follower.isInContact) return limit;
+    const now = this.#timers.now();
+    const lostAt = Math.max(this.#startedAt, this.#follower.heardAt);
+    // What another instance has stored may seem to come from the future, if only by the error of the clocks.
+    const madeAt = Math.min(now, entry.storedAt ?? lostAt);
+    const last = Math.max(madeAt, lostAt) + this.#maxStaleness;
+    return last <= now ? VOID : Math.min(limit, last);
+  }
+
+  /** The stamp as an entry in Redis carries it; `undefined` for one that must not be stored there. */
+  toShared(stamp: number): SharedStamp | undefined {
+    return this.#view.toShared(stamp);
+  }
+
+  /**
+   * The stamp here of an entry that has just come from Redis; `undefined` for one that must not be used, of another
+   * epoch or because `canShare` has become false. `limit` is still to be asked.
+   */
+  fromShared(stamp: SharedStamp): number | undefined {
+    return this.canShare ? this.#view.fromShared(stamp) : undefined;
+  }
+
+  get stats(): RedisLogStats {
+    const { epoch, stamp } = this.#view.positions;
+    return {
+      position: stamp,
+      epoch,
+      lag: this.#follower.lag,
+      inContact: this.#follower.isInContact,
+      heardAt: this.#follower.heardAt,
+      queued: this.#outbox.length,
+      remembered: this.#view.size,
+      counts: { ...this.#view.counts, overflows: this.#outbox.overflows },
+    };
+  }
+
+  /** Idempotent. Records that wait are not written any more. */
+  close(): void {
+    this.#outbox.close();
+    this.#follower.close();
+  }
+}

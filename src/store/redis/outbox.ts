@@ -1,0 +1,197 @@
+import type { RecordKind, Target } from '../log-index.js';
+import type { LogView } from './log-view.js';
+import { bodyOf, type RecordBody } from './records.js';
+import type { LogStream } from './stream.js';
+import { type Timers, within } from './timers.js';
+
+/** What became of a record. */
+export interface Recorded {
+  /** The local position at which it was applied here. */
+  readonly position: number;
+  /** It is in the shared log, so every instance will apply it. Otherwise it is applied here and will be written. */
+  readonly acknowledged: boolean;
+  /** How many replicas have it, where that was waited for. */
+  readonly replicas?: number;
+}
+
+export interface OutboxSetup {
+  /** Where commands go, while there is a connection. */
+  readonly stream: () => LogStream | undefined;
+  readonly view: LogView;
+  readonly timers: Timers;
+  readonly fault: (error: unknown) => void;
+  /** How long an append may take before its caller is told that it is not acknowledged. Milliseconds; default 1,000. */
+  readonly deadline?: number;
+  /** Records kept for later; what is more becomes one purge of everything. Default 10,000. */
+  readonly maxQueued?: number;
+}
+
+interface Item {
+  readonly kind: RecordKind;
+  readonly target: Target;
+  readonly body: RecordBody;
+  isApplied: boolean;
+  settle?: (recorded: Recorded) => void;
+}
+
+/** Records that one command carries. */
+const BATCH = 200;
+
+/** Longest wait before Redis is tried again, unless the follower hears of it first. Milliseconds. */
+const MAX_DELAY = 5000;
+
+/**
+ * Writes records into the shared log, in order. What can't be written is applied here, kept, and written when
+ * Redis is back. A record may be written twice, when the answer to the first attempt was lost: that does no harm.
+ */
+export class Outbox {
+  readonly #setup: Required<OutboxSetup>;
+  #queue: Item[] = [];
+  /** What is on its way to Redis. */
+  #sending: Item[] = [];
+  #isBusy = false;
+  #failures = 0;
+  #cancelRetry: (() => void) | undefined;
+  #wake: (() => void) | undefined;
+  #isClosed = false;
+  #owed = 0;
+  /** Times that the queue became one purge of everything. */
+  overflows = 0;
+
+  constructor(setup: OutboxSetup) {
+    this.#setup = { deadline: 1000, maxQueued: 10_000, ...setup };
+  }
+
+  get length(): number {
+    return this.#queue.length + this.#sending.length;
+  }
+
+  /** Records that are applied here and not in the shared log: what Redis holds may lie before them. */
+  get owed(): number {
+    return this.#owed;
+  }
+
+  /** Never rejects. */
+  push(kind: RecordKind, target: Target): Promise<Recorded> {
+    const item: Item = { kind, target, body: bodyOf(kind, target), isApplied: false };
+    const done = new Promise<Recorded>((resolve) => {
+      item.settle = resolve;
+    });
+    if (this.#isClosed) {
+      this.#settleHere(item);
+      return done;
+    }
+    // Known to be out of reach: nobody need wait to hear it again.
+    if (this.#failures > 0) this.#settleHere(item);
+    this.#queue.push(item);
+    if (this.#failures > 0) this.#bound();
+    else void this.#send();
+    return done;
+  }
+
+  /** The log is followed again, or in another epoch. */
+  retry(): void {
+    this.#wake?.();
+    if (!this.#cancelRetry) return;
+    this.#cancelRetry();
+    this.#cancelRetry = undefined;
+    void this.#send();
+  }
+
+  /** What is still to be written is not. */
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelRetry?.();
+    for (const item of [...this.#sending, ...this.#queue]) this.#settleHere(item);
+    this.#queue = [];
+    this.#wake?.();
+  }
+
+  async #send(): Promise<void> {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    // What is recorded in the same moment goes together.
+    await undefined;
+    while (this.#queue.length > 0 && !this.#isClosed) {
+      this.#sending = this.#queue.splice(0, BATCH);
+      const isSent = await this.#write(this.#sending).catch((error) => this.#setup.fault(error));
+      if (isSent) this.#failures = 0;
+      else this.#fail();
+      this.#sending = [];
+      if (!isSent) break;
+    }
+    this.#isBusy = false;
+  }
+
+  /** @returns false when it can't be tried. @throws when it failed, or nobody knows. */
+  async #write(batch: readonly Item[]): Promise<boolean> {
+    const { view, timers, deadline, stream: streamNow } = this.#setup;
+    const until = timers.now() + deadline;
+    for (;;) {
+      const { epoch, applied } = view.positions;
+      const stream = streamNow();
+      if (epoch !== undefined) {
+        if (!stream) return false;
+        const bodies = batch.map(({ body }) => body);
+        const left = Math.max(1, until - timers.now());
+        const answer = await within(timers, left, stream.append(epoch, applied, bodies), true);
+        if ('position' in answer) {
+          const { replicas } = answer;
+          for (const [i, item] of batch.entries()) {
+            const at = { epoch: answer.epoch, position: answer.position + i };
+            const position = view.acknowledge(item.kind, item.target, at);
+            item.settle?.({ position, acknowledged: true, replicas });
+            if (item.isApplied) this.#owed--;
+          }
+          return true;
+        }
+      }
+      // Another epoch is in force than the one we follow, or none is known yet: the follower will find out.
+      const left = until - timers.now();
+      if (left <= 0 || this.#isClosed) return false;
+      await this.#change(left);
+    }
+  }
+
+  /** Until the follower has something new to say, or the time is over. */
+  #change(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#setup.timers.after(milliseconds, resolve, true);
+      this.#wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  #fail(): void {
+    const { timers } = this.#setup;
+    this.#failures++;
+    this.#queue = [...this.#sending, ...this.#queue];
+    for (const item of this.#queue) this.#settleHere(item);
+    if (this.#isClosed) return;
+    this.#sending = [];
+    this.#bound();
+    const delay = Math.min(MAX_DELAY, 100 * 2 ** Math.min(this.#failures - 1, 10));
+    this.#cancelRetry = timers.after(delay * (0.5 + timers.random() / 2), () => this.retry());
+  }
+
+  #settleHere(item: Item): void {
+    if (!item.settle) return;
+    const position = this.#setup.view.applyHere(item.kind, item.target);
+    item.isApplied = true;
+    this.#owed++;
+    item.settle({ position, acknowledged: false });
+    item.settle = undefined;
+  }
+
+  /** What waits is bounded; a burst that Redis takes as fast as it can is not what this is for. */
+  #bound(): void {
+    if (this.length <= this.#setup.maxQueued) return;
+    for (const item of this.#queue) this.#settleHere(item);
+    const target: Target = { kind: 'all', value: '' };
+    this.#queue = [{ kind: 'purge', target, body: bodyOf('purge', target), isApplied: true }];
+    this.#owed = this.#sending.filter(({ isApplied }) => isApplied).length + 1;
+    this.overflows++;
+  }
+}

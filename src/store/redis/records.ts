@@ -1,0 +1,93 @@
+import { type RecordKind, shortName, type Target } from '../log-index.js';
+import { compileSelector } from '../selector.js';
+
+/** Format of the records that are written. Readers know it, and everything before it. */
+const VERSION = 1;
+
+/** A record of the log as it lies in the stream, read. */
+export type LogRecord =
+  /** Everything before it is void: the server, or what it holds, is another. */
+  | { readonly kind: 'epoch'; readonly epoch: string }
+  | {
+      readonly kind: RecordKind;
+      readonly epoch: string;
+      readonly target: Target;
+      /** The server's clock when it was appended. Milliseconds. */
+      readonly at: number;
+    }
+  /** Of a later version of the package, or damaged: nobody knows what it is about, so it is about everything. */
+  | { readonly kind: 'unknown'; readonly epoch: string };
+
+/** What the writer gives of a record; the script puts version, epoch and time before it. */
+export interface RecordBody {
+  readonly code: string;
+  readonly value: string;
+}
+
+/**
+ * One field of a stream entry: `version epoch code milliseconds value`. The first two words keep their meaning in
+ * every version. One string, since what a starting instance pays for 100,000 records is counted in strings.
+ */
+const FORM = /^(\d{1,6}) ([\w-]{1,40}\.\w{0,40}) (?:([a-z]{1,2}) (\d{1,16}) )?/;
+
+const kinds: ReadonlyMap<string, RecordKind> = new Map([
+  ['p', 'purge'],
+  ['x', 'expire'],
+]);
+const targets: ReadonlyMap<string, Target['kind']> = new Map([
+  ['t', 'tag'],
+  ['u', 'url'],
+  ['p', 'pattern'],
+  ['a', 'all'],
+]);
+
+export function bodyOf(kind: RecordKind, { kind: target, value }: Target): RecordBody {
+  const code = `${kind === 'purge' ? 'p' : 'x'}${target[0]}`;
+  return { code, value: target === 'tag' || target === 'url' ? shortName(value) : value };
+}
+
+/** The text that the scripts make of a body. */
+export function textOf(epoch: string, { code, value }: RecordBody, at: number): string {
+  return `${VERSION} ${epoch} ${code} ${at} ${value}`;
+}
+
+/** @returns `undefined` for what is no record of any version: somebody else has written into the stream. */
+export function parseRecord(text: string): LogRecord | undefined {
+  const [start, version, epoch, code, time] = FORM.exec(text) ?? [];
+  if (start === undefined || epoch === undefined) return undefined;
+  if (Number(version) !== VERSION || code === undefined) return { kind: 'unknown', epoch };
+  if (code === 'e') return { kind: 'epoch', epoch };
+  const kind = kinds.get(code[0]!);
+  const target = code.length === 2 ? targetOf(targets.get(code[1]!), text.slice(start.length)) : undefined;
+  return kind && target ? { kind, epoch, target, at: Number(time) } : { kind: 'unknown', epoch };
+}
+
+function targetOf(kind: Target['kind'] | undefined, value: string): Target | undefined {
+  if (kind === 'all') return { kind, value };
+  if (kind === undefined || value === '') return undefined;
+  return kind === 'pattern' ? new LatePattern(value) : { kind, value };
+}
+
+/** A pattern that is compiled when it is first asked for: of those that a starting instance reads, few are. */
+class LatePattern implements Target {
+  readonly kind = 'pattern';
+  readonly value: string;
+  #compiled: Required<Target>['matches'] | undefined;
+
+  constructor(value: string) {
+    this.value = value;
+  }
+
+  readonly matches: Required<Target>['matches'] = (entry) => {
+    this.#compiled ??= compiled(this.value);
+    return this.#compiled(entry);
+  };
+}
+
+function compiled(pattern: string): Required<Target>['matches'] {
+  try {
+    return compileSelector({ pattern }).matches;
+  } catch {
+    return () => true; // one that only a later version understands
+  }
+}

@@ -1,0 +1,237 @@
+import { createHash } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import { decodeItem, encodeItem, FORMAT, lengthOf, type SharedStamp, type Undecodable } from '../codec.js';
+import type { Item } from '../entry.js';
+import type { Answer, GuardStats, RedisGuard } from './guard.js';
+import type { ServerClock } from './server-clock.js';
+
+/** Positions in the log of this process, as other instances know them. */
+export interface SharedPositions {
+  /** `undefined` where the position means nothing to others, so what is stamped with it stays here. */
+  toShared(stamp: number): SharedStamp | undefined;
+  /** `undefined` where we can't judge what was invalidated since: the entry is a miss. */
+  fromShared(epoch: string, position: number): number | undefined;
+}
+
+/** What the Redis tier is made of. */
+export interface RedisStoreOptions {
+  readonly guard: RedisGuard;
+  readonly clock: ServerClock;
+  readonly positions: SharedPositions;
+  /** Begins the name of every Redis key of ours. Default `'hotpath:'`. */
+  readonly prefix?: string;
+  /** Larger bodies stay out. Bytes. Default 1 MB. */
+  readonly maxEntryBytes?: number;
+  /** Milliseconds, monotonic: the clock that entries' times are on. */
+  readonly now?: () => number;
+}
+
+/**
+ * Why a value was not used. Besides what the codec says: `epoch`, from before the log began anew; `wrongtype`, no
+ * string; `too-large`, of an instance that takes larger entries than this one.
+ */
+export type Unusable = Undecodable | 'epoch' | 'wrongtype' | 'too-large';
+
+/** What happened so far; each number only grows. */
+export interface RedisStoreStats extends GuardStats {
+  readonly hits: number;
+  /** Nothing was there. */
+  readonly misses: number;
+  /** Something was there that could not be used, by word. */
+  readonly unusable: ReadonlyMap<Unusable, number>;
+  /** What was not written, by word. */
+  readonly refused: ReadonlyMap<'too-large' | 'ttl' | 'clock' | 'position', number>;
+  /** Bytes of frames. */
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+}
+
+/** Beyond the body, a frame has so much at most. Bytes. */
+const FRAME_OVERHEAD = 1024 ** 2 + 64;
+
+/** Ten years. What Redis adds to its clock must stay in 64 bits. Milliseconds. */
+const LONGEST_TTL = 10 * 365 * 86_400_000;
+
+/** Releases a lease only for the one who holds it. One key, so that it works in a cluster. */
+const releaseScript =
+  "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
+
+/**
+ * The tier that instances share. Every key is bounded in length and has a time to live; nothing is found by
+ * looking through keys. What can't be used is a miss, and is deleted. Never throws, and answers within the
+ * guard's deadlines.
+ */
+export class RedisStore {
+  readonly #guard: RedisGuard;
+  readonly #clock: ServerClock;
+  readonly #positions: SharedPositions;
+  readonly #prefix: string;
+  readonly #maxEntryBytes: number;
+  readonly #now: () => number;
+  readonly #reading = new Map<string, Promise<Item | undefined>>();
+  readonly #unusable = new Map<Unusable, number>();
+  readonly #refused = new Map<'too-large' | 'ttl' | 'clock' | 'position', number>();
+  #hits = 0;
+  #misses = 0;
+  #bytesRead = 0;
+  #bytesWritten = 0;
+
+  constructor(options: RedisStoreOptions) {
+    this.#guard = options.guard;
+    this.#clock = options.clock;
+    this.#positions = options.positions;
+    this.#prefix = options.prefix ?? 'hotpath:';
+    this.#maxEntryBytes = options.maxEntryBytes ?? 1024 ** 2;
+    this.#now = options.now ?? (() => performance.now());
+  }
+
+  /** What is stored under the key; requests for the same key at the same time share one command. */
+  get(key: string): Promise<Item | undefined> {
+    const under = this.#reading.get(key);
+    if (under) return under;
+    const reading = this.#read(key).finally(() => this.#reading.delete(key));
+    this.#reading.set(key, reading);
+    return reading;
+  }
+
+  /**
+   * Stores an item for so long.
+   *
+   * @param ttl milliseconds. Not above 0, or no number: not stored. Longer than ten years: ten years.
+   * @returns whether Redis has it; false too when it was not heard of in time.
+   */
+  async set(key: string, item: Item, ttl: number): Promise<boolean> {
+    if (!(ttl > 0)) return this.#refuse('ttl');
+    if (item.kind === 'response' && item.body.length > this.#maxEntryBytes) return this.#refuse('too-large');
+    // An index of variants invalidates nothing and is not invalidated: its variants are.
+    const at = item.kind === 'response' ? this.#positions.toShared(item.stamp) : { epoch: '', position: 0 };
+    if (!at) return this.#refuse('position');
+    if (!this.#clock.isKnown) return this.#refuse('clock');
+    const frame = encodeItem(key, item, at, this.#clock);
+    if (!frame) return this.#refuse('too-large');
+    const px = Math.ceil(Math.min(ttl, LONGEST_TTL));
+    const name = this.#nameOf(key);
+    const answer = await this.#guard.write(
+      'set',
+      (client) => client.call('SET', name, frame, 'PX', px),
+      frame.length,
+    );
+    if (!('value' in answer)) return false;
+    this.#bytesWritten += frame.length;
+    return true;
+  }
+
+  /** @returns whether there was something; false too when it was not heard of in time. */
+  async delete(key: string): Promise<boolean> {
+    const name = this.#nameOf(key);
+    const answer = await this.#guard.write('delete', (client) => client.call('UNLINK', name));
+    return 'value' in answer && Number(answer.value) === 1;
+  }
+
+  /**
+   * Takes the lease of a key for whoever holds the token, if nobody has it.
+   *
+   * @param ms after which it ends by itself.
+   * @returns `undefined` when Redis can't say. It may then be taken: it ends by itself.
+   */
+  async lease(key: string, token: string, ms: number): Promise<boolean | undefined> {
+    const name = this.#leaseOf(key);
+    const px = Math.max(1, Math.ceil(Math.min(ms, LONGEST_TTL)));
+    const answer = await this.#guard.write('lease', (client) =>
+      client.call('SET', name, token, 'PX', px, 'NX'),
+    );
+    return 'value' in answer ? answer.value !== null : undefined;
+  }
+
+  /** Gives the lease back. @returns false when the token does not hold it any more; `undefined` when Redis can't say. */
+  async release(key: string, token: string): Promise<boolean | undefined> {
+    const name = this.#leaseOf(key);
+    const answer = await this.#guard.write('release', (client) =>
+      client.call('EVAL', releaseScript, 1, name, token),
+    );
+    return 'value' in answer ? Number(answer.value) === 1 : undefined;
+  }
+
+  /** Whether anybody has the lease; `undefined` when Redis can't say. */
+  async isHeld(key: string): Promise<boolean | undefined> {
+    const name = this.#leaseOf(key);
+    const answer = await this.#guard.read('held', (client) => client.call('EXISTS', name));
+    return 'value' in answer ? Number(answer.value) === 1 : undefined;
+  }
+
+  stats(): RedisStoreStats {
+    return {
+      ...this.#guard.stats(),
+      hits: this.#hits,
+      misses: this.#misses,
+      unusable: this.#unusable,
+      refused: this.#refused,
+      bytesRead: this.#bytesRead,
+      bytesWritten: this.#bytesWritten,
+    };
+  }
+
+  async #read(key: string): Promise<Item | undefined> {
+    // Without the clock no entry's age can be told; that is no fault of the entry.
+    if (!this.#clock.isKnown) return undefined;
+    const name = this.#nameOf(key);
+    // Not GET: a value that someone else put there may be of any size, and stands in the way of all others.
+    const longest = this.#maxEntryBytes + FRAME_OVERHEAD;
+    const answer: Answer<unknown> = await this.#guard.read(
+      'get',
+      (client) => client.callBuffer('GETRANGE', name, 0, longest), // one byte more than is wanted
+    );
+    if (!('value' in answer)) {
+      // A value of another type; the next `set` replaces it.
+      if (answer.unavailable === 'wrongtype') count(this.#unusable, 'wrongtype');
+      return undefined;
+    }
+    const frame = answer.value;
+    if (!Buffer.isBuffer(frame) || frame.length === 0) {
+      this.#misses++;
+      return undefined;
+    }
+    this.#bytesRead += frame.length;
+    // Another instance's limit may be higher, and it is that one's entry.
+    if (frame.length > longest && lengthOf(frame)! > longest) return count(this.#unusable, 'too-large');
+    const decoded = decodeItem(frame, key, this.#clock, this.#now());
+    if ('reason' in decoded) return this.#discard(key, decoded.reason);
+    const { item, at } = decoded;
+    if (item.kind === 'response') {
+      const stamp = this.#positions.fromShared(at.epoch, at.position);
+      // It may be we who are behind, so it stays.
+      if (stamp === undefined) return count(this.#unusable, 'epoch');
+      item.stamp = stamp;
+    }
+    this.#hits++;
+    return item;
+  }
+
+  #discard(key: string, reason: Undecodable): undefined {
+    void this.delete(key);
+    return count(this.#unusable, reason);
+  }
+
+  #refuse(word: 'too-large' | 'ttl' | 'clock' | 'position'): false {
+    count(this.#refused, word);
+    return false;
+  }
+
+  #nameOf(key: string): string {
+    return `${this.#prefix}${FORMAT}:${hashOf(key)}`;
+  }
+
+  #leaseOf(key: string): string {
+    return `${this.#prefix}lease:${hashOf(key)}`;
+  }
+}
+
+/** Keys hold URLs and header values of any length; the entry holds the key itself, and is checked against it. */
+function hashOf(key: string): string {
+  // Not UTF-8, in which all lone surrogates are the same.
+  return createHash('sha256').update(key, 'utf16le').digest('base64url');
+}
+
+function count<Word>(words: Map<Word, number>, word: Word): undefined {
+  words.set(word, (words.get(word) ?? 0) + 1);
+}

@@ -1,0 +1,43 @@
+import { performance } from 'node:perf_hooks';
+
+/** Time as the log sees it; tests give it a clock of their own. */
+export interface Timers {
+  /** Milliseconds, monotonic: the clock that entries' times are on. */
+  now(): number;
+  /**
+   * Calls once, later. @returns what calls it off.
+   * @param holds whether the process waits for it. Default false.
+   */
+  after(milliseconds: number, call: () => void, holds?: boolean): () => void;
+  /** Between 0 and 1. */
+  random(): number;
+}
+
+export const systemTimers: Timers = {
+  now: () => performance.now(),
+  after(milliseconds, call, holds = false) {
+    const timer = setTimeout(call, milliseconds);
+    if (!holds) timer.unref();
+    return () => clearTimeout(timer);
+  },
+  random: () => Math.random(),
+};
+
+/** What a deadline throws. The task goes on, and what becomes of it is nobody's concern any more. */
+export class DeadlineError extends Error {
+  constructor(milliseconds: number) {
+    super(`no answer within ${milliseconds} ms`);
+    this.name = 'DeadlineError';
+  }
+}
+
+/**
+ * @param holds whether the process stays for the answer: somebody of the app waits for it.
+ * @throws DeadlineError when there is no answer in time.
+ */
+export function within<T>(timers: Timers, milliseconds: number, task: Promise<T>, holds = false): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = timers.after(milliseconds, () => reject(new DeadlineError(milliseconds)), holds);
+    task.then(resolve, reject).finally(cancel);
+  });
+}

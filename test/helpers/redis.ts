@@ -1,0 +1,261 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import * as ioredis5 from 'ioredis';
+import * as ioredis6 from 'ioredis6';
+import type { RedisModule } from '../../src/store/redis/client.js';
+import { findRedis } from '../setup/services.js';
+
+const { Redis } = ioredis5;
+
+/** The majors of ioredis that we support: a name, and the module. */
+export const redisMajors = [
+  ['ioredis 5', ioredis5],
+  ['ioredis 6', ioredis6 as unknown as typeof ioredis5],
+] as const;
+
+/** What `RedisConnection` takes in the place of the installed ioredis. */
+export function loadOf(module: typeof ioredis5): () => Promise<RedisModule> {
+  return () => Promise.resolve(module);
+}
+
+/** How a Redis of the tests' own is started. */
+export interface RedisSetup {
+  /** Keeps its data over a restart: an append-only file, `fsync` at every write. Default false. */
+  readonly persistent?: boolean;
+  /** Such as `'10mb'`; what is more is refused (`noeviction`). */
+  readonly maxMemory?: string;
+  readonly password?: string;
+  /** Port of the master on this machine. */
+  readonly replicaOf?: number;
+  /** Further settings, as `redis.conf` names them. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+const READY_WITHIN_MS = 20_000;
+
+/**
+ * A Redis of the tests' own, on a free port, with a folder of its own. It dies with the test process, however
+ * that ends.
+ */
+export class RedisServer {
+  readonly port: number;
+  readonly directory: string;
+  readonly #setup: RedisSetup;
+  readonly #sentinel: boolean;
+  #child: ChildProcess | undefined;
+  #watchdog: ChildProcess | undefined;
+
+  private constructor(port: number, setup: RedisSetup, sentinel: boolean) {
+    this.port = port;
+    this.#setup = setup;
+    this.#sentinel = sentinel;
+    this.directory = mkdtempSync(join(tmpdir(), 'hotpath-redis-'));
+    writeFileSync(join(this.directory, 'redis.conf'), sentinel ? (setup.settings?.sentinel ?? '') : '');
+  }
+
+  static async start(setup: RedisSetup = {}, sentinel = false): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), setup, sentinel);
+    await server.restart();
+    return server;
+  }
+
+  /** A server that is not running yet: its port is known, and nobody listens there. */
+  static async prepare(setup: RedisSetup = {}): Promise<RedisServer> {
+    return new RedisServer(await freePort(), setup, false);
+  }
+
+  get url(): string {
+    const { password } = this.#setup;
+    return `redis://${password === undefined ? '' : `:${password}@`}127.0.0.1:${this.port}`;
+  }
+
+  get pid(): number {
+    return this.#child!.pid!;
+  }
+
+  get isRunning(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** One command on a connection of its own; the answer as ioredis gives it. */
+  async command(name: string, ...args: (string | number | Buffer)[]): Promise<unknown> {
+    const client = new Redis({
+      port: this.port,
+      host: '127.0.0.1',
+      password: this.#setup.password,
+      lazyConnect: true,
+      enableReadyCheck: false,
+      retryStrategy: null,
+    } as never);
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      return await client.call(name, ...args);
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  /** A section of `INFO`, by field. */
+  async info(section: string): Promise<Map<string, string>> {
+    const lines = String(await this.command('INFO', section)).split('\r\n');
+    return new Map(
+      lines.filter((line) => line.includes(':')).map((line) => line.split(/:(.*)/s) as [string, string]),
+    );
+  }
+
+  /** Dies on the spot (`kill -9`). */
+  async kill(): Promise<void> {
+    this.#watchdog?.kill('SIGKILL');
+    this.#watchdog = undefined;
+    if (!this.isRunning) return;
+    const exited = once(this.#child!, 'exit');
+    this.#child!.kill('SIGKILL');
+    await exited;
+  }
+
+  /** Accepts connections and commands, and answers nothing (SIGSTOP). */
+  pause(): void {
+    this.#child!.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child!.kill('SIGCONT');
+  }
+
+  /** Kills it, if it runs, and starts it in the same folder: empty, unless it is persistent. */
+  async restart(): Promise<void> {
+    await this.kill();
+    const child = spawn(findRedis()!, this.#flags(), { cwd: this.directory, stdio: 'ignore' });
+    this.#child = child;
+    // Told by the end of its input that we are gone, even if nothing of ours ran any more.
+    const script = 'cat >/dev/null; kill -9 "$1"';
+    this.#watchdog = spawn('sh', ['-c', script, 'sh', String(child.pid)], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+    });
+    this.#watchdog.stdin!.on('error', () => {});
+    await until(async () => {
+      if (!this.isRunning) throw new Error(`redis-server ended with ${child.exitCode} instead of starting`);
+      return (await this.command('PING').catch(() => undefined)) === 'PONG';
+    }, 'redis-server is ready');
+  }
+
+  /** Kills it and removes its files. */
+  async stop(): Promise<void> {
+    await this.kill();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  #flags(): string[] {
+    const { persistent, maxMemory, password, replicaOf, settings = {} } = this.#setup;
+    const common = { port: String(this.port), bind: '127.0.0.1', logfile: join(this.directory, 'redis.log') };
+    const flags: Record<string, string> = this.#sentinel
+      ? common
+      : {
+          ...common,
+          dir: this.directory,
+          save: '',
+          appendonly: persistent ? 'yes' : 'no',
+          appendfsync: 'always',
+          ...(maxMemory === undefined ? {} : { maxmemory: maxMemory, 'maxmemory-policy': 'noeviction' }),
+          ...(password === undefined ? {} : { requirepass: password, masterauth: password }),
+          // A replica is synchronised at once.
+          'repl-diskless-sync-delay': '0',
+          ...(replicaOf === undefined ? {} : { replicaof: `127.0.0.1 ${replicaOf}` }),
+          ...settings,
+        };
+    const list = Object.entries(flags).flatMap(([name, value]) =>
+      value === '' ? [`--${name}`, ''] : [`--${name}`, ...value.split(' ')],
+    );
+    return this.#sentinel ? [join(this.directory, 'redis.conf'), '--sentinel', ...list] : list;
+  }
+}
+
+/** Starts a Sentinel that watches one master, alone, and calls it down soon. */
+export function startSentinel(master: RedisServer, name = 'main'): Promise<RedisServer> {
+  const sentinel = [
+    `sentinel monitor ${name} 127.0.0.1 ${master.port} 1`,
+    `sentinel down-after-milliseconds ${name} 500`,
+    `sentinel failover-timeout ${name} 2000`,
+  ].join('\n');
+  return RedisServer.start({ settings: { sentinel } }, true);
+}
+
+/** Three masters that share the slots, each with a replica if wanted; the replicas come after the masters. */
+export async function startCluster({ replicas = false } = {}): Promise<RedisServer[]> {
+  const count = replicas ? 6 : 3;
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () =>
+      RedisServer.start({
+        settings: {
+          'cluster-enabled': 'yes',
+          // The usual one, the port plus 10,000, may be out of range.
+          'cluster-port': String(await freePort()),
+          'cluster-node-timeout': '1000',
+          'cluster-replica-validity-factor': '0',
+        },
+      }),
+    ),
+  );
+  const [first, ...others] = servers as [RedisServer, ...RedisServer[]];
+  const bounds = [0, 5461, 10923, 16384];
+  for (const [index, server] of servers.slice(0, 3).entries()) {
+    await server.command('CLUSTER', 'ADDSLOTSRANGE', bounds[index]!, bounds[index + 1]! - 1);
+    await server.command('CLUSTER', 'SET-CONFIG-EPOCH', index + 1);
+  }
+  for (const server of others) {
+    const bus = String(((await server.command('CONFIG', 'GET', 'cluster-port')) as string[])[1]);
+    await first.command('CLUSTER', 'MEET', '127.0.0.1', server.port, bus);
+  }
+  const everybodyKnows = async (what: string, times: number) => {
+    for (const server of servers) {
+      await until(async () => {
+        const info = String(await server.command('CLUSTER', 'INFO'));
+        const nodes = String(await server.command('CLUSTER', 'NODES'));
+        return info.includes('cluster_state:ok') && nodes.split(what).length - 1 === times;
+      }, `the cluster has ${times} ${what}`);
+    }
+  };
+  await everybodyKnows(' connected', count);
+  if (replicas) {
+    for (const [index, server] of servers.slice(3).entries()) {
+      await server.command('CLUSTER', 'REPLICATE', String(await servers[index]!.command('CLUSTER', 'MYID')));
+    }
+    await everybodyKnows('slave ', 3);
+    for (const server of servers.slice(3)) {
+      await until(
+        async () => (await server.info('replication')).get('master_link_status') === 'up',
+        'a replica has caught up',
+      );
+    }
+  }
+  return servers;
+}
+
+/** A port that nobody listens on. */
+export async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
+
+/** Waits until a condition holds. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  within = READY_WITHIN_MS,
+): Promise<void> {
+  const deadline = Date.now() + within;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`waited ${within / 1000} s in vain until ${what}`);
+    await delay(10);
+  }
+}

@@ -1,0 +1,299 @@
+import { type RecordBody, textOf } from '../../src/store/redis/records.js';
+import type {
+  AppendAnswer,
+  LogStream,
+  StreamEntry,
+  StreamLink,
+  StreamState,
+} from '../../src/store/redis/stream.js';
+import type { VirtualTime } from './virtual-time.js';
+
+interface Data {
+  readonly exists: boolean;
+  /** The last id that was given. */
+  readonly last: number;
+  readonly entries: readonly StreamEntry[];
+  readonly values: ReadonlyMap<string, unknown>;
+}
+
+const NOTHING: Data = { exists: false, last: 0, entries: [], values: new Map() };
+
+/** What every process that plays the same Redis has in common. */
+export interface ServerKind {
+  readonly maxRecords: number;
+  readonly isNamed: boolean;
+}
+
+/** A process of Redis, as far as the log and a store of values see it: the scripts, in TypeScript. */
+export class SimulatedServer {
+  /** '' for one that its access rules forbid to tell. */
+  readonly name: string;
+  /** Immutable, so a snapshot is a reference. */
+  data: Data;
+  readonly #time: VirtualTime;
+  readonly #maxRecords: number;
+  /** The server's clock has nothing to do with anybody else's. */
+  readonly #clockOffset: number;
+  #waiters: (() => void)[] = [];
+  #held: (() => void)[] | undefined;
+  #isFenced = false;
+
+  constructor(time: VirtualTime, { maxRecords, isNamed }: ServerKind, data: Data = NOTHING) {
+    this.#time = time;
+    this.#maxRecords = maxRecords;
+    this.data = data;
+    this.#clockOffset = Math.floor(time.random() * 1e12);
+    const name = Math.floor(time.random() * 2 ** 50).toString(36);
+    this.name = isNamed ? name : '';
+  }
+
+  /** Runs a command, once the process is not paused. */
+  execute(command: () => void): void {
+    if (this.#held) this.#held.push(command);
+    else command();
+  }
+
+  pause(): void {
+    this.#held ??= [];
+  }
+
+  /** Never answers again: two that play the same Redis at once is more than anybody can promise for. */
+  fence(): void {
+    this.#isFenced = true;
+    this.pause();
+  }
+
+  resume(): void {
+    if (this.#isFenced) return;
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const command of held) command();
+  }
+
+  empty(): void {
+    this.data = NOTHING;
+  }
+
+  state(applied: number): StreamState {
+    const { last, entries } = this.data;
+    return {
+      last,
+      epoch: this.#epoch,
+      first: entries[0]?.position ?? 0,
+      record: entries.find(({ position }) => position === applied)?.text ?? '',
+      server: this.name,
+      role: 'master',
+      time: this.#clock,
+    };
+  }
+
+  begin(expected: string, known: number): boolean {
+    if (this.#epoch !== expected) return false;
+    this.#begin(Math.max(this.data.last, known) + 1);
+    return true;
+  }
+
+  append(epoch: string, applied: number, records: readonly RecordBody[]): AppendAnswer {
+    const isNew = !this.data.exists;
+    if (isNew) this.#begin(applied + 1);
+    else if (
+      this.#epoch === '' ||
+      this.#epoch !== epoch ||
+      (this.name !== '' && !epoch.endsWith(`.${this.name}`))
+    )
+      return { result: 'epoch' };
+    else if (this.data.last < applied) return { result: 'behind' };
+    const position = this.data.last + 1;
+    const inForce = this.#epoch;
+    for (const body of records) this.#add(this.data.last + 1, textOf(inForce, body, this.#clock));
+    return { result: isNew ? 'new' : 'ok', position, epoch: inForce };
+  }
+
+  /** @param done is given the entries, later when there are none yet. */
+  read(after: number, count: number, block: number, done: (entries: StreamEntry[]) => void): void {
+    const found = () => this.data.entries.filter(({ position }) => position > after).slice(0, count);
+    const entries = found();
+    if (entries.length > 0 || block === 0) return done(entries);
+    const finish = () => {
+      cancel();
+      this.#waiters = this.#waiters.filter((waiter) => waiter !== look);
+      done(found());
+    };
+    const look = () => {
+      if (found().length > 0) finish();
+    };
+    const cancel = this.#time.after(block, () => this.execute(finish));
+    this.#waiters.push(look);
+  }
+
+  set(key: string, value: unknown): void {
+    this.data = { ...this.data, values: new Map(this.data.values).set(key, value) };
+  }
+
+  get #epoch(): string {
+    const { entries, last } = this.data;
+    const end = entries.at(-1);
+    return end?.position === last ? (/^\d+ (\S+) /.exec(end.text)?.[1] ?? '') : '';
+  }
+
+  get #clock(): number {
+    return Math.floor(this.#clockOffset + this.#time.now());
+  }
+
+  #begin(position: number): void {
+    const random = Math.floor(this.#time.random() * 2 ** 50).toString(36);
+    this.#add(position, textOf(`${random}.${this.name}`, { code: 'e', value: '' }, this.#clock));
+  }
+
+  #add(position: number, text: string): void {
+    const entries = [...this.data.entries, { id: `${position}-0`, position, text }].slice(-this.#maxRecords);
+    this.data = { ...this.data, exists: true, last: position, entries };
+    for (const look of [...this.#waiters]) look();
+  }
+}
+
+/** Faults of one connection, now. */
+export interface LinkFaults {
+  /** What is sent is carried out, and its answer never comes. */
+  isDeaf: boolean;
+  /** What is sent never arrives. */
+  isMute: boolean;
+  /** Longest time that a message takes. Milliseconds. */
+  latency: number;
+}
+
+/** A connection to whichever server is in force when it is made. */
+export class SimulatedLink implements StreamLink {
+  readonly faults: LinkFaults;
+  readonly #time: VirtualTime;
+  readonly #serverNow: () => SimulatedServer | undefined;
+  readonly #ready = new Set<(stream: LogStream) => void>();
+  readonly #lost = new Set<() => void>();
+  #connection: Connection | undefined;
+  #isClosed = false;
+  #attempts = 0;
+
+  /** @param serverNow the server that a new connection goes to; `undefined` while there is none. */
+  constructor(time: VirtualTime, serverNow: () => SimulatedServer | undefined, latency: number) {
+    this.faults = { isDeaf: false, isMute: false, latency };
+    this.#time = time;
+    this.#serverNow = serverNow;
+    this.#connect();
+  }
+
+  get stream(): Connection | undefined {
+    return this.#connection;
+  }
+
+  onReady(listener: (stream: LogStream) => void): () => void {
+    this.#ready.add(listener);
+    if (this.#connection) listener(this.#connection);
+    return () => this.#ready.delete(listener);
+  }
+
+  onLost(listener: () => void): () => void {
+    this.#lost.add(listener);
+    return () => this.#lost.delete(listener);
+  }
+
+  /** The connection breaks, and another is made a little later. */
+  restart(): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    if (!connection) return;
+    connection.end();
+    for (const listener of this.#lost) listener();
+    this.#connect();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#connection?.end();
+    this.#connection = undefined;
+  }
+
+  #connect(): void {
+    const delay = Math.min(1000, 50 * 2 ** this.#attempts++) * (0.5 + this.#time.random() / 2);
+    this.#time.after(delay, () => {
+      if (this.#isClosed) return;
+      const server = this.#serverNow();
+      if (!server || this.faults.isMute || this.faults.isDeaf) return this.#connect();
+      this.#attempts = 0;
+      this.#connection = new Connection(this.#time, server, this.faults);
+      for (const listener of this.#ready) listener(this.#connection);
+    });
+  }
+}
+
+/** One connection to one process. Messages keep their order. */
+export class Connection implements LogStream {
+  readonly server: SimulatedServer;
+  readonly #time: VirtualTime;
+  readonly #faults: LinkFaults;
+  readonly #pending = new Set<(error: Error) => void>();
+  #isOver = false;
+  #lastThere = 0;
+  #lastBack = 0;
+
+  constructor(time: VirtualTime, server: SimulatedServer, faults: LinkFaults) {
+    this.#time = time;
+    this.server = server;
+    this.#faults = faults;
+  }
+
+  state(applied: number): Promise<StreamState> {
+    return this.#call((done) => done(this.server.state(applied)));
+  }
+
+  begin(expected: string, known: number): Promise<boolean> {
+    return this.#call((done) => done(this.server.begin(expected, known)));
+  }
+
+  append(epoch: string, applied: number, records: readonly RecordBody[]): Promise<AppendAnswer> {
+    return this.#call((done) => done(this.server.append(epoch, applied, records)));
+  }
+
+  read(after: string, count: number, block: number): Promise<StreamEntry[]> {
+    return this.#call((done) => this.server.read(Number.parseInt(after, 10), count, block, done));
+  }
+
+  get(key: string): Promise<unknown> {
+    return this.#call((done) => done(this.server.data.values.get(key)));
+  }
+
+  set(key: string, value: unknown): Promise<void> {
+    return this.#call((done) => done(this.server.set(key, value)));
+  }
+
+  end(): void {
+    this.#isOver = true;
+    for (const reject of this.#pending) reject(new Error('the connection was lost'));
+    this.#pending.clear();
+  }
+
+  #call<T>(command: (done: (answer: T) => void) => void): Promise<T> {
+    if (this.#isOver) return Promise.reject(new Error('the connection was lost'));
+    return new Promise((resolve, reject) => {
+      this.#pending.add(reject);
+      const { isDeaf, isMute } = this.#faults;
+      this.#lastThere = Math.max(this.#lastThere, this.#time.now() + this.#latency());
+      if (isMute) return;
+      // What is under way arrives, though the connection may be over by then.
+      this.#time.after(this.#lastThere - this.#time.now(), () =>
+        this.server.execute(() =>
+          command((answer) => {
+            this.#lastBack = Math.max(this.#lastBack, this.#time.now() + this.#latency());
+            if (isDeaf || this.#faults.isDeaf) return;
+            this.#time.after(this.#lastBack - this.#time.now(), () => {
+              if (!this.#isOver && this.#pending.delete(reject)) resolve(answer);
+            });
+          }),
+        ),
+      );
+    });
+  }
+
+  #latency(): number {
+    return this.#time.random() * this.#faults.latency;
+  }
+}

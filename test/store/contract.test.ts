@@ -1,0 +1,53 @@
+import { afterAll, afterEach, beforeAll, describe } from 'vitest';
+import { MemoryStore } from '../../src/store/memory.js';
+import { RedisServer, redisMajors, startCluster } from '../helpers/redis.js';
+import { storeContract } from './contract.js';
+import { openStore } from './redis/open-store.js';
+
+describe('the memory tier', () => {
+  storeContract(async () => new MemoryStore({ maxBytes: 64 * 1024 ** 2, maxEntries: 10_000 }));
+});
+
+describe.each(redisMajors)('the Redis tier, %s', (_, module) => {
+  const opened: { close(): void }[] = [];
+  let server: RedisServer;
+  let cluster: RedisServer[];
+  let count = 0;
+
+  beforeAll(async () => {
+    [server, cluster] = await Promise.all([RedisServer.start(), startCluster()]);
+  });
+
+  afterEach(() => {
+    for (const thing of opened.splice(0)) thing.close();
+  });
+
+  afterAll(async () => {
+    for (const one of [server, ...cluster]) await one.stop();
+  });
+
+  const open = async (source: Parameters<typeof openStore>[1]) => {
+    // Empty: nobody has this prefix.
+    const all = await openStore(module, source, { store: { prefix: `hotpath${count++}:` } });
+    opened.push(all);
+    return all.store;
+  };
+
+  describe('from a URL', () => storeContract(() => open({ url: server.url })));
+
+  describe("with the user's client and its key prefix", () => {
+    storeContract(() => {
+      const client = new module.Redis({ port: server.port, keyPrefix: 'app:' });
+      opened.push({ close: () => client.disconnect() });
+      return open({ client });
+    });
+  });
+
+  describe("G28 with the user's cluster", () => {
+    storeContract(() => {
+      const client = new module.Cluster([{ port: cluster[0]!.port, host: '127.0.0.1' }]);
+      opened.push({ close: () => client.disconnect() });
+      return open({ client });
+    });
+  });
+});

@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest';
+import type { Item, StoredResponse } from '../../src/store/entry.js';
+import { golden, plain } from './golden/items.js';
+
+/** What the memory tier, the Redis tier and both together have in common. */
+export interface ItemStore {
+  get(key: string): Item | undefined | Promise<Item | undefined>;
+  /** @param ttl milliseconds. */
+  set(key: string, item: Item, ttl: number): boolean | Promise<boolean>;
+  delete(key: string): boolean | Promise<boolean>;
+}
+
+/** An item under a key of its own, with times that are now. */
+export function itemOf(key: string, changes: Partial<StoredResponse> = {}): StoredResponse {
+  const now = Math.floor(performance.now());
+  return { ...plain, key, stamp: 1, storedAt: now, freshUntil: now + 60_000, ...changes };
+}
+
+const minute = 60_000;
+const names = [
+  'GET https://shop.example/a',
+  'GET https://shop.example/ab',
+  'GET https://shop.example/a?b=*[c-d]\\?',
+  '',
+  ' ',
+  '*',
+  '__proto__',
+  'constructor',
+  'hasOwnProperty',
+  'line\r\nDEL x\r\n',
+  'nul\0nul',
+  '☃ Füße',
+  '\ud800',
+  '\ud801',
+  `GET https://shop.example/${'long/'.repeat(3000)}`,
+];
+
+/** The promises that every store keeps. `open` gives an empty one that takes bodies of up to 1 MB. */
+export function storeContract(open: () => Promise<ItemStore>): void {
+  describe('as every store', () => {
+    it('has nothing under a key that was never set', async () => {
+      const store = await open();
+      for (const name of names) expect(await store.get(name)).toBeUndefined();
+    });
+
+    it('gives back what was set, every field and every byte of it', async () => {
+      const store = await open();
+      for (const [name, { item }] of Object.entries(golden)) {
+        const given =
+          item.kind === 'variants' ? item : itemOf(name, { ...item, key: name, stamp: 7, storedAt: 0 });
+        expect(await store.set(name, given, minute)).toBe(true);
+        const got = await store.get(name);
+        if (got?.kind !== 'response' || given.kind !== 'response') expect(got).toEqual(given);
+        else {
+          // A shared clock is known to a few milliseconds.
+          expect(Math.abs(got.storedAt - given.storedAt)).toBeLessThan(100);
+          expect(Math.abs(got.freshUntil - given.freshUntil)).toBeLessThan(100);
+          expect({ ...got, storedAt: 0, freshUntil: 0 }).toEqual({ ...given, storedAt: 0, freshUntil: 0 });
+        }
+      }
+    });
+
+    it('B16 G26 keeps every key apart, whatever is in it', async () => {
+      const store = await open();
+      for (const [index, name] of names.entries()) {
+        expect(await store.set(name, itemOf(name, { body: Buffer.from(`body ${index}`) }), minute)).toBe(
+          true,
+        );
+      }
+      for (const [index, name] of names.entries()) {
+        const item = (await store.get(name)) as StoredResponse;
+        expect(item.key).toBe(name);
+        expect(item.body.toString()).toBe(`body ${index}`);
+      }
+      expect(await store.delete('*')).toBe(true);
+      expect(await store.get('*')).toBeUndefined();
+      expect(await store.get(names[0]!)).toBeDefined();
+    });
+
+    it('what is set later replaces what was there, of either kind', async () => {
+      const store = await open();
+      await store.set('k', itemOf('k', { body: Buffer.from('first, and longer') }), minute);
+      await store.set('k', itemOf('k', { body: Buffer.from('second') }), minute);
+      expect(((await store.get('k')) as StoredResponse).body.toString()).toBe('second');
+      await store.set('k', { kind: 'variants', names: ['accept'], keys: ['k 1'] }, minute);
+      expect((await store.get('k'))?.kind).toBe('variants');
+      await store.set('k', itemOf('k'), minute);
+      expect((await store.get('k'))?.kind).toBe('response');
+    });
+
+    it('what was deleted is gone, and the answer says whether it was there', async () => {
+      const store = await open();
+      await store.set('k', itemOf('k'), minute);
+      await store.set('other', itemOf('other'), minute);
+      expect(await store.delete('k')).toBe(true);
+      expect(await store.get('k')).toBeUndefined();
+      expect(await store.get('other')).toBeDefined();
+      expect(await store.delete('k')).toBe(false);
+    });
+
+    it('G14 takes a body of 1 MB of any bytes', async () => {
+      const store = await open();
+      const body = Buffer.from(Uint8Array.from({ length: 1024 ** 2 }, (_, i) => (i * 31) % 256));
+      expect(await store.set('large', itemOf('large', { body }), minute)).toBe(true);
+      expect(((await store.get('large')) as StoredResponse).body.equals(body)).toBe(true);
+    });
+
+    it('many at once do not get in each other’s way', async () => {
+      const store = await open();
+      const keys = Array.from({ length: 200 }, (_, i) => `key ${i}`);
+      await Promise.all(keys.map((key) => store.set(key, itemOf(key, { body: Buffer.from(key) }), minute)));
+      const items = await Promise.all(keys.map((key) => store.get(key)));
+      expect(items.map((item) => (item as StoredResponse).body.toString())).toEqual(keys);
+    });
+  });
+}

@@ -1,0 +1,91 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Stamped } from '../../src/store/entry.js';
+import { LogIndex, type RecordKind, shortName, VOID } from '../../src/store/log-index.js';
+import { compileSelector, type Selector } from '../../src/store/selector.js';
+
+const FRESH = Number.POSITIVE_INFINITY;
+const entryAt = (stamp: number, fields: Partial<Stamped> = {}): Stamped => ({
+  stamp,
+  tags: ['t'],
+  url: '/a?q=1',
+  path: '/a',
+  ...fields,
+});
+
+describe('the index of the records', () => {
+  const selector = fc.constantFrom<Selector>(
+    { tag: 't' },
+    { url: '/a?q=1' },
+    { pattern: '/:x' },
+    { all: true },
+  );
+  const record = fc.record({ kind: fc.constantFrom<RecordKind>('purge', 'expire'), selector });
+
+  it('H07 says the same in whatever order the records come, and however often', () => {
+    const order = fc.array(fc.nat(), { minLength: 1, maxLength: 60 });
+    fc.assert(
+      fc.property(
+        fc.array(record, { minLength: 1, maxLength: 12 }),
+        order,
+        fc.nat(12),
+        (records, picks, stamp) => {
+          const apply = (index: LogIndex, i: number) =>
+            index.apply(records[i]!.kind, compileSelector(records[i]!.selector), i + 1, i + 1);
+          const straight = new LogIndex();
+          records.forEach((_, i) => {
+            apply(straight, i);
+          });
+          const shuffled = new LogIndex();
+          for (const pick of picks) apply(shuffled, pick % records.length);
+          records.forEach((_, i) => {
+            apply(shuffled, records.length - 1 - i);
+          });
+          expect(shuffled.limit(entryAt(stamp), 0)).toBe(straight.limit(entryAt(stamp), 0));
+          expect(shuffled.size).toBe(straight.size);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it('H08 moves a stamp to what was applied, not to the last record that is known', () => {
+    const index = new LogIndex();
+    index.apply('purge', { kind: 'tag', value: 'other' }, 9, 0);
+    const entry = entryAt(5);
+    expect(index.limit(entry, 7)).toBe(FRESH);
+    expect(entry.stamp).toBe(7);
+    index.apply('purge', { kind: 'tag', value: 't' }, 8, 0);
+    expect(index.limit(entry, 9)).toBe(VOID);
+  });
+
+  it('a pattern that is purged a thousand times takes the room of one', () => {
+    const index = new LogIndex({ maxPatterns: 2 });
+    const pattern = compileSelector({ pattern: '/a' });
+    for (let position = 1; position <= 1000; position++) index.apply('purge', pattern, position, 0);
+    expect(index.size).toBe(1);
+    expect(index.limit(entryAt(999), 0)).toBe(VOID);
+    expect(index.limit(entryAt(0, { path: '/b' }), 0)).toBe(FRESH);
+  });
+
+  it('I-BOUND B17 a URL of 16 kB is remembered by its hash', () => {
+    const url = `/a?${'x'.repeat(16_000)}`;
+    expect(shortName(url).length).toBeLessThan(50);
+    const index = new LogIndex();
+    index.apply('purge', { kind: 'url', value: url }, 1, 0);
+    expect(index.limit(entryAt(0, { url }), 0)).toBe(VOID);
+    expect(index.limit(entryAt(0, { url: `${url}y` }), 0)).toBe(FRESH);
+  });
+
+  it.each<[RecordKind, RecordKind]>([
+    ['purge', 'expire'],
+    ['expire', 'purge'],
+  ])('I-BOUND of names that were %sd and %sd the one changed longest ago is forgotten', (first, second) => {
+    const index = new LogIndex({ maxNames: 2 });
+    index.apply(first, { kind: 'tag', value: 'a' }, 1, 0);
+    index.apply(second, { kind: 'tag', value: 'b' }, 2, 0);
+    index.apply(second, { kind: 'tag', value: 'c' }, 3, 0);
+    expect(index.size).toBe(2);
+    expect([index.limit(entryAt(0), 0), index.limit(entryAt(1), 0)]).toEqual([VOID, FRESH]);
+  });
+});

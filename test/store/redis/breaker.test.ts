@@ -1,0 +1,83 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Breaker } from '../../../src/store/redis/breaker.js';
+
+const fail = () => Promise.reject(new Error('sick'));
+const succeed = () => Promise.resolve('well');
+
+describe('the breaker', () => {
+  // The library reads the wall clock.
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'], now: 1_000_000 }));
+  afterEach(() => void vi.useRealTimers());
+
+  const open = (): Breaker => new Breaker(100, 10_000, () => Date.now());
+  const attempt = (breaker: Breaker, command: () => Promise<unknown>) =>
+    breaker.run(command).catch(() => undefined);
+  const trip = async (breaker: Breaker) => {
+    while (breaker.state === 'closed') await attempt(breaker, fail);
+  };
+  /** How long it refuses, and then what its probe comes to. */
+  const waitOf = async (breaker: Breaker, command: () => Promise<unknown>): Promise<number> => {
+    const begun = Date.now();
+    for (let isRun = false; !isRun; vi.setSystemTime(Date.now() + 1)) {
+      await attempt(breaker, () => {
+        isRun = true;
+        return command();
+      });
+    }
+    return Date.now() - 1 - begun;
+  };
+
+  it('opens when more than half fail, and not before five', async () => {
+    const breaker = open();
+    for (let i = 0; i < 4; i++) await attempt(breaker, fail);
+    expect(breaker.state).toBe('closed');
+    await attempt(breaker, fail);
+    expect(breaker.state).toBe('open');
+  });
+
+  it('stays closed while half succeed', async () => {
+    const breaker = open();
+    for (let i = 0; i < 100; i++) await attempt(breaker, i % 2 ? fail : succeed);
+    expect(breaker.state).toBe('closed');
+  });
+
+  it('G30 lets one probe through, and refuses the others at once', async () => {
+    const breaker = open();
+    await trip(breaker);
+    vi.setSystemTime(Date.now() + 10_000);
+    let end = (_: unknown) => {};
+    const probe = attempt(breaker, () => new Promise((resolve) => (end = resolve)));
+    expect(breaker.state).toBe('half-open');
+    expect(breaker.lets()).toBe(false);
+    end('well');
+    await probe;
+    expect(breaker.state).toBe('closed');
+    expect(breaker.lets()).toBe(true);
+  });
+
+  it('G31 waits twice as long after each failed probe, with jitter, up to the longest', async () => {
+    const breaker = open();
+    await trip(breaker);
+    for (let level = 0; level < 12; level++) {
+      const full = Math.min(10_000, 100 * 2 ** level);
+      const wait = await waitOf(breaker, fail);
+      expect(wait).toBeGreaterThanOrEqual(Math.floor(full / 2));
+      expect(wait).toBeLessThanOrEqual(full + 1);
+      expect(breaker.state).toBe('open');
+    }
+  });
+
+  it('G31 goes on from there when the server was well only for a moment, and starts again after a long peace', async () => {
+    const breaker = open();
+    await trip(breaker);
+    for (let level = 0; level < 4; level++) await waitOf(breaker, fail);
+    await waitOf(breaker, succeed);
+    expect(breaker.state).toBe('closed');
+    vi.setSystemTime(Date.now() + 2000);
+    await trip(breaker);
+    expect(await waitOf(breaker, succeed)).toBeGreaterThanOrEqual(1600);
+    vi.setSystemTime(Date.now() + 60_000);
+    await trip(breaker);
+    expect(await waitOf(breaker, succeed)).toBeLessThanOrEqual(101);
+  });
+});

@@ -1,0 +1,145 @@
+import { RedisLog } from '../../../src/store/redis/log.js';
+import { ServerClock } from '../../../src/store/redis/server-clock.js';
+import { SimulatedLink, SimulatedServer } from '../../helpers/simulated-redis.js';
+import { randomOf, VirtualTime } from '../../helpers/virtual-time.js';
+import { Model, type Sabotage, type SharedValue, type Tally } from './chaos-model.js';
+
+/** What one seed has shown. */
+export interface Outcome {
+  readonly seed: number;
+  readonly violations: readonly string[];
+  readonly tally: Tally;
+  /** What should be true of every instance once the faults are over, and is not. */
+  readonly unhealed: readonly string[];
+}
+
+const INSTANCES = 3;
+const MAX_STALENESS = 5000;
+
+/** How long the faults go on, and actions in that time. */
+const LENGTH = 60_000;
+const ACTIONS = 1500;
+
+/**
+ * Three instances on one simulated Redis, with faults of all kinds, for a minute that takes no time; then ten
+ * seconds to recover.
+ */
+export async function runChaos(seed: number, sabotage: Sabotage = {}): Promise<Outcome> {
+  const random = randomOf(seed);
+  const time = new VirtualTime(random);
+  const kind = { maxRecords: random() < 0.3 ? 4 : 100_000, isNamed: random() < 0.85 };
+  let server: SimulatedServer | undefined = new SimulatedServer(time, kind);
+  // What a replica, or a file, had of it at some time.
+  let snapshot = server.data;
+  const where = () => server;
+  const latency = 1 + random() ** 3 * 300;
+  const links = Array.from({ length: INSTANCES }, () => ({
+    follower: new SimulatedLink(time, where, latency),
+    writer: new SimulatedLink(time, where, latency),
+  }));
+  const all = links.flatMap(({ follower, writer }) => [follower, writer]);
+  const logs = links.map(({ follower, writer }) => {
+    // Each machine has a clock of its own, and the log is given none of them.
+    const clock = new ServerClock(() => time.now());
+    const bounds = random() < 0.3 ? { maxNames: 5, maxPatterns: 1 } : {};
+    const maxQueued = random() < 0.3 ? 5 : 10_000;
+    return new RedisLog({
+      follower,
+      writer,
+      clock,
+      timers: time,
+      maxStaleness: MAX_STALENESS,
+      maxQueued,
+      ...bounds,
+    });
+  });
+  const model = new Model(
+    {
+      now: () => time.now(),
+      after: (milliseconds, call) => void time.after(milliseconds, call),
+      random,
+      fetch: async (instance, key) =>
+        (await links[instance]!.writer.stream?.get(key)) as SharedValue | undefined,
+      store: (instance, value) => void links[instance]!.writer.stream?.set(value.key, value).catch(() => {}),
+    },
+    logs,
+    { staleness: MAX_STALENESS, fill: 2000 },
+    sabotage,
+  );
+
+  const one = () => all[Math.floor(random() * all.length)]!;
+  const replace = (data: SimulatedServer['data'], isSeen: boolean) => {
+    server = new SimulatedServer(time, kind, data);
+    // Killed, everybody sees it; hung, nobody does.
+    for (const link of all) if (isSeen || random() < 0.3) link.restart();
+  };
+  const faults: (() => void)[] = [
+    () => one().restart(),
+    () => {
+      const { faults } = one();
+      const kind = random() < 0.5 ? 'isDeaf' : 'isMute';
+      faults[kind] = true;
+      time.after(random() * 8000, () => {
+        faults[kind] = false;
+      });
+    },
+    () => {
+      const { faults } = one();
+      faults.latency = random() * 1000;
+      time.after(random() * 5000, () => {
+        faults.latency = latency;
+      });
+    },
+    () => {
+      const paused = server;
+      paused?.pause();
+      time.after(random() * 6000, () => paused?.resume());
+    },
+    () => server?.empty(),
+    // A restart from an older file, or a replica that lacks the last records.
+    () => replace(random() < 0.2 ? new SimulatedServer(time, kind).data : snapshot, true),
+    () => {
+      const old = server;
+      old?.fence();
+      replace(snapshot, false);
+      // Sentinel ends what still hangs on it before long.
+      time.after(random() * 8000, () => {
+        for (const link of all) if (link.stream?.server === old) link.restart();
+      });
+    },
+    () => {
+      if (server) snapshot = server.data;
+    },
+    () => {
+      if (server) snapshot = server.data;
+    },
+    () => {
+      const last = server;
+      if (!last) return;
+      server = undefined;
+      for (const link of all) link.restart();
+      time.after(random() * 7000, () => {
+        server ??= new SimulatedServer(time, kind, last.data);
+      });
+    },
+  ];
+  const rate = random() * 0.02;
+  for (let i = 0; i < ACTIONS; i++) {
+    if (random() < rate) faults[Math.floor(random() * faults.length)]!();
+    model.act();
+    // Some at once, so that they race.
+    if (random() < 0.5) await time.run((LENGTH / ACTIONS) * 4 * random());
+  }
+  await time.run(10_000);
+  for (const link of all) Object.assign(link.faults, { isDeaf: false, isMute: false, latency: 2 });
+  await time.run(10_000);
+  const epochs = new Set(logs.map(({ stats }) => stats.epoch));
+  const unhealed = logs.flatMap((log, i) => {
+    const { inContact, queued, lag } = log.stats;
+    const isWell = inContact && queued === 0 && lag === 0 && log.canShare && epochs.size === 1;
+    return isWell ? [] : [`instance ${i}: ${JSON.stringify(log.stats)}`];
+  });
+  for (const log of logs) log.close();
+  for (const link of all) link.close();
+  return { seed, violations: model.violations, tally: model.tally, unhealed };
+}

@@ -1,0 +1,278 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import type * as ioredis5 from 'ioredis';
+import type * as ioredis6 from 'ioredis6';
+import { afterEach, describe, expect, expectTypeOf, it } from 'vitest';
+import { isRedisClient, type RedisClient } from '../../../src/store/redis/client.js';
+import {
+  type ConnectionOptions,
+  RedisConnection,
+  type RedisSource,
+} from '../../../src/store/redis/connection.js';
+import { FaultProxy } from '../../helpers/fault-proxy.js';
+import { loadOf, RedisServer, redisMajors, startCluster, startSentinel, until } from '../../helpers/redis.js';
+
+const times = { firstDelay: 10, maxDelay: 100, readyWithin: 300 };
+const open: { stop?(): unknown; close?(): unknown; disconnect?(): unknown }[] = [];
+
+function later<T extends (typeof open)[number]>(thing: T): T {
+  open.push(thing);
+  return thing;
+}
+
+afterEach(async () => {
+  for (const thing of open.splice(0).reverse())
+    await (thing.stop ?? thing.close ?? thing.disconnect)?.call(thing);
+});
+
+it('the clients of both majors fit what we ask of one', () => {
+  expectTypeOf<ioredis5.Redis>().toExtend<RedisClient>();
+  expectTypeOf<ioredis5.Cluster>().toExtend<RedisClient>();
+  expectTypeOf<ioredis6.Redis>().toExtend<RedisClient>();
+  expectTypeOf<ioredis6.Cluster>().toExtend<RedisClient>();
+});
+
+describe.each(redisMajors)('a connection of %s', (_, module) => {
+  const start = (source: RedisSource, options: Partial<ConnectionOptions> = {}) => {
+    const faults: string[] = [];
+    const connection = later(
+      new RedisConnection(source, {
+        onFault: (error) => faults.push(error.message),
+        load: loadOf(module),
+        times,
+        ...options,
+      }),
+    );
+    return { connection, faults };
+  };
+  const untilReady = (link: { client: RedisClient | undefined }) =>
+    until(() => link.client !== undefined, 'the connection is ready');
+
+  it('comes from a URL or from options', async () => {
+    const server = later(await RedisServer.start({ password: 'geheim' }));
+    for (const source of [{ url: server.url }, { options: { port: server.port, password: 'geheim' } }]) {
+      const { connection } = start(source);
+      await untilReady(connection);
+      expect(await connection.client!.call('PING')).toBe('PONG');
+      expect(connection.isOwn).toBe(true);
+    }
+  });
+
+  it('G01 a Redis that is down at start is no error: it is joined when it is there', async () => {
+    const server = later(await RedisServer.prepare());
+    const { connection, faults } = start({ url: server.url });
+    await until(() => faults.length > 0, 'the failure is told');
+    expect(connection.client).toBeUndefined();
+    await server.restart();
+    await untilReady(connection);
+    expect(await connection.client!.call('PING')).toBe('PONG');
+  });
+
+  it('comes back after a kill, with listeners told of the loss and of the return', async () => {
+    const server = later(await RedisServer.start());
+    const { connection } = start({ url: server.url });
+    const events: string[] = [];
+    connection.onReady(() => events.push('ready'));
+    connection.onLost(() => events.push('lost'));
+    await untilReady(connection);
+    await server.kill();
+    await until(() => connection.client === undefined, 'the loss is seen');
+    await server.restart();
+    await untilReady(connection);
+    expect(events).toEqual(['ready', 'lost', 'ready']);
+  });
+
+  it('G03 a server that takes the connection and never answers is given up, and joined when it does', async () => {
+    const server = later(await RedisServer.start());
+    const proxy = later(await FaultProxy.start(server.port));
+    server.pause();
+    const { connection, faults } = start({ url: proxy.url });
+    await until(() => faults.some((fault) => fault.includes('no answer within')), 'the attempt is given up');
+    await until(() => proxy.connections >= 3, 'others have been made');
+    server.resume();
+    await untilReady(connection);
+  });
+
+  it('G22 `restart` ends a connection to a hung server at once', async () => {
+    const server = later(await RedisServer.start());
+    const { connection } = start({ url: server.url });
+    await untilReady(connection);
+    const hung = connection.client!;
+    const { stream } = hung as unknown as { stream: Socket };
+    server.pause();
+    const pending = hung.call('PING').catch((error: Error) => error);
+    connection.restart();
+    expect(connection.client).toBeUndefined();
+    // Not merely ended on our side: the other side would never end its own.
+    expect(stream.destroyed).toBe(true);
+    expect(await pending).toBeInstanceOf(Error);
+    server.resume();
+    await untilReady(connection);
+    expect(connection.client).not.toBe(hung);
+  });
+
+  it('G32 attempts while it is down become rarer, up to the cap', async () => {
+    const server = later(await RedisServer.start());
+    const proxy = later(await FaultProxy.start(server.port));
+    const { connection } = start({ url: proxy.url });
+    await untilReady(connection);
+    const begun = Date.now();
+    const before = proxy.connections;
+    const breaker = setInterval(() => proxy.reset(), 1);
+    try {
+      await until(() => Date.now() - begun > 1500, 'a while has passed');
+    } finally {
+      clearInterval(breaker);
+    }
+    // Half of the cap, 50 ms, is the shortest wait between two, once the first few have doubled up to it.
+    expect(proxy.connections - before).toBeLessThan((Date.now() - begun) / 50 + 8);
+    expect(proxy.connections - before).toBeGreaterThan(3);
+    await untilReady(connection);
+  });
+
+  it('K14 what is told has no password in it, and no flood of it', async () => {
+    const server = later(await RedisServer.start({ password: 'right' }));
+    const { faults } = start({ url: `redis://:s3cret@127.0.0.1:${server.port}` });
+    const down = start({ url: 'redis://user:s3cret@127.0.0.1:1' });
+    await until(() => faults.length > 0 && down.faults.length > 0, 'both are told');
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(faults.join('\n')).toMatch(/refuses the user name or the password/);
+    expect([...faults, ...down.faults].join('\n')).not.toContain('s3cret');
+    expect(faults.length).toBeLessThan(5);
+    expect(down.faults.length).toBeLessThan(5);
+  });
+
+  it('`close` is idempotent, ends the duplicates too, and nothing is tried afterwards', async () => {
+    const server = later(await RedisServer.start());
+    const proxy = later(await FaultProxy.start(server.port));
+    const { connection } = start({ url: proxy.url });
+    const other = connection.duplicate();
+    await untilReady(connection);
+    await untilReady(other);
+    connection.close();
+    connection.close();
+    expect(connection.client).toBeUndefined();
+    expect(other.client).toBeUndefined();
+    await until(() => proxy.open === 0, 'all is closed');
+    const { connections } = proxy;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(proxy.connections).toBe(connections);
+    expect(connection.duplicate().client).toBeUndefined();
+  });
+
+  describe("with the user's client", () => {
+    it('G20 uses it as it is: never closed, never changed, its listeners as before', async () => {
+      const server = later(await RedisServer.start());
+      const client = later(new module.Redis({ port: server.port, keyPrefix: 'app:' }));
+      expect(isRedisClient(client)).toBe(true);
+      const before = { options: { ...client.options }, listeners: client.listenerCount('error') };
+      const { connection } = start({ client });
+      expect(connection.isOwn).toBe(false);
+      await untilReady(connection);
+      await connection.client!.call('SET', 'a', '1', 'PX', 10_000);
+      connection.restart();
+      connection.close();
+      expect(connection.client).toBeUndefined();
+      expect(await client.get('a')).toBe('1');
+      expect(await server.command('GET', 'app:a')).toBe('1');
+      expect({ options: { ...client.options }, listeners: client.listenerCount('error') }).toEqual(before);
+    });
+
+    it('G19 errors of a client without a listener are told, not printed again and again', async () => {
+      const server = later(await RedisServer.start());
+      const client = later(new module.Redis({ port: server.port, retryStrategy: () => 10 }));
+      const { connection, faults } = start({ client });
+      await untilReady(connection);
+      await server.kill();
+      await until(() => faults.length > 0, 'the failure is told');
+      expect(connection.client).toBeUndefined();
+      await server.restart();
+      await untilReady(connection);
+    });
+
+    it('a lazy client is connected, as its first command would have done', async () => {
+      const server = later(await RedisServer.start());
+      const client = later(new module.Redis({ port: server.port, lazyConnect: true }));
+      const { connection } = start({ client });
+      await untilReady(connection);
+    });
+
+    it('G06 a duplicate is ours: without an offline queue, with the key prefix', async () => {
+      const server = later(await RedisServer.start());
+      const client = later(new module.Redis({ port: server.port, keyPrefix: 'app:' }));
+      const { connection } = start({ client });
+      const other = connection.duplicate();
+      await untilReady(other);
+      expect(other.client).not.toBe(client);
+      await other.client!.call('SET', 'a', '1', 'PX', 10_000);
+      expect(await server.command('GET', 'app:a')).toBe('1');
+      const own = other.client!;
+      connection.close();
+      await expect(own.call('GET', 'a')).rejects.toThrow();
+      expect(await client.get('a')).toBe('1');
+    });
+
+    it('G28 a Cluster is one too, and its duplicates reach every slot', async () => {
+      const servers = await startCluster();
+      for (const server of servers) later(server);
+      const client = later(
+        new module.Cluster([{ port: servers[0]!.port, host: '127.0.0.1' }], { keyPrefix: 'app:' }),
+      );
+      expect(isRedisClient(client)).toBe(true);
+      const { connection } = start({ client });
+      await untilReady(connection);
+      const other = connection.duplicate();
+      await untilReady(other);
+      for (let at = 0; at < 20; at++) await other.client!.call('SET', `k${at}`, at, 'PX', 10_000);
+      for (let at = 0; at < 20; at++) expect(await connection.client!.call('GET', `k${at}`)).toBe(String(at));
+      expect(await client.get('k3')).toBe('3');
+      const own = other.client!;
+      connection.close();
+      await expect(own.call('GET', 'k1')).rejects.toThrow();
+      expect(await client.get('k3')).toBe('3');
+    }, 60_000);
+  });
+
+  it('G29 follows the master that a Sentinel has chosen', async () => {
+    const master = later(await RedisServer.start());
+    const replica = later(await RedisServer.start({ replicaOf: master.port }));
+    await until(
+      async () => (await replica.info('replication')).get('master_link_status') === 'up',
+      'the replica follows',
+    );
+    const sentinel = later(await startSentinel(master));
+    await until(
+      async () =>
+        String(await sentinel.command('SENTINEL', 'REPLICAS', 'main')).includes(String(replica.port)),
+      'the Sentinel knows the replica',
+    );
+    const { connection } = start({
+      options: { sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: 'main' },
+    });
+    await untilReady(connection);
+    await connection.client!.call('SET', 'a', '1', 'PX', 100_000);
+    await master.kill();
+    await until(async () => {
+      const role = await connection.client?.call('ROLE').catch(() => undefined);
+      return Array.isArray(role) && role[0] === 'master' && connection.client !== undefined;
+    }, 'the new master is reached');
+    expect(await replica.command('ROLE')).toContain('master');
+    expect(await connection.client!.call('SET', 'b', '1', 'PX', 100_000)).toBe('OK');
+  }, 60_000);
+});
+
+it('a process with a connection that nobody closed exits by itself, whether Redis is up or not', async () => {
+  const server = later(await RedisServer.start());
+  const script = fileURLToPath(new URL('./fixtures/lingering.mts', import.meta.url));
+  for (const url of [server.url, 'redis://127.0.0.1:1']) {
+    const child = spawn(process.execPath, ['--import', 'tsx', script, url], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let output = '';
+    child.stdout.on('data', (data) => (output += data));
+    const [code] = await once(child, 'exit');
+    expect({ code, output }).toEqual({ code: 0, output: url === server.url ? 'PONG\n' : 'down\n' });
+  }
+});

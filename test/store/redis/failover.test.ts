@@ -1,0 +1,95 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { StoredResponse } from '../../../src/store/entry.js';
+import { RedisServer, redisMajors, startCluster, startSentinel, until } from '../../helpers/redis.js';
+import { itemOf } from '../contract.js';
+import { type OpenStore, openStore } from './open-store.js';
+
+const minute = 60_000;
+const open: { stop?(): unknown; close?(): unknown; disconnect?(): unknown }[] = [];
+
+function later<T extends (typeof open)[number]>(thing: T): T {
+  open.push(thing);
+  return thing;
+}
+
+afterEach(async () => {
+  for (const thing of open.splice(0).reverse())
+    await (thing.stop ?? thing.close ?? thing.disconnect)?.call(thing);
+});
+
+const keys = Array.from({ length: 60 }, (_, i) => `key ${i}`);
+const fill = ({ store }: OpenStore) =>
+  Promise.all(
+    keys.map((key) => store.set(key, itemOf(key, { body: Buffer.from(`body of ${key}`) }), minute)),
+  );
+
+/** Reads and writes all the time, and says what was wrong. */
+function load({ store }: OpenStore): () => Promise<string[]> {
+  const wrong: string[] = [];
+  let isOver = false;
+  const workers = Array.from({ length: 4 }, async (_, worker) => {
+    for (let at = worker; !isOver; at++) {
+      const key = keys[at % keys.length]!;
+      try {
+        const item = (await store.get(key)) as StoredResponse | undefined;
+        if (item && item.body.toString() !== `body of ${key}`) wrong.push(`${key} was ${item.body}`);
+        await store.set(key, itemOf(key, { body: Buffer.from(`body of ${key}`) }), minute);
+      } catch (error) {
+        wrong.push(String(error));
+      }
+      await delay(1);
+    }
+  });
+  return async () => {
+    isOver = true;
+    await Promise.all(workers);
+    return wrong;
+  };
+}
+
+describe.each(redisMajors)('when the master changes, with %s,', (_, module) => {
+  it('G29 a cluster of three whose master is killed under load goes on in all slots, and nothing throws', async () => {
+    const servers = await startCluster({ replicas: true });
+    for (const server of servers) later(server);
+    const client = later(new module.Cluster(servers.map(({ port }) => ({ host: '127.0.0.1', port }))));
+    const all = later(await openStore(module, { client }, { bounds: { firstBackoff: 50, maxBackoff: 500 } }));
+    expect((await fill(all)).every(Boolean)).toBe(true);
+    const end = load(all);
+    await servers[1]!.kill();
+    await until(
+      async () => (await servers[4]!.info('replication')).get('role') === 'master',
+      'the replica is the master',
+    );
+    await until(async () => (await fill(all)).every(Boolean), 'every slot is written again');
+    expect((await Promise.all(keys.map((key) => all.store.get(key)))).every(Boolean)).toBe(true);
+    expect(await end()).toEqual([]);
+    expect(all.store.stats()).toMatchObject({ reads: 'closed', writes: 'closed' });
+  }, 90_000);
+
+  it('G29 a Sentinel that chooses another master is followed under load, and nothing throws', async () => {
+    const master = later(await RedisServer.start());
+    const replica = later(await RedisServer.start({ replicaOf: master.port }));
+    await until(
+      async () => (await replica.info('replication')).get('master_link_status') === 'up',
+      'the replica follows',
+    );
+    const sentinel = later(await startSentinel(master));
+    await until(
+      async () =>
+        String(await sentinel.command('SENTINEL', 'REPLICAS', 'main')).includes(String(replica.port)),
+      'the Sentinel knows the replica',
+    );
+    const options = { sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: 'main' };
+    const all = later(
+      await openStore(module, { options }, { bounds: { firstBackoff: 50, maxBackoff: 500 } }),
+    );
+    expect((await fill(all)).every(Boolean)).toBe(true);
+    const end = load(all);
+    await master.kill();
+    await until(async () => (await fill(all)).every(Boolean), 'it is written again');
+    expect(await replica.command('ROLE')).toContain('master');
+    expect((await Promise.all(keys.map((key) => all.store.get(key)))).every(Boolean)).toBe(true);
+    expect(await end()).toEqual([]);
+  }, 90_000);
+});

@@ -1,0 +1,330 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Answer, RedisGuard } from '../../../src/store/redis/guard.js';
+import { FaultProxy } from '../../helpers/fault-proxy.js';
+import { RedisServer, redisMajors, until } from '../../helpers/redis.js';
+import { openStore, type StoreSetup } from './open-store.js';
+
+const open: { stop?(): unknown; close?(): unknown; disconnect?(): unknown }[] = [];
+
+function later<T extends (typeof open)[number]>(thing: T): T {
+  open.push(thing);
+  return thing;
+}
+
+afterEach(async () => {
+  for (const thing of open.splice(0).reverse())
+    await (thing.stop ?? thing.close ?? thing.disconnect)?.call(thing);
+});
+
+const wordOf = (answer: Answer<unknown>) => ('value' in answer ? 'value' : answer.unavailable);
+const get = (guard: RedisGuard, key = 'k') => guard.read('get', (client) => client.call('GET', key));
+const set = (guard: RedisGuard, value: string | Buffer = 'v') =>
+  guard.write('set', (client) => client.call('SET', 'k', value, 'PX', 60_000), value.length);
+const many = async (count: number, ask: () => Promise<Answer<unknown>>) => {
+  const words = new Map<string, number>();
+  for (const answer of await Promise.all(Array.from({ length: count }, ask))) {
+    words.set(wordOf(answer), (words.get(wordOf(answer)) ?? 0) + 1);
+  }
+  return words;
+};
+const sentOf = (guard: RedisGuard, operation = 'get') => guard.stats().operations.get(operation)?.sent ?? 0;
+/** Short deadlines, for servers that let them pass. */
+const quick = { readTimeout: 50, writeTimeout: 50, firstBackoff: 50, maxBackoff: 200 };
+/** Long ones, for servers that answer, on a machine that others use as well. */
+const patient = { ...quick, readTimeout: 2000, writeTimeout: 2000 };
+
+describe.each(redisMajors)('the guard with %s', (_, module) => {
+  const start = async (url: string, bounds: StoreSetup['bounds'] = {}, setup: StoreSetup = {}) =>
+    later(await openStore(module, { url }, { bounds, ...setup }));
+
+  it('G03 a hung Redis costs a deadline, then nothing; it is asked again by one probe at a time, and joined when it answers', async () => {
+    const server = later(await RedisServer.start());
+    const { guard } = await start(server.url, { ...quick, firstBackoff: 2000, maxBackoff: 2000 });
+    await until(async () => wordOf(await get(guard)) === 'value', 'it answers');
+    server.pause();
+    const first = await many(20, () => get(guard));
+    expect([...first]).toEqual([['timeout', 20]]);
+    expect(guard.stats().reads).toBe('open');
+    const sent = sentOf(guard);
+    expect([...(await many(500, () => get(guard))).keys()]).toEqual(['open']);
+    expect(sentOf(guard)).toBe(sent);
+    server.resume();
+    await until(async () => wordOf(await get(guard)) === 'value', 'it answers again');
+    expect(guard.stats().reads).toBe('closed');
+  });
+
+  it('G30 when the wait of the breaker is over and Redis still hangs, of 1,000 at once one is sent', async () => {
+    const server = later(await RedisServer.start());
+    const { guard } = await start(server.url, { ...quick, firstBackoff: 20, maxBackoff: 20 });
+    server.pause();
+    await many(20, () => get(guard));
+    await delay(30); // longer than the wait
+    const sent = sentOf(guard);
+    const words = await many(1000, () => get(guard));
+    expect([...words].sort()).toEqual([
+      ['open', 999],
+      ['timeout', 1],
+    ]);
+    expect(sentOf(guard)).toBe(sent + 1);
+    server.resume();
+  });
+
+  it('G30 late answers of commands from before do not close the breaker', async () => {
+    const server = later(await RedisServer.start());
+    const { guard } = await start(server.url, { ...quick, firstBackoff: 60_000, maxBackoff: 60_000 });
+    server.pause();
+    await many(20, () => get(guard));
+    server.resume();
+    await until(() => guard.stats().late === 20, 'they have come');
+    expect(guard.stats()).toMatchObject({ outstanding: 0, reads: 'open' });
+  });
+
+  it('G05 while Redis hangs, what waits for it is bounded, in commands and in bytes', async () => {
+    const server = later(await RedisServer.start());
+    const { guard } = await start(server.url, { ...quick, maxOutstanding: 10, maxOutstandingBytes: 5000 });
+    server.pause();
+    const reads = many(1000, () => get(guard));
+    const writes = many(1000, () => set(guard, 'v'.repeat(1000)));
+    expect(guard.stats().outstanding).toBe(15);
+    expect([...(await reads)].sort()).toEqual([
+      ['busy', 990],
+      ['timeout', 10],
+    ]);
+    expect((await writes).get('timeout')).toBe(5);
+    // Past their deadline they still count: the connection has them in its queue.
+    expect(guard.stats().outstanding).toBe(15);
+    server.resume();
+    await until(() => guard.stats().outstanding === 0, 'all are answered');
+    await until(async () => wordOf(await set(guard)) === 'value', 'it is written again');
+  });
+
+  it("G06 nothing is queued in a user's client that would queue it", async () => {
+    const server = later(await RedisServer.start());
+    const client = later(new module.Redis({ port: server.port, retryStrategy: () => 50 }));
+    const { guard } = later(await openStore(module, { client }));
+    await server.kill();
+    await until(() => client.status !== 'ready', 'the loss is seen');
+    const queue = (client as unknown as { offlineQueue: { length: number } }).offlineQueue;
+    for (let i = 0; i < 100; i++) expect(wordOf(await get(guard))).toBe('down');
+    expect(queue.length).toBe(0);
+    expect(sentOf(guard)).toBe(0);
+    await server.restart();
+    await until(async () => wordOf(await get(guard)) === 'value', 'it answers again');
+  });
+
+  it('G02 killed under load, nothing throws and nothing hangs; after a restart it is used again', async () => {
+    const server = later(await RedisServer.start());
+    const { guard } = await start(server.url, patient);
+    const words = new Set<string>();
+    let isOver = false;
+    const load = Array.from({ length: 20 }, async () => {
+      while (!isOver) {
+        words.add(wordOf(await get(guard)));
+        words.add(wordOf(await set(guard)));
+        await delay(1);
+      }
+    });
+    await until(() => sentOf(guard) > 100, 'there is load');
+    await server.kill();
+    await until(() => words.has('down'), 'the loss is seen');
+    await server.restart();
+    const before = guard.stats().operations.get('get')!.answered;
+    await until(() => guard.stats().operations.get('get')!.answered > before + 100, 'it answers again');
+    isOver = true;
+    await Promise.all(load);
+    for (const word of words) expect(['value', 'down', 'connection', 'open', 'timeout']).toContain(word);
+    expect(guard.stats().reads).toBe('closed');
+  });
+
+  it('G08 a full Redis refuses writes; reads go on, and writes come back when there is room', async () => {
+    const server = later(await RedisServer.start());
+    const { guard, faults } = await start(server.url, patient);
+    expect(wordOf(await set(guard))).toBe('value');
+    await server.command('CONFIG', 'SET', 'maxmemory', '1');
+    for (let i = 0; i < 10; i++) await set(guard);
+    expect(guard.stats().operations.get('set')!.unavailable.get('oom')).toBeGreaterThanOrEqual(4);
+    expect(guard.stats()).toMatchObject({ reads: 'closed', writes: 'open' });
+    for (let i = 0; i < 100; i++) expect(wordOf(await get(guard))).toBe('value');
+    await server.command('CONFIG', 'SET', 'maxmemory', '0');
+    await until(async () => wordOf(await set(guard)) === 'value', 'it is written again');
+    expect(guard.stats().writes).toBe('closed');
+    expect(faults.filter((fault) => fault.includes('OOM'))).toHaveLength(1);
+  });
+
+  it('G09 a master that became a replica refuses writes; reads go on', async () => {
+    const server = later(await RedisServer.start());
+    const { guard } = await start(server.url, patient);
+    await set(guard);
+    await server.command('REPLICAOF', '127.0.0.1', 1);
+    for (let i = 0; i < 10; i++) await set(guard);
+    expect(guard.stats().operations.get('set')!.unavailable.get('readonly')).toBeGreaterThanOrEqual(4);
+    expect(guard.stats()).toMatchObject({ reads: 'closed', writes: 'open' });
+    await until(async () => wordOf(await get(guard)) === 'value', 'it is read');
+    await server.command('REPLICAOF', 'NO', 'ONE');
+    await until(async () => wordOf(await set(guard)) === 'value', 'it is written again');
+  });
+
+  it('G09 when the master keeps the connection as a replica, the new master at the same address is found', async () => {
+    const old = later(await RedisServer.start());
+    const next = later(await RedisServer.start());
+    let { port } = old;
+    const proxy = later(await FaultProxy.start(() => port));
+    const { guard } = await start(proxy.url, patient);
+    expect(wordOf(await set(guard))).toBe('value');
+    port = next.port;
+    await old.command('REPLICAOF', '127.0.0.1', next.port);
+    await until(async () => wordOf(await set(guard)) === 'value', 'it is written again');
+    expect(await next.command('GET', 'k')).toBe('v');
+  });
+
+  it('G09 an access rule that forbids writes is told, once and plainly, and reads go on', async () => {
+    const server = later(await RedisServer.start());
+    await server.command(
+      'ACL',
+      'SETUSER',
+      'reader',
+      'on',
+      '>pw',
+      '~*',
+      '+@read',
+      '+@connection',
+      '+info',
+      '+time',
+    );
+    const { guard, faults } = await start(`redis://reader:pw@127.0.0.1:${server.port}`, patient);
+    for (let i = 0; i < 20; i++) await set(guard);
+    for (let i = 0; i < 20; i++) expect(wordOf(await get(guard))).toBe('value');
+    expect(guard.stats()).toMatchObject({ reads: 'closed', writes: 'open' });
+    expect(faults.filter((fault) => /access rules \(ACL\)/.test(fault))).toHaveLength(1);
+  });
+
+  it.each([
+    ['LOADING Redis is loading the dataset in memory', 'loading'],
+    ['MISCONF Redis is configured to save RDB snapshots', 'misconf'],
+    ['CLUSTERDOWN The cluster is down', 'clusterdown'],
+    ['MASTERDOWN Link with MASTER is down', 'masterdown'],
+    ['NOAUTH Authentication required.', 'noauth'],
+    ['NOPERM this user has no permissions', 'noperm'],
+    ['BUSY Redis is busy running a script.', 'busy'],
+    ['WEIRD of a later version', 'connection'],
+  ])('G09 `%s` opens the breaker, is told once, and throws nothing', async (message, word) => {
+    const server = later(await FakeRedis.start(message));
+    const { guard, faults } = await start(
+      server.url,
+      { ...patient, firstBackoff: 60_000, maxBackoff: 60_000 },
+      { wait: false },
+    );
+    await until(() => guard.stats().isReady, 'it is there');
+    for (let i = 0; i < 30; i++) await get(guard);
+    for (let i = 0; i < 30; i++) await set(guard);
+    expect(guard.stats()).toMatchObject({ reads: 'open', writes: 'open' });
+    expect(guard.stats().operations.get('get')!.unavailable.get(word)).toBe(5);
+    expect(faults.filter((fault) => fault.startsWith('redis read'))).toHaveLength(1);
+    if (word === 'noauth') expect(faults.join()).toContain('asks for a password');
+  });
+
+  it('what Redis says of the command, not of itself, opens nothing', async () => {
+    const server = later(await RedisServer.start());
+    const { guard } = await start(server.url);
+    await server.command('RPUSH', 'k', 'a');
+    for (let i = 0; i < 50; i++) expect(wordOf(await get(guard))).toBe('wrongtype');
+    const nonsense = () => guard.read('get', (client) => client.call('GET'));
+    for (let i = 0; i < 50; i++) expect(wordOf(await nonsense())).toBe('err');
+    expect(guard.stats().reads).toBe('closed');
+  });
+
+  it('an answer that is here when we were the slow ones counts as in time', async () => {
+    const server = later(await RedisServer.start());
+    const { guard } = await start(server.url, { readTimeout: 50 });
+    await server.command('SET', 'k', 'v');
+    for (let i = 0; i < 5; i++) {
+      const asked = get(guard);
+      await new Promise((resolve) => setImmediate(resolve)); // the question is out
+      const until = performance.now() + 150;
+      while (performance.now() < until); // the whole process is busy
+      expect(await asked).toEqual({ value: 'v' });
+    }
+  });
+
+  it('G07 slower than the deadline is as good as down: the visitor waits no longer for it', async () => {
+    const server = later(await RedisServer.start());
+    const proxy = later(await FaultProxy.start(server.port));
+    const { guard } = await start(proxy.url, { ...quick, readTimeout: 100 });
+    proxy.set({ latency: 500 });
+    expect([...(await many(20, () => get(guard))).keys()]).toEqual(['timeout']);
+    expect(guard.stats().reads).toBe('open');
+    proxy.set({});
+    await until(async () => wordOf(await get(guard)) === 'value', 'it answers again');
+  });
+
+  it('G03 a connection whose other end is gone without a word is given up', async () => {
+    const server = later(await RedisServer.start());
+    const proxy = later(await FaultProxy.start(server.port));
+    const { guard } = await start(proxy.url, { ...quick, hungAfter: 200 });
+    const { connections } = proxy;
+    proxy.set({ blackHole: 'both' });
+    await until(async () => {
+      await get(guard);
+      return proxy.connections > connections;
+    }, 'another connection is tried');
+    proxy.set({});
+    await until(async () => wordOf(await get(guard)) === 'value', 'it answers again');
+  });
+
+  it('after `close` nothing is sent', async () => {
+    const server = later(await RedisServer.start());
+    const { guard, connection } = await start(server.url);
+    guard.close();
+    expect(connection.client).toBeDefined();
+    expect(wordOf(await get(guard))).toBe('down');
+    expect(sentOf(guard)).toBe(0);
+  });
+});
+
+/** Takes connections as a Redis does, and answers everything else with one error. */
+class FakeRedis {
+  readonly url: string;
+  readonly #close: () => void;
+
+  private constructor(port: number, close: () => void) {
+    this.url = `redis://127.0.0.1:${port}`;
+    this.#close = close;
+  }
+
+  static async start(message: string): Promise<FakeRedis> {
+    const sockets = new Set<Socket>();
+    const server = createServer((socket) => {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      let text = '';
+      socket.on('data', (data) => {
+        text += data.toString('latin1');
+        for (let match = command.exec(text); match; match = command.exec(text)) {
+          text = text.slice(match[0].length);
+          // An array of bulk strings; the name is the first.
+          const name = /\$\d+\r\n(\w+)/.exec(match[0])![1]!.toUpperCase();
+          if (name === 'INFO') socket.write('$22\r\nredis_version:7.0.15\r\n\r\n');
+          else if (name === 'CLIENT') socket.write('+OK\r\n');
+          else if (name === 'HELLO') socket.write("-ERR unknown command 'HELLO'\r\n");
+          else socket.write(`-${message}\r\n`);
+        }
+      });
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return new FakeRedis((server.address() as AddressInfo).port, () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+  }
+
+  stop(): void {
+    this.#close();
+  }
+}
+
+/** One command that is whole; none of ours has a line end in it. */
+const command = /^\*\d+\r\n(?:\$\d+\r\n[^\r]*\r\n)+(?=\*|$)/;

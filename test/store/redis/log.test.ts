@@ -1,0 +1,310 @@
+import { describe, expect, it } from 'vitest';
+import type { Stamped } from '../../../src/store/entry.js';
+import { VOID } from '../../../src/store/log.js';
+import { RedisLog, type RedisLogOptions } from '../../../src/store/redis/log.js';
+import { ServerClock } from '../../../src/store/redis/server-clock.js';
+import { compileSelector, type Selector } from '../../../src/store/selector.js';
+import { SimulatedLink, SimulatedServer } from '../../helpers/simulated-redis.js';
+import { randomOf, VirtualTime } from '../../helpers/virtual-time.js';
+
+const FRESH = Number.POSITIVE_INFINITY;
+
+/** Instances on one simulated Redis, under a clock that the test moves. */
+class Site {
+  readonly time = new VirtualTime(randomOf(7));
+  server = new SimulatedServer(this.time, { maxRecords: 100, isNamed: true });
+  isUp = true;
+
+  async join(options: Partial<RedisLogOptions> = {}) {
+    const link = () => new SimulatedLink(this.time, () => (this.isUp ? this.server : undefined), 2);
+    const follower = link();
+    const writer = link();
+    const clock = new ServerClock(() => this.time.now());
+    const log = new RedisLog({ follower, writer, clock, timers: this.time, ...options });
+    await this.time.run(2000);
+    const entry = (fields: Partial<Stamped> = {}): Stamped => ({
+      stamp: log.position,
+      storedAt: this.time.now(),
+      tags: ['x'],
+      url: '/a',
+      path: '/a',
+      ...fields,
+    });
+    const record = async (kind: 'purge' | 'expire', selector: Selector, wait = 3000) => {
+      const done = log.record(kind, compileSelector(selector));
+      await this.time.run(wait);
+      return done;
+    };
+    return { log, follower, writer, entry, record };
+  }
+}
+
+describe('the log on a Redis Stream', () => {
+  it('H07 a purge is acknowledged, and voids on every instance what was stamped before, and nothing else', async () => {
+    const site = new Site();
+    const [a, b] = [await site.join(), await site.join()];
+    const [here, there, other] = [a.entry(), b.entry(), b.entry({ tags: ['y'] })];
+    expect(await a.record('purge', { tag: 'x' }, 100)).toMatchObject({ acknowledged: true });
+    expect([a.log.limit(here), b.log.limit(there), b.log.limit(other)]).toEqual([VOID, VOID, FRESH]);
+    expect([a.log.limit(a.entry()), b.log.limit(b.entry())]).toEqual([FRESH, FRESH]);
+  });
+
+  it('H07 an expiry tells every instance since when, whatever its own clock and that of the server say', async () => {
+    const site = new Site();
+    const [a, b] = [await site.join(), await site.join()];
+    const entry = b.entry();
+    const before = site.time.now();
+    await a.record('expire', { url: '/a' }, 100);
+    await site.time.run(500);
+    const limit = b.log.limit(entry);
+    expect(limit).toBeGreaterThanOrEqual(before - 2);
+    expect(limit).toBeLessThanOrEqual(before + 10);
+  });
+
+  it('H08 a check moves a stamp no further than records were applied: one before our own may be on its way', async () => {
+    const site = new Site();
+    const [a, b] = [await site.join(), await site.join()];
+    const entry = a.entry();
+    // The follower hears nothing for now, so b's record is not here when our own is acknowledged.
+    a.follower.faults.latency = 0;
+    a.follower.faults.isDeaf = true;
+    await b.record('purge', { tag: 'x' }, 50);
+    expect(await a.record('purge', { tag: 'unrelated' }, 50)).toMatchObject({ acknowledged: true });
+    expect(a.log.limit(entry)).toBe(FRESH);
+    a.follower.faults.isDeaf = false;
+    a.follower.restart();
+    await site.time.run(3000);
+    expect(a.log.limit(entry)).toBe(VOID);
+  });
+
+  it('G21 records that came while the follower was away are read when it is back', async () => {
+    const site = new Site();
+    const [a, b] = [await site.join(), await site.join()];
+    const [meant, other] = [b.entry(), b.entry({ tags: ['y'] })];
+    b.follower.faults.isMute = true;
+    b.follower.restart();
+    await a.record('purge', { tag: 'x' }, 1000);
+    expect(b.log.limit(meant)).toBe(FRESH);
+    b.follower.faults.isMute = false;
+    await site.time.run(2000);
+    expect([b.log.limit(meant), b.log.limit(other)]).toEqual([VOID, FRESH]);
+  });
+
+  it('G21 a hole, where records were dropped before they were read, voids what was stamped before', async () => {
+    const site = new Site();
+    const [a, b] = [await site.join(), await site.join()];
+    const entry = b.entry({ tags: ['nobody purges this'] });
+    b.follower.faults.isMute = true;
+    b.follower.restart();
+    for (let i = 0; i < 150; i++) void a.log.append('purge', compileSelector({ tag: `t${i}` }));
+    await site.time.run(100);
+    b.follower.faults.isMute = false;
+    await site.time.run(2000);
+    expect(b.log.limit(entry)).toBe(VOID);
+    expect(b.log.limit(b.entry())).toBe(FRESH);
+    expect(b.log.stats.counts.holes).toBe(1);
+  });
+
+  it('G22 a follower that hears nothing is noticed: entries are used for maxStaleness from then on, new ones from their making', async () => {
+    const site = new Site();
+    const { log, entry } = await site.join({ maxStaleness: 5000 });
+    const old = entry({ storedAt: 0 });
+    site.server.pause();
+    await site.time.run(1900);
+    expect([log.limit(old), log.stats.inContact]).toEqual([FRESH, true]);
+    await site.time.run(2100);
+    expect(log.stats.inContact).toBe(false);
+    const young = entry();
+    const { heardAt } = log.stats;
+    expect(log.limit(old)).toBe(heardAt + 5000);
+    expect(log.limit(young)).toBe(young.storedAt! + 5000);
+    // Looked at again, and looked at with the stamp of now, it is the same.
+    expect(log.limit(old)).toBe(heardAt + 5000);
+    await site.time.run(heardAt + 5000 - site.time.now());
+    expect([log.limit(old), log.limit(young)]).toEqual([VOID, young.storedAt! + 5000]);
+    site.server.resume();
+    await site.time.run(6000);
+    expect([log.limit(old), log.limit(young)]).toEqual([FRESH, FRESH]);
+  });
+
+  it('G01 with Redis down at start entries live for maxStaleness, a purge works here and is written later', async () => {
+    const site = new Site();
+    site.isUp = false;
+    const { log, entry, record } = await site.join();
+    const before = entry();
+    expect(log.limit(before)).toBe(before.storedAt! + 5000);
+    expect(log.canShare).toBe(false);
+    expect(await record('purge', { tag: 'x' })).toMatchObject({ acknowledged: false });
+    expect(log.limit(before)).toBe(VOID);
+    expect(log.limit(entry())).toBeGreaterThan(site.time.now());
+    site.isUp = true;
+    await site.time.run(6000);
+    expect([log.stats.queued, log.canShare]).toEqual([0, true]);
+    expect(site.server.data.entries.at(-1)!.text).toMatch(/ pt \d+ x$/);
+  });
+
+  it('G03 while Redis hangs only the first purge waits; all are applied here, kept in order, and written when it is back', async () => {
+    const site = new Site();
+    const [a, b] = [await site.join(), await site.join()];
+    const [here, there] = [a.entry({ tags: ['second'] }), b.entry({ tags: ['second'] })];
+    site.server.pause();
+    expect(await a.record('purge', { tag: 'first' }, 1100)).toMatchObject({ acknowledged: false });
+    expect(await a.record('purge', { tag: 'second' }, 0)).toMatchObject({ acknowledged: false });
+    expect(a.log.limit(here)).toBe(VOID);
+    expect([a.log.canShare, a.log.stats.queued]).toEqual([false, 2]);
+    site.server.resume();
+    await site.time.run(7000);
+    expect([a.log.canShare, a.log.stats.queued, b.log.limit(there)]).toEqual([true, 0, VOID]);
+    // G04: the first attempt has landed as well, late; twice is as good as once.
+    expect(a.log.limit(a.entry({ tags: ['first'] }))).toBe(FRESH);
+  });
+
+  it('I-BOUND what is more than may be kept for later becomes one purge of everything', async () => {
+    const site = new Site();
+    const [a, b] = [await site.join({ maxQueued: 3 }), await site.join()];
+    const there = b.entry({ tags: ['never named'] });
+    a.writer.faults.isMute = true;
+    a.writer.restart();
+    for (let i = 0; i < 10; i++) await a.record('purge', { tag: `t${i}` }, 0);
+    expect(a.log.stats.queued).toBeLessThanOrEqual(3);
+    expect(a.log.stats.counts.overflows).toBeGreaterThan(0);
+    a.writer.faults.isMute = false;
+    await site.time.run(10_000);
+    expect([b.log.limit(there), a.log.stats.queued, a.log.canShare]).toEqual([VOID, 0, true]);
+  });
+
+  it.each<[string, (site: Site) => void]>([
+    ['emptied', (site) => site.server.empty()],
+    [
+      'restarted from an older file',
+      (site) => {
+        site.server = new SimulatedServer(
+          site.time,
+          { maxRecords: 100, isNamed: true },
+          snapshots.get(site)!,
+        );
+      },
+    ],
+    [
+      'replaced by an empty one',
+      (site) => {
+        site.server = new SimulatedServer(site.time, { maxRecords: 100, isNamed: true });
+      },
+    ],
+    [
+      'replaced by one that may not be asked its name',
+      (site) => {
+        site.server = new SimulatedServer(site.time, { maxRecords: 100, isNamed: false }, site.server.data);
+      },
+    ],
+  ])(
+    'G37 a Redis that was %s begins a new epoch, in which nothing from before is used',
+    async (_name, happen) => {
+      const site = new Site();
+      const [a, b] = [await site.join(), await site.join()];
+      await a.record('purge', { tag: 'one' }, 100);
+      snapshots.set(site, site.server.data);
+      await a.record('purge', { tag: 'lost' }, 100);
+      const entries = [a.entry(), b.entry()];
+      const shared = a.log.toShared(a.log.position)!;
+      expect(b.log.fromShared(shared)).toBeDefined();
+      happen(site);
+      for (const { follower, writer } of [a, b]) {
+        follower.restart();
+        writer.restart();
+      }
+      await site.time.run(4000);
+      expect([a.log.limit(entries[0]!), b.log.limit(entries[1]!)]).toEqual([VOID, VOID]);
+      expect(b.log.fromShared(shared)).toBeUndefined();
+      expect(a.log.stats.epoch).toBe(b.log.stats.epoch);
+      const later = b.entry();
+      expect(await a.record('purge', { tag: 'x' }, 100)).toMatchObject({ acknowledged: true });
+      expect(b.log.limit(later)).toBe(VOID);
+    },
+  );
+
+  it('G37 a purge is not written to a server that took over before the follower has noticed: what it acknowledged may be old', async () => {
+    const site = new Site();
+    const [a, b] = [await site.join(), await site.join()];
+    const behind = site.server.data;
+    // b knows a record that a has not read yet, and that the next server will not have.
+    a.follower.faults.isDeaf = true;
+    await b.record('purge', { tag: 'unrelated' }, 20);
+    const shared = b.log.toShared(b.log.position)!;
+    site.server.fence();
+    site.server = new SimulatedServer(site.time, { maxRecords: 100, isNamed: true }, behind);
+    a.writer.restart();
+    await site.time.run(100);
+    expect(a.log.canShare).toBe(true);
+    // Its place there would be that of the record that was lost.
+    await a.record('purge', { tag: 'x' }, 1100);
+    const stamp = a.log.fromShared(shared);
+    expect(stamp === undefined ? VOID : a.log.limit(a.entry({ stamp }))).toBe(VOID);
+  });
+
+  it('H08 nothing is taken from Redis while a record of ours is not in the log, or others are still to be read', async () => {
+    const site = new Site();
+    const { log, follower, writer, record } = await site.join();
+    const shared = log.toShared(log.position)!;
+    expect(log.fromShared(shared)).toBeDefined();
+    writer.faults.isMute = true;
+    await record('purge', { tag: 'x' }, 1100);
+    expect([log.canShare, log.fromShared(shared)]).toEqual([false, undefined]);
+    writer.faults.isMute = false;
+    await site.time.run(5000);
+    expect(log.canShare).toBe(true);
+    follower.restart();
+    expect([log.canShare, log.fromShared(shared)]).toEqual([false, undefined]);
+    await site.time.run(1000);
+    expect(log.canShare).toBe(true);
+  });
+
+  it('G37 a stream whose last records were put in the place of others is noticed on the same server', async () => {
+    const site = new Site();
+    const { log, entry, record } = await site.join();
+    await record('purge', { tag: 'one' }, 100);
+    const before = entry();
+    const { data } = site.server;
+    const last = data.entries.at(-1)!;
+    const other = { ...last, text: last.text.replace(/one$/, 'two') };
+    site.server.data = { ...data, entries: [...data.entries.slice(0, -1), other] };
+    await site.time.run(3000);
+    expect(log.limit(before)).toBe(VOID);
+  });
+
+  it('G13 a record of a later version voids everything; G24 one of nobody is counted', async () => {
+    const site = new Site();
+    const { log, entry } = await site.join();
+    const before = entry();
+    const put = (text: string) => {
+      const { data } = site.server;
+      const position = data.last + 1;
+      site.server.data = {
+        ...data,
+        last: position,
+        entries: [...data.entries, { id: `${position}-0`, position, text }],
+      };
+    };
+    put(`2 ${log.stats.epoch} anything`);
+    await site.time.run(3000);
+    expect(log.limit(before)).toBe(VOID);
+    expect(log.stats.counts.unknown).toBe(1);
+    put('what is this?');
+    await site.time.run(3000);
+    expect(log.stats.counts.garbage).toBe(1);
+    expect(log.limit(entry())).toBe(FRESH);
+    expect(log.canShare).toBe(true);
+  });
+
+  it('closed, it applies purges here and says that nobody else will know', async () => {
+    const site = new Site();
+    const { log, entry } = await site.join();
+    const before = entry();
+    log.close();
+    log.close();
+    expect(await log.record('purge', compileSelector({ tag: 'x' }))).toMatchObject({ acknowledged: false });
+    expect(log.limit(before)).toBe(VOID);
+  });
+});
+
+const snapshots = new WeakMap<Site, SimulatedServer['data']>();

@@ -1,0 +1,58 @@
+import type * as ioredis from 'ioredis';
+import { RedisConnection, type RedisSource } from '../../../src/store/redis/connection.js';
+import { type GuardBounds, RedisGuard } from '../../../src/store/redis/guard.js';
+import type { LinkTimes } from '../../../src/store/redis/link.js';
+import { ServerClock } from '../../../src/store/redis/server-clock.js';
+import { RedisStore, type RedisStoreOptions } from '../../../src/store/redis/store.js';
+import { loadOf, until } from '../../helpers/redis.js';
+
+/** How a store of the tests is made. */
+export interface StoreSetup {
+  readonly bounds?: GuardBounds;
+  readonly times?: LinkTimes;
+  readonly store?: Partial<RedisStoreOptions>;
+  /** Default true: until it is there, and its clock known. */
+  readonly wait?: boolean;
+}
+
+export interface OpenStore {
+  readonly store: RedisStore;
+  readonly guard: RedisGuard;
+  readonly connection: RedisConnection;
+  readonly clock: ServerClock;
+  readonly faults: string[];
+  close(): void;
+}
+
+/** Everything that stands around a Redis store, with a log whose positions are everybody's. */
+export async function openStore(
+  module: typeof ioredis,
+  source: RedisSource,
+  { bounds, times, store: options, wait = true }: StoreSetup = {},
+): Promise<OpenStore> {
+  const faults: string[] = [];
+  const connection = new RedisConnection(source, {
+    onFault: (error) => faults.push(error.message),
+    load: loadOf(module),
+    times: { firstDelay: 10, maxDelay: 100, readyWithin: 1000, ...times },
+  });
+  const clock = new ServerClock();
+  connection.onReady((client) => void clock.measure(client, 'hotpath:log').catch(() => {}));
+  // On a machine that others use as well, Redis itself may need longer than the default.
+  const guard = new RedisGuard(connection, connection.faults, {
+    readTimeout: 2000,
+    writeTimeout: 2000,
+    ...bounds,
+  });
+  const positions = {
+    toShared: (stamp: number) => ({ epoch: 'epoch', position: stamp }),
+    fromShared: (epoch: string, position: number) => (epoch === 'epoch' ? position : undefined),
+  };
+  const store = new RedisStore({ guard, clock, positions, ...options });
+  const close = () => {
+    guard.close();
+    connection.close();
+  };
+  if (wait) await until(() => connection.client !== undefined && clock.isKnown, 'the store is there');
+  return { store, guard, connection, clock, faults, close };
+}

@@ -1,0 +1,122 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { RecordKind, Target } from '../../../src/store/log-index.js';
+import { bodyOf, parseRecord, textOf } from '../../../src/store/redis/records.js';
+import { entriesOf } from '../../../src/store/redis/stream.js';
+
+const EPOCH = 'abc-_123.0123456789abcdef0123';
+
+describe('a record of the log in Redis', () => {
+  it('says after the way through Redis what it said before, whatever the name', () => {
+    const name = fc.string({ minLength: 1, maxLength: 200, unit: 'grapheme' });
+    const kinds = fc.constantFrom<RecordKind>('purge', 'expire');
+    fc.assert(
+      fc.property(
+        kinds,
+        fc.constantFrom<Target['kind']>('tag', 'url', 'pattern'),
+        name,
+        (kind, of, value) => {
+          fc.pre(value.length <= 200);
+          const text = textOf(EPOCH, bodyOf(kind, { kind: of, value }), 1_700_000_000_000);
+          const overTheWire = Buffer.from(text).toString();
+          expect(parseRecord(overTheWire)).toMatchObject({
+            kind,
+            epoch: EPOCH,
+            at: 1_700_000_000_000,
+            target: { kind: of, value },
+          });
+        },
+      ),
+    );
+  });
+
+  it.each([
+    ['of 16 kB', `/search?q=${'x'.repeat(16_000)}`],
+    ['that UTF-8 can not carry', 'half \ud800 a pair'],
+  ])('B17 a name %s is recorded by its hash, short and the same for everybody', (_name, value) => {
+    const body = bodyOf('purge', { kind: 'url', value });
+    expect(body.value).toMatch(/^#[\w-]{43}$/);
+    expect(bodyOf('purge', { kind: 'url', value: body.value })).toEqual(body);
+  });
+
+  it.each([
+    '',
+    'hello',
+    '{"tag":"x"}',
+    '1',
+    '1 ',
+    '1 x',
+    'x abc.def pt 1 a',
+    `-1 ${EPOCH} pt 1 a`,
+    `1 ${'e'.repeat(200)}.x pt 1 a`,
+    '__proto__',
+    '*',
+    `${'9'.repeat(400)} ${EPOCH} pt 1 a`,
+  ])('G24 %j is no record', (text) => {
+    expect(parseRecord(text)).toBeUndefined();
+  });
+
+  it.each([
+    ['of the next version', `2 ${EPOCH} whatever it may be`],
+    ['of an unknown kind', `1 ${EPOCH} zt 1 a`],
+    ['about something unknown', `1 ${EPOCH} pz 1 a`],
+    ['about nothing', `1 ${EPOCH} pt 1 `],
+    ['cut off', `1 ${EPOCH} p`],
+    ['with a time that is none', `1 ${EPOCH} pt 1e9 a`],
+  ])('G13 a record %s is unknown, so it stands for everything', (_name, text) => {
+    expect(parseRecord(text)).toEqual({ kind: 'unknown', epoch: EPOCH });
+  });
+
+  it('G24 nothing that anybody writes makes it throw', () => {
+    const anything = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.string().map((rest) => `1 ${EPOCH} ${rest}`),
+    );
+    fc.assert(
+      fc.property(anything, (text) => {
+        const record = parseRecord(text);
+        if (record?.kind === 'purge' || record?.kind === 'expire') {
+          record.target.matches?.({ stamp: 0, tags: [], url: '/a', path: '/a' });
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('G13 a pattern that this version can not read matches everything', () => {
+    const record = parseRecord(`1 ${EPOCH} pp 1 /a/:(((`);
+    expect(record).toMatchObject({ kind: 'purge', target: { kind: 'pattern' } });
+    const target = (record as { target: Target }).target;
+    expect(target.matches!({ stamp: 0, tags: [], url: '/elsewhere', path: '/elsewhere' })).toBe(true);
+  });
+});
+
+describe('what XREAD answers', () => {
+  const entries = [
+    ['1-0', ['r', 'one']],
+    ['2-0', ['r', 'two']],
+  ];
+  it.each<[string, unknown]>([
+    ['RESP2', [['log', entries]]],
+    ['RESP3, as a flat list', ['log', entries]],
+    ['RESP3, as a map', new Map([['log', entries]])],
+    ['RESP3, as an object', { log: entries }],
+  ])('G38 is read in the shape of %s', (_name, answer) => {
+    expect(entriesOf(answer)).toEqual([
+      { id: '1-0', position: 1, text: 'one' },
+      { id: '2-0', position: 2, text: 'two' },
+    ]);
+  });
+
+  it.each<[unknown]>([[null], [undefined], [''], [5], [[]], [{}], [['log']], [[['log']]], [[[]]]])(
+    'G24 %j has no entries',
+    (answer) => {
+      expect(entriesOf(answer)).toEqual([]);
+    },
+  );
+
+  it("G24 entries that are not of the log's making have no text", () => {
+    const odd = [['1-0', ['other', 'x']], ['2-0', ['r']], ['3-0'], 'x', null, ['4-0', ['r', 'a', 'b', 'c']]];
+    expect(entriesOf([['log', odd]]).map(({ text }) => text)).toEqual(['', '', '', '', '', '']);
+  });
+});
