@@ -47,6 +47,11 @@ export class Entries {
       : { variesOtherwise: true };
   }
 
+  /** The key of the variant that a request would get, were these the names. */
+  variantKeyOf(key: string, names: readonly string[], req: IncomingMessage): string {
+    return variantKey(key, names, req, this.#ignoresCase);
+  }
+
   /** The key under which a response with this `Vary` belongs. */
   keyFor(key: string, vary: readonly string[], req: IncomingMessage): string {
     const names = this.#namesFor(key, vary);

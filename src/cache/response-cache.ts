@@ -36,46 +36,14 @@ export type { PurgeTarget } from './purges.js';
 export interface PurgeResult {
   /** Position of the last record in the invalidation log. */
   readonly position: number;
-  /** Entries whose bytes were deleted; without `erase` they go when they are met, or as the memory fills. */
+  /** Entries whose bytes were deleted in this process's memory; without `erase` they go when they are met, or as the memory fills. In Redis they go with their time to live. */
   readonly erased: number;
-}
-
-/** The counts of a cache since it was made. */
-export interface CacheStats {
-  readonly hits: number;
-  readonly misses: number;
-  /** Stale responses that were served. */
-  readonly stale: number;
-  /** Requests of our own, made to refresh what is stale. */
-  readonly refreshes: number;
-  /** Stale responses that the handler has confirmed with a 304. */
-  readonly revalidated: number;
-  /** By reason. */
-  readonly bypasses: Readonly<Record<string, number>>;
-  /** Responses that were not stored, by reason. */
-  readonly refusals: Readonly<Record<string, number>>;
-  /** Requests served from a fill that they waited for; they are among the hits. */
-  readonly collapsed: number;
-  readonly stores: number;
-  readonly purges: number;
-  /** URLs (RFC 9111 §4.4) and groups (RFC 9875 §3) invalidated by unsafe methods. */
-  readonly invalidations: number;
-  /** In the memory tier now. */
-  readonly entries: number;
-  /** Bytes of the memory tier, keys, headers and tags counted. */
-  readonly bytes: number;
-  /** Fills under way that others may wait for. */
-  readonly pending: number;
-  /** Position of the invalidation log. */
-  readonly position: number;
-  /** Bodies that were encoded beforehand, where compression stands before the cache. */
-  readonly encodings: EncodingStats;
-}
-
-/** The middleware beside one handler. */
-export interface CacheRouteMiddleware extends Middleware {
-  /** As `explain` of the cache, for this middleware: what came before it (`req.params`, `req.user`) has to be there. */
-  explain(request: IncomingMessage | RequestDescription): CacheExplanation;
+  /**
+   * Every instance will apply it. `false` when Redis could not be reached: it is applied here, and will be written
+   * when Redis is back; until then the other instances may serve what it was meant for, those that have lost Redis
+   * as well for `maxStaleness` at most. Without Redis always `true`.
+   */
+  readonly acknowledged: boolean;
 }
 
 /** The response cache: a middleware, and what belongs to it. */
@@ -136,7 +104,7 @@ export function createResponseCache(
   settings: CacheSettings | false,
   routes: RouteTable<CacheRoutePolicies>,
 ): ResponseCache {
-  const state = settings && stateOf(settings);
+  const state = settings && openState(settings);
   if (settings) warnOfNoEffect(settings, rulesOf(routes));
   const flow = state && new RequestFlow(state);
   let open = true;
@@ -160,10 +128,16 @@ export function createResponseCache(
       }
     };
 
-  const append = (kind: RecordKind, selectors: readonly CompiledSelector[]): unknown => {
-    if (!state) return undefined;
-    const positions = selectors.map((selector) => state.log.append(kind, selector));
-    return positions.some((position) => typeof position !== 'number') ? Promise.all(positions) : undefined;
+  /** Answers at once, or with a promise where others are to hear of it. */
+  const append = (
+    kind: RecordKind,
+    selectors: readonly CompiledSelector[],
+  ): readonly Recorded[] | Promise<readonly Recorded[]> => {
+    if (!state) return [];
+    const records = selectors.map((selector) => state.log.record(kind, selector));
+    return records.some((record) => record instanceof Promise)
+      ? Promise.all(records)
+      : (records as Recorded[]);
   };
 
   const record = async (
@@ -172,15 +146,16 @@ export function createResponseCache(
     erase: boolean,
   ): Promise<PurgeResult> => {
     const compiled = selectors.map(compileSelector);
-    if (!state) return { position: 0, erased: 0 };
+    if (!state) return { position: 0, erased: 0, acknowledged: true };
     state.counts.purges += compiled.length;
-    await append(kind, compiled);
+    const records = await append(kind, compiled);
+    const acknowledged = records.every((record) => record.acknowledged);
     const erased = erase
       ? state.entries.erase((entry) =>
           compiled.some((selector) => selector.matches(entry) || answersFor(entry, selector)),
         )
       : 0;
-    return { position: state.log.position, erased };
+    return { position: state.log.position, erased, acknowledged };
   };
 
   function responseCacheMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
@@ -233,6 +208,7 @@ export function createResponseCache(
       if (!state) return;
       state.encodings.close();
       state.entries.store.close();
+      state.redis?.close();
     },
   });
 }
@@ -248,83 +224,4 @@ function warnOfNoEffect(settings: CacheSettings, rules: readonly CacheRuleSettin
     code: 'HOTPATH_NO_EFFECT',
     type: 'HotpathWarning',
   });
-}
-
-function stateOf(settings: CacheSettings): CacheState {
-  const clock = () => performance.now();
-  const store = new MemoryStore(settings.memory);
-  const entries = new Entries(store, settings.profile);
-  const log = new MemoryLog(clock);
-  const state: CacheState = {
-    settings,
-    clock,
-    entries,
-    equivalents: new Equivalents(entries),
-    encodings: new Encodings(store, log, (error, where) => state.fault(error, where)),
-    log,
-    collapser: new Collapser(settings.hitForMiss),
-    counts: {
-      hits: 0,
-      misses: 0,
-      stale: 0,
-      refreshes: 0,
-      revalidated: 0,
-      collapsed: 0,
-      stores: 0,
-      purges: 0,
-      invalidations: 0,
-      bypasses: new Map(),
-      refusals: new Map(),
-    },
-    fault(error, where) {
-      if (!settings.onError) return reportFault(`cache (${where})`, error);
-      const report = (second: unknown) => reportFault('cache.onError', second);
-      try {
-        const told: unknown = settings.onError(error, where);
-        if (told instanceof Promise) told.catch(report);
-      } catch (second) {
-        report(second);
-      }
-    },
-  };
-  return state;
-}
-
-function statsOf(state: CacheState | false): CacheStats {
-  if (!state) {
-    const none = {
-      hits: 0,
-      misses: 0,
-      stale: 0,
-      refreshes: 0,
-      revalidated: 0,
-      bypasses: {},
-      refusals: {},
-      collapsed: 0,
-      stores: 0,
-      purges: 0,
-      invalidations: 0,
-    };
-    const encodings = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0, waiting: 0 };
-    return { ...none, entries: 0, bytes: 0, pending: 0, position: 0, encodings };
-  }
-  const { counts, entries, collapser, log, encodings } = state;
-  return {
-    hits: counts.hits,
-    misses: counts.misses,
-    stale: counts.stale,
-    refreshes: counts.refreshes,
-    revalidated: counts.revalidated,
-    bypasses: Object.fromEntries(counts.bypasses),
-    refusals: Object.fromEntries(counts.refusals),
-    collapsed: counts.collapsed,
-    stores: counts.stores,
-    purges: counts.purges,
-    invalidations: counts.invalidations,
-    entries: entries.store.entries,
-    bytes: entries.store.bytes,
-    pending: collapser.size,
-    position: log.position,
-    encodings: encodings.stats,
-  };
 }

@@ -34,6 +34,9 @@ export interface CacheState {
   readonly equivalents: Equivalents;
   readonly encodings: Encodings;
   readonly log: InvalidationLog;
+  /** The connection behind the shared tier and the log. */
+  readonly redis: RedisTier | undefined;
+  readonly shared: SharedTier | undefined;
   readonly collapser: Collapser;
   readonly counts: Counts;
   /** Milliseconds, monotonic. */

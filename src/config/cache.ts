@@ -7,10 +7,10 @@ import {
   readInteger,
   readPositiveSize,
   readTimerDuration,
-  readUrl,
   readWord,
 } from './readers.js';
 import type { Reading } from './reading.js';
+import { type RedisOptions, type RedisSettings, redisSchema } from './redis.js';
 import { compileRoutes, type RouteTable, readPattern } from './routes.js';
 import { leaf, list, mapOf, objectOr, resolve, type Schema, type SectionCheck, section } from './schema.js';
 import { type Duration, readDuration, readSize, type Size } from './units.js';
@@ -23,6 +23,7 @@ export {
   resolveCacheRule,
 } from './cache-rule.js';
 export type { CacheContext } from './context.js';
+export type { RedisClient, RedisOptions, RedisSettings } from './redis.js';
 
 /** Options of the response cache. */
 export interface CacheOptions {
@@ -34,10 +35,7 @@ export interface CacheOptions {
     maxEntries?: number;
   };
   /** The tier that instances share. */
-  redis?: {
-    /** `redis://` or `rediss://`. Default: none, the memory tier alone. */
-    url?: string;
-  };
+  redis?: RedisOptions;
   /** What may be stored: `'safe'` only what says itself, or has a rule that says, that it may be shared; `'rfc9111'` all that the standard allows a shared cache. Default `'safe'`. */
   profile?: 'safe' | 'rfc9111';
   /**
@@ -69,7 +67,7 @@ export interface CacheOptions {
 /** Resolved options of the response cache: durations in seconds, sizes in bytes, header names in lower case. */
 export interface CacheSettings {
   readonly memory: { readonly maxBytes: number; readonly maxEntries: number };
-  readonly redis?: { readonly url: string };
+  readonly redis?: RedisSettings;
   readonly profile: 'safe' | 'rfc9111';
   readonly targets: readonly string[];
   readonly requestDirectives: 'ignore' | 'honor';
@@ -105,7 +103,7 @@ const entries = {
     }),
     {},
   ),
-  redis: v.optional(section({ url: v.optional(leaf(readUrl('redis', 'rediss'))) })),
+  redis: v.optional(redisSchema),
   profile: v.optional(leaf(readWord('safe', 'rfc9111')), 'safe'),
   targets: v.optional(list(leaf(readTarget), 'a list of names of response headers')),
   requestDirectives: v.optional(leaf(readWord('ignore', 'honor')), 'ignore'),
@@ -182,9 +180,7 @@ function complete(options: v.InferOutput<typeof optionsSchema>): CacheSettings {
   const maxEntryBytes = options.maxEntryBytes ?? Math.min(defaultMaxEntryBytes, options.memory.maxBytes);
   const targets = Object.freeze(options.targets ?? (options.profile === 'safe' ? [] : [...standardTargets]));
   const settings = { ...rest, maxEntryBytes, targets };
-  return Object.freeze(
-    redis?.url === undefined ? settings : { ...settings, redis: Object.freeze({ url: redis.url }) },
-  );
+  return Object.freeze(redis ? { ...settings, redis } : settings);
 }
 
 function readStatusHeader(input: unknown): Reading<CacheSettings['statusHeader']> {

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import type { Item, StoredResponse, VariantIndex } from './entry.js';
+import type { SharedItem, StoredResponse, VariantIndex } from './entry.js';
 import { readFields, type SharedTimes, writeFields } from './item-fields.js';
 
 export type { SharedTimes } from './item-fields.js';
@@ -18,8 +18,8 @@ export interface SharedStamp {
 
 /** What a frame holds. */
 export interface Decoded {
-  /** Its `stamp` is void until the one who reads it has placed `at` in the log of this process. */
-  readonly item: Item;
+  /** Its `stamp` and `since` are void until the one who reads it has placed `at` in the log of this process. */
+  readonly item: SharedItem;
   readonly at: SharedStamp;
 }
 
@@ -56,7 +56,12 @@ const nothing = Buffer.alloc(0);
  *
  * @returns `undefined` when its times can't be told on the shared clock, or its fields are out of all proportion.
  */
-export function encodeItem(key: string, item: Item, at: SharedStamp, times: SharedTimes): Buffer | undefined {
+export function encodeItem(
+  key: string,
+  item: SharedItem,
+  at: SharedStamp,
+  times: SharedTimes,
+): Buffer | undefined {
   const written = writeFields(item.kind, item, times);
   if (item.kind === 'response' && !(Number.isFinite(written.storedAt) && Number.isFinite(written.freshUntil)))
     return undefined;
@@ -124,10 +129,11 @@ export function decodeItem(
   if (read.storedAt > now + CLOCK_ERROR) return { reason: 'clock' };
   const storedAt = Math.min(read.storedAt, now); // an age is never negative
   const body = own(frame.subarray(bodyAt, end));
-  return { item: { kind: 'response', key, stamp: Number.NEGATIVE_INFINITY, ...read, storedAt, body }, at };
+  const stamp = Number.NEGATIVE_INFINITY;
+  return { item: { kind: 'response', key, stamp, since: stamp, ...read, storedAt, body }, at };
 }
 
-type Beside = 'kind' | 'key' | 'stamp' | 'body' | 'encoded';
+type Beside = 'kind' | 'key' | 'stamp' | 'since' | 'body' | 'encoded' | 'variance';
 
 function readMeta(text: string): { key: unknown; at: SharedStamp; fields: unknown } | undefined {
   let meta: unknown;

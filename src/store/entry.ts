@@ -100,6 +100,9 @@ export interface VarianceNote {
 
 export type Item = StoredResponse | VariantIndex | VarianceNote;
 
+/** What instances share: a note would have to be of one generation for all of them. */
+export type SharedItem = StoredResponse | VariantIndex;
+
 /** Bookkeeping of one entry beyond its strings and its body: objects, map slots. An estimate from measurement. */
 const OVERHEAD = 600;
 

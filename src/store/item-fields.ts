@@ -114,10 +114,13 @@ function optional<T>(field: Field<T>): Field<T> {
 }
 
 /**
- * Every field of a response but for what travels beside: key, body, stamp. What is not in the table does not
+ * Every field of a response but for what travels beside (key, body, stamp) and `variance`: responses that have
+ * it stay where they are. What is not in the table does not
  * travel, so a field that is added to `StoredResponse` must be added here, and the compiler says so.
  */
-const responseFields: Fields<Omit<StoredResponse, 'kind' | 'key' | 'body' | 'encoded' | 'stamp'>> = {
+const responseFields: Fields<
+  Omit<StoredResponse, 'kind' | 'key' | 'body' | 'encoded' | 'stamp' | 'since' | 'variance'>
+> = {
   url: string,
   path: string,
   tags: listOf(string),

@@ -129,6 +129,11 @@ export class LogIndex {
     return limit;
   }
 
+  /** The same of what was recorded of one URL alone. */
+  limitOfUrl(url: string, since: number): number {
+    return since < this.#floor ? VOID : this.#limitOfName(nameOf('url', url), since);
+  }
+
   #limitOfName(name: string, stamp: number): number {
     if ((this.#purged.get(name) ?? -1) > stamp) return VOID;
     const expiry = this.#expired.get(name);

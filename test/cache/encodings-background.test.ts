@@ -66,7 +66,7 @@ describe('encoding in the background', () => {
     const entry = put('a', PAGE, ['t']);
     expect(encodings.find(entry, 'br', effort)).toBeUndefined();
     await begun();
-    log.append('purge', compileSelector({ tag: 't' }));
+    log.record('purge', compileSelector({ tag: 't' }));
     await idle();
     expect(encodings.stats).toMatchObject({ made: 0, discarded: 1 });
     store.delete('a');

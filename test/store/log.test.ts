@@ -15,7 +15,7 @@ function logAt(clock: { now: number }, bounds?: LogBounds): MemoryLog {
 }
 
 const append = (log: MemoryLog, kind: RecordKind, selector: Selector) =>
-  log.append(kind, compileSelector(selector));
+  log.record(kind, compileSelector(selector));
 
 describe('the log in memory', () => {
   it.each<[string, Selector, Partial<Stamped>, Partial<Stamped>]>([

@@ -1,22 +1,6 @@
-/** What an argument of a command may be. */
-export type RedisArgument = string | Buffer | number;
+import type { RedisClient } from '../../config/redis.js';
 
-/**
- * What we need of a client: `Redis` and `Cluster` of ioredis 5 and 6 fit. Described here, since naming ioredis's
- * own types would force the package on everybody.
- */
-export interface RedisClient {
-  readonly status: string;
-  readonly isCluster: boolean;
-  call(command: string, ...args: RedisArgument[]): Promise<unknown>;
-  callBuffer(command: string, ...args: RedisArgument[]): Promise<unknown>;
-  connect(): Promise<unknown>;
-  disconnect(): void;
-  // biome-ignore lint/suspicious/noExplicitAny: listeners of all events, as Node's EventEmitter types them.
-  on(event: string, listener: (...args: any[]) => void): unknown;
-  // biome-ignore lint/suspicious/noExplicitAny: as above.
-  off(event: string, listener: (...args: any[]) => void): unknown;
-}
+export { isRedisClient, type RedisArgument, type RedisClient } from '../../config/redis.js';
 
 /** What is used of a client where it is there; none of it is ours to require. */
 export interface ClientInside {
@@ -24,18 +8,6 @@ export interface ClientInside {
   readonly stream?: { unref?(): void; destroy?(): void };
   nodes?(): readonly (RedisClient & ClientInside)[];
   duplicate?(...args: unknown[]): RedisClient;
-}
-
-/** Whether a value is a `Redis` or a `Cluster` of ioredis. Other packages' clients lack some of it. */
-export function isRedisClient(value: unknown): value is RedisClient {
-  if (typeof value !== 'object' || value === null) return false;
-  const given = value as Record<string, unknown>;
-  return (
-    typeof given.status === 'string' &&
-    ['call', 'callBuffer', 'duplicate', 'connect', 'disconnect', 'on', 'off'].every(
-      (name) => typeof given[name] === 'function',
-    )
-  );
 }
 
 /** Options of every client that is ours: what fails, fails at once, and we reconnect ourselves. */

@@ -58,6 +58,10 @@ export class LogView {
     return this.#index.limit(entry, this.#positions.settled);
   }
 
+  limitOfUrl(url: string, since: number): number {
+    return this.#index.limitOfUrl(url, since);
+  }
+
   toShared(stamp: number): SharedStamp | undefined {
     return this.#positions.toShared(stamp);
   }

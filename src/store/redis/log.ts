@@ -1,14 +1,13 @@
 import type { Stamped } from '../entry.js';
-import { type InvalidationLog, type LogBounds, type RecordKind, VOID } from '../log.js';
+import { type InvalidationLog, type LogBounds, type Recorded, type RecordKind, VOID } from '../log.js';
 import type { Target } from '../log-index.js';
 import { Follower, type FollowerTimes } from './follower.js';
 import { LogView, type SharedClock } from './log-view.js';
-import { Outbox, type Recorded } from './outbox.js';
+import { Outbox } from './outbox.js';
 import type { SharedStamp } from './positions.js';
 import type { LogStream, StreamLink } from './stream.js';
 import { systemTimers, type Timers } from './timers.js';
 
-export type { Recorded } from './outbox.js';
 export type { SharedStamp } from './positions.js';
 
 /** Settings of the log that instances share. Times in milliseconds. */
@@ -101,13 +100,14 @@ export class RedisLog implements InvalidationLog {
     return this.#follower.isCaughtUp && this.#follower.isInContact && this.#outbox.owed === 0;
   }
 
-  async append(kind: RecordKind, selector: Target): Promise<number> {
-    return (await this.record(kind, selector)).position;
-  }
-
   /** Resolves when the record is acknowledged and applied here; or applied here alone, and says so. Never rejects. */
   record(kind: RecordKind, selector: Target): Promise<Recorded> {
     return this.#outbox.push(kind, selector);
+  }
+
+  /** For an entry that `limit` lets be used: contact is its question. */
+  limitOfUrl(url: string, since: number): number {
+    return this.#view.limitOfUrl(url, since);
   }
 
   limit(entry: Stamped): number {

@@ -1,18 +1,9 @@
+import type { Recorded } from '../log.js';
 import type { RecordKind, Target } from '../log-index.js';
 import type { LogView } from './log-view.js';
 import { bodyOf, type RecordBody } from './records.js';
 import type { LogStream } from './stream.js';
 import { type Timers, within } from './timers.js';
-
-/** What became of a record. */
-export interface Recorded {
-  /** The local position at which it was applied here. */
-  readonly position: number;
-  /** It is in the shared log, so every instance will apply it. Otherwise it is applied here and will be written. */
-  readonly acknowledged: boolean;
-  /** How many replicas have it, where that was waited for. */
-  readonly replicas?: number;
-}
 
 export interface OutboxSetup {
   /** Where commands go, while there is a connection. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { decodeItem, encodeItem, FORMAT, lengthOf, type SharedStamp, type Undecodable } from '../codec.js';
-import type { Item } from '../entry.js';
+import type { SharedItem } from '../entry.js';
 import type { Answer, GuardStats, RedisGuard } from './guard.js';
 import type { ServerClock } from './server-clock.js';
 
@@ -68,7 +68,7 @@ export class RedisStore {
   readonly #prefix: string;
   readonly #maxEntryBytes: number;
   readonly #now: () => number;
-  readonly #reading = new Map<string, Promise<Item | undefined>>();
+  readonly #reading = new Map<string, Promise<SharedItem | undefined>>();
   readonly #unusable = new Map<Unusable, number>();
   readonly #refused = new Map<'too-large' | 'ttl' | 'clock' | 'position', number>();
   #hits = 0;
@@ -86,7 +86,7 @@ export class RedisStore {
   }
 
   /** What is stored under the key; requests for the same key at the same time share one command. */
-  get(key: string): Promise<Item | undefined> {
+  get(key: string): Promise<SharedItem | undefined> {
     const under = this.#reading.get(key);
     if (under) return under;
     const reading = this.#read(key).finally(() => this.#reading.delete(key));
@@ -100,7 +100,7 @@ export class RedisStore {
    * @param ttl milliseconds. Not above 0, or no number: not stored. Longer than ten years: ten years.
    * @returns whether Redis has it; false too when it was not heard of in time.
    */
-  async set(key: string, item: Item, ttl: number): Promise<boolean> {
+  async set(key: string, item: SharedItem, ttl: number): Promise<boolean> {
     if (!(ttl > 0)) return this.#refuse('ttl');
     if (item.kind === 'response' && item.body.length > this.#maxEntryBytes) return this.#refuse('too-large');
     // An index of variants invalidates nothing and is not invalidated: its variants are.
@@ -171,7 +171,7 @@ export class RedisStore {
     };
   }
 
-  async #read(key: string): Promise<Item | undefined> {
+  async #read(key: string): Promise<SharedItem | undefined> {
     // Without the clock no entry's age can be told; that is no fault of the entry.
     if (!this.#clock.isKnown) return undefined;
     const name = this.#nameOf(key);
@@ -201,7 +201,8 @@ export class RedisStore {
       const stamp = this.#positions.fromShared(at.epoch, at.position);
       // It may be we who are behind, so it stays.
       if (stamp === undefined) return count(this.#unusable, 'epoch');
-      item.stamp = stamp;
+      this.#hits++;
+      return { ...item, stamp, since: stamp };
     }
     this.#hits++;
     return item;

@@ -96,7 +96,7 @@ describe('the log on a Redis Stream', () => {
     const entry = b.entry({ tags: ['nobody purges this'] });
     b.follower.faults.isMute = true;
     b.follower.restart();
-    for (let i = 0; i < 150; i++) void a.log.append('purge', compileSelector({ tag: `t${i}` }));
+    for (let i = 0; i < 150; i++) void a.log.record('purge', compileSelector({ tag: `t${i}` }));
     await site.time.run(100);
     b.follower.faults.isMute = false;
     await site.time.run(2000);

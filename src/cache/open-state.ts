@@ -1,0 +1,57 @@
+import { performance } from 'node:perf_hooks';
+import type { CacheSettings } from '../config/cache.js';
+import { reportFault } from '../exchange/fault.js';
+import { MemoryLog } from '../store/log.js';
+import { MemoryStore } from '../store/memory.js';
+import { openRedis } from '../store/redis/open.js';
+import { Collapser } from './collapse.js';
+import { Encodings } from './encodings.js';
+import { Entries } from './entries.js';
+import { Equivalents } from './equivalents.js';
+import { SharedTier } from './shared-tier.js';
+import type { CacheState } from './state.js';
+
+/** What one cache shares among its parts, with its tiers opened. */
+export function openState(settings: CacheSettings): CacheState {
+  const clock = () => performance.now();
+  const store = new MemoryStore(settings.memory);
+  const entries = new Entries(store, settings.profile);
+  const { redis: place, maxEntryBytes, maxStaleness } = settings;
+  const redis = place && openRedis({ ...place, maxEntryBytes, maxStaleness }, (error, where) => state.fault(error, where));
+  const log = redis?.log ?? new MemoryLog(clock);
+  const state: CacheState = {
+    settings,
+    clock,
+    entries,
+    equivalents: new Equivalents(entries),
+    encodings: new Encodings(store, log, (error, where) => state.fault(error, where)),
+    log,
+    redis,
+    shared: redis && new SharedTier({ store: redis.store, log: redis.log, entries, clock, fault: (error, where) => state.fault(error, where) }),
+    collapser: new Collapser(settings.hitForMiss),
+    counts: {
+      hits: 0,
+      misses: 0,
+      stale: 0,
+      refreshes: 0,
+      revalidated: 0,
+      collapsed: 0,
+      stores: 0,
+      purges: 0,
+      invalidations: 0,
+      bypasses: new Map(),
+      refusals: new Map(),
+    },
+    fault(error, where) {
+      if (!settings.onError) return reportFault(`cache (${where})`, error);
+      const report = (second: unknown) => reportFault('cache.onError', second);
+      try {
+        const told: unknown = settings.onError(error, where);
+        if (told instanceof Promise) told.catch(report);
+      } catch (second) {
+        report(second);
+      }
+    },
+  };
+  return state;
+}

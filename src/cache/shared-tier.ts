@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import type { Item, StoredResponse } from '../store/entry.js';
+import { VOID } from '../store/log.js';
+import type { RedisLog } from '../store/redis/log.js';
+import type { RedisStore } from '../store/redis/store.js';
+import type { Entries } from './entries.js';
+import type { Asked } from './visit.js';
+
+/** What the shared tier needs of the cache around it. */
+export interface SharedTierSetup {
+  readonly store: RedisStore;
+  readonly entries: Entries;
+  readonly log: RedisLog;
+  /** Milliseconds, monotonic. */
+  readonly clock: () => number;
+  readonly fault: (error: unknown, where: string) => void;
+}
+
+/** How long a lease lasts that nobody gives back: what the death of its holder costs at most. Milliseconds. */
+const LEASE = 10_000;
+
+/** How often one who waits for another instance looks; it grows. Milliseconds. */
+const FIRST_LOOK = 20;
+const LONGEST_LOOK = 200;
+
+/** A lease for filling one key, to be given back. */
+export interface Lease {
+  release(): void;
+}
+
+/**
+ * The tier behind the memory tier, which all instances share. What is found there goes into memory first, and is
+ * judged there as everything is; what is stored in memory is written there as well, with nobody waiting.
+ *
+ * Responses that answer for other queries than their own (No-Vary-Search) stay in the memory of their instance.
+ */
+export class SharedTier {
+  readonly #setup: SharedTierSetup;
+
+  constructor(setup: SharedTierSetup) {
+    this.#setup = setup;
+  }
+
+  /** Whether the log is read to its end: until then nobody can tell whether what others stored still holds. */
+  get isUsable(): boolean {
+    return this.#setup.log.canShare;
+  }
+
+  /** Brings what is stored for a request into memory; never rejects. @returns whether there was anything. */
+  async fetch({ keys, context }: Asked): Promise<boolean> {
+    const { store, entries, fault } = this.#setup;
+    try {
+      const item = await store.get(keys.exact);
+      if (item?.kind === 'response') return this.#adopt(keys.exact, item);
+      if (item?.kind !== 'variants') return false;
+      const wanted = entries.variantKeyOf(keys.exact, item.names, context.req);
+      const variant = await store.get(wanted);
+      return variant?.kind === 'response' && this.#adopt(keys.exact, variant);
+    } catch (error) {
+      fault(error, 'redis read');
+      return false;
+    }
+  }
+
+  /** Writes what was stored in memory under its own URL; nobody waits for it, and it never rejects. */
+  async put(key: string, entry: StoredResponse): Promise<void> {
+    const { store, entries, clock, fault } = this.#setup;
+    if (!this.isUsable) return;
+    const { staleWhileRevalidate, staleIfError } = entry.reuse;
+    const ttl = entry.freshUntil - clock() + Math.max(staleWhileRevalidate, staleIfError) * 1000;
+    try {
+      const variants = entries.variantsOf(key);
+      const writes: Promise<boolean>[] = [store.set(entry.key, entry, ttl)];
+      if (variants && entry.key !== key) {
+        // Its list of variants is that of one instance's memory.
+        const index: Item = { kind: 'variants', names: variants.names, keys: [] };
+        writes.push(store.set(key, index, ttl));
+      }
+      await Promise.all(writes);
+    } catch (error) {
+      fault(error, 'redis write');
+    }
+  }
+
+  /**
+   * Takes the lease for filling a key, or waits for who has it.
+   *
+   * @param seconds to wait at most.
+   * @param isHere whether memory has what the request can be served with.
+   * @returns the lease; `found` when another's fill is in memory now; `undefined` when neither is to be had, and
+   * the fill goes on without.
+   */
+  async takeTurn(asked: Asked, seconds: number, isHere: () => boolean): Promise<Lease | 'found' | undefined> {
+    const { store, clock, fault } = this.#setup;
+    const { key } = asked;
+    const until = clock() + seconds * 1000;
+    const token = randomUUID();
+    try {
+      for (let look = FIRST_LOOK; ; look = Math.min(look * 1.5, LONGEST_LOOK)) {
+        const taken = await store.lease(key, token, LEASE);
+        if (taken === undefined) return undefined;
+        // Someone may have filled between our looking and our taking.
+        if ((await this.fetch(asked)) && isHere()) {
+          if (taken) void store.release(key, token);
+          return 'found';
+        }
+        if (taken) return { release: () => void store.release(key, token) };
+        if (clock() + look > until) return undefined;
+        await new Promise<void>((resolve) => void setTimeout(resolve, look * (0.5 + Math.random())).unref());
+      }
+    } catch (error) {
+      fault(error, 'redis lease');
+      return undefined;
+    }
+  }
+
+  #adopt(key: string, entry: StoredResponse): boolean {
+    const { entries, log } = this.#setup;
+    // What was purged lies there until its time is over.
+    if (log.limit(entry) === VOID) return false;
+    entries.put(key, entry, entry.vary);
+    return true;
+  }
+}

@@ -1,0 +1,160 @@
+import type { RedisTier } from '../store/redis/open.js';
+import type { EncodingStats } from './encodings.js';
+import type { CacheState } from './state.js';
+
+/** One kind of command to Redis; each number only grows. */
+export interface RedisOperationStats {
+  readonly sent: number;
+  /** Answered in time. */
+  readonly answered: number;
+  /** The time that these took in all. Seconds. */
+  readonly seconds: number;
+  /** Why there was no answer, by word: `timeout`, `connection`, `oom`, …; not sent: `down`, `open`, `busy`. */
+  readonly unavailable: Readonly<Record<string, number>>;
+}
+
+/** How the shared tier and the log stand. */
+export interface RedisStats {
+  /** There is a connection that takes commands. */
+  readonly ready: boolean;
+  /** Of the breakers: reads and writes are judged apart. */
+  readonly breaker: { readonly reads: string; readonly writes: string };
+  readonly hits: number;
+  readonly misses: number;
+  /** What was there and could not be used, by reason. */
+  readonly unusable: Readonly<Record<string, number>>;
+  /** What was not written, by reason. */
+  readonly refused: Readonly<Record<string, number>>;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Commands without answer. */
+  readonly outstanding: number;
+  readonly operations: Readonly<Record<string, RedisOperationStats>>;
+  readonly log: {
+    /** It is followed; otherwise entries are used for `maxStaleness` at most. */
+    readonly inContact: boolean;
+    /** Entries of other instances may be used: it is read to its end, and nothing of ours waits to be written. */
+    readonly shares: boolean;
+    /** Records that were still to be read when Redis was last asked. */
+    readonly lag: number;
+    /** Records of ours that wait for Redis. */
+    readonly queued: number;
+    /** Tags, URLs and patterns remembered. */
+    readonly remembered: number;
+    readonly records: number;
+    /** Times that everything in memory became void: the log began anew, or records were missed. */
+    readonly voided: number;
+  };
+}
+
+/** The counts of a cache since it was made. */
+export interface CacheStats {
+  readonly hits: number;
+  readonly misses: number;
+  /** Stale responses that were served. */
+  readonly stale: number;
+  /** Requests of our own, made to refresh what is stale. */
+  readonly refreshes: number;
+  /** Stale responses that the handler has confirmed with a 304. */
+  readonly revalidated: number;
+  /** By reason. */
+  readonly bypasses: Readonly<Record<string, number>>;
+  /** Responses that were not stored, by reason. */
+  readonly refusals: Readonly<Record<string, number>>;
+  /** Requests served from a fill that they waited for; they are among the hits. */
+  readonly collapsed: number;
+  readonly stores: number;
+  readonly purges: number;
+  /** URLs (RFC 9111 §4.4) and groups (RFC 9875 §3) invalidated by unsafe methods. */
+  readonly invalidations: number;
+  /** In the memory tier now. */
+  readonly entries: number;
+  /** Bytes of the memory tier, keys, headers and tags counted. */
+  readonly bytes: number;
+  /** Fills under way that others may wait for. */
+  readonly pending: number;
+  /** Position of the invalidation log. */
+  readonly position: number;
+  /** Bodies that were encoded beforehand, where compression stands before the cache. */
+  readonly encodings: EncodingStats;
+  /** The tier and the log that instances share; absent without Redis. */
+  readonly redis?: RedisStats;
+}
+
+/** The middleware beside one handler. */
+export interface CacheRouteMiddleware extends Middleware {
+  /** As `explain` of the cache, for this middleware: what came before it (`req.params`, `req.user`) has to be there. */
+  explain(request: IncomingMessage | RequestDescription): CacheExplanation;
+}
+
+/** @param state `false`: a cache that is off. */
+export function statsOf(state: CacheState | false): CacheStats {
+  if (!state) {
+    const none = {
+      hits: 0,
+      misses: 0,
+      stale: 0,
+      refreshes: 0,
+      revalidated: 0,
+      bypasses: {},
+      refusals: {},
+      collapsed: 0,
+      stores: 0,
+      purges: 0,
+      invalidations: 0,
+    };
+    const encodings = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0, waiting: 0 };
+    return { ...none, entries: 0, bytes: 0, pending: 0, position: 0, encodings };
+  }
+  const { counts, entries, collapser, log, encodings, redis } = state;
+  return {
+    hits: counts.hits,
+    misses: counts.misses,
+    stale: counts.stale,
+    refreshes: counts.refreshes,
+    revalidated: counts.revalidated,
+    bypasses: Object.fromEntries(counts.bypasses),
+    refusals: Object.fromEntries(counts.refusals),
+    collapsed: counts.collapsed,
+    stores: counts.stores,
+    purges: counts.purges,
+    invalidations: counts.invalidations,
+    entries: entries.store.entries,
+    bytes: entries.store.bytes,
+    pending: collapser.size,
+    position: log.position,
+    encodings: encodings.stats,
+    ...(redis && { redis: redisStatsOf(redis) }),
+  };
+}
+
+function redisStatsOf({ store, log }: RedisTier): RedisStats {
+  const { isReady, reads, writes, outstanding, operations, ...stats } = store.stats();
+  const { lag, inContact, queued, remembered, counts } = log.stats;
+  return {
+    ready: isReady,
+    breaker: { reads, writes },
+    hits: stats.hits,
+    misses: stats.misses,
+    unusable: Object.fromEntries(stats.unusable),
+    refused: Object.fromEntries(stats.refused),
+    bytesRead: stats.bytesRead,
+    bytesWritten: stats.bytesWritten,
+    outstanding,
+    operations: Object.fromEntries(
+      [...operations].map(([name, { sent, answered, latency, unavailable }]) => [
+        name,
+        { sent, answered, seconds: latency / 1000, unavailable: Object.fromEntries(unavailable) },
+      ]),
+    ),
+    log: {
+      inContact,
+      shares: log.canShare,
+      lag,
+      queued,
+      remembered,
+      records: counts.records,
+      voided: counts.epochs + counts.holes + counts.unknown,
+    },
+  };
+}

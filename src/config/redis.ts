@@ -1,0 +1,110 @@
+import * as v from 'valibot';
+import { isPlainObject } from './describe.js';
+import { readInteger, readName, readPositiveDuration, readTimerDuration, readUrl } from './readers.js';
+import type { Reader } from './reading.js';
+import { leaf, type Schema, section } from './schema.js';
+import type { Duration } from './units.js';
+
+/** What an argument of a Redis command may be. */
+export type RedisArgument = string | Buffer | number;
+
+/**
+ * What we need of a client: `Redis` and `Cluster` of ioredis 5 and 6 fit. Described here, since naming ioredis's
+ * own types would force the package on everybody.
+ */
+export interface RedisClient {
+  readonly status: string;
+  readonly isCluster: boolean;
+  call(command: string, ...args: RedisArgument[]): Promise<unknown>;
+  callBuffer(command: string, ...args: RedisArgument[]): Promise<unknown>;
+  connect(): Promise<unknown>;
+  disconnect(): void;
+  // biome-ignore lint/suspicious/noExplicitAny: listeners of all events, as Node's EventEmitter types them.
+  on(event: string, listener: (...args: any[]) => void): unknown;
+  // biome-ignore lint/suspicious/noExplicitAny: as above.
+  off(event: string, listener: (...args: any[]) => void): unknown;
+}
+
+/** Whether a value is a `Redis` or a `Cluster` of ioredis. Other packages' clients lack some of it. */
+export function isRedisClient(value: unknown): value is RedisClient {
+  if (typeof value !== 'object' || value === null) return false;
+  const given = value as Record<string, unknown>;
+  return (
+    typeof given.status === 'string' &&
+    ['call', 'callBuffer', 'duplicate', 'connect', 'disconnect', 'on', 'off'].every(
+      (name) => typeof given[name] === 'function',
+    )
+  );
+}
+
+/** The tier that instances share, and the log by which they agree on what is valid. One of `url`, `options` and `client` says where it is. */
+export interface RedisOptions {
+  /** `redis://` or `rediss://` (TLS). Default: none, the memory tier alone. */
+  url?: string;
+  /** Options of a client of our own, as ioredis takes them: `{ sentinels, name }`, `{ host, port, tls }`, … */
+  options?: object;
+  /** Your own client, a `Redis` or a `Cluster` of ioredis 5 or 6. It is neither closed nor changed; its `keyPrefix` applies. */
+  client?: RedisClient;
+  /** Begins the name of every key. Apps that share a Redis each need their own, or they purge each other's entries. Default `'hotpath:'`. */
+  prefix?: string;
+  /** How long a request waits for Redis, then goes on without. Seconds or a duration. Default 0.05. */
+  readTimeout?: Duration;
+  /** How long a write may take that no request waits for, and a purge's record. Seconds or a duration. Default 0.25. */
+  writeTimeout?: Duration;
+  /** Has purges wait until replicas have their record (`WAIT`), so that a failover loses fewer. Default: they do not. */
+  wait?: {
+    /** How many replicas. */
+    replicas: number;
+    /** How long; then the purge counts as acknowledged by the primary alone. Seconds or a duration. Default 0.1. */
+    timeout?: Duration;
+  };
+}
+
+/** Resolved options of the shared tier: durations in seconds. */
+export interface RedisSettings {
+  readonly source: { readonly url: string } | { readonly options: object } | { readonly client: RedisClient };
+  readonly prefix: string;
+  readonly readTimeout: number;
+  readonly writeTimeout: number;
+  readonly wait?: { readonly replicas: number; readonly timeout: number };
+}
+
+const readClient: Reader<RedisClient> = (input) =>
+  isRedisClient(input) ? { value: input } : { expected: 'a Redis or a Cluster of ioredis, 5 or 6' };
+
+const readOptions: Reader<object> = (input) =>
+  isPlainObject(input) ? { value: input } : { expected: 'an object of options for ioredis' };
+
+const readTimeout: Reader<number> = (input) => {
+  const reading = readPositiveDuration(input);
+  return 'value' in reading ? readTimerDuration(input) : reading;
+};
+
+const optionsSchema = section(
+  {
+    url: v.optional(leaf(readUrl('redis', 'rediss'))),
+    options: v.optional(leaf(readOptions)),
+    client: v.optional(leaf(readClient)),
+    prefix: v.optional(leaf(readName), 'hotpath:'),
+    readTimeout: v.optional(leaf(readTimeout), 0.05),
+    writeTimeout: v.optional(leaf(readTimeout), 0.25),
+    wait: v.optional(
+      section({ replicas: leaf(readInteger(1)), timeout: v.optional(leaf(readTimeout), 0.1) }),
+    ),
+  },
+  (given, report) => {
+    const [, ...others] = ['client', 'options', 'url'].filter((key) => given[key] !== undefined);
+    for (const key of others) {
+      report(key, 'is one place too many: give one of `url`, `options` and `client`');
+    }
+  },
+);
+
+/** Reads the section; without a place there is no such tier. */
+export const redisSchema: Schema<RedisSettings | undefined> = v.pipe(
+  optionsSchema,
+  v.transform(({ url, options, client, ...rest }): RedisSettings | undefined => {
+    const source = client ? { client } : options ? { options } : url === undefined ? undefined : { url };
+    return source && Object.freeze({ ...rest, source: Object.freeze(source) });
+  }),
+);
