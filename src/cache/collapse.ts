@@ -90,9 +90,10 @@ export class Collapser {
   }
 
   /** Ends a fill; `refusal` is given when its response will be refused again, as far as anyone can tell. */
-  settle(key: string, pending: Pending, outcome: Outcome, refusal?: string): void {
-    this.abandon(key, pending);
+  settle(key: string, pending: Pending | undefined, outcome: Outcome, refusal?: string): void {
     if (refusal !== undefined) this.#refused?.set(key, refusal);
+    if (!pending) return;
+    this.abandon(key, pending);
     pending.settle(outcome);
   }
 

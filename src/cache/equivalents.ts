@@ -4,6 +4,7 @@ import type { ResponseHead, StoredResponse, VarianceNote } from '../store/entry.
 import type { CompiledSelector } from '../store/selector.js';
 import type { Entries, Found } from './entries.js';
 import { type RequestKeys, splitTarget } from './key.js';
+import type { SharedTier } from './shared-tier.js';
 
 /**
  * Responses that answer for URLs of equivalent queries (No-Vary-Search), over those that answer for one URL.
@@ -15,11 +16,14 @@ import { type RequestKeys, splitTarget } from './key.js';
  */
 export class Equivalents {
   readonly #entries: Entries;
+  readonly #shared: Pick<SharedTier, 'put'> | undefined;
   /** Tells notes of one path apart, and what was stored under them. */
   #generation = 0;
 
-  constructor(entries: Entries) {
+  /** @param shared where instances share what each of them stores. */
+  constructor(entries: Entries, shared?: Pick<SharedTier, 'put'>) {
     this.#entries = entries;
+    this.#shared = shared;
   }
 
   /** The key under which a request is looked up first, and waited for. */
@@ -63,6 +67,8 @@ export class Equivalents {
     const other = home === keys.exact ? this.keyNow(keys) : keys.exact;
     if (other !== home) this.#entries.deleteAll(other);
     this.#entries.put(home, entry, vary);
+    // Another instance could not tell for which queries it was looked for.
+    if (home === keys.exact) void this.#shared?.put(home, entry);
   }
 
   #noteFor(keys: RequestKeys): VarianceNote | undefined {

@@ -292,7 +292,7 @@ export class Fill {
       encoded: confirmed?.encoded,
       etag: head.etag ?? makeEtag(body),
     };
-    if (this.#state.log.limit(entry) !== Number.POSITIVE_INFINITY) {
+    if (this.#state.log.limit(entry) <= this.#state.clock()) {
       this.#refuse('purged');
       return;
     }
@@ -360,7 +360,9 @@ export class Fill {
     else this.#running.break();
     this.#request.exchange.offChunk(this.#capture);
     const { key, pending } = this.#request;
-    if (pending) this.#state.collapser.settle(key, pending, { kind, status: this.#answered }, refusal);
+    const { collapser, shared } = this.#state;
+    // Without others to wait, it is remembered so that Redis need not be asked next time.
+    if (pending || shared) collapser.settle(key, pending, { kind, status: this.#answered }, refusal);
   }
 
   #report(verdict: Storable | Refused, confirmed: boolean): void {

@@ -38,7 +38,8 @@ export function isPromising(rule: CacheRuleSettings | undefined, found: Lookup):
 
 /** Whether what another's fill has stored may be given to this visitor, who may have come after a purge. */
 export function isFor(state: CacheState, asked: Asked, entry: StoredResponse): boolean {
-  const isValid = limitFor(state, entry, asked.target) === Number.POSITIVE_INFINITY;
+  // Not only where the limit is infinite: while the log can't be read, every entry has one.
+  const isValid = limitFor(state, entry, asked.target) > state.clock();
   return isValid && state.equivalents.matches(asked.keys, entry, asked.context.req);
 }
 

@@ -17,17 +17,28 @@ export function openState(settings: CacheSettings): CacheState {
   const store = new MemoryStore(settings.memory);
   const entries = new Entries(store, settings.profile);
   const { redis: place, maxEntryBytes, maxStaleness } = settings;
-  const redis = place && openRedis({ ...place, maxEntryBytes, maxStaleness }, (error, where) => state.fault(error, where));
+  const redis =
+    place &&
+    openRedis({ ...place, maxEntryBytes, maxStaleness }, (error, where) => state.fault(error, where));
   const log = redis?.log ?? new MemoryLog(clock);
+  const shared =
+    redis &&
+    new SharedTier({
+      store: redis.store,
+      log: redis.log,
+      entries,
+      clock,
+      fault: (error, where) => state.fault(error, where),
+    });
   const state: CacheState = {
     settings,
     clock,
     entries,
-    equivalents: new Equivalents(entries),
+    equivalents: new Equivalents(entries, shared),
     encodings: new Encodings(store, log, (error, where) => state.fault(error, where)),
     log,
     redis,
-    shared: redis && new SharedTier({ store: redis.store, log: redis.log, entries, clock, fault: (error, where) => state.fault(error, where) }),
+    shared,
     collapser: new Collapser(settings.hitForMiss),
     counts: {
       hits: 0,

@@ -61,6 +61,12 @@ export function planFor(
   return { kind: 'wait', pending };
 }
 
+/** Whether another instance may have what the handler would otherwise be run for. */
+export function asksShared({ shared, collapser }: CacheState, { key }: Asked, plan: Plan): boolean {
+  if (!shared?.isUsable || collapser.isRefused(key)) return false;
+  return plan.kind === 'fill' || plan.kind === 'refresh' || plan.kind === 'gateway-timeout';
+}
+
 /** Whether so much of its lifetime has gone that a fresh response is to be refreshed. */
 function isEager({ clock, collapser }: CacheState, { key, rule }: Asked, entry: StoredResponse): boolean {
   if (rule?.eagerRefresh === undefined || collapser.current(key)) return false;

@@ -12,11 +12,12 @@ import { Fill } from './fill.js';
 import { canFollow, follow } from './follow.js';
 import { normaliseTarget } from './key.js';
 import { isFor, lookUp } from './lookup.js';
-import { MOST_WAITS, mannerOf, planFor } from './plan.js';
+import { asksShared, MOST_WAITS, mannerOf, planFor } from './plan.js';
 import { DEADLINE, Refresher } from './refresh.js';
 import { Disguise } from './request.js';
 import type { Running } from './running.js';
 import { serve, ttlOf } from './serve.js';
+import { LEASE } from './shared-tier.js';
 import type { CacheState } from './state.js';
 import { bypassStatus, shownKey, writeStatus, type XCache } from './status.js';
 import type { Lookup, Next, Visit } from './visit.js';
@@ -96,13 +97,17 @@ export class RequestFlow {
     return refresh;
   }
 
-  /** @param missed why it went forward, when it has waited for others since. */
-  #attempt(given: Visit, waits: number, missed?: ForwardReason): void {
+  /**
+   * @param missed why it went forward, when it has waited for others since.
+   * @param isShared what instances share has been asked.
+   */
+  #attempt(given: Visit, waits: number, missed?: ForwardReason, isShared = false): void {
     const { collapser, equivalents } = this.#state;
     // What was waited for may have said which other requests are equivalent.
     const visit = waits === 0 ? given : { ...given, key: equivalents.keyNow(given.keys) };
     const found = lookUp(this.#state, visit);
     const plan = planFor(this.#state, visit, found, waits);
+    if (!isShared && asksShared(this.#state, visit, plan)) return this.#askShared(visit, waits, missed);
     if (plan.kind === 'hit') {
       this.#serveHit(visit, plan.entry, missed);
       if (plan.isEager) this.#refreshEagerly(visit, plan.entry);
@@ -112,7 +117,39 @@ export class RequestFlow {
     if (plan.kind === 'stale') return this.#serveWhileRefreshing(visit, plan.entry);
     if (plan.kind === 'refresh') return this.#awaitRefresh(visit, plan.entry);
     if (plan.kind === 'wait') return this.#wait(visit, plan.pending, waits, found);
-    this.#fill(visit, found, plan.leads ? collapser.lead(visit.key) : undefined, plan.detail);
+    if (!plan.leads) return this.#fill(visit, found, undefined, plan.detail);
+    if (visit.rule?.collapse === 'cluster') return this.#takeTurn(visit, found);
+    this.#fill(visit, found, collapser.lead(visit.key), plan.detail);
+  }
+
+  #askShared(visit: Visit, waits: number, missed: ForwardReason | undefined): void {
+    void this.#state.shared?.fetch(visit).then(() => {
+      this.#goOn(visit, () => this.#attempt(visit, waits, missed, true));
+    });
+  }
+
+  /** Fills when no other instance does; else serves what that one brings. */
+  #takeTurn(visit: Visit, found: Lookup): void {
+    const { collapser, settings, shared } = this.#state;
+    const { key, exchange } = visit;
+    const pending = collapser.lead(key);
+    if (!shared?.isUsable) return this.#fill(visit, found, pending, undefined);
+    const hereNow = () => {
+      const { entry, permission } = lookUp(this.#state, visit, false);
+      return permission === 'fresh' ? entry : undefined;
+    };
+    void shared
+      .takeTurn(visit, settings.waitTimeout, () => hereNow() !== undefined)
+      .then((turn) => {
+        const entry = turn === 'found' ? hereNow() : undefined;
+        if (entry) collapser.settle(key, pending, { kind: 'stored', entry });
+        else if (exchange.closed) collapser.settle(key, pending, { kind: 'failed' });
+        if (typeof turn === 'object') pending.wait(LEASE, { settled: () => turn.release() });
+        this.#goOn(visit, () => {
+          if (entry) this.#attempt(visit, MOST_WAITS, found.forward, true);
+          else this.#fill(visit, found, pending, undefined);
+        });
+      });
   }
 
   #serveWhileRefreshing(visit: Visit, entry: StoredResponse): void {

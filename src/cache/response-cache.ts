@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { performance } from 'node:perf_hooks';
 import {
   type CacheRoutePolicies,
   type CacheRule,
@@ -11,19 +10,17 @@ import {
 } from '../config/cache.js';
 import { withoutEffect } from '../config/not-yet.js';
 import type { RouteTable } from '../config/routes.js';
-import { reportFault } from '../exchange/fault.js';
-import { MemoryLog, type RecordKind } from '../store/log.js';
-import { MemoryStore } from '../store/memory.js';
+import type { Recorded, RecordKind } from '../store/log.js';
 import { type CompiledSelector, compileSelector, type Selector } from '../store/selector.js';
-import { Collapser } from './collapse.js';
-import { type EncodingStats, Encodings } from './encodings.js';
-import { Entries } from './entries.js';
-import { answersFor, Equivalents } from './equivalents.js';
+import { answersFor } from './equivalents.js';
 import { explain, type Place } from './explain.js';
 import type { CacheExplanation, RequestDescription } from './explanation.js';
+import { openState } from './open-state.js';
 import { holdForPurge, listOf, type PurgeHold, type PurgeTarget } from './purges.js';
 import { RequestFlow } from './request-flow.js';
+import { RouteScopes } from './route-scope.js';
 import type { CacheState } from './state.js';
+import { type CacheStats, statsOf } from './stats.js';
 import { invalidates, isUnsafe } from './unsafe.js';
 import type { Next } from './visit.js';
 
@@ -31,6 +28,7 @@ import type { Next } from './visit.js';
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
 
 export type { PurgeTarget } from './purges.js';
+export type { CacheStats, RedisOperationStats, RedisStats } from './stats.js';
 
 /** How a purge went. */
 export interface PurgeResult {
@@ -44,6 +42,12 @@ export interface PurgeResult {
    * as well for `maxStaleness` at most. Without Redis always `true`.
    */
   readonly acknowledged: boolean;
+}
+
+/** The middleware beside one handler. */
+export interface CacheRouteMiddleware extends Middleware {
+  /** As `explain` of the cache, for this middleware: what came before it (`req.params`, `req.user`) has to be there. */
+  explain(request: IncomingMessage | RequestDescription): CacheExplanation;
 }
 
 /** The response cache: a middleware, and what belongs to it. */
@@ -108,7 +112,7 @@ export function createResponseCache(
   if (settings) warnOfNoEffect(settings, rulesOf(routes));
   const flow = state && new RequestFlow(state);
   let open = true;
-  let routesMade = 0;
+  const scopes = new RouteScopes();
 
   const guarded =
     (step: (flow: RequestFlow, req: IncomingMessage, res: ServerResponse, next: Next) => void) =>
@@ -184,7 +188,7 @@ export function createResponseCache(
       const resolved = resolveCacheRule(rule);
       if (settings) warnOfNoEffect(settings, [resolved]);
       // One path may have several: a partition of one means nothing to another.
-      const scope = `route:${++routesMade}`;
+      const scope = scopes.of(resolved);
       const step = guarded((current, req, res, next) => current.route(scope, resolved, req, res, next));
       function cacheRouteMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
         step(req, res, next);

@@ -16,8 +16,8 @@ export interface SharedTierSetup {
   readonly fault: (error: unknown, where: string) => void;
 }
 
-/** How long a lease lasts that nobody gives back: what the death of its holder costs at most. Milliseconds. */
-const LEASE = 10_000;
+/** How long a lease lasts that nobody gives back: what the death of its holder costs at most. Seconds. */
+export const LEASE = 10;
 
 /** How often one who waits for another instance looks; it grows. Milliseconds. */
 const FIRST_LOOK = 20;
@@ -97,7 +97,7 @@ export class SharedTier {
     const token = randomUUID();
     try {
       for (let look = FIRST_LOOK; ; look = Math.min(look * 1.5, LONGEST_LOOK)) {
-        const taken = await store.lease(key, token, LEASE);
+        const taken = await store.lease(key, token, LEASE * 1000);
         if (taken === undefined) return undefined;
         // Someone may have filled between our looking and our taking.
         if ((await this.fetch(asked)) && isHere()) {
@@ -118,6 +118,8 @@ export class SharedTier {
     const { entries, log } = this.#setup;
     // What was purged lies there until its time is over.
     if (log.limit(entry) === VOID) return false;
+    const known = entries.store.peek(entry.key);
+    if (known?.kind === 'response' && known.storedAt >= entry.storedAt) return false;
     entries.put(key, entry, entry.vary);
     return true;
   }

@@ -1,9 +1,11 @@
 import type { CacheSettings } from '../config/cache.js';
 import type { InvalidationLog } from '../store/log.js';
+import type { RedisTier } from '../store/redis/open.js';
 import type { Collapser } from './collapse.js';
 import type { Encodings } from './encodings.js';
 import type { Entries } from './entries.js';
 import type { Equivalents } from './equivalents.js';
+import type { SharedTier } from './shared-tier.js';
 
 /** What happened so far; each number only grows. */
 export interface Counts {

@@ -81,12 +81,6 @@ export interface CacheStats {
   readonly redis?: RedisStats;
 }
 
-/** The middleware beside one handler. */
-export interface CacheRouteMiddleware extends Middleware {
-  /** As `explain` of the cache, for this middleware: what came before it (`req.params`, `req.user`) has to be there. */
-  explain(request: IncomingMessage | RequestDescription): CacheExplanation;
-}
-
 /** @param state `false`: a cache that is off. */
 export function statsOf(state: CacheState | false): CacheStats {
   if (!state) {

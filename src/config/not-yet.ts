@@ -1,10 +1,7 @@
 import type { CacheRuleSettings, CacheSettings } from './cache.js';
 
-/** Options of the cache that are read and checked, but that this version does nothing with. */
+/** Options of the cache that are right by themselves, but do nothing as the others stand. */
 export function withoutEffect(settings: CacheSettings, rules: readonly CacheRuleSettings[]): string[] {
-  const found: string[] = [];
-  if (settings.redis) found.push('redis (the memory tier is used alone)');
-  if (rules.some((rule) => rule.collapse === 'cluster'))
-    found.push("collapse: 'cluster' ('instance' is used)");
-  return found;
+  if (settings.redis || !rules.some((rule) => rule.collapse === 'cluster')) return [];
+  return ["collapse: 'cluster' without cache.redis ('instance' is used)"];
 }

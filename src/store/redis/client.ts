@@ -13,6 +13,8 @@ export interface ClientInside {
 /** Options of every client that is ours: what fails, fails at once, and we reconnect ourselves. */
 const ownOptions = {
   lazyConnect: true,
+  // Else each failed attempt holds the process for two seconds.
+  disconnectTimeout: 0,
   // A command that waits for a connection would run later, when nobody wants it.
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,

@@ -1,4 +1,4 @@
-import type { Item, StoredResponse } from '../../../src/store/entry.js';
+import type { SharedItem, StoredResponse } from '../../../src/store/entry.js';
 
 /** What the golden files of format 1 hold. */
 export const at = { epoch: 'k3J9xQ2mT0aVbWcZ', position: 4711 };
@@ -16,6 +16,7 @@ export const plain: StoredResponse = {
   kind: 'response',
   key,
   stamp: Number.NEGATIVE_INFINITY,
+  since: Number.NEGATIVE_INFINITY,
   url: '/api/products?page=2',
   path: '/api/products',
   tags: [],
@@ -37,7 +38,7 @@ export const plain: StoredResponse = {
 const bytes = Buffer.from(Array.from({ length: 1024 }, (_, i) => i % 256));
 
 /** By the name of the file: every field, every kind of body. */
-export const golden: Readonly<Record<string, { readonly key: string; readonly item: Item }>> = {
+export const golden: Readonly<Record<string, { readonly key: string; readonly item: SharedItem }>> = {
   plain: { key, item: plain },
   full: {
     key,
