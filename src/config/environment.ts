@@ -43,7 +43,7 @@ const variables = {
  * - `ENABLE_GZIP_COMPRESSION`, `METRICS_ENABLED`: `true`, `false`, `1`, `0`, `yes`, `no`, `on` or `off`.
  * - `COMPRESSION_THRESHOLD`, `REQUEST_SIZE_LIMIT`, `CACHE_MAX_BYTES`, `CACHE_MAX_ENTRIES`, `REDIS_URL`,
  *   `SLOW_REQUEST`: the option of that name. A section that the config turns off stays off, unless one of the
- *   two switches turns it on.
+ *   two switches turns it on. `REDIS_URL` leaves a Redis alone that the config gives as a client or as options.
  * - `CACHE_TTL`: the `ttl` of the cache rules in `routes` that give none. Rules with a `ttl` keep it: one
  *   number for the whole app would undo what was decided per route.
  * - `DATABASE_URL`, `DB_POOL_SIZE`, `SLOW_QUERY`: checked here, read by `databaseFromEnv`.
@@ -61,8 +61,10 @@ export function configFromEnv(base: HotpathConfig = {}, env: Environment = proce
   const given = readAll(variables, env);
   const compression = switched(base.compression, given.ENABLE_GZIP_COMPRESSION);
   const memory = defined({ maxBytes: given.CACHE_MAX_BYTES, maxEntries: given.CACHE_MAX_ENTRIES });
-  const redis = defined({ url: given.REDIS_URL });
   const ownCache: Readonly<Record<string, unknown>> = isPlainObject(base.cache) ? base.cache : {};
+  const ownRedis: Readonly<Record<string, unknown>> = isPlainObject(ownCache.redis) ? ownCache.redis : {};
+  const isPlaced = ownRedis.client !== undefined || ownRedis.options !== undefined;
+  const redis = isPlaced ? undefined : defined({ url: given.REDIS_URL });
   return {
     ...base,
     ...defined({

@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis';
 import { Registry } from 'prom-client';
 import { afterEach, describe, expect, it } from 'vitest';
 import { resolveCache, resolveCacheRule, resolveCacheStandalone } from '../../src/config/cache.js';
@@ -313,7 +314,30 @@ describe('rules that contradict themselves', () => {
 
   it('counts a Redis without address as none', () => {
     expect(resolveCache({ redis: { url: undefined } })).not.toHaveProperty('redis');
-    expect(resolveCache({ redis: { url: 'rediss://h:1' } }).redis).toEqual({ url: 'rediss://h:1' });
+    expect(resolveCache({ redis: { url: 'rediss://h:1' } }).redis).toEqual({
+      source: { url: 'rediss://h:1' },
+      prefix: 'hotpath:',
+      readTimeout: 0.05,
+      writeTimeout: 0.25,
+    });
+  });
+
+  it('takes a client of ioredis, its options or a URL, and of these one; anything else is named', () => {
+    const client = new Redis({ lazyConnect: true });
+    expect(resolveCache({ redis: { client } }).redis?.source).toEqual({ client });
+    expect(resolveCache({ redis: { options: { host: 'h' } } }).redis?.source).toEqual({
+      options: { host: 'h' },
+    });
+    expect(() => resolveCache({ redis: { client, url: 'redis://h' } })).toThrow(
+      /cache\.redis\.url.*one place too many/,
+    );
+    expect(() => resolveCache({ redis: { client: {} as never } })).toThrow(/cache\.redis\.client.*ioredis/);
+    expect(() => resolveCache({ redis: { url: 'redis://h', readTimeout: 0 } })).toThrow(
+      /cache\.redis\.readTimeout/,
+    );
+    expect(() => resolveCache({ redis: { url: 'redis://h', wait: { replicas: 0 } } })).toThrow(
+      /wait\.replicas/,
+    );
   });
 });
 

@@ -20,7 +20,10 @@ describe('configFromEnv', () => {
     );
     expect(resolved).toMatchObject({
       compression: { threshold: 2048 },
-      cache: { redis: { url: 'redis://cache:6379' }, memory: { maxBytes: 2_097_152, maxEntries: 50 } },
+      cache: {
+        redis: { source: { url: 'redis://cache:6379' } },
+        memory: { maxBytes: 2_097_152, maxEntries: 50 },
+      },
       sizeLimit: { limit: 1_048_576 },
       timing: { slow: 0.5 },
       metrics: false,
@@ -29,6 +32,11 @@ describe('configFromEnv', () => {
     expect(resolved.routes.match('/b')?.policy.cache).toMatchObject({ ttl: 5 });
     expect(resolved.routes.match('/c')?.policy.cache).toBeUndefined();
     expect(base).toEqual(copy);
+  });
+
+  it('leaves a Redis alone whose client or options the config gives: REDIS_URL may be what it was made of', () => {
+    const base = { cache: { redis: { options: { host: 'h' } } } };
+    expect(configFromEnv(base, { REDIS_URL: 'redis://cache' })).toEqual(base);
   });
 
   it('wins over the config, and keeps what it does not name', () => {

@@ -1,0 +1,176 @@
+import { request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import type { StandaloneCacheOptions } from 'hotpath/cache';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type CacheApp, cacheApp } from '../helpers/cache.js';
+import { majors, waitFor } from '../helpers/http.js';
+import { RedisServer } from '../helpers/redis.js';
+
+const rule = { ttl: 60, tags: ['x'] };
+// On a machine that others use as well, Redis itself may need longer than the default.
+const patient = { readTimeout: 5, writeTimeout: 5 };
+
+let server: RedisServer;
+beforeEach(async () => {
+  server = await RedisServer.start();
+});
+afterEach(() => server.stop());
+
+/** What one visitor gets; instances behind one balancer are asked by one name. */
+async function ask(made: CacheApp, path: string, headers: Record<string, string> = {}) {
+  const sent = request({ port: made.port, host: '127.0.0.1', path, agent: false });
+  for (const [name, value] of Object.entries({ Host: 'shop.example', ...headers }))
+    sent.setHeader(name, value);
+  sent.end();
+  const res = await new Promise<import('node:http').IncomingMessage>((resolve, reject) => {
+    sent.once('response', resolve).once('error', reject);
+  });
+  return { status: res.statusCode, headers: res.headers, text: await text(res) };
+}
+
+const shares = (made: CacheApp) => waitFor(() => made.cache.stats().redis?.log.shares === true);
+const written = (made: CacheApp, count = 1) =>
+  waitFor(() => (made.cache.stats().redis?.operations.set?.answered ?? 0) >= count);
+
+describe.each(majors)('two instances on one Redis, on %s', (_, express) => {
+  const instance = async (
+    name: string,
+    { cache, path = '/x' }: { cache?: StandaloneCacheOptions; path?: string } = {},
+  ) =>
+    cacheApp({
+      express,
+      cache: { redis: { url: server.url, ...patient }, routes: { [path]: rule }, ...cache },
+      routes: (app, { count }) =>
+        app.get(path, (_req, res) => {
+          res.vary('Accept-Language').send(`${name} ${count()}`);
+        }),
+    });
+  const two = async (options?: Parameters<typeof instance>[1]) => {
+    const both = [await instance('a', options), await instance('b', options)] as const;
+    await Promise.all(both.map(shares));
+    return both;
+  };
+
+  it('what one has stored the other serves, with its age, and its handler does not run', async () => {
+    const [a, b] = await two();
+    await ask(a, '/x', { 'Accept-Language': 'de' });
+    await written(a, 2);
+    const got = await ask(b, '/x', { 'Accept-Language': 'de' });
+    expect([got.text, got.headers['x-cache']]).toEqual(['a 1', 'HIT']);
+    expect(Number(got.headers.age)).toBeGreaterThanOrEqual(0);
+    expect(got.headers['cache-status']).toMatch(/^hotpath; hit; ttl=\d+$/);
+    // The second time it is in its own memory.
+    const { hits } = b.cache.stats().redis!;
+    expect((await ask(b, '/x', { 'Accept-Language': 'de' })).text).toBe('a 1');
+    expect(b.cache.stats().redis!.hits).toBe(hits);
+    expect(b.runs()).toBe(0);
+    // Another variant is not there.
+    expect((await ask(b, '/x', { 'Accept-Language': 'fr' })).text).toBe('b 1');
+  });
+
+  it.each([
+    ['tag', { tag: 'x' }],
+    ['URL', { url: '/x' }],
+    ['pattern', { pattern: '/:name' }],
+    ['everything', { all: true }],
+  ] as const)(
+    'H07 after a purge by %s on one, neither serves what was stored before',
+    async (_by, selector) => {
+      const [a, b] = await two();
+      await ask(a, '/x');
+      await written(a, 2);
+      await ask(b, '/x');
+      expect(b.runs()).toBe(0);
+      expect(await a.cache.purge(selector)).toMatchObject({ acknowledged: true });
+      await waitFor(() => b.cache.stats().redis!.log.records === a.cache.stats().redis!.log.records);
+      expect([(await ask(b, '/x')).text, (await ask(a, '/x')).text].sort()).not.toContain('a 1');
+    },
+  );
+
+  it('a purge by a write on one is done on the other when the answer to the write is there', async () => {
+    const [a, b] = await two();
+    a.app.post('/x', a.cache.purges({ tag: 'x' }), (_req, res) => res.status(204).end());
+    await ask(b, '/x');
+    await written(b, 2);
+    const answer = await a.raw('POST /x HTTP/1.1\nHost: shop.example\nContent-Length: 0\n');
+    expect(answer.status).toBe(204);
+    expect((await ask(a, '/x')).text).toBe('a 1');
+  });
+
+  it('G01 with Redis down at start everything works, and the instance joins when it comes', async () => {
+    await server.kill();
+    const a = await instance('a');
+    const answers = [await ask(a, '/x'), await ask(a, '/x')];
+    expect(answers.map(({ status, text }) => [status, text])).toEqual([
+      [200, 'a 1'],
+      [200, 'a 1'],
+    ]);
+    expect(a.cache.stats().redis).toMatchObject({ ready: false });
+    expect(await a.cache.purge({ tag: 'x' })).toMatchObject({ acknowledged: false });
+    expect((await ask(a, '/x')).text).toBe('a 2');
+    await server.restart();
+    await shares(a);
+    const b = await instance('b');
+    await shares(b);
+    await a.cache.purge({ tag: 'x' });
+    await ask(a, '/x');
+    await written(a, 2);
+    expect((await ask(b, '/x')).text).toBe('a 3');
+  });
+
+  it('G02 when Redis goes, what is in memory is served on, and new entries are made', async () => {
+    const [a, b] = await two();
+    await ask(a, '/x');
+    await ask(b, '/x');
+    await server.kill();
+    for (let i = 0; i < 50; i++) {
+      for (const made of [a, b]) expect((await ask(made, '/x')).status).toBe(200);
+    }
+    expect(a.runs() + b.runs()).toBeLessThanOrEqual(2);
+    expect((await ask(a, '/x', { 'Accept-Language': 'new' })).text).toMatch(/^a /);
+  });
+
+  it("1,000 requests on each for one cold key run the handler once with collapse: 'cluster'", async () => {
+    const routes = { '/x': { ttl: 60, collapse: 'cluster' as const } };
+    const open = deferred();
+    const make = (name: string) =>
+      cacheApp({
+        express,
+        cache: { redis: { url: server.url, ...patient }, routes, waitTimeout: 60 },
+        routes: (app, { count }) =>
+          app.get('/x', async (_req, res) => {
+            count();
+            await open.promise;
+            res.send(name);
+          }),
+      });
+    const both = [await make('a'), await make('b')] as const;
+    await Promise.all(both.map(shares));
+    const answers = both.flatMap((made) => Array.from({ length: 1000 }, () => ask(made, '/x')));
+    await waitFor(() => both.every((made) => made.requests() === 1000));
+    await waitFor(() => both.some((made) => made.runs() === 1));
+    open.resolve();
+    const texts = new Set((await Promise.all(answers)).map(({ text }) => text));
+    expect(texts.size).toBe(1);
+    expect(both[0].runs() + both[1].runs()).toBe(1);
+  });
+
+  it('a route that says it is nobody else’s is asked of Redis once, not at every request', async () => {
+    const a = await cacheApp({
+      express,
+      cache: { redis: { url: server.url, ...patient } },
+      routes: (app) => app.get('/me', (_req, res) => void res.set('Cache-Control', 'private').send('me')),
+    });
+    await shares(a);
+    for (let i = 0; i < 10; i++) await ask(a, '/me');
+    expect(a.cache.stats().redis!.operations.get!.sent).toBe(1);
+  });
+});
+
+function deferred() {
+  let resolve = () => {};
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
