@@ -7,7 +7,7 @@ import { createCompression, startCompression } from './middleware/compression.js
 import { createMetrics, type MetricsMiddleware } from './middleware/metrics.js';
 import { createSizeLimit } from './middleware/size-limit.js';
 import { createTiming, type RequestTiming, timingOf } from './middleware/timing.js';
-import { registerCounters } from './telemetry/counters.js';
+import { showCache } from './telemetry/cache-metrics.js';
 
 type Next = (error?: unknown) => void;
 
@@ -49,7 +49,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   const { routes } = resolved;
   const cache = createResponseCache(resolved.cache, routes);
   const metrics = resolved.metrics ? createMetrics(resolved.metrics) : undefined;
-  if (metrics && resolved.cache) showCache(metrics, cache);
+  const hideCache = metrics && resolved.cache && showCache(metrics.registry, () => cache.stats());
 
   const chain: Middleware[] = [];
   if (resolved.timing) chain.push(createTiming(resolved.timing));
@@ -78,50 +78,11 @@ export function hotpath(config?: HotpathConfig): Hotpath {
     close: async () => {
       metrics?.close();
       await cache.close();
+      if (hideCache) hideCache();
     },
   });
 }
 
 function passOn(_req: IncomingMessage, _res: ServerResponse, next: Next): void {
   next();
-}
-
-/** The cache's counts as metrics, read when they are asked for. */
-function showCache(metrics: MetricsMiddleware, cache: ResponseCache): void {
-  const { registry } = metrics;
-  registerCounters(
-    registry,
-    'hotpath_cache_requests_total',
-    'Requests by what the cache did.',
-    ['result'],
-    () => {
-      const { hits, misses, stale, revalidated, bypasses } = cache.stats();
-      const bypassed = Object.values(bypasses).reduce((sum, count) => sum + count, 0);
-      return [
-        { labels: { result: 'hit' }, value: hits },
-        { labels: { result: 'miss' }, value: misses },
-        { labels: { result: 'stale' }, value: stale },
-        { labels: { result: 'revalidated' }, value: revalidated },
-        { labels: { result: 'bypass' }, value: bypassed },
-      ];
-    },
-  );
-  registerCounters(
-    registry,
-    'hotpath_cache_bypasses_total',
-    'Requests that passed the cache by.',
-    ['reason'],
-    () => byReason(cache.stats().bypasses),
-  );
-  registerCounters(
-    registry,
-    'hotpath_cache_refusals_total',
-    'Responses that were not stored.',
-    ['reason'],
-    () => byReason(cache.stats().refusals),
-  );
-}
-
-function byReason(counts: Readonly<Record<string, number>>): { labels: { reason: string }; value: number }[] {
-  return Object.entries(counts).map(([reason, value]) => ({ labels: { reason }, value }));
 }

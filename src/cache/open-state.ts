@@ -9,7 +9,7 @@ import { Encodings } from './encodings.js';
 import { Entries } from './entries.js';
 import { Equivalents } from './equivalents.js';
 import { SharedTier } from './shared-tier.js';
-import type { CacheState } from './state.js';
+import { type CacheState, noneBySelector } from './state.js';
 
 /** What one cache shares among its parts, with its tiers opened. */
 export function openState(settings: CacheSettings): CacheState {
@@ -43,12 +43,13 @@ export function openState(settings: CacheSettings): CacheState {
     counts: {
       hits: 0,
       misses: 0,
+      memory: { hits: 0, misses: 0 },
       stale: 0,
       refreshes: 0,
       revalidated: 0,
       collapsed: 0,
       stores: 0,
-      purges: 0,
+      purges: { purge: noneBySelector(), expire: noneBySelector() },
       invalidations: 0,
       bypasses: new Map(),
       refusals: new Map(),

@@ -102,10 +102,11 @@ export class RequestFlow {
    * @param isShared what instances share has been asked.
    */
   #attempt(given: Visit, waits: number, missed?: ForwardReason, isShared = false): void {
-    const { collapser, equivalents } = this.#state;
+    const { collapser, counts, equivalents } = this.#state;
     // What was waited for may have said which other requests are equivalent.
     const visit = waits === 0 ? given : { ...given, key: equivalents.keyNow(given.keys) };
     const found = lookUp(this.#state, visit);
+    if (waits === 0 && !isShared) counts.memory[found.entry ? 'hits' : 'misses']++;
     const plan = planFor(this.#state, visit, found, waits);
     if (!isShared && asksShared(this.#state, visit, plan)) return this.#askShared(visit, waits, missed);
     if (plan.kind === 'hit') {

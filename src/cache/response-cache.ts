@@ -19,7 +19,7 @@ import { openState } from './open-state.js';
 import { holdForPurge, listOf, type PurgeHold, type PurgeTarget } from './purges.js';
 import { RequestFlow } from './request-flow.js';
 import { RouteScopes } from './route-scope.js';
-import type { CacheState } from './state.js';
+import type { CacheState, Counts } from './state.js';
 import { type CacheStats, statsOf } from './stats.js';
 import { invalidates, isUnsafe } from './unsafe.js';
 import type { Next } from './visit.js';
@@ -151,7 +151,7 @@ export function createResponseCache(
   ): Promise<PurgeResult> => {
     const compiled = selectors.map(compileSelector);
     if (!state) return { position: 0, erased: 0, acknowledged: true };
-    state.counts.purges += compiled.length;
+    for (const selector of compiled) state.counts.purges[kind][selector.kind]++;
     const records = await append(kind, compiled);
     const acknowledged = records.every((record) => record.acknowledged);
     const erased = erase
@@ -165,15 +165,16 @@ export function createResponseCache(
   function responseCacheMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     enter(req, res, next);
   }
-  const holding = (counter: 'purges' | 'invalidations'): PurgeHold => ({
+  const holding = (count: (counts: Counts, selector: CompiledSelector) => void): PurgeHold => ({
     purge(selectors) {
-      if (state) state.counts[counter] += selectors.length;
-      return append('purge', selectors.map(compileSelector));
+      const compiled = selectors.map(compileSelector);
+      if (state) for (const selector of compiled) count(state.counts, selector);
+      return append('purge', compiled);
     },
     fault: (error, where) => (state ? state.fault(error, where) : undefined),
   });
-  const byPurges = holding('purges');
-  const byMethod = holding('invalidations');
+  const byPurges = holding((counts, { kind }) => counts.purges.purge[kind]++);
+  const byMethod = holding((counts) => counts.invalidations++);
   const enter = guarded((current, req, res, next) => {
     if (isUnsafe(req.method)) holdForPurge(req, res, invalidates, byMethod);
     current.shared(routes, req, res, next);

@@ -1,16 +1,21 @@
 import type { CacheSettings } from '../config/cache.js';
-import type { InvalidationLog } from '../store/log.js';
+import type { InvalidationLog, RecordKind } from '../store/log.js';
 import type { RedisTier } from '../store/redis/open.js';
+import type { CompiledSelector } from '../store/selector.js';
 import type { Collapser } from './collapse.js';
 import type { Encodings } from './encodings.js';
 import type { Entries } from './entries.js';
 import type { Equivalents } from './equivalents.js';
 import type { SharedTier } from './shared-tier.js';
 
+export type SelectorCounts = Record<CompiledSelector['kind'], number>;
+
 /** What happened so far; each number only grows. */
 export interface Counts {
   hits: number;
   misses: number;
+  /** What the memory tier had for requests, fresh or stale, and what it had not. */
+  readonly memory: { hits: number; misses: number };
   /** Stale responses that were served. */
   stale: number;
   /** Requests of our own that refreshed, or tried to. */
@@ -24,7 +29,8 @@ export interface Counts {
   readonly bypasses: Map<string, number>;
   /** Responses that were not stored, by the word that `Cache-Status` gives. */
   readonly refusals: Map<string, number>;
-  purges: number;
+  /** Those of `purge()`, `expire()` and `purges()`, by what they are meant for. */
+  readonly purges: Readonly<Record<RecordKind, SelectorCounts>>;
   /** URLs and groups invalidated by unsafe methods. */
   invalidations: number;
 }
@@ -45,6 +51,10 @@ export interface CacheState {
   readonly clock: () => number;
   /** Reports what went wrong, to the user's hook or as a process warning. */
   readonly fault: (error: unknown, where: string) => void;
+}
+
+export function noneBySelector(): SelectorCounts {
+  return { tag: 0, url: 0, pattern: 0, all: 0 };
 }
 
 /** Most different words that are counted apart; a handler may invent its own. */

@@ -1,6 +1,6 @@
 import type { RedisTier } from '../store/redis/open.js';
 import type { EncodingStats } from './encodings.js';
-import type { CacheState } from './state.js';
+import { type CacheState, noneBySelector } from './state.js';
 
 /** One kind of command to Redis; each number only grows. */
 export interface RedisOperationStats {
@@ -64,9 +64,16 @@ export interface CacheStats {
   /** Requests served from a fill that they waited for; they are among the hits. */
   readonly collapsed: number;
   readonly stores: number;
+  /** Purges and expiries together. */
   readonly purges: number;
+  /** The same by kind, and by what they were meant for. */
+  readonly purgesBy: Readonly<
+    Record<'purge' | 'expire', Readonly<Record<'tag' | 'url' | 'pattern' | 'all', number>>>
+  >;
   /** URLs (RFC 9111 §4.4) and groups (RFC 9875 §3) invalidated by unsafe methods. */
   readonly invalidations: number;
+  /** Requests for which the memory tier had something, fresh or stale, and those for which it had not. */
+  readonly memory: { readonly hits: number; readonly misses: number };
   /** In the memory tier now. */
   readonly entries: number;
   /** Bytes of the memory tier, keys, headers and tags counted. */
@@ -95,12 +102,15 @@ export function statsOf(state: CacheState | false): CacheStats {
       collapsed: 0,
       stores: 0,
       purges: 0,
+      purgesBy: { purge: noneBySelector(), expire: noneBySelector() },
+      memory: { hits: 0, misses: 0 },
       invalidations: 0,
     };
     const encodings = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0, waiting: 0 };
     return { ...none, entries: 0, bytes: 0, pending: 0, position: 0, encodings };
   }
   const { counts, entries, collapser, log, encodings, redis } = state;
+  const { purge, expire } = counts.purges;
   return {
     hits: counts.hits,
     misses: counts.misses,
@@ -111,8 +121,10 @@ export function statsOf(state: CacheState | false): CacheStats {
     refusals: Object.fromEntries(counts.refusals),
     collapsed: counts.collapsed,
     stores: counts.stores,
-    purges: counts.purges,
+    purges: [purge, expire].flatMap(Object.values<number>).reduce((sum, count) => sum + count),
+    purgesBy: { purge: { ...purge }, expire: { ...expire } },
     invalidations: counts.invalidations,
+    memory: { ...counts.memory },
     entries: entries.store.entries,
     bytes: entries.store.bytes,
     pending: collapser.size,

@@ -1,0 +1,214 @@
+import type { Registry } from 'prom-client';
+import { registerCounters } from './counters.js';
+import { type Combine, type Level, registerGauges } from './gauges.js';
+
+type ByWord = Readonly<Record<string, number>>;
+
+/** What is shown of a response cache; its `stats()` has all of it. */
+export interface CacheNumbers {
+  readonly hits: number;
+  readonly misses: number;
+  readonly stale: number;
+  readonly revalidated: number;
+  readonly refreshes: number;
+  readonly collapsed: number;
+  readonly stores: number;
+  readonly bypasses: ByWord;
+  readonly refusals: ByWord;
+  readonly purgesBy: { readonly purge: ByWord; readonly expire: ByWord };
+  readonly invalidations: number;
+  readonly memory: { readonly hits: number; readonly misses: number };
+  readonly entries: number;
+  readonly bytes: number;
+  readonly pending: number;
+  readonly position: number;
+  readonly redis?: RedisNumbers;
+}
+
+/** What is shown of the tier and the log that instances share. */
+export interface RedisNumbers {
+  readonly ready: boolean;
+  readonly breaker: { readonly reads: string; readonly writes: string };
+  readonly hits: number;
+  readonly misses: number;
+  readonly unusable: ByWord;
+  readonly refused: ByWord;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly outstanding: number;
+  readonly operations: Readonly<
+    Record<string, { readonly answered: number; readonly seconds: number; readonly unavailable: ByWord }>
+  >;
+  readonly log: {
+    readonly inContact: boolean;
+    readonly shares: boolean;
+    readonly lag: number;
+    readonly queued: number;
+    readonly remembered: number;
+    readonly records: number;
+    readonly voided: number;
+  };
+}
+
+/** How `hotpath_cache_redis_breaker_state` writes a state. */
+const BREAKER: ByWord = { closed: 0, 'half-open': 1, open: 2 };
+
+/**
+ * Shows a cache's counts as metrics; they are read when they are asked for. Those of Redis are there when it has one.
+ *
+ * @returns a function that reads the counts for the last time and lets go of the cache; idempotent.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds other metrics by these names.
+ */
+export function showCache(registry: Registry, read: () => CacheNumbers): () => void {
+  const releases = showRequests(registry, read);
+  if (read().redis) {
+    const redis = () => read().redis as RedisNumbers;
+    releases.push(...showRedis(registry, redis), ...showLog(registry, () => redis().log));
+  }
+  return () => {
+    for (const release of releases) release();
+  };
+}
+
+function showRequests(registry: Registry, read: () => CacheNumbers): (() => void)[] {
+  const { counters, counter, gauge } = writers(registry, 'hotpath_cache_');
+  return [
+    counters('requests_total', 'Requests by what the cache did.', ['result'], () => {
+      const { hits, misses, stale, revalidated, bypasses } = read();
+      const bypass = sumOf(bypasses);
+      return byWord('result', { hit: hits, miss: misses, stale, revalidated, bypass });
+    }),
+    counters('bypasses_total', 'Requests that passed the cache by.', ['reason'], () =>
+      byWord('reason', read().bypasses),
+    ),
+    counters('refusals_total', 'Responses that were not stored.', ['reason'], () =>
+      byWord('reason', read().refusals),
+    ),
+    counter('collapsed_requests_total', 'Hits that waited for the fill of another request.', () => {
+      return read().collapsed;
+    }),
+    counter('stores_total', 'Responses that were stored.', () => read().stores),
+    counter('refreshes_total', 'Requests of its own by which the cache refreshed what was stale.', () => {
+      return read().refreshes;
+    }),
+    counters('purges_total', 'Purges and expiries by what they were meant for.', ['kind', 'by'], () =>
+      Object.entries(read().purgesBy).flatMap(([kind, counts]) =>
+        Object.entries(counts).map(([by, value]) => ({ labels: { kind, by }, value })),
+      ),
+    ),
+    counter('invalidations_total', 'URLs and groups that unsafe methods invalidated.', () => {
+      return read().invalidations;
+    }),
+    counters('tier_lookups_total', 'What each tier answered.', ['tier', 'result'], () => {
+      const { memory, redis } = read();
+      const { hits, misses, unusable } = redis ?? {};
+      return [
+        ...inTier('memory', { hit: memory.hits, miss: memory.misses }),
+        ...(redis ? inTier('redis', { hit: hits, miss: misses, unusable: sumOf(unusable) }) : []),
+      ];
+    }),
+    gauge('memory_entries', 'Entries in the memory tier.', () => read().entries),
+    gauge('memory_bytes', 'Bytes of the memory tier: bodies, keys, headers and tags.', () => read().bytes),
+    gauge('fills_in_progress', 'Fills that other requests may wait for.', () => read().pending),
+    gauge('log_position', 'Position of the invalidation log in this process.', () => read().position, 'max'),
+  ];
+}
+
+function showRedis(registry: Registry, read: () => RedisNumbers): (() => void)[] {
+  const { counters, counter, gauge, gauges } = writers(registry, 'hotpath_cache_redis_');
+  return [
+    counters('commands_total', 'Commands by what became of them.', ['operation', 'result'], () =>
+      Object.entries(read().operations).flatMap(([operation, { answered, unavailable }]) =>
+        Object.entries({ answered, ...unavailable }).map(([result, value]) => ({
+          labels: { operation, result },
+          value,
+        })),
+      ),
+    ),
+    counters('command_seconds_total', 'Time that answered commands took.', ['operation'], () =>
+      Object.entries(read().operations).map(([operation, { seconds }]) => ({
+        labels: { operation },
+        value: seconds,
+      })),
+    ),
+    counters('unusable_total', 'Values that were found and could not be used.', ['reason'], () =>
+      byWord('reason', read().unusable),
+    ),
+    counters('refusals_total', 'Entries that were not written.', ['reason'], () =>
+      byWord('reason', read().refused),
+    ),
+    counter('read_bytes_total', 'Bytes of the entries that were read.', () => read().bytesRead),
+    counter('written_bytes_total', 'Bytes of the entries that were written.', () => read().bytesWritten),
+    gauge('commands_in_progress', 'Commands without an answer.', () => read().outstanding),
+    gauge(
+      'connected',
+      'Whether there is a connection that takes commands.',
+      () => Number(read().ready),
+      'min',
+    ),
+    gauges(
+      'breaker_state',
+      'The breakers of reads and of writes: 0 closed, 1 half-open, 2 open.',
+      ['lane'],
+      () =>
+        Object.entries(read().breaker).map(([lane, state]) => ({
+          labels: { lane },
+          value: BREAKER[state] ?? 2,
+        })),
+      'max',
+    ),
+  ];
+}
+
+function showLog(registry: Registry, read: () => RedisNumbers['log']): (() => void)[] {
+  const { counter, gauge } = writers(registry, 'hotpath_cache_log_');
+  return [
+    gauge('in_contact', 'Whether the shared log is followed.', () => Number(read().inContact), 'min'),
+    gauge('shares', 'Whether entries of other instances may be used.', () => Number(read().shares), 'min'),
+    gauge('lag_records', 'Records still to be read when Redis was last asked.', () => read().lag, 'max'),
+    gauge('queued_records', 'Records of this process that wait for Redis.', () => read().queued),
+    gauge('remembered_selectors', 'Tags, URLs and patterns that are remembered.', () => read().remembered),
+    counter('records_total', 'Records of the shared log that were applied here.', () => read().records),
+    counter('voids_total', 'Times that everything in memory became void.', () => read().voided),
+  ];
+}
+
+/** What writes metrics whose names begin alike. */
+function writers(registry: Registry, prefix: string) {
+  const counters = <Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    collect: () => Iterable<Level<Label>>,
+  ) => registerCounters(registry, prefix + name, help, labelNames, collect);
+  const gauges = <Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    collect: () => Iterable<Level<Label>>,
+    combine?: Combine,
+  ) => registerGauges(registry, prefix + name, help, labelNames, collect, combine);
+  return {
+    counters,
+    gauges,
+    counter: (name: string, help: string, value: () => number) =>
+      counters(name, help, [], () => [{ labels: {}, value: value() }]),
+    gauge: (name: string, help: string, value: () => number, combine?: Combine) =>
+      gauges(name, help, [], () => [{ labels: {}, value: value() }], combine),
+  };
+}
+
+function byWord<Label extends string>(label: Label, counts: ByWord): Level<Label>[] {
+  return Object.entries(counts).map(([word, value]) => ({
+    labels: { [label]: word } as Record<Label, string>,
+    value,
+  }));
+}
+
+function inTier(tier: string, counts: Readonly<Record<string, number | undefined>>) {
+  return Object.entries(counts).map(([result, value = 0]) => ({ labels: { tier, result }, value }));
+}
+
+function sumOf(counts: ByWord = {}): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
+}
