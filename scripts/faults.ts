@@ -10,6 +10,7 @@
 import { parseArgs } from 'node:util';
 import { resolveCacheStandalone } from '../src/config/cache.js';
 import type { Outcome } from '../test/faults/load.js';
+import { quantile } from '../test/faults/quantile.js';
 import { PASSWORD, type Result, runScenario, scenarios } from '../test/faults/scenarios.js';
 import { startChild } from '../test/process/child.js';
 
@@ -59,8 +60,8 @@ process.exitCode = broken.length > 0 ? 1 : 0;
 
 function print({ name, all, during, control, recovery, output }: Result): void {
   const faulty = (kind: Outcome['fault']) => all.filter(({ fault }) => fault === kind);
-  const own = during.map(({ latency }) => latency).sort((a, b) => a - b);
-  const alone = control.map(({ latency }) => latency).sort((a, b) => a - b);
+  const own = during.map(({ latency }) => latency);
+  const alone = control.map(({ latency }) => latency);
   const added = quantile(own, 0.99) - quantile(alone, 0.99);
   const counts = (['error', 'wrong', 'hung'] as const).map((kind) => faulty(kind).length);
   const times = [quantile(own, 0.5), quantile(own, 0.99), quantile(own, 1), quantile(alone, 0.99), added];
@@ -81,10 +82,6 @@ function print({ name, all, during, control, recovery, output }: Result): void {
 function line(cells: readonly string[], columns: readonly number[]): void {
   const padded = cells.map((cell, i) => (i === 0 ? cell.padEnd(columns[i]!) : cell.padStart(columns[i]!)));
   console.log(padded.join('  ').trimEnd());
-}
-
-function quantile(sorted: readonly number[], q: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
 }
 
 function positive(option: 'seconds' | 'rate'): number {
