@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import type { Item, StoredResponse } from '../store/entry.js';
 import { VOID } from '../store/log.js';
 import type { RedisLog } from '../store/redis/log.js';
@@ -51,11 +52,11 @@ export class SharedTier {
     const { store, entries, fault } = this.#setup;
     try {
       const item = await store.get(keys.exact);
-      if (item?.kind === 'response') return this.#adopt(keys.exact, item);
+      if (item?.kind === 'response') return this.#adopt(keys.exact, item, [], context.req);
       if (item?.kind !== 'variants') return false;
       const wanted = entries.variantKeyOf(keys.exact, item.names, context.req);
       const variant = await store.get(wanted);
-      return variant?.kind === 'response' && this.#adopt(keys.exact, variant);
+      return variant?.kind === 'response' && this.#adopt(keys.exact, variant, item.names, context.req);
     } catch (error) {
       fault(error, 'redis read');
       return false;
@@ -114,13 +115,16 @@ export class SharedTier {
     }
   }
 
-  #adopt(key: string, entry: StoredResponse): boolean {
+  /** @param names request headers by which it was told apart where it was stored. */
+  #adopt(key: string, entry: StoredResponse, names: readonly string[], req: IncomingMessage): boolean {
     const { entries, log } = this.#setup;
     // What was purged lies there until its time is over.
     if (log.limit(entry) === VOID) return false;
+    // Here responses have differed by more than there, so it can't be told for whom it was made.
+    if (entries.keyFor(key, names, req) !== entry.key) return false;
     const known = entries.store.peek(entry.key);
     if (known?.kind === 'response' && known.storedAt >= entry.storedAt) return false;
-    entries.put(key, entry, entry.vary);
+    entries.put(key, entry, names);
     return true;
   }
 }

@@ -68,6 +68,36 @@ describe.each(majors)('two instances on one Redis, on %s', (_, express) => {
     expect((await ask(b, '/x', { 'Accept-Language': 'fr' })).text).toBe('b 1');
   });
 
+  it('B01 responses of one URL that name different headers are told apart by all of them, on both', async () => {
+    const made = async (name: string) =>
+      cacheApp({
+        express,
+        cache: { redis: { url: server.url, ...patient }, routes: { '/x': rule } },
+        routes: (app, { count }) =>
+          app.get('/x', (req, res) => {
+            const { 'x-kind': kind, 'accept-language': language } = req.headers;
+            res.vary(kind ? 'X-Kind' : 'Accept-Language').send(`${name} ${count()} ${kind ?? language}`);
+          }),
+      });
+    const [a, b] = [await made('a'), await made('b')];
+    await Promise.all([a, b].map(shares));
+    const asked: Record<string, string>[] = [
+      { 'Accept-Language': 'de' },
+      { 'X-Kind': 'k' },
+      { 'Accept-Language': 'fr' },
+    ];
+    for (const made of [a, b, a, b]) {
+      for (const headers of asked) {
+        const { text } = await ask(made, '/x', headers);
+        expect(text.split(' ')[2]).toBe(Object.values(headers)[0]);
+      }
+    }
+    await written(a, 4);
+    const runs = a.runs() + b.runs();
+    for (const made of [a, b]) for (const headers of asked) await ask(made, '/x', headers);
+    expect(a.runs() + b.runs()).toBe(runs);
+  });
+
   it.each([
     ['tag', { tag: 'x' }],
     ['URL', { url: '/x' }],
