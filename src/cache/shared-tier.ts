@@ -101,7 +101,8 @@ export class SharedTier {
         const taken = await store.lease(key, token, LEASE * 1000);
         if (taken === undefined) return undefined;
         // Someone may have filled between our looking and our taking.
-        if ((await this.fetch(asked)) && isHere()) {
+        await this.fetch(asked);
+        if (isHere()) {
           if (taken) void store.release(key, token);
           return 'found';
         }
