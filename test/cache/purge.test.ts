@@ -108,7 +108,11 @@ describe.each(majors)('purging on %s', (_, express) => {
     await ask();
     expect(made.runs()).toBe(8);
     const { bytes } = made.cache.stats();
-    expect(await made.cache.purge({ url: '/x' }, { erase: true })).toEqual({ position: 2, erased: 4, acknowledged: true });
+    expect(await made.cache.purge({ url: '/x' }, { erase: true })).toEqual({
+      position: 2,
+      erased: 4,
+      acknowledged: true,
+    });
     expect(made.cache.stats().bytes).toBeLessThan(bytes / 2);
   });
 

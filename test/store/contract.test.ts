@@ -3,6 +3,7 @@ import { MemoryStore } from '../../src/store/memory.js';
 import { RedisServer, redisMajors, startCluster } from '../helpers/redis.js';
 import { storeContract } from './contract.js';
 import { openStore } from './redis/open-store.js';
+import { bothTiers } from './tiers.js';
 
 describe('the memory tier', () => {
   storeContract(async () => new MemoryStore({ maxBytes: 64 * 1024 ** 2, maxEntries: 10_000 }));
@@ -34,6 +35,13 @@ describe.each(redisMajors)('the Redis tier, %s', (_, module) => {
   };
 
   describe('from a URL', () => storeContract(() => open({ url: server.url })));
+
+  describe.each([
+    ['that has all of it', false],
+    ['that has evicted it', true],
+  ])('behind a memory tier %s', (_which, forgets) => {
+    storeContract(async () => bothTiers(await open({ url: server.url }), forgets));
+  });
 
   describe("with the user's client and its key prefix", () => {
     storeContract(() => {

@@ -47,7 +47,9 @@ export function storeContract(open: () => Promise<ItemStore>): void {
       const store = await open();
       for (const [name, { item }] of Object.entries(golden)) {
         const given =
-          item.kind === 'variants' ? item : itemOf(name, { ...item, key: name, stamp: 7, storedAt: 0 });
+          item.kind === 'variants'
+            ? item
+            : itemOf(name, { ...item, key: name, stamp: 7, since: 7, storedAt: 0 });
         expect(await store.set(name, given, minute)).toBe(true);
         const got = await store.get(name);
         if (got?.kind !== 'response' || given.kind !== 'response') expect(got).toEqual(given);

@@ -1,0 +1,50 @@
+import type { IncomingMessage } from 'node:http';
+import { Entries } from '../../src/cache/entries.js';
+import { SharedTier } from '../../src/cache/shared-tier.js';
+import type { Asked } from '../../src/cache/visit.js';
+import { MemoryStore } from '../../src/store/memory.js';
+import type { RedisLog } from '../../src/store/redis/log.js';
+import type { RedisStore } from '../../src/store/redis/store.js';
+import type { ItemStore } from './contract.js';
+
+/**
+ * The memory tier with Redis behind it, as requests use them, but for single items under their own keys.
+ *
+ * @param forgets memory evicts at once what is set, so all of it comes from Redis.
+ */
+export function bothTiers(redis: RedisStore, forgets: boolean): ItemStore {
+  const memory = new MemoryStore({ maxBytes: 64 * 1024 ** 2, maxEntries: 10_000 });
+  const tier = new SharedTier({
+    store: redis,
+    entries: new Entries(memory, 'safe'),
+    log: { canShare: true, limit: () => Number.POSITIVE_INFINITY } as unknown as RedisLog,
+    // The contract's items end at times of their own, which it does not mean.
+    clock: () => 0,
+    fault: (error) => {
+      throw error;
+    },
+  });
+  const asked = (key: string) =>
+    ({ keys: { exact: key }, context: { req: { headers: {} } as IncomingMessage } }) as unknown as Asked;
+  return {
+    async get(key) {
+      const here = memory.get(key);
+      if (here) return here;
+      if (await tier.fetch(asked(key))) return memory.get(key);
+      // An index of variants is read on the way to one of them.
+      const item = await redis.get(key);
+      return item?.kind === 'variants' ? item : undefined;
+    },
+    async set(key, item, ttl) {
+      const isKept = memory.set(key, item);
+      if (item.kind === 'response') await tier.put(key, item);
+      else if (item.kind === 'variants') await redis.set(key, item, ttl);
+      if (forgets) memory.delete(key);
+      return isKept;
+    },
+    async delete(key) {
+      const here = memory.delete(key);
+      return (await redis.delete(key)) || here;
+    },
+  };
+}
