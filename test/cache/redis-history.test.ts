@@ -1,0 +1,147 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type CacheApp, cacheApp } from '../helpers/cache.js';
+import { FaultProxy } from '../helpers/fault-proxy.js';
+import { majors, waitFor } from '../helpers/http.js';
+import { RedisServer, until } from '../helpers/redis.js';
+
+/** What another instance may serve of before a purge that it has not heard of. Milliseconds. */
+const BOUND = 5000;
+
+/** The servers of one test, by role, and the address that instances know, whoever stands behind it. */
+interface Site {
+  readonly first: RedisServer;
+  readonly second: RedisServer;
+  /** The port behind the address. */
+  stand: number;
+}
+
+interface History {
+  readonly what: string;
+  /** Before the purge. */
+  readonly before: (site: Site) => unknown;
+  /** After it was acknowledged. */
+  readonly after: (site: Site) => unknown;
+}
+
+const histories: readonly History[] = [
+  {
+    what: 'was restarted from an older snapshot',
+    before: ({ first }) => first.command('SAVE'),
+    after: ({ first }) => first.restart(), // kill -9
+  },
+  {
+    what: 'was replaced by a replica that lacks the last record',
+    before: async ({ first, second }) => {
+      await caughtUp(first, second);
+      second.pause();
+    },
+    async after(site) {
+      await site.first.kill();
+      site.second.resume();
+      await site.second.command('REPLICAOF', 'NO', 'ONE');
+      site.stand = site.second.port;
+    },
+  },
+  { what: 'was emptied', before: () => {}, after: ({ first }) => first.command('FLUSHALL') },
+];
+
+/** The replica has all that the primary has written so far. */
+async function caughtUp(primary: RedisServer, replica: RedisServer): Promise<void> {
+  await until(async () => {
+    const [there, here] = await Promise.all([primary.info('replication'), replica.info('replication')]);
+    return (
+      here.get('master_link_status') === 'up' &&
+      there.get('master_repl_offset') === here.get('slave_repl_offset')
+    );
+  }, 'the replica has caught up');
+}
+
+let site: Site;
+/** One for each instance, so that each can be cut off alone. */
+let proxies: FaultProxy[];
+beforeEach(async () => {
+  const first = await RedisServer.start();
+  const second = await RedisServer.start({ replicaOf: first.port });
+  site = { first, second, stand: first.port };
+  proxies = await Promise.all([0, 1, 2].map(() => FaultProxy.start(() => site.stand)));
+});
+afterEach(async () => {
+  await Promise.all(proxies.map((proxy) => proxy.stop()));
+  await Promise.all([site.first.stop(), site.second.stop()]);
+});
+
+const shares = (made: CacheApp) => waitFor(() => made.cache.stats().redis?.log.shares === true);
+
+describe.each(majors)('G37 two instances, on %s, whose Redis', (_, express) => {
+  /** What the app would say now. */
+  let version: number;
+  beforeEach(() => {
+    version = 1;
+  });
+
+  const instance = (proxy: FaultProxy) =>
+    cacheApp({
+      express,
+      cache: {
+        redis: { url: proxy.url, readTimeout: 5, writeTimeout: 5 },
+        routes: { '/:name': { ttl: 600, tags: ['x'] } },
+        maxStaleness: BOUND / 1000,
+      },
+      routes: (app, { count }) =>
+        app.get('/:name', (_req, res) => {
+          count();
+          res.send(String(version));
+        }),
+    });
+  const ask = async (made: CacheApp) =>
+    (await made.raw('GET /x HTTP/1.1\nHost: shop.example\nConnection: close\n')).text;
+
+  /** Asks until the instance may take from Redis what others store there, and notes every answer. */
+  const watch = async (made: CacheApp, since: number) => {
+    const answers: { after: number; text: string }[] = [];
+    const look = async () => {
+      const after = performance.now() - since;
+      answers.push({ after, text: await ask(made) });
+    };
+    await waitFor(async () => {
+      await look();
+      return made.cache.stats().redis?.log.shares === true;
+    });
+    await look();
+    return answers;
+  };
+
+  it.each(histories)(
+    '$what: what was purged before is not served, by the one that purged, one that was cut off, and one that starts',
+    async ({ before, after }) => {
+      const [a, b] = [await instance(proxies[0]!), await instance(proxies[1]!)];
+      await Promise.all([a, b].map(shares));
+      expect(await ask(a)).toBe('1');
+      await waitFor(() => a.cache.stats().redis!.operations.set!.answered >= 1);
+      // It is in the memory of both, and in Redis.
+      expect([await ask(b), b.runs()]).toEqual(['1', 0]);
+      await before(site);
+      await proxies[1]!.cut();
+      version = 2;
+      expect(await a.cache.purge({ tag: 'x' })).toMatchObject({ acknowledged: true });
+      const purgedAt = performance.now();
+      expect(await ask(b)).toBe('1'); // within the bound
+      await after(site);
+      // Connections to a server that is gone know it; those to one that is not do not.
+      proxies[0]!.reset();
+      await proxies[1]!.mend();
+      const c = await instance(proxies[2]!);
+      const [ofA, ofB, ofC] = await Promise.all([a, b, c].map((made) => watch(made, purgedAt)));
+      const beyond = [...ofB!, ...ofC!].filter(({ text, after }) => text === '1' && after > BOUND);
+      expect(beyond).toEqual([]);
+      expect([...ofA!, ...ofC!].filter(({ text }) => text === '1')).toEqual([]);
+      // Once the log is read again, the bound is over.
+      for (const made of [a, b, c]) expect(await ask(made)).toBe('2');
+      // All three go on together.
+      version = 3;
+      await waitFor(() => b.cache.stats().redis!.ready);
+      expect(await b.cache.purge({ tag: 'x' })).toMatchObject({ acknowledged: true });
+      for (const made of [a, b, c]) await waitFor(async () => (await ask(made)) === '3');
+    },
+  );
+});
