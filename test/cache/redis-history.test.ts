@@ -62,6 +62,8 @@ let proxies: FaultProxy[];
 beforeEach(async () => {
   const first = await RedisServer.start();
   const second = await RedisServer.start({ replicaOf: first.port });
+  // While a replica is being filled, Redis writes no snapshot for us.
+  await caughtUp(first, second);
   site = { first, second, stand: first.port };
   proxies = await Promise.all([0, 1, 2].map(() => FaultProxy.start(() => site.stand)));
 });
