@@ -31,7 +31,11 @@ function wanted(name: string, n: number): { path: string; language: string } {
 export function askFor(
   port: number,
   { path, language }: { path: string; language: string },
-  { agent, at = performance.now() }: { agent?: Agent; at?: number } = {},
+  {
+    agent,
+    at = performance.now(),
+    giveUp = GIVE_UP_MS,
+  }: { agent?: Agent; at?: number; giveUp?: number } = {},
 ): Promise<Outcome> {
   return new Promise((resolve) => {
     const settle = (what: Omit<Outcome, 'at' | 'latency'>) => {
@@ -41,9 +45,9 @@ export function askFor(
     const headers = { 'Accept-Language': language, Host: 'shop.example' };
     const req = request({ host: '127.0.0.1', port, path, agent, headers });
     const timer = setTimeout(() => {
-      settle({ fault: 'hung', detail: `${path}: nothing within ${GIVE_UP_MS} ms` });
+      settle({ fault: 'hung', detail: `${path}: nothing within ${giveUp} ms` });
       req.destroy();
-    }, GIVE_UP_MS);
+    }, giveUp);
     req.on('error', (error) => settle({ fault: 'error', detail: `${path}: ${error.message}` }));
     req.on('response', (res) => {
       let text = '';

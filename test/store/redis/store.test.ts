@@ -3,6 +3,7 @@ import { encodeItem, FORMAT } from '../../../src/store/codec.js';
 import type { StoredResponse } from '../../../src/store/entry.js';
 import { FaultProxy } from '../../helpers/fault-proxy.js';
 import { RedisServer, redisMajors, until } from '../../helpers/redis.js';
+import { RedisMonitor } from '../../helpers/redis-monitor.js';
 import { itemOf } from '../contract.js';
 import { openStore } from './open-store.js';
 
@@ -80,8 +81,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
   });
 
   it('G16 G27 every key of every operation has a time to live, and no operation looks through keys', async () => {
-    const watched = later(new MonitoredCommands(server));
-    await watched.start();
+    const watched = later(await RedisMonitor.start(server));
     const { store } = await start();
     await store.set('k', itemOf('k'), minute);
     await store.set('v', { kind: 'variants', names: ['accept'], keys: ['k'] }, minute);
@@ -328,32 +328,4 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
 function patched(frame: Buffer, at: number): Buffer {
   frame[at]! ^= 0x10;
   return frame;
-}
-
-/** The names of all commands that a server gets. */
-class MonitoredCommands {
-  readonly names: string[] = [];
-  readonly #server: RedisServer;
-  #client: { disconnect(): void } | undefined;
-
-  constructor(server: RedisServer) {
-    this.#server = server;
-  }
-
-  async start(): Promise<void> {
-    const { Redis } = await import('ioredis');
-    const client = new Redis(this.#server.url);
-    const monitor = await client.monitor();
-    monitor.on('monitor', (_time: string, args: string[]) => this.names.push(args[0]!.toUpperCase()));
-    this.#client = {
-      disconnect() {
-        monitor.disconnect();
-        client.disconnect();
-      },
-    };
-  }
-
-  close(): void {
-    this.#client?.disconnect();
-  }
 }
