@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { configFromEnv } from 'hotpath';
 import { createApp } from './app.js';
-import { countedDatabase, openDatabase } from './database.js';
+import { countedDatabase, type Database, openDatabase } from './database.js';
 import { shopConfig } from './policies.js';
 import { seedDatabase } from './seed.js';
 import type { Settings } from './settings.js';
@@ -16,17 +16,40 @@ export interface RunningShop {
   stop(): Promise<void>;
 }
 
+/** PostgreSQL with the shop in it. */
+export interface ShopDatabase {
+  readonly db: Database;
+  readonly embedded: boolean;
+  close(): Promise<void>;
+}
+
 /** How long requests under way may still take when the server is told to stop. */
 const GRACE_MS = 10_000;
 
-/** Opens the database, fills it if need be, and serves the API. */
-export async function startShop(settings: Settings, env: NodeJS.ProcessEnv = {}): Promise<RunningShop> {
+/** Opens the database, and fills it if need be. */
+export async function openShopDatabase(settings: Settings): Promise<ShopDatabase> {
+  const { databaseUrl, poolSize, products, orderItems } = settings;
+  const { pool, embedded, close } = await openDatabase({ url: databaseUrl, poolSize });
+  try {
+    await seedDatabase(pool, { products, orderItems });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { db: countedDatabase(pool), embedded, close };
+}
+
+/** Opens the database and serves the API. */
+export async function startShop(
+  settings: Settings,
+  env: NodeJS.ProcessEnv = {},
+  open: (settings: Settings) => Promise<ShopDatabase> = openShopDatabase,
+): Promise<RunningShop> {
   // Before anything is opened: a mistake in the environment should cost no time to learn of.
   const config = configFromEnv(shopConfig, env);
-  const database = await openDatabase({ url: settings.databaseUrl, poolSize: settings.poolSize });
+  const database = await open(settings);
   try {
-    await seedDatabase(database.pool, { products: settings.products, orderItems: settings.orderItems });
-    const shop = await createApp({ ...settings, db: countedDatabase(database.pool), config });
+    const shop = await createApp({ ...settings, db: database.db, config });
     const server = createServer(shop.listener);
     // A request must arrive whole in this time. Answers may take longer: event streams and downloads do.
     server.headersTimeout = 10_000;

@@ -1,0 +1,73 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import type { Database } from '../database.js';
+import { openShopDatabase } from '../server.js';
+import { settingsFromEnv } from '../settings.js';
+import { createFront } from './front.js';
+import { answerQueries } from './messages.js';
+import { type RunningRedis, startRedis } from './redis-server.js';
+
+const settings = settingsFromEnv(process.env);
+const given = process.env.REDIS_URL;
+const redis: RunningRedis = given ? { url: given, stop: async () => {} } : await startRedis();
+const database = await openShopDatabase(settings);
+const ports = settings.port === 0 ? [0, 0] : [settings.port + 1, settings.port + 2];
+const children = ['a', 'b'].map((name, at) => startInstance(name, ports[at] ?? 0, database.db));
+const instances = await Promise.all(children.map(({ ready }) => ready));
+const front = createFront(instances).listen(settings.port, settings.host);
+await once(front, 'listening');
+console.log(describe(`http://localhost:${(front.address() as AddressInfo).port}`));
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  // A second signal finds no listener and ends the process at once.
+  process.once(signal, () => void stop());
+}
+
+function startInstance(name: string, port: number, db: Database) {
+  const child = fork(fileURLToPath(new URL('./instance.ts', import.meta.url)), {
+    env: { ...process.env, PORT: String(port), REDIS_URL: redis.url },
+    execArgv: ['--import', 'tsx'],
+    serialization: 'advanced',
+  });
+  answerQueries(child, db);
+  const exited = once(child, 'exit');
+  const ready = new Promise<{ name: string; url: string }>((resolve, reject) => {
+    child.on('message', ({ url }: { url?: string }) => url !== undefined && resolve({ name, url }));
+    exited.then(() => reject(new Error(`instance ${name} has ended`)), reject);
+  });
+  return { child, ready, exited };
+}
+
+async function stop(): Promise<void> {
+  front.close();
+  // Those under way go on: the instances finish them.
+  front.closeIdleConnections();
+  await Promise.all(children.map(({ child, exited }) => end(child, exited)));
+  front.closeAllConnections();
+  await database.close();
+  await redis.stop();
+}
+
+async function end(child: ChildProcess, exited: Promise<unknown>): Promise<void> {
+  child.kill('SIGTERM');
+  await exited;
+}
+
+function describe(url: string): string {
+  const [a, b] = instances;
+  const host = new URL(url).host;
+  return `\
+Two instances of products-api on one Redis (${given ? 'that of REDIS_URL' : 'its own'}):
+  ${url}  both in turn, as behind a balancer; X-Instance says which
+  ${a?.url}  a
+  ${b?.url}  b
+
+What one has stored, the other serves:
+  curl -si ${url}/api/products/1 | grep -iE '^x-(instance|cache|sql)'    # again, and again
+A write on one is seen on the other (a host has its own entries, so ask both by the name of the front):
+  curl -s -X PATCH ${a?.url}/api/products/1 -H 'Content-Type: application/json' -d '{"priceCents": 100}'
+  curl -si ${b?.url}/api/products/1 -H 'Host: ${host}' | grep -iE '^x-(cache|sql)|priceCents'
+`;
+}

@@ -1,0 +1,108 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
+import { createInterface } from 'node:readline';
+import { json } from 'node:stream/consumers';
+import { afterEach, describe, expect, test } from 'vitest';
+import { waitFor } from '../helpers/http.js';
+import { RedisServer } from '../helpers/redis.js';
+import { sendJson } from './shop.js';
+
+let child: ChildProcess | undefined;
+let redis: RedisServer | undefined;
+
+afterEach(async () => {
+  child?.kill('SIGKILL');
+  await redis?.stop();
+  redis = undefined;
+});
+
+interface Two {
+  readonly front: string;
+  readonly instances: readonly [a: string, b: string];
+  readonly text: string;
+  readonly exited: Promise<unknown[]>;
+}
+
+/** Runs the example as `npm run start:two` does. */
+async function start(env: Record<string, string> = {}): Promise<Two> {
+  const main = spawn(process.execPath, ['--import', 'tsx', 'examples/products-api/two/main.ts'], {
+    env: { PATH: process.env.PATH, PORT: '0', SEED_PRODUCTS: '1000', SEED_ORDER_ITEMS: '1000', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  child = main;
+  const exited = once(main, 'exit');
+  let text = '';
+  for await (const line of createInterface({ input: main.stdout })) {
+    text += `${line}\n`;
+    const urls = [...text.matchAll(/^ {2}(http:\/\/localhost:\d+) {2}/gm)].map(([, url = '']) => url);
+    const [front, a, b] = urls;
+    if (front && a && b && line === '') return { front, instances: [a, b], text, exited };
+  }
+  throw new Error(`the example ended with ${main.exitCode} before it listened`);
+}
+
+/** What one product looks like, and who has answered. */
+async function product(url: string, host = new URL(url).host) {
+  const sent = get(`${url}/api/products/1`, { agent: false, headers: { Host: host } });
+  const [res] = (await once(sent, 'response')) as [IncomingMessage];
+  const { priceCents } = (await json(res)) as { priceCents: number };
+  const { 'x-instance': instance, 'x-cache': cache, 'x-sql-queries': statements } = res.headers;
+  return { instance, cache, priceCents, statements };
+}
+
+describe('two instances of the example', () => {
+  test('share what they store and what they purge, and end together on SIGTERM', async () => {
+    const { front, instances, text, exited } = await start();
+    const { host } = new URL(front);
+    expect(text).toContain('its own');
+    // In turn; nobody is asked for the same thing twice once Redis has it.
+    await waitFor(async () => {
+      const [one, other] = [await product(front), await product(front)];
+      return (
+        [one.instance, other.instance].sort().join() === 'a,b' &&
+        [one.cache, other.cache].every((cache) => cache === 'HIT')
+      );
+    });
+    const [a, b] = instances;
+    for (const [writer, reader, priceCents] of [
+      [a, b, 111],
+      [b, a, 222],
+    ] as const) {
+      expect((await product(reader, host)).cache).toBe('HIT');
+      expect((await sendJson('PATCH', `${writer}/api/products/1`, { priceCents })).status).toBe(200);
+      await waitFor(async () => (await product(reader, host)).priceCents === priceCents);
+      expect(await product(reader, host)).toMatchObject({ cache: 'HIT', priceCents, statements: '0' });
+      // What that one has read anew is there for the other.
+      await waitFor(async () => (await product(writer, host)).cache === 'HIT');
+    }
+    child?.kill('SIGTERM');
+    expect(await exited).toEqual([0, null]);
+    for (const url of [front, ...instances]) await expect(fetch(url)).rejects.toThrow();
+  }, 180_000);
+
+  test('use a Redis that is there, and leave it as it is', async () => {
+    redis = await RedisServer.start();
+    const { front, text, exited } = await start({ REDIS_URL: redis.url });
+    expect(text).toContain('that of REDIS_URL');
+    await waitFor(async () => {
+      await product(front);
+      return Number(await redis?.command('DBSIZE')) >= 2; // the log and the product
+    });
+    child?.kill('SIGTERM');
+    expect(await exited).toEqual([0, null]);
+    expect(await redis.command('PING')).toBe('PONG');
+  }, 180_000);
+
+  test('say what to install where there is no Redis', async () => {
+    const main = spawn(process.execPath, ['--import', 'tsx', 'examples/products-api/two/main.ts'], {
+      env: { PATH: '/nowhere', PORT: '0' },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    child = main;
+    let said = '';
+    main.stderr.on('data', (chunk) => (said += chunk));
+    expect((await once(main, 'exit'))[0]).toBe(1);
+    expect(said).toContain('apt-get install redis-server');
+  });
+});
