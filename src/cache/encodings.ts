@@ -2,6 +2,7 @@ import { promisify } from 'node:util';
 import { type BrotliOptions, brotliCompress, constants, deflate, gzip, type ZlibOptions } from 'node:zlib';
 import type { ContentEncoding } from '../config/compression.js';
 import type { EncodingEffort } from '../exchange/encoded.js';
+import { ownBytes } from '../store/bytes.js';
 import type { EncodedForm, StoredResponse } from '../store/entry.js';
 import { type InvalidationLog, VOID } from '../store/log.js';
 import type { MemoryStore } from '../store/memory.js';
@@ -147,7 +148,8 @@ export class Encodings {
   /** @returns nothing when it failed, which is reported: the same body would fail again. */
   async #encode(body: Buffer, coding: ContentEncoding, effort: EncodingEffort): Promise<Buffer | null> {
     try {
-      return await encoders[coding](body, effort);
+      // What zlib gives may be the beginning of the 16 kB that it writes into.
+      return ownBytes(await encoders[coding](body, effort));
     } catch (error) {
       this.#fault(error, 'encoding');
       return null;

@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { CacheSettings } from '../config/cache.js';
 import { MOST_NAMES } from '../http/vary.js';
-import type { Item, ResponseHead, StoredResponse } from '../store/entry.js';
+import { Compactor } from '../store/compact.js';
+import { copyOf, type Item, type ResponseHead, type StoredResponse } from '../store/entry.js';
 import type { MemoryStore } from '../store/memory.js';
 import { variantKey } from './key.js';
 
@@ -19,6 +20,7 @@ export interface Found {
 export class Entries {
   readonly store: MemoryStore;
   readonly #ignoresCase: (name: string) => boolean;
+  readonly #compactor = new Compactor();
 
   constructor(store: MemoryStore, profile: CacheSettings['profile']) {
     this.store = store;
@@ -65,10 +67,15 @@ export class Entries {
     return entry.key === own && isForOrigin(entry, names, req);
   }
 
+  /** A response as it is to be put: small, and with nothing in it that others may change. */
+  compact(entry: StoredResponse): StoredResponse {
+    return this.#compactor.compact(entry);
+  }
+
   put(key: string, entry: StoredResponse, vary: readonly string[]): void {
     const names = this.#namesFor(key, vary);
     if (names.length === 0) {
-      this.store.set(key, entry);
+      this.store.set(entry.key, entry); // the same text as `key`, once in memory
       return;
     }
     if (names.length > MOST_NAMES) return;
@@ -119,7 +126,7 @@ export class Entries {
 
   #copy(key: string): Item | undefined {
     const item = this.store.peek(key);
-    return item && { ...item };
+    return item && copyOf(item);
   }
 
   /** The oldest that nobody asked for again, else the oldest; never the last, which is new. */

@@ -3,6 +3,7 @@ import { onDestroy } from '../exchange/destroy.js';
 import { type Exchange, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import type { ForwardReason } from '../http/cache-status.js';
+import { ownBytes } from '../store/bytes.js';
 import type { ResponseHead, StoredField, StoredResponse } from '../store/entry.js';
 import { isGone, mayBeBroken } from './broken.js';
 import type { Pending } from './collapse.js';
@@ -278,20 +279,19 @@ export class Fill {
   #store(snapshot: Snapshot): void {
     const { exchange, key, keys, rule, context, pending } = this.#request;
     const { confirmed, storable } = snapshot;
-    const recorded = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
-    const body = confirmed?.body ?? recorded;
+    const body = confirmed?.body ?? ownBytes(...this.#chunks);
     // Whole it is, whether or not it is kept.
     this.#running?.complete(body);
     const tags = withGroups(tagsOf(rule, context, givenHints(exchange.res)), storable.groups, context);
     const home = this.#state.equivalents.homeFor(keys, storable.variance);
     const head = this.#headOf(snapshot, home, tags);
-    const entry: StoredResponse = {
+    const entry = this.#state.entries.compact({
       ...head,
       kind: 'response',
       body,
       encoded: confirmed?.encoded,
       etag: head.etag ?? makeEtag(body),
-    };
+    });
     if (this.#state.log.limit(entry) <= this.#state.clock()) {
       this.#refuse('purged');
       return;

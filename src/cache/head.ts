@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { StoredResponse } from '../store/entry.js';
+import { copyOf, type StoredResponse } from '../store/entry.js';
 import type { CacheState } from './state.js';
 import { textHeader } from './storable.js';
 
@@ -26,5 +26,5 @@ export function compareHead(state: CacheState, res: ServerResponse, entry: Store
 /** Makes a stored response stale, unless another has taken its place. */
 export function makeStale({ entries, clock }: CacheState, entry: StoredResponse): void {
   const now = clock();
-  if (entry.freshUntil > now) entries.replace(entry, { ...entry, freshUntil: now });
+  if (entry.freshUntil > now) entries.replace(entry, copyOf(entry, { freshUntil: now }));
 }

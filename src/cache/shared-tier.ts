@@ -123,9 +123,10 @@ export class SharedTier {
     if (log.limit(entry) === VOID) return false;
     // Here responses have differed by more than there, so it can't be told for whom it was made.
     if (entries.keyFor(key, names, req) !== entry.key) return false;
-    const known = entries.store.peek(entry.key);
-    if (known?.kind === 'response' && known.storedAt >= entry.storedAt) return false;
-    entries.put(key, entry, names);
+    const own = entries.compact(entry);
+    const known = entries.store.peek(own.key);
+    if (known?.kind === 'response' && known.storedAt >= own.storedAt) return false;
+    entries.put(key, own, names);
     return true;
   }
 }

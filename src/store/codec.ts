@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib';
+import { ownBytes } from './bytes.js';
 import type { SharedItem, StoredResponse, VariantIndex } from './entry.js';
 import { readFields, type SharedTimes, writeFields } from './item-fields.js';
 
@@ -92,8 +93,7 @@ export function lengthOf(frame: Buffer): number | undefined {
  * Reads a frame, believing nothing: a value may be cut short, of another version, of another key, or someone
  * else's. What it gives may be served without a further look at its form.
  *
- * The body is a view of `frame`, where that has its memory to itself; a small frame from the middle of a larger
- * piece of memory would keep all of that alive, so its body is copied.
+ * The body is a view of `frame`, where there is little else in that one's memory, and otherwise a copy.
  *
  * @param now our clock. Milliseconds.
  */
@@ -128,7 +128,7 @@ export function decodeItem(
   if (!read) return { reason: 'shape' };
   if (read.storedAt > now + CLOCK_ERROR) return { reason: 'clock' };
   const storedAt = Math.min(read.storedAt, now); // an age is never negative
-  const body = own(frame.subarray(bodyAt, end));
+  const body = ownBytes(frame.subarray(bodyAt, end));
   const stamp = Number.NEGATIVE_INFINITY;
   return { item: { kind: 'response', key, stamp, since: stamp, ...read, storedAt, body }, at };
 }
@@ -152,8 +152,4 @@ function readMeta(text: string): { key: unknown; at: SharedStamp; fields: unknow
 
 function checksumOf(frame: Buffer): number {
   return crc32(frame.subarray(HEAD), crc32(frame.subarray(0, CHECKSUM_AT)));
-}
-
-function own(view: Buffer): Buffer {
-  return view.buffer.byteLength > 2 * view.length ? Buffer.from(view) : view;
 }

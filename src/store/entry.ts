@@ -103,35 +103,40 @@ export type Item = StoredResponse | VariantIndex | VarianceNote;
 /** What instances share: a note would have to be of one generation for all of them. */
 export type SharedItem = StoredResponse | VariantIndex;
 
-/** Bookkeeping of one entry beyond its strings and its body: objects, map slots. An estimate from measurement. */
+/** One entry beyond its texts and its body: objects, the buffer's own, slots in maps and lists. Measured; bytes. */
 const OVERHEAD = 600;
 
-/** The same of one name in a list, and of one header field. */
-const OVERHEAD_OF_NAME = 32;
-const OVERHEAD_OF_FIELD = 80;
-const OVERHEAD_OF_FORM = 200;
+/** The same of a text in a list, such as a tag or the value of a header field; names of fields are shared. */
+const OVERHEAD_OF_TEXT = 32;
+const OVERHEAD_OF_FORM = 350;
 
-/** What an item takes in memory. Bytes: body with its encoded forms, and two for each character of key, headers and tags. */
+/** The same item with some things changed; `encoded` goes along, since it is the body's. */
+export function copyOf<T extends Item>(item: T, changes: Partial<T> = {}): T {
+  // Not spread out: much of a compact response is no property of its own.
+  return Object.assign(Object.create(Object.getPrototypeOf(item)), item, changes);
+}
+
+/**
+ * What an item takes in memory: its body with the encoded forms, its texts, and the bookkeeping. What it shares with
+ * others is counted as if it were its own. Bytes.
+ */
 export function sizeOf(key: string, item: Item): number {
-  let characters = key.length;
-  if (item.kind === 'variance') {
-    for (const name of item.variance.names) characters += name.length;
-    return OVERHEAD + item.variance.names.size * OVERHEAD_OF_NAME + characters * 2;
-  }
-  if (item.kind === 'variants') {
-    for (const name of item.names) characters += name.length;
-    for (const variant of item.keys) characters += variant.length;
-    return OVERHEAD + item.keys.length * OVERHEAD_OF_NAME + characters * 2;
-  }
-  characters += item.url.length + item.path.length + item.etag.length;
-  for (const tag of item.tags) characters += tag.length;
-  for (const [name, value] of item.headers) {
-    characters += name.length;
-    if (typeof value === 'string') characters += value.length;
-    else for (const line of value) characters += line.length;
-  }
-  const lists = item.headers.length * OVERHEAD_OF_FIELD + item.tags.length * OVERHEAD_OF_NAME;
-  let encoded = 0;
-  for (const form of item.encoded?.values() ?? []) encoded += OVERHEAD_OF_FORM + (form.body?.length ?? 0);
-  return OVERHEAD + lists + characters * 2 + item.body.length + encoded;
+  const own = OVERHEAD + bytesOf(key);
+  if (item.kind === 'variance') return own + bytesOfList([...item.variance.names]);
+  if (item.kind === 'variants') return own + bytesOfList(item.names) + bytesOfList(item.keys);
+  let bytes = own + bytesOf(item.url) + bytesOf(item.etag) + bytesOfList(item.tags) + item.body.length;
+  for (const [, value] of item.headers) bytes += bytesOfList(typeof value === 'string' ? [value] : value);
+  for (const form of item.encoded?.values() ?? []) bytes += OVERHEAD_OF_FORM + (form.body?.length ?? 0);
+  return bytes;
+}
+
+function bytesOfList(texts: readonly string[]): number {
+  let bytes = texts.length * OVERHEAD_OF_TEXT;
+  for (const text of texts) bytes += bytesOf(text);
+  return bytes;
+}
+
+/** V8 takes one byte for each character, or two, where one of them is beyond Latin-1. */
+function bytesOf(text: string): number {
+  return /[^\0-\xff]/.test(text) ? text.length * 2 : text.length;
 }

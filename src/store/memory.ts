@@ -30,7 +30,7 @@ export class MemoryStore {
     this.#bounds = { maxBytes: Math.max(1, bounds.maxBytes), maxEntries: bounds.maxEntries };
     const segment = () =>
       new LRUCache<string, Item>({
-        max: this.#bounds.maxEntries,
+        // Without `max`, for which it would take memory at once; we count the entries of both segments ourselves.
         maxSize: this.#bounds.maxBytes,
         sizeCalculation: (item, key) => sizeOf(key, item),
       });

@@ -100,6 +100,15 @@ describe('encoding in the background', () => {
     expect(made.store.bytes).toBe(sizeOf('a', fresh));
   });
 
+  it.each(['br', 'gzip', 'deflate'])('K11: a small %s form keeps no memory but its own', async (coding) => {
+    const { encodings, put, idle } = make();
+    const entry = put('a');
+    encodings.find(entry, coding, effort);
+    await idle();
+    const form = encodings.find(entry, coding, effort)!;
+    expect(form.buffer.byteLength).toBe(form.length);
+  });
+
   it('K11 I-BOUND: bytes of variants count, and drive out what is wanted least', async () => {
     const { store, encodings, put, idle } = make(5 * PAGE.length + 5_000);
     for (const key of ['a', 'b', 'c', 'd']) put(key);

@@ -250,7 +250,7 @@ describe('times', () => {
 
 describe('memory', () => {
   it('the body of a frame that stands alone is a view of it; of one within a larger piece, a copy', () => {
-    const alone = Buffer.from(new Uint8Array(encode({ ...plain, body: Buffer.alloc(5_000, 'a') })).buffer);
+    const alone = Buffer.from(new Uint8Array(encode({ ...plain, body: Buffer.alloc(50_000, 'a') })).buffer);
     const view = decode(alone) as Decoded & { item: StoredResponse };
     expect(view.item.body.buffer).toBe(alone.buffer);
     const large = Buffer.concat([Buffer.alloc(60_000), alone]);

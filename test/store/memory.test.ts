@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
+import { Compactor } from '../../src/store/compact.js';
 import { type Item, type StoredResponse, sizeOf } from '../../src/store/entry.js';
 import { MemoryStore } from '../../src/store/memory.js';
 
@@ -35,7 +36,8 @@ const bare = sizeOf('k', response('k'));
 describe('the memory tier', () => {
   it.each<[string, string, Item, number]>([
     ['the body', 'k', response('k', { body: Buffer.alloc(1000) }), 1000],
-    ['the key', 'k'.repeat(501), response('k'), 1000],
+    ['the key', 'k'.repeat(1001), response('k'), 1000],
+    ['characters of two bytes', 'ш'.repeat(501), response('k'), 1000],
     [
       'what a path says of its queries',
       'k',
@@ -46,11 +48,16 @@ describe('the memory tier', () => {
       },
       1000,
     ],
-    ['a header', 'k', response('k', { headers: [['x', 'v'.repeat(500)]] }), 1000],
-    ['a header of many lines', 'k', response('k', { headers: [['x', Array(50).fill('0123456789')]] }), 1000],
-    ['the URL', 'k', response('k', { url: 'u'.repeat(500) }), 998],
-    ['a tag', 'k', response('k', { tags: ['t'.repeat(500)] }), 1000],
-    ['variant keys', 'k', { kind: 'variants', names: ['a'], keys: Array(10).fill('v'.repeat(50)) }, 900],
+    ['a header', 'k', response('k', { headers: [['x', 'v'.repeat(1000)]] }), 1000],
+    [
+      'a header of many lines',
+      'k',
+      response('k', { headers: [['x', Array(50).fill('0123456789'.repeat(2))]] }),
+      1000,
+    ],
+    ['the URL', 'k', response('k', { url: 'u'.repeat(1000) }), 999],
+    ['a tag', 'k', response('k', { tags: ['t'.repeat(1000)] }), 1000],
+    ['variant keys', 'k', { kind: 'variants', names: ['a'], keys: Array(10).fill('v'.repeat(100)) }, 900],
   ])('K11 the size of an item counts %s', (_, key, item, atLeast) => {
     expect(sizeOf(key, item) - bare).toBeGreaterThanOrEqual(atLeast);
   });
@@ -94,17 +101,59 @@ describe('the memory tier', () => {
     ['many headers', (i) => ({ headers: headersOf(i, 20) })],
     ['many tags', (i) => ({ tags: Array.from({ length: 50 }, (_, n) => `tag:${i}:${n}`) })],
     ['long URLs', (i) => ({ url: `/${i}?${'q'.repeat(1000)}${i}` })],
-  ])('K11 the bytes counted for %s are of the order of the memory taken', async (_, fields) => {
-    const count = 3000;
-    const store = new MemoryStore({ maxBytes: 1e9, maxEntries: count });
-    const before = await taken();
-    for (let i = 0; i < count; i++) store.set(flat(`key of ${i}`), response(flat(`key of ${i}`), fields(i)));
-    const real = (await taken()) - before;
-    expect(store.entries).toBe(count);
-    expect(real / store.bytes).toBeLessThan(1.5);
-    expect(real / store.bytes).toBeGreaterThan(0.2);
+    ['URLs beyond Latin-1', (i) => ({ url: `/${i}?${'я'.repeat(1000)}${i}` })],
+  ])('K11 the bytes counted for %s are those of the memory taken', async (_, fields) => {
+    const { real, counted } = await memoryOf(3000, fields);
+    expect(real / counted).toBeLessThan(1.1);
+    expect(real / counted).toBeGreaterThan(0.6);
+  });
+
+  it('an entry of 1 kB with ten headers and two tags takes at most 900 bytes beyond body and key', async () => {
+    const { real, keys } = await memoryOf(10_000, (i) => ({
+      url: `/products/${i}`,
+      etag: `W/"3e8-${'e'.repeat(27 - `${i}`.length)}${i}"`,
+      lastModified: new Date(1.8e12 + i * 1000).toUTCString(),
+      tags: ['products', `product:${i}`],
+      headers: [
+        ...Array.from({ length: 8 }, (_, n): [string, string] => [`X-Header-${n}`, flat(`value ${n}`)]),
+        ['Last-Modified', new Date(1.8e12 + i * 1000).toUTCString()],
+        ['Link', flat(`</products/${i + 1}>; rel="next"`)],
+      ],
+      body: Buffer.alloc(1000, i % 256),
+    }));
+    expect((real - keys) / 10_000 - 1000).toBeLessThan(900);
+  });
+
+  it.each<[string, (large: string) => Partial<StoredResponse>]>([
+    ['a tag', (large) => ({ tags: [large.slice(1000, 1030)] })],
+    ['a header', (large) => ({ headers: [['x', large.slice(1000, 1030)]] })],
+    ['lines of a header', (large) => ({ headers: [['x', [large.slice(1000, 1030), large.slice(0, 50)]]] })],
+    ['the entity tag', (large) => ({ etag: large.slice(1000, 1030) })],
+    ['the URL', (large) => ({ url: large.slice(1000, 1030) })],
+    ['the template', (large) => ({ template: large.slice(1000, 1030) })],
+    ['a small body', (large) => ({ body: Buffer.from(large).subarray(1000, 1030) })],
+  ])('%s that was cut out of something large does not keep that', async (_, fields) => {
+    const large = (i: number) => flat(`${i}`.padEnd(1e5, `${i},`));
+    const { real, counted } = await memoryOf(300, (i) => fields(large(i)));
+    expect(real).toBeLessThan(counted + 5e6); // of 30 MB
   });
 });
+
+/** What so many entries take, as they are put into the store, and what is counted for them. Bytes. */
+async function memoryOf(count: number, fields: (i: number) => Partial<StoredResponse>) {
+  const store = new MemoryStore({ maxBytes: 1e9, maxEntries: count });
+  const compactor = new Compactor();
+  let keys = 0;
+  const before = await taken();
+  for (let i = 0; i < count; i++) {
+    const entry = compactor.compact(response(flat(`key of ${i}`), fields(i)));
+    store.set(entry.key, entry);
+    keys += entry.key.length;
+  }
+  const real = (await taken()) - before;
+  expect(store.entries).toBe(count);
+  return { real, counted: store.bytes, keys };
+}
 
 function headersOf(i: number, count: number): [string, string][] {
   return Array.from({ length: count }, (_, n) => [`x-header-${n}`, flat(`value ${n} of the response ${i}`)]);

@@ -1,0 +1,197 @@
+import type { SearchVariance } from '../http/no-vary-search.js';
+import { ownBytes, ownText } from './bytes.js';
+import type { EncodedForm, Reuse, StoredField, StoredResponse } from './entry.js';
+
+/** What the responses of one route have in common, most of the time: kept once for all of them. */
+interface Form {
+  readonly variance: SearchVariance | undefined;
+  readonly vary: readonly string[];
+  readonly status: number;
+  /** Of the header fields. */
+  readonly names: readonly string[];
+  readonly removed: readonly string[];
+  readonly ownEtag: boolean;
+  readonly initialAge: number;
+  readonly reuse: Reuse;
+  readonly explicitlyShared: boolean;
+  readonly anyOrigin: boolean | undefined;
+  readonly template: string | undefined;
+}
+
+type Lines = StoredField[1];
+
+/** A stored response as it lies in memory: there may be a million of them. */
+class CompactResponse implements StoredResponse {
+  readonly key: string;
+  stamp: number;
+  readonly since: number;
+  readonly tags: readonly string[];
+  readonly url: string;
+  readonly etag: string;
+  readonly lastModified: string | undefined;
+  readonly date: string;
+  readonly storedAt: number;
+  readonly freshUntil: number;
+  readonly body: Buffer;
+  encoded: Map<string, EncodedForm> | undefined;
+  readonly form: Form;
+  /** Of the header fields, in the order of their names. */
+  readonly values: readonly Lines[];
+
+  constructor(entry: StoredResponse, form: Form, values: readonly Lines[], texts: Texts) {
+    this.key = ownText(entry.key);
+    this.stamp = entry.stamp;
+    this.since = entry.since;
+    this.tags = entry.tags.map((tag) => texts.get(tag));
+    this.url = ownText(entry.url);
+    this.etag = ownText(entry.etag);
+    this.lastModified = entry.lastModified === undefined ? undefined : texts.get(entry.lastModified);
+    this.date = texts.get(entry.date);
+    // Whole numbers lie in the object itself, others beside it. Downwards: older, and not as long fresh.
+    this.storedAt = Math.floor(entry.storedAt);
+    this.freshUntil = Math.floor(entry.freshUntil);
+    this.body = ownBytes(entry.body);
+    this.encoded = entry.encoded;
+    this.form = form;
+    this.values = values;
+  }
+
+  get kind(): 'response' {
+    return 'response';
+  }
+  get path(): string {
+    const query = this.url.indexOf('?');
+    return query < 0 ? this.url : this.url.slice(0, query);
+  }
+  get headers(): readonly StoredField[] {
+    const { names } = this.form;
+    return this.values.map((lines, at) => [names[at]!, lines]);
+  }
+  get variance(): SearchVariance | undefined {
+    return this.form.variance;
+  }
+  get vary(): readonly string[] {
+    return this.form.vary;
+  }
+  get status(): number {
+    return this.form.status;
+  }
+  get removed(): readonly string[] {
+    return this.form.removed;
+  }
+  get ownEtag(): boolean {
+    return this.form.ownEtag;
+  }
+  get initialAge(): number {
+    return this.form.initialAge;
+  }
+  get reuse(): Reuse {
+    return this.form.reuse;
+  }
+  get explicitlyShared(): boolean {
+    return this.form.explicitlyShared;
+  }
+  get anyOrigin(): boolean | undefined {
+    return this.form.anyOrigin;
+  }
+  get template(): string | undefined {
+    return this.form.template;
+  }
+}
+
+/** Characters of texts that are remembered in order to be shared, and of the names of forms. */
+const MOST_REMEMBERED = 128 * 1024;
+
+/** Brings responses into the form in which they lie in memory: what many have in common is kept once. */
+export class Compactor {
+  readonly #texts = new Texts(MOST_REMEMBERED);
+  readonly #forms = new Recent<Form>(MOST_REMEMBERED);
+
+  /** The same response, in memory of its own. */
+  compact(entry: StoredResponse): StoredResponse {
+    const names = entry.headers.map(([name]) => name);
+    const values = entry.headers.map(([, lines]) => this.#lines(lines));
+    return new CompactResponse(entry, this.#formOf(entry, names), values, this.#texts);
+  }
+
+  #lines(lines: Lines): Lines {
+    return typeof lines === 'string'
+      ? this.#texts.get(lines)
+      : Object.freeze(lines.map((line) => this.#texts.get(line)));
+  }
+
+  #formOf(entry: StoredResponse, names: readonly string[]): Form {
+    const {
+      variance,
+      vary,
+      status,
+      removed,
+      ownEtag,
+      initialAge,
+      reuse,
+      explicitlyShared,
+      anyOrigin,
+      template,
+    } = entry;
+    const search = variance && [variance.anyOrder, variance.mode, ...variance.names];
+    const { alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError } = reuse;
+    const uses = [alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError];
+    const rest = [status, ownEtag, initialAge, explicitlyShared, anyOrigin, template, search, uses];
+    const id = JSON.stringify([names, vary, removed, rest]);
+    return this.#forms.get(id, () => ({
+      variance,
+      vary: vary.map(ownText),
+      status,
+      names: names.map(ownText),
+      removed: removed.map(ownText),
+      ownEtag,
+      initialAge,
+      reuse: { alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError },
+      explicitlyShared,
+      anyOrigin,
+      template: template === undefined ? undefined : ownText(template),
+    }));
+  }
+}
+
+/** Values by text, of which those that were asked for lately are remembered, within bounds. */
+class Recent<Value> {
+  readonly #most: number;
+  #characters = 0;
+  #now = new Map<string, Value>();
+  #before = new Map<string, Value>();
+
+  /** @param most characters. */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  get(text: string, make: (text: string) => Value): Value {
+    const known = this.#now.get(text);
+    if (known !== undefined) return known;
+    const own = ownText(text);
+    const value = this.#before.get(text) ?? make(own);
+    // Longer ones would drive out all others.
+    if (text.length > this.#most / 16) return value;
+    this.#characters += text.length;
+    if (this.#characters > this.#most / 2) {
+      this.#before = this.#now;
+      this.#now = new Map();
+      this.#characters = text.length;
+    }
+    this.#now.set(own, value);
+    return value;
+  }
+}
+
+class Texts {
+  readonly #recent: Recent<string>;
+
+  constructor(most: number) {
+    this.#recent = new Recent(most);
+  }
+
+  get(text: string): string {
+    return this.#recent.get(text, (own) => own);
+  }
+}
