@@ -1,4 +1,4 @@
-import type { StoredResponse } from '../../src/store/entry.js';
+import { copyOf, type StoredResponse } from '../../src/store/entry.js';
 import { MemoryStore } from '../../src/store/memory.js';
 import { RedisStore } from '../../src/store/redis/store.js';
 
@@ -30,7 +30,7 @@ export async function storeMany(
   for (const other of paths) {
     if (other.length !== path.length) throw new Error(`${other} is not as long as ${path}`);
     const key = model.key.replaceAll(path, other);
-    const entry: StoredResponse = { ...model, key, url: other, path: other, tags: tagsOf(other) };
+    const entry = copyOf(model, { key, url: other, tags: tagsOf(other) });
     memory.set(key, entry);
     pending.push(redis.set(key, entry, entry.freshUntil - entry.storedAt));
     if (pending.length === BATCH) await settle();
