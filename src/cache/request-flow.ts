@@ -17,6 +17,7 @@ import { DEADLINE, Refresher } from './refresh.js';
 import { Disguise } from './request.js';
 import type { Running } from './running.js';
 import { serve, ttlOf } from './serve.js';
+import { isOursToRefresh } from './shared-refresh.js';
 import { LEASE } from './shared-tier.js';
 import type { CacheState } from './state.js';
 import { bypassStatus, shownKey, writeStatus, type XCache } from './status.js';
@@ -162,7 +163,9 @@ export class RequestFlow {
   #awaitRefresh(visit: Visit, entry: StoredResponse): void {
     const { collapser, settings } = this.#state;
     const { key, rule } = visit;
-    const pending = collapser.current(key) ?? this.#refresh(visit, entry);
+    // Redis was asked on the way here; where instances take turns, another may be at it.
+    const isShared = rule?.collapse !== 'cluster';
+    const pending = collapser.current(key) ?? this.#refresh(visit, entry, { isShared });
     const seconds = rule?.softTimeout ?? rule?.timeout ?? settings.waitTimeout;
     this.#whenSettled(visit, pending, seconds, (outcome) => {
       if (outcome === 'timeout' || outcome.kind === 'failed') {
@@ -197,18 +200,28 @@ export class RequestFlow {
   #rescue(visit: Visit, running: Running): void {
     const { key, rule, partitioned, context } = visit;
     if (partitioned || !Refresher.canRefresh(context.req)) return running.rescued(undefined);
-    const pending = this.#state.collapser.current(key) ?? this.#refresh(visit, undefined, running.head.vary);
+    const pending = this.#state.collapser.current(key) ?? this.#refresh(visit, undefined, running.head);
     pending.wait(rule?.timeout ?? DEADLINE, {
       settled: (outcome) =>
         running.rescued(outcome !== 'timeout' && outcome.kind === 'stored' ? outcome.entry : undefined),
     });
   }
 
-  #refresh(visit: Visit, entry: StoredResponse | undefined, vary = entry?.vary ?? []): Pending {
-    const pending = this.#state.collapser.lead(visit.key);
-    this.#refresher.start(visit, { vary }, pending, (exchange) => {
-      this.#seen.set(exchange, { refresh: { visit, entry, pending } });
-    });
+  /** @param options `isShared`: what instances share has been asked. */
+  #refresh(
+    visit: Visit,
+    entry: StoredResponse | undefined,
+    options: { readonly vary?: readonly string[]; readonly isShared?: boolean } = {},
+  ): Pending {
+    const { collapser, shared } = this.#state;
+    const { vary = entry?.vary ?? [], isShared } = options;
+    const pending = collapser.lead(visit.key);
+    const run = () =>
+      this.#refresher.start(visit, { vary }, pending, (exchange) => {
+        this.#seen.set(exchange, { refresh: { visit, entry, pending } });
+      });
+    if (!entry || isShared || !shared?.isUsable) run();
+    else void isOursToRefresh(this.#state, shared, visit, entry, pending).then((isOurs) => isOurs && run());
     return pending;
   }
 
