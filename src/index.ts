@@ -12,6 +12,8 @@ export {
   type Middleware,
   type PurgeResult,
   type PurgeTarget,
+  type RedisOperationStats,
+  type RedisStats,
   type ResponseCache,
   responseCache,
 } from './cache/response-cache.js';
@@ -40,6 +42,7 @@ export type { HotpathRequest, RouteParams } from './config/context.js';
 export { configFromEnv, type DatabaseEnvironment, databaseFromEnv } from './config/environment.js';
 export { type ConfigProblem, HotpathError, type HotpathErrorCode, isHotpathError } from './config/errors.js';
 export type { MetricsOptions } from './config/metrics.js';
+export type { RedisClient, RedisOptions } from './config/redis.js';
 export type { SizeLimitOptions, SizeLimitPolicy } from './config/size-limit.js';
 export type { RequestIdOptions, SlowRequest, TimingOptions } from './config/timing.js';
 export type { Duration, Size } from './config/units.js';

@@ -12,6 +12,8 @@ export {
   type Middleware,
   type PurgeResult,
   type PurgeTarget,
+  type RedisOperationStats,
+  type RedisStats,
   type ResponseCache,
   responseCache,
 } from '../cache/response-cache.js';
@@ -25,6 +27,7 @@ export type {
   StandaloneCacheOptions,
 } from '../config/cache.js';
 export type { HotpathRequest, RouteParams } from '../config/context.js';
+export type { RedisClient, RedisOptions } from '../config/redis.js';
 export type { Duration, Size } from '../config/units.js';
 export type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 export type { Selector } from '../store/selector.js';

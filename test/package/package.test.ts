@@ -92,11 +92,33 @@ describe('what a subpath loads', () => {
       expect(loaded.filter((name) => heavy.includes(name))).toEqual([]);
     });
 
+    it('hotpath and hotpath/cache load no Redis client', async () => {
+      for (const path of ['hotpath', 'hotpath/cache']) {
+        expect((await loadedBy(probe, path)).filter((name) => name === 'ioredis')).toEqual([]);
+      }
+    });
+
     it('the probe sees a heavy package where there is one: hotpath/metrics loads prom-client', async () => {
       expect(await loadedBy(probe, 'hotpath/metrics')).toContain('prom-client');
       expect(await loadedBy(probe, 'pg')).toContain('pg');
     });
   });
+});
+
+describe('ioredis', () => {
+  it('is a peer dependency that nobody has to install', () => {
+    expect(manifest.peerDependencies).toHaveProperty('ioredis');
+    expect(manifest.dependencies).not.toHaveProperty('ioredis');
+    expect(manifest.peerDependenciesMeta).toEqual({ ioredis: { optional: true } });
+  });
+
+  it.each(['redis.mjs', 'redis.cjs'])(
+    'is loaded when it is configured, and not before (%s)',
+    async (probe) => {
+      const report = await nodeReport<{ without: boolean; with: boolean }>(probes, probe);
+      expect(report).toEqual({ without: false, with: true });
+    },
+  );
 });
 
 describe.each(majors)('the installed tarball, %s', (major, express) => {

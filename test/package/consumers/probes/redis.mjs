@@ -1,0 +1,17 @@
+// Whether ioredis is loaded by a cache without Redis, and by one with it.
+import { createRequire } from 'node:module';
+import { hotpath } from 'hotpath';
+import { responseCache } from 'hotpath/cache';
+
+// It is CommonJS, so it is there however it is imported.
+const { cache: loaded } = createRequire(import.meta.url);
+const isLoaded = () => Object.keys(loaded).some((file) => /[\\/]ioredis[\\/]/.test(file));
+
+const off = [hotpath(), responseCache({ maxStaleness: '1s' })];
+await new Promise((resolve) => setImmediate(resolve));
+const without = isLoaded();
+// Nobody listens there; a Redis that is down is no error.
+const cache = responseCache({ onError: () => {}, redis: { url: 'redis://127.0.0.1:1' } });
+while (!isLoaded()) await new Promise((resolve) => setTimeout(resolve, 10));
+console.log(JSON.stringify({ without, with: isLoaded() }));
+for (const one of [...off, cache]) await one.close();
