@@ -13,7 +13,7 @@ const SAMPLE = 1000;
 afterEach(() => void vi.restoreAllMocks());
 
 // What it takes, in milliseconds, says `npm run bench:purge`.
-it(`a purge by tag over ${ENTRIES.toLocaleString('en')} entries is one record, looks at none of them, and makes all of them misses on both instances`, async () => {
+it(`H14 a purge by tag over ${ENTRIES.toLocaleString('en')} entries is one record, looks at none of them, and makes all of them misses on both instances`, async () => {
   const server = await RedisServer.start();
   let version = 1;
   const instance = (name: string) =>
