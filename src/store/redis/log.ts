@@ -17,7 +17,10 @@ export interface RedisLogOptions extends LogBounds, FollowerTimes {
   /** Where records are written; not closed. */
   readonly writer: { readonly stream: LogStream | undefined };
   readonly clock: SharedClock;
-  /** How long an entry may be used that nobody can vouch for, from when it was made or the log was lost. Default 5,000. */
+  /**
+   * How long an entry may be used that nobody can vouch for, from when it was made or the log was lost. Default
+   * 5,000. What is less than 500 counts as 500: the server would have to be asked all the time.
+   */
   readonly maxStaleness?: number;
   /** Default 1,000. */
   readonly appendDeadline?: number;
@@ -27,6 +30,8 @@ export interface RedisLogOptions extends LogBounds, FollowerTimes {
   readonly fault?: (error: unknown) => void;
   readonly timers?: Timers;
 }
+
+const SHORTEST_SILENCE = 500;
 
 /** The log as it stands; numbers in `counts` only grow. */
 export interface RedisLogStats {
@@ -84,7 +89,9 @@ export class RedisLog implements InvalidationLog {
     const { appendDeadline: deadline = 1000, maxQueued = 10_000 } = options;
     this.#outbox = new Outbox({ stream, view, timers, fault, deadline, maxQueued });
     const onChange = () => this.#outbox.retry();
-    const times = { heartbeat: heartbeat ?? 1000, slack: slack ?? 2000 };
+    // A silence has to be noticed before what was purged meanwhile would be used for too long.
+    const half = Math.floor(Math.max(this.#maxStaleness, SHORTEST_SILENCE) / 2);
+    const times = { heartbeat: heartbeat ?? Math.min(1000, half), slack: slack ?? Math.min(2000, half) };
     this.#follower = new Follower({ link: follower, view, clock, timers, fault, onChange, ...times });
   }
 

@@ -127,6 +127,22 @@ describe('the log on a Redis Stream', () => {
     expect([log.limit(old), log.limit(young)]).toEqual([FRESH, FRESH]);
   });
 
+  it.each([5000, 1000, 500])(
+    'G22 a silence is noticed early enough for a maxStaleness of %i ms, and a log that is merely quiet is none',
+    async (maxStaleness) => {
+      const site = new Site();
+      const { log, entry } = await site.join({ maxStaleness });
+      const old = entry({ storedAt: 0 });
+      await site.time.run(10_000);
+      expect([log.limit(old), log.stats.inContact]).toEqual([FRESH, true]);
+      site.server.pause();
+      const pausedAt = site.time.now();
+      await site.time.run(maxStaleness);
+      expect(log.stats.heardAt).toBeLessThanOrEqual(pausedAt);
+      expect(log.limit(old)).toBe(VOID);
+    },
+  );
+
   it('G01 with Redis down at start entries live for maxStaleness, a purge works here and is written later', async () => {
     const site = new Site();
     site.isUp = false;
