@@ -42,7 +42,7 @@ const heads = [
   'p99 alone',
   'p99 added',
 ];
-const widths = [14, 8, 6, 5, 4, 8, 8, 8, 9, 9];
+const widths = [14, 8, 6, 5, 4, 8, 8, 8, 9, 9, 9];
 console.log(
   `${rate} requests a second, ${seconds} s of each fault; milliseconds; bound of what p99 may add: ${bound}`,
 );
@@ -64,7 +64,14 @@ function print({ name, all, during, control, recovery, output }: Result): void {
   const alone = control.map(({ latency }) => latency);
   const added = quantile(own, 0.99) - quantile(alone, 0.99);
   const counts = (['error', 'wrong', 'hung'] as const).map((kind) => faulty(kind).length);
-  const times = [quantile(own, 0.5), quantile(own, 0.99), quantile(own, 1), quantile(alone, 0.99), added];
+  const times = [
+    quantile(own, 0.5),
+    quantile(own, 0.99),
+    quantile(own, 1),
+    quantile(alone, 0.5),
+    quantile(alone, 0.99),
+    added,
+  ];
   const promises: [kept: boolean, promise: string][] = [
     [counts.every((count) => count === 0), 'an answer was an error, wrong or missing'],
     [added <= bound, `p99 was more than ${bound} ms above that without Redis`],
