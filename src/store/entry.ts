@@ -111,7 +111,10 @@ const OVERHEAD_OF_TEXT = 32;
 const OVERHEAD_OF_FORM = 350;
 
 /** The same item with some things changed; `encoded` goes along, since it is the body's. */
-export function copyOf<T extends Item>(item: T, changes: Partial<T> = {}): T {
+export function copyOf<T extends Item>(
+  item: T,
+  changes: Partial<Pick<StoredResponse, 'key' | 'url' | 'tags' | 'freshUntil'>> = {},
+): T {
   // Not spread out: much of a compact response is no property of its own.
   return Object.assign(Object.create(Object.getPrototypeOf(item)), item, changes);
 }
