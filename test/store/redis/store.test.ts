@@ -307,7 +307,8 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
       {},
     ] as const;
     let hits = 0;
-    for (let round = 0; round < 70; round++) {
+    // A machine that is busy may be too late for each of the first answers.
+    for (let round = 0; round < 70 || hits === 0; round++) {
       proxy.set(faults[round % faults.length]!);
       if (round % 10 === 9) proxy.reset();
       const asked = names.filter((_, i) => (i + round) % 4 === 0);
@@ -320,7 +321,6 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     }
     proxy.set({});
     await until(async () => (await store.get('key 7')) !== undefined, 'it answers again');
-    expect(hits).toBeGreaterThan(0);
     expect([...store.stats().unusable]).toEqual([]);
   });
 });
