@@ -22,6 +22,9 @@ export interface TestPostgres {
 
 const READY_WITHIN_MS = 30_000;
 
+/** What is still connected after this is cut off. */
+const LEAVE_WITHIN_MS = 5_000;
+
 /** Starts a private PostgreSQL from the machine's binaries; without any, installs them or says what to install. */
 export async function startPostgres(): Promise<TestPostgres> {
   const bin = await binaries();
@@ -55,8 +58,11 @@ export async function startPostgres(): Promise<TestPostgres> {
     process.off('exit', killWithUs);
     if (isRunning(server)) {
       const exited = once(server, 'exit');
-      server.kill('SIGINT');
+      // Lets those go who are about to: a client that is told to leave while it does so throws into nobody's hands.
+      server.kill('SIGTERM');
+      const hurry = setTimeout(() => server.kill('SIGINT'), LEAVE_WITHIN_MS);
       await exited;
+      clearTimeout(hurry);
     }
     await rm(directory, { recursive: true, force: true });
   };
