@@ -21,7 +21,7 @@ const languages = ['de', 'fr', 'ja'];
 
 /** What is asked for: half of it never asked for before, the rest again and again, in several languages. */
 function wanted(name: string, n: number): { path: string; language: string } {
-  if (n % 2 === 0) return { path: `/item/${name}/${n}`, language: 'de' };
+  if (n % 2 === 0) return { path: `/${n % 8 === 0 ? 'turns' : 'item'}/${name}/${n}`, language: 'de' };
   const language = languages[(n >> 2) % languages.length]!;
   const path = n % 4 === 1 ? `/item/${name}/again-${n % 100}` : `/short/${name}/${n % 40}`;
   return { path, language };

@@ -112,6 +112,11 @@ export class RedisGuard {
     return this.#run(this.#writes, operation, command, bytes);
   }
 
+  /** A write that a visitor waits for: judged as a write, with the deadline of a read. */
+  awaitedWrite<T>(operation: string, command: (client: RedisClient) => Promise<T>): Promise<Answer<T>> {
+    return this.#run(this.#writes, operation, command, 0, this.#reads.timeout);
+  }
+
   stats(): GuardStats {
     return {
       isReady: this.#link.client !== undefined,
@@ -133,6 +138,7 @@ export class RedisGuard {
     operation: string,
     command: (client: RedisClient) => Promise<T>,
     bytes: number,
+    timeout = lane.timeout,
   ): Promise<Answer<T>> {
     const counts = this.#countsOf(operation);
     this.#endIfHung();
@@ -148,7 +154,7 @@ export class RedisGuard {
         const sentAt = performance.now();
         counts.sent++;
         try {
-          const value = await this.#send(lane, client, command, bytes);
+          const value = await this.#send(lane, client, command, bytes, timeout);
           counts.answered++;
           counts.latency += performance.now() - sentAt;
           return { value };
@@ -171,6 +177,7 @@ export class RedisGuard {
     client: RedisClient,
     command: (client: RedisClient) => Promise<T>,
     bytes: number,
+    timeout: number,
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let isLate = false;
@@ -179,9 +186,9 @@ export class RedisGuard {
         // When it was we who were slow, the answer may be here already: it is read before this runs.
         setImmediate(() => {
           isLate = true;
-          reject(new DeadlineError(lane.timeout));
+          reject(new DeadlineError(timeout));
         });
-      }, lane.timeout);
+      }, timeout);
       const settled = () => {
         clearTimeout(timer);
         lane.outstanding--;

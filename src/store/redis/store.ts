@@ -137,7 +137,7 @@ export class RedisStore {
   async lease(key: string, token: string, ms: number): Promise<boolean | undefined> {
     const name = this.#leaseOf(key);
     const px = Math.max(1, Math.ceil(Math.min(ms, LONGEST_TTL)));
-    const answer = await this.#guard.write('lease', (client) =>
+    const answer = await this.#guard.awaitedWrite('lease', (client) =>
       client.call('SET', name, token, 'PX', px, 'NX'),
     );
     return 'value' in answer ? answer.value !== null : undefined;

@@ -23,6 +23,7 @@ const cache = responseCache({
   routes: {
     '/item/*key': { ttl: '1m', tags: ['item'] },
     '/short/*key': { ttl: 1 },
+    '/turns/*key': { ttl: '1m', collapse: 'cluster' },
     '/held/cluster': { ttl: '1m', collapse: 'cluster' },
     '/held/instance': { ttl: '1m', collapse: 'instance' },
   },
@@ -43,7 +44,7 @@ function answer(req: Request, res: Response): void {
 }
 
 app.use(cache);
-app.get(['/item/{*key}', '/short/{*key}'].map(readable), answer);
+app.get(['/item/{*key}', '/short/{*key}', '/turns/{*key}'].map(readable), answer);
 app.get(['/held/cluster', '/held/instance'], async (req, res) => {
   runs++;
   await opened;
