@@ -77,6 +77,8 @@ function parsed(text: string): { path?: string; language?: string; by?: string; 
 export interface Load {
   /** One list for each port, in the order of the ports. */
   readonly outcomes: readonly (readonly Outcome[])[];
+  /** Resolves when all that is under way now is answered, or given up. */
+  underWay(): Promise<unknown>;
   /** No further requests; resolves when the last is answered. */
   stop(): Promise<void>;
 }
@@ -114,6 +116,7 @@ export function startLoad(ports: readonly number[], name: string, rate: number):
   const running = run();
   return {
     outcomes,
+    underWay: () => Promise.all(pending),
     async stop() {
       isOver = true;
       await running;

@@ -15,6 +15,8 @@ export interface Scenario {
   readonly name: string;
   /** Redis is not there when the instances start. */
   readonly isDownAtStart?: boolean;
+  /** Nothing tells that it fails, but that no answer comes in time. */
+  readonly isSilent?: boolean;
   readonly begin: (site: Site) => unknown;
   readonly end: (site: Site) => unknown;
 }
@@ -22,15 +24,22 @@ export interface Scenario {
 export const scenarios: readonly Scenario[] = [
   { name: 'down at start', isDownAtStart: true, begin: () => {}, end: ({ redis }) => redis.restart() },
   { name: 'killed', begin: ({ redis }) => redis.kill(), end: ({ redis }) => redis.restart() },
-  { name: 'paused', begin: ({ redis }) => redis.pause(), end: ({ redis }) => redis.resume() },
+  {
+    name: 'paused',
+    isSilent: true,
+    begin: ({ redis }) => redis.pause(),
+    end: ({ redis }) => redis.resume(),
+  },
   {
     name: 'slow (500 ms)',
+    isSilent: true,
     begin: ({ proxy }) => proxy.set({ latency: 250 }), // each way
     end: ({ proxy }) => proxy.set({}),
   },
   { name: 'cut (reset)', begin: ({ proxy }) => proxy.cut(), end: ({ proxy }) => proxy.mend() },
   {
     name: 'cut (silence)',
+    isSilent: true,
     begin: ({ proxy }) => proxy.set({ blackHole: 'both' }),
     end: ({ proxy }) => proxy.set({}),
   },
@@ -103,11 +112,13 @@ export async function runScenario(scenario: Scenario, effort: Effort): Promise<R
         await until(async () => (await tell(child)).redis?.log.shares === true, 'the log is read');
     }
     await delay(lead * 1000);
-    const before = unavailable(await tell(a));
+    const before = unavailable(await tell(a), scenario);
     const from = performance.now();
     await scenario.begin({ redis, proxy });
     await delay(seconds * 1000);
-    await until(async () => isFelt(await tell(a), before), 'the fault is felt');
+    await until(async () => isFelt(await tell(a), before, scenario), 'the fault is felt');
+    // Nobody waits for its end.
+    await load.underWay();
     const to = performance.now();
     await scenario.end({ redis, proxy });
     const recovery = await recovered(a, b);
@@ -128,14 +139,17 @@ async function tell(child: Child): Promise<Told> {
   return (await child.tell('tell')) as Told;
 }
 
-function unavailable({ redis }: Told): number {
+/** Commands that got no answer; of a silent fault, those that waited for their deadline. */
+function unavailable({ redis }: Told, { isSilent }: Scenario): number {
   return Object.values(redis?.operations ?? {})
-    .flatMap((operation) => Object.values(operation.unavailable))
-    .reduce((sum, count) => sum + count, 0);
+    .flatMap((operation) => Object.entries(operation.unavailable))
+    .filter(([word]) => !isSilent || word === 'timeout')
+    .reduce((sum, [, count]) => sum + count, 0);
 }
 
-function isFelt(told: Told, before: number): boolean {
-  return unavailable(told) > before || told.redis?.log.shares === false;
+function isFelt(told: Told, before: number, scenario: Scenario): boolean {
+  const isNoticed = !scenario.isSilent && told.redis?.log.shares === false;
+  return isNoticed || unavailable(told, scenario) > before;
 }
 
 /** How long it takes until what one instance stores another serves. */
