@@ -28,6 +28,7 @@ export function openState(settings: CacheSettings): CacheState {
       log: redis.log,
       entries,
       clock,
+      deadline: place.readTimeout * 1000,
       fault: (error, where) => state.fault(error, where),
     });
   const state: CacheState = {

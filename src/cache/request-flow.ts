@@ -125,8 +125,11 @@ export class RequestFlow {
   }
 
   #askShared(visit: Visit, waits: number, missed: ForwardReason | undefined): void {
-    void this.#state.shared?.fetch(visit).then(() => {
-      this.#goOn(visit, () => this.#attempt(visit, waits, missed, true));
+    const { shared, clock } = this.#state;
+    const askedAt = clock();
+    void shared?.fetch(visit).then(() => {
+      const isRedisLate = shared.isLateSince(askedAt);
+      this.#goOn(visit, () => this.#attempt({ ...visit, isRedisLate }, waits, missed, true));
     });
   }
 
@@ -135,7 +138,7 @@ export class RequestFlow {
     const { collapser, settings, shared } = this.#state;
     const { key, exchange } = visit;
     const pending = collapser.lead(key);
-    if (!shared?.isUsable) return this.#fill(visit, found, pending, undefined);
+    if (!shared?.isUsable || visit.isRedisLate) return this.#fill(visit, found, pending, undefined);
     const hereNow = () => {
       const { entry, permission } = lookUp(this.#state, visit, false);
       return permission === 'fresh' ? entry : undefined;

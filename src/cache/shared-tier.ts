@@ -15,6 +15,8 @@ export interface SharedTierSetup {
   /** Milliseconds, monotonic. */
   readonly clock: () => number;
   readonly fault: (error: unknown, where: string) => void;
+  /** Deadline of one command that a visitor waits for. Milliseconds. */
+  readonly deadline: number;
 }
 
 /** How long a lease lasts that nobody gives back: what the death of its holder costs at most. Seconds. */
@@ -47,13 +49,21 @@ export class SharedTier {
     return this.#setup.log.canShare;
   }
 
+  /** Whether a question asked then has used up so much of its deadline that nobody should wait for another. */
+  isLateSince(askedAt: number): boolean {
+    const { clock, deadline } = this.#setup;
+    return clock() - askedAt > deadline / 2;
+  }
+
   /** Brings what is stored for a request into memory; never rejects. @returns whether there was anything. */
   async fetch({ keys, context }: Asked): Promise<boolean> {
     const { store, entries, fault } = this.#setup;
+    const askedAt = this.#setup.clock();
     try {
       const item = await store.get(keys.exact);
       if (item?.kind === 'response') return this.#adopt(keys.exact, item, [], context.req);
-      if (item?.kind !== 'variants') return false;
+      // Two commands, and one deadline for both.
+      if (item?.kind !== 'variants' || this.isLateSince(askedAt)) return false;
       const wanted = entries.variantKeyOf(keys.exact, item.names, context.req);
       const variant = await store.get(wanted);
       return variant?.kind === 'response' && this.#adopt(keys.exact, variant, item.names, context.req);

@@ -34,6 +34,8 @@ export interface Asked {
 export interface Visit extends Asked {
   readonly exchange: Exchange;
   readonly next: Next;
+  /** Redis has kept it waiting, so it does not ask again. */
+  readonly isRedisLate?: boolean;
 }
 
 /** What is stored for a visit. */

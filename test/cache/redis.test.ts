@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers';
 import type { StandaloneCacheOptions } from 'hotpath/cache';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CacheApp, cacheApp } from '../helpers/cache.js';
+import { FaultProxy } from '../helpers/fault-proxy.js';
 import { majors, waitFor } from '../helpers/http.js';
 import { RedisServer } from '../helpers/redis.js';
 
@@ -183,6 +184,27 @@ describe.each(majors)('two instances on one Redis, on %s', (_, express) => {
     const texts = new Set((await Promise.all(answers)).map(({ text }) => text));
     expect(texts.size).toBe(1);
     expect(both[0].runs() + both[1].runs()).toBe(1);
+  });
+
+  it('G03 who has waited for a silent Redis once does not wait for it again', async () => {
+    const proxy = await FaultProxy.start(server.port);
+    const a = await cacheApp({
+      express,
+      cache: {
+        redis: { url: proxy.url, readTimeout: 0.2 },
+        routes: { '/x': { ttl: 60, collapse: 'cluster' } },
+      },
+      routes: (app) => app.get('/x', (_req, res) => void res.send('x')),
+    });
+    try {
+      await shares(a);
+      proxy.set({ blackHole: 'replies' });
+      expect((await ask(a, '/x')).text).toBe('x');
+      const { operations } = a.cache.stats().redis!;
+      expect([operations.get?.sent, operations.lease?.sent]).toEqual([1, undefined]);
+    } finally {
+      await proxy.stop();
+    }
   });
 
   it('a route that says it is nobody else’s is asked of Redis once, not at every request', async () => {

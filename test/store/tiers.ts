@@ -15,6 +15,7 @@ import type { ItemStore } from './contract.js';
 export function bothTiers(redis: RedisStore, forgets: boolean): ItemStore {
   const memory = new MemoryStore({ maxBytes: 64 * 1024 ** 2, maxEntries: 10_000 });
   const tier = new SharedTier({
+    deadline: 5000,
     store: redis,
     entries: new Entries(memory, 'safe'),
     log: { canShare: true, limit: () => Number.POSITIVE_INFINITY } as unknown as RedisLog,
