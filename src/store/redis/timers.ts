@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { DeadlineError } from './faults.js';
 
 /** Time as the log sees it; tests give it a clock of their own. */
 export interface Timers {
@@ -23,15 +24,9 @@ export const systemTimers: Timers = {
   random: () => Math.random(),
 };
 
-/** What a deadline throws. The task goes on, and what becomes of it is nobody's concern any more. */
-export class DeadlineError extends Error {
-  constructor(milliseconds: number) {
-    super(`no answer within ${milliseconds} ms`);
-    this.name = 'DeadlineError';
-  }
-}
-
 /**
+ * The task goes on after its deadline, and what becomes of it is nobody's concern any more.
+ *
  * @param holds whether the process stays for the answer: somebody of the app waits for it.
  * @throws DeadlineError when there is no answer in time.
  */
