@@ -26,15 +26,6 @@ export interface KeyParts {
   readonly partition: string | undefined;
 }
 
-/** The primary key (RFC 9111 §2), with what the rule adds. The method is always GET: HEAD is answered from it. */
-export function primaryKey(
-  parts: KeyParts,
-  req: IncomingMessage,
-  rule: CacheRuleSettings | undefined,
-): string {
-  return joinKey(parts) + selectedKey(req, rule);
-}
-
 function joinKey({ scope, origin, target, rewritten, partition }: KeyParts): string {
   return joinParts([scope, origin.scheme, origin.rawHost, origin.host, target, rewritten, partition]);
 }
@@ -53,7 +44,7 @@ function selectedKey(req: IncomingMessage, rule: CacheRuleSettings | undefined):
 
 /** The keys under which responses to one request may lie (No-Vary-Search). No two of them are ever the same. */
 export class RequestKeys {
-  /** Of exactly this URL. */
+  /** Of exactly this URL: the primary key (RFC 9111 §2), with what the rule adds. The method is always GET: HEAD is answered from it. */
   readonly exact: string;
   readonly #parts: KeyParts;
   readonly #selected: string;
