@@ -62,8 +62,12 @@ let proxies: FaultProxy[];
 beforeEach(async () => {
   const first = await RedisServer.start();
   const second = await RedisServer.start({ replicaOf: first.port });
-  // While a replica is being filled, Redis writes no snapshot for us.
   await caughtUp(first, second);
+  // The child that filled the replica ends after the replica is up, and until then SAVE is refused.
+  await until(
+    async () => (await first.info('persistence')).get('rdb_bgsave_in_progress') === '0',
+    'the primary is done with filling its replica',
+  );
   site = { first, second, stand: first.port };
   proxies = await Promise.all([0, 1, 2].map(() => FaultProxy.start(() => site.stand)));
 });
