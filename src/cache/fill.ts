@@ -1,57 +1,24 @@
-import type { CacheRuleSettings } from '../config/cache.js';
 import { onDestroy } from '../exchange/destroy.js';
-import { type Exchange, HeadOrder } from '../exchange/exchange.js';
+import { HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
-import type { ForwardReason } from '../http/cache-status.js';
 import { ownBytes } from '../store/bytes.js';
 import type { ResponseHead, StoredField, StoredResponse } from '../store/entry.js';
 import { isGone, mayBeBroken } from './broken.js';
-import type { Pending } from './collapse.js';
-import { isSameOrigin, type Origin, originOf, type RuleContext } from './context.js';
+import { isSameOrigin, originOf } from './context.js';
 import { makeEtag } from './etag.js';
+import type { FillRequest } from './fill-request.js';
 import { withGroups } from './groups.js';
 import { compareHead, makeStale } from './head.js';
-import { storedFields, upstreamHeaders } from './headers.js';
+import { isUpstream, storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
-import { type RequestKeys, splitTarget } from './key.js';
-import type { Disguise } from './request.js';
+import { splitTarget } from './key.js';
 import { isOtherRoute } from './route-check.js';
 import { Running } from './running.js';
 import { answerConditions, finishHeaders, freshen, standInFor } from './serve.js';
 import type { CacheState } from './state.js';
 import { shownKey, writeStatus } from './status.js';
 import { type Judged, judge, judgedOf, type Refused, type Storable, textHeader, vetoes } from './storable.js';
-
-/** A request that the app answers, and whose answer may be stored. */
-export interface FillRequest {
-  readonly exchange: Exchange;
-  readonly key: string;
-  readonly keys: RequestKeys;
-  readonly target: string;
-  /** The one that the key holds. */
-  readonly origin: Origin;
-  readonly rule: CacheRuleSettings | undefined;
-  /** The pattern of the rule's path, when it came from the map of routes. */
-  readonly pattern: string | undefined;
-  readonly context: RuleContext;
-  readonly credential: string | undefined;
-  /** Those who wait for it, when this is the one fill of its key. */
-  readonly pending: Pending | undefined;
-  readonly disguise: Disguise | undefined;
-  readonly forward: ForwardReason;
-  readonly detail: string | undefined;
-  /** The stale response whose conditions the handler is shown; its 304 makes it fresh again. */
-  readonly revalidates: StoredResponse | undefined;
-  /** The stored response that the answer to a HEAD is compared with. */
-  readonly compares: StoredResponse | undefined;
-  /** What stands in for a 5xx. */
-  readonly standIn: StoredResponse | undefined;
-  /** The visitor asked that nothing be stored. */
-  readonly noStoreAsked: boolean;
-  /** A request of our own: it replaces what is stored only by a 2xx. */
-  readonly isRefresh: boolean;
-}
 
 interface Snapshot {
   readonly storable: Storable;
@@ -272,6 +239,7 @@ export class Fill {
       reuse: storable.reuse,
       explicitlyShared: storable.explicitlyShared,
       anyOrigin: storable.anyOrigin,
+      upstream: isUpstream(this.#before) || undefined,
       template: exchange.template,
     };
   }

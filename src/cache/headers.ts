@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { type HeaderField, headersOf } from '../exchange/headers.js';
+import type { Headers } from '../exchange/heading.js';
 import type { StoredField } from '../store/entry.js';
 
 /**
@@ -73,6 +74,10 @@ export function storedFields(
   return { headers, removed };
 }
 
+/** What Express says of itself in every response (`X-Powered-By`), unless the app has turned that off. */
+export const EXPRESS = 'Express';
+const BY_EXPRESS = fingerprint(EXPRESS);
+
 /** The headers that are set already when the request gets to us. */
 export function upstreamHeaders(res: ServerResponse): ReadonlyMap<string, string> {
   return new Map(
@@ -80,12 +85,17 @@ export function upstreamHeaders(res: ServerResponse): ReadonlyMap<string, string
   );
 }
 
+/** Whether others than Express itself had set headers: what they say may be of one visitor, or of one moment. */
+export function isUpstream(before: ReadonlyMap<string, string>): boolean {
+  return before.size > (before.get('x-powered-by') === BY_EXPRESS ? 1 : 0);
+}
+
 function fingerprint(value: string | readonly string[]): string {
   return JSON.stringify(value);
 }
 
 /** Puts stored fields on an answer; its arrays are copies, which whoever comes next may change. */
-export function writeFields(res: ServerResponse, fields: readonly StoredField[], bodyless: boolean): void {
+export function writeFields(res: Headers, fields: readonly StoredField[], bodyless: boolean): void {
   for (const [name, value] of fields) {
     if (bodyless && BODY_ONLY.has(name.toLowerCase())) continue;
     res.setHeader(name, typeof value === 'string' ? value : [...value]);

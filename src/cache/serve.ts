@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { CacheRuleSettings } from '../config/cache.js';
 import type { Exchange } from '../exchange/exchange.js';
+import type { Headers, Heading } from '../exchange/heading.js';
 import type { CacheStatus } from '../http/cache-status.js';
 import { type Conditions, notModified } from '../http/conditional.js';
 import { addVary } from '../http/vary.js';
@@ -131,31 +132,43 @@ export function ageOf(state: CacheState, entry: ResponseHead): number {
 export function writeHead(
   state: CacheState,
   exchange: Exchange,
-  { head: entry, length }: Sent,
+  sent: Sent,
   rule: CacheRuleSettings | undefined,
   conditions: Conditions,
   use: Use,
 ): boolean {
-  const { res } = exchange;
+  const { head } = sent;
+  const bodyless = writeStored(exchange, sent, rule, conditions);
+  exchange.res.setHeader('Age', ageOf(state, head));
+  writeStatus(state, exchange, use.result, use.status);
+  if (head.template !== undefined) exchange.template = head.template;
+  return bodyless;
+}
+
+/** What is the same in every answer with a stored response. @returns whether it goes without a body: a 304. */
+export function writeStored(
+  heading: Heading,
+  { head: entry, length }: Sent,
+  rule: CacheRuleSettings | undefined,
+  conditions: Conditions,
+): boolean {
+  const { res } = heading;
   // §4.3.2: a response without Last-Modified is compared by its Date.
   const { etag, lastModified = entry.date } = entry;
   const bodyless = entry.status === 200 && notModified(conditions, { etag, lastModified });
-  exchange.setStatus(bodyless ? 304 : entry.status);
+  heading.setStatus(bodyless ? 304 : entry.status);
   for (const name of entry.removed) res.removeHeader(name);
   writeFields(res, entry.headers, bodyless);
   res.setHeader('Date', entry.date);
   if (entry.etag !== undefined) res.setHeader('ETag', entry.etag);
-  res.setHeader('Age', ageOf(state, entry));
-  writeStatus(state, exchange, use.result, use.status);
   finishHeaders(res, rule);
-  if (entry.template !== undefined) exchange.template = entry.template;
   // RFC 9110 §8.6: never with a 204.
   if (!bodyless && entry.status !== 204) res.setHeader('Content-Length', length);
   return bodyless;
 }
 
 /** What the rule adds to every answer under it, stored or not: its own `Vary`, and `private` where it is one visitor's. */
-export function finishHeaders(res: Exchange['res'], rule: CacheRuleSettings | undefined): void {
+export function finishHeaders(res: Headers, rule: CacheRuleSettings | undefined): void {
   if (!rule) return;
   const names = rule.vary.cookies?.length ? [...rule.vary.headers, 'Cookie'] : rule.vary.headers;
   if (names.length > 0) res.setHeader('Vary', addVary(textHeader(res, 'vary'), names));

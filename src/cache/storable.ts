@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { CacheRuleSettings, CacheSettings } from '../config/cache.js';
+import type { Headers } from '../exchange/heading.js';
 import { type CacheControlDirectives, parseCacheControl } from '../http/cache-control.js';
 import { parseCacheGroups } from '../http/cache-groups.js';
 import { explicitLifetime, initialAge } from '../http/freshness.js';
@@ -323,7 +324,7 @@ function refuse(refusal: string): Refused {
 }
 
 /** A header's value as one text; several lines are one list. */
-export function textHeader(res: ServerResponse, name: string): string | undefined {
+export function textHeader(res: Headers, name: string): string | undefined {
   const value = res.getHeader(name);
   if (value === undefined) return undefined;
   return Array.isArray(value) ? value.join(', ') : String(value);

@@ -5,6 +5,7 @@ import { releaseDrains } from './drain.js';
 import type { EncodedBody } from './encoded.js';
 import { reportFault, runGuarded as run } from './fault.js';
 import { applyHeaders, type HeadersArgument } from './headers.js';
+import type { PathTable } from './heading.js';
 import { guardResponse } from './lock.js';
 import { EXCHANGE, isOnTop, type Methods, patch, readMethods, writeMethods } from './methods.js';
 import { leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './template.js';
@@ -12,11 +13,6 @@ import { wentOutWhole } from './whole.js';
 
 type Callback = (error?: Error | null) => void;
 type Patched = ServerResponse & { [EXCHANGE]?: Exchange };
-
-/** What an exchange needs to know of a table of rules by path. */
-export interface PathTable<Match> {
-  match(path: string): Match | undefined;
-}
 
 /** When, within `head`, a listener runs: the cache first looks at the headers as the app left them. */
 export const HeadOrder = { capture: 0, edit: 1, seal: 2 } as const;

@@ -7,8 +7,9 @@ import {
   type StandaloneCacheControlOptions,
 } from '../config/cache-control.js';
 import type { RouteTable } from '../config/routes.js';
-import { type Exchange, exchangeOf } from '../exchange/exchange.js';
+import { exchangeOf } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
+import type { Headers, Heading } from '../exchange/heading.js';
 import { formatCacheControl } from '../http/cache-control.js';
 import { formatHttpDate, parseHttpDate } from '../http/date.js';
 
@@ -42,20 +43,25 @@ export function cacheControl(options?: StandaloneCacheControlOptions): CacheCont
   return createCacheControl(settings, routes);
 }
 
+/** @internal What the middleware does to the head of an answer, for one that it never sees as a response. */
+export interface CacheControlEditor {
+  edit(heading: Heading): void;
+}
+
 /** The same from resolved settings and a table of routes that others may share. */
 export function createCacheControl(
   settings: CacheControlSettings,
   routes: RouteTable<CacheControlRoutePolicies>,
-): CacheControlMiddleware {
+): CacheControlMiddleware & CacheControlEditor {
   const forms = new WeakMap<ResolvedCacheControl, PolicyForms>();
-  const formsOf = (exchange: Exchange): PolicyForms | undefined => {
-    const policy = exchange.match(routes)?.policy.cacheControl ?? settings.default;
+  const formsOf = (heading: Heading): PolicyForms | undefined => {
+    const policy = heading.match(routes)?.policy.cacheControl ?? settings.default;
     if (!policy) return undefined;
     let found = forms.get(policy);
     if (!found) forms.set(policy, (found = new PolicyForms(policy)));
     return found;
   };
-  return function cacheControlMiddleware(req, res, next) {
+  const cacheControlMiddleware: CacheControlMiddleware = function cacheControlMiddleware(req, res, next) {
     try {
       const edited = res as Edited;
       // Mounted again, on a router say, the inner one decides; still one edit of the headers.
@@ -69,6 +75,9 @@ export function createCacheControl(
     }
     next();
   };
+  return Object.assign(cacheControlMiddleware, {
+    edit: (heading: Heading) => new Editor(formsOf).edit(heading),
+  });
 }
 
 /** What a policy says in each situation; worked out once. */
@@ -111,19 +120,19 @@ function formOf(policy: ResolvedCacheControl): Form {
 const NO_STORE: Form = { value: 'no-store' };
 
 class Editor {
-  formsOf: (exchange: Exchange) => PolicyForms | undefined;
+  formsOf: (heading: Heading) => PolicyForms | undefined;
   /** What was set, to be known again when sending the headers failed and an error handler answers instead. */
   readonly #set = new Map<string, string>();
 
-  constructor(formsOf: (exchange: Exchange) => PolicyForms | undefined) {
+  constructor(formsOf: (heading: Heading) => PolicyForms | undefined) {
     this.formsOf = formsOf;
   }
 
-  edit(exchange: Exchange): void {
-    const { req, res } = exchange;
+  edit(heading: Heading): void {
+    const { req, res } = heading;
     this.#undo(res);
     if (saysSomething(res)) return;
-    const forms = this.formsOf(exchange);
+    const forms = this.formsOf(heading);
     if (!forms) return;
     const form = choose(forms, req, res);
     if (!form?.value) return;
@@ -140,19 +149,19 @@ class Editor {
     this.#put(res, 'Expires', formatHttpDate(now + form.expires * 1000));
   }
 
-  #put(res: ServerResponse, name: string, value: string): void {
+  #put(res: Headers, name: string, value: string): void {
     res.setHeader(name, value);
     this.#set.set(name, value);
   }
 
-  #undo(res: ServerResponse): void {
+  #undo(res: Headers): void {
     for (const [name, value] of this.#set) if (res.getHeader(name) === value) res.removeHeader(name);
     this.#set.clear();
   }
 }
 
 /** The strictest form that the exchange asks for; `undefined`: the response is left alone. */
-function choose(forms: PolicyForms, req: IncomingMessage, res: ServerResponse): Form | undefined {
+function choose(forms: PolicyForms, req: IncomingMessage, res: Headers): Form | undefined {
   const { statusCode } = res;
   if (statusCode >= 400) return NO_STORE;
   if (statusCode < 200) return undefined;
@@ -177,7 +186,7 @@ function hasCredentials(headers: IncomingMessage['headers']): boolean {
   );
 }
 
-function saysSomething(res: ServerResponse): boolean {
+function saysSomething(res: Headers): boolean {
   if (res.hasHeader('cache-control') || res.hasHeader('expires')) return true;
   const pragma = res.getHeader('pragma');
   return pragma !== undefined && String(pragma).toLowerCase().includes('no-cache');

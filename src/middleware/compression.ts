@@ -11,8 +11,9 @@ import {
 } from '../config/compression.js';
 import type { RouteTable } from '../config/routes.js';
 import type { EncodingEffort } from '../exchange/encoded.js';
-import { type Exchange, exchangeOf, HeadOrder } from '../exchange/exchange.js';
+import { exchangeOf, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
+import type { Headers, Heading } from '../exchange/heading.js';
 import { atOnce } from '../exchange/hook.js';
 import { acceptsIdentity, chooseEncoding } from '../http/accept-encoding.js';
 import { withPlainTags } from '../http/coded-tag.js';
@@ -45,6 +46,19 @@ interface Means {
   readonly effort: EncodingEffort;
 }
 
+/** @internal What the middleware does to the head of a stored answer, for one that it never sees as a response. */
+export interface CompressionEditor {
+  /** The coding for a request; `undefined` where the answer goes as it is. Read once for each field value. */
+  codingFor(acceptEncoding: string | undefined): ContentEncoding | undefined;
+  /**
+   * @param held `If-None-Match`, with plain tags.
+   * @returns whether that is all: nothing is left to be compressed while it is sent.
+   */
+  edit(heading: Heading, held: string | undefined): boolean;
+  /** `undefined`: the function of the user that says what is compressed may look at the request. */
+  readonly isBySettings: boolean;
+}
+
 /** Digests of what is no longer sent: RFC 9530, and its forerunners RFC 3230 and RFC 1864. */
 const DIGESTS = ['content-digest', 'repr-digest', 'digest', 'content-md5'];
 
@@ -75,7 +89,7 @@ export function createCompression(
   settings: CompressionSettings,
   routes: RouteTable<CompressionRoutePolicies>,
   isDeferred = false,
-): CompressionMiddleware {
+): CompressionMiddleware & CompressionEditor {
   const { encodings, filter, minimumGain } = settings;
   const known = new WeakMap<CompressionPolicySettings, Means>();
   const meansOf = (policy: CompressionPolicySettings): Means => {
@@ -88,7 +102,7 @@ export function createCompression(
     return means;
   };
   meansOf(settings);
-  return function compressionMiddleware(req, res, next) {
+  const compressionMiddleware: CompressionMiddleware = function compressionMiddleware(req, res, next) {
     try {
       const coded = res as ServerResponse & { [CODER]?: Coder };
       const exchange = exchangeOf(req, res);
@@ -98,7 +112,16 @@ export function createCompression(
       if (policy !== false && !coded[CODER] && !exchange.headed) {
         const coding = chooseEncoding(req.headers['accept-encoding'], encodings);
         const means = meansOf(policy);
-        const coder = new Coder(exchange, means, filter, coding);
+        // The cache hides `If-None-Match` from the handler, and so from `head`.
+        const held = req.headers['if-none-match'];
+        const coder: Coder = new Coder(exchange, means, filter, coding, held, () => {
+          if (exchange.headed) return;
+          const negotiated = { method: req.method, headers: { 'accept-encoding': coding! }, coder };
+          exchange.beneath(() => {
+            means.compress(negotiated, res, () => {});
+            ownStream(res);
+          });
+        });
         coded[CODER] = coder;
         exchange.onHead(() => coder.decide(), HeadOrder.edit);
         if (!isDeferred) coder.install();
@@ -108,6 +131,18 @@ export function createCompression(
     }
     next();
   };
+  return Object.assign(compressionMiddleware, {
+    isBySettings: filter === undefined,
+    codingFor: (header: string | undefined) => chooseEncoding(header, encodings),
+    edit(heading: Heading, held: string | undefined) {
+      const policy = heading.match(routes)?.policy.compression ?? settings;
+      if (policy === false) return true;
+      const coding = chooseEncoding(heading.req.headers['accept-encoding'], encodings);
+      const coder = new Coder(heading, meansOf(policy), filter, coding, held);
+      coder.decide();
+      return !coder.compresses;
+    },
+  });
 }
 
 /** The second half of a deferred compression: whoever comes after it may write, or wait for `drain`. */
@@ -124,45 +159,45 @@ export const startCompression: CompressionMiddleware = (_req, res, next) => {
 class Coder {
   /** Holds from `head` until the headers are sent. */
   compresses = false;
-  readonly #exchange: Exchange;
+  readonly #heading: Heading;
   readonly #means: Means;
   readonly #filter: CompressionSettings['filter'];
   readonly #coding: ContentEncoding | undefined;
-  /** `If-None-Match` as the client sent it; the cache hides it from the handler, and so from `head`. */
   readonly #held: string | undefined;
+  /** Lets the `compression` package in beneath the exchange. */
+  readonly #letIn: (() => void) | undefined;
   #sendsStored = false;
   #isInstalled = false;
 
+  /** @param held `If-None-Match` as the client sent it. */
   constructor(
-    exchange: Exchange,
+    heading: Heading,
     means: Means,
     filter: CompressionSettings['filter'],
     coding: ContentEncoding | undefined,
+    held: string | undefined,
+    letIn?: () => void,
   ) {
-    this.#exchange = exchange;
+    this.#heading = heading;
     this.#means = means;
     this.#filter = filter;
     this.#coding = coding;
-    this.#held = exchange.req.headers['if-none-match'];
+    this.#held = held;
+    this.#letIn = letIn;
   }
 
-  /** Lets the `compression` package in beneath the exchange, where it may be needed. */
+  /** Lets the `compression` package in, where it may be needed. */
   install(): void {
-    const { req, res, headed } = this.#exchange;
-    if (this.#isInstalled || headed || this.#coding === undefined || req.method === 'HEAD') return;
+    if (this.#isInstalled || this.#coding === undefined || this.#heading.req.method === 'HEAD') return;
     this.#isInstalled = true;
-    const negotiated = { method: req.method, headers: { 'accept-encoding': this.#coding }, coder: this };
-    this.#exchange.beneath(() => {
-      this.#means.compress(negotiated, res, () => {});
-      ownStream(res);
-    });
+    this.#letIn?.();
   }
 
   decide(): void {
-    const { req, res } = this.#exchange;
+    const { req, res } = this.#heading;
     this.compresses = false;
     this.#takeBack();
-    const { length, encoded } = this.#exchange;
+    const { length, encoded } = this.#heading;
     // A 304 has no type and no length of its own: it may stand for a response that was compressed.
     const isNotModified = res.statusCode === 304;
     if (isNotModified ? isUntouchable(res) : !this.#isCompressible()) return;
@@ -193,23 +228,23 @@ class Coder {
   }
 
   #send(stored: Buffer, coding: ContentEncoding): void {
-    const { req, res } = this.#exchange;
+    const { req, res } = this.#heading;
     this.#sendsStored = true;
     res.setHeader('Content-Encoding', coding);
     res.setHeader('Content-Length', stored.length);
-    if (req.method !== 'HEAD') this.#exchange.replaceBody(stored);
+    if (req.method !== 'HEAD') this.#heading.replaceBody(stored);
   }
 
   /** Sending the headers has failed, and the app answers anew, with another body. */
   #takeBack(): void {
     if (!this.#sendsStored) return;
     this.#sendsStored = false;
-    const { res } = this.#exchange;
+    const { res } = this.#heading;
     if (res.getHeader('content-encoding') === this.#coding) res.removeHeader('Content-Encoding');
   }
 
   #isCompressible(): boolean {
-    const { req, res } = this.#exchange;
+    const { req, res } = this.#heading;
     const { statusCode } = res;
     if (statusCode === 204 || statusCode === 205 || statusCode === 206 || res.hasHeader('content-range')) {
       return false;
@@ -218,7 +253,7 @@ class Coder {
     if (/^\s*text\/event-stream\b/i.test(String(res.getHeader('content-type') ?? ''))) return false;
     if (!this.#filter) return compress.filter(req as never, res as never);
     try {
-      return Boolean(atOnce(this.#filter(req, res), 'filter'));
+      return Boolean(atOnce(this.#filter(req, res as ServerResponse), 'filter'));
     } catch (error) {
       reportFault('compression.filter', error);
       return false;
@@ -242,7 +277,7 @@ function makeCompressor({ level, brotliQuality }: CompressionPolicySettings): Co
 }
 
 /** RFC 9110 §8.4, RFC 9111 §5.2.2.6: the body is coded already, or nobody may change it. */
-function isUntouchable(res: ServerResponse): boolean {
+function isUntouchable(res: Headers): boolean {
   const coding = res.getHeader('content-encoding');
   if (coding !== undefined && String(coding).trim().toLowerCase() !== 'identity') return true;
   const cacheControl = res.getHeader('cache-control');

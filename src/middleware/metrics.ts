@@ -35,8 +35,16 @@ export function metrics(options?: MetricsOptions): MetricsMiddleware {
   return createMetrics(resolveMetrics(options));
 }
 
+/** @internal What the middleware does for an answer that is given before it is asked. */
+export interface MetricsEditor {
+  /** Counts a request that was answered at once. */
+  answered(method: string, path: string | undefined, status: number, seconds: number): void;
+  /** A request's answer is on its way. @returns what to call when it is done. */
+  begun(method: string): (path: string | undefined, status: number, seconds: number) => void;
+}
+
 /** The same from resolved settings. */
-export function createMetrics(settings: MetricsSettings): MetricsMiddleware {
+export function createMetrics(settings: MetricsSettings): MetricsMiddleware & MetricsEditor {
   const registry: Registry = settings.registry ?? new Registry();
   const recorder = HttpMetrics.of(registry, settings);
   if (settings.defaultMetrics) collectProcessMetrics(registry);
@@ -52,6 +60,13 @@ export function createMetrics(settings: MetricsSettings): MetricsMiddleware {
   return Object.assign(metricsMiddleware, {
     registry,
     handler: scrapeHandler(registry),
+    answered: (method: string, path: string | undefined, status: number, seconds: number) =>
+      recorder.answered(method, path, status, seconds),
+    begun(method: string) {
+      const label = recorder.started(method);
+      return (path: string | undefined, status: number, seconds: number) =>
+        recorder.finished(label, path, status, seconds);
+    },
     close() {
       closed = true;
     },

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { SlowRequest, TimingSettings } from '../config/timing.js';
 import type { Exchange } from '../exchange/exchange.js';
@@ -8,6 +8,15 @@ import { reportFault } from '../exchange/fault.js';
 const CLIENT_CLOSED_REQUEST = 499;
 /** Milliseconds between two lines on the console. */
 const QUIET = 1_000;
+
+/** A request that has come to its end. */
+export interface Ended {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly path: string;
+  readonly template: string | undefined;
+  readonly aborted: boolean;
+}
 
 /** Reports slow requests, once each, to the hook or to the console. */
 export class SlowReporter {
@@ -25,10 +34,11 @@ export class SlowReporter {
   watch(exchange: Exchange, requestId: string | undefined): void {
     // Node remembers the peer's address from the first time that it is asked; after an abort it is too late.
     void exchange.req.socket.remoteAddress;
-    exchange.onClose(() => {
-      const seconds = (performance.now() - exchange.startedAt) / 1000;
-      if (seconds >= this.#threshold) this.#report(describe(exchange, seconds, requestId));
-    });
+    exchange.onClose(() => this.ended(exchange, (performance.now() - exchange.startedAt) / 1000, requestId));
+  }
+
+  ended(request: Ended, seconds: number, requestId: string | undefined): void {
+    if (seconds >= this.#threshold) this.#report(describe(request, seconds, requestId));
   }
 
   #report(request: SlowRequest): void {
@@ -58,13 +68,13 @@ export class SlowReporter {
   }
 }
 
-function describe(exchange: Exchange, seconds: number, requestId: string | undefined): SlowRequest {
-  const { req, res, path } = exchange;
+function describe(request: Ended, seconds: number, requestId: string | undefined): SlowRequest {
+  const { req, res, path } = request;
   return {
     method: req.method ?? '',
-    route: exchange.template,
+    route: request.template,
     path,
-    status: exchange.aborted ? CLIENT_CLOSED_REQUEST : res.statusCode,
+    status: request.aborted ? CLIENT_CLOSED_REQUEST : res.statusCode,
     seconds,
     requestId,
     clientAddress: addressOf(req),

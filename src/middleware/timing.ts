@@ -5,7 +5,7 @@ import { resolveTiming, type TimingOptions, type TimingSettings } from '../confi
 import { type Exchange, exchangeOf, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import { isTimed, type RequestTiming, startTiming, Timing, timingOf } from './timing-request.js';
-import { SlowReporter } from './timing-slow.js';
+import { type Ended, SlowReporter } from './timing-slow.js';
 
 export { type RequestTiming, timingOf };
 
@@ -29,8 +29,16 @@ export function timing(options?: TimingOptions): TimingMiddleware {
   return createTiming(resolveTiming(options));
 }
 
+/** @internal What the middleware does for an answer that is given before it is asked. */
+export interface TimingEditor {
+  /** The request's id; `undefined` where ids are off. */
+  idOf(req: IncomingMessage): string | undefined;
+  /** Reports the request, where it was slow. */
+  ended(request: Ended, seconds: number, requestId: string | undefined): void;
+}
+
 /** The same from resolved settings. */
-export function createTiming(settings: TimingSettings): TimingMiddleware {
+export function createTiming(settings: TimingSettings): TimingMiddleware & TimingEditor {
   const slow = settings.slow === false ? undefined : new SlowReporter(settings.slow, settings.onSlow);
   function timingMiddleware(req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) {
     try {
@@ -40,7 +48,12 @@ export function createTiming(settings: TimingSettings): TimingMiddleware {
     }
     next();
   }
-  return Object.assign(timingMiddleware, { of: timingOf });
+  const { requestId } = settings;
+  return Object.assign(timingMiddleware, {
+    of: timingOf,
+    idOf: (req: IncomingMessage) => (requestId ? requestIdOf(req, requestId) : undefined),
+    ended: (request: Ended, seconds: number, id: string | undefined) => slow?.ended(request, seconds, id),
+  });
 }
 
 function start(

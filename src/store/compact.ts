@@ -1,6 +1,6 @@
 import type { SearchVariance } from '../http/no-vary-search.js';
 import { ownBytes, ownText } from './bytes.js';
-import type { EncodedForm, Reuse, StoredField, StoredResponse } from './entry.js';
+import type { EncodedForm, Prepared, Reuse, StoredField, StoredResponse } from './entry.js';
 
 /** What the responses of one route have in common, most of the time: kept once for all of them. */
 interface Form {
@@ -15,6 +15,7 @@ interface Form {
   readonly reuse: Reuse;
   readonly explicitlyShared: boolean;
   readonly anyOrigin: boolean | undefined;
+  readonly upstream: boolean | undefined;
   readonly template: string | undefined;
 }
 
@@ -34,6 +35,7 @@ class CompactResponse implements StoredResponse {
   readonly freshUntil: number;
   readonly body: Buffer;
   encoded: Map<string, EncodedForm> | undefined;
+  prepared: Prepared | undefined;
   readonly form: Form;
   /** Of the header fields, in the order of their names. */
   readonly values: readonly Lines[];
@@ -52,6 +54,7 @@ class CompactResponse implements StoredResponse {
     this.freshUntil = Math.floor(entry.freshUntil);
     this.body = ownBytes(entry.body);
     this.encoded = entry.encoded;
+    this.prepared = undefined;
     this.form = form;
     this.values = values;
   }
@@ -94,6 +97,9 @@ class CompactResponse implements StoredResponse {
   get anyOrigin(): boolean | undefined {
     return this.form.anyOrigin;
   }
+  get upstream(): boolean | undefined {
+    return this.form.upstream;
+  }
   get template(): string | undefined {
     return this.form.template;
   }
@@ -131,12 +137,13 @@ export class Compactor {
       reuse,
       explicitlyShared,
       anyOrigin,
+      upstream,
       template,
     } = entry;
     const search = variance && [variance.anyOrder, variance.mode, ...variance.names];
     const { alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError } = reuse;
     const uses = [alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError];
-    const rest = [status, ownEtag, initialAge, explicitlyShared, anyOrigin, template, search, uses];
+    const rest = [status, ownEtag, initialAge, explicitlyShared, anyOrigin, upstream, template, search, uses];
     const id = JSON.stringify([names, vary, removed, rest]);
     return this.#forms.get(id, () => ({
       variance,
@@ -149,6 +156,7 @@ export class Compactor {
       reuse: { alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError },
       explicitlyShared,
       anyOrigin,
+      upstream,
       template: template === undefined ? undefined : ownText(template),
     }));
   }

@@ -25,6 +25,12 @@ export interface EncodedForm {
   upgraded: boolean;
 }
 
+/** What whoever serves an entry has worked out of it for its next use. */
+export interface Prepared {
+  /** What it takes in memory. */
+  readonly bytes: number;
+}
+
 /** What a response, or its rule, says of its use beyond its lifetime. Seconds. */
 export interface Reuse {
   /** Never used unconfirmed (`no-cache`, RFC 9111 §5.2.2.4). */
@@ -68,6 +74,8 @@ export interface ResponseHead extends Stamped {
   readonly explicitlyShared: boolean;
   /** Pages of every origin may read it (CORS), or its key tells them apart. */
   readonly anyOrigin?: boolean;
+  /** Others had given the response headers before ours: without them it is not what their visitor would get. */
+  readonly upstream?: boolean;
   /** Template of the route that made it. */
   readonly template?: string;
 }
@@ -78,6 +86,8 @@ export interface StoredResponse extends ResponseHead {
   readonly body: Buffer;
   /** By coding; made of the body alone, so whatever replaces it with the same body takes them over. */
   encoded?: Map<string, EncodedForm>;
+  /** Made of the entry as it stands: a copy that says something else has none. */
+  prepared?: Prepared;
   readonly etag: string;
 }
 
@@ -116,7 +126,7 @@ export function copyOf<T extends Item>(
   changes: Partial<Pick<StoredResponse, 'key' | 'url' | 'tags' | 'freshUntil'>> = {},
 ): T {
   // Not spread out: much of a compact response is no property of its own.
-  return Object.assign(Object.create(Object.getPrototypeOf(item)), item, changes);
+  return Object.assign(Object.create(Object.getPrototypeOf(item)), item, { prepared: undefined }, changes);
 }
 
 /**
@@ -128,6 +138,7 @@ export function sizeOf(key: string, item: Item): number {
   if (item.kind === 'variance') return own + bytesOfList([...item.variance.names]);
   if (item.kind === 'variants') return own + bytesOfList(item.names) + bytesOfList(item.keys);
   let bytes = own + bytesOf(item.url) + bytesOf(item.etag) + bytesOfList(item.tags) + item.body.length;
+  bytes += item.prepared?.bytes ?? 0;
   for (const [, value] of item.headers) bytes += bytesOfList(typeof value === 'string' ? [value] : value);
   for (const form of item.encoded?.values() ?? []) bytes += OVERHEAD_OF_FORM + (form.body?.length ?? 0);
   return bytes;

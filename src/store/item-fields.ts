@@ -119,7 +119,7 @@ function optional<T>(field: Field<T>): Field<T> {
  * travel, so a field that is added to `StoredResponse` must be added here, and the compiler says so.
  */
 const responseFields: Fields<
-  Omit<StoredResponse, 'kind' | 'key' | 'body' | 'encoded' | 'stamp' | 'since' | 'variance'>
+  Omit<StoredResponse, 'kind' | 'key' | 'body' | 'encoded' | 'prepared' | 'stamp' | 'since' | 'variance'>
 > = {
   url: string,
   path: string,
@@ -138,6 +138,7 @@ const responseFields: Fields<
   reuse,
   explicitlyShared: boolean,
   anyOrigin: optional(boolean),
+  upstream: optional(boolean),
   template: optional(string),
 };
 

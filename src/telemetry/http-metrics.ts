@@ -112,6 +112,11 @@ export class HttpMetrics {
    */
   finished(method: string, path: string | undefined, status: number, seconds: number): void {
     this.#gauge(method).dec();
+    this.answered(method, path, status, seconds);
+  }
+
+  /** The same of a request that was answered as it arrived, of one of the methods that are known. */
+  answered(method: string, path: string | undefined, status: number, seconds: number): void {
     const code = status >= 100 && status <= 599 ? status : 0;
     const template = path ?? UNMATCHED;
     let series = this.#series.get(method)?.get(template);

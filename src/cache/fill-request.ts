@@ -1,0 +1,38 @@
+import type { CacheRuleSettings } from '../config/cache.js';
+import type { Exchange } from '../exchange/exchange.js';
+import type { ForwardReason } from '../http/cache-status.js';
+import type { StoredResponse } from '../store/entry.js';
+import type { Pending } from './collapse.js';
+import type { Origin, RuleContext } from './context.js';
+import type { RequestKeys } from './key.js';
+import type { Disguise } from './request.js';
+
+/** A request that the app answers, and whose answer may be stored. */
+export interface FillRequest {
+  readonly exchange: Exchange;
+  readonly key: string;
+  readonly keys: RequestKeys;
+  readonly target: string;
+  /** The one that the key holds. */
+  readonly origin: Origin;
+  readonly rule: CacheRuleSettings | undefined;
+  /** The pattern of the rule's path, when it came from the map of routes. */
+  readonly pattern: string | undefined;
+  readonly context: RuleContext;
+  readonly credential: string | undefined;
+  /** Those who wait for it, when this is the one fill of its key. */
+  readonly pending: Pending | undefined;
+  readonly disguise: Disguise | undefined;
+  readonly forward: ForwardReason;
+  readonly detail: string | undefined;
+  /** The stale response whose conditions the handler is shown; its 304 makes it fresh again. */
+  readonly revalidates: StoredResponse | undefined;
+  /** The stored response that the answer to a HEAD is compared with. */
+  readonly compares: StoredResponse | undefined;
+  /** What stands in for a 5xx. */
+  readonly standIn: StoredResponse | undefined;
+  /** The visitor asked that nothing be stored. */
+  readonly noStoreAsked: boolean;
+  /** A request of our own: it replaces what is stored only by a 2xx. */
+  readonly isRefresh: boolean;
+}
