@@ -41,7 +41,6 @@ interface Seen {
 /** Takes requests through lookup, waiting and filling. */
 export class RequestFlow {
   readonly #state: CacheState;
-  readonly #seen = new WeakMap<Exchange, Seen>();
   readonly #refresher: Refresher;
   /** What was refreshed before its end, or should have been. */
   readonly #eager = new WeakSet<StoredResponse>();
@@ -61,8 +60,8 @@ export class RequestFlow {
     const exchange = exchangeOf(req, res);
     const refreshed = this.#takeRefresh(exchange, 'shared');
     if (refreshed) return this.#refill(refreshed, exchange, next);
-    if (this.#seen.has(exchange) || exchange.headed) return next();
-    this.#seen.set(exchange, {});
+    if (exchange.noteOf(this) || exchange.headed) return next();
+    exchange.note(this, {});
     const match = exchange.match(routes) as RouteMatch<CacheRoutePolicies> | undefined;
     this.#enter(exchange, next, inMap(match));
   }
@@ -72,13 +71,17 @@ export class RequestFlow {
     const exchange = exchangeOf(req, res);
     const refreshed = this.#takeRefresh(exchange, scope);
     if (refreshed) return this.#refill(refreshed, exchange, next);
-    const seen = this.#seen.get(exchange) ?? {};
+    const seen = this.#seenOf(exchange) ?? {};
     if (seen.route || exchange.headed) return next();
     seen.route = true;
-    this.#seen.set(exchange, seen);
+    exchange.note(this, seen);
     // A request never has two fills, and this one knows more.
     seen.fill?.cancel();
     this.#enter(exchange, next, beside(scope, rule, req));
+  }
+
+  #seenOf(exchange: Exchange): Seen | undefined {
+    return exchange.noteOf(this) as Seen | undefined;
   }
 
   #enter(exchange: Exchange, next: Next, placed: Placed): void {
@@ -91,10 +94,10 @@ export class RequestFlow {
 
   /** What this internal request was made for, when it has come to the middleware that wanted it; once. */
   #takeRefresh(exchange: Exchange, scope: string): Refreshing | undefined {
-    const seen = this.#seen.get(exchange);
+    const seen = this.#seenOf(exchange);
     const refresh = seen?.refresh;
     if (refresh?.visit.scope !== scope) return undefined;
-    this.#seen.set(exchange, { route: true });
+    exchange.note(this, { route: true });
     return refresh;
   }
 
@@ -221,7 +224,7 @@ export class RequestFlow {
     const pending = collapser.lead(visit.key);
     const run = () =>
       this.#refresher.start(visit, { vary }, pending, (exchange) => {
-        this.#seen.set(exchange, { refresh: { visit, entry, pending } });
+        exchange.note(this, { refresh: { visit, entry, pending } });
       });
     if (!entry || isShared || !shared?.isUsable) run();
     else void isOursToRefresh(this.#state, shared, visit, entry, pending).then((isOurs) => isOurs && run());
@@ -344,14 +347,14 @@ export class RequestFlow {
       noStoreAsked: wishes?.noStore === true,
       isRefresh,
     });
-    const seen = this.#seen.get(exchange);
+    const seen = this.#seenOf(exchange);
     if (seen) seen.fill = fill;
     visit.next();
   }
 
   #bypass(exchange: Exchange, next: Next, reason: string): void {
     exchange.onHead(() => {
-      if (this.#seen.get(exchange)?.route && reason === 'rule') return;
+      if (this.#seenOf(exchange)?.route && reason === 'rule') return;
       writeStatus(this.#state, exchange, 'BYPASS', bypassStatus(reason));
     });
     next();

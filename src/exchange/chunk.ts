@@ -16,6 +16,25 @@ export function lengthOf(chunk: unknown, encoding: unknown): number {
   return chunk instanceof Uint8Array ? chunk.byteLength : 0;
 }
 
+/**
+ * The bytes of a piece of body, which whoever wrote it can't change any more.
+ *
+ * @param isWhole it is the body: whoever keeps it need not copy it again out of a pool.
+ */
+export function copyOf(
+  chunk: string | Uint8Array,
+  encoding: unknown,
+  length: number,
+  isWhole: boolean,
+): Buffer {
+  const isText = typeof chunk === 'string';
+  if (!isWhole) return isText ? Buffer.from(chunk, encoding as BufferEncoding) : Buffer.from(chunk);
+  const bytes = Buffer.allocUnsafeSlow(length);
+  if (isText) bytes.write(chunk, encoding as BufferEncoding);
+  else bytes.set(chunk);
+  return bytes;
+}
+
 /** The error that Node gives for a write after the end. */
 export function writeAfterEnd(): Error {
   return Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' });

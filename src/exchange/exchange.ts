@@ -1,13 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import { isChunk, later, lengthOf, writeAfterEnd } from './chunk.js';
+import { copyOf, isChunk, later, lengthOf, writeAfterEnd } from './chunk.js';
 import { releaseDrains } from './drain.js';
 import type { EncodedBody } from './encoded.js';
-import { reportFault, runGuarded as run } from './fault.js';
+import { runGuarded as run, runAll } from './fault.js';
 import { applyHeaders, type HeadersArgument } from './headers.js';
 import type { PathTable } from './heading.js';
+import { type Hold, waitForHolds } from './hold.js';
+import { declareLength } from './length.js';
 import { guardResponse } from './lock.js';
 import { EXCHANGE, isOnTop, type Methods, patch, readMethods, writeMethods } from './methods.js';
+import { type Listening, withListener, withoutListener } from './moment.js';
+import { findNote, type Note } from './note.js';
 import { leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './template.js';
 import { wentOutWhole } from './whole.js';
 
@@ -54,12 +58,15 @@ export class Exchange {
   /** The body in other codings, while the response is ended by whoever keeps them. */
   encoded: EncodedBody | undefined;
 
-  readonly #head: [Listener[], Listener[], Listener[]] = [[], [], []];
-  readonly #sent: Listener[] = [];
-  readonly #chunk: ((chunk: Buffer) => void)[] = [];
-  readonly #end: Listener[] = [];
-  readonly #close: Listener[] = [];
-  readonly #holds: ((exchange: Exchange) => Promise<unknown> | undefined)[] = [];
+  #capture: Listening<Listener> | undefined;
+  #edit: Listening<Listener> | undefined;
+  #seal: Listening<Listener> | undefined;
+  #sent: Listening<Listener> | undefined;
+  #chunk: Listening<(chunk: Buffer) => void> | undefined;
+  #end: Listening<Listener> | undefined;
+  #close: Listening<Listener> | undefined;
+  #holds: Listening<Hold<Exchange>> | undefined;
+  #notes: Note | undefined;
   #beneath: Methods;
   #compressed = false;
   #tracked = false;
@@ -87,10 +94,8 @@ export class Exchange {
     this.#native = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
     this.#beneath = patch(res);
     // Ahead of Node's own listener, which lets go of the socket.
-    res.prependOnceListener('finish', () => {
-      this.#whole = wentOutWhole(req, res);
-    });
-    res.once('close', () => this.#onClose());
+    res.prependListener('finish', onFinish);
+    res.on('close', onClose);
     this.track();
   }
 
@@ -101,29 +106,30 @@ export class Exchange {
 
   /** Runs `listener` when the headers are about to go; again if sending them failed and the app tries anew. */
   onHead(listener: Listener, order: HeadOrder = HeadOrder.edit): void {
-    this.#head[order].push(listener);
+    if (order === HeadOrder.capture) this.#capture = withListener(this.#capture, listener);
+    else if (order === HeadOrder.edit) this.#edit = withListener(this.#edit, listener);
+    else this.#seal = withListener(this.#seal, listener);
   }
   onSent(listener: Listener): void {
-    this.#sent.push(listener);
+    this.#sent = withListener(this.#sent, listener);
   }
   onChunk(listener: (chunk: Buffer) => void): void {
-    this.#chunk.push(listener);
+    this.#chunk = withListener(this.#chunk, listener);
   }
   offChunk(listener: (chunk: Buffer) => void): void {
-    const at = this.#chunk.indexOf(listener);
-    if (at >= 0) this.#chunk.splice(at, 1);
+    this.#chunk = withoutListener(this.#chunk, listener);
   }
   onEnd(listener: Listener): void {
-    this.#end.push(listener);
+    this.#end = withListener(this.#end, listener);
   }
   /** Runs `listener` once, at once when the exchange is closed already. */
   onClose(listener: Listener): void {
     if (this.closed) run(listener, this, 'close');
-    else this.#close.push(listener);
+    else this.#close = withListener(this.#close, listener);
   }
   /** Lets the last bytes of the answer wait for what `hold` returns; a rejection lets them go. */
-  holdEnd(hold: (exchange: Exchange) => Promise<unknown> | undefined): void {
-    this.#holds.push(hold);
+  holdEnd(hold: Hold<Exchange>): void {
+    this.#holds = withListener(this.#holds, hold);
   }
 
   /** Lets another patcher of `res` (the `compression` package) in beneath this one. */
@@ -192,6 +198,16 @@ export class Exchange {
     }
   }
 
+  /** What `owner` has noted of this exchange; a `WeakMap` would cost the garbage collector a multiple. */
+  noteOf(owner: object): unknown {
+    return findNote(this.#notes, owner)?.value;
+  }
+  note(owner: object, note: unknown): void {
+    const found = findNote(this.#notes, owner);
+    if (found) found.value = note;
+    else this.#notes = { owner, value: note, next: this.#notes };
+  }
+
   /** The first rule of the table that matches the path; asked once per table. */
   match<Match>(table: PathTable<Match>): Match | undefined {
     if (this.#table !== table) {
@@ -223,7 +239,7 @@ export class Exchange {
 
   /** @internal */
   writeHead(status: number, reason: unknown, argument: unknown): ServerResponse {
-    const { res } = this;
+    const { req, res } = this;
     if (this.#locked) return res;
     const headers = typeof reason === 'string' ? argument : (argument ?? reason);
     // Node has a good error for each of these, and 101 belongs to whoever upgrades.
@@ -238,16 +254,19 @@ export class Exchange {
     this.#replacement = undefined;
     this.#inHead = true;
     try {
-      for (const order of this.#head) for (const listener of order) run(listener, this, 'head');
-      this.#declareLength();
+      runAll(this.#capture, this, 'head');
+      runAll(this.#edit, this, 'head');
+      runAll(this.#seal, this, 'head');
+      if (!this.#dropsBody) declareLength(req, res, this.#endLength);
       // HTTP/2 has no reason phrase and warns when asked for one.
-      const phrase = this.req.httpVersionMajor < 2 ? res.statusMessage : undefined;
-      this.#beneath.writeHead.call(res, res.statusCode, ...(phrase ? [phrase] : []));
+      const phrase = req.httpVersionMajor < 2 ? res.statusMessage : undefined;
+      if (phrase) this.#beneath.writeHead.call(res, res.statusCode, phrase);
+      else this.#beneath.writeHead.call(res, res.statusCode);
     } finally {
       this.#inHead = false;
     }
     this.headed = true;
-    for (const listener of this.#sent) run(listener, this, 'sent');
+    runAll(this.#sent, this, 'sent');
     return res;
   }
 
@@ -270,7 +289,7 @@ export class Exchange {
       return this.#beneath.write.call(res, chunk, encoding, callback);
     }
     if (!res.headersSent) res.writeHead(res.statusCode);
-    this.#see(chunk, encoding, lengthOf(chunk, encoding));
+    this.#see(chunk, encoding, lengthOf(chunk, encoding), false);
     if (this.#dropsBody) {
       later(callback);
       return true;
@@ -310,15 +329,16 @@ export class Exchange {
         this.#endLength = -1;
       }
     }
-    if (chunk !== undefined && chunk !== null) this.#see(chunk as string | Uint8Array, encoding, length);
+    if (chunk !== undefined && chunk !== null)
+      this.#see(chunk as string | Uint8Array, encoding, length, this.bodyBytes === 0);
     this.ended = true;
-    for (const listener of this.#end) run(listener, this, 'end');
+    runAll(this.#end, this, 'end');
     if (typeof callback === 'function') {
       if (res.writableFinished) later(callback);
       else res.once('finish', callback as Callback);
     }
     const body = this.#dropsBody ? this.#replacement : chunk;
-    const held = this.#hold();
+    const held = this.#holds && waitForHolds(this.#holds, this);
     if (held) {
       this.#held = true;
       void held.then(() => {
@@ -336,53 +356,33 @@ export class Exchange {
     else this.#beneath.end.call(this.res, body, encoding);
   }
 
-  #hold(): Promise<unknown> | undefined {
-    let waits: Promise<unknown>[] | undefined;
-    for (const hold of this.#holds) {
-      try {
-        const wait = hold(this);
-        if (wait) (waits ??= []).push(wait);
-      } catch (error) {
-        reportFault('hold', error);
-      }
-    }
-    return waits && Promise.allSettled(waits);
-  }
-
-  #see(chunk: string | Uint8Array, encoding: unknown, length: number): void {
+  #see(chunk: string | Uint8Array, encoding: unknown, length: number, isWhole: boolean): void {
     this.bodyBytes += length;
-    if (this.#chunk.length === 0) return;
-    const bytes =
-      typeof chunk === 'string' ? Buffer.from(chunk, encoding as BufferEncoding) : Buffer.from(chunk);
-    for (const listener of [...this.#chunk]) {
-      try {
-        listener(bytes);
-      } catch (error) {
-        reportFault('chunk', error);
-      }
-    }
+    if (!this.#chunk) return;
+    const bytes = copyOf(chunk, encoding, length, isWhole);
+    runAll(this.#chunk, bytes, 'chunk');
   }
 
-  /**
-   * Node declares the length of a body that came in one piece by itself, but only where nobody asked for the
-   * headers before: `compression` does, so it is declared here under Node's own conditions.
-   */
-  #declareLength(): void {
-    const { res, req } = this;
-    if (this.#endLength < 0 || this.#dropsBody || req.method === 'HEAD' || req.httpVersion === '1.0') return;
-    if (res.statusCode === 204 || res.statusCode === 304) return;
-    if (res.hasHeader('content-length') || res.hasHeader('transfer-encoding') || res.hasHeader('trailer'))
-      return;
-    if ((res as unknown as { _removedContLen?: boolean })._removedContLen) return;
-    res.setHeader('Content-Length', this.#endLength);
+  /** @internal */
+  finished(): void {
+    this.#whole = wentOutWhole(this.req, this.res);
   }
 
-  #onClose(): void {
+  /** @internal */
+  gone(): void {
     if (this.closed) return;
     this.closed = true;
     this.aborted = !this.#whole;
-    for (const listener of this.#close) run(listener, this, 'close');
+    runAll(this.#close, this, 'close');
   }
+}
+
+// Functions of the module, as those on `res`: nothing is made per request.
+function onFinish(this: ServerResponse): void {
+  (this as Patched)[EXCHANGE]?.finished();
+}
+function onClose(this: ServerResponse): void {
+  (this as Patched)[EXCHANGE]?.gone();
 }
 
 /** The exchange of this response: made, and `res` patched, by the first who asks. */

@@ -1,3 +1,5 @@
+import type { Listening } from './moment.js';
+
 /** Two copies of the package together still warn once per interval. */
 const FAULTS = Symbol.for('hotpath.faults');
 const INTERVAL = 10_000;
@@ -34,4 +36,13 @@ export function runGuarded<Subject>(
   } catch (error) {
     reportFault(moment, error);
   }
+}
+
+/** Runs the listeners of a moment; those that are added meanwhile as well. */
+export function runAll<Subject>(
+  first: Listening<(subject: Subject) => void> | undefined,
+  subject: Subject,
+  moment: string,
+): void {
+  for (let at = first; at; at = at.next) runGuarded(at.listener, subject, moment);
 }

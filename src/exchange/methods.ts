@@ -38,7 +38,10 @@ export function readMethods(res: ServerResponse): Methods {
 }
 
 export function writeMethods(res: ServerResponse, methods: Methods): void {
-  Object.assign(res, methods);
+  const patched = res as unknown as Methods; // three stores, which cost less than `Object.assign`
+  patched.writeHead = methods.writeHead;
+  patched.write = methods.write;
+  patched.end = methods.end;
 }
 
 /** Puts our methods on `res`; returns those that were there. */

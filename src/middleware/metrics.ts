@@ -75,7 +75,8 @@ export function createMetrics(settings: MetricsSettings): MetricsMiddleware & Me
 
 function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse): void {
   const exchange = exchangeOf(req, res);
-  if ((req as { hotpath?: { internal?: boolean } }).hotpath?.internal || !recorder.claim(exchange)) return;
+  if ((req as { hotpath?: { internal?: boolean } }).hotpath?.internal || exchange.noteOf(recorder)) return;
+  exchange.note(recorder, true);
   const method = recorder.started(req.method);
   const { socket } = req;
   // Whoever lets the app route upgrades gives it a response without a socket, which is never closed.

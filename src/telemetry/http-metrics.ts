@@ -48,7 +48,6 @@ export class HttpMetrics {
   readonly #maxSeries: number;
   readonly #series = new Map<string, Map<string, PathSeries>>();
   readonly #gauges = new Map<string, { inc(): void; dec(): void }>();
-  readonly #seen = new WeakSet<object>();
   #size = 0;
 
   /** @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds other metrics by these names. */
@@ -88,13 +87,6 @@ export class HttpMetrics {
   static of(registry: Registry, settings: HttpMetricsSettings): HttpMetrics {
     const recorded = registry as Recorded;
     return (recorded[RECORDER] ??= new HttpMetrics(registry, settings));
-  }
-
-  /** True the first time that it is asked about a request. */
-  claim(request: object): boolean {
-    if (this.#seen.has(request)) return false;
-    this.#seen.add(request);
-    return true;
   }
 
   /** A request has arrived. @returns its method as a label, for `finished`. */
