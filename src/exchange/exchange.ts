@@ -11,7 +11,7 @@ import { declareLength } from './length.js';
 import { guardResponse } from './lock.js';
 import { EXCHANGE, isOnTop, type Methods, patch, readMethods, writeMethods } from './methods.js';
 import { type Listening, withListener, withoutListener } from './moment.js';
-import { findNote, type Note } from './note.js';
+import { findNote, type Note, type NoteOwner } from './note.js';
 import { leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './template.js';
 import { wentOutWhole } from './whole.js';
 
@@ -199,10 +199,10 @@ export class Exchange {
   }
 
   /** What `owner` has noted of this exchange; a `WeakMap` would cost the garbage collector a multiple. */
-  noteOf(owner: object): unknown {
+  noteOf(owner: NoteOwner): unknown {
     return findNote(this.#notes, owner)?.value;
   }
-  note(owner: object, note: unknown): void {
+  note(owner: NoteOwner, note: unknown): void {
     const found = findNote(this.#notes, owner);
     if (found) found.value = note;
     else this.#notes = { owner, value: note, next: this.#notes };

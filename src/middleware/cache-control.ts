@@ -23,8 +23,6 @@ export type CacheControlMiddleware = (
 /** Two copies of the package edit a response once. */
 const EDITOR = Symbol.for('hotpath.cache-control');
 
-type Edited = ServerResponse & { [EDITOR]?: Editor };
-
 /**
  * The Cache-Control middleware, alone.
  *
@@ -63,12 +61,14 @@ export function createCacheControl(
   };
   const cacheControlMiddleware: CacheControlMiddleware = function cacheControlMiddleware(req, res, next) {
     try {
-      const edited = res as Edited;
+      const exchange = exchangeOf(req, res);
+      const found = exchange.noteOf(EDITOR) as Editor | undefined;
       // Mounted again, on a router say, the inner one decides; still one edit of the headers.
-      if (edited[EDITOR]) edited[EDITOR].formsOf = formsOf;
+      if (found) found.formsOf = formsOf;
       else {
-        const editor = (edited[EDITOR] = new Editor(formsOf));
-        exchangeOf(req, res).onHead((exchange) => editor.edit(exchange));
+        const editor = new Editor(formsOf);
+        exchange.note(EDITOR, editor);
+        exchange.onHead((heading) => editor.edit(heading));
       }
     } catch (error) {
       reportFault('cache-control', error);
@@ -122,7 +122,7 @@ const NO_STORE: Form = { value: 'no-store' };
 class Editor {
   formsOf: (heading: Heading) => PolicyForms | undefined;
   /** What was set, to be known again when sending the headers failed and an error handler answers instead. */
-  readonly #set = new Map<string, string>();
+  #set: [name: string, value: string][] | undefined;
 
   constructor(formsOf: (heading: Heading) => PolicyForms | undefined) {
     this.formsOf = formsOf;
@@ -151,12 +151,13 @@ class Editor {
 
   #put(res: Headers, name: string, value: string): void {
     res.setHeader(name, value);
-    this.#set.set(name, value);
+    (this.#set ??= []).push([name, value]);
   }
 
   #undo(res: Headers): void {
+    if (!this.#set) return;
     for (const [name, value] of this.#set) if (res.getHeader(name) === value) res.removeHeader(name);
-    this.#set.clear();
+    this.#set = undefined;
   }
 }
 

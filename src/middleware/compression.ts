@@ -15,6 +15,7 @@ import { exchangeOf, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import type { Headers, Heading } from '../exchange/heading.js';
 import { atOnce } from '../exchange/hook.js';
+import { noteOn } from '../exchange/note.js';
 import { acceptsIdentity, chooseEncoding } from '../http/accept-encoding.js';
 import { withPlainTags } from '../http/coded-tag.js';
 import { addVary } from '../http/vary.js';
@@ -104,12 +105,11 @@ export function createCompression(
   meansOf(settings);
   const compressionMiddleware: CompressionMiddleware = function compressionMiddleware(req, res, next) {
     try {
-      const coded = res as ServerResponse & { [CODER]?: Coder };
       const exchange = exchangeOf(req, res);
       const policy = exchange.match(routes)?.policy.compression ?? settings;
       const wanted = req.headers['if-none-match'];
       if (wanted?.includes('--')) req.headers['if-none-match'] = withPlainTags(wanted);
-      if (policy !== false && !coded[CODER] && !exchange.headed) {
+      if (policy !== false && !exchange.noteOf(CODER) && !exchange.headed) {
         const coding = chooseEncoding(req.headers['accept-encoding'], encodings);
         const means = meansOf(policy);
         // The cache hides `If-None-Match` from the handler, and so from `head`.
@@ -122,7 +122,7 @@ export function createCompression(
             ownStream(res);
           });
         });
-        coded[CODER] = coder;
+        exchange.note(CODER, coder);
         exchange.onHead(() => coder.decide(), HeadOrder.edit);
         if (!isDeferred) coder.install();
       }
@@ -148,7 +148,7 @@ export function createCompression(
 /** The second half of a deferred compression: whoever comes after it may write, or wait for `drain`. */
 export const startCompression: CompressionMiddleware = (_req, res, next) => {
   try {
-    (res as ServerResponse & { [CODER]?: Coder })[CODER]?.install();
+    (noteOn(res, CODER) as Coder | undefined)?.install();
   } catch (error) {
     reportFault('compression', error);
   }

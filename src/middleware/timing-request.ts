@@ -1,7 +1,9 @@
 import type { OutgoingHttpHeader, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
+import type { Exchange } from '../exchange/exchange.js';
+import { noteOn } from '../exchange/note.js';
 
-/** Two copies of the package find one timing on `res`. */
+/** Two copies of the package find one timing of an exchange. */
 const TIMING = Symbol.for('hotpath.timing');
 const MOST_ENTRIES = 20;
 const LONGEST_DESCRIPTION = 100;
@@ -27,21 +29,19 @@ export interface RequestTiming {
   measure<Result>(name: string, fn: () => Result): Result;
 }
 
-type Timed = ServerResponse & { [TIMING]?: RequestTiming };
-
 /** The timing of a response's request; one that does nothing where the timing middleware has not run. */
 export function timingOf(res: ServerResponse): RequestTiming {
-  return (res as Timed)[TIMING] ?? OFF;
+  return (noteOn(res, TIMING) as RequestTiming | undefined) ?? OFF;
 }
 
 /** Whether some timing middleware has taken this response on. */
 export function isTimed(res: ServerResponse): boolean {
-  return (res as Timed)[TIMING] !== undefined;
+  return noteOn(res, TIMING) !== undefined;
 }
 
-/** Makes `timing` what `timingOf(res)` finds. */
-export function startTiming(res: ServerResponse, timing: RequestTiming): void {
-  (res as Timed)[TIMING] = timing;
+/** Makes `timing` what `timingOf` finds. */
+export function startTiming(exchange: Exchange, timing: RequestTiming): void {
+  exchange.note(TIMING, timing);
 }
 
 const OFF: RequestTiming = Object.freeze({
@@ -53,7 +53,7 @@ const OFF: RequestTiming = Object.freeze({
 /** The timing of one request: its id and the entries that the app added. */
 export class Timing implements RequestTiming {
   readonly requestId: string | undefined;
-  readonly #entries: string[] = [];
+  #entries: string[] | undefined;
   /** `Server-Timing` as it was, and as we set it: sending the headers may fail and be tried anew. */
   #before: OutgoingHttpHeader | undefined;
   #set: OutgoingHttpHeader | undefined;
@@ -63,9 +63,9 @@ export class Timing implements RequestTiming {
   }
 
   add(name: string, duration?: number, description?: string): void {
-    if (this.#entries.length >= MOST_ENTRIES) return;
+    if (this.#entries && this.#entries.length >= MOST_ENTRIES) return;
     const entry = formatEntry(name, duration, description);
-    if (entry) this.#entries.push(entry);
+    if (entry) (this.#entries ??= []).push(entry);
   }
 
   measure<Result>(name: string, fn: () => Result): Result {
@@ -88,13 +88,13 @@ export class Timing implements RequestTiming {
   }
 
   /** Sets `Server-Timing`: what was there, then the total, the entries, and what the cache said. */
-  writeTo(res: ServerResponse, elapsed: number): void {
+  writeTo(res: ServerResponse, elapsed: string): void {
     const now = res.getHeader('Server-Timing');
-    if (this.#set === undefined || String(now) !== String(this.#set)) this.#before = now;
-    const entries = [`total;dur=${elapsed.toFixed(3)}`, ...this.#entries];
+    if (now === undefined || this.#set === undefined || String(now) !== String(this.#set)) this.#before = now;
+    let own = `total;dur=${elapsed}`;
+    if (this.#entries) own += `, ${this.#entries.join(', ')}`;
     const cache = res.getHeader('X-Cache');
-    if (typeof cache === 'string' && cache !== '') entries.push(`cache;desc=${quote(cache)}`);
-    const own = entries.join(', ');
+    if (typeof cache === 'string' && cache !== '') own += `, cache;desc=${quote(cache)}`;
     const before = this.#before;
     if (before === undefined || before === '') this.#set = own;
     else this.#set = Array.isArray(before) ? [...before, own] : `${before}, ${own}`;

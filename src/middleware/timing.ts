@@ -64,7 +64,7 @@ function start(
 ): void {
   const exchange = exchangeOf(req, res);
   const timing = new Timing(settings.requestId ? requestIdOf(req, settings.requestId) : undefined);
-  startTiming(res, timing);
+  startTiming(exchange, timing);
   const write = headerWriter(settings, timing);
   // Last, so that the total holds the work of the others, and what the cache says is there to be read.
   exchange.onHead(write, HeadOrder.seal);
@@ -77,13 +77,13 @@ function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exch
   const { header, requestId, serverTiming } = settings;
   let written: string | undefined;
   return ({ res, startedAt }) => {
-    const elapsed = Math.max(0, performance.now() - startedAt);
+    const elapsed = Math.max(0, performance.now() - startedAt).toFixed(3);
     if (requestId && timing.requestId && !res.hasHeader(requestId.header)) {
       res.setHeader(requestId.header, timing.requestId);
     }
     // Our own of a first attempt at sending the headers, which failed, is replaced.
     if (header && (!res.hasHeader(header) || res.getHeader(header) === written)) {
-      written = `${elapsed.toFixed(3)}ms`;
+      written = `${elapsed}ms`;
       res.setHeader(header, written);
     }
     if (serverTiming) timing.writeTo(res, elapsed);
