@@ -1,7 +1,11 @@
 import { IncomingMessage, type ServerResponse } from 'node:http';
+import { Hits } from './cache/hits.js';
+import { openState } from './cache/open-state.js';
 import { createResponseCache, type Middleware, type ResponseCache } from './cache/response-cache.js';
 import { type HotpathConfig, type ResolvedConfig, resolveConfig } from './config/config.js';
 import { HotpathError } from './config/errors.js';
+import { FrontDoor } from './front/door.js';
+import { Lane } from './front/lane.js';
 import { createCacheControl } from './middleware/cache-control.js';
 import { createCompression, startCompression } from './middleware/compression.js';
 import { createMetrics, type MetricsMiddleware } from './middleware/metrics.js';
@@ -10,6 +14,12 @@ import { createTiming, type RequestTiming, timingOf } from './middleware/timing.
 import { showCache } from './telemetry/cache-metrics.js';
 
 type Next = (error?: unknown) => void;
+
+/** An app made by `express()`, of either major. */
+export interface AttachableApp {
+  (req: IncomingMessage, res: ServerResponse): unknown;
+  enabled(setting: string): boolean;
+}
 
 /** The metrics of an instance; without `registry` when metrics are off. */
 export interface HotpathMetrics {
@@ -28,6 +38,18 @@ export interface Hotpath extends Middleware {
   readonly timing: { of(res: ServerResponse): RequestTiming };
   /** The config with every default filled in, frozen. */
   readonly config: ResolvedConfig;
+  /**
+   * Opens the front door of an app: what is stored, and is everybody's, is answered before Express hears of the
+   * request. So nothing of the app runs for such a hit, neither its authentication nor its rate limits nor its logs,
+   * as behind a CDN. It is for routes whose rule says `shared: true` and for responses that say themselves that they
+   * are public; requests with credentials pass by. The instance is also to be mounted, first: `app.use(perf)`. Before
+   * or after `app.listen`.
+   *
+   * @param app made by `express()`.
+   * @throws HotpathError `HOTPATH_ATTACH_INVALID` where that can't be right: the cache is off, the app is mounted in
+   * another one, another app has the door, or the config needs Express's request to decide.
+   */
+  attach(app: AttachableApp): void;
   /** Lets go of everything that was opened. Idempotent; afterwards requests pass through. */
   close(): Promise<void>;
 }
@@ -47,20 +69,34 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   }
   const resolved = resolveConfig(config);
   const { routes } = resolved;
-  const cache = createResponseCache(resolved.cache, routes);
+  const state = resolved.cache && openState(resolved.cache);
+  const cache = createResponseCache(resolved.cache, routes, state);
   const metrics = resolved.metrics ? createMetrics(resolved.metrics) : undefined;
   const hideCache = metrics && resolved.cache && showCache(metrics.registry, () => cache.stats());
 
+  const timing = resolved.timing ? createTiming(resolved.timing) : undefined;
+  const cacheControl = resolved.cacheControl ? createCacheControl(resolved.cacheControl, routes) : undefined;
+  const compression = resolved.compression
+    ? createCompression(resolved.compression, routes, true)
+    : undefined;
+
   const chain: Middleware[] = [];
-  if (resolved.timing) chain.push(createTiming(resolved.timing));
+  if (timing) chain.push(timing);
   if (metrics) chain.push(metrics);
   if (resolved.sizeLimit) chain.push(createSizeLimit(resolved.sizeLimit, routes));
-  if (resolved.cacheControl) chain.push(createCacheControl(resolved.cacheControl, routes));
-  if (resolved.compression) chain.push(createCompression(resolved.compression, routes, true));
-  if (resolved.cache) chain.push(cache);
-  if (resolved.compression) chain.push(startCompression);
+  if (cacheControl) chain.push(cacheControl);
+  if (compression) chain.push(compression);
+  if (state) chain.push(cache);
+  if (compression) chain.push(startCompression);
+
+  const lane = state
+    ? new Lane({ state, hits: new Hits(state, routes), timing, metrics, cacheControl, compression })
+    : undefined;
+  const door = lane && new FrontDoor(lane);
 
   function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
+    // What the front door has looked at is not looked at again.
+    if (lane && !door?.hasSeen(req) && lane.answer(req, res)) return;
     let at = 0;
     const step: Next = (error) => {
       const middleware = error === undefined ? chain[at++] : undefined;
@@ -75,7 +111,9 @@ export function hotpath(config?: HotpathConfig): Hotpath {
     metrics: { handler: metrics?.handler ?? passOn, registry: metrics?.registry },
     timing: { of: timingOf },
     config: resolved,
+    attach: (app: AttachableApp) => attach(app, resolved, door),
     close: async () => {
+      if (lane) lane.close();
       metrics?.close();
       await cache.close();
       if (hideCache) hideCache();
@@ -85,4 +123,21 @@ export function hotpath(config?: HotpathConfig): Hotpath {
 
 function passOn(_req: IncomingMessage, _res: ServerResponse, next: Next): void {
   next();
+}
+
+function attach(app: AttachableApp, config: ResolvedConfig, door: FrontDoor | undefined): void {
+  const problem = door ? undecidable(config) : 'the cache is off, so there is nothing to answer with';
+  if (problem) throw new HotpathError('HOTPATH_ATTACH_INVALID', `attach(app): ${problem}`);
+  if (door) door.attach(app);
+}
+
+/** What of a config can only be decided with Express's request, which is not there yet. */
+function undecidable({ routes, compression }: ResolvedConfig): string | undefined {
+  const later = 'is asked about requests as Express makes them, and what comes before Express has none';
+  if (compression !== false && compression.filter) {
+    return `compression.filter ${later}; say per route what is compressed (routes[…].compression)`;
+  }
+  const at = routes.policies.findIndex(({ cache }) => cache && (cache.shared ? cache.when : undefined));
+  const path = JSON.stringify(routes.patterns[at]);
+  return at < 0 ? undefined : `routes[${path}].cache.when ${later}; leave out either when or shared`;
 }

@@ -28,10 +28,13 @@ export type Placed = Pick<Arrival, 'scope' | 'rule' | 'pattern' | 'params'>;
 
 const NO_PARAMS: RouteParams = Object.freeze(Object.create(null) as Record<string, string>);
 
+/** The scope of entries that the middleware for all routes serves. */
+export const SHARED = 'shared';
+
 /** In the middleware for all routes, whose rule is found by path. */
 export function inMap(match: RouteMatch<CacheRoutePolicies> | undefined): Placed {
   const params = match?.params ?? NO_PARAMS;
-  return { scope: 'shared', rule: match?.policy.cache, pattern: match?.pattern, params };
+  return { scope: SHARED, rule: match?.policy.cache, pattern: match?.pattern, params };
 }
 
 /** In the middleware beside a handler. */

@@ -26,6 +26,11 @@ export class Equivalents {
     this.#shared = shared;
   }
 
+  /** No response has said so far that queries are equivalent: every request is looked up under its own URL alone. */
+  get isUnused(): boolean {
+    return this.#generation === 0;
+  }
+
   /** The key under which a request is looked up first, and waited for. */
   keyNow(keys: RequestKeys): string {
     const note = this.#noteFor(keys);

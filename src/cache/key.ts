@@ -42,6 +42,12 @@ function selectedKey(req: IncomingMessage, rule: CacheRuleSettings | undefined):
   return joinParts(selected);
 }
 
+/** Whether a rule may make another key of a request than it has without. */
+export function isKeyedByRule(rule: CacheRuleSettings): boolean {
+  const { headers, cookies, query } = rule.vary;
+  return headers.length > 0 || Boolean(cookies?.length) || query !== undefined || rule.ignoreQuery.length > 0;
+}
+
 /** The keys under which responses to one request may lie (No-Vary-Search). No two of them are ever the same. */
 export class RequestKeys {
   /** Of exactly this URL: the primary key (RFC 9111 §2), with what the rule adds. The method is always GET: HEAD is answered from it. */
@@ -74,6 +80,21 @@ export class RequestKeys {
   /** A request's own target begins with a slash, so these are none's. */
   #keyOf(target: string, rewritten: string | undefined): string {
     return joinKey({ ...this.#parts, target, rewritten }) + this.#selected;
+  }
+}
+
+/** `RequestKeys.exact` of requests that nobody has rewritten, where no rule adds to the key: the same at less cost. */
+export class PlainKeys {
+  readonly origin: Origin;
+  readonly #before: string;
+
+  constructor(scope: string, origin: Origin) {
+    this.origin = origin;
+    this.#before = joinParts([scope, origin.scheme, origin.rawHost, origin.host]);
+  }
+
+  of(target: string): string {
+    return `${this.#before}${target.length}:${target}-:-:`;
   }
 }
 

@@ -68,7 +68,11 @@ export function asksShared({ shared, collapser }: CacheState, { key }: Asked, pl
 }
 
 /** Whether so much of its lifetime has gone that a fresh response is to be refreshed. */
-function isEager({ clock, collapser }: CacheState, { key, rule }: Asked, entry: StoredResponse): boolean {
+export function isEager(
+  { clock, collapser }: CacheState,
+  { key, rule }: Pick<Asked, 'key' | 'rule'>,
+  entry: StoredResponse,
+): boolean {
   if (rule?.eagerRefresh === undefined || collapser.current(key)) return false;
   const age = entry.initialAge * 1000 + clock() - entry.storedAt;
   const left = entry.freshUntil - clock();

@@ -5,7 +5,7 @@ import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 import { CAPABILITY } from '../http/surrogate-control.js';
 import type { StoredResponse } from '../store/entry.js';
-import { admit, beside, inMap, type Placed } from './admit.js';
+import { admit, beside, inMap, type Placed, SHARED } from './admit.js';
 import type { Pending, Waiter } from './collapse.js';
 import { RuleContext } from './context.js';
 import { Fill } from './fill.js';
@@ -58,7 +58,7 @@ export class RequestFlow {
     next: Next,
   ): void {
     const exchange = exchangeOf(req, res);
-    const refreshed = this.#takeRefresh(exchange, 'shared');
+    const refreshed = this.#takeRefresh(exchange, SHARED);
     if (refreshed) return this.#refill(refreshed, exchange, next);
     if (exchange.noteOf(this) || exchange.headed) return next();
     exchange.note(this, {});

@@ -107,8 +107,8 @@ export function responseCache(options?: StandaloneCacheOptions): ResponseCache {
 export function createResponseCache(
   settings: CacheSettings | false,
   routes: RouteTable<CacheRoutePolicies>,
+  state: CacheState | false = settings && openState(settings),
 ): ResponseCache {
-  const state = settings && openState(settings);
   if (settings) warnOfNoEffect(settings, rulesOf(routes));
   const flow = state && new RequestFlow(state);
   let open = true;

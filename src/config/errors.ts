@@ -6,7 +6,8 @@ export type HotpathErrorCode =
   | 'HOTPATH_BODY_CODING'
   | 'HOTPATH_DISPATCH_FAILED'
   | 'HOTPATH_SELECTOR_INVALID'
-  | 'HOTPATH_REQUEST_INVALID';
+  | 'HOTPATH_REQUEST_INVALID'
+  | 'HOTPATH_ATTACH_INVALID';
 
 /** One mistake in a config. */
 export interface ConfigProblem {

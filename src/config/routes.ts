@@ -24,6 +24,8 @@ export interface RouteTable<P> {
   match(pathname: string): RouteMatch<P> | undefined;
   /** How many patterns there are. */
   readonly size: number;
+  /** As written in the config, in the order in which they are tried. */
+  readonly patterns: readonly string[];
   /** Their policies, in the order of the patterns. */
   readonly policies: readonly P[];
 }
@@ -59,6 +61,7 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
   if (problems.length > 0) throw configError(problems);
   return Object.freeze({
     size: routes.length,
+    patterns: Object.freeze(routes.map(({ pattern }) => pattern)),
     policies: Object.freeze(routes.map(({ policy }) => policy)),
     match(pathname: string): RouteMatch<P> | undefined {
       try {

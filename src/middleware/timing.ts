@@ -31,10 +31,13 @@ export function timing(options?: TimingOptions): TimingMiddleware {
 
 /** @internal What the middleware does for an answer that is given before it is asked. */
 export interface TimingEditor {
+  readonly settings: TimingSettings;
   /** The request's id; `undefined` where ids are off. */
   idOf(req: IncomingMessage): string | undefined;
-  /** Reports the request, where it was slow. */
-  ended(request: Ended, seconds: number, requestId: string | undefined): void;
+  /** From when on a request is slow. Seconds; `Infinity` where nobody is told. */
+  readonly slowFrom: number;
+  /** Reports a slow request. */
+  slow(request: Ended, seconds: number, requestId: string | undefined): void;
 }
 
 /** The same from resolved settings. */
@@ -51,8 +54,10 @@ export function createTiming(settings: TimingSettings): TimingMiddleware & Timin
   const { requestId } = settings;
   return Object.assign(timingMiddleware, {
     of: timingOf,
+    settings,
     idOf: (req: IncomingMessage) => (requestId ? requestIdOf(req, requestId) : undefined),
-    ended: (request: Ended, seconds: number, id: string | undefined) => slow?.ended(request, seconds, id),
+    slowFrom: settings.slow === false ? Number.POSITIVE_INFINITY : settings.slow,
+    slow: (request: Ended, seconds: number, id: string | undefined) => slow?.ended(request, seconds, id),
   });
 }
 

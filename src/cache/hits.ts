@@ -1,0 +1,73 @@
+import type { IncomingMessage } from 'node:http';
+import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
+import type { RouteTable } from '../config/routes.js';
+import type { StoredResponse } from '../store/entry.js';
+import { SHARED } from './admit.js';
+import { isSameOrigin, type Origin } from './context.js';
+import { isKeyedByRule, normaliseTarget, PlainKeys, RequestKeys, splitTarget } from './key.js';
+import { isEager } from './plan.js';
+import type { CacheState } from './state.js';
+
+/** How fresh a stored response is. */
+export interface Freshness {
+  /** Seconds (RFC 9111 §4.2.3). */
+  readonly age: number;
+  /** Seconds left. */
+  readonly ttl: number;
+}
+
+/**
+ * Finds what can be served as it stands to whom nothing makes different from others: no credential, no wish of its
+ * own, no range. What it finds is what the way through `admit`, `lookUp` and `planFor` would serve; it finds less.
+ */
+export class Hits {
+  readonly #state: CacheState;
+  readonly #routes: RouteTable<CacheRoutePolicies>;
+  #keys: PlainKeys | undefined;
+
+  constructor(state: CacheState, routes: RouteTable<CacheRoutePolicies>) {
+    this.#state = state;
+    this.#routes = routes;
+  }
+
+  /** The rule for a path, unless it has to be asked about each request. */
+  ruleOf(target: string): CacheRuleSettings | false | undefined {
+    return this.#routes.match(splitTarget(target).path)?.policy.cache;
+  }
+
+  /** What is stored for a request that nobody has rewritten. */
+  find(req: IncomingMessage, origin: Origin, target: string): StoredResponse | undefined {
+    const { entries, equivalents } = this.#state;
+    if (!equivalents.isUnused) return undefined;
+    const found = entries.find(this.#keysOf(origin).of(target), req);
+    if (found.entry || found.variesOtherwise) return found.entry;
+    // Where no rule adds to the key there is nothing; and what such a rule has stored has no other key.
+    if (this.#routes.size === 0) return undefined;
+    const rule = this.ruleOf(target);
+    if (!rule || !isKeyedByRule(rule) || rule.partition) return undefined;
+    const normal = normaliseTarget(target, rule);
+    const parts = { scope: SHARED, origin, target: normal, rewritten: undefined, partition: undefined };
+    return entries.find(new RequestKeys(parts, req, rule).exact, req).entry;
+  }
+
+  /** How fresh it is; `undefined` where it may not be served as it stands, or is to be refreshed. */
+  freshness(entry: StoredResponse, rule: CacheRuleSettings | undefined): Freshness | undefined {
+    const { clock, log } = this.#state;
+    if (entry.reuse.alwaysValidate) return undefined;
+    const now = clock();
+    const left = Math.min(entry.freshUntil, log.limit(entry)) - now;
+    if (!(left > 0)) return undefined;
+    if (rule?.eagerRefresh !== undefined && isEager(this.#state, { key: entry.key, rule }, entry))
+      return undefined;
+    return {
+      age: Math.floor(entry.initialAge + (now - entry.storedAt) / 1000),
+      ttl: Math.floor(left / 1000),
+    };
+  }
+
+  #keysOf(origin: Origin): PlainKeys {
+    const last = this.#keys;
+    if (last && last.origin.rawHost === origin.rawHost && isSameOrigin(last.origin, origin)) return last;
+    return (this.#keys = new PlainKeys(SHARED, origin));
+  }
+}

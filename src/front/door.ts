@@ -1,0 +1,66 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { HotpathError } from '../config/errors.js';
+import type { Lane } from './lane.js';
+import type { ExpressApp } from './view.js';
+
+/** Stands before one app, and answers what the lane can answer before Express hears of it. */
+export class FrontDoor {
+  readonly #lane: Lane;
+  #app: ExpressApp | undefined;
+  /** The request that is being handed on to the app, and has been looked at here. */
+  #handing: IncomingMessage | undefined;
+
+  constructor(lane: Lane) {
+    this.#lane = lane;
+  }
+
+  /** @throws HotpathError `HOTPATH_ATTACH_INVALID` for what it can't stand in front of. */
+  attach(candidate: unknown): void {
+    const app = readApp(candidate);
+    if (this.#app === app) return;
+    if (this.#app) {
+      throw attachError('it stands before another app already, and what is stored does not tell apps apart');
+    }
+    this.#app = app;
+    const { handle } = app;
+    const door = this;
+    app.handle = function (req, res, out) {
+      // With a continuation it comes from an app around this one, which has seen it.
+      if (out === undefined && door.#answers(app, req, res as ServerResponse)) return;
+      door.#handing = req;
+      try {
+        handle.call(this, req, res, out);
+      } finally {
+        door.#handing = undefined;
+      }
+    };
+  }
+
+  /** Whether a request was looked at just now, on its way in: nothing has changed since. */
+  hasSeen(req: IncomingMessage): boolean {
+    return this.#handing === req;
+  }
+
+  #answers(app: ExpressApp, req: IncomingMessage, res: ServerResponse): boolean {
+    return app.parent === undefined && this.#lane.answer(req, res, app);
+  }
+}
+
+function readApp(candidate: unknown): ExpressApp {
+  const app = candidate as ExpressApp;
+  if (
+    typeof candidate !== 'function' ||
+    typeof app.handle !== 'function' ||
+    typeof app.enabled !== 'function'
+  ) {
+    throw attachError('expected an app made by express()');
+  }
+  if (app.parent !== undefined) {
+    throw attachError('this app is mounted in another: attach to the one that requests come to first');
+  }
+  return app;
+}
+
+function attachError(reason: string): HotpathError {
+  return new HotpathError('HOTPATH_ATTACH_INVALID', `attach(app): ${reason}`);
+}

@@ -1,0 +1,120 @@
+import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http';
+import type { CacheRuleSettings } from '../config/cache.js';
+import type { EncodedBody, EncodingEffort } from '../exchange/encoded.js';
+import { HeaderSink, type Heading, type PathTable } from '../exchange/heading.js';
+import type { Prepared, StoredResponse } from '../store/entry.js';
+
+/** The head of an answer, but for what differs from one answer to the next. */
+export interface Head {
+  readonly status: number;
+  /** Its lines, each with its end. */
+  readonly text: string;
+  /** The stored form that goes with it; absent for the plain body. */
+  readonly coded?: { readonly coding: string; readonly effort: EncodingEffort };
+  /** Names of fields that are in it, in lower case. */
+  readonly names: ReadonlySet<string>;
+}
+
+/** Of those that differ by `If-None-Match`, which is the visitor's to choose. */
+interface Confirmed {
+  readonly variation: string;
+  readonly head: Head;
+}
+
+/** Objects of one head, beside its text; measured. Bytes. */
+const OVERHEAD = 400;
+
+/** What has been worked out of an entry: it goes with the entry, whose memory it counts to. */
+export class PreparedEntry implements Prepared {
+  readonly rule: CacheRuleSettings | undefined;
+  /** It may be served in front of the app. */
+  readonly isPublic: boolean;
+  /** It may be served without asking anyone. */
+  readonly isServed: boolean;
+  bytes = OVERHEAD;
+  readonly #heads = new Map<string, Head>();
+  #confirmed: Confirmed | undefined;
+
+  constructor(entry: StoredResponse, rule: CacheRuleSettings | false | undefined, isServed: boolean) {
+    this.rule = rule || undefined;
+    this.isServed = isServed && rule !== false && !rule?.when && !rule?.partition && !entry.upstream;
+    this.isPublic = this.isServed && (this.rule?.shared === true || entry.explicitlyShared);
+  }
+
+  /** @param variation what the head of a whole answer differs by. */
+  whole(variation: string): Head | undefined {
+    return this.#heads.get(variation);
+  }
+
+  /** @param variation what the head of a 304 differs by. */
+  notModified(variation: string): Head | undefined {
+    return this.#confirmed?.variation === variation ? this.#confirmed.head : undefined;
+  }
+
+  keep(variation: string, head: Head): void {
+    const before = head.status === 304 ? this.#confirmed?.head : undefined;
+    if (head.status === 304) this.#confirmed = { variation, head };
+    else this.#heads.set(variation, head);
+    this.bytes += sizeOfHead(head) - (before ? sizeOfHead(before) : 0);
+  }
+}
+
+function sizeOfHead({ text }: Head): number {
+  return OVERHEAD + text.length;
+}
+
+/** An answer with a stored response, whose head is made before there is anything to send it on. */
+export class StoredHeading implements Heading {
+  readonly req: IncomingMessage;
+  readonly res = new HeaderSink();
+  readonly encoded: EncodedBody;
+  readonly #entry: StoredResponse;
+  #path: string;
+  #coded: Head['coded'];
+  #isCoded = false;
+
+  /** @param find the entry's stored forms. */
+  constructor(req: IncomingMessage, path: string, entry: StoredResponse, find: EncodedBody) {
+    this.req = req;
+    this.#path = path;
+    this.#entry = entry;
+    this.encoded = (coding, effort) => {
+      this.#coded = { coding, effort };
+      return find(coding, effort);
+    };
+  }
+
+  get length(): number {
+    return this.#entry.body.length;
+  }
+
+  setStatus(status: number): void {
+    this.res.statusCode = status;
+  }
+
+  replaceBody(): void {
+    this.#isCoded = true;
+  }
+
+  match<Match>(table: PathTable<Match>): Match | undefined {
+    return table.match(this.#path);
+  }
+
+  /** @throws what Node throws for a field that can't be sent: what came from elsewhere may be anything. */
+  toHead(): Head {
+    const names = new Set<string>();
+    let text = '';
+    for (const [name, value] of this.res.lines()) {
+      const lower = name.toLowerCase();
+      names.add(lower);
+      if (SENT_APART.has(lower)) continue;
+      validateHeaderName(name);
+      validateHeaderValue(name, value);
+      text += `${name}: ${value}\r\n`;
+    }
+    return { status: this.res.statusCode, text, coded: this.#isCoded ? this.#coded : undefined, names };
+  }
+}
+
+/** Fields by which Node frames the answer: it is to see them. */
+const SENT_APART: ReadonlySet<string> = new Set(['content-length', 'date']);

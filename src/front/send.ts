@@ -1,0 +1,57 @@
+import { ServerResponse, STATUS_CODES } from 'node:http';
+
+/** A function of `ServerResponse` that Node does not document: what `writeHead` hands the first line and the fields to. */
+type StoreHeader = (this: ServerResponse, firstLine: string, fields: readonly string[]) => void;
+
+/** Whether nobody but Node has a hand in a response: nothing is patched, and no one waits for its end. */
+export function isUntouched(res: ServerResponse): boolean {
+  const { writeHead, write, end, setHeader } = ServerResponse.prototype;
+  return (
+    res.end === end &&
+    res.writeHead === writeHead &&
+    res.write === write &&
+    res.setHeader === setHeader &&
+    !res.headersSent &&
+    !res.destroyed &&
+    // Node's own.
+    res.listenerCount('finish') <= 1 &&
+    res.listenerCount('close') === 0 &&
+    res.listenerCount('prefinish') === 0
+  );
+}
+
+/**
+ * Sends the head of an answer whose lines are there as text.
+ *
+ * `writeHead` would check each of them and put them together again, which is most of what an answer costs beyond
+ * the bare server. So the text goes where `writeHead` sends its first line; where there is no such place, or Node
+ * has to know more, it takes the usual way. What is on the wire is the same.
+ *
+ * @param text lines, each with its end, checked.
+ * @param framing fields by which Node frames the answer.
+ */
+export function sendHead(
+  res: ServerResponse,
+  status: number,
+  text: string,
+  framing: readonly string[],
+): void {
+  const { _storeHeader: storeHeader } = res as unknown as { readonly _storeHeader?: StoreHeader };
+  if (status === 204 || status === 304 || typeof storeHeader !== 'function') {
+    for (const name of res.getHeaderNames()) res.removeHeader(name); // in the text, if it is to be sent
+    res.writeHead(status, [...fieldsOf(text), ...framing]);
+    return;
+  }
+  res.statusCode = status;
+  res.statusMessage = STATUS_CODES[status] ?? 'unknown';
+  storeHeader.call(res, `HTTP/1.1 ${status} ${res.statusMessage}\r\n${text}`, framing);
+}
+
+function fieldsOf(text: string): string[] {
+  const fields: string[] = [];
+  for (const line of text.split('\r\n')) {
+    const colon = line.indexOf(':');
+    if (colon > 0) fields.push(line.slice(0, colon), line.slice(colon + 2));
+  }
+  return fields;
+}
