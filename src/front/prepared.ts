@@ -13,6 +13,8 @@ export interface Head {
   readonly coded?: { readonly coding: string; readonly effort: EncodingEffort };
   /** Names of fields that are in it, in lower case. */
   readonly names: ReadonlySet<string>;
+  /** Nobody has replaced or taken away what Express says of itself. */
+  readonly leavesExpress: boolean;
 }
 
 /** Of those that differ by `If-None-Match`, which is the visitor's to choose. */
@@ -69,14 +71,12 @@ export class StoredHeading implements Heading {
   readonly res = new HeaderSink();
   readonly encoded: EncodedBody;
   readonly #entry: StoredResponse;
-  #path: string;
   #coded: Head['coded'];
   #isCoded = false;
 
   /** @param find the entry's stored forms. */
-  constructor(req: IncomingMessage, path: string, entry: StoredResponse, find: EncodedBody) {
+  constructor(req: IncomingMessage, entry: StoredResponse, find: EncodedBody) {
     this.req = req;
-    this.#path = path;
     this.#entry = entry;
     this.encoded = (coding, effort) => {
       this.#coded = { coding, effort };
@@ -97,7 +97,7 @@ export class StoredHeading implements Heading {
   }
 
   match<Match>(table: PathTable<Match>): Match | undefined {
-    return table.match(this.#path);
+    return table.match(this.#entry.path);
   }
 
   /** @throws what Node throws for a field that can't be sent: what came from elsewhere may be anything. */
@@ -112,9 +112,13 @@ export class StoredHeading implements Heading {
       validateHeaderValue(name, value);
       text += `${name}: ${value}\r\n`;
     }
-    return { status: this.res.statusCode, text, coded: this.#isCoded ? this.#coded : undefined, names };
+    const leavesExpress = !names.has(BY_EXPRESS) && !this.#entry.removed.includes(BY_EXPRESS);
+    const coded = this.#isCoded ? this.#coded : undefined;
+    return { status: this.res.statusCode, text, coded, names, leavesExpress };
   }
 }
+
+const BY_EXPRESS = 'x-powered-by';
 
 /** Fields by which Node frames the answer: it is to see them. */
 const SENT_APART: ReadonlySet<string> = new Set(['content-length', 'date']);

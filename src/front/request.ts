@@ -1,39 +1,54 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { CacheSettings } from '../config/cache.js';
 
-/** Fields of a request that has more to say than what it wants: the way through the middlewares is for it. */
-const UNUSUAL = [
-  'range',
-  'if-match',
-  'if-unmodified-since',
-  'expect',
-  'upgrade',
-  'transfer-encoding',
-] as const;
+type Request = IncomingMessage & { readonly originalUrl?: string; readonly hotpath?: object };
 
-/** Fields that make a request somebody's, whatever the cache is told: Cache-Control is another for it. */
-const CREDENTIALS = ['authorization', 'proxy-authorization', 'x-api-key'] as const;
-
-/** Tells the requests that may be answered at once from all others. */
+/** Tells the requests that may be answered at once from all others: the way through the middlewares is for those. */
 export class PlainRequests {
-  readonly #refused: readonly string[];
+  /** Fields beyond those that are looked at in any case. */
+  readonly #others: readonly string[];
 
   constructor({ credentials, requestDirectives }: CacheSettings) {
-    const own = credentials.filter((name) => name !== 'cookie');
+    const known = new Set(['cookie', 'authorization', 'proxy-authorization', 'x-api-key']);
     const directives = requestDirectives === 'honor' ? ['cache-control', 'pragma'] : [];
-    this.#refused = [...new Set<string>([...UNUSUAL, ...CREDENTIALS, ...own, ...directives])];
+    this.#others = [...credentials.filter((name) => !known.has(name)), ...directives];
   }
 
-  /** Whether a request is one of those; a cookie is for the rule to judge. */
-  has(req: IncomingMessage & { readonly originalUrl?: string; readonly hotpath?: object }): boolean {
-    const { method, httpVersion, headers, url } = req;
-    if ((method !== 'GET' && method !== 'HEAD') || httpVersion !== '1.1' || url === undefined) return false;
+  /** Whether a request is one of those. A cookie is for the rule to judge. */
+  has(req: Request): boolean {
+    const { method, url } = req;
+    if ((method !== 'GET' && method !== 'HEAD') || req.httpVersion !== '1.1' || url === undefined)
+      return false;
     // Mounted below the root, or rewritten by others; or a request of our own.
     if ((req.originalUrl !== undefined && req.originalUrl !== url) || req.hotpath !== undefined) return false;
-    for (const name of this.#refused) if (headers[name] !== undefined) return false;
-    const length = headers['content-length'];
-    return length === undefined || length === '0';
+    const { headers } = req;
+    return (
+      !isUnusual(headers) && !isPersonal(headers) && !this.#others.some((name) => headers[name] !== undefined)
+    );
   }
+}
+
+/** It has more to say than what it wants. Each field by its name: Node's objects of headers are fastest read so. */
+function isUnusual(headers: IncomingHttpHeaders): boolean {
+  const length = headers['content-length'];
+  return (
+    headers.range !== undefined ||
+    headers['if-match'] !== undefined ||
+    headers['if-unmodified-since'] !== undefined ||
+    headers['transfer-encoding'] !== undefined ||
+    headers.upgrade !== undefined ||
+    headers.expect !== undefined ||
+    (length !== undefined && length !== '0')
+  );
+}
+
+/** Whatever the cache is told of credentials: to these, Cache-Control is another. */
+function isPersonal(headers: IncomingHttpHeaders): boolean {
+  return (
+    headers.authorization !== undefined ||
+    headers['proxy-authorization'] !== undefined ||
+    headers['x-api-key'] !== undefined
+  );
 }
 
 /** Whether proxies say where the request was sent: then it is for the app to say which of them it trusts. */

@@ -15,8 +15,7 @@ export function isUntouched(res: ServerResponse): boolean {
     !res.destroyed &&
     // Node's own.
     res.listenerCount('finish') <= 1 &&
-    res.listenerCount('close') === 0 &&
-    res.listenerCount('prefinish') === 0
+    res.listenerCount('close') === 0
   );
 }
 

@@ -1,0 +1,104 @@
+import type { IncomingMessage } from 'node:http';
+import { visitorConditions, writeStored } from '../cache/serve.js';
+import { acceptsIdentity } from '../http/accept-encoding.js';
+import { withPlainTags } from '../http/coded-tag.js';
+import { type Conditions, notModified } from '../http/conditional.js';
+import type { StoredResponse } from '../store/entry.js';
+import type { LaneParts } from './parts.js';
+import { type Head, PreparedEntry, StoredHeading } from './prepared.js';
+
+/** What an `Accept-Encoding` comes to. */
+interface Acceptance {
+  readonly coding: string;
+  readonly identity: boolean;
+}
+
+/** Different values of `Accept-Encoding` that are remembered; there are a handful of honest ones. */
+const MOST_ACCEPTANCES = 100;
+
+const NO_ENCODING: Acceptance = { coding: '', identity: true };
+const NO_CONDITIONS: Conditions = Object.freeze({});
+
+/** Works out the heads of answers with stored responses, by the code of the middlewares, and keeps them. */
+export class Heads {
+  readonly #parts: LaneParts;
+  readonly #acceptances = new Map<string, Acceptance>();
+
+  constructor(parts: LaneParts) {
+    this.#parts = parts;
+  }
+
+  preparedOf(entry: StoredResponse, target: string): PreparedEntry {
+    if (entry.prepared instanceof PreparedEntry) return entry.prepared;
+    const { hits, compression } = this.#parts;
+    const prepared = new PreparedEntry(entry, hits.ruleOf(target), compression?.isBySettings !== false);
+    entry.prepared = prepared;
+    return prepared;
+  }
+
+  /** @returns `undefined` where the answer is still to be compressed, or is one for the middlewares. */
+  find(req: IncomingMessage, entry: StoredResponse, prepared: PreparedEntry): Head | undefined {
+    const { headers } = req;
+    const { coding, identity } = this.#accepted(headers['accept-encoding']);
+    if (!identity) return undefined;
+    const variation = headers.cookie === undefined ? coding : `${coding} cookie`;
+    const isConditional =
+      headers['if-none-match'] !== undefined || headers['if-modified-since'] !== undefined;
+    if (isConditional && entry.status === 200) return this.#confirmed(req, entry, prepared, variation);
+    const known = prepared.whole(variation);
+    return known ?? this.#make(req, entry, prepared, variation, NO_CONDITIONS);
+  }
+
+  #confirmed(
+    req: IncomingMessage,
+    entry: StoredResponse,
+    prepared: PreparedEntry,
+    variation: string,
+  ): Head | undefined {
+    const given = visitorConditions(req);
+    const conditions = this.#parts.compression
+      ? { ...given, ifNoneMatch: given.ifNoneMatch && withPlainTags(given.ifNoneMatch) }
+      : given;
+    const { etag, lastModified = entry.date } = entry;
+    if (!notModified(conditions, { etag, lastModified })) {
+      return prepared.whole(variation) ?? this.#make(req, entry, prepared, variation, NO_CONDITIONS);
+    }
+    const own = `${variation} ${conditions.ifNoneMatch}`;
+    return prepared.notModified(own) ?? this.#make(req, entry, prepared, own, conditions);
+  }
+
+  #make(
+    req: IncomingMessage,
+    entry: StoredResponse,
+    prepared: PreparedEntry,
+    variation: string,
+    conditions: Conditions,
+  ): Head | undefined {
+    // HEAD takes what GET has made: it encodes nothing.
+    if (req.method !== 'GET') return undefined;
+    const { cacheControl, compression, state } = this.#parts;
+    const heading = new StoredHeading(req, entry, (coding, effort) =>
+      state.encodings.find(entry, coding, effort),
+    );
+    writeStored(heading, { head: entry, length: entry.body.length }, prepared.rule, conditions);
+    cacheControl?.edit(heading);
+    if (compression && !compression.edit(heading, conditions.ifNoneMatch)) return undefined;
+    const head = heading.toHead();
+    prepared.keep(variation, head);
+    // Where it would not fit, it is made anew each time.
+    if (!state.entries.store.resize(entry.key)) entry.prepared = undefined;
+    return head;
+  }
+
+  #accepted(header: string | undefined): Acceptance {
+    if (header === undefined) return NO_ENCODING;
+    let known = this.#acceptances.get(header);
+    if (!known) {
+      const coding = this.#parts.compression?.codingFor(header) ?? '';
+      known = { coding, identity: acceptsIdentity(header) };
+      if (this.#acceptances.size >= MOST_ACCEPTANCES) this.#acceptances.clear();
+      this.#acceptances.set(header, known);
+    }
+    return known;
+  }
+}

@@ -1,0 +1,69 @@
+import { performance } from 'node:perf_hooks';
+import type { Origin } from '../cache/context.js';
+import { EXPRESS } from '../cache/headers.js';
+import type { Freshness } from '../cache/hits.js';
+import { shownKey } from '../cache/status.js';
+import { formatCacheStatus } from '../http/cache-status.js';
+import type { StoredResponse } from '../store/entry.js';
+import type { LaneParts } from './parts.js';
+import type { Head } from './prepared.js';
+
+/** What is known of one answer. */
+export interface Known {
+  readonly origin: Origin;
+  readonly freshness: Freshness;
+  /** Express has set its own header, or would. */
+  readonly isByExpress: boolean;
+  readonly requestId: string | undefined;
+  /** `performance.now()` when the request came. */
+  readonly startedAt: number;
+}
+
+/** Writes those lines of a head that differ from one answer to the next. */
+export class Lines {
+  readonly #parts: LaneParts;
+  readonly #idName: string;
+  readonly #timeName: string;
+  readonly #status: string;
+  readonly #cacheTime: string;
+
+  constructor(parts: LaneParts) {
+    this.#parts = parts;
+    const { requestId = false, header = false } = parts.timing?.settings ?? {};
+    this.#idName = requestId ? requestId.header : '';
+    this.#timeName = header || '';
+    const isShown = parts.state.settings.statusHeader !== false;
+    this.#status = isShown ? `X-Cache: HIT\r\nCache-Status: ${formatCacheStatus({ hit: true })}` : '';
+    this.#cacheTime = isShown ? ', cache;desc=HIT\r\n' : '\r\n';
+  }
+
+  of(entry: StoredResponse, head: Head, known: Known): string {
+    const { age, ttl } = known.freshness;
+    let text = `${head.text}Age: ${age}\r\n`;
+    if (known.isByExpress && head.leavesExpress) text += BY_EXPRESS;
+    if (this.#status) text += `${this.#status}; ttl=${ttl}${this.#keyOf(entry, known)}\r\n`;
+    return text + this.#timing(head, known);
+  }
+
+  #keyOf({ url }: StoredResponse, { origin }: Known): string {
+    const { state } = this.#parts;
+    if (state.settings.statusHeader !== 'key') return '';
+    const key = shownKey(state, { origin, target: url });
+    return formatCacheStatus({ key }).slice(formatCacheStatus({}).length);
+  }
+
+  #timing({ names }: Head, { requestId, startedAt }: Known): string {
+    const { timing } = this.#parts;
+    if (!timing) return '';
+    let text = '';
+    if (this.#idName && !names.has(this.#idName.toLowerCase())) text = `${this.#idName}: ${requestId}\r\n`;
+    const elapsed = Math.max(0, performance.now() - startedAt).toFixed(3);
+    if (this.#timeName && !names.has(this.#timeName.toLowerCase()))
+      text += `${this.#timeName}: ${elapsed}ms\r\n`;
+    return timing.settings.serverTiming
+      ? `${text}Server-Timing: total;dur=${elapsed}${this.#cacheTime}`
+      : text;
+  }
+}
+
+const BY_EXPRESS = `X-Powered-By: ${EXPRESS}\r\n`;

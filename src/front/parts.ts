@@ -1,0 +1,16 @@
+import type { Hits } from '../cache/hits.js';
+import type { CacheState } from '../cache/state.js';
+import type { CacheControlEditor } from '../middleware/cache-control.js';
+import type { CompressionEditor } from '../middleware/compression.js';
+import type { MetricsEditor } from '../middleware/metrics.js';
+import type { TimingEditor } from '../middleware/timing.js';
+
+/** The middlewares of one config, as far as they have a part in an answer from the store. */
+export interface LaneParts {
+  readonly state: CacheState;
+  readonly hits: Hits;
+  readonly timing: TimingEditor | undefined;
+  readonly metrics: MetricsEditor | undefined;
+  readonly cacheControl: CacheControlEditor | undefined;
+  readonly compression: CompressionEditor | undefined;
+}
