@@ -51,7 +51,8 @@ describe('the imports of src run one way', () => {
     ['entries/timing.ts', ['middleware/timing.ts']],
     ['entries/metrics.ts', ['middleware/metrics.ts']],
     ['entries/cache.ts', ['cache/cache.ts']],
-    ['hotpath.ts', ['middleware/timing.ts', 'cache/cache.ts']],
+    ['front/lane.ts', ['middleware/timing.ts', 'cache/cache.ts']],
+    ['hotpath.ts', ['middleware/timing.ts', 'cache/cache.ts', 'front/lane.ts']],
     ['index.ts', ['hotpath.ts', 'config/errors.ts']],
   ]);
   const withArrow = (from: string, to: string): ImportGraph =>
@@ -76,6 +77,8 @@ describe('the imports of src run one way', () => {
     ['middleware/timing.ts', 'cache/cache.ts'],
     ['cache/cache.ts', 'middleware/timing.ts'],
     ['cache/cache.ts', 'hotpath.ts'],
+    ['cache/cache.ts', 'front/lane.ts'],
+    ['middleware/timing.ts', 'front/lane.ts'],
     ['entries/timing.ts', 'index.ts'],
     ['hotpath.ts', 'index.ts'],
     ['cache/cache.ts', 'cache/gone.ts'],

@@ -45,9 +45,36 @@ export class Hits {
     if (this.#routes.size === 0) return undefined;
     const rule = this.ruleOf(target);
     if (!rule || !isKeyedByRule(rule) || rule.partition) return undefined;
+    return entries.find(this.#keyUnder(rule, req, origin, target), req).entry;
+  }
+
+  /**
+   * Asks what instances share for a request of which nothing is here, under a rule by which that is everybody's.
+   *
+   * @returns `undefined` where there is nothing to ask; else a promise of the time at which it was asked, when what
+   * was found is in memory.
+   */
+  ask(req: IncomingMessage, origin: Origin, target: string): Promise<number> | undefined {
+    const { clock, collapser, counts, equivalents, shared } = this.#state;
+    if (!shared?.isUsable || !equivalents.isUnused || req.method !== 'GET') return undefined;
+    const rule = this.ruleOf(target);
+    if (!rule) return undefined;
+    if (!rule.shared || rule.when || rule.partition) return undefined;
+    if (req.headers.cookie !== undefined && rule.vary.cookies === undefined) return undefined;
+    const keys = { exact: this.#keyUnder(rule, req, origin, target) };
+    // Someone is at it, or nothing has come of it before; or what is here is for the flow to judge.
+    if (collapser.current(keys.exact) || collapser.isRefused(keys.exact)) return undefined;
+    if (this.#state.entries.store.peek(keys.exact)) return undefined;
+    counts.memory.misses++;
+    const askedAt = clock();
+    return shared.fetch({ keys, context: { req } }).then(() => askedAt);
+  }
+
+  #keyUnder(rule: CacheRuleSettings, req: IncomingMessage, origin: Origin, target: string): string {
+    if (!isKeyedByRule(rule)) return this.#keysOf(origin).of(target);
     const normal = normaliseTarget(target, rule);
     const parts = { scope: SHARED, origin, target: normal, rewritten: undefined, partition: undefined };
-    return entries.find(new RequestKeys(parts, req, rule).exact, req).entry;
+    return new RequestKeys(parts, req, rule).exact;
   }
 
   /** How fresh it is; `undefined` where it may not be served as it stands, or is to be refreshed. */

@@ -31,6 +31,11 @@ export function lookUp(state: CacheState, asked: Asked, isUse = true): Lookup {
   return { entry, permission, forward: isFresh ? 'request' : 'stale' };
 }
 
+/** Whether the rule or the response itself says that it is the same for all, as to a cache in front of the app. */
+export function isEverybodys(entry: StoredResponse, rule: CacheRuleSettings | undefined): boolean {
+  return rule?.shared === true || entry.explicitlyShared;
+}
+
 /** Whether something may come of a fill: a lifetime is promised, or such a response was stored before. */
 export function isPromising(rule: CacheRuleSettings | undefined, found: Lookup): boolean {
   return rule?.ttl !== undefined || found.entry !== undefined || found.promising === true;

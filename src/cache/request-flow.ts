@@ -11,7 +11,7 @@ import { RuleContext } from './context.js';
 import { Fill } from './fill.js';
 import { canFollow, follow } from './follow.js';
 import { normaliseTarget } from './key.js';
-import { isFor, lookUp } from './lookup.js';
+import { isEverybodys, isFor, lookUp } from './lookup.js';
 import { asksShared, MOST_WAITS, mannerOf, planFor } from './plan.js';
 import { DEADLINE, Refresher } from './refresh.js';
 import { Disguise } from './request.js';
@@ -36,6 +36,11 @@ interface Seen {
   fill?: Fill;
   route?: boolean;
   refresh?: Refreshing;
+}
+
+/** Why the front door leaves to us what everybody may have. */
+function whyInside(entry: StoredResponse, rule: CacheRuleSettings | undefined): string | undefined {
+  return entry.upstream && isEverybodys(entry, rule) ? 'upstream-headers' : undefined;
 }
 
 /** Takes requests through lookup, waiting and filling. */
@@ -88,8 +93,11 @@ export class RequestFlow {
     const { req, res, target } = exchange;
     if (req.headers.upgrade !== undefined) return next();
     const { asked, bypass } = admit(this.#state, { req, res, target, ...placed });
-    if (asked) this.#attempt({ ...asked, exchange, next }, 0);
-    else this.#bypass(exchange, next, bypass);
+    if (!asked) return this.#bypass(exchange, next, bypass);
+    const { frontDoor, shared } = this.#state;
+    const askedAt = frontDoor.asked.get(req);
+    const isRedisLate = askedAt === undefined ? undefined : shared?.isLateSince(askedAt);
+    this.#attempt({ ...asked, exchange, next, isRedisLate }, 0, undefined, askedAt !== undefined);
   }
 
   /** What this internal request was made for, when it has come to the middleware that wanted it; once. */
@@ -290,7 +298,9 @@ export class RequestFlow {
   /** @param missed why it would have been forwarded, had another's fill not answered it. */
   #serveHit(visit: Visit, entry: StoredResponse, missed: ForwardReason | undefined): void {
     const ttl = ttlOf(this.#state, entry, visit.target);
-    this.#serveAs(visit, entry, 'HIT', missed ? { fwd: missed, collapsed: true, ttl } : { hit: true, ttl });
+    const detail = this.#state.frontDoor.isOpen ? whyInside(entry, visit.rule) : undefined;
+    const known = missed ? { fwd: missed, collapsed: true } : { hit: true };
+    this.#serveAs(visit, entry, 'HIT', { ...known, ttl, detail });
   }
 
   #serveAs(visit: Visit, entry: StoredResponse, result: XCache, known: CacheStatus): void {

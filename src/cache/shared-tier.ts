@@ -26,6 +26,12 @@ export const LEASE = 10;
 const FIRST_LOOK = 20;
 const LONGEST_LOOK = 200;
 
+/** What is asked for. */
+interface Wanted {
+  readonly keys: { readonly exact: string };
+  readonly context: { readonly req: IncomingMessage };
+}
+
 /** A lease for filling one key, to be given back. */
 export interface Lease {
   release(): void;
@@ -56,7 +62,7 @@ export class SharedTier {
   }
 
   /** Brings what is stored for a request into memory; never rejects. @returns whether there was anything. */
-  async fetch({ keys, context }: Asked): Promise<boolean> {
+  async fetch({ keys, context }: Wanted): Promise<boolean> {
     const { store, entries, fault } = this.#setup;
     const askedAt = this.#setup.clock();
     try {

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { CacheSettings } from '../config/cache.js';
 import type { InvalidationLog, RecordKind } from '../store/log.js';
 import type { RedisTier } from '../store/redis/open.js';
@@ -35,6 +36,15 @@ export interface Counts {
   invalidations: number;
 }
 
+/** What the parts of a cache know of the front door of its app. */
+export interface FrontDoorState {
+  isOpen: boolean;
+  /** Hits that it has answered; they are among the hits. */
+  hits: number;
+  /** Requests for which it has asked what instances share, and found nothing to answer with; and when it asked. */
+  readonly asked: WeakMap<IncomingMessage, number>;
+}
+
 /** What one cache shares among its parts. */
 export interface CacheState {
   readonly settings: CacheSettings;
@@ -46,6 +56,7 @@ export interface CacheState {
   readonly redis: RedisTier | undefined;
   readonly shared: SharedTier | undefined;
   readonly collapser: Collapser;
+  readonly frontDoor: FrontDoorState;
   readonly counts: Counts;
   /** Milliseconds, monotonic. */
   readonly clock: () => number;

@@ -63,6 +63,8 @@ export interface CacheStats {
   readonly refusals: Readonly<Record<string, number>>;
   /** Requests served from a fill that they waited for; they are among the hits. */
   readonly collapsed: number;
+  /** Hits that were answered before Express (`attach`); they are among the hits. */
+  readonly frontDoor: number;
   readonly stores: number;
   /** Purges and expiries together. */
   readonly purges: number;
@@ -100,6 +102,7 @@ export function statsOf(state: CacheState | false): CacheStats {
       bypasses: {},
       refusals: {},
       collapsed: 0,
+      frontDoor: 0,
       stores: 0,
       purges: 0,
       purgesBy: { purge: noneBySelector(), expire: noneBySelector() },
@@ -109,7 +112,7 @@ export function statsOf(state: CacheState | false): CacheStats {
     const encodings = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0, waiting: 0 };
     return { ...none, entries: 0, bytes: 0, pending: 0, position: 0, encodings };
   }
-  const { counts, entries, collapser, log, encodings, redis } = state;
+  const { counts, entries, collapser, frontDoor, log, encodings, redis } = state;
   const { purge, expire } = counts.purges;
   return {
     hits: counts.hits,
@@ -120,6 +123,7 @@ export function statsOf(state: CacheState | false): CacheStats {
     bypasses: Object.fromEntries(counts.bypasses),
     refusals: Object.fromEntries(counts.refusals),
     collapsed: counts.collapsed,
+    frontDoor: frontDoor.hits,
     stores: counts.stores,
     purges: [purge, expire].flatMap(Object.values<number>).reduce((sum, count) => sum + count),
     purgesBy: { purge: { ...purge }, expire: { ...expire } },

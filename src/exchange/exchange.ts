@@ -40,7 +40,7 @@ export class Exchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   /** `performance.now()` at the first middleware. */
-  readonly startedAt: number = performance.now();
+  readonly startedAt: number;
   /** The request target as the client sent it, whatever routers make of `req.url` meanwhile. */
   readonly target: string;
   /** The path of the target, without its query. */
@@ -84,8 +84,9 @@ export class Exchange {
   #match: unknown;
   #template: string | undefined;
 
-  constructor(req: IncomingMessage, res: ServerResponse) {
+  constructor(req: IncomingMessage, res: ServerResponse, startedAt = performance.now()) {
     this.req = req;
+    this.startedAt = startedAt;
     this.res = res;
     this.target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '/';
     const query = this.target.indexOf('?');
@@ -386,10 +387,10 @@ function onClose(this: ServerResponse): void {
 }
 
 /** The exchange of this response: made, and `res` patched, by the first who asks. */
-export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange {
+export function exchangeOf(req: IncomingMessage, res: ServerResponse, startedAt?: number): Exchange {
   const patched = res as Patched;
   const found = patched[EXCHANGE];
-  if (!found) return (patched[EXCHANGE] = new Exchange(req, res));
+  if (!found) return (patched[EXCHANGE] = new Exchange(req, res, startedAt));
   found.track();
   return found;
 }

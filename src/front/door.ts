@@ -26,14 +26,13 @@ export class FrontDoor {
     const door = this;
     app.handle = function (req, res, out) {
       // With a continuation it comes from an app around this one, which has seen it.
-      if (out === undefined && door.#answers(app, req, res as ServerResponse)) return;
-      door.#handing = req;
-      try {
-        handle.call(this, req, res, out);
-      } finally {
-        door.#handing = undefined;
-      }
+      if (out !== undefined || app.parent !== undefined) return handle.call(this, req, res, out);
+      if (door.#lane.answer(req, res, app)) return;
+      const asking = door.#lane.ask(req, res, app);
+      if (!asking) return door.#pass(handle, req, res);
+      void asking.then((isAnswered) => isAnswered || door.#pass(handle, req, res));
     };
+    this.#lane.opened();
   }
 
   /** Whether a request was looked at just now, on its way in: nothing has changed since. */
@@ -41,8 +40,13 @@ export class FrontDoor {
     return this.#handing === req;
   }
 
-  #answers(app: ExpressApp, req: IncomingMessage, res: ServerResponse): boolean {
-    return app.parent === undefined && this.#lane.answer(req, res, app);
+  #pass(handle: ExpressApp['handle'], req: IncomingMessage, res: ServerResponse): void {
+    this.#handing = req;
+    try {
+      handle.call(this.#app, req, res);
+    } finally {
+      this.#handing = undefined;
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { type Origin, originOf } from '../cache/context.js';
 import { EXPRESS } from '../cache/headers.js';
+import { exchangeOf } from '../exchange/exchange.js';
 import { Accounts } from './account.js';
 import { Heads } from './heads.js';
 import { Lines } from './lines.js';
@@ -40,13 +41,59 @@ export class Lane {
   answer(req: IncomingMessage, res: ServerResponse, app?: ExpressApp): boolean {
     if (!this.#open) return false;
     try {
-      return this.#answer(req, res, app);
+      return this.#answer(req, res, app, performance.now());
     } catch (error) {
-      this.#parts.state.fault(error, 'front');
-      // Half an answer is none, and nobody else can give one any more.
-      if (res.headersSent) res.destroy();
-      return res.headersSent;
+      return this.#failed(res, error);
     }
+  }
+
+  /**
+   * Asks what instances share for a request that `answer` has left, and answers with what comes.
+   *
+   * @returns `undefined` where there is nothing to ask; else whether it has answered.
+   */
+  ask(req: IncomingMessage, res: ServerResponse, app: ExpressApp): Promise<boolean> | undefined {
+    const { hits, state } = this.#parts;
+    if (!this.#open || !state.shared || !this.#requests.has(req) || !isUntouched(res)) return undefined;
+    try {
+      const startedAt = performance.now();
+      const asking = hits.ask(req, originFor(req, app), req.url as string);
+      return asking?.then((askedAt) => this.#answerLater(req, res, app, startedAt, askedAt));
+    } catch (error) {
+      this.#failed(res, error);
+      return undefined;
+    }
+  }
+
+  #answerLater(
+    req: IncomingMessage,
+    res: ServerResponse,
+    app: ExpressApp,
+    startedAt: number,
+    askedAt: number,
+  ): boolean {
+    try {
+      if (this.#open && this.#answer(req, res, app, startedAt)) return true;
+      this.#parts.state.frontDoor.asked.set(req, askedAt);
+      // The time that has passed is part of the answer's.
+      exchangeOf(req, res, startedAt);
+      return false;
+    } catch (error) {
+      return this.#failed(res, error);
+    }
+  }
+
+  /** @returns whether nobody else can answer any more. */
+  #failed(res: ServerResponse, error: unknown): boolean {
+    this.#parts.state.fault(error, 'front');
+    // Half an answer is none.
+    if (res.headersSent) res.destroy();
+    return res.headersSent;
+  }
+
+  /** There is a door in front of the app. */
+  opened(): void {
+    this.#parts.state.frontDoor.isOpen = true;
   }
 
   /** From now on it answers nothing. Idempotent. */
@@ -54,8 +101,12 @@ export class Lane {
     this.#open = false;
   }
 
-  #answer(req: IncomingMessage, res: ServerResponse, app: ExpressApp | undefined): boolean {
-    const startedAt = performance.now();
+  #answer(
+    req: IncomingMessage,
+    res: ServerResponse,
+    app: ExpressApp | undefined,
+    startedAt: number,
+  ): boolean {
     if (!this.#requests.has(req) || !isUntouched(res)) return false;
     const isByExpress = app ? app.enabled('x-powered-by') : hasExpressHeader(res);
     if (isByExpress === undefined) return false;
@@ -76,6 +127,7 @@ export class Lane {
 
     state.counts.hits++;
     state.counts.memory.hits++;
+    if (app) state.frontDoor.hits++;
     const requestId = timing?.idOf(req);
     const text = this.#lines.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });
     if (head.status === 304 || head.status === 204) {

@@ -1,4 +1,5 @@
 import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http';
+import { isEverybodys } from '../cache/lookup.js';
 import type { CacheRuleSettings } from '../config/cache.js';
 import type { EncodedBody, EncodingEffort } from '../exchange/encoded.js';
 import { HeaderSink, type Heading, type PathTable } from '../exchange/heading.js';
@@ -40,7 +41,7 @@ export class PreparedEntry implements Prepared {
   constructor(entry: StoredResponse, rule: CacheRuleSettings | false | undefined, isServed: boolean) {
     this.rule = rule || undefined;
     this.isServed = isServed && rule !== false && !rule?.when && !rule?.partition && !entry.upstream;
-    this.isPublic = this.isServed && (this.rule?.shared === true || entry.explicitlyShared);
+    this.isPublic = this.isServed && isEverybodys(entry, this.rule);
   }
 
   /** @param variation what the head of a whole answer differs by. */

@@ -1,9 +1,9 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /** What an Express app is to us, beyond what it does. */
 export interface ExpressApp {
-  (req: IncomingMessage, res: unknown, next?: unknown): void;
-  handle(this: unknown, req: IncomingMessage, res: unknown, out?: unknown): void;
+  (req: IncomingMessage, res: ServerResponse, next?: unknown): void;
+  handle(this: unknown, req: IncomingMessage, res: ServerResponse, out?: unknown): void;
   enabled(setting: string): boolean;
   /** Prototype of its requests. */
   readonly request: object;

@@ -15,8 +15,19 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   middleware: ['http', 'exchange', 'config'],
   cache: ['http', 'exchange', 'store', 'config'],
   entries: ['http', 'exchange', 'store', 'config', 'telemetry', 'middleware', 'cache'],
-  'hotpath.ts': ['http', 'exchange', 'store', 'config', 'telemetry', 'middleware', 'cache'],
-  'index.ts': ['http', 'exchange', 'store', 'config', 'telemetry', 'middleware', 'cache', 'hotpath.ts'],
+  front: ['http', 'exchange', 'store', 'config', 'middleware', 'cache'],
+  'hotpath.ts': ['http', 'exchange', 'store', 'config', 'telemetry', 'middleware', 'cache', 'front'],
+  'index.ts': [
+    'http',
+    'exchange',
+    'store',
+    'config',
+    'telemetry',
+    'middleware',
+    'cache',
+    'front',
+    'hotpath.ts',
+  ],
 };
 
 /** What one middleware may import beyond its room. */

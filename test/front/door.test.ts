@@ -1,0 +1,267 @@
+import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
+import type { Express, Request, Response } from 'express';
+import { type HotpathConfig, HotpathError, hotpath } from 'hotpath';
+import { describe, expect, it } from 'vitest';
+import { listen, majors, raw, waitFor } from '../helpers/http.js';
+import { head, type SiteOptions, site } from './helper.js';
+
+const shared = { ttl: 600, shared: true } as const;
+const config: HotpathConfig = { routes: { '/:name': { cache: shared } } };
+const routes: SiteOptions['routes'] = (app, count) =>
+  app.get('/:name', (_req: Request, res: Response) => void res.send(`run ${count()}`));
+
+describe.each(majors)('the front door of an app of %s', (_, express) => {
+  const open = (options: Partial<SiteOptions> = {}) =>
+    site({ express, way: 'door', config, routes, ...options });
+
+  it('answers a hit before anything of the app runs', async () => {
+    let seen = 0;
+    const made = await open({
+      before: (app) =>
+        app.use((_req: IncomingMessage, _res: ServerResponse, next: () => void) => {
+          seen++;
+          next();
+        }),
+    });
+    expect((await made.ask(head('/a'))).header('x-cache')).toBe('MISS');
+    expect([(await made.ask(head('/a'))).text, seen, made.runs()]).toEqual(['run 1', 1, 1]);
+    expect(made.perf.cache.stats()).toMatchObject({ frontDoor: 1, hits: 1, memory: { hits: 1, misses: 1 } });
+  });
+
+  it.each([
+    ['Authorization', 'Bearer x'],
+    ['Proxy-Authorization', 'Basic x'],
+    ['X-Api-Key', 'x'],
+    ['Cookie', 'sid=1'],
+    ['X-Secret', 'x'],
+  ])('lets a request with %s pass by, even to what is public', async (name, value) => {
+    const credentials = ['authorization', 'cookie', 'x-api-key', 'proxy-authorization', 'x-secret'];
+    const made = await open({
+      config: { cache: { credentials } },
+      routes: (app, count) =>
+        app.get(
+          '/a',
+          (_req, res) => void res.set('Cache-Control', 'public, max-age=60').send(`run ${count()}`),
+        ),
+    });
+    await made.ask(head('/a'));
+    await made.ask(head('/a'));
+    expect(made.perf.cache.stats().frontDoor).toBe(1);
+    const answer = await made.ask(head('/a', { [name]: value }));
+    // Inside, what says that it is public is for everybody.
+    expect([answer.header('x-cache'), made.perf.cache.stats().frontDoor]).toEqual(['HIT', 1]);
+  });
+
+  it('serves what its rule shares and what is public by itself, and leaves all else to the inside', async () => {
+    const made = await open({
+      config: {
+        routes: {
+          '/shared': { cache: shared },
+          '/private-rule': { cache: { ttl: 600 } },
+          '/each': { cache: { ttl: 600, partition: ({ req }) => String(req.headers['x-user']) } },
+          '/when': { cache: { ttl: 600, when: () => true } },
+        },
+      },
+      routes: (app) => {
+        app.get('/public', (_req, res) => void res.set('Cache-Control', 'public, max-age=60').send('public'));
+        app.get('/:name', (_req, res) => void res.send('said nothing'));
+      },
+    });
+    const byDoor = async (path: string) => {
+      for (let i = 0; i < 2; i++) await made.ask(head(path, { 'X-User': 'u' }));
+      const before = made.perf.cache.stats().frontDoor;
+      const answer = await made.ask(head(path, { 'X-User': 'u' }));
+      return [answer.header('x-cache'), made.perf.cache.stats().frontDoor - before];
+    };
+    expect(await byDoor('/shared')).toEqual(['HIT', 1]);
+    expect(await byDoor('/public')).toEqual(['HIT', 1]);
+    expect(await byDoor('/private-rule')).toEqual(['HIT', 0]);
+    expect(await byDoor('/each')).toEqual(['HIT', 0]);
+    expect(await byDoor('/when')).toEqual(['HIT', 0]);
+    expect(await byDoor('/other')).toEqual(['MISS', 0]);
+  });
+
+  it('does not serve what others had given headers: the inside does, and says why', async () => {
+    let n = 0;
+    const made = await open({
+      before: (app) =>
+        app.use((_req: Request, res: Response, next: () => void) => {
+          res.set('X-RateLimit-Remaining', String(100 - n++));
+          next();
+        }),
+    });
+    await made.ask(head('/a'));
+    const answers = [await made.ask(head('/a')), await made.ask(head('/a'))];
+    expect(answers.map((answer) => answer.header('x-ratelimit-remaining'))).toEqual(['99', '98']);
+    expect(answers[1]!.header('cache-status')).toMatch(/^hotpath; hit; ttl=\d+; detail=upstream-headers$/);
+    expect(made.perf.cache.stats()).toMatchObject({ frontDoor: 0, hits: 2 });
+  });
+
+  it('never replays what others set for one request after us', async () => {
+    let n = 0;
+    const made = await open({
+      routes: (app) => {
+        app.use((_req: Request, res: Response, next: () => void) => {
+          res.set({ 'RateLimit-Remaining': String(n++), 'X-Request-Id': `app-${n}` });
+          next();
+        });
+        app.get('/:name', (_req, res) => void res.send('a'));
+      },
+    });
+    await made.ask(head('/a'));
+    const hit = await made.ask(head('/a'));
+    expect(made.perf.cache.stats().frontDoor).toBe(1);
+    expect(hit.header('ratelimit-remaining')).toBeUndefined();
+    expect(hit.header('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  it('a purge is heard at once; what is stale is left to the inside', async () => {
+    const made = await open({
+      config: { routes: { '/:name': { cache: { ...shared, staleWhileRevalidate: 60, tags: ['x'] } } } },
+    });
+    const ask = async () => (await made.ask(head('/a'))).header('x-cache');
+    expect([await ask(), await ask(), await ask()]).toEqual(['MISS', 'HIT', 'HIT']);
+    await made.perf.cache.purge({ tag: 'x' });
+    expect([await ask(), await ask()]).toEqual(['MISS', 'HIT']);
+    await made.perf.cache.expire({ tag: 'x' });
+    expect(await ask()).toBe('STALE');
+    await waitFor(async () => (await ask()) === 'HIT');
+    expect(made.runs()).toBe(3);
+  });
+
+  it('counts, times and reports its hits as the middlewares do', async () => {
+    const slow: unknown[] = [];
+    const made = await open({
+      config: { ...config, timing: { slow: 0.000001, onSlow: (request) => slow.push(request) } },
+      before: (app) => app.set('trust proxy', true),
+    });
+    const fields = { 'X-Forwarded-For': '203.0.113.7', 'X-Request-Id': 'given' };
+    for (let i = 0; i < 3; i++) await made.ask(head('/a?x=1', fields));
+    await waitFor(() => slow.length === 3);
+    const [miss, ...hits] = slow as Record<string, unknown>[];
+    for (const hit of hits) expect({ ...hit, seconds: 0 }).toEqual({ ...miss, seconds: 0 });
+    expect(miss).toMatchObject({
+      route: '/:name',
+      path: '/a',
+      clientAddress: '203.0.113.7',
+      requestId: 'given',
+    });
+    const { registry } = made.perf.metrics;
+    const text = await registry!.metrics();
+    expect(text).toContain('http_requests_total{method="GET",path="/:name",status="200"} 3');
+    expect(text).toContain('http_request_duration_seconds_count{method="GET",path="/:name"} 3');
+    expect(text).toMatch(/http_requests_in_progress\{method="GET"\} 0/);
+    expect(made.perf.cache.stats().frontDoor).toBe(2);
+  });
+
+  it('a client that leaves within a large hit is counted as one, and no longer as in progress', async () => {
+    const body = Buffer.alloc(30 * 1024 ** 2, 'x');
+    const made = await open({
+      config: { ...config, cache: { maxEntryBytes: '40mb' }, compression: false },
+      routes: (app) => app.get('/:name', (_req, res) => void res.type('text').send(body)),
+    });
+    await made.ask(head('/a'));
+    const { registry } = made.perf.metrics;
+    const leaving = createServer().listen(0);
+    const { connect } = await import('node:net');
+    const socket = connect(made.port, '127.0.0.1');
+    socket.write(`${head('/a')}\r\n\r\n`);
+    await new Promise((resolve) => socket.once('data', resolve));
+    expect(await registry!.metrics()).toMatch(/http_requests_in_progress\{method="GET"\} 1/);
+    socket.destroy();
+    leaving.close();
+    await waitFor(async () => (await registry!.metrics()).includes('status="499"} 1'));
+    expect(await registry!.metrics()).toMatch(/http_requests_in_progress\{method="GET"\} 0/);
+    expect(made.perf.cache.stats().frontDoor).toBe(1);
+  });
+
+  it('pipelined requests are answered in their order, hits and misses', async () => {
+    const made = await open();
+    await made.ask(head('/a'));
+    const requests = ['/a', '/b', '/a', '/c', '/a'];
+    const wire = (
+      await raw(
+        made.port,
+        requests.map((path, i) => `${head(path, i === 4 ? { Connection: 'close' } : {})}\r\n\r\n`),
+      )
+    ).wire.toString('latin1');
+    expect(wire.match(/run \d/g)).toEqual(['run 1', 'run 2', 'run 1', 'run 3', 'run 1']);
+    expect(made.perf.cache.stats().frontDoor).toBe(3);
+  });
+
+  it('stands before app.listen, http.createServer and a mounted app alike, attached before or after', async () => {
+    const app = express();
+    const perf = hotpath({ routes: { '/*path': { cache: shared } } });
+    const server = await listen(createServer(app));
+    const inner = express();
+    let runs = 0;
+    inner.get('/x', (_req, res) => void res.send(`run ${++runs}`));
+    app.use(perf);
+    app.use('/inner', inner);
+    perf.attach(app);
+    perf.attach(app); // again: nothing
+    try {
+      for (let i = 0; i < 3; i++) expect(await (await fetch(`${server.url}/inner/x`)).text()).toBe('run 1');
+      expect(perf.cache.stats().frontDoor).toBe(2);
+    } finally {
+      await perf.close();
+      // Closed, it lets everything pass.
+      expect(await (await fetch(`${server.url}/inner/x`)).text()).toBe('run 2');
+      await server.close();
+    }
+  });
+
+  it.each([
+    ['another app beside the first', () => undefined, /another app/],
+    ['an app without cache', () => ({ cache: false }), /the cache is off/],
+    [
+      'a shared rule with a function that wants Express',
+      () => ({ routes: { '/a': { cache: { ttl: 1, shared: true, when: () => true } } } }),
+      /routes\["\/a"\]\.cache\.when/,
+    ],
+    ['a filter of compression', () => ({ compression: { filter: () => true } }), /compression\.filter/],
+  ] as [string, () => HotpathConfig | undefined, RegExp][])('refuses %s', (_what, made, message) => {
+    const perf = hotpath(made());
+    if (message.source.startsWith('another')) perf.attach(express());
+    const attach = () => perf.attach(express());
+    expect(attach).toThrow(HotpathError);
+    expect(attach).toThrow(message);
+  });
+
+  it('refuses what is no app, and an app that is mounted in another', () => {
+    const perf = hotpath();
+    for (const wrong of [undefined, {}, () => {}, express.Router()]) {
+      expect(() => perf.attach(wrong as never)).toThrow(/expected an app made by express/);
+    }
+    const inner = express();
+    express().use(inner);
+    expect(() => perf.attach(inner)).toThrow(/mounted in another/);
+  });
+
+  it('sends the same where Node has no place for a head as text', async () => {
+    const made = await open();
+    await made.ask(head('/a'));
+    const asText = await made.ask(head('/a'));
+    const { _storeHeader: storeHeader } = ServerResponse.prototype as unknown as { _storeHeader: unknown };
+    let isAsked = false;
+    // As if it were gone for us alone: Node itself goes on with it.
+    Object.defineProperty(ServerResponse.prototype, '_storeHeader', {
+      configurable: true,
+      get() {
+        const isOurs = !isAsked;
+        isAsked = true;
+        return isOurs ? undefined : storeHeader;
+      },
+    });
+    const asFields = await made
+      .ask(head('/a'))
+      .finally(() => Reflect.deleteProperty(ServerResponse.prototype, '_storeHeader'));
+    const names = (answer: typeof asText) => answer.headers.map(([name]) => name).sort();
+    expect([names(asFields), asFields.text]).toEqual([names(asText), asText.text]);
+    expect(isAsked).toBe(true);
+    expect(made.perf.cache.stats().frontDoor).toBe(2);
+  });
+});
+
+/** For the type: an app of Express can be attached to. */
+export const typed = (app: Express) => hotpath().attach(app);

@@ -1,0 +1,84 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type express5 from 'express';
+import type { Express } from 'express';
+import { type Hotpath, type HotpathConfig, hotpath } from 'hotpath';
+import { afterEach } from 'vitest';
+import { type Listening, listen, type RawAnswer, raw } from '../helpers/http.js';
+
+/** Where in an app a request is answered by what is stored. */
+export type Way = 'door' | 'lane' | 'middlewares';
+
+/** An app with hotpath, on a port. */
+export interface Site extends Listening {
+  readonly app: Express;
+  readonly perf: Hotpath;
+  /** How often handlers ran. */
+  runs(): number;
+  ask(head: string): Promise<RawAnswer>;
+}
+
+export interface SiteOptions {
+  express: typeof express5;
+  way: Way;
+  config?: HotpathConfig;
+  before?: (app: Express) => void;
+  routes: (app: Express, count: () => number) => void;
+}
+
+const open: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((close) => close()));
+});
+
+/** Makes an app whose hits are answered in one of the three ways; it is closed after the test. */
+export async function site({ express, way, config, before, routes }: SiteOptions): Promise<Site> {
+  let runs = 0;
+  const app = express();
+  const perf = hotpath(config);
+  // Who waits for an answer's end is to see it as the app made it: such a response goes the long way.
+  if (way === 'middlewares') {
+    app.use((_req: IncomingMessage, res: ServerResponse, next: () => void) => {
+      res.on('close', () => {});
+      next();
+    });
+  }
+  before?.(app);
+  app.use(perf);
+  if (way === 'door') perf.attach(app);
+  routes(app, () => ++runs);
+  const listening = await listen(app);
+  open.push(async () => {
+    await perf.close();
+    await listening.close();
+  });
+  const ask = (head: string) => raw(listening.port, `${head}\r\nConnection: close\r\n\r\n`);
+  return { ...listening, app, perf, runs: () => runs, ask };
+}
+
+/** A request's head, with a host. */
+export function head(target: string, fields: Readonly<Record<string, string>> = {}, method = 'GET'): string {
+  const lines = Object.entries({ Host: 'shop.example', ...fields }).map(
+    ([name, value]) => `${name}: ${value}`,
+  );
+  return [`${method} ${target} HTTP/1.1`, ...lines].join('\r\n');
+}
+
+/** Values that differ from answer to answer. */
+const MOVING: readonly [name: string, form: RegExp][] = [
+  ['x-request-id', /^[0-9a-f-]{36}$/],
+  ['x-response-time', /^\d+\.\d{3}ms$/],
+  ['server-timing', /^total;dur=\d+\.\d{3}(.*)$/],
+  ['age', /^\d+$/],
+  ['cache-status', /(ttl=)\d+/],
+];
+
+/** The lines of a head, in the order of their names, with what moves taken out where it has its form. */
+export function still({ headers }: RawAnswer): string[] {
+  const lines = headers.map(([name, value]) => {
+    const moving = MOVING.find(([known]) => known === name.toLowerCase());
+    if (!moving) return `${name}: ${value}`;
+    const [, form] = moving;
+    return `${name}: ${value.replace(form, (_all, kept) => `${typeof kept === 'string' ? kept : ''}…`)}`;
+  });
+  return lines.sort();
+}
