@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hotpath } from 'hotpath';
 import { describe, expect, it } from 'vitest';
-import { freePort } from '../helpers/redis.js';
+import { freePort } from '../helpers/port.js';
 
 const page = readFileSync(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
 

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { FaultProxy } from '../helpers/fault-proxy.js';
-import { freePort, RedisServer, until } from '../helpers/redis.js';
+import { freePort } from '../helpers/port.js';
+import { RedisServer, until } from '../helpers/redis.js';
 import { type Child, startChild } from '../process/child.js';
 import type { Told } from '../process/children/instance.js';
 import { askFor, type Outcome, startLoad } from './load.js';

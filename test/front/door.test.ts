@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
-import type { Express, Request, Response } from 'express';
+import type { Request, Response } from 'express';
 import { type HotpathConfig, HotpathError, hotpath } from 'hotpath';
 import { describe, expect, it } from 'vitest';
 import { listen, majors, raw, waitFor } from '../helpers/http.js';
@@ -262,6 +262,3 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     expect(made.perf.cache.stats().frontDoor).toBe(2);
   });
 });
-
-/** For the type: an app of Express can be attached to. */
-export const typed = (app: Express) => hotpath().attach(app);

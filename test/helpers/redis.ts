@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -9,6 +8,7 @@ import * as ioredis5 from 'ioredis';
 import * as ioredis6 from 'ioredis6';
 import type { RedisModule } from '../../src/store/redis/client.js';
 import { findRedis } from '../setup/services.js';
+import { freePort } from './port.js';
 
 const { Redis } = ioredis5;
 
@@ -235,16 +235,6 @@ export async function startCluster({ replicas = false } = {}): Promise<RedisServ
     }
   }
   return servers;
-}
-
-/** A port that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }
 
 /** Waits until a condition holds. */
