@@ -12,9 +12,6 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ['test/**/*.test.ts'],
-    // Brings what tests start beside Node: PostgreSQL and Chromium.
-    globalSetup: ['test/setup/services.ts'],
     // The checks (scripts/check.mjs) count the tests from this report.
     reporters: process.env.TEST_REPORT
       ? ['default', ['json', { outputFile: process.env.TEST_REPORT }]]
@@ -23,5 +20,27 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'tests',
+          include: ['test/**/*.test.ts'],
+          // Brings what tests start beside Node: Redis, PostgreSQL and Chromium.
+          globalSetup: ['test/setup/services.ts'],
+        },
+      },
+      {
+        extends: true,
+        // What the cache promises, it promises at the front door: its tests once more, with one before each app. Those
+        // that start other processes, or take long for what has nothing to do with it, are not among them.
+        test: {
+          name: 'front door',
+          include: ['test/cache/*.test.ts'],
+          exclude: ['test/cache/{redis*,collapse*,complete-bodies,encode-queue,keys-flood}.test.ts'],
+          env: { HOTPATH_FRONT_DOOR: '1' },
+        },
+      },
+    ],
   },
 });

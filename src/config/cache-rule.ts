@@ -44,7 +44,7 @@ export interface CacheRule {
   ignoreQuery?: readonly string[];
   /** Whose response this is. An empty answer, or a throw, means that the cache is bypassed. Default: everybody's. */
   partition?: (context: CacheContext) => string | number | undefined | null;
-  /** The response is the same for everybody, so the front door may serve it before any other middleware runs. Not together with `partition`. Default `false`. */
+  /** The response is the same for everybody, so the front door (`attach`) may serve it before anything of the app runs. Not together with `partition`. Default `false`. */
   shared?: boolean;
   /** Whether requests for a missing entry wait for the one that fills it: within this process (`true`, `'instance'`), among all instances (`'cluster'`), or not. Default `'instance'`. */
   collapse?: boolean | 'instance' | 'cluster';

@@ -12,6 +12,7 @@ export interface CacheNumbers {
   readonly revalidated: number;
   readonly refreshes: number;
   readonly collapsed: number;
+  readonly frontDoor: number;
   readonly stores: number;
   readonly bypasses: ByWord;
   readonly refusals: ByWord;
@@ -86,6 +87,9 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
     ),
     counter('collapsed_requests_total', 'Hits that waited for the fill of another request.', () => {
       return read().collapsed;
+    }),
+    counter('front_door_hits_total', 'Hits that were answered before Express.', () => {
+      return read().frontDoor;
     }),
     counter('stores_total', 'Responses that were stored.', () => read().stores),
     counter('refreshes_total', 'Requests of its own by which the cache refreshed what was stale.', () => {

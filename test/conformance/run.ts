@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { hotpath } from 'hotpath';
 import { type ResponseCache, responseCache, type StandaloneCacheOptions } from 'hotpath/cache';
 import { express4, express5, listen } from '../helpers/http.js';
 import { proxyTo } from './proxy.js';
@@ -17,6 +18,8 @@ export interface RunOptions {
   readonly profile: 'safe' | 'rfc9111' | 'none';
   /** With a rule that all routes may be cached. */
   readonly withRule?: boolean;
+  /** With a front door before the app; the rule then says that all is everybody's. */
+  readonly frontDoor?: boolean;
   /** Run these tests alone. */
   readonly ids?: readonly string[];
   /** Print what is sent. */
@@ -30,6 +33,8 @@ export interface RunReport {
   /** `Cache-Status` of every answer of a test, in order. */
   readonly statuses: Readonly<Record<string, readonly string[]>>;
   readonly seconds: number;
+  /** Answers that the front door has given. */
+  readonly atDoor: number;
 }
 
 /** Longest that one answer may take: a cache that keeps a request forever must not keep the run. */
@@ -62,6 +67,7 @@ async function run({
   express: major,
   profile,
   withRule,
+  frontDoor,
   ids,
   dump,
   verbose,
@@ -73,9 +79,17 @@ async function run({
   app.disable('x-powered-by');
   let cache: ResponseCache | undefined;
   if (profile !== 'none') {
-    const routes: StandaloneCacheOptions['routes'] = withRule ? { '/*path': { ttl: '1h' } } : {};
-    cache = responseCache({ routes, ...(profile === 'safe' ? {} : { profile, requestDirectives: 'honor' }) });
-    app.use(cache);
+    const options = profile === 'safe' ? {} : ({ profile, requestDirectives: 'honor' } as const);
+    const rule = { ttl: '1h', shared: frontDoor === true } as const;
+    const perf = hotpath({
+      ...{ timing: false, metrics: false, sizeLimit: false, cacheControl: false, compression: false },
+      cache: options,
+      routes: withRule ? { '/*path': { cache: rule } } : {},
+    });
+    const cacheRoutes: StandaloneCacheOptions['routes'] = withRule ? { '/*path': rule } : {};
+    cache = frontDoor ? perf.cache : responseCache({ routes: cacheRoutes, ...options });
+    app.use(frontDoor ? perf : cache);
+    if (frontDoor) perf.attach(app);
   }
   app.use(proxyTo(origin.url));
   const server = await listen(app);
@@ -83,7 +97,8 @@ async function run({
     const { runTests, getResults } = await suiteModule<Runner>('client/runner.mjs');
     const statuses: Record<string, string[]> = {};
     await runTests(chosen(await rawGroups(), ids, dump === true), observed(statuses), false, server.url);
-    return { results: getResults(), statuses, seconds: (performance.now() - startedAt) / 1000 };
+    const atDoor = cache?.stats().frontDoor ?? 0;
+    return { results: getResults(), statuses, seconds: (performance.now() - startedAt) / 1000, atDoor };
   } finally {
     await server.close();
     await cache?.close();
