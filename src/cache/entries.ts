@@ -9,6 +9,8 @@ import { variantKey } from './key.js';
 /** Variants of one key. More come and others go: a flood of header values must not fill the cache. */
 const MOST_VARIANTS = 32;
 
+const NONE: readonly string[] = [];
+
 /** What is found for a request. */
 export interface Found {
   readonly entry?: StoredResponse;
@@ -39,7 +41,7 @@ export class Entries {
     if (!item) return {};
     if (item.kind === 'response') {
       if (item.key !== key) return {};
-      return isForOrigin(item, [], req) ? { entry: item } : { variesOtherwise: true };
+      return isForOrigin(item, NONE, req) ? { entry: item } : { variesOtherwise: true };
     }
     if (item.kind !== 'variants') return {};
     const wanted = variantKey(key, item.names, req, this.#ignoresCase);

@@ -77,12 +77,14 @@ export class Hits {
     return new RequestKeys(parts, req, rule).exact;
   }
 
-  /** How fresh it is; `undefined` where it may not be served as it stands, or is to be refreshed. */
-  freshness(entry: StoredResponse, rule: CacheRuleSettings | undefined): Freshness | undefined {
-    const { clock, log } = this.#state;
+  /**
+   * How fresh it is; `undefined` where it may not be served as it stands, or is to be refreshed.
+   *
+   * @param now on the clock of the cache. Milliseconds.
+   */
+  freshness(entry: StoredResponse, rule: CacheRuleSettings | undefined, now: number): Freshness | undefined {
     if (entry.reuse.alwaysValidate) return undefined;
-    const now = clock();
-    const left = Math.min(entry.freshUntil, log.limit(entry)) - now;
+    const left = Math.min(entry.freshUntil, this.#state.log.limit(entry)) - now;
     if (!(left > 0)) return undefined;
     if (rule?.eagerRefresh !== undefined && isEager(this.#state, { key: entry.key, rule }, entry))
       return undefined;
@@ -94,6 +96,7 @@ export class Hits {
 
   #keysOf(origin: Origin): PlainKeys {
     const last = this.#keys;
+    if (last?.origin === origin) return last;
     if (last && last.origin.rawHost === origin.rawHost && isSameOrigin(last.origin, origin)) return last;
     return (this.#keys = new PlainKeys(SHARED, origin));
   }

@@ -25,6 +25,8 @@ export class Lane {
   readonly #heads: Heads;
   readonly #lines: Lines;
   #open = true;
+  /** Of the last request that came by no proxy. */
+  #origin: Origin = { scheme: '', rawHost: '', host: '' };
 
   constructor(parts: LaneParts) {
     this.#parts = parts;
@@ -57,7 +59,7 @@ export class Lane {
     if (!this.#open || !state.shared || !this.#requests.has(req) || !isUntouched(res)) return undefined;
     try {
       const startedAt = performance.now();
-      const asking = hits.ask(req, originFor(req, app), req.url as string);
+      const asking = hits.ask(req, this.#originFor(req, app), req.url as string);
       return asking?.then((askedAt) => this.#answerLater(req, res, app, startedAt, askedAt));
     } catch (error) {
       this.#failed(res, error);
@@ -73,7 +75,7 @@ export class Lane {
     askedAt: number,
   ): boolean {
     try {
-      if (this.#open && this.#answer(req, res, app, startedAt)) return true;
+      if (this.#open && this.#answer(req, res, app, startedAt, performance.now())) return true;
       this.#parts.state.frontDoor.asked.set(req, askedAt);
       // The time that has passed is part of the answer's.
       exchangeOf(req, res, startedAt);
@@ -81,6 +83,16 @@ export class Lane {
     } catch (error) {
       return this.#failed(res, error);
     }
+  }
+
+  /** As `originOf`; where no proxy has a say, at less cost. */
+  #originFor(req: IncomingMessage, app: ExpressApp | undefined): Origin {
+    if (isForwarded(req)) return originOf(app ? asSeenBy(app, req) : req);
+    const rawHost = req.headers.host ?? '';
+    const scheme = (req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http';
+    const last = this.#origin;
+    if (last.rawHost === rawHost && last.scheme === scheme) return last;
+    return (this.#origin = { scheme, rawHost, host: rawHost });
   }
 
   /** @returns whether nobody else can answer any more. */
@@ -106,20 +118,21 @@ export class Lane {
     res: ServerResponse,
     app: ExpressApp | undefined,
     startedAt: number,
+    now = startedAt,
   ): boolean {
     if (!this.#requests.has(req) || !isUntouched(res)) return false;
     const isByExpress = app ? app.enabled('x-powered-by') : hasExpressHeader(res);
     if (isByExpress === undefined) return false;
     const { hits, state, timing } = this.#parts;
     const target = req.url as string;
-    const origin = originFor(req, app);
+    const origin = this.#originFor(req, app);
     const entry = hits.find(req, origin, target);
     if (!entry) return false;
     const prepared = this.#heads.preparedOf(entry, target);
     if (!(app ? prepared.isPublic : prepared.isServed)) return false;
     // Whose rule says nothing of cookies, may make another answer of one.
     if (req.headers.cookie !== undefined && prepared.rule?.vary.cookies === undefined) return false;
-    const freshness = hits.freshness(entry, prepared.rule);
+    const freshness = hits.freshness(entry, prepared.rule, now);
     const head = freshness && this.#heads.find(req, entry, prepared);
     if (!head) return false;
     const body = head.coded ? state.encodings.find(entry, head.coded.coding, head.coded.effort) : entry.body;
@@ -130,25 +143,13 @@ export class Lane {
     if (app) state.frontDoor.hits++;
     const requestId = timing?.idOf(req);
     const text = this.#lines.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });
-    if (head.status === 304 || head.status === 204) {
-      sendHead(res, head.status, text, ['Date', entry.date]);
-      res.end();
-    } else {
-      sendHead(res, head.status, text, ['Date', entry.date, 'Content-Length', String(body.length)]);
-      if (req.method === 'HEAD') res.end();
-      else res.end(body);
-    }
+    const isBodyless = head.status === 304 || head.status === 204;
+    sendHead(res, head.status, text, isBodyless ? undefined : body.length);
+    if (isBodyless || req.method === 'HEAD') res.end();
+    else res.end(body);
     this.#accounts.ended({ req, res, app, template: entry.template, requestId, startedAt });
     return true;
   }
-}
-
-/** As `originOf`, where no proxy has a say at less cost. */
-function originFor(req: IncomingMessage, app: ExpressApp | undefined): Origin {
-  if (isForwarded(req)) return originOf(app ? asSeenBy(app, req) : req);
-  const rawHost = req.headers.host ?? '';
-  const scheme = (req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http';
-  return { scheme, rawHost, host: rawHost };
 }
 
 /** Whether Express's own header is set already; `undefined` where others are, which have to go with the answer. */

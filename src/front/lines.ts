@@ -22,16 +22,17 @@ export interface Known {
 /** Writes those lines of a head that differ from one answer to the next. */
 export class Lines {
   readonly #parts: LaneParts;
-  readonly #idName: string;
-  readonly #timeName: string;
+  /** Field names, and the same in lower case; empty where there is none. */
+  readonly #id: readonly [name: string, lower: string];
+  readonly #time: readonly [name: string, lower: string];
   readonly #status: string;
   readonly #cacheTime: string;
 
   constructor(parts: LaneParts) {
     this.#parts = parts;
     const { requestId = false, header = false } = parts.timing?.settings ?? {};
-    this.#idName = requestId ? requestId.header : '';
-    this.#timeName = header || '';
+    this.#id = named(requestId ? requestId.header : '');
+    this.#time = named(header || '');
     const isShown = parts.state.settings.statusHeader !== false;
     this.#status = isShown ? `X-Cache: HIT\r\nCache-Status: ${formatCacheStatus({ hit: true })}` : '';
     this.#cacheTime = isShown ? ', cache;desc=HIT\r\n' : '\r\n';
@@ -55,15 +56,26 @@ export class Lines {
   #timing({ names }: Head, { requestId, startedAt }: Known): string {
     const { timing } = this.#parts;
     if (!timing) return '';
-    let text = '';
-    if (this.#idName && !names.has(this.#idName.toLowerCase())) text = `${this.#idName}: ${requestId}\r\n`;
-    const elapsed = Math.max(0, performance.now() - startedAt).toFixed(3);
-    if (this.#timeName && !names.has(this.#timeName.toLowerCase()))
-      text += `${this.#timeName}: ${elapsed}ms\r\n`;
+    const [id, lowerId] = this.#id;
+    const [time, lowerTime] = this.#time;
+    const elapsed = milliseconds(performance.now() - startedAt);
+    let text = id && !names.has(lowerId) ? `${id}: ${requestId}\r\n` : '';
+    if (time && !names.has(lowerTime)) text += `${time}: ${elapsed}ms\r\n`;
     return timing.settings.serverTiming
       ? `${text}Server-Timing: total;dur=${elapsed}${this.#cacheTime}`
       : text;
   }
+}
+
+function named(name: string): readonly [name: string, lower: string] {
+  return [name, name.toLowerCase()];
+}
+
+/** As `toFixed(3)` writes it, which takes several times as long. */
+function milliseconds(duration: number): string {
+  const micros = Math.round(Math.max(0, duration) * 1000);
+  const rest = String(micros % 1000).padStart(3, '0');
+  return `${Math.floor(micros / 1000)}.${rest}`;
 }
 
 const BY_EXPRESS = `X-Powered-By: ${EXPRESS}\r\n`;

@@ -1,4 +1,4 @@
-import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http';
+import { type IncomingMessage, STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
 import { isEverybodys } from '../cache/lookup.js';
 import type { CacheRuleSettings } from '../config/cache.js';
 import type { EncodedBody, EncodingEffort } from '../exchange/encoded.js';
@@ -8,7 +8,7 @@ import type { Prepared, StoredResponse } from '../store/entry.js';
 /** The head of an answer, but for what differs from one answer to the next. */
 export interface Head {
   readonly status: number;
-  /** Its lines, each with its end. */
+  /** The status line and the fields, each line with its end. */
   readonly text: string;
   /** The stored form that goes with it; absent for the plain body. */
   readonly coded?: { readonly coding: string; readonly effort: EncodingEffort };
@@ -104,22 +104,20 @@ export class StoredHeading implements Heading {
   /** @throws what Node throws for a field that can't be sent: what came from elsewhere may be anything. */
   toHead(): Head {
     const names = new Set<string>();
-    let text = '';
+    const { statusCode: status } = this.res;
+    let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n`;
     for (const [name, value] of this.res.lines()) {
       const lower = name.toLowerCase();
       names.add(lower);
-      if (SENT_APART.has(lower)) continue;
+      if (lower === 'content-length') continue; // by which Node frames the answer, so it is to see it
       validateHeaderName(name);
       validateHeaderValue(name, value);
       text += `${name}: ${value}\r\n`;
     }
     const leavesExpress = !names.has(BY_EXPRESS) && !this.#entry.removed.includes(BY_EXPRESS);
     const coded = this.#isCoded ? this.#coded : undefined;
-    return { status: this.res.statusCode, text, coded, names, leavesExpress };
+    return { status, text, coded, names, leavesExpress };
   }
 }
 
 const BY_EXPRESS = 'x-powered-by';
-
-/** Fields by which Node frames the answer: it is to see them. */
-const SENT_APART: ReadonlySet<string> = new Set(['content-length', 'date']);

@@ -1,4 +1,4 @@
-import { ServerResponse, STATUS_CODES } from 'node:http';
+import { ServerResponse } from 'node:http';
 
 /** A function of `ServerResponse` that Node does not document: what `writeHead` hands the first line and the fields to. */
 type StoreHeader = (this: ServerResponse, firstLine: string, fields: readonly string[]) => void;
@@ -26,29 +26,31 @@ export function isUntouched(res: ServerResponse): boolean {
  * the bare server. So the text goes where `writeHead` sends its first line; where there is no such place, or Node
  * has to know more, it takes the usual way. What is on the wire is the same.
  *
- * @param text lines, each with its end, checked.
- * @param framing fields by which Node frames the answer.
+ * @param text the status line and the fields, `Date` among them, each line with its end; checked.
+ * @param length of the body; absent for a status that has none. Bytes.
  */
 export function sendHead(
   res: ServerResponse,
   status: number,
   text: string,
-  framing: readonly string[],
+  length: number | undefined,
 ): void {
   const { _storeHeader: storeHeader } = res as unknown as { readonly _storeHeader?: StoreHeader };
-  if (status === 204 || status === 304 || typeof storeHeader !== 'function') {
+  const framing = length === undefined ? [] : ['Content-Length', String(length)];
+  if (length === undefined || typeof storeHeader !== 'function') {
     for (const name of res.getHeaderNames()) res.removeHeader(name); // in the text, if it is to be sent
     res.writeHead(status, [...fieldsOf(text), ...framing]);
     return;
   }
   res.statusCode = status;
-  res.statusMessage = STATUS_CODES[status] ?? 'unknown';
-  storeHeader.call(res, `HTTP/1.1 ${status} ${res.statusMessage}\r\n${text}`, framing);
+  res.sendDate = false; // it is in the text
+  storeHeader.call(res, text, framing);
 }
 
 function fieldsOf(text: string): string[] {
   const fields: string[] = [];
-  for (const line of text.split('\r\n')) {
+  const [, ...lines] = text.split('\r\n');
+  for (const line of lines) {
     const colon = line.indexOf(':');
     if (colon > 0) fields.push(line.slice(0, colon), line.slice(colon + 2));
   }

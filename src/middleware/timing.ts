@@ -52,10 +52,11 @@ export function createTiming(settings: TimingSettings): TimingMiddleware & Timin
     next();
   }
   const { requestId } = settings;
+  const field = requestId ? requestId.header.toLowerCase() : '';
   return Object.assign(timingMiddleware, {
     of: timingOf,
     settings,
-    idOf: (req: IncomingMessage) => (requestId ? requestIdOf(req, requestId) : undefined),
+    idOf: (req: IncomingMessage) => (requestId ? requestIdOf(req, field, requestId.trustInbound) : undefined),
     slowFrom: settings.slow === false ? Number.POSITIVE_INFINITY : settings.slow,
     slow: (request: Ended, seconds: number, id: string | undefined) => slow?.ended(request, seconds, id),
   });
@@ -68,7 +69,11 @@ function start(
   res: ServerResponse,
 ): void {
   const exchange = exchangeOf(req, res);
-  const timing = new Timing(settings.requestId ? requestIdOf(req, settings.requestId) : undefined);
+  const timing = new Timing(
+    settings.requestId
+      ? requestIdOf(req, settings.requestId.header.toLowerCase(), settings.requestId.trustInbound)
+      : undefined,
+  );
   startTiming(exchange, timing);
   const write = headerWriter(settings, timing);
   // Last, so that the total holds the work of the others, and what the cache says is there to be read.
@@ -95,13 +100,11 @@ function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exch
   };
 }
 
-function requestIdOf(
-  req: IncomingMessage,
-  { header, trustInbound }: { header: string; trustInbound: boolean },
-) {
+/** @param field the name of the header, in lower case. */
+function requestIdOf(req: IncomingMessage, field: string, trustInbound: boolean): string {
   if (trustInbound) {
     // Node joins duplicates with a comma, which the pattern does not let through.
-    const inbound = req.headers[header.toLowerCase()];
+    const inbound = req.headers[field];
     if (typeof inbound === 'string' && REQUEST_ID.test(inbound)) return inbound;
   }
   return randomUUID();
