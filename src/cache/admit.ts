@@ -55,7 +55,7 @@ export function admit(state: CacheState, arrival: Arrival): Admission {
   if (refusal) return { bypass: refusal };
   const rule = given === false ? undefined : given;
   const context = new RuleContext(req, res, params, sent);
-  if (rule && !ask(state, () => appliesTo(rule, context), 'when')) return { bypass: 'when' };
+  if (rule?.when && !ask(state, () => appliesTo(rule, context), 'when')) return { bypass: 'when' };
   let partition: string | undefined;
   if (rule?.partition) {
     const { partition: partitionFor } = rule;
@@ -73,8 +73,22 @@ export function admit(state: CacheState, arrival: Arrival): Admission {
   const isHonoured = state.settings.requestDirectives === 'honor';
   const wishes = isHonoured ? requestDirectives(directives, pragma) : undefined;
   const partitioned = partition !== undefined;
-  const asked = { scope, key, keys, target, origin, rewritten, rule, pattern, context, credential };
-  return { asked: { ...asked, partitioned, wishes } };
+  return {
+    asked: {
+      scope,
+      key,
+      keys,
+      target,
+      origin,
+      rewritten,
+      rule,
+      pattern,
+      context,
+      credential,
+      partitioned,
+      wishes,
+    },
+  };
 }
 
 /** What a user's function answers; nothing, when it throws. */

@@ -153,7 +153,7 @@ export class Fill {
     // Node would add it unseen; and only a response that has headers of its own keeps those that a patched
     // writeHead hands to Node where they can be seen.
     if (this.#snapshot && res.sendDate && !res.hasHeader('date')) res.setHeader('Date', this.#snapshot.date);
-    this.#judged = judgedOf(res, this.#state.settings);
+    if (this.#snapshot) this.#judged = judgedOf(res, this.#state.settings);
   }
 
   #onSent(): void {

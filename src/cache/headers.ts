@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { type HeaderField, headersOf } from '../exchange/headers.js';
+import { headersOf } from '../exchange/headers.js';
 import type { Headers } from '../exchange/heading.js';
 import type { StoredField } from '../store/entry.js';
 
@@ -55,16 +55,12 @@ export function storedFields(
   keepsCookies: boolean,
 ): { headers: StoredField[]; removed: string[] } {
   const now = headersOf(res);
-  const connection = new Set<string>();
-  for (const [name, value] of now) {
-    if (name.toLowerCase() !== 'connection') continue;
-    for (const option of String(value).split(',')) connection.add(option.trim().toLowerCase());
-  }
+  const connection = connectionOptions(res);
   const headers: StoredField[] = [];
   for (const [name, value] of now) {
     const lower = name.toLowerCase();
     if (!isStored(lower) && !(keepsCookies && lower === 'set-cookie')) continue;
-    if (connection.has(lower) || omitted.includes(lower)) continue;
+    if (connection?.has(lower) || omitted.includes(lower)) continue;
     // Set upstream for each request anew: on a hit it is there already, and fresher.
     if (before.get(lower) === fingerprint(value)) continue;
     headers.push([name, Array.isArray(value) ? Object.freeze([...value]) : value]);
@@ -78,11 +74,22 @@ export function storedFields(
 export const EXPRESS = 'Express';
 const BY_EXPRESS = fingerprint(EXPRESS);
 
+function connectionOptions(res: ServerResponse): ReadonlySet<string> | undefined {
+  const value = res.getHeader('connection');
+  if (value === undefined) return undefined;
+  return new Set(
+    String(value)
+      .split(',')
+      .map((option) => option.trim().toLowerCase()),
+  );
+}
+
 /** The headers that are set already when the request gets to us. */
 export function upstreamHeaders(res: ServerResponse): ReadonlyMap<string, string> {
-  return new Map(
-    headersOf(res).map(([name, value]: HeaderField) => [name.toLowerCase(), fingerprint(value)]),
-  );
+  const before = new Map<string, string>();
+  const headers = res.getHeaders(); // names in lower case, on an object without prototype
+  for (const name in headers) before.set(name, fingerprint(headers[name] ?? ''));
+  return before;
 }
 
 /** Whether others than Express itself had set headers: what they say may be of one visitor, or of one moment. */
@@ -90,8 +97,9 @@ export function isUpstream(before: ReadonlyMap<string, string>): boolean {
   return before.size > (before.get('x-powered-by') === BY_EXPRESS ? 1 : 0);
 }
 
-function fingerprint(value: string | readonly string[]): string {
-  return JSON.stringify(value);
+/** A field of one line is never the same as one of several. */
+function fingerprint(value: number | string | readonly string[]): string {
+  return typeof value === 'object' ? `\n${JSON.stringify(value)}` : String(value);
 }
 
 /** Puts stored fields on an answer; its arrays are copies, which whoever comes next may change. */

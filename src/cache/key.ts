@@ -10,8 +10,12 @@ import type { Origin } from './context.js';
  */
 export function joinParts(parts: readonly (string | undefined)[]): string {
   let key = '';
-  for (const part of parts) key += part === undefined ? '-:' : `${part.length}:${part}`;
+  for (const part of parts) key += joined(part);
   return key;
+}
+
+function joined(part: string | undefined): string {
+  return part === undefined ? '-:' : `${part.length}:${part}`;
 }
 
 /** Everything that distinguishes one stored response from another, before its own `Vary` is known. */
@@ -27,7 +31,8 @@ export interface KeyParts {
 }
 
 function joinKey({ scope, origin, target, rewritten, partition }: KeyParts): string {
-  return joinParts([scope, origin.scheme, origin.rawHost, origin.host, target, rewritten, partition]);
+  const place = joined(scope) + joined(origin.scheme) + joined(origin.rawHost) + joined(origin.host);
+  return place + joined(target) + joined(rewritten) + joined(partition);
 }
 
 /** What the rule adds to the key. */

@@ -45,11 +45,11 @@ export function credentialOf(
   if (rule?.partition) return undefined;
   // The standard knows of `Authorization` alone (RFC 9111 §3.5).
   const names = settings.profile === 'safe' ? settings.credentials : ['authorization'];
-  return names.find((name) => {
-    if (headerOf(req, name) === undefined) return false;
-    if (rule?.vary.headers.includes(name)) return false;
-    return !(name === 'cookie' && rule?.vary.cookies);
-  });
+  for (const name of names) {
+    if (headerOf(req, name) === undefined || rule?.vary.headers.includes(name)) continue;
+    if (!(name === 'cookie' && rule?.vary.cookies)) return name;
+  }
+  return undefined;
 }
 
 type ExpressRequest = IncomingMessage & {

@@ -100,7 +100,8 @@ function judgeSafely(res: ServerResponse, circumstances: Circumstances): Reusabl
   if (cacheControl.noStore) return refuse('no-store'); // §5.2.2.5
   if (cacheControl.private) return refuse('private'); // §5.2.2.7
   if (cacheControl.noCache) return refuse('no-cache'); // §5.2.2.4: it might be stored, to be confirmed at each use
-  if (!policy.isGiven && /no-cache/i.test(textHeader(res, 'pragma') ?? '')) return refuse('no-cache');
+  if (!policy.isGiven && res.hasHeader('pragma') && /no-cache/i.test(textHeader(res, 'pragma')!))
+    return refuse('no-cache');
   if (hasNonce(res)) return refuse('nonce');
   if (/^text\/event-stream\b/i.test(textHeader(res, 'content-type') ?? '')) return refuse('event-stream');
 
@@ -280,7 +281,9 @@ export function vetoes(res: ServerResponse, judged: Judged, settings: CacheSetti
 
 /** A nonce that is used twice protects from nothing (CSP 3, §2.3.1). */
 function hasNonce(res: ServerResponse): boolean {
-  return POLICIES.some((name) => /'nonce-/i.test(textHeader(res, name) ?? ''));
+  for (const name of POLICIES)
+    if (res.hasHeader(name) && /'nonce-/i.test(textHeader(res, name)!)) return true;
+  return false;
 }
 
 function judgeVary(

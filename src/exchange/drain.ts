@@ -12,13 +12,13 @@ type Add = (this: ServerResponse, type: string | symbol, listener: Listener) => 
  */
 export function releaseDrains(res: ServerResponse): void {
   const { on, once, removeListener } = res as unknown as Record<'on' | 'once' | 'removeListener', Add>;
-  const gone = new WeakSet<Listener>();
+  let gone: Set<Listener> | undefined;
   const adder = (isOnce: boolean): Add =>
     function (type, listener) {
-      gone.delete(listener);
+      gone?.delete(listener);
       return on.call(this, type, function drained(...args) {
         const emitter = this as ServerResponse;
-        const isGone = gone.has(listener);
+        const isGone = gone?.has(listener) === true;
         if (isOnce || isGone) emitter.removeListener(type as string, drained);
         if (!isGone) listener.apply(res, args);
       });
@@ -26,7 +26,7 @@ export function releaseDrains(res: ServerResponse): void {
   const onDrain = adder(false);
   const onceDrain = adder(true);
   const remove: Add = function (type, listener) {
-    if (type === 'drain') gone.add(listener);
+    if (type === 'drain') (gone ??= new Set()).add(listener);
     return removeListener.call(this, type, listener);
   };
   const methods: Record<string, Add> = {

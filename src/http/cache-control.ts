@@ -58,6 +58,19 @@ const lifetimes = new Map(Object.entries(LIFETIMES));
 
 type Writable = { -readonly [Name in keyof CacheControlDirectives]: CacheControlDirectives[Name] };
 
+const NONE: CacheControlDirectives = Object.freeze({
+  public: false,
+  private: false,
+  noStore: false,
+  noCache: false,
+  noTransform: false,
+  mustRevalidate: false,
+  proxyRevalidate: false,
+  mustUnderstand: false,
+  immutable: false,
+  onlyIfCached: false,
+});
+
 /**
  * Reads `Cache-Control`; several lines are one list (RFC 9110 §5.3). It never throws, and takes linear time.
  *
@@ -70,19 +83,8 @@ type Writable = { -readonly [Name in keyof CacheControlDirectives]: CacheControl
 export function parseCacheControl(
   value: string | readonly string[] | number | undefined,
 ): CacheControlDirectives {
-  const directives: Writable = {
-    public: false,
-    private: false,
-    noStore: false,
-    noCache: false,
-    noTransform: false,
-    mustRevalidate: false,
-    proxyRevalidate: false,
-    mustUnderstand: false,
-    immutable: false,
-    onlyIfCached: false,
-  };
-  if (value === undefined) return directives;
+  if (value === undefined) return NONE;
+  const directives: Writable = { ...NONE };
   // Each line on its own: an unfinished quotation on one must not swallow the next.
   for (const line of typeof value === 'object' ? value : [value]) {
     for (const member of members(String(line))) read(member, directives);

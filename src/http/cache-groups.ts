@@ -6,6 +6,8 @@ import { parseList } from './structured.js';
 const MOST_GROUPS = 128;
 const LONGEST_GROUP = 256;
 
+const NONE: readonly string[] = Object.freeze([]);
+
 /**
  * Reads `Cache-Groups` (RFC 9875 §2), as `parseGroupInvalidation` does, within bounds.
  *
@@ -13,6 +15,7 @@ const LONGEST_GROUP = 256;
  * would leave a response that cannot be invalidated.
  */
 export function parseCacheGroups(value: string | undefined): readonly string[] | undefined {
+  if (value === undefined) return NONE;
   const groups = parseGroupInvalidation(value);
   const bounded = groups.length <= MOST_GROUPS && groups.every((group) => group.length <= LONGEST_GROUP);
   return bounded ? groups : undefined;

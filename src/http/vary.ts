@@ -1,4 +1,6 @@
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+const NONE: readonly string[] = Object.freeze([]);
+
 /** More names than any honest response lists, or the responses of one URL all together; beyond them nothing is stored. */
 export const MOST_NAMES = 16;
 
@@ -11,7 +13,7 @@ export const MOST_NAMES = 16;
 export function parseVary(
   value: string | readonly string[] | undefined,
 ): readonly string[] | '*' | undefined {
-  if (value === undefined) return [];
+  if (value === undefined) return NONE;
   const names = new Set<string>();
   for (const part of (typeof value === 'string' ? value : value.join(',')).split(',')) {
     const name = part.trim().toLowerCase();
@@ -26,7 +28,8 @@ export function parseVary(
 
 /** `Vary` with these names added, each once; `'*'` stays as it is. */
 export function addVary(value: string | readonly string[] | undefined, names: readonly string[]): string {
-  const present = value === undefined ? '' : typeof value === 'string' ? value : value.join(', ');
+  if (value === undefined) return names.join(', ');
+  const present = typeof value === 'string' ? value : value.join(', ');
   const known = new Set(present.split(',').map((name) => name.trim().toLowerCase()));
   if (known.has('*')) return present;
   const added = names.filter((name) => !known.has(name.toLowerCase()));

@@ -1,5 +1,6 @@
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { counterIn, gaugeIn, histogramIn } from './instruments.js';
+import { beforeRead, Observations, Tally } from './tally.js';
 
 /** Told apart by copy of the package, which may be of another version. */
 const RECORDER = Symbol('hotpath.http-metrics');
@@ -32,8 +33,8 @@ const OVERFLOW = 'overflow';
 
 /** The recorders of one method and path. */
 interface PathSeries {
-  observe(seconds: number): void;
-  readonly statuses: Map<number, () => void>;
+  readonly seconds: Observations;
+  readonly statuses: Map<number, Tally>;
 }
 
 /**
@@ -47,7 +48,7 @@ export class HttpMetrics {
   readonly #overflows: Counter;
   readonly #maxSeries: number;
   readonly #series = new Map<string, Map<string, PathSeries>>();
-  readonly #gauges = new Map<string, { inc(): void; dec(): void }>();
+  readonly #gauges = new Map<string, Tally>();
   #size = 0;
 
   /** @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds other metrics by these names. */
@@ -73,6 +74,15 @@ export class HttpMetrics {
       name: 'hotpath_metrics_overflow_total',
       help: 'Requests counted under the path "overflow", as the most label sets were reached.',
     });
+    beforeRead(this.#requests, () => {
+      for (const { statuses } of this.#paths()) for (const count of statuses.values()) count.show();
+    });
+    beforeRead(this.#durations, () => {
+      for (const { seconds } of this.#paths()) seconds.show();
+    });
+    beforeRead(this.#inProgress, () => {
+      for (const gauge of this.#gauges.values()) gauge.show();
+    });
     const size = () => this.#size;
     gaugeIn(registry, {
       name: 'hotpath_metrics_series',
@@ -92,7 +102,7 @@ export class HttpMetrics {
   /** A request has arrived. @returns its method as a label, for `finished`. */
   started(method: string | undefined): string {
     const label = method !== undefined && METHODS.has(method) ? method : OTHER;
-    this.#gauge(label).inc();
+    this.#gauge(label).value++;
     return label;
   }
 
@@ -103,7 +113,7 @@ export class HttpMetrics {
    * @param path the route template; `undefined`: no route matched.
    */
   finished(method: string, path: string | undefined, status: number, seconds: number): void {
-    this.#gauge(method).dec();
+    this.#gauge(method).value--;
     this.answered(method, path, status, seconds);
   }
 
@@ -122,8 +132,8 @@ export class HttpMetrics {
       count = this.#add(series, method, template, code);
       this.#size++;
     }
-    count();
-    series?.observe(seconds);
+    count.value++;
+    series?.seconds.add(seconds);
   }
 
   #pathSeries(method: string, path: string): PathSeries {
@@ -131,22 +141,25 @@ export class HttpMetrics {
     if (!paths) this.#series.set(method, (paths = new Map()));
     let series = paths.get(path);
     if (!series) {
-      const { observe } = this.#durations.labels(method, path);
-      paths.set(path, (series = { observe, statuses: new Map() }));
+      const seconds = new Observations(this.#durations.labels(method, path));
+      paths.set(path, (series = { seconds, statuses: new Map() }));
     }
     return series;
   }
 
-  #add(series: PathSeries, method: string, path: string, code: number): () => void {
-    const child = this.#requests.labels(method, path, code === 0 ? OTHER : String(code));
-    const count = () => child.inc();
+  #add(series: PathSeries, method: string, path: string, code: number): Tally {
+    const count = new Tally(this.#requests.labels(method, path, code === 0 ? OTHER : String(code)));
     series.statuses.set(code, count);
     return count;
   }
 
-  #gauge(method: string) {
+  #gauge(method: string): Tally {
     let gauge = this.#gauges.get(method);
-    if (!gauge) this.#gauges.set(method, (gauge = this.#inProgress.labels(method)));
+    if (!gauge) this.#gauges.set(method, (gauge = new Tally(this.#inProgress.labels(method))));
     return gauge;
+  }
+
+  #paths(): PathSeries[] {
+    return [...this.#series.values()].flatMap((paths) => [...paths.values()]);
   }
 }
