@@ -12,7 +12,7 @@ type Add = (this: ServerResponse, type: string | symbol, listener: Listener) => 
  */
 export function releaseDrains(res: ServerResponse): void {
   const { on, once, removeListener } = res as unknown as Record<'on' | 'once' | 'removeListener', Add>;
-  let gone: Set<Listener> | undefined;
+  let gone: WeakSet<Listener> | undefined; // made for those who wait: most responses are written at once
   const adder = (isOnce: boolean): Add =>
     function (type, listener) {
       gone?.delete(listener);
@@ -26,7 +26,7 @@ export function releaseDrains(res: ServerResponse): void {
   const onDrain = adder(false);
   const onceDrain = adder(true);
   const remove: Add = function (type, listener) {
-    if (type === 'drain') (gone ??= new Set()).add(listener);
+    if (type === 'drain') (gone ??= new WeakSet()).add(listener);
     return removeListener.call(this, type, listener);
   };
   const methods: Record<string, Add> = {

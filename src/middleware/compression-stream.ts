@@ -15,6 +15,25 @@ export function ownStream(res: ServerResponse): void {
   res.on('drain', mark);
 }
 
+/** A listener of `drain` that was there before the stream. */
+export interface Waiting {
+  readonly listener: (...args: unknown[]) => void;
+  readonly isOnce: boolean;
+}
+
+/** Takes those who wait for `drain` off the response, so that they can wait for a stream's. */
+export function takeDrains(res: ServerResponse): readonly Waiting[] {
+  if (res.listenerCount('drain') === 0) return [];
+  const waiting: Waiting[] = [];
+  for (const raw of res.rawListeners('drain') as (Waiting['listener'] & {
+    listener?: Waiting['listener'];
+  })[]) {
+    waiting.push({ listener: raw.listener ?? raw, isOnce: raw.listener !== undefined });
+    res.removeListener('drain', raw.listener ?? raw);
+  }
+  return waiting;
+}
+
 /**
  * The `destroy` of a stream that compresses a response. The package listens to no errors of its streams: one,
  * such as for want of memory, would end the process. It ends the response instead, whose head has gone.

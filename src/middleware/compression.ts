@@ -19,7 +19,7 @@ import { noteOn } from '../exchange/note.js';
 import { acceptsIdentity, chooseEncoding } from '../http/accept-encoding.js';
 import { withPlainTags } from '../http/coded-tag.js';
 import { addVary } from '../http/vary.js';
-import { destroyStream, ownStream } from './compression-stream.js';
+import { destroyStream, ownStream, takeDrains } from './compression-stream.js';
 import { nameCopy, setTag } from './compression-tag.js';
 
 /** Compresses responses. */
@@ -83,8 +83,8 @@ export function compression(options?: StandaloneCompressionOptions): Compression
 /**
  * The same from resolved settings and a table of routes that others may share.
  *
- * @param isDeferred `startCompression` follows, once the request gets to the app: what is answered before that
- * with an encoded body is not held up by the `compression` package.
+ * @param isDeferred `startCompression` follows, once the request gets to the app. The `compression` package is let in
+ * only where a body is about to be compressed: it costs as much as the rest of a small response.
  */
 export function createCompression(
   settings: CompressionSettings,
@@ -115,12 +115,14 @@ export function createCompression(
         // The cache hides `If-None-Match` from the handler, and so from `head`.
         const held = req.headers['if-none-match'];
         const coder: Coder = new Coder(exchange, means, filter, coding, held, () => {
-          if (exchange.headed) return;
+          if (exchange.headed || exchange.closed) return; // after `close` nobody would let go of a stream
           const negotiated = { method: req.method, headers: { 'accept-encoding': coding! }, coder };
+          const waiting = takeDrains(res);
           exchange.beneath(() => {
             means.compress(negotiated, res, () => {});
             ownStream(res);
           });
+          for (const { listener, isOnce } of waiting) res[isOnce ? 'once' : 'on']('drain', listener);
         });
         exchange.note(CODER, coder);
         exchange.onHead(() => coder.decide(), HeadOrder.edit);
@@ -145,15 +147,15 @@ export function createCompression(
   });
 }
 
-/** The second half of a deferred compression: whoever comes after it may write, or wait for `drain`. */
+/** The second half of a deferred compression: whoever comes after it may flush. */
 export const startCompression: CompressionMiddleware = (_req, res, next) => {
-  try {
-    (noteOn(res, CODER) as Coder | undefined)?.install();
-  } catch (error) {
-    reportFault('compression', error);
-  }
+  const flushed = res as ServerResponse & { flush?: () => void };
+  if ((noteOn(res, CODER) as Coder | undefined)?.mayCompress) flushed.flush ??= flushNothing;
   next();
 };
+
+/** What stands for the `flush` of the `compression` package until that is let in, which most responses do without. */
+function flushNothing(): void {}
 
 /** What is decided for one response. */
 class Coder {
@@ -186,9 +188,14 @@ class Coder {
     this.#letIn = letIn;
   }
 
+  /** A coding is wanted, and there may be a body to put it on. */
+  get mayCompress(): boolean {
+    return this.#coding !== undefined && this.#heading.req.method !== 'HEAD';
+  }
+
   /** Lets the `compression` package in, where it may be needed. */
   install(): void {
-    if (this.#isInstalled || this.#coding === undefined || this.#heading.req.method === 'HEAD') return;
+    if (this.#isInstalled || !this.mayCompress) return;
     this.#isInstalled = true;
     this.#letIn?.();
   }
