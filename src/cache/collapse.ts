@@ -22,7 +22,7 @@ export interface Waiter {
 
 /** A fill that others may wait for. */
 export class Pending {
-  readonly #waiters = new Set<Waiter>();
+  #waiters: Set<Waiter> | undefined; // made for the first: most fills have none
   #running: Running | undefined;
   outcome: Outcome | undefined;
 
@@ -33,7 +33,7 @@ export class Pending {
     timer.unref();
     const leave = () => {
       clearTimeout(timer);
-      return this.#waiters.delete(waiter);
+      return this.#waiters?.delete(waiter) === true;
     };
     // What runs then must find its own AsyncLocalStorage, not that of the request that filled.
     const waiter: Waiter = {
@@ -42,7 +42,7 @@ export class Pending {
       }),
       follows: AsyncResource.bind((running) => follows?.(running) === true && leave()),
     };
-    this.#waiters.add(waiter);
+    (this.#waiters ??= new Set()).add(waiter);
     return leave;
   }
 
@@ -50,16 +50,17 @@ export class Pending {
   begin(running: Running): void {
     if (this.outcome) return;
     this.#running = running;
-    for (const waiter of [...this.#waiters]) waiter.follows?.(running);
+    for (const waiter of [...(this.#waiters ?? [])]) waiter.follows?.(running);
   }
 
   settle(outcome: Outcome): void {
     if (this.outcome) return;
     this.outcome = outcome;
-    if (this.#waiters.size === 0) return;
+    const waiters = this.#waiters;
+    if (!waiters || waiters.size === 0) return;
     // Not within the other's response: its client would wait for all of them.
     setImmediate(() => {
-      for (const waiter of [...this.#waiters]) waiter.settled(outcome);
+      for (const waiter of [...waiters]) waiter.settled(outcome);
     });
   }
 }

@@ -168,7 +168,7 @@ export class Fill {
     const { exchange, key, keys, pending } = this.#request;
     const { declaredLength: length, status, confirmed } = snapshot;
     // Without a declared length it may yet turn out that it can't be kept, and what then of those who follow.
-    if (!pending || !length || status === 204 || confirmed) return;
+    if (!pending || !length || status === 204 || confirmed || exchange.isWhole) return;
     setImmediate(() => {
       if (this.#snapshot !== snapshot) return;
       const { collapser, equivalents, settings } = this.#state;

@@ -7,7 +7,7 @@ import type { Exchange } from '../exchange/exchange.js';
  */
 export function isOtherRoute(pattern: string | undefined, exchange: Exchange): boolean {
   const template = pattern === undefined ? undefined : (exchange.template ?? exchange.mount);
-  if (pattern === undefined || template === undefined) return false;
+  if (pattern === undefined || template === undefined || template === pattern) return false;
   // A route of several paths has them all in its template, the mount before the first alone.
   const [first = '', ...others] = template.split(' ');
   if (others.length === 0) return spellsOut(pattern, first);

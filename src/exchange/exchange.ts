@@ -189,6 +189,11 @@ export class Exchange {
     return this.#endLength < 0 ? undefined : this.#endLength;
   }
 
+  /** While the head goes: the body goes with it, in one piece. */
+  get isWhole(): boolean {
+    return this.#endLength >= 0;
+  }
+
   /** Runs `answer` with the lock lifted. */
   respond(answer: () => void): void {
     this.#locked = false;
