@@ -9,7 +9,15 @@ import type { PathTable } from './heading.js';
 import { type Hold, waitForHolds } from './hold.js';
 import { declareLength } from './length.js';
 import { guardResponse } from './lock.js';
-import { EXCHANGE, isOnTop, type Methods, patch, readMethods, writeMethods } from './methods.js';
+import {
+  EXCHANGE,
+  isOnTop,
+  listenForEnd,
+  type Methods,
+  patch,
+  readMethods,
+  writeMethods,
+} from './methods.js';
 import { type Listening, withListener, withoutListener } from './moment.js';
 import { findNote, type Note, type NoteOwner } from './note.js';
 import { leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './template.js';
@@ -94,9 +102,7 @@ export class Exchange {
     this.headed = res.headersSent;
     this.#native = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
     this.#beneath = patch(res);
-    // Ahead of Node's own listener, which lets go of the socket.
-    res.prependListener('finish', onFinish);
-    res.on('close', onClose);
+    listenForEnd(res);
     this.track();
   }
 
@@ -381,14 +387,6 @@ export class Exchange {
     this.aborted = !this.#whole;
     runAll(this.#close, this, 'close');
   }
-}
-
-// Functions of the module, as those on `res`: nothing is made per request.
-function onFinish(this: ServerResponse): void {
-  (this as Patched)[EXCHANGE]?.finished();
-}
-function onClose(this: ServerResponse): void {
-  (this as Patched)[EXCHANGE]?.gone();
 }
 
 /** The exchange of this response: made, and `res` patched, by the first who asks. */

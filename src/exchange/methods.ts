@@ -15,6 +15,8 @@ export interface Interceptor {
   writeHead(status: number, reason: unknown, headers: unknown): ServerResponse;
   write(chunk: unknown, encoding: unknown, callback: unknown): boolean;
   end(chunk: unknown, encoding: unknown, callback: unknown): ServerResponse;
+  finished(): void;
+  gone(): void;
 }
 
 type Patched = ServerResponse & { [EXCHANGE]?: Interceptor };
@@ -31,6 +33,20 @@ const patched: Methods = {
     return (this as Patched)[EXCHANGE]!.end(chunk, encoding, callback);
   },
 };
+
+function onFinish(this: ServerResponse): void {
+  (this as Patched)[EXCHANGE]?.finished();
+}
+function onClose(this: ServerResponse): void {
+  (this as Patched)[EXCHANGE]?.gone();
+}
+
+/** Lets the exchange know of the end of its response. */
+export function listenForEnd(res: ServerResponse): void {
+  // Ahead of Node's own listener, which lets go of the socket.
+  res.prependListener('finish', onFinish);
+  res.on('close', onClose);
+}
 
 export function readMethods(res: ServerResponse): Methods {
   const { writeHead, write, end } = res as unknown as Methods;
