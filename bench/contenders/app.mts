@@ -1,0 +1,46 @@
+// The app that all contenders on Express share: only what stands before its handlers differs.
+import type { Express, Request, RequestHandler, Response } from 'express';
+import { productsOf, SIZES } from './bodies.mjs';
+import { settings } from './settings.mjs';
+
+export interface Routes {
+  /** Before the handlers of what may be cached, not before `/private`: nobody puts a cache there on purpose. */
+  readonly before?: readonly RequestHandler[];
+  /** How a handler of what may be cached answers. Default: `res.json` of the data. */
+  readonly answer?: (req: Request, res: Response, load: () => unknown) => unknown;
+}
+
+/** Adds the routes; returns how often their handlers have loaded data. */
+export function addRoutes(app: Express, { before = [], answer = answerJson }: Routes = {}): () => number {
+  let runs = 0;
+  const data = new Map(Object.entries(SIZES).map(([name, bytes]) => [name, productsOf(bytes)]));
+  const small = productsOf(900);
+  const load = (value: unknown) => () => {
+    runs++;
+    return value;
+  };
+  const allow = (res: Response) => {
+    if (settings.isOrigin) res.setHeader('Cache-Control', 'public, max-age=3600');
+  };
+  app.get('/hit/:size', ...before, (req, res) => {
+    allow(res);
+    return answer(req, res, load(data.get(req.params.size as string)));
+  });
+  app.get('/item/:id', ...before, (req, res) => {
+    allow(res);
+    return answer(req, res, load({ item: req.params.id, related: small }));
+  });
+  app.get('/miss/:id', ...before, (req, res) => {
+    allow(res);
+    return answer(req, res, load(data.get('10kb')));
+  });
+  app.get('/private', (req, res) => {
+    res.setHeader('Cache-Control', 'private, no-store');
+    return answerJson(req, res, load(data.get('10kb')));
+  });
+  return () => runs;
+}
+
+function answerJson(_req: Request, res: Response, load: () => unknown): void {
+  res.json(load());
+}

@@ -1,0 +1,11 @@
+// node:http and the very bytes that hotpath sends: every one of its header lines, and the body.
+import { readReference, serve } from './settings.mjs';
+
+const { status, headers, body } = readReference();
+const bytes = Buffer.from(body, 'base64');
+const lines = headers.flat();
+
+serve((_req, res) => {
+  res.writeHead(status, lines);
+  res.end(bytes);
+});

@@ -1,0 +1,37 @@
+// hotpath with everything on, from the built package, in the app that the others have too.
+import express, { type Express } from 'express';
+import { type Hotpath, hotpath } from 'hotpath';
+import { addRoutes } from './app.mjs';
+import { type Served, settings } from './settings.mjs';
+
+export interface HotpathApp {
+  readonly app: Express;
+  readonly perf: Hotpath;
+  readonly served: Served;
+}
+
+export function hotpathApp(): HotpathApp {
+  const { redis, maxEntries } = settings;
+  const cache = { ttl: '1h', shared: true } as const;
+  const perf = hotpath({
+    routes: {
+      '/hit/:size': { cache },
+      '/item/:id': { cache: { ...cache, tags: ({ params }) => [`item:${params.id}`] } },
+      '/miss/:id': { cache },
+    },
+    cache: {
+      // Room for what a load asks for; otherwise the default.
+      memory: maxEntries === undefined ? {} : { maxEntries, maxBytes: '12gb' },
+      ...(redis === undefined ? {} : { redis: { url: redis } }),
+    },
+  });
+  const app = express();
+  app.use(perf);
+  const runs = addRoutes(app);
+  const served: Served = {
+    runs,
+    encoded: () => perf.cache.stats().encodings.made,
+    purge: (id) => perf.cache.purge({ tag: `item:${id}` }),
+  };
+  return { app, perf, served };
+}

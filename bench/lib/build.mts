@@ -1,0 +1,37 @@
+// The contenders as plain JavaScript, as an app would be deployed: tsx puts a helper call before every closure
+// (`keepNames`), and reads tsconfig's `paths`, by which `hotpath` would be the source instead of the built package.
+import { existsSync, readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** Inside the package, so that `hotpath` is found by its own name; ignored by git. */
+export const BUILT = join(ROOT, '.tmp', 'bench');
+
+export async function buildContenders(): Promise<void> {
+  if (!existsSync(join(ROOT, 'dist', 'index.js'))) {
+    throw new Error('the package is not built; run `npm run build` first');
+  }
+  const files = ['contenders', 'generator'].flatMap((folder) =>
+    readdirSync(join(ROOT, 'bench', folder)).map((file) => join(ROOT, 'bench', folder, file)),
+  );
+  await build({
+    entryPoints: files.filter((file) => file.endsWith('.mts')),
+    outdir: join(BUILT, 'js'),
+    outbase: join(ROOT, 'bench'),
+    outExtension: { '.js': '.mjs' },
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    bundle: false,
+    tsconfigRaw: '{}',
+    logLevel: 'error',
+  });
+}
+
+/** The built file of a contender or generator. */
+export function builtFile(source: string): string {
+  const [folder, file] = source.split('/');
+  return join(BUILT, 'js', folder as string, basename(file as string, '.mts').concat('.mjs'));
+}

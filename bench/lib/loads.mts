@@ -1,0 +1,179 @@
+// What the contenders are asked.
+import { SIZES, type SizeName } from '../contenders/bodies.mjs';
+import { CONTENDERS, type Coding, type Contender } from './contenders.mjs';
+
+/** How a load is made: as fast as answers come (closed), or at a fixed rate, whatever comes (open). */
+export type Model = 'closed' | 'open';
+
+export interface Load {
+  readonly id: string;
+  readonly title: string;
+  readonly model: Model;
+  readonly path: string;
+  readonly connections: number;
+  readonly coding: Coding;
+  /** What handlers do at each request: nothing (a hit), or they run. `mixed` is not looked at. */
+  readonly handler: 'rests' | 'runs' | 'mixed';
+  /** Whether the visitor has the answer already, and gets a 304. */
+  readonly isConditional?: boolean;
+  /** Lua script, and what it is given beside the path. */
+  readonly script?: 'sequence' | 'uniform' | 'zipf';
+  /** How many keys there are, for those that ask for many; all are asked for once before. */
+  readonly keys?: number;
+  /** Purges by tag, each second, while the load runs. */
+  readonly purges?: number;
+  /** One connection cannot keep a server busy: such runs count without. */
+  readonly isNeverBusy?: boolean;
+  /** Rate of an open load: requests a second, or a share of what the slowest contender can do. */
+  readonly rate?: number | 'half of the slowest';
+  /** What an open load is made for. */
+  readonly figure?: 'latency' | 'cpu';
+  /** Whether a Redis stands behind the contenders. */
+  readonly hasRedis?: boolean;
+  /** Settings of the memory tier, where the default has no room. */
+  readonly maxEntries?: number;
+  /** Ids of contenders. */
+  readonly contenders: readonly string[];
+}
+
+const ids = (choose: (contender: Contender) => boolean) => CONTENDERS.filter(choose).map(({ id }) => id);
+const ON_REDIS = 'bare-redis';
+const UNCACHED = ['express', 'express-compression'];
+const everybody = ids(({ id }) => id !== ON_REDIS);
+const hitters = (coding: Coding) =>
+  ids(
+    ({ id, codings }) =>
+      id !== ON_REDIS && codings.includes(coding) && (coding === 'identity' || id !== 'express'),
+  );
+const handlers = ids(({ id, isReplay }) => !isReplay && ![ON_REDIS, 'nginx', 'varnish'].includes(id));
+const HOTPATHS = ['hotpath-front', 'hotpath'];
+
+export interface LoadOptions {
+  /** Fewer keys: to see that everything works. */
+  readonly isQuick: boolean;
+}
+
+export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
+  const keys = isQuick ? 2_000 : 100_000;
+  const base = { model: 'closed', connections: 32, coding: 'identity', handler: 'rests' } as const;
+  const hits = (Object.keys(SIZES) as SizeName[]).flatMap((size) =>
+    (['identity', 'gzip', 'br'] as const).map(
+      (coding): Load => ({
+        ...base,
+        id: `hit-${size}-${coding}`,
+        title: `Hit, ${size.replace('kb', ' kB')}, ${coding}`,
+        path: `/hit/${size}`,
+        coding,
+        contenders: hitters(coding),
+      }),
+    ),
+  );
+  const hit10 = { ...base, path: '/hit/10kb' };
+  return [
+    ...hits,
+    {
+      ...hit10,
+      id: 'not-modified',
+      title: '304, 10 kB',
+      isConditional: true,
+      contenders: everybody.filter((id) => id !== 'fastify'),
+    },
+    {
+      ...hit10,
+      id: 'connections-1',
+      title: 'Hit, 10 kB, identity, 1 connection',
+      connections: 1,
+      isNeverBusy: true,
+      contenders: everybody,
+    },
+    {
+      ...hit10,
+      id: 'connections-256',
+      title: 'Hit, 10 kB, identity, 256 connections',
+      connections: 256,
+      contenders: everybody,
+    },
+    {
+      ...base,
+      id: 'miss',
+      title: 'Miss, 10 kB JSON, identity',
+      path: '/miss/',
+      script: 'sequence',
+      handler: 'runs',
+      contenders: handlers,
+    },
+    {
+      ...base,
+      id: 'miss-gzip',
+      title: 'Miss, 10 kB JSON, gzip',
+      path: '/miss/',
+      script: 'sequence',
+      coding: 'gzip',
+      handler: 'runs',
+      contenders: handlers.filter((id) => !['apicache', 'express'].includes(id)),
+    },
+    {
+      ...base,
+      id: 'uncacheable',
+      title: 'Uncacheable route (private, no-store), 10 kB JSON, identity',
+      path: '/private',
+      handler: 'runs',
+      contenders: ['hotpath-front', 'hotpath', 'assembled', 'fastify', ...UNCACHED],
+    },
+    {
+      ...base,
+      id: 'uncacheable-gzip',
+      title: 'Uncacheable route (private, no-store), 10 kB JSON, gzip',
+      path: '/private',
+      coding: 'gzip',
+      handler: 'runs',
+      contenders: ['hotpath-front', 'hotpath', 'assembled', 'fastify', 'express-compression'],
+    },
+    {
+      ...base,
+      id: 'zipf',
+      title: `${keys.toLocaleString('en')} keys of 1 kB, Zipf distribution`,
+      path: '/item/',
+      script: 'zipf',
+      keys,
+      handler: 'mixed',
+      maxEntries: 2 * keys,
+      contenders: handlers,
+    },
+    {
+      ...base,
+      id: 'purge-storm',
+      title: 'Hits on 100 items of 1 kB, while 100 purges by tag a second go over them',
+      path: '/item/',
+      script: 'uniform',
+      keys: 100,
+      purges: 100,
+      handler: 'mixed',
+      contenders: ids(({ canPurge }) => canPurge === true),
+    },
+    {
+      ...hit10,
+      id: 'latency',
+      title: 'Latency of hits at a fixed rate, 10 kB, identity',
+      model: 'open',
+      rate: 'half of the slowest',
+      figure: 'latency',
+      contenders: everybody,
+    },
+    {
+      ...base,
+      id: 'second-tier',
+      title: 'Hit in Redis at a fixed rate, 10 kB, identity',
+      path: '/miss/',
+      script: 'sequence',
+      model: 'open',
+      rate: 2_000,
+      figure: 'cpu',
+      hasRedis: true,
+      keys: isQuick ? 500 : 4_000,
+      maxEntries: 1,
+      handler: 'rests',
+      contenders: [...HOTPATHS, ON_REDIS],
+    },
+  ];
+}

@@ -1,0 +1,237 @@
+// One load: all its contenders side by side, verified, warmed up, then by turns.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Reference, Settings } from '../contenders/settings.mjs';
+import { BUILT } from './build.mjs';
+import { type Contender, contenderOf } from './contenders.mjs';
+import { isBusy } from './cpu.mjs';
+import type { Load } from './loads.mjs';
+import { runOpenLoad } from './open-load.mjs';
+import { type ContenderResult, isOurs, type LoadResult, type Run } from './results.mjs';
+import { Absent, type Running } from './servers.mjs';
+import { settle, type Verified, verify } from './verify.mjs';
+import { askScript, runWrk, scriptFile, type WrkRun } from './wrk.mjs';
+
+export interface MeasureOptions {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly warmUp: number;
+  /** How often a run whose server was not busy is made again. */
+  readonly repeats: number;
+  /** Ids; others of the load are left out. */
+  readonly contenders: readonly string[];
+  /** Of an open load. Requests a second. */
+  readonly rate?: number;
+  readonly redis?: string;
+  /** For Node, before the file of a contender. */
+  readonly nodeArguments?: readonly string[];
+  readonly say: (line: string) => void;
+}
+
+/** A contender in the middle of a load. */
+interface Entrant {
+  readonly contender: Contender;
+  readonly running: Running;
+  readonly verified: Verified;
+  readonly runs: Run[];
+  /** Where the next sequence of keys begins: none is to be asked for twice. */
+  nextKey: number;
+}
+
+export async function measure(load: Load, options: MeasureOptions): Promise<LoadResult> {
+  const { rounds, seconds, rate, say } = options;
+  const entrants: Entrant[] = [];
+  const results: Record<string, ContenderResult> = {};
+  try {
+    const reference = await makeReference(load, options);
+    for (const id of load.contenders.filter((each) => options.contenders.includes(each))) {
+      const entrant = await enter(contenderOf(id), load, options, reference);
+      if ('absent' in entrant) {
+        results[id] = { runs: [], absent: entrant.absent };
+        say(`  ${id}: ${entrant.absent}`);
+      } else {
+        entrants.push(entrant);
+      }
+    }
+    for (let round = 1; round <= rounds; round++) {
+      for (const entrant of entrants) await take(entrant, round, load, options);
+    }
+  } finally {
+    await Promise.all(entrants.map(({ running }) => running.stop()));
+  }
+  for (const { contender, verified, runs } of entrants) {
+    results[contender.id] = { runs, bytes: verified.bytes };
+  }
+  return { load, seconds, rounds, ...(rate === undefined ? {} : { rate }), contenders: results };
+}
+
+function settingsOf(load: Load, { redis }: MeasureOptions, reference?: string): Settings {
+  return {
+    ...(reference === undefined ? {} : { reference }),
+    ...(load.maxEntries === undefined ? {} : { maxEntries: load.maxEntries }),
+    ...(load.hasRedis ? { redis } : {}),
+  };
+}
+
+/** Starts, verifies and warms up a contender; or says why it cannot take part. */
+async function enter(
+  contender: Contender,
+  load: Load,
+  options: MeasureOptions,
+  reference: string | undefined,
+): Promise<Entrant | { absent: string }> {
+  let running: Running | undefined;
+  try {
+    const { nodeArguments } = options;
+    running = await contender.start(settingsOf(load, options, reference), { nodeArguments });
+    const first = await verify(contender, running, load);
+    if (load.keys !== undefined) await fill(running, load, first);
+    const entrant: Entrant = { contender, running, verified: first, runs: [], nextKey: 0 };
+    await warmUp(entrant, load, options);
+    if (isOurs(contender.id)) await settle(running);
+    return { ...entrant, verified: await verify(contender, running, load) };
+  } catch (error) {
+    await running?.stop();
+    const why = error instanceof Error ? error.message : String(error);
+    return { absent: error instanceof Absent ? why : `not measured: ${why}` };
+  }
+}
+
+/** More than a round can ask for. */
+const KEYS_OF_A_RUN = 10_000_000;
+
+function wrkRunOf(entrant: Entrant, load: Load, seconds: number): WrkRun {
+  const { running, verified } = entrant;
+  const run = {
+    port: running.port,
+    path: load.path,
+    seconds,
+    connections: load.connections,
+    headers: verified.headers,
+  };
+  if (load.script === undefined) return run;
+  const script = scriptFile(load.script);
+  const from = entrant.nextKey;
+  entrant.nextKey += KEYS_OF_A_RUN;
+  const last = load.script === 'sequence' ? [from] : [load.keys as number, 1 + from / KEYS_OF_A_RUN];
+  return { ...run, script, args: [load.path, ...last] };
+}
+
+/** Asks for every key once. */
+async function fill(running: Running, load: Load, { headers }: Verified): Promise<void> {
+  const args = [load.path, load.keys as number];
+  await askScript('fill', { port: running.port, path: load.path, headers, args });
+}
+
+async function warmUp(entrant: Entrant, load: Load, options: MeasureOptions): Promise<void> {
+  if (load.model === 'open') await openRun(entrant, load, { ...options, seconds: options.warmUp });
+  else await runWrk(wrkRunOf(entrant, load, options.warmUp), entrant.running.pid);
+}
+
+/** One turn of a contender; made again while its server was not busy enough to be compared. */
+async function take(entrant: Entrant, round: number, load: Load, options: MeasureOptions): Promise<void> {
+  const { contender, runs } = entrant;
+  for (let attempt = 0; attempt <= options.repeats; attempt++) {
+    const run = { round, ...(await storming(entrant, load, () => runOnce(entrant, load, options))) };
+    runs.push(run);
+    options.say(`  ${String(round).padStart(2)} ${contender.id.padEnd(20)}${describe(run)}`);
+    if (run.isCounted) return;
+    // A server that has never been busy will not be: it is faster than the generator.
+    if (attempt === 0 && round > 1 && !runs.some(({ isCounted }) => isCounted)) return;
+  }
+}
+
+function describe({ rate, busy, cpu, reason, latency, purges }: Run): string {
+  const percent = `${(100 * busy).toFixed(1)} %`;
+  const parts = [
+    `${rate.toFixed(0).padStart(8)}/s  ${percent.padStart(7)} busy  ${cpu.toFixed(1).padStart(7)} µs`,
+  ];
+  if (latency) parts.push(`p50 ${latency.p50.toFixed(2)} p99 ${latency.p99.toFixed(2)} ms`);
+  if (purges !== undefined) parts.push(`${purges.toFixed(0)} purges/s`);
+  if (reason !== undefined) parts.push(`not counted: ${reason}`);
+  return parts.join('  ');
+}
+
+async function storming(entrant: Entrant, load: Load, run: () => Promise<Omit<Run, 'round'>>) {
+  if (load.purges === undefined) return run();
+  const { running } = entrant;
+  await running.storm(load.purges);
+  const [before, begin] = [(await running.state()).purges, performance.now()];
+  const made = await run();
+  const purges = (((await running.state()).purges - before) / (performance.now() - begin)) * 1000;
+  await running.storm(0);
+  return { ...made, purges };
+}
+
+async function runOnce(entrant: Entrant, load: Load, options: MeasureOptions): Promise<Omit<Run, 'round'>> {
+  if (load.model === 'open') return openRun(entrant, load, options);
+  const { rate, refused, failed, window } = await runWrk(
+    wrkRunOf(entrant, load, options.seconds),
+    entrant.running.pid,
+  );
+  const reasons: string[] = [];
+  if (refused > 0) reasons.push(`${refused} answers were no success`);
+  if (failed > 0) reasons.push(`${failed} socket errors`);
+  if (!load.isNeverBusy && !isBusy(window)) reasons.push('the server was not busy');
+  const cpu = ((window.cpu / window.wall) * 1e6) / rate;
+  return countedOr(reasons, { rate, busy: window.busy, cpu });
+}
+
+async function openRun(entrant: Entrant, load: Load, options: MeasureOptions): Promise<Omit<Run, 'round'>> {
+  const rate = options.rate as number;
+  const { running, verified } = entrant;
+  const { done, failed, late, window, latency } = await runOpenLoad(
+    {
+      port: running.port,
+      path: load.path,
+      headers: verified.headers,
+      status: load.isConditional ? 304 : 200,
+      connections: load.connections,
+      rate,
+      seconds: options.seconds,
+      // With a Redis on the same core, the generator must sleep between requests.
+      isSpinning: !load.hasRedis,
+      ...(load.keys === undefined ? {} : { keys: load.keys }),
+    },
+    running.pid,
+  );
+  const reasons: string[] = [];
+  if (failed > 0) reasons.push(`${failed} requests failed`);
+  if (late) reasons.push('the generator could not hold the rate');
+  const made = done / options.seconds;
+  return countedOr(reasons, { rate: made, busy: window.busy, cpu: (window.cpu * 1e6) / done, latency });
+}
+
+function countedOr<T extends object>(reasons: readonly string[], run: T) {
+  if (reasons.length === 0) return { ...run, isCounted: true };
+  return { ...run, isCounted: false, reason: reasons.join('; ') };
+}
+
+/** What Node adds by itself, so that who replays a response gets it anyway. */
+const OF_NODE = new Set(['date', 'connection', 'keep-alive']);
+
+/** Records what hotpath answers under this load, for those that replay it. Returns the file. */
+async function makeReference(load: Load, options: MeasureOptions): Promise<string | undefined> {
+  if (!load.contenders.some((id) => options.contenders.includes(id) && contenderOf(id).isReplay))
+    return undefined;
+  for (const id of ['hotpath-front', 'hotpath']) {
+    const entrant = await enter(contenderOf(id), load, { ...options, nodeArguments: [] }, undefined);
+    if ('absent' in entrant) continue;
+    const { answer } = entrant.verified;
+    await entrant.running.stop();
+    const pairs: [string, string][] = [];
+    for (let i = 0; i < answer.rawHeaders.length; i += 2) {
+      const [name, value] = answer.rawHeaders.slice(i, i + 2) as [string, string];
+      if (!OF_NODE.has(name.toLowerCase())) pairs.push([name, value]);
+    }
+    const reference: Reference = {
+      status: answer.status,
+      headers: pairs,
+      body: answer.body.toString('base64'),
+    };
+    const file = join(BUILT, `reference-${load.id}.json`);
+    writeFileSync(file, JSON.stringify(reference));
+    return file;
+  }
+  throw new Error('hotpath gave no answer that others could replay');
+}
