@@ -57,7 +57,7 @@ try {
 const files = readdirSync(folder).filter((file) => file.endsWith('.cpuprofile'));
 if (files.length === 0) throw new Error(`${contender} left no profile: it is no server of Node's`);
 const profile: CpuProfile = JSON.parse(readFileSync(join(folder, files[0] as string), 'utf8'));
-const { rows, total } = selfTimes(profile);
+const { rows, total } = selfTimes(profile, Number(values.seconds) * 1e6);
 console.log(
   `${contender} under ${load.id}: self time, of ${number(total / 1000)} ms in which it was not idle`,
 );

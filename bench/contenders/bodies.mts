@@ -1,6 +1,7 @@
-// What every contender answers: JSON of exactly 1,000, 10,000 or 100,000 bytes, the same on every machine.
+// What every contender answers: JSON of exactly so many bytes, the same on every machine.
 
-export const SIZES = { '1kb': 1_000, '10kb': 10_000, '100kb': 100_000 } as const;
+/** The smallest is as large as a body must be for `compression` and hotpath to compress it. */
+export const SIZES = { '1kb': 1_024, '10kb': 10_240, '100kb': 102_400 } as const;
 export type SizeName = keyof typeof SIZES;
 
 export interface Product {

@@ -22,8 +22,10 @@ export interface OpenLoad {
 export interface OpenOutput {
   readonly done: number;
   readonly failed: number;
-  /** Whether requests went out later than they should by more than the generator can be forgiven. */
+  /** Whether the generator was late itself, by more than it can be forgiven. */
   readonly late: boolean;
+  /** From the first request to the last answer: longer than the load where the server fell behind. */
+  readonly seconds: number;
   /** Milliseconds. */
   readonly latency: {
     readonly p50: number;
@@ -40,6 +42,7 @@ const load: OpenLoad = JSON.parse(process.argv[2] as string);
 const total = Math.floor(load.rate * load.seconds);
 const spacing = 1000 / load.rate;
 const latencies = new Float64Array(total);
+/** How late the generator looked at the clock, whether or not a connection was free then. */
 const delays = new Float64Array(total);
 const headers = Object.entries(load.headers).map(([name, value]) => `${name}: ${value}\r\n`);
 const tail = ` HTTP/1.1\r\nHost: 127.0.0.1:${load.port}\r\n${headers.join('')}\r\n`;
@@ -47,6 +50,8 @@ const idle: Connection[] = [];
 /** Due times of requests for which no connection was free. */
 const waiting: number[] = [];
 let [sent, done, failed, begin] = [0, 0, 0, 0];
+let scheduled = 0;
+let isOver = false;
 
 class Connection {
   readonly #socket: Socket;
@@ -71,7 +76,7 @@ class Connection {
     this.#isBusy = true;
     this.#due = due;
     const key = load.keys === undefined ? '' : sent % load.keys;
-    delays[sent++] = performance.now() - due;
+    sent++;
     this.#socket.write(`GET ${load.path}${key}${tail}`);
   }
 
@@ -88,8 +93,6 @@ class Connection {
   }
 }
 
-let isOver = false;
-
 function finish(): void {
   if (isOver || done + failed < total) return;
   isOver = true;
@@ -98,8 +101,8 @@ function finish(): void {
   const output: OpenOutput = {
     done,
     failed,
-    // Waiting for a connection is the server's doing, and its latency.
-    late: behind > LATE_MS && idle.length > 0 && mostWaiting === 0,
+    late: behind > LATE_MS,
+    seconds: (performance.now() - begin) / 1000,
     latency: {
       p50: percentile(sorted, 0.5),
       p95: percentile(sorted, 0.95),
@@ -110,17 +113,15 @@ function finish(): void {
   process.send?.(output);
 }
 
-let scheduled = 0;
-let mostWaiting = 0;
-
 function tick(): void {
   const now = performance.now();
   while (scheduled < total && begin + scheduled * spacing <= now) {
-    const due = begin + scheduled++ * spacing;
+    const due = begin + scheduled * spacing;
+    delays[scheduled++] = now - due;
     // The connection that has rested longest: all of them are used.
     const connection = idle.shift();
     if (connection) connection.ask(due);
-    else mostWaiting = Math.max(mostWaiting, waiting.push(due));
+    else waiting.push(due);
   }
   if (scheduled === total) return;
   if (load.isSpinning) setImmediate(tick);

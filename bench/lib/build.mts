@@ -17,7 +17,11 @@ export async function buildContenders(): Promise<void> {
     readdirSync(join(ROOT, 'bench', folder)).map((file) => join(ROOT, 'bench', folder, file)),
   );
   await build({
-    entryPoints: files.filter((file) => file.endsWith('.mts')),
+    // What generators share with the benchmark itself.
+    entryPoints: [
+      ...files.filter((file) => file.endsWith('.mts')),
+      join(ROOT, 'bench', 'lib', 'statistics.mts'),
+    ],
     outdir: join(BUILT, 'js'),
     outbase: join(ROOT, 'bench'),
     outExtension: { '.js': '.mjs' },

@@ -6,6 +6,7 @@ import { BUILT } from './build.mjs';
 import { type Contender, contenderOf } from './contenders.mjs';
 import { isBusy } from './cpu.mjs';
 import type { Load } from './loads.mjs';
+import { describeMachine } from './machine.mjs';
 import { runOpenLoad } from './open-load.mjs';
 import { type ContenderResult, isOurs, type LoadResult, type Run } from './results.mjs';
 import { Absent, type Running } from './servers.mjs';
@@ -62,7 +63,15 @@ export async function measure(load: Load, options: MeasureOptions): Promise<Load
   for (const { contender, verified, runs } of entrants) {
     results[contender.id] = { runs, bytes: verified.bytes };
   }
-  return { load, seconds, rounds, ...(rate === undefined ? {} : { rate }), contenders: results };
+  const { date, commit } = describeMachine();
+  return {
+    load,
+    measured: { date, commit },
+    seconds,
+    rounds,
+    ...(rate === undefined ? {} : { rate }),
+    contenders: results,
+  };
 }
 
 function settingsOf(load: Load, { redis }: MeasureOptions, reference?: string): Settings {
@@ -84,12 +93,12 @@ async function enter(
   try {
     const { nodeArguments } = options;
     running = await contender.start(settingsOf(load, options, reference), { nodeArguments });
-    const first = await verify(contender, running, load);
+    const first = await verify(contender, running, load, 1);
     if (load.keys !== undefined) await fill(running, load, first);
     const entrant: Entrant = { contender, running, verified: first, runs: [], nextKey: 0 };
     await warmUp(entrant, load, options);
     if (isOurs(contender.id)) await settle(running);
-    return { ...entrant, verified: await verify(contender, running, load) };
+    return { ...entrant, verified: await verify(contender, running, load, 2) };
   } catch (error) {
     await running?.stop();
     const why = error instanceof Error ? error.message : String(error);
@@ -173,14 +182,19 @@ async function runOnce(entrant: Entrant, load: Load, options: MeasureOptions): P
   if (refused > 0) reasons.push(`${refused} answers were no success`);
   if (failed > 0) reasons.push(`${failed} socket errors`);
   if (!load.isNeverBusy && !isBusy(window)) reasons.push('the server was not busy');
-  const cpu = ((window.cpu / window.wall) * 1e6) / rate;
+  if (rate === 0) reasons.push('no answers');
+  // 0, where nothing was answered: results.json has no way to say that it is none.
+  const cpu = rate === 0 ? 0 : ((window.cpu / window.wall) * 1e6) / rate;
   return countedOr(reasons, { rate, busy: window.busy, cpu });
 }
+
+/** So long after the last request was due may its answer come. */
+const FORGIVEN_SECONDS = 0.5;
 
 async function openRun(entrant: Entrant, load: Load, options: MeasureOptions): Promise<Omit<Run, 'round'>> {
   const rate = options.rate as number;
   const { running, verified } = entrant;
-  const { done, failed, late, window, latency } = await runOpenLoad(
+  const { done, failed, late, seconds, window, latency } = await runOpenLoad(
     {
       port: running.port,
       path: load.path,
@@ -198,8 +212,14 @@ async function openRun(entrant: Entrant, load: Load, options: MeasureOptions): P
   const reasons: string[] = [];
   if (failed > 0) reasons.push(`${failed} requests failed`);
   if (late) reasons.push('the generator could not hold the rate');
-  const made = done / options.seconds;
-  return countedOr(reasons, { rate: made, busy: window.busy, cpu: (window.cpu * 1e6) / done, latency });
+  if (seconds > options.seconds + FORGIVEN_SECONDS) reasons.push('the server fell behind the rate');
+  const made = done / seconds;
+  return countedOr(reasons, {
+    rate: made,
+    busy: window.busy,
+    cpu: done === 0 ? 0 : (window.cpu * 1e6) / done,
+    latency,
+  });
 }
 
 function countedOr<T extends object>(reasons: readonly string[], run: T) {

@@ -1,10 +1,10 @@
 // The open-model generator, started in a process of its own: requests go out when they are due, and their latency
 // counts from then, whether or not the server had answered those before (no coordinated omission).
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OpenLoad, OpenOutput } from '../generator/open-load.mjs';
 import { builtFile } from './build.mjs';
+import { spawnOn } from './children.mjs';
 import { GENERATOR_CORE } from './cores.mjs';
 import { cpuSeconds, type Window, windowOf } from './cpu.mjs';
 
@@ -12,9 +12,9 @@ export type { OpenLoad, OpenOutput } from '../generator/open-load.mjs';
 
 /** Runs the generator; the CPU time of the server is that of the whole run, the connecting left out. */
 export async function runOpenLoad(load: OpenLoad, server: number): Promise<OpenOutput & { window: Window }> {
-  const child = spawn(
-    'taskset',
-    ['-c', GENERATOR_CORE, process.execPath, builtFile('generator/open-load.mts'), JSON.stringify(load)],
+  const child = spawnOn(
+    GENERATOR_CORE,
+    [process.execPath, builtFile('generator/open-load.mts'), JSON.stringify(load)],
     { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] },
   );
   const gone = once(child, 'exit').then(([code]) => {

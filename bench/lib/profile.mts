@@ -19,16 +19,24 @@ export interface SelfTime {
 /** Not the server's own work: it waited, or its program was starting. */
 const IDLE = '(idle)';
 
-/** Time that functions took by themselves, most first; the same function in several places of the tree is one row. */
-export function selfTimes({ nodes, samples, timeDeltas }: CpuProfile): { rows: SelfTime[]; total: number } {
+/**
+ * Time that functions took by themselves, most first; the same function in several places of the tree is one row.
+ * @param last Only the end of the profile, so many microseconds: before it stand the start and the warm-up.
+ */
+export function selfTimes(
+  { nodes, samples, timeDeltas }: CpuProfile,
+  last = Number.POSITIVE_INFINITY,
+): { rows: SelfTime[]; total: number } {
   const frames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]));
   const rows = new Map<string, SelfTime>();
   let total = 0;
+  let left = timeDeltas.reduce((sum, delta) => sum + delta, 0);
   samples.forEach((id, i) => {
     const frame = frames.get(id);
     // The time until the next sample is that of this one's function.
     const microseconds = Math.max(0, timeDeltas[i + 1] ?? 0);
-    if (!frame || frame.functionName === IDLE) return;
+    left -= timeDeltas[i] ?? 0;
+    if (left > last || !frame || frame.functionName === IDLE) return;
     total += microseconds;
     const name = frame.functionName || '(anonymous)';
     const where = whereOf(frame.url, frame.lineNumber + 1);

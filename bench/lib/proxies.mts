@@ -1,11 +1,12 @@
 // nginx and Varnish on the server's core, before an app on the other: where they are installed.
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { spawnOn } from './children.mjs';
 import { find, SERVER_CORE } from './cores.mjs';
 import { Absent, errorsOf, type Running, startOrigin } from './servers.mjs';
 
@@ -77,7 +78,7 @@ async function started(
   origin: Running,
   directory: string,
 ): Promise<Running> {
-  const child = spawn('taskset', ['-c', SERVER_CORE, ...command], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawnOn(SERVER_CORE, command, { stdio: ['ignore', 'ignore', 'pipe'] });
   const errors = errorsOf(child);
   const stop = async () => {
     await end(child);

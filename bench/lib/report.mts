@@ -53,12 +53,14 @@ if that does not help.
   last one is answered. These are figures of capacity, and say nothing about latency.
 - **Open-model latency and CPU time** (marked *open*): requests go out at a fixed rate whether or not earlier ones were
   answered, and latency counts from the moment when a request was due.
+- On the uncacheable route the assembled stack and the others have no cache mounted, as nobody would put one there.
+  Handlers that use a cache library keep finished JSON, which costs them the least.
 - CPU time for a request is user and system time of the server's processes, as Linux counts it.`;
 
 function describe({ date, processor, cores, memory, kernel, node, commit, versions }: Machine): string[] {
   const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   return [
-    `Measured ${date}, commit ${commit}, on ${processor}, ${cores} cores, ${memory} GiB, ${kernel}, Node ${node}.`,
+    `Last measured ${date}, commit ${commit} (each load says its own), on ${processor}, ${cores} cores, ${memory} GiB, ${kernel}, Node ${node}.`,
     `Versions: ${list.join(', ')}.`,
   ];
 }
@@ -99,13 +101,14 @@ function contenderTable(loads: readonly LoadResult[]): string {
 }
 
 function loadSection(result: LoadResult): string[] {
-  const { load, rounds, seconds, rate, contenders } = result;
+  const { load, measured, rounds, seconds, rate, contenders } = result;
   const yardstick = YARDSTICKS.find((id) => valuesOf(result, id, 'rate').size > 0);
   const isOpen = load.model === 'open';
   const how = [
     isOpen ? `*open*, ${number(rate ?? 0)} requests a second` : 'closed',
     `${load.connections} connection${load.connections === 1 ? '' : 's'}`,
     `${rounds} rounds of ${seconds} s`,
+    `${measured.date}, commit ${measured.commit}`,
     ...(load.isNeverBusy ? ['one connection cannot keep a server busy: all runs count'] : []),
   ];
   const rows = Object.keys(contenders)

@@ -39,6 +39,8 @@ export interface ContenderResult {
 
 export interface LoadResult {
   readonly load: Load;
+  /** Loads may be measured on different days. */
+  readonly measured: { readonly date: string; readonly commit: string };
   readonly seconds: number;
   readonly rounds: number;
   /** Of an open load: requests a second. */

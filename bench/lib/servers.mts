@@ -1,8 +1,9 @@
 // Starting contenders, each in a process of its own on the server's core, and stopping them.
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Question, Settings, State } from '../contenders/settings.mjs';
 import { builtFile } from './build.mjs';
+import { spawnOn } from './children.mjs';
 import { GENERATOR_CORE, SERVER_CORE } from './cores.mjs';
 
 /** A contender that runs. */
@@ -33,7 +34,7 @@ export async function startNode(
   options: NodeOptions = {},
 ): Promise<Running> {
   const { core = SERVER_CORE, nodeArguments = [] } = options;
-  const child = spawn('taskset', ['-c', core, process.execPath, ...nodeArguments, builtFile(file)], {
+  const child = spawnOn(core, [process.execPath, ...nodeArguments, builtFile(file)], {
     env: { ...process.env, NODE_ENV: 'production', BENCH_SETTINGS: JSON.stringify(settings) },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });

@@ -1,9 +1,9 @@
 // The closed-model generator: wrk, on a core of its own.
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ROOT } from './build.mjs';
+import { spawnOn } from './children.mjs';
 import { GENERATOR_CORE } from './cores.mjs';
 import { cpuSeconds, type Window, windowOf } from './cpu.mjs';
 
@@ -62,13 +62,13 @@ export function wrkArguments({ port, path, seconds, connections, headers, script
  * the generator connects and prints.
  */
 export async function runWrk(run: WrkRun, server: number): Promise<WrkOutput & { window: Window }> {
-  const child = spawn('taskset', ['-c', GENERATOR_CORE, 'wrk', ...wrkArguments(run)], {
+  const child = spawnOn(GENERATOR_CORE, ['wrk', ...wrkArguments(run)], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8');
-    stream.on('data', (text: string) => {
+    stream?.setEncoding('utf8');
+    stream?.on('data', (text: string) => {
       output += text;
     });
   }
@@ -106,7 +106,7 @@ export async function askScript(
   run: Omit<WrkRun, 'connections' | 'script' | 'seconds'>,
 ): Promise<void> {
   const all = { ...run, seconds: ASKED_WITHIN, connections: CONNECTIONS, script: scriptFile(script) };
-  const child = spawn('taskset', ['-c', GENERATOR_CORE, 'wrk', ...wrkArguments(all)], { stdio: 'ignore' });
+  const child = spawnOn(GENERATOR_CORE, ['wrk', ...wrkArguments(all)], { stdio: 'ignore' });
   const begin = performance.now();
   const [code] = (await once(child, 'exit')) as [number];
   if (code !== 0 || performance.now() - begin >= ASKED_WITHIN * 1000) {

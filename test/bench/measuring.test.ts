@@ -1,0 +1,127 @@
+import { describe, expect, it } from 'vitest';
+import { BUSY_BOUND, cpuSeconds, familyOf, isBusy, parseStat, windowOf } from '../../bench/lib/cpu.mjs';
+import { selfTimes } from '../../bench/lib/profile.mjs';
+import { median, percentile, spreadOf } from '../../bench/lib/statistics.mjs';
+import { parseWrk, wrkArguments } from '../../bench/lib/wrk.mjs';
+
+describe('statistics', () => {
+  it('the median is the middle value, the mean of two middle ones, and none of nothing', () => {
+    expect(median([9, 1, 5])).toBe(5);
+    expect(median([10, 2, 4, 1])).toBe(3);
+    expect(median([])).toBeNaN();
+  });
+
+  it('a spread has the median and the extremes; of no values there is none', () => {
+    expect(spreadOf([3, 10, 20])).toEqual({ median: 10, min: 3, max: 20, count: 3 });
+    expect(spreadOf([])).toBeUndefined();
+  });
+
+  it('a percentile is a value that occurred: the nearest rank', () => {
+    const hundred = Array.from({ length: 100 }, (_, i) => i + 1);
+    expect([0.5, 0.95, 0.99, 1].map((share) => percentile(hundred, share))).toEqual([50, 95, 99, 100]);
+    expect(percentile([7], 0.5)).toBe(7);
+    expect(percentile([], 0.5)).toBeNaN();
+  });
+});
+
+describe('CPU time of a server', () => {
+  const stat = (pid: number, name: string, parent: number, user: number, system: number) =>
+    `${pid} (${name}) S ${parent} 1 1 0 -1 4194304 1 2 3 4 ${user} ${system} 900 900 20 0 1 0 1 1`;
+
+  it('is user and system time, without that of children that have ended', () => {
+    expect(parseStat(stat(42, 'node', 7, 150, 50))).toEqual({ pid: 42, parent: 7, seconds: 2 });
+  });
+
+  it('is read behind a program name that holds spaces and parentheses', () => {
+    expect(parseStat(stat(42, 'a) S 1 (b', 7, 100, 0))).toEqual({ pid: 42, parent: 7, seconds: 1 });
+  });
+
+  it('counts what a process started, and what that started, in any order, and nobody else', () => {
+    const all = [stat(4, 'd', 3, 1, 1), stat(3, 'c', 2, 1, 1), stat(2, 'b', 1, 1, 1), stat(9, 'x', 1, 1, 1)];
+    expect(familyOf(2, all.map(parseStat)).sort()).toEqual([2, 3, 4]);
+  });
+
+  it.runIf(process.platform === 'linux')('is that of this process, here', () => {
+    const { user, system } = process.cpuUsage();
+    expect(cpuSeconds(process.pid)).toBeGreaterThan(((user + system) / 1e6) * 0.5);
+  });
+
+  it('a run counts from 95 % of a core', () => {
+    expect(BUSY_BOUND).toBe(0.95);
+    expect(isBusy(windowOf(1, 2.9, 2))).toBe(true);
+    expect(isBusy(windowOf(1, 2.89, 2))).toBe(false);
+    expect(isBusy(windowOf(1, 1, 0))).toBe(false);
+  });
+});
+
+describe('wrk', () => {
+  const printed = (more = '') => `Running 3s test @ http://127.0.0.1:1/hit
+  1 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.00ms    2.00ms  30.00ms   90.00%
+    Req/Sec    20.10k     1.00k   22.00k    70.00%
+  60300 requests in 3.01s, 590.00MB read
+${more}Requests/sec:  20033.22
+Transfer/sec:    196.01MB
+`;
+
+  it('its result is read: requests, seconds and rate', () => {
+    expect(parseWrk(printed())).toEqual({
+      requests: 60300,
+      seconds: 3.01,
+      rate: 20033.22,
+      refused: 0,
+      failed: 0,
+    });
+  });
+
+  it('answers that are no success and errors of sockets are seen', () => {
+    const more = '  Socket errors: connect 1, read 2, write 3, timeout 4\n  Non-2xx or 3xx responses: 17\n';
+    expect(parseWrk(printed(more))).toMatchObject({ refused: 17, failed: 10 });
+  });
+
+  it('a run of minutes is read in seconds, and output without a result is an error', () => {
+    expect(parseWrk(printed().replace('3.01s', '1.50m')).seconds).toBe(90);
+    expect(() => parseWrk('unable to connect to 127.0.0.1:1 Connection refused')).toThrow(
+      /unable to connect/,
+    );
+  });
+
+  it('it is given connections, headers, and a script with what that needs', () => {
+    const run = { port: 80, path: '/x', seconds: 2, connections: 8, headers: { A: 'b' } };
+    expect(wrkArguments(run)).toEqual([
+      ...['-t', '1', '-c', '8', '-d', '2s', '-H', 'A: b', 'http://127.0.0.1:80/x'],
+    ]);
+    expect(wrkArguments({ ...run, headers: {}, script: 's.lua', args: ['/p/', 5] })).toEqual([
+      ...['-t', '1', '-c', '8', '-d', '2s', '-s', 's.lua', 'http://127.0.0.1:80/x', '--', '/p/', '5'],
+    ]);
+  });
+});
+
+describe('a profile', () => {
+  const frame = (functionName: string, url = '', lineNumber = 0) => ({ functionName, url, lineNumber });
+  const profile = {
+    nodes: [
+      { id: 1, callFrame: frame('find', 'file:///home/x/node_modules/express/lib/router.js', 9) },
+      { id: 2, callFrame: frame('(idle)') },
+      { id: 3, callFrame: frame('', 'node:events', 4) },
+      { id: 4, callFrame: frame('find', 'file:///home/x/node_modules/express/lib/router.js', 9) },
+    ],
+    samples: [1, 2, 3, 4, 1],
+    timeDeltas: [0, 10, 1000, 30, 5],
+  };
+
+  it('counts the time until the next sample, joins what is the same function, and leaves idleness out', () => {
+    expect(selfTimes(profile)).toEqual({
+      total: 45,
+      rows: [
+        { name: '(anonymous)', where: 'node:events:5', microseconds: 30 },
+        { name: 'find', where: 'express/lib/router.js:10', microseconds: 15 },
+      ],
+    });
+  });
+
+  it('of its end only: what was before stays out', () => {
+    expect(selfTimes(profile, 40).total).toBe(35);
+  });
+});
