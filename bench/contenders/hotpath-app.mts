@@ -31,6 +31,8 @@ export function hotpathApp(): HotpathApp {
   const served: Served = {
     runs,
     encoded: () => perf.cache.stats().encodings.made,
+    // What is stored before the log of invalidations is in contact is void afterwards.
+    isReady: () => perf.cache.stats().redis?.log.inContact ?? true,
     purge: (id) => perf.cache.purge({ tag: `item:${id}` }),
   };
   return { app, perf, served };

@@ -36,6 +36,8 @@ export interface State {
   readonly runs: number;
   /** Encoded forms made so far, where the contender keeps any. */
   readonly encoded: number;
+  /** Whether everything behind it is connected. */
+  readonly isReady: boolean;
   /** Purges so far. */
   readonly purges: number;
   /** Bytes, after a collection where the process allows one. */
@@ -45,6 +47,7 @@ export interface State {
 export interface Served {
   readonly runs?: () => number;
   readonly encoded?: () => number;
+  readonly isReady?: () => boolean;
   /** Purges by tag what `/item/:id` answered. */
   readonly purge?: (id: number) => unknown;
 }
@@ -78,6 +81,7 @@ export function answerQuestions(served: Served): void {
     const state: State = {
       runs: served.runs?.() ?? 0,
       encoded: served.encoded?.() ?? 0,
+      isReady: served.isReady?.() ?? true,
       purges: storm.purges,
       memory: { heap: heapUsed, external, resident: rss },
     };

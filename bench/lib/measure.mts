@@ -10,7 +10,7 @@ import { describeMachine } from './machine.mjs';
 import { runOpenLoad } from './open-load.mjs';
 import { type ContenderResult, isOurs, type LoadResult, type Run } from './results.mjs';
 import { Absent, type Running } from './servers.mjs';
-import { settle, type Verified, verify } from './verify.mjs';
+import { settle, untilReady, type Verified, verify } from './verify.mjs';
 import { askScript, runWrk, scriptFile, type WrkRun } from './wrk.mjs';
 
 export interface MeasureOptions {
@@ -93,6 +93,7 @@ async function enter(
   try {
     const { nodeArguments } = options;
     running = await contender.start(settingsOf(load, options, reference), { nodeArguments });
+    await untilReady(running);
     const first = await verify(contender, running, load, 1);
     if (load.keys !== undefined) await fill(running, load, first);
     const entrant: Entrant = { contender, running, verified: first, runs: [], nextKey: 0 };

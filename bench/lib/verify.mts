@@ -90,6 +90,17 @@ export async function verify(
   return { headers, bytes: (answer as Answer).body.length, answer: answer as Answer };
 }
 
+const READY_WITHIN_MS = 10_000;
+
+/** Waits until a contender is connected to what stands behind it. */
+export async function untilReady(running: Running): Promise<void> {
+  const begin = performance.now();
+  while (!(await running.state()).isReady) {
+    if (performance.now() - begin > READY_WITHIN_MS) throw new Error('it is not connected to Redis');
+    await delay(50);
+  }
+}
+
 const SETTLED_AFTER_MS = 1_500;
 const SETTLES_WITHIN_MS = 15_000;
 
