@@ -1,5 +1,6 @@
 // CPU time of processes, as Linux counts it: user and system time of all threads, in ticks of 1/100 s.
 import { readdirSync, readFileSync } from 'node:fs';
+import { SERVER_CORE } from './cores.mjs';
 
 /** Linux tells user space 100 ticks a second on every architecture that Node runs on (USER_HZ). */
 const TICKS_PER_SECOND = 100;
@@ -52,18 +53,40 @@ function allStats(): Stat[] {
 /** What a run is counted from: a smaller share of its core, and the server was waiting for the generator. */
 export const BUSY_BOUND = 0.95;
 
+/** What is read at both ends of a run. Seconds. */
+export interface Sample {
+  /** CPU time of the server so far. */
+  readonly cpu: number;
+  /** Time in which its core had nothing to do. */
+  readonly idle: number;
+}
+
 export interface Window {
-  /** Share of one core that the server used, 0 to 1. */
+  /**
+   * Share of the time in which the server's core had something to do, 0 to 1. What the kernel does there for the
+   * network is the server's as well, but stands in the books of no process.
+   */
   readonly busy: number;
-  /** CPU seconds. */
+  /** CPU seconds of the server. */
   readonly cpu: number;
   /** Seconds of the wall clock. */
   readonly wall: number;
 }
 
-export function windowOf(before: number, after: number, wall: number): Window {
-  const cpu = after - before;
-  return { busy: wall > 0 ? cpu / wall : 0, cpu, wall };
+export function sampleOf(server: number): Sample {
+  return { cpu: cpuSeconds(server), idle: idleSeconds(readFileSync('/proc/stat', 'utf8'), SERVER_CORE) };
+}
+
+/** Reads `/proc/stat`: how long a core has been idle, or waited for a disk. */
+export function idleSeconds(stat: string, core: string): number {
+  const fields = new RegExp(`^cpu${core} (.*)$`, 'm').exec(stat)?.[1]?.trim().split(/ +/);
+  if (!fields) throw new Error(`/proc/stat knows no core ${core}`);
+  return (Number(fields[3]) + Number(fields[4])) / TICKS_PER_SECOND;
+}
+
+export function windowOf(before: Sample, after: Sample, wall: number): Window {
+  const idle = after.idle - before.idle;
+  return { busy: wall > 0 ? Math.max(0, 1 - idle / wall) : 0, cpu: after.cpu - before.cpu, wall };
 }
 
 export function isBusy({ busy }: Window): boolean {

@@ -6,7 +6,7 @@ import type { OpenLoad, OpenOutput } from '../generator/open-load.mjs';
 import { builtFile } from './build.mjs';
 import { spawnOn } from './children.mjs';
 import { GENERATOR_CORE } from './cores.mjs';
-import { cpuSeconds, type Window, windowOf } from './cpu.mjs';
+import { sampleOf, type Window, windowOf } from './cpu.mjs';
 
 export type { OpenLoad, OpenOutput } from '../generator/open-load.mjs';
 
@@ -23,10 +23,10 @@ export async function runOpenLoad(load: OpenLoad, server: number): Promise<OpenO
   gone.catch(() => undefined);
   await Promise.race([once(child, 'message'), gone]);
   await delay(100);
-  const [before, begin] = [cpuSeconds(server), performance.now()];
+  const [before, begin] = [sampleOf(server), performance.now()];
   child.send('go');
   const [output] = (await Promise.race([once(child, 'message'), gone])) as [OpenOutput];
-  const window = windowOf(before, cpuSeconds(server), (performance.now() - begin) / 1000);
+  const window = windowOf(before, sampleOf(server), (performance.now() - begin) / 1000);
   child.disconnect();
   return { ...output, window };
 }

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ROOT } from './build.mjs';
 import { spawnOn } from './children.mjs';
 import { GENERATOR_CORE } from './cores.mjs';
-import { cpuSeconds, type Window, windowOf } from './cpu.mjs';
+import { sampleOf, type Window, windowOf } from './cpu.mjs';
 
 export interface WrkOutput {
   readonly requests: number;
@@ -76,9 +76,9 @@ export async function runWrk(run: WrkRun, server: number): Promise<WrkOutput & {
   const begin = Math.min(250, run.seconds * 200);
   const end = run.seconds * 1000 - Math.min(150, run.seconds * 100);
   await delay(begin);
-  const [before, started] = [cpuSeconds(server), performance.now()];
+  const [before, started] = [sampleOf(server), performance.now()];
   await delay(end - begin);
-  const [after, stopped] = [cpuSeconds(server), performance.now()];
+  const [after, stopped] = [sampleOf(server), performance.now()];
   const [code] = await closed;
   if (code !== 0) throw new Error(`wrk failed (${code}): ${output.trim()}`);
   return { ...parseWrk(output), window: windowOf(before, after, (stopped - started) / 1000) };

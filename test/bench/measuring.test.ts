@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { BUSY_BOUND, cpuSeconds, familyOf, isBusy, parseStat, windowOf } from '../../bench/lib/cpu.mjs';
+import {
+  BUSY_BOUND,
+  cpuSeconds,
+  familyOf,
+  idleSeconds,
+  isBusy,
+  parseStat,
+  windowOf,
+} from '../../bench/lib/cpu.mjs';
 import { selfTimes } from '../../bench/lib/profile.mjs';
 import { median, percentile, spreadOf } from '../../bench/lib/statistics.mjs';
 import { parseWrk, wrkArguments } from '../../bench/lib/wrk.mjs';
@@ -46,11 +54,18 @@ describe('CPU time of a server', () => {
     expect(cpuSeconds(process.pid)).toBeGreaterThan(((user + system) / 1e6) * 0.5);
   });
 
+  it('the idle time of a core is that of its own line', () => {
+    const text = 'cpu  9 9 9 900 99 9\ncpu0 1 2 3 400 50 6 7 8\ncpu1 1 2 3 100 5 6\n';
+    expect([idleSeconds(text, '0'), idleSeconds(text, '1')]).toEqual([4.5, 1.05]);
+  });
+
   it('a run counts from 95 % of a core', () => {
     expect(BUSY_BOUND).toBe(0.95);
-    expect(isBusy(windowOf(1, 2.9, 2))).toBe(true);
-    expect(isBusy(windowOf(1, 2.89, 2))).toBe(false);
-    expect(isBusy(windowOf(1, 1, 0))).toBe(false);
+    const idleFor = (idle: number, wall: number) =>
+      windowOf({ cpu: 1, idle: 5 }, { cpu: 2, idle: 5 + idle }, wall);
+    expect(isBusy(idleFor(0.125, 4))).toBe(true);
+    expect(isBusy(idleFor(0.25, 4))).toBe(false);
+    expect(isBusy(idleFor(0, 0))).toBe(false);
   });
 });
 
