@@ -1,0 +1,80 @@
+import type { HotpathConfig } from 'hotpath';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { majors, waitFor } from '../helpers/http.js';
+import { RedisServer } from '../helpers/redis.js';
+import { head, type Site, site, still } from './helper.js';
+
+let server: RedisServer;
+beforeAll(async () => {
+  server = await RedisServer.start();
+});
+afterAll(() => server.stop());
+
+const shared = { ttl: 600, shared: true, tags: ['x'] } as const;
+
+describe.each(majors)('the front door of two instances of %s on one Redis', (name, express) => {
+  const instance = async (rule: object = shared, readTimeout = 5): Promise<Site> => {
+    const config: HotpathConfig = {
+      cache: { redis: { url: server.url, prefix: `${name}:`, readTimeout, writeTimeout: 5 } },
+      routes: { '/:name': { cache: rule } },
+    };
+    const made = await site({
+      express,
+      way: 'door',
+      config,
+      routes: (app, count) => app.get('/:name', (_req, res) => void res.send(`run ${count()}`)),
+    });
+    await waitFor(() => made.perf.cache.stats().redis?.log.shares);
+    return made;
+  };
+  const redis = (made: Site) => made.perf.cache.stats().redis!;
+  const stored = (made: Site, times: number) =>
+    waitFor(() => (redis(made).operations.set?.answered ?? 0) >= times);
+
+  it('answers with what the other has stored, before anything of the app runs, and counts it once', async () => {
+    const [a, b] = [await instance(), await instance()];
+    expect((await a.ask(head('/hit'))).text).toBe('run 1');
+    await stored(a, 1);
+    const first = await b.ask(head('/hit'));
+    expect([first.text, first.header('x-cache'), b.runs()]).toEqual(['run 1', 'HIT', 0]);
+    expect(b.perf.cache.stats()).toMatchObject({ frontDoor: 1, hits: 1, misses: 0 });
+    // The next is in memory, and the same.
+    expect(still(await b.ask(head('/hit')))).toEqual(still(first));
+    expect(redis(b).operations.get).toMatchObject({ sent: 1 });
+    expect(await a.perf.cache.purge({ tag: 'x' })).toMatchObject({ acknowledged: true });
+    await waitFor(async () => (await b.ask(head('/hit'))) && b.runs() === 1);
+  });
+
+  it('what nobody has stored is asked for once, and goes on into the app', async () => {
+    const made = await instance();
+    const answer = await made.ask(head('/miss'));
+    expect([answer.text, answer.header('x-cache')]).toEqual(['run 1', 'MISS']);
+    expect(redis(made).operations.get).toMatchObject({ sent: 1 });
+    expect(made.perf.cache.stats()).toMatchObject({ misses: 1, memory: { hits: 0, misses: 1 } });
+  });
+
+  it('a rule that does not share, and a request with a cookie, are asked for inside', async () => {
+    const [a, b] = [await instance({ ttl: 600 }), await instance({ ttl: 600 })];
+    await a.ask(head('/inside'));
+    await stored(a, 1);
+    const answer = await b.ask(head('/inside'));
+    expect([answer.header('x-cache'), b.runs()]).toEqual(['HIT', 0]);
+    expect(b.perf.cache.stats().frontDoor).toBe(0);
+    await a.ask(head('/inside', { Cookie: 'a=1' }));
+    expect(a.perf.cache.stats()).toMatchObject({ frontDoor: 0, bypasses: { cookie: 1 } });
+  });
+
+  it('while Redis hangs, a request goes on into the app when the deadline of one read has passed', async () => {
+    const made = await instance(shared, 0.05);
+    server.pause();
+    try {
+      const answer = await made.ask(head('/hangs'));
+      expect(answer.text).toBe('run 1');
+      // The time that it waited is the answer's.
+      expect(Number.parseFloat(answer.header('x-response-time')!)).toBeGreaterThanOrEqual(49);
+      expect(redis(made).operations.get).toMatchObject({ sent: 1, answered: 0 });
+    } finally {
+      server.resume();
+    }
+  });
+});
