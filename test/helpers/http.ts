@@ -29,7 +29,9 @@ export interface Listening {
 export async function listen(app: Express | RequestListener | Server): Promise<Listening> {
   const server =
     'listen' in app && !('handle' in app) ? (app as Server) : createServer(app as RequestListener);
-  server.listen(0, '127.0.0.1');
+  // Whoever tests with a thousand connections at once opens them all before one is taken: with the usual 511 places to
+  // wait in, the system turns some away.
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 });
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   return {

@@ -56,7 +56,9 @@ function readable(path: string): string {
   return EXPRESS === '4' ? path.replace('{*key}', '*') : path;
 }
 
-const server = app.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port));
+const server = app.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () =>
+  process.send?.((server.address() as AddressInfo).port),
+);
 server.keepAliveTimeout = 60_000;
 // After the app, which is the first to hear of a request.
 server.on('request', () => requests++);
