@@ -8,10 +8,10 @@
 //
 // Ends with 1 when a required or optimal test is not passed and test/conformance/reviewed.json does not explain it,
 // when a test on that list is passed, or when too few of the optimal tests are.
-import { fork } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { runInChild } from '../test/conformance/child.js';
 import { bothOutcomes } from '../test/conformance/outcome.js';
 import { enough, type Judged, printed, resultsPage } from '../test/conformance/report.js';
 import {
@@ -21,11 +21,10 @@ import {
   reviewRun,
   unexplained,
 } from '../test/conformance/reviewed.js';
-import type { RunOptions, RunReport } from '../test/conformance/run.js';
+import type { RunOptions } from '../test/conformance/run.js';
 import { loadPublished, loadSuite, type SuiteGroup, suiteVersion } from '../test/conformance/suite.js';
 
 const here = (path: string) => fileURLToPath(new URL(`../test/conformance/${path}`, import.meta.url));
-const RUN_LIMIT = 3 * 60_000;
 
 const { values } = parseArgs({
   options: {
@@ -75,8 +74,8 @@ async function judged(express: '4' | '5', profile: RunOptions['profile']): Promi
   const listed = (proof: Parameters<typeof provedBy>[0]) =>
     provedBy(proof, profile, reviewed).filter((id) => ids?.includes(id) ?? true);
   const proof = async (tests: string[], options: Partial<RunOptions>) =>
-    tests.length > 0 ? (await inChild({ express, profile, ...options, ids: tests })).results : {};
-  const run = await inChild({ express, profile, ids, dump, verbose: values.verbose });
+    tests.length > 0 ? (await runInChild({ express, profile, ...options, ids: tests })).results : {};
+  const run = await runInChild({ express, profile, ids, dump, verbose: values.verbose });
   let { results, statuses, seconds } = run;
   const withoutCache = await proof(listed('failsWithoutCache'), { profile: 'none' });
   const withRule = await proof(listed('passesWithRule'), { withRule: true });
@@ -85,7 +84,7 @@ async function judged(express: '4' | '5', profile: RunOptions['profile']): Promi
   const again = [...unexplained(found).map(({ test }) => test.id), ...found.stale];
   if (profile !== 'none' && !dump && again.length > 0) {
     // Entries age by seconds, and a busy machine may take one between two requests: the second time counts.
-    const second = await inChild({ express, profile, ids: again });
+    const second = await runInChild({ express, profile, ids: again });
     console.log(`\n${profile}, Express ${express}: run again: ${again.join(', ')}`);
     results = { ...results, ...second.results };
     statuses = { ...statuses, ...second.statuses };
@@ -96,21 +95,6 @@ async function judged(express: '4' | '5', profile: RunOptions['profile']): Promi
   const result = { name, profile, reviewed, ...bothOutcomes(groups, results), review: found };
   console.log(`\n${printed(groups, result, values.verbose || dump)}\n(${seconds.toFixed(1)} s)`);
   return result;
-}
-
-function inChild(options: RunOptions): Promise<RunReport> {
-  return new Promise((resolve, reject) => {
-    const child = fork(here('run.ts'), [JSON.stringify(options)], { execArgv: ['--import', 'tsx'] });
-    const timer = setTimeout(() => child.kill(), RUN_LIMIT);
-    child.once('message', (report) => resolve(report as RunReport));
-    child.once('error', reject);
-    child.once('exit', (code, signal) => {
-      clearTimeout(timer);
-      reject(
-        new Error(`the run on Express ${options.express} (${options.profile}) ended with ${signal ?? code}`),
-      );
-    });
-  });
 }
 
 function withTest(suite: readonly SuiteGroup[], id: string): SuiteGroup[] {

@@ -4,7 +4,7 @@ import { openState } from './cache/open-state.js';
 import { createResponseCache, type Middleware, type ResponseCache } from './cache/response-cache.js';
 import { type HotpathConfig, type ResolvedConfig, resolveConfig } from './config/config.js';
 import { HotpathError } from './config/errors.js';
-import { FrontDoor } from './front/door.js';
+import { attachError, FrontDoor } from './front/door.js';
 import { Lane } from './front/lane.js';
 import { createCacheControl } from './middleware/cache-control.js';
 import { createCompression, startCompression } from './middleware/compression.js';
@@ -127,7 +127,7 @@ function passOn(_req: IncomingMessage, _res: ServerResponse, next: Next): void {
 
 function attach(app: AttachableApp, config: ResolvedConfig, door: FrontDoor | undefined): void {
   const problem = door ? undecidable(config) : 'the cache is off, so there is nothing to answer with';
-  if (problem) throw new HotpathError('HOTPATH_ATTACH_INVALID', `attach(app): ${problem}`);
+  if (problem) throw attachError(problem);
   if (door) door.attach(app);
 }
 

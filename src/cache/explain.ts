@@ -184,7 +184,7 @@ function describeEntry(
     use: isPurged ? 'purged' : (permission ?? 'credential'),
     expired: !isPurged && limit !== Number.POSITIVE_INFINITY,
     status: entry.status,
-    age: ageOf(state, entry),
+    age: ageOf(entry, state.clock()),
     ttl: isPurged ? undefined : ttlOf(state, entry, asked.target),
     freshUntil: isPurged ? undefined : dateOf(Math.min(entry.freshUntil, limit)),
     storedAt: dateOf(entry.storedAt),

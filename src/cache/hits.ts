@@ -6,6 +6,7 @@ import { SHARED } from './admit.js';
 import { isSameOrigin, type Origin } from './context.js';
 import { isKeyedByRule, normaliseTarget, PlainKeys, RequestKeys, splitTarget } from './key.js';
 import { isEager } from './plan.js';
+import { ageOf } from './serve.js';
 import type { CacheState } from './state.js';
 
 /** How fresh a stored response is. */
@@ -16,6 +17,16 @@ export interface Freshness {
   readonly ttl: number;
 }
 
+/** Whether a rule has functions that are asked about each request. */
+export function isAskedEachTime(rule: CacheRuleSettings): boolean {
+  return rule.when !== undefined || rule.partition !== undefined;
+}
+
+/** Whether a request has cookies of which its rule, if there is one, does not say that they make no other answer. */
+export function bringsCookie({ headers }: IncomingMessage, rule: CacheRuleSettings | undefined): boolean {
+  return headers.cookie !== undefined && rule?.vary.cookies === undefined;
+}
+
 /**
  * Finds what can be served as it stands to whom nothing makes different from others: no credential, no wish of its
  * own, no range. What it finds is what the way through `admit`, `lookUp` and `planFor` would serve; it finds less.
@@ -23,14 +34,17 @@ export interface Freshness {
 export class Hits {
   readonly #state: CacheState;
   readonly #routes: RouteTable<CacheRoutePolicies>;
+  /** Whether a rule may have stored under another key than the request has without it. */
+  readonly #isKeyed: boolean;
   #keys: PlainKeys | undefined;
 
   constructor(state: CacheState, routes: RouteTable<CacheRoutePolicies>) {
     this.#state = state;
     this.#routes = routes;
+    this.#isKeyed = routes.policies.some(({ cache }) => cache && isKeyedByRule(cache));
   }
 
-  /** The rule for a path, unless it has to be asked about each request. */
+  /** The rule for what is asked for. */
   ruleOf(target: string): CacheRuleSettings | false | undefined {
     return this.#routes.match(splitTarget(target).path)?.policy.cache;
   }
@@ -41,8 +55,7 @@ export class Hits {
     if (!equivalents.isUnused) return undefined;
     const found = entries.find(this.#keysOf(origin).of(target), req);
     if (found.entry || found.variesOtherwise) return found.entry;
-    // Where no rule adds to the key there is nothing; and what such a rule has stored has no other key.
-    if (this.#routes.size === 0) return undefined;
+    if (!this.#isKeyed) return undefined; // the paths of misses are not to be matched for nothing
     const rule = this.ruleOf(target);
     if (!rule || !isKeyedByRule(rule) || rule.partition) return undefined;
     return entries.find(this.#keyUnder(rule, req, origin, target), req).entry;
@@ -59,8 +72,7 @@ export class Hits {
     if (!shared?.isUsable || !equivalents.isUnused || req.method !== 'GET') return undefined;
     const rule = this.ruleOf(target);
     if (!rule) return undefined;
-    if (!rule.shared || rule.when || rule.partition) return undefined;
-    if (req.headers.cookie !== undefined && rule.vary.cookies === undefined) return undefined;
+    if (!rule.shared || isAskedEachTime(rule) || bringsCookie(req, rule)) return undefined;
     const keys = { exact: this.#keyUnder(rule, req, origin, target) };
     // Someone is at it, or nothing has come of it before; or what is here is for the flow to judge.
     if (collapser.current(keys.exact) || collapser.isRefused(keys.exact)) return undefined;
@@ -89,7 +101,7 @@ export class Hits {
     if (rule?.eagerRefresh !== undefined && isEager(this.#state, { key: entry.key, rule }, entry))
       return undefined;
     return {
-      age: Math.floor(entry.initialAge + (now - entry.storedAt) / 1000),
+      age: ageOf(entry, now),
       ttl: Math.floor(left / 1000),
     };
   }

@@ -30,9 +30,12 @@ export interface KeyParts {
   readonly partition: string | undefined;
 }
 
+function joinPlace(scope: string, { scheme, rawHost, host }: Origin): string {
+  return joined(scope) + joined(scheme) + joined(rawHost) + joined(host);
+}
+
 function joinKey({ scope, origin, target, rewritten, partition }: KeyParts): string {
-  const place = joined(scope) + joined(origin.scheme) + joined(origin.rawHost) + joined(origin.host);
-  return place + joined(target) + joined(rewritten) + joined(partition);
+  return joinPlace(scope, origin) + joined(target) + joined(rewritten) + joined(partition);
 }
 
 /** What the rule adds to the key. */
@@ -88,6 +91,8 @@ export class RequestKeys {
   }
 }
 
+const NEITHER_REWRITTEN_NOR_PARTITIONED = joined(undefined) + joined(undefined);
+
 /** `RequestKeys.exact` of requests that nobody has rewritten, where no rule adds to the key: the same at less cost. */
 export class PlainKeys {
   readonly origin: Origin;
@@ -95,11 +100,11 @@ export class PlainKeys {
 
   constructor(scope: string, origin: Origin) {
     this.origin = origin;
-    this.#before = joinParts([scope, origin.scheme, origin.rawHost, origin.host]);
+    this.#before = joinPlace(scope, origin);
   }
 
   of(target: string): string {
-    return `${this.#before}${target.length}:${target}-:-:`;
+    return this.#before + joined(target) + NEITHER_REWRITTEN_NOR_PARTITIONED;
   }
 }
 

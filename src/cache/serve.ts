@@ -123,9 +123,16 @@ function wholeOf(entry: StoredResponse): Sent {
   return { head: entry, length: entry.body.length };
 }
 
-/** Seconds (RFC 9111 §4.2.3). */
-export function ageOf(state: CacheState, entry: ResponseHead): number {
-  return Math.floor(entry.initialAge + (state.clock() - entry.storedAt) / 1000);
+/** Seconds (RFC 9111 §4.2.3). @param now on the clock of the cache. Milliseconds. */
+export function ageOf(entry: ResponseHead, now: number): number {
+  return Math.floor(entry.initialAge + (now - entry.storedAt) / 1000);
+}
+
+/** Whether a visitor with these conditions has the response already: the answer is a 304. */
+export function isHeld(entry: ResponseHead, conditions: Conditions): boolean {
+  // §4.3.2: a response without Last-Modified is compared by its Date.
+  const { etag, lastModified = entry.date } = entry;
+  return entry.status === 200 && notModified(conditions, { etag, lastModified });
 }
 
 /** Puts status and headers of an answer on `res`. @returns whether it goes without a body: a 304. */
@@ -139,7 +146,7 @@ export function writeHead(
 ): boolean {
   const { head } = sent;
   const bodyless = writeStored(exchange, sent, rule, conditions);
-  exchange.res.setHeader('Age', ageOf(state, head));
+  exchange.res.setHeader('Age', ageOf(head, state.clock()));
   writeStatus(state, exchange, use.result, use.status);
   if (head.template !== undefined) exchange.template = head.template;
   return bodyless;
@@ -153,9 +160,7 @@ export function writeStored(
   conditions: Conditions,
 ): boolean {
   const { res } = heading;
-  // §4.3.2: a response without Last-Modified is compared by its Date.
-  const { etag, lastModified = entry.date } = entry;
-  const bodyless = entry.status === 200 && notModified(conditions, { etag, lastModified });
+  const bodyless = isHeld(entry, conditions);
   heading.setStatus(bodyless ? 304 : entry.status);
   for (const name of entry.removed) res.removeHeader(name);
   writeFields(res, entry.headers, bodyless);

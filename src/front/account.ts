@@ -1,13 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
+import { splitTarget } from '../cache/key.js';
 import { reportFault } from '../exchange/fault.js';
-import { wentOutWhole } from '../exchange/whole.js';
+import { CLIENT_CLOSED_REQUEST, wentOutWhole } from '../exchange/whole.js';
 import type { MetricsEditor } from '../middleware/metrics.js';
 import type { TimingEditor } from '../middleware/timing.js';
 import { asSeenBy, type ExpressApp } from './view.js';
-
-/** Recorded for a request whose client left before the answer was whole; it is never sent. */
-const CLIENT_CLOSED_REQUEST = 499;
 
 /** An answer that was given at once. */
 export interface Answer {
@@ -65,7 +63,7 @@ export class Accounts {
   }
 
   #slow({ req, res, app, template, requestId }: Answer, seconds: number, aborted: boolean): void {
-    const path = (req.url as string).split('?', 1)[0] as string;
+    const { path } = splitTarget(req.url as string);
     const seen = app ? asSeenBy(app, req) : req;
     this.#timing?.slow({ req: seen, res, path, template, aborted }, seconds, requestId);
   }

@@ -65,6 +65,7 @@ function readApp(candidate: unknown): ExpressApp {
   return app;
 }
 
-function attachError(reason: string): HotpathError {
+/** @internal */
+export function attachError(reason: string): HotpathError {
   return new HotpathError('HOTPATH_ATTACH_INVALID', `attach(app): ${reason}`);
 }

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
-import { visitorConditions, writeStored } from '../cache/serve.js';
+import { isHeld, visitorConditions, writeStored } from '../cache/serve.js';
 import { acceptsIdentity } from '../http/accept-encoding.js';
 import { withPlainTags } from '../http/coded-tag.js';
-import { type Conditions, notModified } from '../http/conditional.js';
+import type { Conditions } from '../http/conditional.js';
 import type { StoredResponse } from '../store/entry.js';
 import type { LaneParts } from './parts.js';
 import { type Head, PreparedEntry, StoredHeading } from './prepared.js';
@@ -42,29 +42,20 @@ export class Heads {
     const { coding, identity } = this.#accepted(headers['accept-encoding']);
     if (!identity) return undefined;
     const variation = headers.cookie === undefined ? coding : `${coding} cookie`;
-    const isConditional =
-      headers['if-none-match'] !== undefined || headers['if-modified-since'] !== undefined;
-    if (isConditional && entry.status === 200) return this.#confirmed(req, entry, prepared, variation);
-    const known = prepared.whole(variation);
-    return known ?? this.#make(req, entry, prepared, variation, NO_CONDITIONS);
+    const conditions = this.#conditionsOf(req);
+    if (conditions && isHeld(entry, conditions)) {
+      const own = `${variation} ${conditions.ifNoneMatch}`;
+      return prepared.notModified(own) ?? this.#make(req, entry, prepared, own, conditions);
+    }
+    return prepared.whole(variation) ?? this.#make(req, entry, prepared, variation, NO_CONDITIONS);
   }
 
-  #confirmed(
-    req: IncomingMessage,
-    entry: StoredResponse,
-    prepared: PreparedEntry,
-    variation: string,
-  ): Head | undefined {
+  #conditionsOf(req: IncomingMessage): Conditions | undefined {
     const given = visitorConditions(req);
-    const conditions = this.#parts.compression
-      ? { ...given, ifNoneMatch: given.ifNoneMatch && withPlainTags(given.ifNoneMatch) }
-      : given;
-    const { etag, lastModified = entry.date } = entry;
-    if (!notModified(conditions, { etag, lastModified })) {
-      return prepared.whole(variation) ?? this.#make(req, entry, prepared, variation, NO_CONDITIONS);
-    }
-    const own = `${variation} ${conditions.ifNoneMatch}`;
-    return prepared.notModified(own) ?? this.#make(req, entry, prepared, own, conditions);
+    const { ifNoneMatch } = given;
+    if (ifNoneMatch === undefined && given.ifModifiedSince === undefined) return undefined;
+    if (ifNoneMatch === undefined || !this.#parts.compression) return given;
+    return { ...given, ifNoneMatch: withPlainTags(ifNoneMatch) };
   }
 
   #make(

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { type Origin, originOf } from '../cache/context.js';
 import { EXPRESS } from '../cache/headers.js';
+import { bringsCookie } from '../cache/hits.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import { Accounts } from './account.js';
 import { Heads } from './heads.js';
@@ -121,8 +122,6 @@ export class Lane {
     now = startedAt,
   ): boolean {
     if (!this.#requests.has(req) || !isUntouched(res)) return false;
-    const isByExpress = app ? app.enabled('x-powered-by') : hasExpressHeader(res);
-    if (isByExpress === undefined) return false;
     const { hits, state, timing } = this.#parts;
     const target = req.url as string;
     const origin = this.#originFor(req, app);
@@ -130,8 +129,9 @@ export class Lane {
     if (!entry) return false;
     const prepared = this.#heads.preparedOf(entry, target);
     if (!(app ? prepared.isPublic : prepared.isServed)) return false;
-    // Whose rule says nothing of cookies, may make another answer of one.
-    if (req.headers.cookie !== undefined && prepared.rule?.vary.cookies === undefined) return false;
+    if (bringsCookie(req, prepared.rule)) return false;
+    const isByExpress = app ? app.enabled('x-powered-by') : hasExpressHeader(res);
+    if (isByExpress === undefined) return false;
     const freshness = hits.freshness(entry, prepared.rule, now);
     const head = freshness && this.#heads.find(req, entry, prepared);
     if (!head) return false;

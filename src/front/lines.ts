@@ -58,7 +58,7 @@ export class Lines {
     if (!timing) return '';
     const [id, lowerId] = this.#id;
     const [time, lowerTime] = this.#time;
-    const elapsed = milliseconds(performance.now() - startedAt);
+    const elapsed = Math.max(0, performance.now() - startedAt).toFixed(3);
     let text = id && !names.has(lowerId) ? `${id}: ${requestId}\r\n` : '';
     if (time && !names.has(lowerTime)) text += `${time}: ${elapsed}ms\r\n`;
     return timing.settings.serverTiming
@@ -69,13 +69,6 @@ export class Lines {
 
 function named(name: string): readonly [name: string, lower: string] {
   return [name, name.toLowerCase()];
-}
-
-/** As `toFixed(3)` writes it, which takes several times as long. */
-function milliseconds(duration: number): string {
-  const micros = Math.round(Math.max(0, duration) * 1000);
-  const rest = String(micros % 1000).padStart(3, '0');
-  return `${Math.floor(micros / 1000)}.${rest}`;
 }
 
 const BY_EXPRESS = `X-Powered-By: ${EXPRESS}\r\n`;

@@ -1,4 +1,5 @@
 import { type IncomingMessage, STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
+import { isAskedEachTime } from '../cache/hits.js';
 import { isEverybodys } from '../cache/lookup.js';
 import type { CacheRuleSettings } from '../config/cache.js';
 import type { EncodedBody, EncodingEffort } from '../exchange/encoded.js';
@@ -40,7 +41,7 @@ export class PreparedEntry implements Prepared {
 
   constructor(entry: StoredResponse, rule: CacheRuleSettings | false | undefined, isServed: boolean) {
     this.rule = rule || undefined;
-    this.isServed = isServed && rule !== false && !rule?.when && !rule?.partition && !entry.upstream;
+    this.isServed = isServed && rule !== false && !(rule && isAskedEachTime(rule)) && !entry.upstream;
     this.isPublic = this.isServed && isEverybodys(entry, this.rule);
   }
 

@@ -4,12 +4,11 @@ import { Registry } from 'prom-client';
 import { type MetricsOptions, type MetricsSettings, resolveMetrics } from '../config/metrics.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
+import { CLIENT_CLOSED_REQUEST } from '../exchange/whole.js';
 import { HttpMetrics } from '../telemetry/http-metrics.js';
 import { collectProcessMetrics } from '../telemetry/process-metrics.js';
 import { type ScrapeHandler, scrapeHandler } from '../telemetry/scrape.js';
 
-/** Recorded for a request whose client left before the answer was whole; it is never sent. */
-const CLIENT_CLOSED_REQUEST = 499;
 const SWITCHING_PROTOCOLS = 101;
 
 /** Counts requests for Prometheus. */

@@ -3,9 +3,8 @@ import { performance } from 'node:perf_hooks';
 import type { SlowRequest, TimingSettings } from '../config/timing.js';
 import type { Exchange } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
+import { CLIENT_CLOSED_REQUEST } from '../exchange/whole.js';
 
-/** What is recorded for a request whose client left before the answer was whole; it is never sent. */
-const CLIENT_CLOSED_REQUEST = 499;
 /** Milliseconds between two lines on the console. */
 const QUIET = 1_000;
 

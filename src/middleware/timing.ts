@@ -43,20 +43,22 @@ export interface TimingEditor {
 /** The same from resolved settings. */
 export function createTiming(settings: TimingSettings): TimingMiddleware & TimingEditor {
   const slow = settings.slow === false ? undefined : new SlowReporter(settings.slow, settings.onSlow);
+  const { requestId } = settings;
+  const field = requestId ? requestId.header.toLowerCase() : '';
+  const idOf = (req: IncomingMessage) =>
+    requestId ? requestIdOf(req, field, requestId.trustInbound) : undefined;
   function timingMiddleware(req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) {
     try {
-      if (!isTimed(res)) start(settings, slow, req, res);
+      if (!isTimed(res)) start(settings, slow, idOf(req), req, res);
     } catch (error) {
       reportFault('timing', error);
     }
     next();
   }
-  const { requestId } = settings;
-  const field = requestId ? requestId.header.toLowerCase() : '';
   return Object.assign(timingMiddleware, {
     of: timingOf,
     settings,
-    idOf: (req: IncomingMessage) => (requestId ? requestIdOf(req, field, requestId.trustInbound) : undefined),
+    idOf,
     slowFrom: settings.slow === false ? Number.POSITIVE_INFINITY : settings.slow,
     slow: (request: Ended, seconds: number, id: string | undefined) => slow?.ended(request, seconds, id),
   });
@@ -65,15 +67,12 @@ export function createTiming(settings: TimingSettings): TimingMiddleware & Timin
 function start(
   settings: TimingSettings,
   slow: SlowReporter | undefined,
+  requestId: string | undefined,
   req: IncomingMessage,
   res: ServerResponse,
 ): void {
   const exchange = exchangeOf(req, res);
-  const timing = new Timing(
-    settings.requestId
-      ? requestIdOf(req, settings.requestId.header.toLowerCase(), settings.requestId.trustInbound)
-      : undefined,
-  );
+  const timing = new Timing(requestId);
   startTiming(exchange, timing);
   const write = headerWriter(settings, timing);
   // Last, so that the total holds the work of the others, and what the cache says is there to be read.

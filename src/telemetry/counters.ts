@@ -1,6 +1,7 @@
 import type { Counter, Registry } from 'prom-client';
 import { reportFault } from '../exchange/fault.js';
 import { counterIn } from './instruments.js';
+import { beforeRead } from './tally.js';
 
 /** A count so far, with the labels that it belongs to. */
 export interface Count<Label extends string> {
@@ -34,12 +35,8 @@ export function registerCounters<Label extends string>(
   let sources = counter[SOURCES];
   if (!sources) {
     const all = (sources = counter[SOURCES] = new Set());
-    const before = (counter as { collect?: () => unknown }).collect;
-    Object.assign(counter, {
-      collect() {
-        for (const update of all) update();
-        return before?.call(counter);
-      },
+    beforeRead(counter, () => {
+      for (const update of all) update();
     });
   }
   const update = updater(counter, labelNames, collect as Read);

@@ -1,22 +1,13 @@
-import { fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import type { RunOptions, RunReport } from './run.js';
-
-function run(options: RunOptions): Promise<RunReport> {
-  return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(new URL('run.ts', import.meta.url)), [JSON.stringify(options)], {
-      execArgv: ['--import', 'tsx'],
-    });
-    child.once('message', (report) => resolve(report as RunReport));
-    child.once('error', reject);
-    child.once('exit', (code, signal) => reject(new Error(`the run ended with ${signal ?? code}`)));
-  });
-}
+import { runInChild } from './child.js';
+import type { RunOptions } from './run.js';
 
 /** Tests with which the two runs end otherwise. */
 async function differing(options: RunOptions): Promise<{ ids: string[]; atDoor: number }> {
-  const [inside, door] = await Promise.all([run(options), run({ ...options, frontDoor: true })]);
+  const [inside, door] = await Promise.all([
+    runInChild(options),
+    runInChild({ ...options, frontDoor: true }),
+  ]);
   const ids = Object.keys(inside.results).filter(
     (id) => (inside.results[id] === true) !== (door.results[id] === true),
   );

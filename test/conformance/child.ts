@@ -1,0 +1,23 @@
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { RunOptions, RunReport } from './run.js';
+
+const RUN_LIMIT = 3 * 60_000;
+
+/** One run of the suite, in a process of its own. */
+export function runInChild(options: RunOptions): Promise<RunReport> {
+  return new Promise((resolve, reject) => {
+    const child = fork(fileURLToPath(new URL('run.ts', import.meta.url)), [JSON.stringify(options)], {
+      execArgv: ['--import', 'tsx'],
+    });
+    const timer = setTimeout(() => child.kill(), RUN_LIMIT);
+    child.once('message', (report) => resolve(report as RunReport));
+    child.once('error', reject);
+    child.once('exit', (code, signal) => {
+      clearTimeout(timer);
+      reject(
+        new Error(`the run on Express ${options.express} (${options.profile}) ended with ${signal ?? code}`),
+      );
+    });
+  });
+}
