@@ -54,7 +54,7 @@ export function normaliseQuery(
   variance: SearchVariance | undefined,
 ): string | undefined {
   if (!variance) return query;
-  const pieces = query?.split('&') ?? [];
+  const pieces = query?.split('&', MOST_PARAMETERS + 1) ?? [];
   if (pieces.length > MOST_PARAMETERS) return `?${query}`; // no other form holds a `?`
   const pairs: [name: string, value: string][] = [];
   for (const piece of pieces) {
