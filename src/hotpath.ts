@@ -96,7 +96,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
 
   function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     // What the front door has looked at is not looked at again.
-    if (lane && !door?.hasSeen(req) && lane.answer(req, res)) return;
+    if (lane && !door?.hasSeen(req) && lane.answer(req, res) === 'given') return;
     let at = 0;
     const step: Next = (error) => {
       const middleware = error === undefined ? chain[at++] : undefined;

@@ -8,7 +8,7 @@ import type { IncomingMessage } from 'node:http';
  * the router takes. At a mount, `req.params` holds that layer's parameters; the segments that equal one of
  * them become `:name` again.
  */
-const TRACK = Symbol.for('hotpath.route');
+export const TRACK = Symbol.for('hotpath.route');
 
 interface Route {
   path?: unknown;

@@ -1,12 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HotpathError } from '../config/errors.js';
+import { exchangeOf } from '../exchange/exchange.js';
+import { reportFault } from '../exchange/fault.js';
 import type { Lane } from './lane.js';
+import { Shapes } from './shape.js';
 import type { ExpressApp } from './view.js';
 
 /** Stands before one app, and answers what the lane can answer before Express hears of it. */
 export class FrontDoor {
   readonly #lane: Lane;
   #app: ExpressApp | undefined;
+  #shapes: Shapes | undefined;
   /** The request that is being handed on to the app, and has been looked at here. */
   #handing: IncomingMessage | undefined;
 
@@ -22,12 +26,18 @@ export class FrontDoor {
       throw attachError('it stands before another app already, and what is stored does not tell apps apart');
     }
     this.#app = app;
+    this.#shapes = new Shapes(app);
     const { handle } = app;
     const door = this;
     app.handle = function (req, res, out) {
       // With a continuation it comes from an app around this one, which has seen it.
       if (out !== undefined || app.parent !== undefined) return handle.call(this, req, res, out);
-      if (door.#lane.answer(req, res, app)) return;
+      const answer = door.#lane.answer(req, res, app);
+      if (answer === 'given') return;
+      if (answer === 'inside') {
+        door.#shape(req, res);
+        return handle.call(this, req, res);
+      }
       const asking = door.#lane.ask(req, res, app);
       if (!asking) return door.#pass(handle, req, res);
       void asking.then((isAnswered) => isAnswered || door.#pass(handle, req, res));
@@ -40,9 +50,21 @@ export class FrontDoor {
     return this.#handing === req;
   }
 
+  #shape(req: IncomingMessage, res: ServerResponse): void {
+    try {
+      this.#shapes?.prepare(req, res);
+    } catch (error) {
+      reportFault('front', error);
+    }
+  }
+
   #pass(handle: ExpressApp['handle'], req: IncomingMessage, res: ServerResponse): void {
     this.#handing = req;
     try {
+      if (this.#lane.isOpen) {
+        this.#shape(req, res);
+        exchangeOf(req, res); // it adds to the response, too
+      }
       handle.call(this.#app, req, res);
     } finally {
       this.#handing = undefined;

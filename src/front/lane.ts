@@ -12,6 +12,9 @@ import { isForwarded, PlainRequests } from './request.js';
 import { isUntouched, sendHead } from './send.js';
 import { asSeenBy, type ExpressApp } from './view.js';
 
+/** Whether a request has its answer; `inside`: not here, but the same lane may have it inside Express. */
+type Answer = 'given' | 'inside' | 'none';
+
 /**
  * Answers with what is stored, at once: without an exchange, and before Express where there is a door in front of it.
  * It takes plain requests alone, whose answer nobody else has a hand in; all others go through the middlewares, and
@@ -39,14 +42,14 @@ export class Lane {
 
   /**
    * @param app the one that it stands in front of; absent inside it.
-   * @returns whether it has answered; otherwise nothing has happened.
+   * @returns unless it is `given`, nothing has happened.
    */
-  answer(req: IncomingMessage, res: ServerResponse, app?: ExpressApp): boolean {
-    if (!this.#open) return false;
+  answer(req: IncomingMessage, res: ServerResponse, app?: ExpressApp): Answer {
+    if (!this.#open) return 'none';
     try {
       return this.#answer(req, res, app, performance.now());
     } catch (error) {
-      return this.#failed(res, error);
+      return this.#failed(res, error) ? 'given' : 'none';
     }
   }
 
@@ -76,7 +79,7 @@ export class Lane {
     askedAt: number,
   ): boolean {
     try {
-      if (this.#open && this.#answer(req, res, app, startedAt, performance.now())) return true;
+      if (this.#open && this.#answer(req, res, app, startedAt, performance.now()) === 'given') return true;
       this.#parts.state.frontDoor.asked.set(req, askedAt);
       // The time that has passed is part of the answer's.
       exchangeOf(req, res, startedAt);
@@ -109,6 +112,10 @@ export class Lane {
     this.#parts.state.frontDoor.isOpen = true;
   }
 
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
   /** From now on it answers nothing. Idempotent. */
   close(): void {
     this.#open = false;
@@ -120,23 +127,24 @@ export class Lane {
     app: ExpressApp | undefined,
     startedAt: number,
     now = startedAt,
-  ): boolean {
-    if (!this.#requests.has(req) || !isUntouched(res)) return false;
+  ): Answer {
+    if (!this.#requests.has(req) || !isUntouched(res)) return 'none';
     const { hits, state, timing } = this.#parts;
     const target = req.url as string;
     const origin = this.#originFor(req, app);
     const entry = hits.find(req, origin, target);
-    if (!entry) return false;
+    if (!entry) return 'none';
     const prepared = this.#heads.preparedOf(entry, target);
-    if (!(app ? prepared.isPublic : prepared.isServed)) return false;
-    if (bringsCookie(req, prepared.rule)) return false;
+    if (!prepared.isServed) return 'none';
+    if (app && !prepared.isPublic) return 'inside';
+    if (bringsCookie(req, prepared.rule)) return 'none';
     const isByExpress = app ? app.enabled('x-powered-by') : hasExpressHeader(res);
-    if (isByExpress === undefined) return false;
+    if (isByExpress === undefined) return 'none';
     const freshness = hits.freshness(entry, prepared.rule, now);
     const head = freshness && this.#heads.find(req, entry, prepared);
-    if (!head) return false;
+    if (!head) return 'none';
     const body = head.coded ? state.encodings.find(entry, head.coded.coding, head.coded.effort) : entry.body;
-    if (!body) return false;
+    if (!body) return 'none';
 
     state.counts.hits++;
     state.counts.memory.hits++;
@@ -148,7 +156,7 @@ export class Lane {
     if (isBodyless || req.method === 'HEAD') res.end();
     else res.end(body);
     this.#accounts.ended({ req, res, app, template: entry.template, requestId, startedAt });
-    return true;
+    return 'given';
   }
 }
 

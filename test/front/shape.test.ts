@@ -1,0 +1,84 @@
+import { setFlagsFromString } from 'node:v8';
+import type { Request, Response } from 'express';
+import { describe, expect, it } from 'vitest';
+import { majors, waitFor } from '../helpers/http.js';
+import { head, site, type Way } from './helper.js';
+
+setFlagsFromString('--allow-natives-syntax');
+/** Whether V8 has one hidden class for two objects: dictionaries, which are slow, may have one too. */
+const areAlike = new Function('a', 'b', 'return %HaveSameMap(a, b) && %HasFastProperties(a)') as (
+  a: object,
+  b: object,
+) => boolean;
+
+type Held = readonly [req: Request, res: Response];
+const body = { text: 'x'.repeat(2_000) };
+const config = { routes: { '/:id': { cache: { ttl: 60, shared: true } } } };
+
+describe.each(majors)('requests and responses of an app of %s', (_, express) => {
+  /** Compares two requests, and two responses, that have come equally far, with others before them. */
+  async function compare(way: Way, coding: string): Promise<Record<string, boolean>> {
+    const held: Held[] = [];
+    const routes = (app: ReturnType<typeof express>) =>
+      app.get('/:id', (req: Request, res: Response) => {
+        if (req.params.id?.toString().startsWith('held')) held.push([req, res]);
+        else res.json(body);
+      });
+    const made = await site({ express, way, config, routes });
+    const ask = (id: string) => made.ask(head(`/${id}`, { 'Accept-Encoding': coding }));
+    for (const id of ['a', 'b', 'c']) await ask(id);
+    const answers = ['held-1', 'held-2'].map(ask);
+    await waitFor(() => held.length === 2);
+    const [[req, res], [otherReq, otherRes]] = held as [Held, Held];
+    const requests = areAlike(req, otherReq);
+    const responses = areAlike(res, otherRes);
+    for (const [, each] of held) each.json(body);
+    await Promise.all(answers);
+    return { requests, responses, answered: areAlike(res, otherRes) };
+  }
+
+  it.each(['identity', 'gzip'])(
+    'are of one hidden class behind a front door, answered in %s',
+    async (coding) => {
+      expect(await compare('door', coding)).toEqual({ requests: true, responses: true, answered: true });
+    },
+  );
+
+  it('are each of its own without a door', async () => {
+    expect(await compare('lane', 'identity')).toEqual({ requests: false, responses: false, answered: false });
+  });
+
+  it('have what others had set before, and nothing besides that has a value', async () => {
+    const seen: unknown[] = [];
+    const made = await site({
+      express,
+      way: 'door',
+      config,
+      before: (app) => {
+        const { handle } = app as unknown as { handle: (...all: unknown[]) => void };
+        // As a server does that prepares requests for its apps.
+        (app as unknown as { handle: unknown }).handle = (req: Request, res: Response) => {
+          req.params = { early: 'yes' };
+          res.locals = { early: 'yes' };
+          res.statusCode = 201;
+          handle.call(app, req, res);
+        };
+      },
+      routes: (app) => {
+        app.use((req, res, next) => {
+          seen.push(res.locals, res.statusCode, req.originalUrl, req.query, req.baseUrl, req.route);
+          next();
+        });
+        app.get('/:id', (req, res) => {
+          seen.push(req.params, req.route.path, req.res === res, 'body' in req, 'user' in req);
+          res.json(body);
+        });
+      },
+    });
+    await made.ask(head('/a?b=c'));
+    expect(seen).toEqual([
+      ...[{ early: 'yes' }, 201, '/a?b=c', { b: 'c' }, '', undefined],
+      ...[{ id: 'a' }, '/:id', true, false, false],
+    ]);
+  });
+});
