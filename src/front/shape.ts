@@ -38,9 +38,9 @@ export class Shapes {
   prepare(req: IncomingMessage, res: ServerResponse): void {
     if (req.httpVersionMajor > 1) return; // those of HTTP/2 are made otherwise
     const request = req as unknown as Properties;
-    for (const name of this.#ofRequest) request[name] = request[name];
+    for (const name of this.#ofRequest) keep(request, name);
     const response = res as unknown as Properties;
-    for (const name of OF_RESPONSE) response[name] = response[name];
+    for (const name of OF_RESPONSE) keep(response, name);
     // Express 4 sets `baseUrl` before it does this itself: now the accessor is in place.
     Object.setPrototypeOf(req, this.#app.request);
     if (!this.#isLearned) res.once('close', () => this.#learn(req));
@@ -52,4 +52,10 @@ export class Shapes {
     const symbols = Object.getOwnPropertySymbols(req);
     this.#ofRequest.push(...symbols.filter(({ description }) => description?.startsWith('router.')));
   }
+}
+
+/** Makes a property the object's own, whatever it is. */
+function keep(object: Properties, name: string | symbol): void {
+  const value = object[name];
+  object[name] = value;
 }
