@@ -10,9 +10,10 @@ export interface HotpathApp {
   readonly served: Served;
 }
 
-export function hotpathApp(): HotpathApp {
+/** @param isShared whether everybody may have what is stored, as the front door wants it. */
+export function hotpathApp(isShared = true): HotpathApp {
   const { redis, maxEntries } = settings;
-  const cache = { ttl: '1h', shared: true } as const;
+  const cache = { ttl: '1h', shared: isShared } as const;
   const perf = hotpath({
     routes: {
       '/hit/:size': { cache },

@@ -41,6 +41,13 @@ export const BOUNDS: readonly Bound[] = [
     theirs: 'express-raw',
   },
   {
+    title: 'Hit inside Express behind a front door, to the raw first middleware of Express',
+    bound: 0.9,
+    loads: hits(['identity', 'gzip']),
+    ours: 'hotpath-behind',
+    theirs: 'express-raw',
+  },
+  {
     title: 'Front-door hit, to the assembled stack',
     bound: 6,
     loads: PLAIN,

@@ -79,6 +79,15 @@ export const CONTENDERS: readonly Contender[] = [
     start: node('hotpath'),
   },
   {
+    id: 'hotpath-behind',
+    label: 'hotpath inside Express, behind its front door',
+    note: 'perf.attach(app), and rules that share nothing, so that hits are answered inside; everything on',
+    packages: ['hotpath'],
+    codings: ALL,
+    isCache: true,
+    start: node('hotpath-behind'),
+  },
+  {
     id: 'apicache',
     label: 'apicache',
     note: 'alone: without compression, metrics and response times',

@@ -39,13 +39,15 @@ export interface Load {
 const ids = (choose: (contender: Contender) => boolean) => CONTENDERS.filter(choose).map(({ id }) => id);
 const ON_REDIS = 'bare-redis';
 const UNCACHED = ['express', 'express-compression'];
-const everybody = ids(({ id }) => id !== ON_REDIS);
+/** Its misses, and all but its plain hits, are those of the front door. */
+const BEHIND = 'hotpath-behind';
+const everybody = ids(({ id }) => id !== ON_REDIS && id !== BEHIND);
 const hitters = (coding: Coding) =>
   ids(
     ({ id, codings }) =>
       id !== ON_REDIS && codings.includes(coding) && (coding === 'identity' || id !== 'express'),
   );
-const handlers = ids(({ id, isReplay }) => !isReplay && ![ON_REDIS, 'nginx', 'varnish'].includes(id));
+const handlers = ids(({ id, isReplay }) => !isReplay && ![ON_REDIS, BEHIND, 'nginx', 'varnish'].includes(id));
 const HOTPATHS = ['hotpath-front', 'hotpath'];
 
 export interface LoadOptions {

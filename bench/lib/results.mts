@@ -141,5 +141,5 @@ export function ratioOf(
 }
 
 export function isOurs(contender: string): boolean {
-  return contender === 'hotpath' || contender === 'hotpath-front';
+  return contender.startsWith('hotpath');
 }

@@ -47,7 +47,7 @@ type Listener = (exchange: Exchange) => void;
 export class Exchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  /** `performance.now()` at the first middleware. */
+  /** `performance.now()` at the front door, or else at the first middleware. */
   readonly startedAt: number;
   /** The request target as the client sent it, whatever routers make of `req.url` meanwhile. */
   readonly target: string;

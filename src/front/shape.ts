@@ -2,16 +2,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TRACK } from '../exchange/template.js';
 import type { ExpressApp } from './view.js';
 
-/** What Express, its router and Node set on each request; but `baseUrl` and `route`, which are accessors of ours. */
-const OF_REQUEST = ['res', 'next', 'originalUrl', '_parsedUrl', 'params', '_eventsCount'] as const;
+type Named<Name extends string | symbol> = { [name in Name]: unknown };
 
-/** What Express, Node, the `compression` package and we set on each response. */
-const OF_RESPONSE = [
-  ...['locals', 'statusCode', 'statusMessage', 'flush'],
-  ...['destroy', 'on', 'once', 'off', 'removeListener'],
-] as const;
+/** What Express, its router, Node and we set on a request; but `baseUrl` and `route`, which are accessors of ours. */
+type OfRequest = Named<
+  'res' | 'next' | 'originalUrl' | '_parsedUrl' | 'params' | '_eventsCount' | typeof TRACK
+>;
 
-type Properties = Record<string | symbol, unknown>;
+/** What Express, Node, the `compression` package and we set on a response. */
+type OfResponse = Named<'locals' | 'statusCode' | 'statusMessage' | 'flush'> &
+  Named<'destroy' | 'on' | 'once' | 'off' | 'removeListener'>;
 
 /**
  * Keeps all requests of an app, and all its responses, of one hidden class, so that Express itself is faster.
@@ -23,24 +23,23 @@ type Properties = Record<string | symbol, unknown>;
  */
 export class Shapes {
   readonly #app: ExpressApp;
-  readonly #ofRequest: (string | symbol)[];
+  /** Of a request, beyond those that are known. */
+  readonly #further: (string | symbol)[] = [];
   /** Symbols of the router, which only a request shows that has been through it. */
   #isLearned = false;
 
   constructor(app: ExpressApp) {
     this.#app = app;
-    this.#ofRequest = [...OF_REQUEST, TRACK];
     // Express 4 sets it, Express 5 has an accessor.
-    if (!('query' in app.request)) this.#ofRequest.push('query');
+    if (!('query' in app.request)) this.#further.push('query');
   }
 
   /** Prepares a request that Express is about to get. */
   prepare(req: IncomingMessage, res: ServerResponse): void {
     if (req.httpVersionMajor > 1) return; // those of HTTP/2 are made otherwise
-    const request = req as unknown as Properties;
-    for (const name of this.#ofRequest) keep(request, name);
-    const response = res as unknown as Properties;
-    for (const name of OF_RESPONSE) keep(response, name);
+    keepRequest(req as unknown as OfRequest);
+    keepResponse(res as unknown as OfResponse);
+    for (const name of this.#further) keep(req as unknown as Named<string | symbol>, name);
     // Express 4 sets `baseUrl` before it does this itself: now the accessor is in place.
     Object.setPrototypeOf(req, this.#app.request);
     if (!this.#isLearned) res.once('close', () => this.#learn(req));
@@ -50,12 +49,36 @@ export class Shapes {
     if (this.#isLearned) return;
     this.#isLearned = true;
     const symbols = Object.getOwnPropertySymbols(req);
-    this.#ofRequest.push(...symbols.filter(({ description }) => description?.startsWith('router.')));
+    this.#further.push(...symbols.filter(({ description }) => description?.startsWith('router.')));
   }
 }
 
-/** Makes a property the object's own, whatever it is. */
-function keep(object: Properties, name: string | symbol): void {
+// One by one: a loop over names would look each of them up.
+function keepRequest(request: OfRequest): void {
+  const { res, next, originalUrl, _parsedUrl, params, _eventsCount, [TRACK]: track } = request;
+  request.res = res;
+  request.next = next;
+  request.originalUrl = originalUrl;
+  request._parsedUrl = _parsedUrl;
+  request.params = params;
+  request._eventsCount = _eventsCount;
+  request[TRACK] = track;
+}
+
+function keepResponse(response: OfResponse): void {
+  const { locals, statusCode, statusMessage, flush, destroy, on, once, off, removeListener } = response;
+  response.locals = locals;
+  response.statusCode = statusCode;
+  response.statusMessage = statusMessage;
+  response.flush = flush;
+  response.destroy = destroy;
+  response.on = on;
+  response.once = once;
+  response.off = off;
+  response.removeListener = removeListener;
+}
+
+function keep(object: Named<string | symbol>, name: string | symbol): void {
   const value = object[name];
   object[name] = value;
 }
