@@ -108,10 +108,15 @@ class CompactResponse implements StoredResponse {
 /** Characters of texts that are remembered in order to be shared, and of the names of forms. */
 const MOST_REMEMBERED = 128 * 1024;
 
+/** Templates whose latest form is remembered. */
+const MOST_TEMPLATES = 256;
+
 /** Brings responses into the form in which they lie in memory: what many have in common is kept once. */
 export class Compactor {
   readonly #texts = new Texts(MOST_REMEMBERED);
   readonly #forms = new Recent<Form>(MOST_REMEMBERED);
+  /** The form that was met last, by template. */
+  readonly #latest = new Map<string | undefined, Form>();
 
   /** The same response, in memory of its own. */
   compact(entry: StoredResponse): StoredResponse {
@@ -127,19 +132,18 @@ export class Compactor {
   }
 
   #formOf(entry: StoredResponse, names: readonly string[]): Form {
-    const {
-      variance,
-      vary,
-      status,
-      removed,
-      ownEtag,
-      initialAge,
-      reuse,
-      explicitlyShared,
-      anyOrigin,
-      upstream,
-      template,
-    } = entry;
+    // One route answers much the same each time, and to compare costs a tenth of what it costs to make the id.
+    const last = this.#latest.get(entry.template);
+    if (last && isOfForm(entry, names, last)) return last;
+    const form = this.#formById(entry, names);
+    if (this.#latest.size >= MOST_TEMPLATES) this.#latest.clear();
+    this.#latest.set(form.template, form);
+    return form;
+  }
+
+  #formById(entry: StoredResponse, names: readonly string[]): Form {
+    const { variance, vary, status, removed, ownEtag, initialAge, reuse } = entry;
+    const { explicitlyShared, anyOrigin, upstream, template } = entry;
     const search = variance && [variance.anyOrder, variance.mode, ...variance.names];
     const { alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError } = reuse;
     const uses = [alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError];
@@ -160,6 +164,33 @@ export class Compactor {
       template: template === undefined ? undefined : ownText(template),
     }));
   }
+}
+
+/** Whether a response has the form; `false` for what is compared elsewhere. */
+function isOfForm(entry: StoredResponse, names: readonly string[], form: Form): boolean {
+  const { reuse } = entry;
+  return (
+    entry.variance === undefined &&
+    form.variance === undefined &&
+    entry.status === form.status &&
+    entry.ownEtag === form.ownEtag &&
+    entry.initialAge === form.initialAge &&
+    entry.explicitlyShared === form.explicitlyShared &&
+    entry.anyOrigin === form.anyOrigin &&
+    entry.upstream === form.upstream &&
+    entry.template === form.template &&
+    reuse.alwaysValidate === form.reuse.alwaysValidate &&
+    reuse.mustRevalidate === form.reuse.mustRevalidate &&
+    reuse.staleWhileRevalidate === form.reuse.staleWhileRevalidate &&
+    reuse.staleIfError === form.reuse.staleIfError &&
+    isSameList(names, form.names) &&
+    isSameList(entry.vary, form.vary) &&
+    isSameList(entry.removed, form.removed)
+  );
+}
+
+function isSameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((text, at) => text === b[at]);
 }
 
 /** Values by text, of which those that were asked for lately are remembered, within bounds. */

@@ -137,11 +137,17 @@ export function sizeOf(key: string, item: Item): number {
   const own = OVERHEAD + bytesOf(key);
   if (item.kind === 'variance') return own + bytesOfList([...item.variance.names]);
   if (item.kind === 'variants') return own + bytesOfList(item.names) + bytesOfList(item.keys);
-  let bytes = own + bytesOf(item.url) + bytesOf(item.etag) + bytesOfList(item.tags) + item.body.length;
+  let bytes = own + bytesOf(item.url) + item.etag.length + bytesOfList(item.tags) + item.body.length;
   bytes += item.prepared?.bytes ?? 0;
-  for (const [, value] of item.headers) bytes += bytesOfList(typeof value === 'string' ? [value] : value);
+  for (const [, value] of item.headers) bytes += bytesOfLines(value);
   for (const form of item.encoded?.values() ?? []) bytes += OVERHEAD_OF_FORM + (form.body?.length ?? 0);
   return bytes;
+}
+
+/** Of a header field: Node lets nothing into one that is beyond Latin-1. */
+function bytesOfLines(value: StoredField[1]): number {
+  if (typeof value === 'string') return OVERHEAD_OF_TEXT + value.length;
+  return value.reduce((bytes, line) => bytes + OVERHEAD_OF_TEXT + line.length, 0);
 }
 
 function bytesOfList(texts: readonly string[]): number {

@@ -137,10 +137,9 @@ export class MemoryStore {
 
   /** Lets the least wanted item go; the one just stored only when there is no other. */
   #evict(stored: string): void {
-    const newcomer = lastOf(this.#fresh);
-    const spared = newcomer === undefined || (newcomer[0] === stored && this.#used.size > 0);
-    const [key] = (spared ? lastOf(this.#used) : newcomer)!;
-    this.delete(key);
+    const isNewcomerAlone = this.#fresh.size === 1 && this.#fresh.has(stored);
+    const isSpared = this.#fresh.size === 0 || (isNewcomerAlone && this.#used.size > 0);
+    (isSpared ? this.#used : this.#fresh).pop();
   }
 }
 
