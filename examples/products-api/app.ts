@@ -54,7 +54,10 @@ function shop(options: AppOptions, events: ShopEvents, assets: Assets, perf?: Ho
   app.set('trust proxy', trustProxy);
 
   // First of all: what it answers from the cache costs none of the work below.
-  if (perf) app.use(perf);
+  if (perf) {
+    app.use(perf);
+    perf.attach(app);
+  }
   app.use(allowedHosts(options.allowedHosts ?? LOCAL_HOSTS));
   app.use(securityHeaders());
   if (limit > 0) app.use(requestLimit(limit));
