@@ -10,7 +10,7 @@ export interface RouteMatch<P> {
   readonly pattern: string;
   /** What the config says for it. */
   readonly policy: P;
-  /** Decoded parameters, on an object without prototype. */
+  /** Decoded parameters, on a frozen object without prototype. */
   readonly params: RouteParams;
 }
 
@@ -59,22 +59,34 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
     else problems.push({ path: joinPath(path, pattern), message: `expected ${reading.expected}` });
   }
   if (problems.length > 0) throw configError(problems);
+  // One request asks several times.
+  let last: { readonly pathname: string; readonly match: RouteMatch<P> | undefined } | undefined;
+  const find = (pathname: string): RouteMatch<P> | undefined => {
+    try {
+      for (const { pattern, policy, matches } of routes) {
+        const found = matches(pathname);
+        if (found) return { pattern, policy, params: frozen(found.params) };
+      }
+    } catch {
+      // A malformed %-sequence in a parameter. Express answers 400 to it; no policy is needed for that.
+    }
+    return undefined;
+  };
   return Object.freeze({
     size: routes.length,
     patterns: Object.freeze(routes.map(({ pattern }) => pattern)),
     policies: Object.freeze(routes.map(({ policy }) => policy)),
     match(pathname: string): RouteMatch<P> | undefined {
-      try {
-        for (const { pattern, policy, matches } of routes) {
-          const found = matches(pathname);
-          if (found) return { pattern, policy, params: found.params as RouteParams };
-        }
-      } catch {
-        // A malformed %-sequence in a parameter. Express answers 400 to it; no policy is needed for that.
-      }
-      return undefined;
+      if (last?.pathname !== pathname) last = { pathname, match: find(pathname) };
+      return last.match;
     },
   });
+}
+
+/** Several ask for one path, and get one answer. */
+function frozen(params: ParamData): RouteParams {
+  for (const value of Object.values(params)) if (typeof value === 'object') Object.freeze(value);
+  return Object.freeze(params) as RouteParams;
 }
 
 function compilePattern(pattern: string): MatchFunction<ParamData> {

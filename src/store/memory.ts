@@ -75,9 +75,10 @@ export class MemoryStore {
   resize(key: string): boolean {
     const segment = this.#used.has(key) ? this.#used : this.#fresh;
     const item = segment.peek(key);
-    if (!item || sizeOf(key, item) > this.#bounds.maxBytes) return false;
+    const size = item && sizeOf(key, item);
+    if (!item || !size || size > this.#bounds.maxBytes) return false;
     segment.delete(key); // set again as it stands, the same object would keep its size
-    segment.set(key, item);
+    segment.set(key, item, { size });
     this.#demote();
     this.#fit(key);
     return true;

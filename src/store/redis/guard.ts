@@ -133,7 +133,7 @@ export class RedisGuard {
     this.#isClosed = true;
   }
 
-  async #run<T>(
+  #run<T>(
     lane: Lane,
     operation: string,
     command: (client: RedisClient) => Promise<T>,
@@ -143,32 +143,23 @@ export class RedisGuard {
     const counts = this.#countsOf(operation);
     this.#endIfHung();
     const client = this.#isClosed ? undefined : this.#link.client;
-    if (!client) return unavailable(counts, 'down');
-    if (lane.outstanding >= this.#bounds.maxOutstanding) return unavailable(counts, 'busy');
-    if (bytes > 0 && this.#outstandingBytes + bytes > this.#bounds.maxOutstandingBytes)
-      return unavailable(counts, 'busy');
-    if (!lane.breaker.lets()) return unavailable(counts, 'open');
+    if (!client) return Promise.resolve(unavailable(counts, 'down'));
+    const isTooMuch = bytes > 0 && this.#outstandingBytes + bytes > this.#bounds.maxOutstandingBytes;
+    if (isTooMuch || lane.outstanding >= this.#bounds.maxOutstanding)
+      return Promise.resolve(unavailable(counts, 'busy'));
+    if (!lane.breaker.lets()) return Promise.resolve(unavailable(counts, 'open'));
     let word: string | undefined;
-    try {
-      return await lane.breaker.run(async () => {
-        const sentAt = performance.now();
-        counts.sent++;
-        try {
-          const value = await this.#send(lane, client, command, bytes, timeout);
-          counts.answered++;
-          counts.latency += performance.now() - sentAt;
-          return { value };
-        } catch (error) {
-          word = wordOf(error);
-          this.#faults.tell(error, lane.where);
-          if (aboutTheCommand.has(word)) return unavailable(counts, word);
-          throw error;
-        }
+    const send = () =>
+      this.#send(lane, client, command, bytes, timeout, counts).catch((error: unknown) => {
+        word = wordOf(error);
+        this.#faults.tell(error, lane.where);
+        if (aboutTheCommand.has(word)) return unavailable(counts, word);
+        throw error;
       });
-    } catch {
+    return lane.breaker.run(send).catch(() => {
       if (word === 'readonly' && lane.breaker.state !== 'closed') this.#lookForMaster();
       return unavailable(counts, word ?? 'open');
-    }
+    });
   }
 
   /** Rejects at the deadline. The command may still be done; whoever sends one must not mind. */
@@ -178,8 +169,9 @@ export class RedisGuard {
     command: (client: RedisClient) => Promise<T>,
     bytes: number,
     timeout: number,
-  ): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
+    counts: OperationCounts,
+  ): Promise<Answer<T>> {
+    return new Promise<Answer<T>>((resolve, reject) => {
       let isLate = false;
       // Not unref'd: the socket is, and a process that waits for an answer must live to get it.
       const timer = setTimeout(() => {
@@ -189,6 +181,7 @@ export class RedisGuard {
           reject(new DeadlineError(timeout));
         });
       }, timeout);
+      const sentAt = performance.now();
       const settled = () => {
         clearTimeout(timer);
         lane.outstanding--;
@@ -196,13 +189,17 @@ export class RedisGuard {
         this.#heardAt = performance.now();
         if (isLate) this.#late++;
       };
-      if (this.#reads.outstanding + this.#writes.outstanding === 0) this.#heardAt = performance.now();
+      if (this.#reads.outstanding + this.#writes.outstanding === 0) this.#heardAt = sentAt;
+      counts.sent++;
       lane.outstanding++;
       this.#outstandingBytes += bytes;
       call(client, command).then(
         (value) => {
           settled();
-          resolve(value);
+          if (isLate) return;
+          counts.answered++;
+          counts.latency += this.#heardAt - sentAt;
+          resolve({ value });
         },
         (error: unknown) => {
           settled();
@@ -237,8 +234,12 @@ export class RedisGuard {
   }
 }
 
-async function call<T>(client: RedisClient, command: (client: RedisClient) => Promise<T>): Promise<T> {
-  return command(client);
+function call<T>(client: RedisClient, command: (client: RedisClient) => Promise<T>): Promise<T> {
+  try {
+    return command(client);
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }
 
 function unavailable(counts: OperationCounts, word: string): { unavailable: string } {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { decodeItem, encodeItem, FORMAT, lengthOf, type SharedStamp, type Undecodable } from '../codec.js';
 import type { SharedItem } from '../entry.js';
@@ -89,7 +89,16 @@ export class RedisStore {
   get(key: string): Promise<SharedItem | undefined> {
     const under = this.#reading.get(key);
     if (under) return under;
-    const reading = this.#read(key).finally(() => this.#reading.delete(key));
+    const reading = this.#read(key).then(
+      (item) => {
+        this.#reading.delete(key);
+        return item;
+      },
+      (error) => {
+        this.#reading.delete(key);
+        throw error;
+      },
+    );
     this.#reading.set(key, reading);
     return reading;
   }
@@ -202,7 +211,7 @@ export class RedisStore {
       // It may be we who are behind, so it stays.
       if (stamp === undefined) return count(this.#unusable, 'epoch');
       this.#hits++;
-      return { ...item, stamp, since: stamp };
+      return Object.assign(item, { stamp, since: stamp });
     }
     this.#hits++;
     return item;
@@ -230,7 +239,7 @@ export class RedisStore {
 /** Keys hold URLs and header values of any length; the entry holds the key itself, and is checked against it. */
 function hashOf(key: string): string {
   // Not UTF-8, in which all lone surrogates are the same.
-  return createHash('sha256').update(key, 'utf16le').digest('base64url');
+  return hash('sha256', Buffer.from(key, 'utf16le'), 'base64url');
 }
 
 function count<Word>(words: Map<Word, number>, word: Word): undefined {
