@@ -17,6 +17,14 @@ export interface Freshness {
   readonly ttl: number;
 }
 
+/** What came of asking what instances share. */
+export interface Brought {
+  /** When it was asked, on the clock of the cache. Milliseconds. */
+  readonly askedAt: number;
+  /** In memory now, unless that is too small. */
+  readonly entry: StoredResponse | undefined;
+}
+
 /** Whether a rule has functions that are asked about each request. */
 export function isAskedEachTime(rule: CacheRuleSettings): boolean {
   return rule.when !== undefined || rule.partition !== undefined;
@@ -64,10 +72,9 @@ export class Hits {
   /**
    * Asks what instances share for a request of which nothing is here, under a rule by which that is everybody's.
    *
-   * @returns `undefined` where there is nothing to ask; else a promise of the time at which it was asked, when what
-   * was found is in memory.
+   * @returns `undefined` where there is nothing to ask.
    */
-  ask(req: IncomingMessage, origin: Origin, target: string): Promise<number> | undefined {
+  ask(req: IncomingMessage, origin: Origin, target: string): Promise<Brought> | undefined {
     const { clock, collapser, counts, equivalents, shared } = this.#state;
     if (!shared?.isUsable || !equivalents.isUnused || req.method !== 'GET') return undefined;
     const rule = this.ruleOf(target);
@@ -79,7 +86,11 @@ export class Hits {
     if (this.#state.entries.store.peek(keys.exact)) return undefined;
     counts.memory.misses++;
     const askedAt = clock();
-    return shared.fetch({ keys, context: { req } }).then(() => askedAt);
+    return shared.fetch({ keys, context: { req } }).then((entry) => {
+      // There are others for its key, perhaps, than the one that this visitor may have.
+      const isFor = entry && this.#state.entries.matches(keys.exact, entry, req);
+      return { askedAt, entry: isFor ? entry : undefined };
+    });
   }
 
   #keyUnder(rule: CacheRuleSettings, req: IncomingMessage, origin: Origin, target: string): string {

@@ -10,11 +10,14 @@ import type { Asked, Lookup } from './visit.js';
  * What is stored for a request, and what may be done with it.
  *
  * @param isUse whether it is looked for to be used; otherwise nothing is noted, or dropped.
+ * @param brought from what instances share, just now: memory may be too small to hold it until it is looked up.
  */
-export function lookUp(state: CacheState, asked: Asked, isUse = true): Lookup {
+export function lookUp(state: CacheState, asked: Asked, isUse = true, brought?: StoredResponse): Lookup {
   const { key, keys, credential, wishes, context } = asked;
   const { entries, equivalents, clock, settings } = state;
-  const { entry, variesOtherwise } = equivalents.find(key, keys, context.req, isUse);
+  const found = equivalents.find(key, keys, context.req, isUse);
+  const { variesOtherwise } = found;
+  const entry = found.entry ?? (brought && isMadeFor(state, asked, brought) ? brought : undefined);
   if (!entry) return { forward: variesOtherwise ? 'vary-miss' : 'uri-miss' };
   const limit = limitFor(state, entry, asked.target);
   if (limit === VOID) {
@@ -45,7 +48,11 @@ export function isPromising(rule: CacheRuleSettings | undefined, found: Lookup):
 export function isFor(state: CacheState, asked: Asked, entry: StoredResponse): boolean {
   // Not only where the limit is infinite: while the log can't be read, every entry has one.
   const isValid = limitFor(state, entry, asked.target) > state.clock();
-  return isValid && state.equivalents.matches(asked.keys, entry, asked.context.req);
+  return isValid && isMadeFor(state, asked, entry);
+}
+
+function isMadeFor({ equivalents }: CacheState, { keys, context }: Asked, entry: StoredResponse): boolean {
+  return equivalents.matches(keys, entry, context.req);
 }
 
 /** How long a response may stand in for an error where nothing says so, and the standard decides. Seconds. */

@@ -112,12 +112,19 @@ export class RequestFlow {
   /**
    * @param missed why it went forward, when it has waited for others since.
    * @param isShared what instances share has been asked.
+   * @param brought what has come of that.
    */
-  #attempt(given: Visit, waits: number, missed?: ForwardReason, isShared = false): void {
+  #attempt(
+    given: Visit,
+    waits: number,
+    missed?: ForwardReason,
+    isShared = false,
+    brought?: StoredResponse,
+  ): void {
     const { collapser, counts, equivalents } = this.#state;
     // What was waited for may have said which other requests are equivalent.
     const visit = waits === 0 ? given : { ...given, key: equivalents.keyNow(given.keys) };
-    const found = lookUp(this.#state, visit);
+    const found = lookUp(this.#state, visit, true, brought);
     if (waits === 0 && !isShared) counts.memory[found.entry ? 'hits' : 'misses']++;
     const plan = planFor(this.#state, visit, found, waits);
     if (!isShared && asksShared(this.#state, visit, plan)) return this.#askShared(visit, waits, missed);
@@ -138,9 +145,9 @@ export class RequestFlow {
   #askShared(visit: Visit, waits: number, missed: ForwardReason | undefined): void {
     const { shared, clock } = this.#state;
     const askedAt = clock();
-    void shared?.fetch(visit).then(() => {
+    void shared?.fetch(visit).then((brought) => {
       const isRedisLate = shared.isLateSince(askedAt);
-      this.#goOn(visit, () => this.#attempt({ ...visit, isRedisLate }, waits, missed, true));
+      this.#goOn(visit, () => this.#attempt({ ...visit, isRedisLate }, waits, missed, true, brought));
     });
   }
 

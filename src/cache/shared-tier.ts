@@ -61,21 +61,22 @@ export class SharedTier {
     return clock() - askedAt > deadline / 2;
   }
 
-  /** Brings what is stored for a request into memory; never rejects. @returns whether there was anything. */
-  async fetch({ keys, context }: Wanted): Promise<boolean> {
+  /** Brings what is stored for a request into memory; never rejects. @returns what it has put there. */
+  async fetch({ keys, context }: Wanted): Promise<StoredResponse | undefined> {
     const { store, entries, fault } = this.#setup;
     const askedAt = this.#setup.clock();
     try {
       const item = await store.get(keys.exact);
       if (item?.kind === 'response') return this.#adopt(keys.exact, item, [], context.req);
       // Two commands, and one deadline for both.
-      if (item?.kind !== 'variants' || this.isLateSince(askedAt)) return false;
+      if (item?.kind !== 'variants' || this.isLateSince(askedAt)) return undefined;
       const wanted = entries.variantKeyOf(keys.exact, item.names, context.req);
       const variant = await store.get(wanted);
-      return variant?.kind === 'response' && this.#adopt(keys.exact, variant, item.names, context.req);
+      if (variant?.kind !== 'response') return undefined;
+      return this.#adopt(keys.exact, variant, item.names, context.req);
     } catch (error) {
       fault(error, 'redis read');
-      return false;
+      return undefined;
     }
   }
 
@@ -133,16 +134,21 @@ export class SharedTier {
   }
 
   /** @param names request headers by which it was told apart where it was stored. */
-  #adopt(key: string, entry: StoredResponse, names: readonly string[], req: IncomingMessage): boolean {
+  #adopt(
+    key: string,
+    entry: StoredResponse,
+    names: readonly string[],
+    req: IncomingMessage,
+  ): StoredResponse | undefined {
     const { entries, log } = this.#setup;
     // What was purged lies there until its time is over.
-    if (log.limit(entry) === VOID) return false;
+    if (log.limit(entry) === VOID) return undefined;
     // Here responses have differed by more than there, so it can't be told for whom it was made.
-    if (entries.keyFor(key, names, req) !== entry.key) return false;
+    if (entries.keyFor(key, names, req) !== entry.key) return undefined;
     const own = entries.compact(entry);
     const known = entries.store.peek(own.key);
-    if (known?.kind === 'response' && known.storedAt >= own.storedAt) return false;
+    if (known?.kind === 'response' && known.storedAt >= own.storedAt) return undefined;
     entries.put(key, own, names);
-    return true;
+    return own;
   }
 }

@@ -2,8 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { type Origin, originOf } from '../cache/context.js';
 import { EXPRESS } from '../cache/headers.js';
-import { bringsCookie } from '../cache/hits.js';
+import { type Brought, bringsCookie } from '../cache/hits.js';
 import { exchangeOf } from '../exchange/exchange.js';
+import type { StoredResponse } from '../store/entry.js';
 import { Accounts } from './account.js';
 import { Heads } from './heads.js';
 import { Lines } from './lines.js';
@@ -64,7 +65,7 @@ export class Lane {
     try {
       const startedAt = performance.now();
       const asking = hits.ask(req, this.#originFor(req, app), req.url as string);
-      return asking?.then((askedAt) => this.#answerLater(req, res, app, startedAt, askedAt));
+      return asking?.then((brought) => this.#answerLater(req, res, app, startedAt, brought));
     } catch (error) {
       this.#failed(res, error);
       return undefined;
@@ -76,10 +77,11 @@ export class Lane {
     res: ServerResponse,
     app: ExpressApp,
     startedAt: number,
-    askedAt: number,
+    { askedAt, entry }: Brought,
   ): boolean {
     try {
-      if (this.#open && this.#answer(req, res, app, startedAt, performance.now()) === 'given') return true;
+      const now = performance.now();
+      if (this.#open && this.#answer(req, res, app, startedAt, now, entry) === 'given') return true;
       this.#parts.state.frontDoor.asked.set(req, askedAt);
       // The time that has passed is part of the answer's.
       exchangeOf(req, res, startedAt);
@@ -127,12 +129,13 @@ export class Lane {
     app: ExpressApp | undefined,
     startedAt: number,
     now = startedAt,
+    brought?: StoredResponse,
   ): Answer {
     if (!this.#requests.has(req) || !isUntouched(res)) return 'none';
     const { hits, state, timing } = this.#parts;
     const target = req.url as string;
     const origin = this.#originFor(req, app);
-    const entry = hits.find(req, origin, target);
+    const entry = brought ?? hits.find(req, origin, target);
     if (!entry) return 'none';
     const prepared = this.#heads.preparedOf(entry, target);
     if (!prepared.isServed) return 'none';

@@ -13,9 +13,9 @@ afterAll(() => server.stop());
 const shared = { ttl: 600, shared: true, tags: ['x'] } as const;
 
 describe.each(majors)('the front door of two instances of %s on one Redis', (name, express) => {
-  const instance = async (rule: object = shared, readTimeout = 5): Promise<Site> => {
+  const instance = async (rule: object = shared, readTimeout = 5, memory: object = {}): Promise<Site> => {
     const config: HotpathConfig = {
-      cache: { redis: { url: server.url, prefix: `${name}:`, readTimeout, writeTimeout: 5 } },
+      cache: { memory, redis: { url: server.url, prefix: `${name}:`, readTimeout, writeTimeout: 5 } },
       routes: { '/:name': { cache: rule } },
     };
     const made = await site({
@@ -62,6 +62,20 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
     expect(b.perf.cache.stats().frontDoor).toBe(0);
     await a.ask(head('/inside', { Cookie: 'a=1' }));
     expect(a.perf.cache.stats()).toMatchObject({ frontDoor: 0, bypasses: { cookie: 1 } });
+  });
+
+  it.each([
+    ['at the door', true],
+    ['inside', false],
+  ])('what a memory of one entry has no room for is served %s all the same', async (_where, isShared) => {
+    const rule = { ttl: 600, shared: isShared };
+    const [a, b] = [await instance(rule), await instance(rule, 5, { maxEntries: 1 })];
+    const targets = Array.from({ length: 20 }, (_, i) => `/${isShared}-${i}`);
+    for (const target of targets) await a.ask(head(target));
+    await stored(a, targets.length);
+    const answers = await Promise.all(targets.map((target) => b.ask(head(target))));
+    expect(answers.map(({ text }) => text)).toEqual(targets.map((_, i) => `run ${i + 1}`));
+    expect([b.runs(), b.perf.cache.stats().frontDoor]).toEqual([0, isShared ? targets.length : 0]);
   });
 
   it('while Redis hangs, a request goes on into the app when the deadline of one read has passed', async () => {
