@@ -217,7 +217,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     });
   });
 
-  it('I01 counts as overflow what would exceed the cap, and goes on counting what is known', async () => {
+  it('I01, I02: counts as overflow what would exceed the cap, and goes on counting what is known', async () => {
     const { app, measured } = measuredApp({ ...options, maxSeries: 3 });
     for (const path of ['/a', '/b', '/c', '/d', '/e']) app.get(path, (_req, res) => void res.send('ok'));
     const { url } = await serve(app);
