@@ -13,8 +13,11 @@ export const CACHED = '/cached';
 const rule = { ttl: '1m' } as const;
 const routes = { '/cached/*path': rule };
 
-function composed(): ReturnType<typeof hotpath> {
-  return hotpath({ routes: { '/cached/*path': { cache: rule } }, metrics: { defaultMetrics: false } });
+function composed(shared = false): ReturnType<typeof hotpath> {
+  return hotpath({
+    routes: { '/cached/*path': { cache: { ...rule, shared } } },
+    metrics: { defaultMetrics: false },
+  });
 }
 
 function mounted(...instances: ReturnType<typeof hotpath>[]): Mounted {
@@ -38,6 +41,19 @@ export const mounts: Record<string, Mount> = {
     const perf = composed();
     for (const each of others) app.use(each);
     app.use(perf);
+    return mounted(perf);
+  },
+  'composed, first, behind a front door': (app, others) => {
+    const perf = composed(true);
+    app.use(perf, ...others);
+    perf.attach(app);
+    return mounted(perf);
+  },
+  'composed, last, behind a front door': (app, others) => {
+    const perf = composed();
+    for (const each of others) app.use(each);
+    app.use(perf);
+    perf.attach(app);
     return mounted(perf);
   },
   'composed, twice': (app, others) => {
