@@ -24,6 +24,13 @@ const fill = ({ store }: OpenStore) =>
     keys.map((key) => store.set(key, itemOf(key, { body: Buffer.from(`body of ${key}`) }), minute)),
   );
 
+/** Reads and writes are judged apart: when the ones go on, the others may have some of their wait before them. */
+const readsAll = ({ store }: OpenStore) =>
+  until(
+    async () => (await Promise.all(keys.map((key) => store.get(key)))).every(Boolean),
+    'everything is read again',
+  );
+
 /** Reads and writes all the time, and says what was wrong. */
 function load({ store }: OpenStore): () => Promise<string[]> {
   const wrong: string[] = [];
@@ -62,7 +69,7 @@ describe.each(redisMajors)('when the master changes, with %s,', (_, module) => {
       'the replica is the master',
     );
     await until(async () => (await fill(all)).every(Boolean), 'every slot is written again');
-    expect((await Promise.all(keys.map((key) => all.store.get(key)))).every(Boolean)).toBe(true);
+    await readsAll(all);
     expect(await end()).toEqual([]);
     expect(all.store.stats()).toMatchObject({ reads: 'closed', writes: 'closed' });
   }, 90_000);
@@ -89,7 +96,7 @@ describe.each(redisMajors)('when the master changes, with %s,', (_, module) => {
     await master.kill();
     await until(async () => (await fill(all)).every(Boolean), 'it is written again');
     expect(await replica.command('ROLE')).toContain('master');
-    expect((await Promise.all(keys.map((key) => all.store.get(key)))).every(Boolean)).toBe(true);
+    await readsAll(all);
     expect(await end()).toEqual([]);
   }, 90_000);
 });
