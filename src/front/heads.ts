@@ -19,7 +19,7 @@ const MOST_ACCEPTANCES = 100;
 const NO_ENCODING: Acceptance = { coding: '', identity: true };
 const NO_CONDITIONS: Conditions = Object.freeze({});
 
-/** Works out the heads of answers with stored responses, by the code of the middlewares, and keeps those of use. */
+/** Works out the heads of answers with stored responses, by the code of the middlewares, and keeps them. */
 export class Heads {
   readonly #parts: LaneParts;
   readonly #acceptances = new Map<string, Acceptance>();
@@ -75,10 +75,6 @@ export class Heads {
     cacheControl?.edit(heading);
     if (compression && !compression.edit(heading, conditions.ifNoneMatch)) return undefined;
     const head = heading.toHead();
-    if (!prepared.isWanted) {
-      prepared.isWanted = true;
-      return head;
-    }
     prepared.keep(variation, head);
     // Where it would not fit, it is made anew each time.
     if (!state.entries.store.resize(entry.key)) entry.prepared = undefined;

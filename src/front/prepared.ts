@@ -36,8 +36,6 @@ export class PreparedEntry implements Prepared {
   /** It may be served without asking anyone. */
   readonly isServed: boolean;
   bytes = OVERHEAD;
-  /** A head has been made before: most of what is used once is not used again, and not worth the memory. */
-  isWanted = false;
   readonly #heads = new Map<string, Head>();
   #confirmed: Confirmed | undefined;
 
