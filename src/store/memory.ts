@@ -75,8 +75,9 @@ export class MemoryStore {
   resize(key: string): boolean {
     const segment = this.#used.has(key) ? this.#used : this.#fresh;
     const item = segment.peek(key);
-    const size = item && sizeOf(key, item);
-    if (!item || !size || size > this.#bounds.maxBytes) return false;
+    if (!item) return false;
+    const size = sizeOf(key, item);
+    if (size > this.#bounds.maxBytes) return false;
     segment.delete(key); // set again as it stands, the same object would keep its size
     segment.set(key, item, { size });
     this.#demote();

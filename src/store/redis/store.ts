@@ -89,6 +89,7 @@ export class RedisStore {
   get(key: string): Promise<SharedItem | undefined> {
     const under = this.#reading.get(key);
     if (under) return under;
+    // Not `finally`, which makes two promises more, and this is done for every hit in Redis.
     const reading = this.#read(key).then(
       (item) => {
         this.#reading.delete(key);
