@@ -35,7 +35,7 @@ export class FrontDoor {
       const answer = door.#lane.answer(req, res, app);
       if (answer === 'given') return;
       if (answer === 'inside') {
-        door.#shape(req, res);
+        door.#prepare(req, res, false);
         return handle.call(this, req, res);
       }
       const asking = door.#lane.ask(req, res, app);
@@ -50,9 +50,15 @@ export class FrontDoor {
     return this.#handing === req;
   }
 
-  #shape(req: IncomingMessage, res: ServerResponse): void {
+  /**
+   * Readies both for Express; a fault in it costs the request its speed and nothing else.
+   *
+   * @param isFollowed whether the middlewares will follow the response, for which they add to it, too.
+   */
+  #prepare(req: IncomingMessage, res: ServerResponse, isFollowed: boolean): void {
     try {
       this.#shapes?.prepare(req, res);
+      if (isFollowed) exchangeOf(req, res);
     } catch (error) {
       reportFault('front', error);
     }
@@ -61,10 +67,7 @@ export class FrontDoor {
   #pass(handle: ExpressApp['handle'], req: IncomingMessage, res: ServerResponse): void {
     this.#handing = req;
     try {
-      if (this.#lane.isOpen) {
-        this.#shape(req, res);
-        exchangeOf(req, res); // it adds to the response, too
-      }
+      if (this.#lane.isOpen) this.#prepare(req, res, true);
       handle.call(this.#app, req, res);
     } finally {
       this.#handing = undefined;

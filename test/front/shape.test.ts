@@ -44,23 +44,28 @@ describe.each(majors)('requests and responses of an app of %s', (_, express) => 
     },
   );
 
+  /** Has something done to what Express gets, in front of the door: as by a server that prepares requests for its apps. */
+  function inFront(app: ReturnType<typeof express>, prepare: (req: Request, res: Response) => void): void {
+    const handling = app as unknown as { handle: (req: Request, res: Response) => void };
+    const { handle } = handling;
+    handling.handle = (req, res) => {
+      prepare(req, res);
+      handle.call(app, req, res);
+    };
+  }
+
   it('have what others had set before, and nothing besides that has a value', async () => {
     const seen: unknown[] = [];
     const made = await site({
       express,
       way: 'door',
       config,
-      before: (app) => {
-        const { handle } = app as unknown as { handle: (...all: unknown[]) => void };
-        // As a server does that prepares requests for its apps.
-        (app as unknown as { handle: unknown }).handle = (req: Request, res: Response) => {
+      routes: (app) => {
+        inFront(app, (req, res) => {
           req.params = { early: 'yes' };
           res.locals = { early: 'yes' };
           res.statusCode = 201;
-          handle.call(app, req, res);
-        };
-      },
-      routes: (app) => {
+        });
         app.use((req, res, next) => {
           seen.push(res.locals, res.statusCode, req.originalUrl, req.query, req.baseUrl, req.route);
           next();
@@ -76,5 +81,20 @@ describe.each(majors)('requests and responses of an app of %s', (_, express) => 
       ...[{ early: 'yes' }, 201, '/a?b=c', { b: 'c' }, '', undefined],
       ...[{ id: 'a' }, '/:id', true, false, false],
     ]);
+  });
+
+  it('that can not be readied are answered all the same', async () => {
+    const made = await site({
+      express,
+      way: 'door',
+      config,
+      routes: (app) => {
+        inFront(app, (_req, res) => {
+          Object.defineProperty(res, 'once', { configurable: true, writable: false, value: res.once });
+        });
+        app.get('/:id', (_req, res) => void res.send('ok'));
+      },
+    });
+    expect((await made.ask(head('/a'))).text).toBe('ok');
   });
 });
