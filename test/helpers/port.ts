@@ -5,10 +5,19 @@ import { createServer } from 'node:net';
 /** Below those that systems give to connections by themselves (from 32768 on with Linux, 49152 elsewhere). */
 const PORTS = [10_000, 32_000] as const;
 
+/** Test processes that run at the same time choose from parts of their own: who is told of a port binds it later. */
+const PARTS = 16;
+const given = new Set<number>();
+
 /** A port on which nobody listens, and which no connection takes until whoever it is for gets to it. */
 export async function freePort(): Promise<number> {
+  const [first, end] = PORTS;
+  const size = Math.floor((end - first) / PARTS);
+  const part = Number(process.env.VITEST_POOL_ID ?? 0) % PARTS;
   for (;;) {
-    const port = randomInt(...PORTS);
+    const port = first + part * size + randomInt(size);
+    if (given.has(port)) continue;
+    given.add(port);
     if (await isFree(port)) return port;
   }
 }

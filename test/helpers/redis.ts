@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -140,7 +140,10 @@ export class RedisServer {
     });
     this.#watchdog.stdin!.on('error', () => {});
     await until(async () => {
-      if (!this.isRunning) throw new Error(`redis-server ended with ${child.exitCode} instead of starting`);
+      if (!this.isRunning)
+        throw new Error(
+          `redis-server ended with ${child.exitCode} instead of starting\n${this.#lastWords()}`,
+        );
       return (await this.command('PING').catch(() => undefined)) === 'PONG';
     }, 'redis-server is ready');
   }
@@ -149,6 +152,11 @@ export class RedisServer {
   async stop(): Promise<void> {
     await this.kill();
     rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  #lastWords(): string {
+    const log = join(this.directory, 'redis.log');
+    return existsSync(log) ? readFileSync(log, 'utf8').slice(-500) : '';
   }
 
   #flags(): string[] {

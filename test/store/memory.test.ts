@@ -103,9 +103,15 @@ describe('the memory tier', () => {
     ['long URLs', (i) => ({ url: `/${i}?${'q'.repeat(1000)}${i}` })],
     ['URLs beyond Latin-1', (i) => ({ url: `/${i}?${'я'.repeat(1000)}${i}` })],
   ])('K11 the bytes counted for %s are those of the memory taken', async (_, fields) => {
-    const { real, counted } = await memoryOf(3000, fields);
-    expect(real / counted).toBeLessThan(1.1);
-    expect(real / counted).toBeGreaterThan(0.6);
+    // What the runner and the compiler take meanwhile is in it as well, some of the time.
+    const shares: number[] = [];
+    for (let round = 0; round < 3; round++) {
+      const { real, counted } = await memoryOf(3000, fields);
+      shares.push(real / counted);
+    }
+    const [, median] = shares.sort((a, b) => a - b) as [number, number, number];
+    expect(median).toBeLessThan(1.1);
+    expect(median).toBeGreaterThan(0.6);
   });
 
   it('an entry of 1 kB with ten headers and two tags takes at most 900 bytes beyond body and key', async () => {
