@@ -3,7 +3,7 @@ import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
 import type { RouteParams } from '../config/context.js';
 import type { RouteMatch } from '../config/routes.js';
 import { requestDirectives } from '../http/request-cache-control.js';
-import { originOf, RuleContext } from './context.js';
+import { type Matched, originOf, RuleContext } from './context.js';
 import { appliesTo, partitionOf } from './hooks.js';
 import { normaliseTarget, RequestKeys, rewrittenTarget } from './key.js';
 import { bypassOf, credentialOf } from './request.js';
@@ -20,27 +20,28 @@ export interface Arrival {
   /** `false`: the path is never cached. */
   readonly rule: CacheRuleSettings | false | undefined;
   readonly pattern: string | undefined;
-  readonly params: RouteParams;
+  readonly matched: Matched;
 }
 
 /** What an arrival owes to its middleware. */
-export type Placed = Pick<Arrival, 'scope' | 'rule' | 'pattern' | 'params'>;
+export type Placed = Pick<Arrival, 'scope' | 'rule' | 'pattern' | 'matched'>;
 
 const NO_PARAMS: RouteParams = Object.freeze(Object.create(null) as Record<string, string>);
+const NOTHING_MATCHED: Matched = { params: NO_PARAMS };
 
 /** The scope of entries that the middleware for all routes serves. */
 export const SHARED = 'shared';
 
 /** In the middleware for all routes, whose rule is found by path. */
 export function inMap(match: RouteMatch<CacheRoutePolicies> | undefined): Placed {
-  const params = match?.params ?? NO_PARAMS;
-  return { scope: SHARED, rule: match?.policy.cache, pattern: match?.pattern, params };
+  const matched = match ?? NOTHING_MATCHED;
+  return { scope: SHARED, rule: match?.policy.cache, pattern: match?.pattern, matched };
 }
 
 /** In the middleware beside a handler. */
 export function beside(scope: string, rule: CacheRuleSettings, req: IncomingMessage): Placed {
   const { params = NO_PARAMS } = req as { params?: RouteParams };
-  return { scope, rule, pattern: undefined, params };
+  return { scope, rule, pattern: undefined, matched: { params } };
 }
 
 /** Either what the request asks of the cache, or why it has nothing to do with it. */
@@ -50,11 +51,11 @@ export type Admission =
 
 /** What a request asks of the cache. It changes nothing; the rule's functions are asked, and a throw is reported. */
 export function admit(state: CacheState, arrival: Arrival): Admission {
-  const { req, res, target: sent, scope, pattern, params, rule: given } = arrival;
+  const { req, res, target: sent, scope, pattern, matched, rule: given } = arrival;
   const refusal = bypassOf(req, sent, given);
   if (refusal) return { bypass: refusal };
   const rule = given === false ? undefined : given;
-  const context = new RuleContext(req, res, params, sent);
+  const context = new RuleContext(req, res, matched, sent);
   if (rule?.when && !ask(state, () => appliesTo(rule, context), 'when')) return { bypass: 'when' };
   let partition: string | undefined;
   if (rule?.partition) {

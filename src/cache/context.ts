@@ -1,19 +1,28 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CacheContext, HotpathRequest, RouteParams } from '../config/context.js';
 
-/** What a rule's functions receive; the URL is parsed when it is asked for. */
+/** Where parameters come from, once someone asks for them. */
+export interface Matched {
+  readonly params: RouteParams;
+}
+
+/** What a rule's functions receive; parameters and the URL are worked out when they are asked for. */
 export class RuleContext implements CacheContext {
   readonly req: HotpathRequest;
   readonly res: ServerResponse | undefined;
-  readonly params: RouteParams;
+  readonly #matched: Matched;
   readonly #target: string;
   #url: URL | undefined;
 
-  constructor(req: IncomingMessage, res: ServerResponse | undefined, params: RouteParams, target: string) {
+  constructor(req: IncomingMessage, res: ServerResponse | undefined, matched: Matched, target: string) {
     this.req = req;
     this.res = res;
-    this.params = params;
+    this.#matched = matched;
     this.#target = target;
+  }
+
+  get params(): RouteParams {
+    return this.#matched.params;
   }
 
   get url(): URL {

@@ -33,7 +33,7 @@ export function holdForPurge(
   const isSuccess = () => res.statusCode >= 200 && res.statusCode <= 399;
   const attempt = (): Promise<unknown> | undefined => {
     try {
-      const context = new RuleContext(req, res, params, exchange.target);
+      const context = new RuleContext(req, res, { params }, exchange.target);
       const made = typeof target === 'function' ? target(context) : target;
       const done = isPromise(made) ? made.then((later) => purge(listOf(later))) : purge(listOf(made));
       // Nothing to wait for: the answer goes on as if we were not here.

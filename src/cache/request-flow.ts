@@ -249,7 +249,7 @@ export class RequestFlow {
   /** An internal request has come to the place where its visit was: it fills, whatever is stored. */
   #refill({ visit, entry, pending }: Refreshing, exchange: Exchange, next: Next): void {
     const { req, res } = exchange;
-    const context = new RuleContext(req, res, visit.context.params, visit.target);
+    const context = new RuleContext(req, res, visit.context, visit.target);
     const internal: Visit = { ...visit, exchange, next, context, credential: undefined, wishes: undefined };
     const found: Lookup = entry ? { entry, forward: 'stale' } : { promising: true, forward: 'uri-miss' };
     this.#fill(internal, found, pending, undefined, true);

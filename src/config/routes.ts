@@ -1,4 +1,4 @@
-import { type MatchFunction, match, type ParamData } from 'path-to-regexp';
+import { type MatchFunction, match, type ParamData, pathToRegexp } from 'path-to-regexp';
 import type { RouteParams } from './context.js';
 import { joinPath } from './describe.js';
 import { type ConfigProblem, configError } from './errors.js';
@@ -52,23 +52,20 @@ export const readPattern: Reader<string> = (input) => {
  */
 export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'routes'): RouteTable<P> {
   const problems: ConfigProblem[] = [];
-  const routes: { pattern: string; policy: P; matches: MatchFunction<ParamData> }[] = [];
+  const routes: Route<P>[] = [];
   for (const [pattern, policy] of Object.entries(map)) {
     const reading = readPattern(pattern);
-    if ('value' in reading) routes.push({ pattern, policy, matches: compilePattern(pattern) });
+    if ('value' in reading) routes.push({ pattern, policy, ...compilePattern(pattern) });
     else problems.push({ path: joinPath(path, pattern), message: `expected ${reading.expected}` });
   }
   if (problems.length > 0) throw configError(problems);
-  // One request asks several times.
-  let last: { readonly pathname: string; readonly match: RouteMatch<P> | undefined } | undefined;
+  // One request asks several times, with others between.
+  const recent = new Map<string, RouteMatch<P> | undefined>();
   const find = (pathname: string): RouteMatch<P> | undefined => {
-    try {
-      for (const { pattern, policy, matches } of routes) {
-        const found = matches(pathname);
-        if (found) return { pattern, policy, params: frozen(found.params) };
-      }
-    } catch {
-      // A malformed %-sequence in a parameter. Express answers 400 to it; no policy is needed for that.
+    for (const route of routes) {
+      if (!route.regexp.test(pathname)) continue;
+      const found = new Found(route, pathname);
+      return found.isDecodable ? found : undefined;
     }
     return undefined;
   };
@@ -77,11 +74,63 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
     patterns: Object.freeze(routes.map(({ pattern }) => pattern)),
     policies: Object.freeze(routes.map(({ policy }) => policy)),
     match(pathname: string): RouteMatch<P> | undefined {
-      if (last?.pathname !== pathname) last = { pathname, match: find(pathname) };
-      return last.match;
+      let found = recent.get(pathname);
+      if (found || recent.has(pathname)) return found;
+      found = find(pathname);
+      if (recent.size >= MOST_RECENT) recent.clear();
+      recent.set(pathname, found);
+      return found;
     },
   });
 }
+
+interface Route<P> {
+  readonly pattern: string;
+  readonly policy: P;
+  readonly regexp: RegExp;
+  readonly matches: MatchFunction<ParamData>;
+}
+
+/** A path under its route; its parameters are read when they are asked for, which most paths never are. */
+class Found<P> implements RouteMatch<P> {
+  readonly #route: Route<P>;
+  readonly #pathname: string;
+  #params: RouteParams | undefined;
+
+  constructor(route: Route<P>, pathname: string) {
+    this.#route = route;
+    this.#pathname = pathname;
+  }
+
+  get pattern(): string {
+    return this.#route.pattern;
+  }
+
+  get policy(): P {
+    return this.#route.policy;
+  }
+
+  get params(): RouteParams {
+    if (!this.#params) {
+      const found = this.#route.matches(this.#pathname);
+      this.#params = frozen(found ? found.params : Object.create(null));
+    }
+    return this.#params;
+  }
+
+  /** Express answers 400 to a malformed %-sequence in a parameter; no policy is needed for that. */
+  get isDecodable(): boolean {
+    if (!this.#pathname.includes('%')) return true;
+    try {
+      return this.params !== undefined;
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** Paths whose route is remembered. */
+const MOST_RECENT = 64;
 
 /** Several ask for one path, and get one answer. */
 function frozen(params: ParamData): RouteParams {
@@ -89,9 +138,10 @@ function frozen(params: ParamData): RouteParams {
   return Object.freeze(params) as RouteParams;
 }
 
-function compilePattern(pattern: string): MatchFunction<ParamData> {
+function compilePattern(pattern: string): Pick<Route<unknown>, 'regexp' | 'matches'> {
   // Express drops a trailing slash of a pattern before it compiles it, but for the root.
-  return match(pattern === '/' ? pattern : pattern.replace(/\/+$/, ''));
+  const path = pattern === '/' ? pattern : pattern.replace(/\/+$/, '');
+  return { regexp: pathToRegexp(path).regexp, matches: match(path) };
 }
 
 function reasonOf(error: unknown, pattern: string): string {

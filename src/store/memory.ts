@@ -8,7 +8,7 @@ export interface MemoryBounds {
   readonly maxEntries: number;
 }
 
-/** The share of the bounds that items which were asked for again may fill; the rest is for newcomers. */
+/** The share of the bounds that items which were asked for again may keep against newcomers. */
 const USED_SHARE = 0.8;
 
 /**
@@ -16,7 +16,8 @@ const USED_SHARE = 0.8;
  *
  * Least recently used goes first, in two segments (a segmented LRU): what was asked for at least once since it
  * was stored goes only after everything that never was. So a flood of URLs that nobody asks for twice, `?cb=1`,
- * `?cb=2`, drives out itself, and not what visitors use.
+ * `?cb=2`, drives out itself, and not what visitors use. Only once these fill more than their share does the least
+ * recently used of them go, so that what visitors take up later gets its place.
  *
  * It knows nothing of freshness or of purges: an entry that the log has made void is dropped when it is met.
  */
@@ -80,7 +81,6 @@ export class MemoryStore {
     if (size > this.#bounds.maxBytes) return false;
     segment.delete(key); // set again as it stands, the same object would keep its size
     segment.set(key, item, { size });
-    this.#demote();
     this.#fit(key);
     return true;
   }
@@ -117,20 +117,6 @@ export class MemoryStore {
   #promote(key: string, item: Item): void {
     this.#fresh.delete(key);
     this.#used.set(key, item);
-    this.#demote();
-  }
-
-  #demote(): void {
-    const { maxBytes, maxEntries } = this.#bounds;
-    // Back among the newcomers, as the latest of them.
-    while (
-      this.#used.calculatedSize > maxBytes * USED_SHARE ||
-      this.#used.size > Math.floor(maxEntries * USED_SHARE)
-    ) {
-      const [oldest, demoted] = lastOf(this.#used)!;
-      this.#used.delete(oldest);
-      this.#fresh.set(oldest, demoted);
-    }
   }
 
   #fit(stored: string): void {
@@ -141,7 +127,16 @@ export class MemoryStore {
   #evict(stored: string): void {
     const isNewcomerAlone = this.#fresh.size === 1 && this.#fresh.has(stored);
     const isSpared = this.#fresh.size === 0 || (isNewcomerAlone && this.#used.size > 0);
-    (isSpared ? this.#used : this.#fresh).pop();
+    (isSpared || this.#isUsedTooMuch ? this.#used : this.#fresh).pop();
+  }
+
+  /** Judged when room is wanted alone: what is asked for again moves once, and nothing else for it. */
+  get #isUsedTooMuch(): boolean {
+    const { maxBytes, maxEntries } = this.#bounds;
+    return (
+      this.#used.calculatedSize > maxBytes * USED_SHARE ||
+      this.#used.size > Math.floor(maxEntries * USED_SHARE)
+    );
   }
 }
 
@@ -149,9 +144,4 @@ export class MemoryStore {
 function keepForms(before: Item | undefined, item: Item): void {
   if (before?.kind !== 'response' || item.kind !== 'response' || !before.encoded || item.encoded) return;
   if (before.body.equals(item.body)) item.encoded = before.encoded;
-}
-
-/** The least recently used of a segment. */
-function lastOf(segment: LRUCache<string, Item>): [key: string, item: Item] | undefined {
-  return segment.rentries().next().value as [string, Item] | undefined;
 }
