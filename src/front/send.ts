@@ -36,23 +36,25 @@ export function sendHead(
   length: number | undefined,
 ): void {
   const { _storeHeader: storeHeader } = res as unknown as { readonly _storeHeader?: StoreHeader };
-  const framing = length === undefined ? [] : ['Content-Length', String(length)];
   if (length === undefined || typeof storeHeader !== 'function') {
     for (const name of res.getHeaderNames()) res.removeHeader(name); // in the text, if it is to be sent
-    res.writeHead(status, [...fieldsOf(text), ...framing]);
+    const fields = fieldsOf(text);
+    if (length !== undefined) fields['Content-Length'] = [String(length)];
+    res.writeHead(status, fields);
     return;
   }
   res.statusCode = status;
   res.sendDate = false; // it is in the text
-  storeHeader.call(res, text, framing);
+  storeHeader.call(res, text, ['Content-Length', String(length)]);
 }
 
-function fieldsOf(text: string): string[] {
-  const fields: string[] = [];
+/** By name, as several lines of one name are all sent in this form alone. */
+function fieldsOf(text: string): Record<string, string[]> {
+  const fields: Record<string, string[]> = Object.create(null);
   const [, ...lines] = text.split('\r\n');
   for (const line of lines) {
     const colon = line.indexOf(':');
-    if (colon > 0) fields.push(line.slice(0, colon), line.slice(colon + 2));
+    if (colon > 0) (fields[line.slice(0, colon)] ??= []).push(line.slice(colon + 2));
   }
   return fields;
 }
