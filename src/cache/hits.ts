@@ -54,7 +54,12 @@ export class Hits {
 
   /** The rule for what is asked for. */
   ruleOf(target: string): CacheRuleSettings | false | undefined {
-    return this.#routes.match(splitTarget(target).path)?.policy.cache;
+    return this.policyOf(target)?.cache;
+  }
+
+  /** What the config says of what is asked for: the same object for all that it says the same of. */
+  policyOf(target: string): CacheRoutePolicies | undefined {
+    return this.#routes.match(splitTarget(target).path)?.policy;
   }
 
   /** What is stored for a request that nobody has rewritten. */

@@ -1,15 +1,19 @@
 import type { IncomingMessage } from 'node:http';
 import { isHeld, visitorConditions, writeStored } from '../cache/serve.js';
+import type { ContentEncoding } from '../config/compression.js';
 import { acceptsIdentity } from '../http/accept-encoding.js';
 import { withPlainTags } from '../http/coded-tag.js';
 import type { Conditions } from '../http/conditional.js';
+import { heldForm } from '../middleware/compression-tag.js';
 import type { StoredResponse } from '../store/entry.js';
+import type { Head } from './head.js';
+import { Kind, Kinds } from './kind.js';
 import type { LaneParts } from './parts.js';
-import { type Head, PreparedEntry, StoredHeading } from './prepared.js';
+import { StoredHeading } from './stored-heading.js';
 
 /** What an `Accept-Encoding` comes to. */
 interface Acceptance {
-  readonly coding: string;
+  readonly coding: ContentEncoding | '';
   readonly identity: boolean;
 }
 
@@ -22,32 +26,35 @@ const NO_CONDITIONS: Conditions = Object.freeze({});
 /** Works out the heads of answers with stored responses, by the code of the middlewares, and keeps them. */
 export class Heads {
   readonly #parts: LaneParts;
+  readonly #kinds: Kinds;
   readonly #acceptances = new Map<string, Acceptance>();
 
   constructor(parts: LaneParts) {
     this.#parts = parts;
+    this.#kinds = new Kinds(parts);
   }
 
-  preparedOf(entry: StoredResponse, target: string): PreparedEntry {
-    if (entry.prepared instanceof PreparedEntry) return entry.prepared;
-    const { hits, compression } = this.#parts;
-    const prepared = new PreparedEntry(entry, hits.ruleOf(target), compression?.isBySettings !== false);
-    entry.prepared = prepared;
-    return prepared;
+  kindOf(entry: StoredResponse, target: string): Kind {
+    if (entry.prepared instanceof Kind) return entry.prepared;
+    const kind = this.#kinds.of(entry, target);
+    entry.prepared = kind;
+    return kind;
   }
 
   /** @returns `undefined` where the answer is still to be compressed, or is one for the middlewares. */
-  find(req: IncomingMessage, entry: StoredResponse, prepared: PreparedEntry): Head | undefined {
+  find(req: IncomingMessage, entry: StoredResponse, kind: Kind): Head | undefined {
     const { headers } = req;
     const { coding, identity } = this.#accepted(headers['accept-encoding']);
     if (!identity) return undefined;
     const variation = headers.cookie === undefined ? coding : `${coding} cookie`;
     const conditions = this.#conditionsOf(req);
     if (conditions && isHeld(entry, conditions)) {
-      const own = `${variation} ${conditions.ifNoneMatch}`;
-      return prepared.notModified(own) ?? this.#make(req, entry, prepared, own, conditions);
+      const { ifNoneMatch: list } = conditions;
+      const form = list === undefined ? undefined : heldForm(entry.etag, list, coding || undefined);
+      const own = `${variation} ${form}`;
+      return kind.notModified(own) ?? this.#make(req, entry, kind, own, conditions);
     }
-    return prepared.whole(variation) ?? this.#make(req, entry, prepared, variation, NO_CONDITIONS);
+    return kind.whole(entry, coding, variation) ?? this.#make(req, entry, kind, variation, NO_CONDITIONS);
   }
 
   #conditionsOf(req: IncomingMessage): Conditions | undefined {
@@ -61,7 +68,7 @@ export class Heads {
   #make(
     req: IncomingMessage,
     entry: StoredResponse,
-    prepared: PreparedEntry,
+    kind: Kind,
     variation: string,
     conditions: Conditions,
   ): Head | undefined {
@@ -71,11 +78,18 @@ export class Heads {
     const heading = new StoredHeading(req, entry, (coding, effort) =>
       state.encodings.find(entry, coding, effort),
     );
-    writeStored(heading, { head: entry, length: entry.body.length }, prepared.rule, conditions);
+    writeStored(heading, { head: entry, length: entry.body.length }, kind.rule, conditions);
     cacheControl?.edit(heading);
     if (compression && !compression.edit(heading, conditions.ifNoneMatch)) return undefined;
-    const head = heading.toHead();
-    prepared.keep(variation, head);
+    const shared = kind.isShared ? heading.toHead(true) : undefined;
+    if (shared) {
+      kind.keep(entry, variation, shared, heading.isAsked);
+      return shared;
+    }
+    const own = kind.isShared ? this.#kinds.alone(entry, kind) : kind;
+    const head = heading.toHead(false)!;
+    entry.prepared = own;
+    own.keep(entry, variation, head, heading.isAsked);
     // Where it would not fit, it is made anew each time.
     if (!state.entries.store.resize(entry.key)) entry.prepared = undefined;
     return head;

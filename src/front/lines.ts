@@ -5,8 +5,8 @@ import type { Freshness } from '../cache/hits.js';
 import { shownKey } from '../cache/status.js';
 import { formatCacheStatus } from '../http/cache-status.js';
 import type { StoredResponse } from '../store/entry.js';
+import type { Head } from './head.js';
 import type { LaneParts } from './parts.js';
-import type { Head } from './prepared.js';
 
 /** What is known of one answer. */
 export interface Known {
@@ -40,7 +40,7 @@ export class Lines {
 
   of(entry: StoredResponse, head: Head, known: Known): string {
     const { age, ttl } = known.freshness;
-    let text = `${head.text}Age: ${age}\r\n`;
+    let text = `${head.textFor(entry)}Age: ${age}\r\n`;
     if (known.isByExpress && head.leavesExpress) text += BY_EXPRESS;
     if (this.#status) text += `${this.#status}; ttl=${ttl}${this.#keyOf(entry, known)}\r\n`;
     return text + this.#timing(head, known);

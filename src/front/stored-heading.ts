@@ -1,71 +1,8 @@
 import { type IncomingMessage, STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
-import { isAskedEachTime } from '../cache/hits.js';
-import { isEverybodys } from '../cache/lookup.js';
-import type { CacheRuleSettings } from '../config/cache.js';
-import type { EncodedBody, EncodingEffort } from '../exchange/encoded.js';
+import type { EncodedBody } from '../exchange/encoded.js';
 import { HeaderSink, type Heading, type PathTable } from '../exchange/heading.js';
-import type { Prepared, StoredResponse } from '../store/entry.js';
-
-/** The head of an answer, but for what differs from one answer to the next. */
-export interface Head {
-  readonly status: number;
-  /** The status line and the fields, each line with its end. */
-  readonly text: string;
-  /** The stored form that goes with it; absent for the plain body. */
-  readonly coded?: { readonly coding: string; readonly effort: EncodingEffort };
-  /** Names of fields that are in it, in lower case. */
-  readonly names: ReadonlySet<string>;
-  /** Nobody has replaced or taken away what Express says of itself. */
-  readonly leavesExpress: boolean;
-}
-
-/** Of those that differ by `If-None-Match`, which is the visitor's to choose. */
-interface Confirmed {
-  readonly variation: string;
-  readonly head: Head;
-}
-
-/** Objects of one head, beside its text; measured. Bytes. */
-const OVERHEAD = 400;
-
-/** What has been worked out of an entry: it goes with the entry, whose memory it counts to. */
-export class PreparedEntry implements Prepared {
-  readonly rule: CacheRuleSettings | undefined;
-  /** It may be served in front of the app. */
-  readonly isPublic: boolean;
-  /** It may be served without asking anyone. */
-  readonly isServed: boolean;
-  bytes = OVERHEAD;
-  readonly #heads = new Map<string, Head>();
-  #confirmed: Confirmed | undefined;
-
-  constructor(entry: StoredResponse, rule: CacheRuleSettings | false | undefined, isServed: boolean) {
-    this.rule = rule || undefined;
-    this.isServed = isServed && rule !== false && !(rule && isAskedEachTime(rule)) && !entry.upstream;
-    this.isPublic = this.isServed && isEverybodys(entry, this.rule);
-  }
-
-  /** @param variation what the head of a whole answer differs by. */
-  whole(variation: string): Head | undefined {
-    return this.#heads.get(variation);
-  }
-
-  /** @param variation what the head of a 304 differs by. */
-  notModified(variation: string): Head | undefined {
-    return this.#confirmed?.variation === variation ? this.#confirmed.head : undefined;
-  }
-
-  keep(variation: string, head: Head): void {
-    const before = head.status === 304 ? this.#confirmed?.head : undefined;
-    if (head.status === 304) this.#confirmed = { variation, head };
-    else this.#heads.set(variation, head);
-    this.bytes += sizeOfHead(head) - (before ? sizeOfHead(before) : 0);
-  }
-}
-
-function sizeOfHead({ text }: Head): number {
-  return OVERHEAD + text.length;
-}
+import type { StoredResponse } from '../store/entry.js';
+import { type Coded, Head, type Slot, slotFor } from './head.js';
 
 /** An answer with a stored response, whose head is made before there is anything to send it on. */
 export class StoredHeading implements Heading {
@@ -73,7 +10,7 @@ export class StoredHeading implements Heading {
   readonly res = new HeaderSink();
   readonly encoded: EncodedBody;
   readonly #entry: StoredResponse;
-  #coded: Head['coded'];
+  #coded: Coded | undefined;
   #isCoded = false;
 
   /** @param find the entry's stored forms. */
@@ -102,9 +39,15 @@ export class StoredHeading implements Heading {
     return table.match(this.#entry.path);
   }
 
-  /** @throws what Node throws for a field that can't be sent: what came from elsewhere may be anything. */
-  toHead(): Head {
+  /**
+   * @param isShared whether it is to be that of other responses of the kind as well.
+   * @returns `undefined` where it can't be.
+   * @throws what Node throws for a field that can't be sent: what came from elsewhere may be anything.
+   */
+  toHead(isShared: boolean): Head | undefined {
     const names = new Set<string>();
+    const texts: string[] = [];
+    const slots: Slot[] = [];
     const { statusCode: status } = this.res;
     let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n`;
     for (const [name, value] of this.res.lines()) {
@@ -113,11 +56,23 @@ export class StoredHeading implements Heading {
       if (lower === 'content-length') continue; // by which Node frames the answer, so it is to see it
       validateHeaderName(name);
       validateHeaderValue(name, value);
-      text += `${name}: ${value}\r\n`;
+      const slot = isShared ? slotFor(lower, value, this.#entry) : undefined;
+      if (slot === false) return undefined;
+      if (slot) {
+        texts.push(`${text}${name}: `);
+        slots.push(slot);
+        text = '\r\n';
+      } else text += `${name}: ${value}\r\n`;
     }
+    texts.push(text);
     const leavesExpress = !names.has(BY_EXPRESS) && !this.#entry.removed.includes(BY_EXPRESS);
     const coded = this.#isCoded ? this.#coded : undefined;
-    return { status, text, coded, names, leavesExpress };
+    return new Head({ status, texts, slots, coded, names, leavesExpress });
+  }
+
+  /** Whether an encoded form was asked for. */
+  get isAsked(): boolean {
+    return this.#coded !== undefined;
   }
 }
 

@@ -1,3 +1,6 @@
+/** The codings that encoded forms are made in. */
+export const CODED_FORMS = ['br', 'gzip', 'deflate'] as const;
+
 /**
  * Entity tags of the encoded forms of one body (RFC 9110 §8.8.3.3: other content coding, other tag): that of
  * the plain form with two hyphens and the coding behind it. Always weak: the same coding may be made anew with

@@ -1,8 +1,6 @@
 import type { ContentEncoding } from '../config/compression.js';
 import type { Headers } from '../exchange/heading.js';
-import { codedTag } from '../http/coded-tag.js';
-
-const CODINGS: readonly ContentEncoding[] = ['br', 'gzip', 'deflate'];
+import { CODED_FORMS, codedTag } from '../http/coded-tag.js';
 
 /**
  * A strong tag promises that two bodies are the same, byte for byte (RFC 9110 §8.8.1), and the app made it of
@@ -17,8 +15,26 @@ export function setTag(res: Headers, coding: ContentEncoding): void {
 export function nameCopy(res: Headers, list: string | undefined, coding: ContentEncoding | undefined): void {
   const tag = res.getHeader('etag');
   if (typeof tag !== 'string' || list === undefined) return;
-  const copies = [coding, ...CODINGS].map((each) => (each ? codedTag(tag, each) : tag));
-  if (tag.startsWith('"')) copies.push(`W/${tag}`);
-  const held = copies.find((copy) => copy !== tag && list.includes(copy));
-  if (held !== undefined) res.setHeader('ETag', held);
+  const held = heldForm(tag, list, coding);
+  if (held !== undefined) res.setHeader('ETag', held === 'weak' ? `W/${tag}` : codedTag(tag, held));
+}
+
+/**
+ * Which copy of a response the client has, other than the one of this tag.
+ *
+ * @param list the `If-None-Match` value.
+ * @param coding that the client would get now.
+ */
+export function heldForm(
+  tag: string,
+  list: string,
+  coding: ContentEncoding | undefined,
+): ContentEncoding | 'weak' | undefined {
+  if (list === tag) return undefined;
+  const codings = coding === undefined ? CODED_FORMS : [coding, ...CODED_FORMS];
+  const held = codings.find((each) => {
+    const copy = codedTag(tag, each);
+    return copy !== tag && list.includes(copy);
+  });
+  return held ?? (tag.startsWith('"') && list.includes(`W/${tag}`) ? 'weak' : undefined);
 }

@@ -56,6 +56,8 @@ export interface CompressionEditor {
    * @returns whether that is all: nothing is left to be compressed while it is sent.
    */
   edit(heading: Heading, held: string | undefined): boolean;
+  /** What a body under a path must have to be compressed. Bytes; none is long enough where that is turned off. */
+  thresholdOf(path: string): number;
   /** `undefined`: the function of the user that says what is compressed may look at the request. */
   readonly isBySettings: boolean;
 }
@@ -136,6 +138,10 @@ export function createCompression(
   return Object.assign(compressionMiddleware, {
     isBySettings: filter === undefined,
     codingFor: (header: string | undefined) => chooseEncoding(header, encodings),
+    thresholdOf(path: string) {
+      const policy = routes.match(path)?.policy.compression ?? settings;
+      return policy === false ? Number.POSITIVE_INFINITY : policy.threshold;
+    },
     edit(heading: Heading, held: string | undefined) {
       const policy = heading.match(routes)?.policy.compression ?? settings;
       if (policy === false) return true;

@@ -105,6 +105,19 @@ class CompactResponse implements StoredResponse {
   }
 }
 
+/** What of a response lies in memory for it alone, and what it shares. */
+export interface Compact {
+  /** The same object for all that share it. */
+  readonly form: { readonly names: readonly string[] };
+  /** Of the header fields, in the order of the form's names. */
+  readonly values: readonly Lines[];
+}
+
+/** A response as it lies in memory; `undefined` for one that does not. */
+export function compactOf(entry: StoredResponse): Compact | undefined {
+  return entry instanceof CompactResponse ? entry : undefined;
+}
+
 /** Characters of texts that are remembered in order to be shared, and of the names of forms. */
 const MOST_REMEMBERED = 128 * 1024;
 

@@ -82,3 +82,25 @@ export function still({ headers }: RawAnswer): string[] {
   });
   return lines.sort();
 }
+
+/** What is asked for. */
+export interface Request {
+  readonly path: string;
+  readonly fields: Readonly<Record<string, string>>;
+  readonly method?: string;
+}
+
+/** Asks until the answer no longer changes in what is not of the moment: a hit, in the form that is kept. */
+export async function settled(made: Site, { path, fields, method = 'GET' }: Request): Promise<RawAnswer> {
+  const ask = () => made.ask(head(path, fields, method));
+  let before = await ask();
+  for (let asked = 0; ; asked++) {
+    const answer = await ask();
+    // What is never stored, or never stored in this form.
+    if (asked > 50) return answer;
+    const isSame = still(answer).join() === still(before).join();
+    // What is to be kept in another coding is encoded in the background; until then it goes in chunks.
+    if (answer.header('x-cache') !== 'MISS' && !answer.header('transfer-encoding') && isSame) return answer;
+    before = answer;
+  }
+}

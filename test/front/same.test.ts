@@ -2,7 +2,7 @@ import type { Express, Response } from 'express';
 import type { HotpathConfig } from 'hotpath';
 import { describe, expect, it } from 'vitest';
 import { majors } from '../helpers/http.js';
-import { head, type Site, site, still, type Way } from './helper.js';
+import { settled, site, still, type Way } from './helper.js';
 
 const DATE = new Date(Date.now() - 1000).toUTCString();
 const TEXT = JSON.stringify({ items: Array.from({ length: 200 }, (_, id) => ({ id, name: `item ${id}` })) });
@@ -79,21 +79,6 @@ const requests = [
   get('/json?x=%zz'),
   get('//json'),
 ];
-
-/** Asks until the answer no longer changes in what is not of the moment: a hit, in the form that is kept. */
-async function settled(made: Site, { path, fields, method }: (typeof requests)[number]) {
-  const ask = () => made.ask(head(path, fields, method));
-  let before = await ask();
-  for (let asked = 0; ; asked++) {
-    const answer = await ask();
-    // What is never stored, or never stored in this form.
-    if (asked > 50) return answer;
-    const isSame = still(answer).join() === still(before).join();
-    // What is to be kept in another coding is encoded in the background; until then it goes in chunks.
-    if (answer.header('x-cache') !== 'MISS' && !answer.header('transfer-encoding') && isSame) return answer;
-    before = answer;
-  }
-}
 
 describe.each(majors)('a hit is the same wherever it is answered, on %s', (_, express) => {
   const make = (way: Way, trust: boolean | undefined) =>
