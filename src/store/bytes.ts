@@ -1,5 +1,5 @@
-/** Of memory that a body may keep alive besides its own: one part in so many. */
-const TOLERATED = 16;
+/** Of memory that a body may keep alive besides its own: one part in so many of its length. It is counted. */
+const TOLERATED = 4;
 
 /**
  * Chunks as one buffer that keeps no memory alive but its own. Small buffers are usually cut from a pool, others
@@ -13,6 +13,11 @@ export function ownBytes(...chunks: readonly Buffer[]): Buffer {
   let at = 0;
   for (const chunk of chunks) at += chunk.copy(whole, at);
   return whole;
+}
+
+/** Bytes that go once nobody has the body any more. */
+export function bytesHeldBy(body: Buffer): number {
+  return isOwn(body) ? body.buffer.byteLength : body.length;
 }
 
 function isOwn({ buffer, length }: Buffer): boolean {

@@ -1,4 +1,5 @@
 import type { SearchVariance } from '../http/no-vary-search.js';
+import { bytesHeldBy } from './bytes.js';
 
 /** A header field; several lines of one name are an array. */
 export type StoredField = readonly [name: string, value: string | readonly string[]];
@@ -137,10 +138,10 @@ export function sizeOf(key: string, item: Item): number {
   const own = OVERHEAD + bytesOf(key);
   if (item.kind === 'variance') return own + bytesOfList([...item.variance.names]);
   if (item.kind === 'variants') return own + bytesOfList(item.names) + bytesOfList(item.keys);
-  let bytes = own + bytesOf(item.url) + item.etag.length + bytesOfList(item.tags) + item.body.length;
+  let bytes = own + bytesOf(item.url) + item.etag.length + bytesOfList(item.tags) + bytesHeldBy(item.body);
   bytes += item.prepared?.bytes ?? 0;
   for (const [, value] of item.headers) bytes += bytesOfLines(value);
-  for (const form of item.encoded?.values() ?? []) bytes += OVERHEAD_OF_FORM + (form.body?.length ?? 0);
+  for (const form of item.encoded?.values() ?? []) bytes += OVERHEAD_OF_FORM + (form.body ? bytesHeldBy(form.body) : 0);
   return bytes;
 }
 

@@ -46,6 +46,22 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
+  it('C03 mounted again, on the app and on a router, one request is looked for and stored once', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/again': { ttl: 60 } } },
+      routes: (app, { cache, count }) => {
+        const router = express.Router();
+        router.get('/again', (_req, res) => void res.send(`run ${count()}`));
+        app.use(cache);
+        app.use(cache, router);
+      },
+    });
+    expect((await made.get('/again')).text).toBe('run 1');
+    expect((await made.get('/again')).text).toBe('run 1');
+    expect(made.cache.stats()).toMatchObject({ hits: 1, misses: 1, memory: { hits: 1, misses: 1 } });
+  });
+
   it('A02 I-CANARY users who ask at once, many times, each see only their own', async () => {
     const made = await shop();
     const visits = Array.from({ length: 400 }, async (_visit, i) => {
