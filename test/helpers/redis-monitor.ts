@@ -1,25 +1,37 @@
-import { Redis } from 'ioredis';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
 import { type RedisServer, until } from './redis.js';
 
-/** The names of the commands that a Redis is asked, those inside scripts included, in upper case. */
+/** One line of `MONITOR`: time, database and client, then the command's words, quoted. */
+const COMMAND = /^\+[\d.]+ \[\d+ \S+\] "([^"]*)"/;
+
+/**
+ * The names of the commands that a Redis is asked, those inside scripts included, in upper case.
+ *
+ * Over a socket of its own: ioredis takes what comes together with the answer to `MONITOR` for an answer as well.
+ */
 export class RedisMonitor {
   readonly names: string[] = [];
   readonly #server: RedisServer;
-  #disconnect = () => {};
+  readonly #socket: Socket;
 
   private constructor(server: RedisServer) {
     this.#server = server;
+    this.#socket = connect(server.port, '127.0.0.1');
   }
 
   static async start(server: RedisServer): Promise<RedisMonitor> {
     const made = new RedisMonitor(server);
-    const client = new Redis(server.url);
-    const monitor = await client.monitor();
-    monitor.on('monitor', (_time: string, args: string[]) => made.names.push(args[0]!.toUpperCase()));
-    made.#disconnect = () => {
-      monitor.disconnect();
-      client.disconnect();
-    };
+    const lines = createInterface(made.#socket);
+    const started = once(lines, 'line');
+    lines.on('line', (line) => {
+      const [, name] = COMMAND.exec(line) ?? [];
+      if (name !== undefined) made.names.push(name.toUpperCase());
+    });
+    made.#socket.write('MONITOR\r\n');
+    const [answer] = await started;
+    if (answer !== '+OK') throw new Error(`MONITOR: ${answer}`);
     return made;
   }
 
@@ -31,6 +43,6 @@ export class RedisMonitor {
   }
 
   close(): void {
-    this.#disconnect();
+    this.#socket.destroy();
   }
 }
