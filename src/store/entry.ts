@@ -141,7 +141,8 @@ export function sizeOf(key: string, item: Item): number {
   let bytes = own + bytesOf(item.url) + item.etag.length + bytesOfList(item.tags) + bytesHeldBy(item.body);
   bytes += item.prepared?.bytes ?? 0;
   for (const [, value] of item.headers) bytes += bytesOfLines(value);
-  for (const form of item.encoded?.values() ?? []) bytes += OVERHEAD_OF_FORM + (form.body ? bytesHeldBy(form.body) : 0);
+  for (const form of item.encoded?.values() ?? [])
+    bytes += OVERHEAD_OF_FORM + (form.body ? bytesHeldBy(form.body) : 0);
   return bytes;
 }
 

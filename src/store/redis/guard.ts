@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { Breaker, type BreakerState } from './breaker.js';
 import type { RedisClient } from './client.js';
+import { Deadlines } from './deadlines.js';
 import { DeadlineError, type FaultReporter, wordOf } from './faults.js';
 import type { RedisLink } from './link.js';
 
@@ -54,7 +55,7 @@ const aboutTheCommand = new Set(['wrongtype', 'noscript', 'crossslot', 'err']);
 
 interface Lane {
   readonly where: string;
-  readonly timeout: number;
+  readonly deadlines: Deadlines;
   readonly breaker: Breaker;
   outstanding: number;
 }
@@ -94,7 +95,7 @@ export class RedisGuard {
     const { firstBackoff, maxBackoff, readTimeout, writeTimeout } = this.#bounds;
     const lane = (where: string, timeout: number): Lane => ({
       where,
-      timeout,
+      deadlines: new Deadlines(timeout),
       breaker: new Breaker(firstBackoff, maxBackoff),
       outstanding: 0,
     });
@@ -114,7 +115,7 @@ export class RedisGuard {
 
   /** A write that a visitor waits for: judged as a write, with the deadline of a read. */
   awaitedWrite<T>(operation: string, command: (client: RedisClient) => Promise<T>): Promise<Answer<T>> {
-    return this.#run(this.#writes, operation, command, 0, this.#reads.timeout);
+    return this.#run(this.#writes, operation, command, 0, this.#reads.deadlines);
   }
 
   stats(): GuardStats {
@@ -138,7 +139,7 @@ export class RedisGuard {
     operation: string,
     command: (client: RedisClient) => Promise<T>,
     bytes: number,
-    timeout = lane.timeout,
+    deadlines = lane.deadlines,
   ): Promise<Answer<T>> {
     const counts = this.#countsOf(operation);
     this.#endIfHung();
@@ -150,7 +151,7 @@ export class RedisGuard {
     if (!lane.breaker.lets()) return Promise.resolve(unavailable(counts, 'open'));
     let word: string | undefined;
     const send = () =>
-      this.#send(lane, client, command, bytes, timeout, counts).catch((error: unknown) => {
+      this.#send(lane, client, command, bytes, deadlines, counts).catch((error: unknown) => {
         word = wordOf(error);
         this.#faults.tell(error, lane.where);
         if (aboutTheCommand.has(word)) return unavailable(counts, word);
@@ -168,22 +169,21 @@ export class RedisGuard {
     client: RedisClient,
     command: (client: RedisClient) => Promise<T>,
     bytes: number,
-    timeout: number,
+    deadlines: Deadlines,
     counts: OperationCounts,
   ): Promise<Answer<T>> {
     return new Promise<Answer<T>>((resolve, reject) => {
       let isLate = false;
-      // Not unref'd: the socket is, and a process that waits for an answer must live to get it.
-      const timer = setTimeout(() => {
+      const deadline = deadlines.add(() => {
         // When it was we who were slow, the answer may be here already: it is read before this runs.
         setImmediate(() => {
           isLate = true;
-          reject(new DeadlineError(timeout));
+          reject(new DeadlineError(deadlines.after));
         });
-      }, timeout);
+      });
       const sentAt = performance.now();
       const settled = () => {
-        clearTimeout(timer);
+        deadlines.meet(deadline);
         lane.outstanding--;
         this.#outstandingBytes -= bytes;
         this.#heardAt = performance.now();

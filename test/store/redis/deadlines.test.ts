@@ -1,0 +1,69 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { Deadlines } from '../../../src/store/redis/deadlines.js';
+import { waitFor } from '../../helpers/http.js';
+
+it('who misses a deadline is told once, in order, and not before its time', async () => {
+  const deadlines = new Deadlines(30);
+  const begun: number[] = [];
+  const told: { which: number; after: number }[] = [];
+  const add = (which: number) => {
+    begun[which] = performance.now();
+    deadlines.add(() => told.push({ which, after: performance.now() - begun[which]! }));
+  };
+  add(0);
+  add(1);
+  await waitFor(() => performance.now() - begun[0]! > 10);
+  add(2);
+  await waitFor(() => told.length === 3);
+  add(3);
+  await waitFor(() => told.length === 4);
+  expect(told.map(({ which }) => which)).toEqual([0, 1, 2, 3]);
+  for (const { after } of told) expect(after).toBeGreaterThanOrEqual(30);
+});
+
+it('who meets a deadline is not told, whatever others do', async () => {
+  const deadlines = new Deadlines(20);
+  const told: string[] = [];
+  const met = ['first', 'between', 'last'].map((name) => deadlines.add(() => told.push(name)));
+  deadlines.meet(met[1]!);
+  deadlines.meet(met[0]!);
+  deadlines.meet(met[0]!);
+  deadlines.add(() => told.push('missed'));
+  deadlines.meet(met[2]!);
+  await waitFor(() => told.length > 0);
+  const after = deadlines.add(() => told.push('after'));
+  deadlines.meet(after);
+  deadlines.add(() => told.push('missed too'));
+  await waitFor(() => told.length > 1);
+  expect(told).toEqual(['missed', 'missed too']);
+});
+
+it('an open deadline keeps the process alive until it is missed, and one that is met does not', async () => {
+  const file = fileURLToPath(new URL('../../../src/store/redis/deadlines.ts', import.meta.url));
+  const begin = (after: number) => `
+    import { Deadlines } from ${JSON.stringify(file)};
+    const deadlines = new Deadlines(${after});`;
+  const run = async (script: string) => {
+    const begun = performance.now();
+    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    child.stdout.on('data', (data) => (text += data));
+    const [status] = await once(child, 'close');
+    return { status, text, took: performance.now() - begun };
+  };
+  const missed = await run(`${begin(50)} deadlines.add(() => console.log('missed'));`);
+  expect(missed).toMatchObject({ status: 0, text: 'missed\n' });
+  const met = await run(`${begin(60_000)}
+    const first = deadlines.add(() => {});
+    deadlines.meet(first);
+    deadlines.meet(deadlines.add(() => {}));
+    console.log('met');`);
+  expect(met).toMatchObject({ status: 0, text: 'met\n' });
+  expect(met.took).toBeLessThan(50_000);
+});
