@@ -75,27 +75,35 @@ const lastModifiedOf: Slot = ({ lastModified }) => lastModified ?? '';
  *
  * @returns `undefined` where the line is the same for all of them; `false` where it is not, and can't be told.
  */
-export function slotFor(name: string, value: string, entry: StoredResponse): Slot | undefined | false {
-  if (!OWN.has(name)) return name === 'expires' ? expiresFor(value, entry) : undefined;
+export function slotFor(
+  name: string,
+  value: string,
+  entry: StoredResponse,
+  dates: Dates,
+): Slot | undefined | false {
+  if (!OWN.has(name)) return name === 'expires' ? expiresFor(value, entry, dates) : undefined;
   const slots =
     name === 'date' ? [dateOf] : name === 'etag' ? [tagOf, weakTagOf, ...codedTags] : [lastModifiedOf];
   return slots.find((slot) => slot(entry) === value) ?? false;
 }
 
 /** One that follows from `Date`, where the handler gave none. */
-function expiresFor(value: string, entry: StoredResponse): Slot | undefined | false {
+function expiresFor(value: string, entry: StoredResponse, dates: Dates): Slot | undefined | false {
   if (entry.headers.some(([name]) => name.toLowerCase() === 'expires')) return undefined;
-  const [from, until] = [timeOf(entry.date), parseHttpDate(value)];
+  const [from, until] = [dates.timeOf(entry.date), parseHttpDate(value)];
   if (from === undefined || until === undefined) return false;
   const after = until - from;
-  const slot: Slot = ({ date }) => formatHttpDate((timeOf(date) ?? 0) + after);
+  const slot: Slot = ({ date }) => formatHttpDate((dates.timeOf(date) ?? 0) + after);
   return slot(entry) === value && slot;
 }
 
-let last: { readonly date: string; readonly time: number | undefined } = { date: '', time: undefined };
+/** Reads dates: what is stored in one second has the same. */
+export class Dates {
+  #last: { readonly date: string; readonly time: number | undefined } | undefined;
 
-/** What is stored in one second has one date. */
-export function timeOf(date: string): number | undefined {
-  if (last.date !== date) last = { date, time: parseHttpDate(date) };
-  return last.time;
+  /** Milliseconds since the epoch; `undefined` for what is no date. */
+  timeOf(date: string): number | undefined {
+    if (this.#last?.date !== date) this.#last = { date, time: parseHttpDate(date) };
+    return this.#last.time;
+  }
 }

@@ -81,13 +81,13 @@ export class Heads {
     writeStored(heading, { head: entry, length: entry.body.length }, kind.rule, conditions);
     cacheControl?.edit(heading);
     if (compression && !compression.edit(heading, conditions.ifNoneMatch)) return undefined;
-    const shared = kind.isShared ? heading.toHead(true) : undefined;
+    const shared = kind.isShared ? heading.toHead(this.#kinds.dates) : undefined;
     if (shared) {
       kind.keep(entry, variation, shared, heading.isAsked);
       return shared;
     }
     const own = kind.isShared ? this.#kinds.alone(entry, kind) : kind;
-    const head = heading.toHead(false)!;
+    const head = heading.toHead()!;
     entry.prepared = own;
     own.keep(entry, variation, head, heading.isAsked);
     // Where it would not fit, it is made anew each time.

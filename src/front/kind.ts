@@ -3,7 +3,7 @@ import { isEverybodys } from '../cache/lookup.js';
 import type { CacheRuleSettings } from '../config/cache.js';
 import { type Compact, compactOf } from '../store/compact.js';
 import type { Prepared, StoredResponse } from '../store/entry.js';
-import { type Head, timeOf } from './head.js';
+import { Dates, type Head } from './head.js';
 import type { LaneParts } from './parts.js';
 
 /** Objects of one head, beside its text; measured. Bytes. */
@@ -123,6 +123,7 @@ interface Known {
 
 /** Tells which kind an entry is of. */
 export class Kinds {
+  readonly dates = new Dates();
   readonly #parts: LaneParts;
   readonly #known = new WeakMap<object, Known[]>();
 
@@ -134,7 +135,7 @@ export class Kinds {
     const { hits, compression } = this.#parts;
     const asked = hits.policyOf(target);
     const stored = hits.policyOf(entry.url);
-    const compact = isRegular(entry) ? compactOf(entry) : undefined;
+    const compact = this.#isRegular(entry) ? compactOf(entry) : undefined;
     const known = compact && this.#knownOf(compact.form);
     const found = known?.find(
       ({ policies, values }) =>
@@ -165,16 +166,16 @@ export class Kinds {
     return new Kind(entry, place, this.#parts.compression?.isBySettings !== false, isShared);
   }
 
+  /** Its date and its entity tag are what they are called: what is made of them is made as of others. */
+  #isRegular({ date, etag }: StoredResponse): boolean {
+    return this.dates.timeOf(date) !== undefined && /^(?:W\/)?"[^"]*"$/.test(etag);
+  }
+
   #knownOf(form: object): Known[] {
     let known = this.#known.get(form);
     if (!known) this.#known.set(form, (known = []));
     return known;
   }
-}
-
-/** Its date and its entity tag are what they are called: what is made of them is made as of others. */
-function isRegular({ date, etag }: StoredResponse): boolean {
-  return timeOf(date) !== undefined && /^(?:W\/)?"[^"]*"$/.test(etag);
 }
 
 /** Whether two responses of one form have the same fields, but for the one that has a slot. */

@@ -2,7 +2,7 @@ import { type IncomingMessage, STATUS_CODES, validateHeaderName, validateHeaderV
 import type { EncodedBody } from '../exchange/encoded.js';
 import { HeaderSink, type Heading, type PathTable } from '../exchange/heading.js';
 import type { StoredResponse } from '../store/entry.js';
-import { type Coded, Head, type Slot, slotFor } from './head.js';
+import { type Coded, type Dates, Head, type Slot, slotFor } from './head.js';
 
 /** An answer with a stored response, whose head is made before there is anything to send it on. */
 export class StoredHeading implements Heading {
@@ -40,11 +40,11 @@ export class StoredHeading implements Heading {
   }
 
   /**
-   * @param isShared whether it is to be that of other responses of the kind as well.
+   * @param dates where it is to be that of other responses of the kind as well.
    * @returns `undefined` where it can't be.
    * @throws what Node throws for a field that can't be sent: what came from elsewhere may be anything.
    */
-  toHead(isShared: boolean): Head | undefined {
+  toHead(dates?: Dates): Head | undefined {
     const names = new Set<string>();
     const texts: string[] = [];
     const slots: Slot[] = [];
@@ -56,7 +56,7 @@ export class StoredHeading implements Heading {
       if (lower === 'content-length') continue; // by which Node frames the answer, so it is to see it
       validateHeaderName(name);
       validateHeaderValue(name, value);
-      const slot = isShared ? slotFor(lower, value, this.#entry) : undefined;
+      const slot = dates && slotFor(lower, value, this.#entry, dates);
       if (slot === false) return undefined;
       if (slot) {
         texts.push(`${text}${name}: `);
