@@ -87,8 +87,12 @@ it.each(majors)(
       }
       return expected!;
     };
+    const paths = Object.keys(responses).flatMap((name) => {
+      // Where `Expires` is to follow from a date that is none, it is of the moment, and each app has its own.
+      return name === 'strange' ? [`/${name}`] : [`/${name}`, `/promised/${name}`];
+    });
     for (const fields of accepted) {
-      for (const path of Object.keys(responses).flatMap((name) => [`/${name}`, `/promised/${name}`])) {
+      for (const path of paths) {
         const tag = (await compare({ path, fields })).header('etag');
         if (tag === undefined) continue;
         for (const list of [tag, `W/${tag}`, tag.replace(/(--[a-z]+)?"$/, '--gzip"'), `"other", ${tag}`]) {
