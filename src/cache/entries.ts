@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { CacheSettings } from '../config/cache.js';
 import { MOST_NAMES } from '../http/vary.js';
 import { Compactor } from '../store/compact.js';
-import { copyOf, type Item, type ResponseHead, type StoredResponse } from '../store/entry.js';
+import { copyOf, type Item, type Kept, type ResponseHead, type StoredResponse } from '../store/entry.js';
 import type { MemoryStore } from '../store/memory.js';
 import { variantKey } from './key.js';
 
@@ -70,8 +70,8 @@ export class Entries {
   }
 
   /** A response as it is to be put: small, and with nothing in it that others may change. */
-  compact(entry: StoredResponse): StoredResponse {
-    return this.#compactor.compact(entry);
+  compact(head: ResponseHead, kept: Kept): StoredResponse {
+    return this.#compactor.compact(head, kept);
   }
 
   put(key: string, entry: StoredResponse, vary: readonly string[]): void {

@@ -99,11 +99,14 @@ export class Fill {
     const verdict = isWrong ? { refusal: 'status' } : this.#judge(confirmed ? 'GET' : exchange.req.method);
     if (verdict.refusal === undefined) {
       const declared = textHeader(res, 'content-length');
+      const keepsCookies = this.#state.settings.profile === 'rfc9111';
+      const { headers, removed } = storedFields(res, this.#before, verdict.omitted, keepsCookies);
       this.#snapshot = {
         storable: verdict,
         status: res.statusCode,
-        ...storedFields(res, this.#before, verdict.omitted, this.#state.settings.profile === 'rfc9111'),
-        date: textHeader(res, 'date') ?? new Date().toUTCString(),
+        headers,
+        removed,
+        date: textHeader(res, 'date') ?? this.#state.dates.format(Date.now()),
         etag: textHeader(res, 'etag'),
         lastModified: textHeader(res, 'last-modified'),
         declaredLength: declared === undefined ? undefined : Number(declared),
@@ -253,13 +256,8 @@ export class Fill {
     const tags = withGroups(tagsOf(rule, context, givenHints(exchange.res)), storable.groups, context);
     const home = this.#state.equivalents.homeFor(keys, storable.variance);
     const head = this.#headOf(snapshot, home, tags);
-    const entry = this.#state.entries.compact({
-      ...head,
-      kind: 'response',
-      body,
-      encoded: confirmed?.encoded,
-      etag: head.etag ?? makeEtag(body),
-    });
+    const etag = head.etag ?? makeEtag(body);
+    const entry = this.#state.entries.compact(head, { body, encoded: confirmed?.encoded, etag });
     if (this.#state.log.limit(entry) <= this.#state.clock()) {
       this.#refuse('purged');
       return;

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import type { CacheSettings } from '../config/cache.js';
 import { reportFault } from '../exchange/fault.js';
+import { HttpDates } from '../http/date.js';
 import { MemoryLog } from '../store/log.js';
 import { MemoryStore } from '../store/memory.js';
 import { openRedis } from '../store/redis/open.js';
@@ -34,6 +35,7 @@ export function openState(settings: CacheSettings): CacheState {
   const state: CacheState = {
     settings,
     clock,
+    dates: new HttpDates(),
     entries,
     equivalents: new Equivalents(entries, shared),
     encodings: new Encodings(store, log, (error, where) => state.fault(error, where)),

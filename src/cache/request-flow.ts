@@ -21,7 +21,7 @@ import { isOursToRefresh } from './shared-refresh.js';
 import { LEASE } from './shared-tier.js';
 import type { CacheState } from './state.js';
 import { bypassStatus, shownKey, writeStatus, type XCache } from './status.js';
-import type { Lookup, Next, Visit } from './visit.js';
+import { type Lookup, type Next, type Visit, visitOf } from './visit.js';
 
 /** What an internal request is to refresh. */
 interface Refreshing {
@@ -97,7 +97,7 @@ export class RequestFlow {
     const { frontDoor, shared } = this.#state;
     const askedAt = frontDoor.asked.get(req);
     const isRedisLate = askedAt === undefined ? undefined : shared?.isLateSince(askedAt);
-    this.#attempt({ ...asked, exchange, next, isRedisLate }, 0, undefined, askedAt !== undefined);
+    this.#attempt(visitOf(asked, exchange, next, isRedisLate), 0, undefined, askedAt !== undefined);
   }
 
   /** What this internal request was made for, when it has come to the middleware that wanted it; once. */
@@ -306,8 +306,11 @@ export class RequestFlow {
   #serveHit(visit: Visit, entry: StoredResponse, missed: ForwardReason | undefined): void {
     const ttl = ttlOf(this.#state, entry, visit.target);
     const detail = this.#state.frontDoor.isOpen ? whyInside(entry, visit.rule) : undefined;
-    const known = missed ? { fwd: missed, collapsed: true } : { hit: true };
-    this.#serveAs(visit, entry, 'HIT', { ...known, ttl, detail });
+    const key = shownKey(this.#state, visit);
+    const status = missed
+      ? { fwd: missed, collapsed: true, ttl, key, detail }
+      : { hit: true, ttl, key, detail };
+    serve(this.#state, visit.exchange, entry, visit.rule, { result: 'HIT', status });
   }
 
   #serveAs(visit: Visit, entry: StoredResponse, result: XCache, known: CacheStatus): void {

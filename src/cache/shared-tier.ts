@@ -145,7 +145,7 @@ export class SharedTier {
     if (log.limit(entry) === VOID) return undefined;
     // Here responses have differed by more than there, so it can't be told for whom it was made.
     if (entries.keyFor(key, names, req) !== entry.key) return undefined;
-    const own = entries.compact(entry);
+    const own = entries.compact(entry, entry);
     const known = entries.store.peek(own.key);
     if (known?.kind === 'response' && known.storedAt >= own.storedAt) return undefined;
     entries.put(key, own, names);

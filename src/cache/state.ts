@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { CacheSettings } from '../config/cache.js';
+import type { HttpDates } from '../http/date.js';
 import type { InvalidationLog, RecordKind } from '../store/log.js';
 import type { RedisTier } from '../store/redis/open.js';
 import type { CompiledSelector } from '../store/selector.js';
@@ -60,6 +61,7 @@ export interface CacheState {
   readonly counts: Counts;
   /** Milliseconds, monotonic. */
   readonly clock: () => number;
+  readonly dates: HttpDates;
   /** Reports what went wrong, to the user's hook or as a process warning. */
   readonly fault: (error: unknown, where: string) => void;
 }

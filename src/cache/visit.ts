@@ -38,6 +38,34 @@ export interface Visit extends Asked {
   readonly isRedisLate?: boolean;
 }
 
+/** Field by field: to spread it out takes V8 microseconds. */
+export function visitOf(
+  asked: Asked,
+  exchange: Exchange,
+  next: Next,
+  isRedisLate: boolean | undefined,
+): Visit {
+  const { scope, key, keys, target, origin, rewritten, rule, pattern } = asked;
+  const { context, credential, partitioned, wishes } = asked;
+  return {
+    scope,
+    key,
+    keys,
+    target,
+    origin,
+    rewritten,
+    rule,
+    pattern,
+    context,
+    credential,
+    partitioned,
+    wishes,
+    exchange,
+    next,
+    isRedisLate,
+  };
+}
+
 /** What is stored for a visit. */
 export interface Lookup {
   readonly entry?: StoredResponse;

@@ -1,6 +1,6 @@
 import type { EncodingEffort } from '../exchange/encoded.js';
 import { CODED_FORMS, codedTag } from '../http/coded-tag.js';
-import { formatHttpDate, parseHttpDate } from '../http/date.js';
+import { formatHttpDate, type HttpDates, parseHttpDate } from '../http/date.js';
 import type { StoredResponse } from '../store/entry.js';
 
 /** The stored form of a body that goes with a head. */
@@ -79,7 +79,7 @@ export function slotFor(
   name: string,
   value: string,
   entry: StoredResponse,
-  dates: Dates,
+  dates: HttpDates,
 ): Slot | undefined | false {
   if (!OWN.has(name)) return name === 'expires' ? expiresFor(value, entry, dates) : undefined;
   const slots =
@@ -88,22 +88,11 @@ export function slotFor(
 }
 
 /** One that follows from `Date`, where the handler gave none. */
-function expiresFor(value: string, entry: StoredResponse, dates: Dates): Slot | undefined | false {
+function expiresFor(value: string, entry: StoredResponse, dates: HttpDates): Slot | undefined | false {
   if (entry.headers.some(([name]) => name.toLowerCase() === 'expires')) return undefined;
-  const [from, until] = [dates.timeOf(entry.date), parseHttpDate(value)];
+  const [from, until] = [dates.parse(entry.date), parseHttpDate(value)];
   if (from === undefined || until === undefined) return false;
   const after = until - from;
-  const slot: Slot = ({ date }) => formatHttpDate((dates.timeOf(date) ?? 0) + after);
+  const slot: Slot = ({ date }) => formatHttpDate((dates.parse(date) ?? 0) + after);
   return slot(entry) === value && slot;
-}
-
-/** Reads dates: what is stored in one second has the same. */
-export class Dates {
-  #last: { readonly date: string; readonly time: number | undefined } | undefined;
-
-  /** Milliseconds since the epoch; `undefined` for what is no date. */
-  timeOf(date: string): number | undefined {
-    if (this.#last?.date !== date) this.#last = { date, time: parseHttpDate(date) };
-    return this.#last.time;
-  }
 }

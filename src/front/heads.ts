@@ -81,7 +81,7 @@ export class Heads {
     writeStored(heading, { head: entry, length: entry.body.length }, kind.rule, conditions);
     cacheControl?.edit(heading);
     if (compression && !compression.edit(heading, conditions.ifNoneMatch)) return undefined;
-    const shared = kind.isShared ? heading.toHead(this.#kinds.dates) : undefined;
+    const shared = kind.isShared ? heading.toHead(state.dates) : undefined;
     if (shared) {
       kind.keep(entry, variation, shared, heading.isAsked);
       return shared;

@@ -3,7 +3,7 @@ import { isEverybodys } from '../cache/lookup.js';
 import type { CacheRuleSettings } from '../config/cache.js';
 import { type Compact, compactOf } from '../store/compact.js';
 import type { Prepared, StoredResponse } from '../store/entry.js';
-import { Dates, type Head } from './head.js';
+import type { Head } from './head.js';
 import type { LaneParts } from './parts.js';
 
 /** Objects of one head, beside its text; measured. Bytes. */
@@ -123,7 +123,6 @@ interface Known {
 
 /** Tells which kind an entry is of. */
 export class Kinds {
-  readonly dates = new Dates();
   readonly #parts: LaneParts;
   readonly #known = new WeakMap<object, Known[]>();
 
@@ -168,7 +167,7 @@ export class Kinds {
 
   /** Its date and its entity tag are what they are called: what is made of them is made as of others. */
   #isRegular({ date, etag }: StoredResponse): boolean {
-    return this.dates.timeOf(date) !== undefined && /^(?:W\/)?"[^"]*"$/.test(etag);
+    return this.#parts.state.dates.parse(date) !== undefined && /^(?:W\/)?"[^"]*"$/.test(etag);
   }
 
   #knownOf(form: object): Known[] {

@@ -1,8 +1,9 @@
 import { type IncomingMessage, STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { EncodedBody } from '../exchange/encoded.js';
 import { HeaderSink, type Heading, type PathTable } from '../exchange/heading.js';
+import type { HttpDates } from '../http/date.js';
 import type { StoredResponse } from '../store/entry.js';
-import { type Coded, type Dates, Head, type Slot, slotFor } from './head.js';
+import { type Coded, Head, type Slot, slotFor } from './head.js';
 
 /** An answer with a stored response, whose head is made before there is anything to send it on. */
 export class StoredHeading implements Heading {
@@ -44,7 +45,7 @@ export class StoredHeading implements Heading {
    * @returns `undefined` where it can't be.
    * @throws what Node throws for a field that can't be sent: what came from elsewhere may be anything.
    */
-  toHead(dates?: Dates): Head | undefined {
+  toHead(dates?: HttpDates): Head | undefined {
     const names = new Set<string>();
     const texts: string[] = [];
     const slots: Slot[] = [];

@@ -30,6 +30,25 @@ export function formatHttpDate(time: number): string {
   return new Date(time).toUTCString();
 }
 
+/** Dates as they are needed: many in the same second. */
+export class HttpDates {
+  #read: { readonly text: string; readonly time: number | undefined } | undefined;
+  #written = { second: Number.NaN, text: '' };
+
+  /** As `parseHttpDate`. */
+  parse(text: string): number | undefined {
+    if (this.#read?.text !== text) this.#read = { text, time: parseHttpDate(text) };
+    return this.#read.time;
+  }
+
+  /** As `formatHttpDate`. */
+  format(time: number): string {
+    const second = Math.floor(time / 1000);
+    if (this.#written.second !== second) this.#written = { second, text: formatHttpDate(time) };
+    return this.#written.text;
+  }
+}
+
 function timeOf(year: number, month: string, day: string, hour: string, minute: string, second: string) {
   const index = MONTHS.indexOf(month.toLowerCase());
   const [d, h, m, s] = [Number(day), Number(hour), Number(minute), Number(second)];

@@ -1,6 +1,14 @@
 import type { SearchVariance } from '../http/no-vary-search.js';
 import { ownBytes, ownText } from './bytes.js';
-import type { EncodedForm, Prepared, Reuse, StoredField, StoredResponse } from './entry.js';
+import type {
+  EncodedForm,
+  Kept,
+  Prepared,
+  ResponseHead,
+  Reuse,
+  StoredField,
+  StoredResponse,
+} from './entry.js';
 
 /** What the responses of one route have in common, most of the time: kept once for all of them. */
 interface Form {
@@ -40,20 +48,20 @@ class CompactResponse implements StoredResponse {
   /** Of the header fields, in the order of their names. */
   readonly values: readonly Lines[];
 
-  constructor(entry: StoredResponse, form: Form, values: readonly Lines[], texts: Texts) {
+  constructor(entry: ResponseHead, kept: Kept, form: Form, values: readonly Lines[], texts: Texts) {
     this.key = ownText(entry.key);
     this.stamp = entry.stamp;
     this.since = entry.since;
     this.tags = entry.tags.map((tag) => texts.get(tag));
     this.url = ownText(entry.url);
-    this.etag = ownText(entry.etag);
+    this.etag = ownText(kept.etag);
     this.lastModified = entry.lastModified === undefined ? undefined : texts.get(entry.lastModified);
     this.date = texts.get(entry.date);
     // Whole numbers lie in the object itself, others beside it. Downwards: older, and not as long fresh.
     this.storedAt = Math.floor(entry.storedAt);
     this.freshUntil = Math.floor(entry.freshUntil);
-    this.body = ownBytes(entry.body);
-    this.encoded = entry.encoded;
+    this.body = ownBytes(kept.body);
+    this.encoded = kept.encoded;
     this.prepared = undefined;
     this.form = form;
     this.values = values;
@@ -132,10 +140,12 @@ export class Compactor {
   readonly #latest = new Map<string | undefined, Form>();
 
   /** The same response, in memory of its own. */
-  compact(entry: StoredResponse): StoredResponse {
+  compact(entry: StoredResponse): StoredResponse;
+  compact(head: ResponseHead, kept: Kept): StoredResponse;
+  compact(entry: ResponseHead, kept: Kept = entry as StoredResponse): StoredResponse {
     const names = entry.headers.map(([name]) => name);
     const values = entry.headers.map(([, lines]) => this.#lines(lines));
-    return new CompactResponse(entry, this.#formOf(entry, names), values, this.#texts);
+    return new CompactResponse(entry, kept, this.#formOf(entry, names), values, this.#texts);
   }
 
   #lines(lines: Lines): Lines {
@@ -144,7 +154,7 @@ export class Compactor {
       : Object.freeze(lines.map((line) => this.#texts.get(line)));
   }
 
-  #formOf(entry: StoredResponse, names: readonly string[]): Form {
+  #formOf(entry: ResponseHead, names: readonly string[]): Form {
     // One route answers much the same each time, and to compare costs a tenth of what it costs to make the id.
     const last = this.#latest.get(entry.template);
     if (last && isOfForm(entry, names, last)) return last;
@@ -154,7 +164,7 @@ export class Compactor {
     return form;
   }
 
-  #formById(entry: StoredResponse, names: readonly string[]): Form {
+  #formById(entry: ResponseHead, names: readonly string[]): Form {
     const { variance, vary, status, removed, ownEtag, initialAge, reuse } = entry;
     const { explicitlyShared, anyOrigin, upstream, template } = entry;
     const search = variance && [variance.anyOrder, variance.mode, ...variance.names];
@@ -180,7 +190,7 @@ export class Compactor {
 }
 
 /** Whether a response has the form; `false` for what is compared elsewhere. */
-function isOfForm(entry: StoredResponse, names: readonly string[], form: Form): boolean {
+function isOfForm(entry: ResponseHead, names: readonly string[], form: Form): boolean {
   const { reuse } = entry;
   return (
     entry.variance === undefined &&

@@ -92,6 +92,9 @@ export interface StoredResponse extends ResponseHead {
   readonly etag: string;
 }
 
+/** What a whole response has beyond its head. */
+export type Kept = Pick<StoredResponse, 'body' | 'encoded' | 'etag'>;
+
 /** Stands under a key whose responses differ by request headers: it names the headers. */
 export interface VariantIndex {
   readonly kind: 'variants';
