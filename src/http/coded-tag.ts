@@ -7,12 +7,12 @@ export const CODED_FORMS = ['br', 'gzip', 'deflate'] as const;
  * more effort, of other bytes.
  */
 const CODED = /W\/("[^"]*)--(?:br|gzip|deflate)"/g;
-const TAG = /^(?:W\/)?("[^"]*)"$/;
 
 /** The tag of a form: `"abc"` and `W/"abc"` become `W/"abc--br"`. What is no entity tag stays as it is. */
 export function codedTag(etag: string, coding: string): string {
-  const match = TAG.exec(etag);
-  return match ? `W/${match[1]}--${coding}"` : etag;
+  const begin = etag.startsWith('W/') ? 2 : 0;
+  const isTag = etag[begin] === '"' && etag.indexOf('"', begin + 1) === etag.length - 1;
+  return isTag ? `W/${etag.slice(begin, -1)}--${coding}"` : etag;
 }
 
 /**
