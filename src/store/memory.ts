@@ -125,9 +125,10 @@ export class MemoryStore {
 
   /** Lets the least wanted item go; the one just stored only when there is no other. */
   #evict(stored: string): void {
-    const isNewcomerAlone = this.#fresh.size === 1 && this.#fresh.has(stored);
-    const isSpared = this.#fresh.size === 0 || (isNewcomerAlone && this.#used.size > 0);
-    (isSpared || this.#isUsedTooMuch ? this.#used : this.#fresh).pop();
+    const wanted = this.#isUsedTooMuch ? this.#used : this.#fresh;
+    const other = wanted === this.#used ? this.#fresh : this.#used;
+    const isSpared = wanted.size === 0 || (wanted.size === 1 && wanted.has(stored) && other.size > 0);
+    (isSpared ? other : wanted).pop();
   }
 
   /** Judged when room is wanted alone: what is asked for again moves once, and nothing else for it. */

@@ -79,6 +79,18 @@ describe('the memory tier', () => {
     expect(store.entries).toBe(10);
   });
 
+  it('K11 what is asked for again and grows beyond its share stays, and newcomers go', () => {
+    const store = new MemoryStore({ maxBytes: 10_000, maxEntries: 10 });
+    const hot = response('hot', { body: Buffer.alloc(1000) });
+    store.set('hot', hot);
+    store.get('hot');
+    store.set('cold', response('cold', { body: Buffer.alloc(1000) }));
+    hot.encoded = new Map([['gzip', { body: Buffer.alloc(7000), hits: 0, upgraded: false }]]);
+    expect(store.resize('hot')).toBe(true);
+    expect([store.peek('hot'), store.peek('cold')]).toEqual([hot, undefined]);
+    expect(store.set('hot', response('hot', { body: Buffer.alloc(9000) }))).toBe(true);
+  });
+
   it('K11 an item larger than the tier is refused, and takes what stood there with it', () => {
     const store = new MemoryStore({ maxBytes: 10_000, maxEntries: 10 });
     store.set('k', response('k'));
