@@ -1,6 +1,7 @@
 import { isAskedEachTime } from '../cache/hits.js';
 import { isEverybodys } from '../cache/lookup.js';
 import type { CacheRuleSettings } from '../config/cache.js';
+import { isEntityTag } from '../http/coded-tag.js';
 import { type Compact, compactOf } from '../store/compact.js';
 import type { Prepared, StoredResponse } from '../store/entry.js';
 import type { Head } from './head.js';
@@ -51,13 +52,12 @@ export class Kind implements Prepared {
     held: undefined,
   };
 
-  constructor(entry: StoredResponse, place: Place, isServed: boolean, isShared: boolean) {
-    const { rule } = place;
+  constructor(entry: StoredResponse, { rule, threshold, isBySettings }: Place, isShared: boolean) {
     this.rule = rule || undefined;
-    this.isServed = isServed && rule !== false && !(rule && isAskedEachTime(rule)) && !entry.upstream;
+    this.isServed = isBySettings && rule !== false && !(rule && isAskedEachTime(rule)) && !entry.upstream;
     this.isPublic = this.isServed && isEverybodys(entry, this.rule);
     this.isShared = isShared;
-    this.#threshold = place.threshold;
+    this.#threshold = threshold;
     if (!isShared) this.bytes = OVERHEAD;
   }
 
@@ -108,16 +108,17 @@ function sizeOfHead({ length }: Head): number {
 
 /** What of the config applies to an entry. */
 interface Place {
-  /** The policy of the path that was asked for, and of that under which it is stored: almost always the same. */
-  readonly policies: readonly [asked: unknown, stored: unknown];
   readonly rule: CacheRuleSettings | false | undefined;
   /** Shorter bodies are not compressed. Bytes. */
   readonly threshold: number;
+  /** Nothing is to be asked about each request. */
+  readonly isBySettings: boolean;
 }
 
 interface Known {
   readonly kind: Kind;
-  readonly policies: Place['policies'];
+  /** The policy of the path that was asked for, and of that under which it is stored: almost always the same. */
+  readonly policies: readonly [asked: unknown, stored: unknown];
   readonly values: Compact['values'];
 }
 
@@ -131,7 +132,7 @@ export class Kinds {
   }
 
   of(entry: StoredResponse, target: string): Kind {
-    const { hits, compression } = this.#parts;
+    const { hits } = this.#parts;
     const asked = hits.policyOf(target);
     const stored = hits.policyOf(entry.url);
     const compact = this.#isRegular(entry) ? compactOf(entry) : undefined;
@@ -143,31 +144,26 @@ export class Kinds {
         isAlike(values, compact!.values, compact!.form.names),
     );
     if (found) return found.kind;
-    const place: Place = {
-      policies: [asked, stored],
-      rule: asked?.cache,
-      threshold: compression?.thresholdOf(entry.path) ?? Number.POSITIVE_INFINITY,
-    };
     const isShared = known !== undefined && known.length < MOST_KINDS;
-    const kind = this.#make(entry, place, isShared);
-    if (isShared) known.push({ kind, policies: place.policies, values: compact!.values });
+    const kind = this.#make(entry, asked?.cache, isShared);
+    if (isShared) known.push({ kind, policies: [asked, stored], values: compact!.values });
     return kind;
   }
 
   /** One for this entry alone. */
   alone(entry: StoredResponse, { rule }: Kind): Kind {
-    const { compression } = this.#parts;
-    const threshold = compression?.thresholdOf(entry.path) ?? Number.POSITIVE_INFINITY;
-    return this.#make(entry, { policies: [undefined, undefined], rule, threshold }, false);
+    return this.#make(entry, rule, false);
   }
 
-  #make(entry: StoredResponse, place: Place, isShared: boolean): Kind {
-    return new Kind(entry, place, this.#parts.compression?.isBySettings !== false, isShared);
+  #make(entry: StoredResponse, rule: Place['rule'], isShared: boolean): Kind {
+    const { compression } = this.#parts;
+    const threshold = compression?.thresholdOf(entry.path) ?? Number.POSITIVE_INFINITY;
+    return new Kind(entry, { rule, threshold, isBySettings: compression?.isBySettings !== false }, isShared);
   }
 
   /** Its date and its entity tag are what they are called: what is made of them is made as of others. */
   #isRegular({ date, etag }: StoredResponse): boolean {
-    return this.#parts.state.dates.parse(date) !== undefined && /^(?:W\/)?"[^"]*"$/.test(etag);
+    return this.#parts.state.dates.parse(date) !== undefined && isEntityTag(etag);
   }
 
   #knownOf(form: object): Known[] {

@@ -10,9 +10,17 @@ const CODED = /W\/("[^"]*)--(?:br|gzip|deflate)"/g;
 
 /** The tag of a form: `"abc"` and `W/"abc"` become `W/"abc--br"`. What is no entity tag stays as it is. */
 export function codedTag(etag: string, coding: string): string {
-  const begin = etag.startsWith('W/') ? 2 : 0;
-  const isTag = etag[begin] === '"' && etag.indexOf('"', begin + 1) === etag.length - 1;
-  return isTag ? `W/${etag.slice(begin, -1)}--${coding}"` : etag;
+  return isEntityTag(etag) ? `W/${etag.slice(opaqueAt(etag), -1)}--${coding}"` : etag;
+}
+
+/** Whether it has the form of an entity tag (RFC 9110 §8.8.3). */
+export function isEntityTag(etag: string): boolean {
+  const begin = opaqueAt(etag);
+  return etag[begin] === '"' && etag.indexOf('"', begin + 1) === etag.length - 1;
+}
+
+function opaqueAt(etag: string): number {
+  return etag.startsWith('W/') ? 2 : 0;
 }
 
 /**
