@@ -1,0 +1,226 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
+import type { Request, Response } from 'express';
+import session from 'express-session';
+import { hotpath } from 'hotpath';
+import { cacheOf } from 'hotpath/cache';
+import { describe, expect, it } from 'vitest';
+import type { CacheAppOptions } from '../helpers/cache.js';
+import { majors, waitFor } from '../helpers/http.js';
+import { following, LENGTH, PIECES, paced, times, WHOLE } from '../helpers/paced.js';
+
+describe.each(majors)('who follows a running fill, on %s', (_, express) => {
+  it('H07 who comes after a purge gets nothing of a fill that began before it; who followed already goes on', async () => {
+    const made = await paced(express, { head: (res) => void cacheOf(res).tag('early') });
+    const { leader, followers } = await following(made, 3);
+    await made.cache.purge({ tag: 'early' });
+    const after = made.visit();
+    await made.arrived(5);
+    made.write(PIECES - 1);
+    made.end();
+    await waitFor(() => leader.isWhole && followers.every(({ isWhole }) => isWhole) && after.isWhole);
+    expect(made.runs()).toBe(2);
+    expect(after.answer?.header('x-cache')).toBe('MISS');
+  });
+
+  it('H07 nor when the purge is of a tag that the handler names only at the end', async () => {
+    const made = await paced(express, {
+      send: async (res, pieces) => {
+        for await (const data of pieces) res.write(data);
+        cacheOf(res).tag('late');
+        res.end();
+      },
+    });
+    await following(made, 1);
+    await made.cache.purge({ tag: 'late' });
+    const after = made.visit();
+    await made.arrived(3);
+    made.write(1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(after.answer).toBeUndefined();
+    made.write(PIECES - 2);
+    made.end();
+    await waitFor(() => after.isWhole);
+    expect(made.runs()).toBe(2);
+  });
+
+  it('H02 who differs in what the response varies by does not follow', async () => {
+    const made = await paced(express, { head: (res) => res.vary('Accept-Language') });
+    const { leader, followers } = await following(made, 2, { 'Accept-Language': 'de' });
+    const other = made.visit({ 'Accept-Language': 'fr' });
+    await made.arrived(4);
+    made.write();
+    await waitFor(() => followers.every(({ body }) => body.length === 2000));
+    expect(other.answer).toBeUndefined();
+    made.write(PIECES - 2);
+    made.end();
+    await waitFor(() => [leader, other, ...followers].every(({ isWhole }) => isWhole));
+    expect(made.runs()).toBe(2);
+  });
+
+  it.each<[what: string, before: CacheAppOptions['before'], head: (res: Response, req: Request) => void]>([
+    [
+      'a session that sets its cookie as the headers go',
+      (app) => app.use(session({ secret: 's', resave: false, saveUninitialized: true })),
+      () => {},
+    ],
+    ['private', undefined, (res) => res.set('Cache-Control', 'private')],
+    ['a cookie', undefined, (res) => res.cookie('sid', 'mine')],
+  ])('H02 a response with %s is followed by nobody', async (_what, before, head) => {
+    const made = await paced(express, { before, head });
+    const leader = made.visit();
+    await waitFor(() => made.runs() === 1);
+    const others = times(10, () => made.visit());
+    await waitFor(() => others.every(({ isWhole }) => isWhole));
+    expect(made.runs()).toBe(11);
+    made.write(PIECES);
+    made.end();
+    await waitFor(() => leader.isWhole);
+    expect(made.cache.stats().stores).toBe(0);
+  });
+
+  it('a visitor who has it already gets 304 at once, by the handler’s tag or date; by our tag, when it is made', async () => {
+    const date = new Date(Date.now() - 100_000).toUTCString();
+    for (const validator of ['ETag', 'Last-Modified', undefined]) {
+      const made = await paced(express, {
+        head: (res) => {
+          if (validator) res.set(validator, validator === 'ETag' ? '"mine"' : date);
+        },
+      });
+      const { leader } = await following(made, 1);
+      const asks: Record<string, string> =
+        validator === 'Last-Modified' ? { 'If-Modified-Since': date } : { 'If-None-Match': 'W/"mine"' };
+      const visitor = made.visit(asks);
+      await made.arrived(3);
+      if (validator) await waitFor(() => visitor.answer?.status === 304);
+      else {
+        made.write();
+        await waitFor(() => leader.body.length === 2000);
+        expect(visitor.answer).toBeUndefined();
+        made.write(PIECES - 2);
+        made.end();
+        await waitFor(() => visitor.isWhole);
+      }
+      expect(made.runs()).toBe(1);
+    }
+  });
+
+  it('a HEAD or a range asked for meanwhile is answered by the handler, without waiting', async () => {
+    const made = await paced(express);
+    const { leader } = await following(made, 1);
+    const head = await made.raw('HEAD /x HTTP/1.1\nConnection: close');
+    expect([head.status, head.header('content-length')]).toEqual([200, String(LENGTH)]);
+    const range = await made.get('/x', { Range: 'bytes=0-9' });
+    expect([range.status, range.text]).toEqual([200, WHOLE]);
+    leader.leave();
+  });
+
+  it('HTTP/1.0 visitors follow too', async () => {
+    const made = await paced(express);
+    const { leader } = await following(made, 1);
+    const old = made.visit({}, '1.0');
+    await waitFor(() => old.body.length === 1000);
+    made.write(PIECES - 1);
+    made.end();
+    await waitFor(() => leader.isWhole && old.closed);
+    expect(old.body).toBe(WHOLE);
+    expect(made.runs()).toBe(1);
+  });
+
+  it('H02 the AsyncLocalStorage of one who follows is its own', async () => {
+    const storage = new AsyncLocalStorage<string>();
+    const wrote: [asked: string, found: string | undefined][] = [];
+    const made = await paced(express, {
+      before: (app) =>
+        app.use((req, res, next) => {
+          const id = String(req.headers['x-id']);
+          storage.run(id, () => {
+            for (const name of ['write', 'end'] as const) {
+              const method = res[name] as (...args: unknown[]) => never;
+              res[name] = (...args: unknown[]) => {
+                wrote.push([id, storage.getStore()]);
+                return method.apply(res, args);
+              };
+            }
+            next();
+          });
+        }),
+    });
+    const leader = made.visit({ 'X-Id': 'leader' });
+    await waitFor(() => made.runs() === 1);
+    const followers = times(5, (i) => made.visit({ 'X-Id': `follower ${i}` }));
+    await waitFor(() => followers.every(({ answer }) => answer));
+    for (let n = 1; n < PIECES; n++) {
+      made.write();
+      await waitFor(() => followers.every(({ body }) => body.length === n * 1000));
+    }
+    made.write();
+    made.end();
+    await waitFor(() => [leader, ...followers].every(({ isWhole }) => isWhole));
+    const own = wrote.filter(([asked]) => asked !== 'leader');
+    expect(own.length).toBeGreaterThanOrEqual(5 * PIECES);
+    for (const [asked, found] of own) expect(found).toBe(asked);
+  });
+
+  it('what a middleware after us does to the chunks of one is not seen by the others', async () => {
+    const made = await paced(express, {
+      before: (app) =>
+        app.use((req, res, next) => {
+          if (req.headers['x-spoil']) {
+            for (const name of ['write', 'end'] as const) {
+              const method = res[name] as (...args: unknown[]) => never;
+              res[name] = (...[chunk, ...args]: unknown[]) =>
+                method.call(res, (chunk as Buffer).fill('!'), ...args);
+            }
+          }
+          next();
+        }),
+    });
+    const leader = made.visit();
+    await waitFor(() => made.runs() === 1);
+    const [spoilt, other] = [made.visit({ 'X-Spoil': '1' }), made.visit()];
+    await waitFor(() => spoilt.answer && other.answer);
+    made.write(2);
+    await waitFor(() => spoilt.body === '!'.repeat(2000) && other.body.length === 2000);
+    made.write(PIECES - 2);
+    made.end();
+    await waitFor(() => leader.isWhole && other.isWhole);
+    expect((await made.get('/x')).text).toBe(WHOLE);
+  });
+
+  it('each follower gets the coding it accepts, all of one run of the handler', async () => {
+    const perf = hotpath({ routes: { '/x': { cache: { ttl: 60 } } }, metrics: false });
+    const made = await paced(express, {
+      cache: { routes: {} },
+      before: (app) => app.use(perf),
+      head: (res) => res.type('text'),
+    });
+    const codings: [accept: string, decode: (body: Buffer) => Buffer][] = [
+      ['br', brotliDecompressSync],
+      ['gzip', gunzipSync],
+      ['identity', (body) => body],
+    ];
+    const leader = made.visit({ 'Accept-Encoding': 'identity' });
+    await waitFor(() => made.runs() === 1);
+    const followers = codings.map(([accept]) => made.visit({ 'Accept-Encoding': accept }));
+    await waitFor(() => followers.every(({ answer }) => answer));
+    for (let n = 0; n < PIECES; n++) made.write();
+    made.end();
+    await waitFor(() => leader.isWhole);
+    for (const [i, [accept, decode]] of codings.entries()) {
+      const follower = followers[i]!;
+      await waitFor(() => {
+        try {
+          return decode(follower.answer!.body).toString() === WHOLE;
+        } catch {
+          return false;
+        }
+      });
+      const coding = follower.answer?.header('content-encoding');
+      expect(coding).toBe(accept === 'identity' ? undefined : accept);
+      expect(follower.answer?.header('cache-status')).toMatch(/fwd=uri-miss; collapsed/);
+    }
+    expect(made.runs()).toBe(1);
+    await perf.close();
+  });
+});
