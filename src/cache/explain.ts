@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
 import type { RouteTable } from '../config/routes.js';
 import { type CacheStatus, formatCacheStatus } from '../http/cache-status.js';
-import { type StoredResponse, sizeOf } from '../store/entry.js';
+import { pathOf, type StoredResponse, sizeOf } from '../store/entry.js';
 import { VOID } from '../store/log.js';
 import { admit, beside, inMap } from './admit.js';
 import { describedRequest } from './describe-request.js';
@@ -198,9 +198,4 @@ function describeEntry(
     lastModified: entry.lastModified,
     template: entry.template,
   };
-}
-
-function pathOf(target: string): string {
-  const query = target.indexOf('?');
-  return query < 0 ? target : target.slice(0, query);
 }

@@ -2,7 +2,7 @@ import { onDestroy } from '../exchange/destroy.js';
 import { HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import { ownBytes } from '../store/bytes.js';
-import type { ResponseHead, StoredField, StoredResponse } from '../store/entry.js';
+import { pathOf, type ResponseHead, type StoredField, type StoredResponse } from '../store/entry.js';
 import { isGone, mayBeBroken } from './broken.js';
 import { isSameOrigin, originOf } from './context.js';
 import { makeEtag } from './etag.js';
@@ -12,7 +12,6 @@ import { compareHead, makeStale } from './head.js';
 import { isUpstream, storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
-import { splitTarget } from './key.js';
 import { isOtherRoute } from './route-check.js';
 import { Running } from './running.js';
 import { answerConditions, finishHeaders, freshen, standInFor } from './serve.js';
@@ -227,7 +226,7 @@ export class Fill {
       variance: storable.variance,
       tags,
       url: target,
-      path: splitTarget(target).path,
+      path: pathOf(target),
       vary: storable.vary,
       status: snapshot.status,
       headers: snapshot.headers,

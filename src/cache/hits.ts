@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
 import type { RouteTable } from '../config/routes.js';
-import type { StoredResponse } from '../store/entry.js';
+import { pathOf, type StoredResponse } from '../store/entry.js';
 import { SHARED } from './admit.js';
 import { isSameOrigin, type Origin } from './context.js';
-import { isKeyedByRule, normaliseTarget, PlainKeys, RequestKeys, splitTarget } from './key.js';
+import { isKeyedByRule, normaliseTarget, PlainKeys, RequestKeys } from './key.js';
 import { isEager } from './plan.js';
 import { ageOf } from './serve.js';
 import type { CacheState } from './state.js';
@@ -59,7 +59,7 @@ export class Hits {
 
   /** What the config says of what is asked for: the same object for all that it says the same of. */
   policyOf(target: string): CacheRoutePolicies | undefined {
-    return this.#routes.match(splitTarget(target).path)?.policy;
+    return this.#routes.match(pathOf(target))?.policy;
   }
 
   /** What is stored for a request that nobody has rewritten. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { CacheRuleSettings } from '../config/cache.js';
 import { normaliseQuery } from '../http/no-vary-search.js';
-import type { VarianceNote } from '../store/entry.js';
+import { pathOf, type VarianceNote } from '../store/entry.js';
 import type { Origin } from './context.js';
 
 /**
@@ -72,7 +72,7 @@ export class RequestKeys {
   /** Of what is known of the queries of its path. */
   get path(): string {
     const { target, rewritten } = this.#parts;
-    return this.#keyOf(`path:${splitTarget(target).path}`, rewritten && splitTarget(rewritten).path);
+    return this.#keyOf(`path:${pathOf(target)}`, rewritten && pathOf(rewritten));
   }
 
   /** Of all URLs of its path whose queries are equivalent. */

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import { splitTarget } from '../cache/key.js';
 import { reportFault } from '../exchange/fault.js';
 import { CLIENT_CLOSED_REQUEST, wentOutWhole } from '../exchange/whole.js';
 import type { MetricsEditor } from '../middleware/metrics.js';
 import type { TimingEditor } from '../middleware/timing.js';
+import { pathOf } from '../store/entry.js';
 import { asSeenBy, type ExpressApp } from './view.js';
 
 /** An answer that was given at once. */
@@ -63,7 +63,7 @@ export class Accounts {
   }
 
   #slow({ req, res, app, template, requestId }: Answer, seconds: number, aborted: boolean): void {
-    const { path } = splitTarget(req.url as string);
+    const path = pathOf(req.url as string);
     const seen = app ? asSeenBy(app, req) : req;
     this.#timing?.slow({ req: seen, res, path, template, aborted }, seconds, requestId);
   }

@@ -1,15 +1,23 @@
 import { crc32 } from 'node:zlib';
 import { ownBytes } from './bytes.js';
-import type { SharedItem, StoredResponse, VariantIndex } from './entry.js';
-import { readFields, type SharedTimes, writeFields } from './item-fields.js';
+import { compactOf } from './compact.js';
+import {
+  pathOf,
+  type SharedItem,
+  type StoredField,
+  type StoredResponse,
+  type VariantIndex,
+} from './entry.js';
+import type { SharedTimes } from './fields.js';
+import { Forms, parsed, readOwn, readVariants, writeForm, writeOwn, writeVariants } from './item-fields.js';
 
-export type { SharedTimes } from './item-fields.js';
+export type { SharedTimes } from './fields.js';
 
 /**
  * The format, in the frame and in the names of Redis keys: instances of another version of the package, in the
  * middle of a rolling deployment, neither read nor delete what is not theirs.
  */
-export const FORMAT = 1;
+export const FORMAT = 2;
 
 /** Where an entry stands in the log that instances share. */
 export interface SharedStamp {
@@ -17,10 +25,12 @@ export interface SharedStamp {
   readonly position: number;
 }
 
+/** A response whose `stamp` and `since` are void until whoever reads it has placed it in the log of this process. */
+export type Unplaced = Omit<StoredResponse, 'since'> & { since: number };
+
 /** What a frame holds. */
 export interface Decoded {
-  /** Its `stamp` and `since` are void until the one who reads it has placed `at` in the log of this process. */
-  readonly item: SharedItem;
+  readonly item: Unplaced | VariantIndex;
   readonly at: SharedStamp;
 }
 
@@ -34,17 +44,20 @@ export type Undecodable = 'truncated' | 'checksum' | 'version' | 'key' | 'shape'
  *   4   1  format
  *   5   1  kind of item
  *   6   2  0
- *   8   4  length of the fields
- *  12   4  length of the body
- *  16   4  CRC-32 of all else
- *  20      the fields, as JSON in UTF-8, then the body
+ *   8   4  length of the form
+ *  12   4  length of the fields
+ *  16   4  length of the body
+ *  20   4  CRC-32 of all else
+ *  24      the form and the fields, each as JSON in UTF-8, then the body
+ *
+ * The form is what the responses of a route have in common, most of the time: it is read once for all of them.
  */
 const MAGIC = 0x48504345;
-const HEAD = 20;
-const CHECKSUM_AT = 16;
+const HEAD = 24;
+const CHECKSUM_AT = 20;
 const kinds = { response: 1, variants: 2 } as const;
 
-/** Fields beyond this are not ours: Node itself takes 16 kB of headers. Bytes. */
+/** Form and fields beyond this are not ours: Node itself takes 16 kB of headers. Bytes. */
 const MOST_OF_FIELDS = 1024 ** 2;
 
 /** An entry can't have been stored in the future; so much is the error of two clocks. Milliseconds. */
@@ -52,99 +65,129 @@ const CLOCK_ERROR = 1000;
 
 const nothing = Buffer.alloc(0);
 
-/**
- * One item as bytes for the shared tier. Encoded forms stay behind; they are made again of the body.
- *
- * @returns `undefined` when its times can't be told on the shared clock, or its fields are out of all proportion.
- */
-export function encodeItem(
-  key: string,
-  item: SharedItem,
-  at: SharedStamp,
-  times: SharedTimes,
-): Buffer | undefined {
-  const written = writeFields(item.kind, item, times);
-  if (item.kind === 'response' && !(Number.isFinite(written.storedAt) && Number.isFinite(written.freshUntil)))
-    return undefined;
-  const fields = Buffer.from(JSON.stringify({ key, at: [at.epoch, at.position], fields: written }));
-  if (fields.length > MOST_OF_FIELDS) return undefined;
-  const body = item.kind === 'response' ? item.body : nothing;
-  const frame = Buffer.allocUnsafe(HEAD + fields.length + body.length);
-  frame.writeUInt32BE(MAGIC, 0);
-  frame.writeUInt8(FORMAT, 4);
-  frame.writeUInt8(kinds[item.kind], 5);
-  frame.writeUInt16BE(0, 6);
-  frame.writeUInt32BE(fields.length, 8);
-  frame.writeUInt32BE(body.length, 12);
-  fields.copy(frame, HEAD);
-  body.copy(frame, HEAD + fields.length);
-  frame.writeUInt32BE(checksumOf(frame), CHECKSUM_AT);
-  return frame;
-}
-
 /** How long a frame says it is, of which this may be the beginning; `undefined` when it is no frame of ours. */
 export function lengthOf(frame: Buffer): number | undefined {
   if (frame.length < HEAD || frame.readUInt32BE(0) !== MAGIC || frame.readUInt8(4) !== FORMAT)
     return undefined;
-  return HEAD + frame.readUInt32BE(8) + frame.readUInt32BE(12);
+  return HEAD + frame.readUInt32BE(8) + frame.readUInt32BE(12) + frame.readUInt32BE(16);
 }
 
-/**
- * Reads a frame, believing nothing: a value may be cut short, of another version, of another key, or someone
- * else's. What it gives may be served without a further look at its form.
- *
- * The body is a view of `frame`, where there is little else in that one's memory, and otherwise a copy.
- *
- * @param now our clock. Milliseconds.
- */
-export function decodeItem(
-  frame: Buffer,
-  key: string,
-  times: SharedTimes,
-  now: number,
-): Decoded | { readonly reason: Undecodable } {
-  if (frame.length < HEAD) return { reason: 'truncated' };
-  if (frame.readUInt32BE(0) !== MAGIC) return { reason: 'shape' };
-  if (frame.readUInt8(4) !== FORMAT) return { reason: 'version' };
-  const bodyAt = HEAD + frame.readUInt32BE(8);
-  const end = bodyAt + frame.readUInt32BE(12);
-  if (frame.length < end) return { reason: 'truncated' };
-  if (frame.length > end || frame.readUInt16BE(6) !== 0 || bodyAt > HEAD + MOST_OF_FIELDS)
-    return { reason: 'shape' };
-  if (frame.readUInt32BE(CHECKSUM_AT) !== checksumOf(frame)) return { reason: 'checksum' };
+/** Writes items as frames for the shared tier, and reads them. */
+export class Codec {
+  readonly #times: SharedTimes;
+  readonly #forms = new Forms();
+  /** By what responses in memory share. */
+  readonly #written = new WeakMap<object, Buffer>();
 
-  const meta = readMeta(frame.toString('utf8', HEAD, bodyAt));
-  if (!meta) return { reason: 'shape' };
-  if (meta.key !== key) return { reason: 'key' };
-  const { at } = meta;
-  const kind = frame.readUInt8(5);
-  if (kind === kinds.variants) {
-    const read = readFields('variants', meta.fields, times) as Omit<VariantIndex, 'kind'> | undefined;
-    if (!read || end > bodyAt) return { reason: 'shape' };
-    return { item: { kind: 'variants', ...read }, at };
+  constructor(times: SharedTimes) {
+    this.#times = times;
   }
-  if (kind !== kinds.response) return { reason: 'shape' };
-  const item = readFields('response', meta.fields, times) as Writable<StoredResponse> | undefined;
-  if (!item) return { reason: 'shape' };
-  if (item.storedAt > now + CLOCK_ERROR) return { reason: 'clock' };
-  // What is beside the fields is put to them: to spread them out costs more than to read them.
-  item.kind = 'response';
-  item.key = key;
-  item.stamp = item.since = Number.NEGATIVE_INFINITY;
-  item.storedAt = Math.min(item.storedAt, now); // an age is never negative
-  item.body = ownBytes(frame.subarray(bodyAt, end));
-  return { item, at };
-}
 
-type Writable<T> = { -readonly [Name in keyof T]: T[Name] };
+  /**
+   * One item as bytes. Encoded forms stay behind; they are made again of the body.
+   *
+   * @returns `undefined` when its times can't be told on the shared clock, or its fields are out of all proportion.
+   */
+  encode(key: string, item: SharedItem, at: SharedStamp): Buffer | undefined {
+    const isResponse = item.kind === 'response';
+    const written = isResponse ? writeOwn(item, this.#times) : writeVariants(item, this.#times);
+    if (isResponse && !(Number.isFinite(written.storedAt) && Number.isFinite(written.freshUntil)))
+      return undefined;
+    const form = isResponse ? this.#formOf(item) : nothing;
+    const fields = Buffer.from(JSON.stringify({ key, at: [at.epoch, at.position], fields: written }));
+    if (form.length + fields.length > MOST_OF_FIELDS) return undefined;
+    const body = isResponse ? item.body : nothing;
+    const frame = Buffer.allocUnsafe(HEAD + form.length + fields.length + body.length);
+    frame.writeUInt32BE(MAGIC, 0);
+    frame.writeUInt8(FORMAT, 4);
+    frame.writeUInt8(kinds[item.kind], 5);
+    frame.writeUInt16BE(0, 6);
+    frame.writeUInt32BE(form.length, 8);
+    frame.writeUInt32BE(fields.length, 12);
+    frame.writeUInt32BE(body.length, 16);
+    form.copy(frame, HEAD);
+    fields.copy(frame, HEAD + form.length);
+    body.copy(frame, HEAD + form.length + fields.length);
+    frame.writeUInt32BE(checksumOf(frame), CHECKSUM_AT);
+    return frame;
+  }
+
+  /**
+   * Reads a frame, believing nothing: a value may be cut short, of another version, of another key, or someone
+   * else's. What it gives may be served without a further look at its form.
+   *
+   * The body is a view of `frame`, where there is little else in that one's memory, and otherwise a copy.
+   *
+   * @param now our clock. Milliseconds.
+   */
+  decode(frame: Buffer, key: string, now: number): Decoded | { readonly reason: Undecodable } {
+    if (frame.length < HEAD) return { reason: 'truncated' };
+    if (frame.readUInt32BE(0) !== MAGIC) return { reason: 'shape' };
+    if (frame.readUInt8(4) !== FORMAT) return { reason: 'version' };
+    const fieldsAt = HEAD + frame.readUInt32BE(8);
+    const bodyAt = fieldsAt + frame.readUInt32BE(12);
+    const end = bodyAt + frame.readUInt32BE(16);
+    if (frame.length < end) return { reason: 'truncated' };
+    if (frame.length > end || frame.readUInt16BE(6) !== 0 || bodyAt > HEAD + MOST_OF_FIELDS)
+      return { reason: 'shape' };
+    if (frame.readUInt32BE(CHECKSUM_AT) !== checksumOf(frame)) return { reason: 'checksum' };
+
+    const meta = readMeta(frame.toString('utf8', fieldsAt, bodyAt));
+    if (!meta) return { reason: 'shape' };
+    if (meta.key !== key) return { reason: 'key' };
+    const { at } = meta;
+    const kind = frame.readUInt8(5);
+    if (kind === kinds.variants) {
+      const item = readVariants(meta.fields, this.#times);
+      return item && end === HEAD + frame.readUInt32BE(12) ? { item, at } : { reason: 'shape' };
+    }
+    if (kind !== kinds.response) return { reason: 'shape' };
+    const form = this.#forms.read(frame.toString('latin1', HEAD, fieldsAt), this.#times);
+    const own = readOwn(meta.fields, this.#times);
+    if (!form || !own || own.values.length !== form.names.length) return { reason: 'shape' };
+    if (own.storedAt > now + CLOCK_ERROR) return { reason: 'clock' };
+    // Put together field by field: to spread objects of this size out costs more than to read them.
+    const item: Unplaced = {
+      kind: 'response',
+      key,
+      stamp: Number.NEGATIVE_INFINITY,
+      since: Number.NEGATIVE_INFINITY,
+      url: own.url,
+      path: pathOf(own.url),
+      tags: own.tags,
+      vary: form.vary,
+      status: form.status,
+      headers: own.values.map((lines, i): StoredField => [form.names[i]!, lines]),
+      removed: form.removed,
+      body: ownBytes(frame.subarray(bodyAt, end)),
+      etag: own.etag,
+      ownEtag: form.ownEtag,
+      lastModified: own.lastModified,
+      date: own.date,
+      storedAt: Math.min(own.storedAt, now), // an age is never negative
+      initialAge: form.initialAge,
+      freshUntil: own.freshUntil,
+      reuse: form.reuse,
+      explicitlyShared: form.explicitlyShared,
+      anyOrigin: form.anyOrigin,
+      upstream: form.upstream,
+      template: form.template,
+    };
+    return { item, at };
+  }
+
+  #formOf(item: StoredResponse): Buffer {
+    const shared = compactOf(item)?.form;
+    const known = shared && this.#written.get(shared);
+    if (known) return known;
+    const form = Buffer.from(JSON.stringify(writeForm(item, this.#times)));
+    if (shared) this.#written.set(shared, form);
+    return form;
+  }
+}
 
 function readMeta(text: string): { key: unknown; at: SharedStamp; fields: unknown } | undefined {
-  let meta: unknown;
-  try {
-    meta = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  const meta = parsed(text);
   if (typeof meta !== 'object' || meta === null) return undefined;
   const { key, at, fields } = meta as Record<string, unknown>;
   if (!Array.isArray(at) || at.length !== 2) return undefined;

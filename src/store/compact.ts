@@ -1,14 +1,16 @@
 import type { SearchVariance } from '../http/no-vary-search.js';
 import { ownBytes, ownText } from './bytes.js';
-import type {
-  EncodedForm,
-  Kept,
-  Prepared,
-  ResponseHead,
-  Reuse,
-  StoredField,
-  StoredResponse,
+import {
+  type EncodedForm,
+  type Kept,
+  type Prepared,
+  pathOf,
+  type ResponseHead,
+  type Reuse,
+  type StoredField,
+  type StoredResponse,
 } from './entry.js';
+import { Recent } from './recent.js';
 
 /** What the responses of one route have in common, most of the time: kept once for all of them. */
 interface Form {
@@ -71,8 +73,7 @@ class CompactResponse implements StoredResponse {
     return 'response';
   }
   get path(): string {
-    const query = this.url.indexOf('?');
-    return query < 0 ? this.url : this.url.slice(0, query);
+    return pathOf(this.url);
   }
   get headers(): readonly StoredField[] {
     const { names } = this.form;
@@ -214,36 +215,6 @@ function isOfForm(entry: ResponseHead, names: readonly string[], form: Form): bo
 
 function isSameList(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((text, at) => text === b[at]);
-}
-
-/** Values by text, of which those that were asked for lately are remembered, within bounds. */
-class Recent<Value> {
-  readonly #most: number;
-  #characters = 0;
-  #now = new Map<string, Value>();
-  #before = new Map<string, Value>();
-
-  /** @param most characters. */
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  get(text: string, make: (text: string) => Value): Value {
-    const known = this.#now.get(text);
-    if (known !== undefined) return known;
-    const own = ownText(text);
-    const value = this.#before.get(text) ?? make(own);
-    // Longer ones would drive out all others.
-    if (text.length > this.#most / 16) return value;
-    this.#characters += text.length;
-    if (this.#characters > this.#most / 2) {
-      this.#before = this.#now;
-      this.#now = new Map();
-      this.#characters = text.length;
-    }
-    this.#now.set(own, value);
-    return value;
-  }
 }
 
 class Texts {

@@ -124,6 +124,12 @@ const OVERHEAD = 600;
 const OVERHEAD_OF_TEXT = 32;
 const OVERHEAD_OF_FORM = 350;
 
+/** The path of what is asked for: path and query. */
+export function pathOf(url: string): string {
+  const query = url.indexOf('?');
+  return query < 0 ? url : url.slice(0, query);
+}
+
 /** The same item with some things changed; `encoded` goes along, since it is the body's. */
 export function copyOf<T extends Item>(
   item: T,

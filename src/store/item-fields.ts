@@ -1,140 +1,64 @@
-import type { Reuse, StoredField, StoredResponse, VariantIndex } from './entry.js';
+import type { StoredField, StoredResponse, VariantIndex } from './entry.js';
+import {
+  boolean,
+  type Fields,
+  fieldLines,
+  fieldNames,
+  fieldValue,
+  isObject,
+  listOf,
+  optional,
+  readFields,
+  reuse,
+  type SharedTimes,
+  seconds,
+  status,
+  storedNames,
+  string,
+  time,
+  writeFields,
+} from './fields.js';
+import { Recent } from './recent.js';
 
-/** Times of an entry on the clock that instances share, and back. Milliseconds; `NaN` where that is not possible. */
-export interface SharedTimes {
-  toShared(local: number): number;
-  fromShared(shared: number): number;
+/** What a response has for itself. */
+export interface OwnFields
+  extends Pick<
+    StoredResponse,
+    'url' | 'tags' | 'etag' | 'lastModified' | 'date' | 'storedAt' | 'freshUntil'
+  > {
+  /** Of the header fields, in the order of their names. */
+  readonly values: readonly StoredField[1][];
 }
 
-/** How one field travels: as JSON, checked in full when it comes back. */
-interface Field<T> {
-  /** The value for JSON; absent where it travels as it is. */
-  write?(value: T, times: SharedTimes): unknown;
-  /** The value, if that is what was read; else `undefined`. */
-  read(value: unknown, times: SharedTimes): T | undefined;
-  readonly optional?: true;
-}
-
-type Fields<T> = { readonly [Name in keyof T]-?: Field<NonNullable<T[Name]>> };
-
-/** Most strings in a list. */
-const MOST = 10_000;
-
-const string: Field<string> = { read: (value) => (typeof value === 'string' ? value : undefined) };
-const boolean: Field<boolean> = { read: (value) => (typeof value === 'boolean' ? value : undefined) };
-const seconds: Field<number> = {
-  read: (value) => (typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined),
-};
-
-/** On the shared clock to the millisecond, downwards: what is rounded must not live longer for it. */
-const time: Field<number> = {
-  write: (value, times) => Math.floor(times.toShared(value)),
-  read: (value, times) => {
-    const local = typeof value === 'number' ? times.fromShared(value) : Number.NaN;
-    return Number.isFinite(local) ? local : undefined;
-  },
-};
-
-const status: Field<number> = {
-  read: (value) =>
-    typeof value === 'number' && Number.isInteger(value) && value >= 200 && value <= 599 ? value : undefined,
-};
-
-/** A field value as Node takes it: nothing that could end a line (RFC 9110 §5.5). */
-const fieldValue: Field<string> = {
-  read: (value) => (typeof value === 'string' && !/[^\t\x20-\x7e\x80-\xff]/.test(value) ? value : undefined),
-};
-
-/** RFC 9110 §5.1: a token. */
-const fieldName: Field<string> = {
-  read: (value) => (typeof value === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(value) ? value : undefined),
-};
-
-function listOf<T>(field: Field<T>): Field<readonly T[]> {
-  return {
-    read(value, times) {
-      if (!Array.isArray(value) || value.length > MOST) return undefined;
-      const read: T[] = [];
-      for (const part of value) {
-        const one = field.read(part, times);
-        if (one === undefined) return undefined;
-        read.push(one);
-      }
-      return read;
-    },
-  };
-}
-
-/** Fields that are written for each answer, never stored: believed, they would break the connection's framing. */
-const framing = new Set([
-  'connection',
-  'content-length',
-  'keep-alive',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
-
-const fieldValues = listOf(fieldValue);
-
-const header: Field<StoredField> = {
-  read(value, times) {
-    if (!Array.isArray(value) || value.length !== 2) return undefined;
-    const name = fieldName.read(value[0], times);
-    const lines = Array.isArray(value[1])
-      ? fieldValues.read(value[1], times)
-      : fieldValue.read(value[1], times);
-    if (name === undefined || lines === undefined || framing.has(name.toLowerCase())) return undefined;
-    return [name, lines];
-  },
-};
-
-const reuse: Field<Reuse> = {
-  write: (value) => [
-    value.alwaysValidate,
-    value.mustRevalidate,
-    value.staleWhileRevalidate,
-    value.staleIfError,
-  ],
-  read(value, times) {
-    if (!Array.isArray(value) || value.length !== 4) return undefined;
-    const alwaysValidate = boolean.read(value[0], times);
-    const mustRevalidate = boolean.read(value[1], times);
-    const staleWhileRevalidate = seconds.read(value[2], times);
-    const staleIfError = seconds.read(value[3], times);
-    if (alwaysValidate === undefined || mustRevalidate === undefined) return undefined;
-    if (staleWhileRevalidate === undefined || staleIfError === undefined) return undefined;
-    return { alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError };
-  },
-};
-
-function optional<T>(field: Field<T>): Field<T> {
-  return { ...field, optional: true };
-}
+/** What is written beside the fields, follows from them, or does not travel. */
+type Elsewhere =
+  | 'kind'
+  | 'key'
+  | 'stamp'
+  | 'since'
+  | 'path'
+  | 'headers'
+  | 'body'
+  | 'encoded'
+  | 'prepared'
+  | 'variance';
 
 /**
- * Every field of a response but for what travels beside (key, body, stamp) and `variance`: responses that have
- * it stay where they are. What is not in the table does not
- * travel, so a field that is added to `StoredResponse` must be added here, and the compiler says so.
+ * What the responses of one route have in common, most of the time: every field of a response but for those above,
+ * so one that is added to `StoredResponse` must be added here, and the compiler says so.
  */
-const responseFields: Fields<
-  Omit<StoredResponse, 'kind' | 'key' | 'body' | 'encoded' | 'prepared' | 'stamp' | 'since' | 'variance'>
-> = {
-  url: string,
-  path: string,
-  tags: listOf(string),
-  vary: listOf(fieldName),
+export interface FormFields extends Omit<StoredResponse, keyof OwnFields | Elsewhere> {
+  /** Of the header fields. */
+  readonly names: readonly string[];
+}
+
+const form: Fields<FormFields> = {
+  vary: fieldNames,
   status,
-  headers: listOf(header),
-  removed: listOf(fieldName),
-  etag: fieldValue,
+  names: storedNames,
+  removed: fieldNames,
   ownEtag: boolean,
-  lastModified: optional(fieldValue),
-  date: fieldValue,
-  storedAt: time,
   initialAge: seconds,
-  freshUntil: time,
   reuse,
   explicitlyShared: boolean,
   anyOrigin: optional(boolean),
@@ -142,41 +66,81 @@ const responseFields: Fields<
   template: optional(string),
 };
 
-const variantsFields: Fields<Omit<VariantIndex, 'kind'>> = { names: listOf(fieldName), keys: listOf(string) };
+const own: Fields<OwnFields> = {
+  url: string,
+  tags: listOf(string),
+  values: listOf(fieldLines),
+  etag: fieldValue,
+  lastModified: optional(fieldValue),
+  date: fieldValue,
+  storedAt: time,
+  freshUntil: time,
+};
 
-const tables = {
-  response: new Map<string, Field<unknown>>(Object.entries(responseFields as Fields<object>)),
-  variants: new Map<string, Field<unknown>>(Object.entries(variantsFields as Fields<object>)),
-} as const;
+const variants: Fields<Omit<VariantIndex, 'kind'>> = { names: fieldNames, keys: listOf(string) };
 
-export type ItemKind = keyof typeof tables;
-
-/** The fields of an item for JSON. */
-export function writeFields(kind: ItemKind, item: object, times: SharedTimes): Record<string, unknown> {
-  const given = item as Record<string, unknown>;
-  const written: Record<string, unknown> = {};
-  for (const [name, field] of tables[kind]) {
-    const value = given[name];
-    if (value !== undefined) written[name] = field.write ? field.write(value, times) : value;
-  }
-  return written;
+export function writeOwn(entry: StoredResponse, times: SharedTimes): Record<string, unknown> {
+  const { url, tags, etag, lastModified, date, storedAt, freshUntil } = entry;
+  const values = entry.headers.map(([, lines]) => lines);
+  return writeFields(own, { url, tags, values, etag, lastModified, date, storedAt, freshUntil }, times);
 }
 
-/**
- * What `writeFields` wrote, checked: every field that is required, none that is unknown, each of its own form.
- * A field that we don't know may restrict what we would then do, so it is not passed over.
- */
-export function readFields(kind: ItemKind, written: unknown, times: SharedTimes): object | undefined {
-  if (typeof written !== 'object' || written === null || Array.isArray(written)) return undefined;
-  const table = tables[kind];
-  const read: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(written)) {
-    const field = table.get(name);
-    const checked = field?.read(value, times);
-    // `__proto__` from JSON is a name like any other here: in no table.
-    if (checked === undefined) return undefined;
-    read[name] = checked;
+/** As `readFields`, for every hit: each field by its name. */
+export function readOwn(written: unknown, times: SharedTimes): OwnFields | undefined {
+  if (!isObject(written)) return undefined;
+  const url = own.url.read(written.url, times);
+  const tags = own.tags.read(written.tags, times);
+  const values = own.values.read(written.values, times);
+  const etag = own.etag.read(written.etag, times);
+  const lastModified = own.lastModified.read(written.lastModified, times);
+  const date = own.date.read(written.date, times);
+  const storedAt = own.storedAt.read(written.storedAt, times);
+  const freshUntil = own.freshUntil.read(written.freshUntil, times);
+  if (url === undefined || tags === undefined || values === undefined || etag === undefined) return undefined;
+  if (date === undefined || storedAt === undefined || freshUntil === undefined) return undefined;
+  const read: OwnFields = { url, tags, values, etag, lastModified, date, storedAt, freshUntil };
+  // None that is unknown, and a last modification only where there is a good one.
+  const count = Object.keys(read).length - (lastModified === undefined ? 1 : 0);
+  return Object.keys(written).length === count ? read : undefined;
+}
+
+export function writeForm(entry: StoredResponse, times: SharedTimes): Record<string, unknown> {
+  const { vary, status, removed, ownEtag, initialAge, reuse, explicitlyShared } = entry;
+  const { anyOrigin, upstream, template } = entry;
+  const names = entry.headers.map(([name]) => name);
+  const some = { vary, status, names, removed, ownEtag, initialAge, reuse, explicitlyShared };
+  return writeFields(form, { ...some, anyOrigin, upstream, template }, times);
+}
+
+export function writeVariants(index: VariantIndex, times: SharedTimes): Record<string, unknown> {
+  return writeFields(variants, { names: index.names, keys: index.keys }, times);
+}
+
+export function readVariants(written: unknown, times: SharedTimes): VariantIndex | undefined {
+  const read = readFields(variants, written, times);
+  return read && { kind: 'variants', names: read.names, keys: read.keys };
+}
+
+/** Characters of the forms that are remembered. */
+const MOST_REMEMBERED = 128 * 1024;
+
+/** Reads forms; one that was met before is known by its text. */
+export class Forms {
+  readonly #known = new Recent<FormFields | undefined>(MOST_REMEMBERED);
+
+  /** @param text JSON in UTF-8, each byte as one character. @returns `undefined` for what is no form. */
+  read(text: string, times: SharedTimes): FormFields | undefined {
+    return this.#known.get(text, () =>
+      readFields(form, parsed(Buffer.from(text, 'latin1').toString('utf8')), times),
+    );
   }
-  for (const [name, field] of table) if (!field.optional && read[name] === undefined) return undefined;
-  return read;
+}
+
+/** What is said in JSON; `undefined` for what is none. */
+export function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

@@ -23,6 +23,8 @@ const AT_LEAST = 5;
  */
 export class Breaker {
   readonly #policy: CircuitBreakerPolicy;
+  /** In a row, and counted; as many as the window holds, where one more says nothing. */
+  #successes = 0;
 
   /** Shortest and longest wait, and a monotonic clock. Milliseconds. */
   constructor(first: number, longest: number, now: () => number = () => performance.now()) {
@@ -47,7 +49,31 @@ export class Breaker {
 
   /** Runs it, or throws when the breaker is open. What it throws is a failure. */
   run<T>(command: () => Promise<T>): Promise<T> {
-    return this.#policy.execute(command);
+    if (!this.#isWell) return this.#count(command);
+    // One success more would leave the window as it is, so what comes of it is told only where that is news.
+    return command().then(
+      (value) =>
+        this.#isWell || this.state !== 'closed' ? value : this.#count(() => Promise.resolve(value)),
+      (error: unknown) => {
+        if (this.state !== 'closed') throw error;
+        return this.#count(() => Promise.reject(error));
+      },
+    );
+  }
+
+  get #isWell(): boolean {
+    return this.#successes >= WINDOW && this.#policy.state === CircuitState.Closed;
+  }
+
+  async #count<T>(command: () => Promise<T>): Promise<T> {
+    try {
+      const value = await this.#policy.execute(command);
+      this.#successes++;
+      return value;
+    } catch (error) {
+      this.#successes = 0;
+      throw error;
+    }
   }
 }
 

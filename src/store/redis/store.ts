@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
-import { decodeItem, encodeItem, FORMAT, lengthOf, type SharedStamp, type Undecodable } from '../codec.js';
+import { Codec, FORMAT, lengthOf, type SharedStamp, type Undecodable } from '../codec.js';
 import type { SharedItem } from '../entry.js';
 import type { Answer, GuardStats, RedisGuard } from './guard.js';
 import type { ServerClock } from './server-clock.js';
@@ -64,6 +64,7 @@ const releaseScript =
 export class RedisStore {
   readonly #guard: RedisGuard;
   readonly #clock: ServerClock;
+  readonly #codec: Codec;
   readonly #positions: SharedPositions;
   readonly #prefix: string;
   readonly #maxEntryBytes: number;
@@ -79,6 +80,7 @@ export class RedisStore {
   constructor(options: RedisStoreOptions) {
     this.#guard = options.guard;
     this.#clock = options.clock;
+    this.#codec = new Codec(options.clock);
     this.#positions = options.positions;
     this.#prefix = options.prefix ?? 'hotpath:';
     this.#maxEntryBytes = options.maxEntryBytes ?? 1024 ** 2;
@@ -117,7 +119,7 @@ export class RedisStore {
     const at = item.kind === 'response' ? this.#positions.toShared(item.stamp) : { epoch: '', position: 0 };
     if (!at) return this.#refuse('position');
     if (!this.#clock.isKnown) return this.#refuse('clock');
-    const frame = encodeItem(key, item, at, this.#clock);
+    const frame = this.#codec.encode(key, item, at);
     if (!frame) return this.#refuse('too-large');
     const px = Math.ceil(Math.min(ttl, LONGEST_TTL));
     const name = this.#nameOf(key);
@@ -204,7 +206,7 @@ export class RedisStore {
     this.#bytesRead += frame.length;
     // Another instance's limit may be higher, and it is that one's entry.
     if (frame.length > longest && lengthOf(frame)! > longest) return count(this.#unusable, 'too-large');
-    const decoded = decodeItem(frame, key, this.#clock, this.#now());
+    const decoded = this.#codec.decode(frame, key, this.#now());
     if ('reason' in decoded) return this.#discard(key, decoded.reason);
     const { item, at } = decoded;
     if (item.kind === 'response') {
@@ -212,7 +214,8 @@ export class RedisStore {
       // It may be we who are behind, so it stays.
       if (stamp === undefined) return count(this.#unusable, 'epoch');
       this.#hits++;
-      return Object.assign(item, { stamp, since: stamp });
+      item.stamp = item.since = stamp;
+      return item;
     }
     this.#hits++;
     return item;

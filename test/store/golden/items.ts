@@ -1,6 +1,6 @@
 import type { SharedItem, StoredResponse } from '../../../src/store/entry.js';
 
-/** What the golden files of format 1 hold. */
+/** What the golden files hold. */
 export const at = { epoch: 'k3J9xQ2mT0aVbWcZ', position: 4711 };
 
 /** Local times are from 0; on the shared clock so much later. */

@@ -1,3 +1,5 @@
+import { CircuitState, CountBreaker, circuitBreaker, handleAll } from 'cockatiel';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Breaker } from '../../../src/store/redis/breaker.js';
 
@@ -79,5 +81,53 @@ describe('the breaker', () => {
     vi.setSystemTime(Date.now() + 60_000);
     await trip(breaker);
     expect(await waitOf(breaker, succeed)).toBeLessThanOrEqual(101);
+  });
+
+  it('judges as one that counts each command, whatever overlaps, also after a long peace', async () => {
+    const step = fc.oneof(
+      { weight: 4, arbitrary: fc.constant('begin' as const) },
+      { weight: 5, arbitrary: fc.record({ end: fc.nat(), isWell: fc.boolean() }) },
+    );
+    let opened = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat({ max: 30 }),
+        fc.array(step, { minLength: 50, maxLength: 150 }),
+        async (peace, steps) => {
+          const breaker = open();
+          const counting = circuitBreaker(handleAll, {
+            halfOpenAfter: 1e9,
+            breaker: new CountBreaker({ threshold: 0.5, size: 20, minimumNumberOfCalls: 5 }),
+          });
+          const runs: { end(isWell: boolean): void }[] = [];
+          const begin = () => {
+            let end!: (isWell: boolean) => void;
+            const ended = new Promise((resolve, reject) => {
+              end = (isWell) => (isWell ? resolve('well') : reject(new Error('sick')));
+            });
+            ended.catch(() => {});
+            runs.push({ end });
+            void attempt(breaker, () => ended);
+            counting.execute(() => ended).catch(() => {});
+          };
+          const compare = async () => {
+            for (let i = 0; i < 20; i++) await Promise.resolve();
+            expect(breaker.state).toBe(counting.state === CircuitState.Closed ? 'closed' : 'open');
+          };
+          for (let i = 0; i < peace; i++) {
+            begin();
+            runs.pop()!.end(true);
+            await compare();
+          }
+          for (const each of steps) {
+            if (each === 'begin') begin();
+            else if (runs.length > 0) runs.splice(each.end % runs.length, 1)[0]!.end(each.isWell);
+            await compare();
+          }
+          if (breaker.state === 'open') opened++;
+        },
+      ),
+    );
+    expect(opened).toBeGreaterThan(5);
   });
 });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { encodeItem, FORMAT } from '../../../src/store/codec.js';
+import { Codec, FORMAT } from '../../../src/store/codec.js';
 import type { StoredResponse } from '../../../src/store/entry.js';
 import { FaultProxy } from '../../helpers/fault-proxy.js';
 import { RedisServer, redisMajors, until } from '../../helpers/redis.js';
@@ -138,12 +138,10 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
       'of another key',
       'key',
       () =>
-        encodeItem(
-          'other',
-          itemOf('other'),
-          { epoch: 'epoch', position: 1 },
-          { toShared: (x) => x, fromShared: (x) => x },
-        )!,
+        new Codec({ toShared: (x) => x, fromShared: (x) => x }).encode('other', itemOf('other'), {
+          epoch: 'epoch',
+          position: 1,
+        })!,
     ],
   ])('G11 G35 a value %s is a miss, is counted, and is deleted', async (_, reason, change) => {
     const { store } = await start();
