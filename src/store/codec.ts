@@ -48,7 +48,7 @@ export type Undecodable = 'truncated' | 'checksum' | 'version' | 'key' | 'shape'
  *  12   4  length of the fields
  *  16   4  length of the body
  *  20   4  CRC-32 of all else
- *  24      the form and the fields, each as JSON in UTF-8, then the body
+ *  24      the form, an object, and the fields, a list, each as JSON in UTF-8; then the body
  *
  * The form is what the responses of a route have in common, most of the time: it is read once for all of them.
  */
@@ -90,11 +90,10 @@ export class Codec {
    */
   encode(key: string, item: SharedItem, at: SharedStamp): Buffer | undefined {
     const isResponse = item.kind === 'response';
-    const written = isResponse ? writeOwn(item, this.#times) : writeVariants(item, this.#times);
-    if (isResponse && !(Number.isFinite(written.storedAt) && Number.isFinite(written.freshUntil)))
-      return undefined;
+    if (isResponse && !(this.#isTold(item.storedAt) && this.#isTold(item.freshUntil))) return undefined;
+    const written = isResponse ? writeOwn(item, this.#times) : writeVariants(item);
     const form = isResponse ? this.#formOf(item) : nothing;
-    const fields = Buffer.from(JSON.stringify({ key, at: [at.epoch, at.position], fields: written }));
+    const fields = Buffer.from(JSON.stringify([key, at.epoch, at.position, ...written]));
     if (form.length + fields.length > MOST_OF_FIELDS) return undefined;
     const body = isResponse ? item.body : nothing;
     const frame = Buffer.allocUnsafe(HEAD + form.length + fields.length + body.length);
@@ -176,6 +175,10 @@ export class Codec {
     return { item, at };
   }
 
+  #isTold(local: number): boolean {
+    return Number.isFinite(this.#times.toShared(local));
+  }
+
   #formOf(item: StoredResponse): Buffer {
     const shared = compactOf(item)?.form;
     const known = shared && this.#written.get(shared);
@@ -186,14 +189,23 @@ export class Codec {
   }
 }
 
-function readMeta(text: string): { key: unknown; at: SharedStamp; fields: unknown } | undefined {
+interface Meta {
+  readonly key: unknown;
+  readonly at: SharedStamp;
+  /** What its kind of item has. */
+  readonly fields: readonly unknown[];
+}
+
+function readMeta(text: string): Meta | undefined {
   const meta = parsed(text);
-  if (typeof meta !== 'object' || meta === null) return undefined;
-  const { key, at, fields } = meta as Record<string, unknown>;
-  if (!Array.isArray(at) || at.length !== 2) return undefined;
-  const [epoch, position] = at;
-  if (typeof epoch !== 'string' || !Number.isSafeInteger(position) || position < 0) return undefined;
-  return { key, at: { epoch, position }, fields };
+  if (!Array.isArray(meta)) return undefined;
+  const [key, epoch, position] = meta as readonly unknown[];
+  if (typeof epoch !== 'string' || !isPosition(position)) return undefined;
+  return { key, at: { epoch, position }, fields: meta.slice(3) };
+}
+
+function isPosition(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function checksumOf(frame: Buffer): number {

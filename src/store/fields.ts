@@ -29,9 +29,13 @@ export const seconds: Field<number> = {
   read: (value) => (typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined),
 };
 
-/** On the shared clock to the millisecond, downwards: what is rounded must not live longer for it. */
+/** A time on the shared clock to the millisecond, downwards: what is rounded must not live longer for it. */
+export function timeOf(local: number, times: SharedTimes): number {
+  return Math.floor(times.toShared(local));
+}
+
+/** What `timeOf` wrote, on our clock. */
 export const time: Field<number> = {
-  write: (value, times) => Math.floor(times.toShared(value)),
   read: (value, times) => {
     const local = typeof value === 'number' ? times.fromShared(value) : Number.NaN;
     return Number.isFinite(local) ? local : undefined;
@@ -157,6 +161,6 @@ export function readFields<T extends object>(
   return read as T;
 }
 
-export function isObject(value: unknown): value is Record<string, unknown> {
+function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -5,7 +5,6 @@ import {
   fieldLines,
   fieldNames,
   fieldValue,
-  isObject,
   listOf,
   optional,
   readFields,
@@ -16,6 +15,7 @@ import {
   storedNames,
   string,
   time,
+  timeOf,
   writeFields,
 } from './fields.js';
 import { Recent } from './recent.js';
@@ -66,42 +66,39 @@ const form: Fields<FormFields> = {
   template: optional(string),
 };
 
-const own: Fields<OwnFields> = {
-  url: string,
-  tags: listOf(string),
-  values: listOf(fieldLines),
-  etag: fieldValue,
-  lastModified: optional(fieldValue),
-  date: fieldValue,
-  storedAt: time,
-  freshUntil: time,
-};
+const strings = listOf(string);
+const valuesOfFields = listOf(fieldLines);
 
-const variants: Fields<Omit<VariantIndex, 'kind'>> = { names: fieldNames, keys: listOf(string) };
-
-export function writeOwn(entry: StoredResponse, times: SharedTimes): Record<string, unknown> {
-  const { url, tags, etag, lastModified, date, storedAt, freshUntil } = entry;
+/** As a list, which takes half the time to read that an object would, and this is done for every hit. */
+export function writeOwn(entry: StoredResponse, times: SharedTimes): readonly unknown[] {
+  const { url, tags, etag, lastModified = null, date, storedAt, freshUntil } = entry;
   const values = entry.headers.map(([, lines]) => lines);
-  return writeFields(own, { url, tags, values, etag, lastModified, date, storedAt, freshUntil }, times);
+  return [url, tags, values, etag, lastModified, date, timeOf(storedAt, times), timeOf(freshUntil, times)];
 }
 
-/** As `readFields`, for every hit: each field by its name. */
-export function readOwn(written: unknown, times: SharedTimes): OwnFields | undefined {
-  if (!isObject(written)) return undefined;
-  const url = own.url.read(written.url, times);
-  const tags = own.tags.read(written.tags, times);
-  const values = own.values.read(written.values, times);
-  const etag = own.etag.read(written.etag, times);
-  const lastModified = own.lastModified.read(written.lastModified, times);
-  const date = own.date.read(written.date, times);
-  const storedAt = own.storedAt.read(written.storedAt, times);
-  const freshUntil = own.freshUntil.read(written.freshUntil, times);
-  if (url === undefined || tags === undefined || values === undefined || etag === undefined) return undefined;
-  if (date === undefined || storedAt === undefined || freshUntil === undefined) return undefined;
-  const read: OwnFields = { url, tags, values, etag, lastModified, date, storedAt, freshUntil };
-  // None that is unknown, and a last modification only where there is a good one.
-  const count = Object.keys(read).length - (lastModified === undefined ? 1 : 0);
-  return Object.keys(written).length === count ? read : undefined;
+/** What `writeOwn` wrote, checked: each in its place, and none beyond. */
+export function readOwn(written: readonly unknown[], times: SharedTimes): OwnFields | undefined {
+  if (written.length !== 8) return undefined;
+  const own = {
+    url: string.read(written[0], times),
+    tags: strings.read(written[1], times),
+    values: valuesOfFields.read(written[2], times),
+    etag: fieldValue.read(written[3], times),
+    lastModified: fieldValue.read(written[4], times),
+    date: fieldValue.read(written[5], times),
+    storedAt: time.read(written[6], times),
+    freshUntil: time.read(written[7], times),
+  };
+  const isWhole =
+    own.url !== undefined &&
+    own.tags !== undefined &&
+    own.values !== undefined &&
+    own.etag !== undefined &&
+    (own.lastModified !== undefined || written[4] === null) &&
+    own.date !== undefined &&
+    own.storedAt !== undefined &&
+    own.freshUntil !== undefined;
+  return isWhole ? (own as OwnFields) : undefined;
 }
 
 export function writeForm(entry: StoredResponse, times: SharedTimes): Record<string, unknown> {
@@ -112,13 +109,15 @@ export function writeForm(entry: StoredResponse, times: SharedTimes): Record<str
   return writeFields(form, { ...some, anyOrigin, upstream, template }, times);
 }
 
-export function writeVariants(index: VariantIndex, times: SharedTimes): Record<string, unknown> {
-  return writeFields(variants, { names: index.names, keys: index.keys }, times);
+export function writeVariants({ names, keys }: VariantIndex): readonly unknown[] {
+  return [names, keys];
 }
 
-export function readVariants(written: unknown, times: SharedTimes): VariantIndex | undefined {
-  const read = readFields(variants, written, times);
-  return read && { kind: 'variants', names: read.names, keys: read.keys };
+export function readVariants(written: readonly unknown[], times: SharedTimes): VariantIndex | undefined {
+  if (written.length !== 2) return undefined;
+  const names = fieldNames.read(written[0], times);
+  const keys = strings.read(written[1], times);
+  return names && keys && { kind: 'variants', names, keys };
 }
 
 /** Characters of the forms that are remembered. */
