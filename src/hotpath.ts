@@ -4,6 +4,7 @@ import { openState } from './cache/open-state.js';
 import { createResponseCache, type Middleware, type ResponseCache } from './cache/response-cache.js';
 import { type HotpathConfig, type ResolvedConfig, resolveConfig } from './config/config.js';
 import { HotpathError } from './config/errors.js';
+import { shareHiddenClass } from './exchange/hidden-class.js';
 import { attachError, FrontDoor } from './front/door.js';
 import { Lane } from './front/lane.js';
 import { createCacheControl } from './middleware/cache-control.js';
@@ -95,6 +96,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   const door = lane && new FrontDoor(lane);
 
   function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
+    shareHiddenClass(req, res);
     // What the front door has looked at is not looked at again.
     if (lane && !door?.hasSeen(req) && lane.answer(req, res) === 'given') return;
     let at = 0;

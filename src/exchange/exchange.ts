@@ -101,7 +101,7 @@ export class Exchange {
     this.path = query < 0 ? this.target : this.target.slice(0, query);
     this.headed = res.headersSent;
     this.#native = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
-    this.#beneath = patch(res);
+    this.#beneath = patch(req, res);
     listenForEnd(res);
     this.track();
   }

@@ -1,4 +1,5 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { shareHiddenClass } from './hidden-class.js';
 
 /** Two copies of the package (ESM beside CommonJS, two versions) find one exchange on `res`. */
 export const EXCHANGE = Symbol.for('hotpath.exchange');
@@ -61,7 +62,8 @@ export function writeMethods(res: ServerResponse, methods: Methods): void {
 }
 
 /** Puts our methods on `res`; returns those that were there. */
-export function patch(res: ServerResponse): Methods {
+export function patch(req: IncomingMessage, res: ServerResponse): Methods {
+  shareHiddenClass(req, res);
   const before = readMethods(res);
   writeMethods(res, patched);
   return before;

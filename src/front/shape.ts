@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { PREPARED } from '../exchange/hidden-class.js';
 import { TRACK } from '../exchange/template.js';
 import type { ExpressApp } from './view.js';
 
@@ -6,7 +7,7 @@ type Named<Name extends string | symbol> = { [name in Name]: unknown };
 
 /** What Express, its router, Node and we set on a request; but `baseUrl` and `route`, which are accessors of ours. */
 type OfRequest = Named<
-  'res' | 'next' | 'originalUrl' | '_parsedUrl' | 'params' | '_eventsCount' | typeof TRACK
+  'res' | 'next' | 'originalUrl' | '_parsedUrl' | 'params' | '_eventsCount' | typeof TRACK | typeof PREPARED
 >;
 
 /** What Express, Node, the `compression` package and we set on a response. */
@@ -63,6 +64,7 @@ function keepRequest(request: OfRequest): void {
   request.params = params;
   request._eventsCount = _eventsCount;
   request[TRACK] = track;
+  request[PREPARED] = true;
 }
 
 function keepResponse(response: OfResponse): void {

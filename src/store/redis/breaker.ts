@@ -47,16 +47,22 @@ export class Breaker {
     return this.#policy.state !== CircuitState.HalfOpen;
   }
 
-  /** Runs it, or throws when the breaker is open. What it throws is a failure. */
-  run<T>(command: () => Promise<T>): Promise<T> {
-    if (!this.#isWell) return this.#count(command);
+  /**
+   * Runs it, unless the breaker is open; what it throws is a failure.
+   *
+   * @param otherwise what to give instead of a failure, or of running it.
+   */
+  run<T>(command: () => Promise<T>, otherwise: () => T): Promise<T> {
+    if (!this.#isWell) return this.#count(command).catch(otherwise);
     // One success more would leave the window as it is, so what comes of it is told only where that is news.
     return command().then(
-      (value) =>
-        this.#isWell || this.state !== 'closed' ? value : this.#count(() => Promise.resolve(value)),
+      (value) => {
+        if (!this.#isWell && this.state === 'closed') void this.#count(() => Promise.resolve(value));
+        return value;
+      },
       (error: unknown) => {
-        if (this.state !== 'closed') throw error;
-        return this.#count(() => Promise.reject(error));
+        if (this.state === 'closed') return this.#count<T>(() => Promise.reject(error)).catch(otherwise);
+        return otherwise();
       },
     );
   }

@@ -60,6 +60,18 @@ interface Lane {
   outstanding: number;
 }
 
+/** One command on its way. */
+interface Sending<T> {
+  readonly lane: Lane;
+  readonly client: RedisClient;
+  readonly command: (client: RedisClient) => Promise<T>;
+  readonly bytes: number;
+  readonly deadlines: Deadlines;
+  readonly counts: OperationCounts;
+  /** Judges an error. @returns an answer where it says nothing of the server's health. */
+  failed(error: unknown): Answer<T> | undefined;
+}
+
 /**
  * What stands between a request and a Redis that may be down, hung, slow or full. A command is sent only on a
  * connection that is ready, has a deadline, and counts against a bound until it is answered, so a hung server
@@ -150,35 +162,36 @@ export class RedisGuard {
       return Promise.resolve(unavailable(counts, 'busy'));
     if (!lane.breaker.lets()) return Promise.resolve(unavailable(counts, 'open'));
     let word: string | undefined;
-    const send = () =>
-      this.#send(lane, client, command, bytes, deadlines, counts).catch((error: unknown) => {
-        word = wordOf(error);
-        this.#faults.tell(error, lane.where);
-        if (aboutTheCommand.has(word)) return unavailable(counts, word);
-        throw error;
-      });
-    return lane.breaker.run(send).catch(() => {
+    const failed = (error: unknown): Answer<T> | undefined => {
+      word = wordOf(error);
+      this.#faults.tell(error, lane.where);
+      return aboutTheCommand.has(word) ? unavailable(counts, word) : undefined;
+    };
+    const send = () => this.#send({ lane, client, command, bytes, deadlines, counts, failed });
+    return lane.breaker.run(send, () => {
       if (word === 'readonly' && lane.breaker.state !== 'closed') this.#lookForMaster();
       return unavailable(counts, word ?? 'open');
     });
   }
 
   /** Rejects at the deadline. The command may still be done; whoever sends one must not mind. */
-  #send<T>(
-    lane: Lane,
-    client: RedisClient,
-    command: (client: RedisClient) => Promise<T>,
-    bytes: number,
-    deadlines: Deadlines,
-    counts: OperationCounts,
-  ): Promise<Answer<T>> {
+  #send<T>({ lane, client, command, bytes, deadlines, counts, failed }: Sending<T>): Promise<Answer<T>> {
     return new Promise<Answer<T>>((resolve, reject) => {
       let isLate = false;
+      const fail = (error: unknown) => {
+        try {
+          const answer = failed(error);
+          if (answer) return resolve(answer);
+        } catch {
+          // What can't even be told is a failure like any other.
+        }
+        reject(error);
+      };
       const deadline = deadlines.add(() => {
         // When it was we who were slow, the answer may be here already: it is read before this runs.
         setImmediate(() => {
           isLate = true;
-          reject(new DeadlineError(deadlines.after));
+          fail(new DeadlineError(deadlines.after));
         });
       });
       const sentAt = performance.now();
@@ -203,7 +216,7 @@ export class RedisGuard {
         },
         (error: unknown) => {
           settled();
-          reject(error);
+          if (!isLate) fail(error);
         },
       );
     });

@@ -1,0 +1,105 @@
+import { setFlagsFromString } from 'node:v8';
+import type { Express, Request, Response } from 'express';
+import { hotpath } from 'hotpath';
+import { responseCache } from 'hotpath/cache';
+import { compression } from 'hotpath/compression';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type Listening, listen, majors, raw, waitFor } from '../helpers/http.js';
+
+setFlagsFromString('--allow-natives-syntax');
+const areAlike = new Function('a', 'b', 'return %HaveSameMap(a, b)') as (a: object, b: object) => boolean;
+
+let server: Listening | undefined;
+afterEach(async () => {
+  await server?.close();
+  server = undefined;
+});
+
+const body = 'some text, and then some more. '.repeat(100);
+const ask = (path: string, coding = 'identity') =>
+  raw(
+    server!.port,
+    `GET ${path} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: ${coding}\r\nConnection: close\r\n\r\n`,
+  );
+
+describe.each(majors)('requests and responses of an app of %s, without a front door,', (_, express) => {
+  async function serve(mount: (app: Express) => void): Promise<void> {
+    const app = express();
+    mount(app);
+    server = await listen(app);
+  }
+
+  it.each<[string, () => Parameters<Express['use']>[0]]>([
+    ['hotpath()', () => hotpath({ routes: { '/*path': { cache: { ttl: 60 } } } }) as never],
+    ['compression()', () => compression() as never],
+    ['responseCache()', () => responseCache({ routes: { '/*path': { ttl: 60 } } }) as never],
+  ])('are of one hidden class behind %s, whatever the app adds to them', async (_name, middleware) => {
+    const held: [Request, Response][] = [];
+    await serve((app) => {
+      app.use(middleware());
+      app.use((req, res, next) => {
+        Object.assign(req, { user: { id: 1 }, log: console });
+        res.locals.user = 1;
+        next();
+      });
+      app.get('/:id', (req, res) => {
+        if (String(req.params.id).startsWith('held')) held.push([req, res]);
+        else res.send(body);
+      });
+    });
+    for (const coding of ['identity', 'gzip']) {
+      for (const id of ['a', 'b', 'c']) await ask(`/${id}-${coding}`, coding);
+      const answers = ['held-1', 'held-2'].map((id) => ask(`/${id}-${coding}`, coding));
+      await waitFor(() => held.length === 2);
+      const [[req, res], [otherReq, otherRes]] = held.splice(0) as [(typeof held)[0], (typeof held)[0]];
+      const alike = () => [areAlike(req, otherReq), areAlike(res, otherRes)];
+      expect(alike()).toEqual([true, true]);
+      for (const each of [res, otherRes]) each.send(body);
+      await Promise.all(answers);
+      expect(alike()).toEqual([true, true]);
+    }
+  });
+
+  it('have what they had', async () => {
+    const seen: unknown[] = [];
+    await serve((app) => {
+      const look = (req: Request, res: Response) => {
+        const { client, method, url } = req as Request & { client?: unknown };
+        const names = Object.keys(req).filter((name) => name !== 'baseUrl'); // followed on the prototype from here on
+        seen.push({
+          isClient: client === req.socket,
+          isOwn: res.req === req,
+          names: names.sort(),
+          method,
+          url,
+        });
+      };
+      app.use((req, res, next) => {
+        look(req, res);
+        next();
+      });
+      app.use(hotpath());
+      app.use((req, res) => {
+        look(req, res);
+        res.send(body);
+      });
+    });
+    await ask('/a'); // before the first, nobody has followed its route
+    await ask('/a');
+    expect(seen[3]).toEqual(seen[2]);
+    expect(seen[2]).toMatchObject({ isClient: true, isOwn: true });
+  });
+
+  it('that can not be changed are answered all the same', async () => {
+    await serve((app) => {
+      app.use((req, res, next) => {
+        Object.defineProperty(req, 'client', { value: req.socket, configurable: false });
+        Object.defineProperty(res, 'req', { value: req, configurable: false });
+        next();
+      });
+      app.use(hotpath());
+      app.get('/', (_req, res) => void res.send(body));
+    });
+    expect((await ask('/')).text).toBe(body);
+  });
+});
