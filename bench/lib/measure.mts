@@ -138,10 +138,17 @@ async function warmUp(entrant: Entrant, load: Load, options: MeasureOptions): Pr
   else await runWrk(wrkRunOf(entrant, load, options.warmUp), entrant.running.pid);
 }
 
+/**
+ * Before each run there is load that is not counted: while others had their turn, V8 let go of code and memory of this
+ * one, as it would not in a server that is in use. Seconds.
+ */
+const LEAD_IN = 1;
+
 /** One turn of a contender; made again while its server was not busy enough to be compared. */
 async function take(entrant: Entrant, round: number, load: Load, options: MeasureOptions): Promise<void> {
   const { contender, runs } = entrant;
   for (let attempt = 0; attempt <= options.repeats; attempt++) {
+    await warmUp(entrant, load, { ...options, warmUp: LEAD_IN });
     const before = (await entrant.running.state()).runs;
     const made = await storming(entrant, load, () => runOnce(entrant, load, options));
     const handled = (await entrant.running.state()).runs - before;
