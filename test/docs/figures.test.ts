@@ -18,6 +18,7 @@ describe('the figures of README', () => {
     ['uncacheable', 'hotpath-front', 'express-compression', 1, 'an uncacheable route answers % times'],
     ['miss', 'hotpath-front', 'express-compression', 2, 'a miss that is stored %'],
     ['hit-10kb-identity', 'hotpath', 'assembled', 1, 'Without a door, a hit is %'],
+    ['hit-10kb-identity', 'hotpath', 'express-raw', 1, 'and % times as fast as that first middleware'],
     ['uncacheable', 'hotpath', 'express-compression', 2, 'an uncacheable route answers % times'],
     ['miss', 'hotpath', 'express-compression', 2, 'a miss % times'],
     ['hit-10kb-identity', 'nginx', 'hotpath-front', 1, 'nginx as a caching proxy is % times as fast'],
