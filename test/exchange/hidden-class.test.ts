@@ -29,14 +29,11 @@ describe.each(majors)('requests and responses of an app of %s, without a front d
     server = await listen(app);
   }
 
-  it.each<[string, () => Parameters<Express['use']>[0]]>([
-    ['hotpath()', () => hotpath({ routes: { '/*path': { cache: { ttl: 60 } } } }) as never],
-    ['compression()', () => compression() as never],
-    ['responseCache()', () => responseCache({ routes: { '/*path': { ttl: 60 } } }) as never],
-  ])('are of one hidden class behind %s, whatever the app adds to them', async (_name, middleware) => {
+  /** Compares two requests, and two responses, in the handler and once they are answered, with others before them. */
+  async function compare(middleware: Parameters<Express['use']>[0], coding: string): Promise<boolean[]> {
     const held: [Request, Response][] = [];
     await serve((app) => {
-      app.use(middleware());
+      app.use(middleware);
       app.use((req, res, next) => {
         Object.assign(req, { user: { id: 1 }, log: console });
         res.locals.user = 1;
@@ -47,16 +44,30 @@ describe.each(majors)('requests and responses of an app of %s, without a front d
         else res.send(body);
       });
     });
+    for (const id of ['a', 'b', 'c']) await ask(`/${id}`, coding);
+    const answers = ['held-1', 'held-2'].map((id) => ask(`/${id}`, coding));
+    await waitFor(() => held.length === 2);
+    const [[req, res], [otherReq, otherRes]] = held as [(typeof held)[0], (typeof held)[0]];
+    const inHandler = [areAlike(req, otherReq), areAlike(res, otherRes)];
+    for (const each of [res, otherRes]) each.send(body);
+    await Promise.all(answers);
+    await server?.close();
+    return [...inHandler, areAlike(req, otherReq), areAlike(res, otherRes)];
+  }
+
+  it.each<[string, () => Parameters<Express['use']>[0]]>([
+    ['hotpath()', () => hotpath({ routes: { '/*path': { cache: { ttl: 60 } } } }) as never],
+    ['compression()', () => compression() as never],
+    ['responseCache()', () => responseCache({ routes: { '/*path': { ttl: 60 } } }) as never],
+  ])('are of one hidden class behind %s, whatever the app adds to them', async (_name, middleware) => {
     for (const coding of ['identity', 'gzip']) {
-      for (const id of ['a', 'b', 'c']) await ask(`/${id}-${coding}`, coding);
-      const answers = ['held-1', 'held-2'].map((id) => ask(`/${id}-${coding}`, coding));
-      await waitFor(() => held.length === 2);
-      const [[req, res], [otherReq, otherRes]] = held.splice(0) as [(typeof held)[0], (typeof held)[0]];
-      const alike = () => [areAlike(req, otherReq), areAlike(res, otherRes)];
-      expect(alike()).toEqual([true, true]);
-      for (const each of [res, otherRes]) each.send(body);
-      await Promise.all(answers);
-      expect(alike()).toEqual([true, true]);
+      // V8 keeps a few classes of dictionaries, and lets them go when it collects or when two fall on one place: it
+      // may happen between two requests. Without us no two of them are ever alike.
+      let alike: boolean[] = [];
+      for (let attempt = 0; attempt < 5 && !(alike.length && alike.every(Boolean)); attempt++) {
+        alike = await compare(middleware(), coding);
+      }
+      expect(alike).toEqual([true, true, true, true]);
     }
   });
 
