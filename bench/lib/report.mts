@@ -46,9 +46,9 @@ export function saveReport(folder: string): void {
 const METHOD = `Each contender runs in a process of its own, on core 0; the generator on core 1, where Redis and the app behind
 a proxy run too. All contenders of a load are started, checked (status, body, coding, whether a handler ran), warmed
 up, and then measured by turns, A B C A B C…, each run after a second of load that does not count: while others have
-their turn, V8 lets go of compiled code. A run counts only if the server used at least 95 % of its core, otherwise the
-generator was what was measured; it is made again a few times, and left out of every median and ratio if that does not
-help.
+their turn, V8 lets go of compiled code (loads of commits before 62bad63 are without that second). A run counts only if
+the server used at least 95 % of its core, otherwise the generator was what was measured; it is made again a few times,
+and left out of every median and ratio if that does not help.
 
 - **Closed-model throughput** (all loads but those marked *open*): wrk sends the next request on a connection when the
   last one is answered. These are figures of capacity, and say nothing about latency.
