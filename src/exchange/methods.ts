@@ -61,7 +61,7 @@ export function writeMethods(res: ServerResponse, methods: Methods): void {
   patched.end = methods.end;
 }
 
-/** Puts our methods on `res`; returns those that were there. */
+/** Puts our methods on `res`, once that adds no hidden class for it alone; returns those that were there. */
 export function patch(req: IncomingMessage, res: ServerResponse): Methods {
   shareHiddenClass(req, res);
   const before = readMethods(res);

@@ -137,11 +137,11 @@ export class Codec {
     const { at } = meta;
     const kind = frame.readUInt8(5);
     if (kind === kinds.variants) {
-      const item = readVariants(meta.fields, this.#times);
+      const item = readVariants(meta.fields);
       return item && end === HEAD + frame.readUInt32BE(12) ? { item, at } : { reason: 'shape' };
     }
     if (kind !== kinds.response) return { reason: 'shape' };
-    const form = this.#forms.read(frame.toString('latin1', HEAD, fieldsAt), this.#times);
+    const form = this.#forms.read(frame.toString('latin1', HEAD, fieldsAt));
     const own = readOwn(meta.fields, this.#times);
     if (!form || !own || own.values.length !== form.names.length) return { reason: 'shape' };
     if (own.storedAt > now + CLOCK_ERROR) return { reason: 'clock' };
@@ -183,7 +183,7 @@ export class Codec {
     const shared = compactOf(item)?.form;
     const known = shared && this.#written.get(shared);
     if (known) return known;
-    const form = Buffer.from(JSON.stringify(writeForm(item, this.#times)));
+    const form = Buffer.from(JSON.stringify(writeForm(item)));
     if (shared) this.#written.set(shared, form);
     return form;
   }

@@ -9,9 +9,9 @@ export interface SharedTimes {
 /** How one field travels: as JSON, checked in full when it comes back. */
 export interface Field<T> {
   /** The value for JSON; absent where it travels as it is. */
-  write?(value: T, times: SharedTimes): unknown;
+  write?(value: T): unknown;
   /** The value, if that is what was read; else `undefined`. */
-  read(value: unknown, times: SharedTimes): T | undefined;
+  read(value: unknown): T | undefined;
   readonly optional?: true;
 }
 
@@ -34,13 +34,11 @@ export function timeOf(local: number, times: SharedTimes): number {
   return Math.floor(times.toShared(local));
 }
 
-/** What `timeOf` wrote, on our clock. */
-export const time: Field<number> = {
-  read: (value, times) => {
-    const local = typeof value === 'number' ? times.fromShared(value) : Number.NaN;
-    return Number.isFinite(local) ? local : undefined;
-  },
-};
+/** What `timeOf` wrote, on our clock; `undefined` for what is no time, or can't be told. */
+export function localTimeOf(written: unknown, times: SharedTimes): number | undefined {
+  const local = typeof written === 'number' ? times.fromShared(written) : Number.NaN;
+  return Number.isFinite(local) ? local : undefined;
+}
 
 export const status: Field<number> = {
   read: (value) =>
@@ -61,8 +59,7 @@ export const fieldNames = listOf(fieldName);
 
 /** What is on the lines of one header field. */
 export const fieldLines: Field<StoredField[1]> = {
-  read: (value, times) =>
-    typeof value === 'string' ? fieldValue.read(value, times) : fieldValues.read(value, times),
+  read: (value) => (typeof value === 'string' ? fieldValue.read(value) : fieldValues.read(value)),
 };
 
 const fieldValues = listOf(fieldValue);
@@ -80,8 +77,8 @@ const framing = new Set([
 
 /** Names of the header fields of a stored response. */
 export const storedNames: Field<readonly string[]> = {
-  read(value, times) {
-    const names = fieldNames.read(value, times);
+  read(value) {
+    const names = fieldNames.read(value);
     return names?.some((name) => framing.has(name.toLowerCase())) ? undefined : names;
   },
 };
@@ -93,12 +90,12 @@ export const reuse: Field<Reuse> = {
     value.staleWhileRevalidate,
     value.staleIfError,
   ],
-  read(value, times) {
+  read(value) {
     if (!Array.isArray(value) || value.length !== 4) return undefined;
-    const alwaysValidate = boolean.read(value[0], times);
-    const mustRevalidate = boolean.read(value[1], times);
-    const staleWhileRevalidate = seconds.read(value[2], times);
-    const staleIfError = seconds.read(value[3], times);
+    const alwaysValidate = boolean.read(value[0]);
+    const mustRevalidate = boolean.read(value[1]);
+    const staleWhileRevalidate = seconds.read(value[2]);
+    const staleIfError = seconds.read(value[3]);
     if (alwaysValidate === undefined || mustRevalidate === undefined) return undefined;
     if (staleWhileRevalidate === undefined || staleIfError === undefined) return undefined;
     return { alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError };
@@ -107,11 +104,11 @@ export const reuse: Field<Reuse> = {
 
 export function listOf<T>(field: Field<T>): Field<readonly T[]> {
   return {
-    read(value, times) {
+    read(value) {
       if (!Array.isArray(value) || value.length > MOST) return undefined;
       const read: T[] = [];
       for (const part of value) {
-        const one = field.read(part, times);
+        const one = field.read(part);
         if (one === undefined) return undefined;
         read.push(one);
       }
@@ -125,16 +122,12 @@ export function optional<T>(field: Field<T>): Field<T> {
 }
 
 /** Fields for JSON. */
-export function writeFields<T extends object>(
-  fields: Fields<T>,
-  given: T,
-  times: SharedTimes,
-): Record<string, unknown> {
+export function writeFields<T extends object>(fields: Fields<T>, given: T): Record<string, unknown> {
   const written: Record<string, unknown> = {};
   for (const name in fields) {
     const field: Field<unknown> = fields[name];
     const value = given[name];
-    if (value !== undefined) written[name] = field.write ? field.write(value, times) : value;
+    if (value !== undefined) written[name] = field.write ? field.write(value) : value;
   }
   return written;
 }
@@ -143,16 +136,12 @@ export function writeFields<T extends object>(
  * What `writeFields` wrote, checked: every field that is required, none that is unknown, each of its own form.
  * A field that we don't know may restrict what we would then do, so it is not passed over.
  */
-export function readFields<T extends object>(
-  fields: Fields<T>,
-  written: unknown,
-  times: SharedTimes,
-): T | undefined {
+export function readFields<T extends object>(fields: Fields<T>, written: unknown): T | undefined {
   if (!isObject(written)) return undefined;
   const table = new Map<string, Field<unknown>>(Object.entries(fields));
   const read: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(written)) {
-    const checked = table.get(name)?.read(value, times);
+    const checked = table.get(name)?.read(value);
     // `__proto__` from JSON is a name like any other here: in no table.
     if (checked === undefined) return undefined;
     read[name] = checked;

@@ -6,6 +6,7 @@ import {
   fieldNames,
   fieldValue,
   listOf,
+  localTimeOf,
   optional,
   readFields,
   reuse,
@@ -14,7 +15,6 @@ import {
   status,
   storedNames,
   string,
-  time,
   timeOf,
   writeFields,
 } from './fields.js';
@@ -80,14 +80,14 @@ export function writeOwn(entry: StoredResponse, times: SharedTimes): readonly un
 export function readOwn(written: readonly unknown[], times: SharedTimes): OwnFields | undefined {
   if (written.length !== 8) return undefined;
   const own = {
-    url: string.read(written[0], times),
-    tags: strings.read(written[1], times),
-    values: valuesOfFields.read(written[2], times),
-    etag: fieldValue.read(written[3], times),
-    lastModified: fieldValue.read(written[4], times),
-    date: fieldValue.read(written[5], times),
-    storedAt: time.read(written[6], times),
-    freshUntil: time.read(written[7], times),
+    url: string.read(written[0]),
+    tags: strings.read(written[1]),
+    values: valuesOfFields.read(written[2]),
+    etag: fieldValue.read(written[3]),
+    lastModified: fieldValue.read(written[4]),
+    date: fieldValue.read(written[5]),
+    storedAt: localTimeOf(written[6], times),
+    freshUntil: localTimeOf(written[7], times),
   };
   const isWhole =
     own.url !== undefined &&
@@ -101,22 +101,22 @@ export function readOwn(written: readonly unknown[], times: SharedTimes): OwnFie
   return isWhole ? (own as OwnFields) : undefined;
 }
 
-export function writeForm(entry: StoredResponse, times: SharedTimes): Record<string, unknown> {
+export function writeForm(entry: StoredResponse): Record<string, unknown> {
   const { vary, status, removed, ownEtag, initialAge, reuse, explicitlyShared } = entry;
   const { anyOrigin, upstream, template } = entry;
   const names = entry.headers.map(([name]) => name);
   const some = { vary, status, names, removed, ownEtag, initialAge, reuse, explicitlyShared };
-  return writeFields(form, { ...some, anyOrigin, upstream, template }, times);
+  return writeFields(form, { ...some, anyOrigin, upstream, template });
 }
 
 export function writeVariants({ names, keys }: VariantIndex): readonly unknown[] {
   return [names, keys];
 }
 
-export function readVariants(written: readonly unknown[], times: SharedTimes): VariantIndex | undefined {
+export function readVariants(written: readonly unknown[]): VariantIndex | undefined {
   if (written.length !== 2) return undefined;
-  const names = fieldNames.read(written[0], times);
-  const keys = strings.read(written[1], times);
+  const names = fieldNames.read(written[0]);
+  const keys = strings.read(written[1]);
   return names && keys && { kind: 'variants', names, keys };
 }
 
@@ -128,9 +128,9 @@ export class Forms {
   readonly #known = new Recent<FormFields | undefined>(MOST_REMEMBERED);
 
   /** @param text JSON in UTF-8, each byte as one character. @returns `undefined` for what is no form. */
-  read(text: string, times: SharedTimes): FormFields | undefined {
+  read(text: string): FormFields | undefined {
     return this.#known.get(text, () =>
-      readFields(form, parsed(Buffer.from(text, 'latin1').toString('utf8')), times),
+      readFields(form, parsed(Buffer.from(text, 'latin1').toString('utf8'))),
     );
   }
 }
