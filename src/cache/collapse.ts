@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { LRUCache } from 'lru-cache';
 import type { StoredResponse } from '../store/entry.js';
+import { UnderWay } from '../store/under-way.js';
 import type { Running } from './running.js';
 
 /** How a fill ended; with the status that the handler answered, where it did. */
@@ -70,7 +71,7 @@ const MOST_REMEMBERED = 10_000;
 
 /** One fill at a time for each key, and the memory of keys for which waiting is no use (hit-for-miss). */
 export class Collapser {
-  readonly #pending = new Map<string, Pending>();
+  readonly #pending = new UnderWay<Pending>();
   readonly #refused: LRUCache<string, string> | undefined;
 
   /** @param hitForMiss seconds that a refusal is remembered; 0 for not at all. */
@@ -105,7 +106,7 @@ export class Collapser {
 
   /** Lets somebody else lead; the fill itself goes on. */
   abandon(key: string, pending: Pending): void {
-    if (this.#pending.get(key) === pending) this.#pending.delete(key);
+    this.#pending.delete(key, pending);
   }
 
   /** Whether waiting for this key is no use. */

@@ -68,7 +68,7 @@ export class Fill {
     exchange.onEnd(() => this.#onEnd());
     exchange.onClose(() => this.#onClose());
     // No answer will come, so nobody is to wait for one.
-    if (request.pending) onDestroy(exchange.res, () => this.#finish('failed'));
+    if (request.pending) onDestroy(exchange, () => this.#finish('failed'));
   }
 
   /** Leaves the response alone from now on: a `cache.route()` beside the handler has taken over. */

@@ -7,6 +7,7 @@ import { isSameOrigin, type Origin } from './context.js';
 import { isKeyedByRule, normaliseTarget, PlainKeys, RequestKeys } from './key.js';
 import { isEager } from './plan.js';
 import { ageOf } from './serve.js';
+import type { Brought } from './shared-tier.js';
 import type { CacheState } from './state.js';
 
 /** How fresh a stored response is. */
@@ -15,14 +16,6 @@ export interface Freshness {
   readonly age: number;
   /** Seconds left. */
   readonly ttl: number;
-}
-
-/** What came of asking what instances share. */
-export interface Brought {
-  /** When it was asked, on the clock of the cache. Milliseconds. */
-  readonly askedAt: number;
-  /** In memory now, unless that is too small. */
-  readonly entry: StoredResponse | undefined;
 }
 
 /** Whether a rule has functions that are asked about each request. */
@@ -91,7 +84,7 @@ export class Hits {
     if (this.#state.entries.store.peek(keys.exact)) return undefined;
     counts.memory.misses++;
     const askedAt = clock();
-    return shared.fetch({ keys, context: { req } }).then((entry) => {
+    return shared.fetch({ keys, context: { req } }, true).then((entry) => {
       // There are others for its key, perhaps, than the one that this visitor may have.
       const isFor = entry && this.#state.entries.matches(keys.exact, entry, req);
       return { askedAt, entry: isFor ? entry : undefined };

@@ -43,7 +43,7 @@ export function openState(settings: CacheSettings): CacheState {
     redis,
     shared,
     collapser: new Collapser(settings.hitForMiss),
-    frontDoor: { isOpen: false, hits: 0, asked: new WeakMap() },
+    frontDoor: { isOpen: false, hits: 0 },
     counts: {
       hits: 0,
       misses: 0,

@@ -18,7 +18,7 @@ import { Disguise } from './request.js';
 import type { Running } from './running.js';
 import { serve, ttlOf } from './serve.js';
 import { isOursToRefresh } from './shared-refresh.js';
-import { LEASE } from './shared-tier.js';
+import { BROUGHT, type Brought, LEASE } from './shared-tier.js';
 import type { CacheState } from './state.js';
 import { bypassStatus, shownKey, writeStatus, type XCache } from './status.js';
 import { type Lookup, type Next, type Visit, visitOf } from './visit.js';
@@ -94,10 +94,11 @@ export class RequestFlow {
     if (req.headers.upgrade !== undefined) return next();
     const { asked, bypass } = admit(this.#state, { req, res, target, ...placed });
     if (!asked) return this.#bypass(exchange, next, bypass);
-    const { frontDoor, shared } = this.#state;
-    const askedAt = frontDoor.asked.get(req);
-    const isRedisLate = askedAt === undefined ? undefined : shared?.isLateSince(askedAt);
-    this.#attempt(visitOf(asked, exchange, next, isRedisLate), 0, undefined, askedAt !== undefined);
+    const { shared } = this.#state;
+    const brought = exchange.noteOf(BROUGHT) as Brought | undefined;
+    const isRedisLate = brought && shared?.isLateSince(brought.askedAt);
+    const visit = visitOf(asked, exchange, next, isRedisLate);
+    this.#attempt(visit, 0, undefined, brought !== undefined, brought?.entry);
   }
 
   /** What this internal request was made for, when it has come to the middleware that wanted it; once. */
@@ -145,7 +146,7 @@ export class RequestFlow {
   #askShared(visit: Visit, waits: number, missed: ForwardReason | undefined): void {
     const { shared, clock } = this.#state;
     const askedAt = clock();
-    void shared?.fetch(visit).then((brought) => {
+    void shared?.fetch(visit, true).then((brought) => {
       const isRedisLate = shared.isLateSince(askedAt);
       this.#goOn(visit, () => this.#attempt({ ...visit, isRedisLate }, waits, missed, true, brought));
     });

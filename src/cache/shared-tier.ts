@@ -32,14 +32,25 @@ interface Wanted {
   readonly context: { readonly req: IncomingMessage };
 }
 
+/** Whose note it is, of an exchange, what the front door has been brought and has not answered with. */
+export const BROUGHT = Symbol('hotpath.brought');
+
+/** What came of asking what instances share. */
+export interface Brought {
+  /** When it was asked, on the clock of the cache. Milliseconds. */
+  readonly askedAt: number;
+  /** In memory now, or lent. */
+  readonly entry: StoredResponse | undefined;
+}
+
 /** A lease for filling one key, to be given back. */
 export interface Lease {
   release(): void;
 }
 
 /**
- * The tier behind the memory tier, which all instances share. What is found there goes into memory first, and is
- * judged there as everything is; what is stored in memory is written there as well, with nobody waiting.
+ * The tier behind the memory tier, which all instances share. What is found there goes into memory, if it is worth its
+ * place there; what is stored in memory is written there as well, with nobody waiting.
  *
  * Responses that answer for other queries than their own (No-Vary-Search) stay in the memory of their instance.
  */
@@ -61,19 +72,24 @@ export class SharedTier {
     return clock() - askedAt > deadline / 2;
   }
 
-  /** Brings what is stored for a request into memory; never rejects. @returns what it has put there. */
-  async fetch({ keys, context }: Wanted): Promise<StoredResponse | undefined> {
+  /**
+   * Brings what is stored for a request, and puts it into memory; never rejects.
+   *
+   * @param mayLend whether it may be served without being put: where memory is full, what nobody has asked for before
+   * is left in Redis, and a further request brings it again.
+   */
+  async fetch({ keys, context }: Wanted, mayLend = false): Promise<StoredResponse | undefined> {
     const { store, entries, fault } = this.#setup;
     const askedAt = this.#setup.clock();
     try {
       const item = await store.get(keys.exact);
-      if (item?.kind === 'response') return this.#adopt(keys.exact, item, [], context.req);
+      if (item?.kind === 'response') return this.#adopt(keys.exact, item, [], context.req, mayLend);
       // Two commands, and one deadline for both.
       if (item?.kind !== 'variants' || this.isLateSince(askedAt)) return undefined;
       const wanted = entries.variantKeyOf(keys.exact, item.names, context.req);
       const variant = await store.get(wanted);
       if (variant?.kind !== 'response') return undefined;
-      return this.#adopt(keys.exact, variant, item.names, context.req);
+      return this.#adopt(keys.exact, variant, item.names, context.req, false);
     } catch (error) {
       fault(error, 'redis read');
       return undefined;
@@ -139,12 +155,14 @@ export class SharedTier {
     entry: StoredResponse,
     names: readonly string[],
     req: IncomingMessage,
+    mayLend: boolean,
   ): StoredResponse | undefined {
     const { entries, log } = this.#setup;
     // What was purged lies there until its time is over.
     if (log.limit(entry) === VOID) return undefined;
     // Here responses have differed by more than there, so it can't be told for whom it was made.
     if (entries.keyFor(key, names, req) !== entry.key) return undefined;
+    if (mayLend && !entries.store.admits(entry.key, entry)) return entries.lend(entry);
     const own = entries.compact(entry, entry);
     const known = entries.store.peek(own.key);
     if (known?.kind === 'response' && known.storedAt >= own.storedAt) return undefined;

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import type { CacheSettings } from '../config/cache.js';
 import type { HttpDates } from '../http/date.js';
 import type { InvalidationLog, RecordKind } from '../store/log.js';
@@ -42,8 +41,6 @@ export interface FrontDoorState {
   isOpen: boolean;
   /** Hits that it has answered; they are among the hits. */
   hits: number;
-  /** Requests for which it has asked what instances share, and found nothing to answer with; and when it asked. */
-  readonly asked: WeakMap<IncomingMessage, number>;
 }
 
 /** What one cache shares among its parts. */

@@ -59,8 +59,9 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
     else problems.push({ path: joinPath(path, pattern), message: `expected ${reading.expected}` });
   }
   if (problems.length > 0) throw configError(problems);
-  // One request asks several times, with others between.
-  const recent = new Map<string, RouteMatch<P> | undefined>();
+  // One request asks several times, with others between. Not a Map: see `UnderWay` for what that would keep alive.
+  const paths = new Array<string | undefined>(RECENT).fill(undefined);
+  const matches = new Array<RouteMatch<P> | undefined>(RECENT).fill(undefined);
   const find = (pathname: string): RouteMatch<P> | undefined => {
     for (const route of routes) {
       if (!route.regexp.test(pathname)) continue;
@@ -74,12 +75,12 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
     patterns: Object.freeze(routes.map(({ pattern }) => pattern)),
     policies: Object.freeze(routes.map(({ policy }) => policy)),
     match(pathname: string): RouteMatch<P> | undefined {
-      let found = recent.get(pathname);
-      if (found || recent.has(pathname)) return found;
-      found = find(pathname);
-      if (recent.size >= MOST_RECENT) recent.clear();
-      recent.set(pathname, found);
-      return found;
+      const slot = slotOf(pathname);
+      if (paths[slot] !== pathname) {
+        matches[slot] = find(pathname);
+        paths[slot] = pathname;
+      }
+      return matches[slot];
     },
   });
 }
@@ -129,8 +130,15 @@ class Found<P> implements RouteMatch<P> {
   }
 }
 
-/** Paths whose route is remembered. */
-const MOST_RECENT = 64;
+/** Paths whose route is remembered: a power of two. */
+const RECENT = 64;
+
+/** By its length and its end, where paths that are asked for at one time differ. */
+function slotOf(path: string): number {
+  const { length } = path;
+  const mixed = length * 961 + path.charCodeAt(length - 1) * 31 + path.charCodeAt(length - 2);
+  return mixed & (RECENT - 1);
+}
 
 /** Several ask for one path, and get one answer. */
 function frozen(params: ParamData): RouteParams {

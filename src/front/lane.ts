@@ -2,7 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { type Origin, originOf } from '../cache/context.js';
 import { EXPRESS } from '../cache/headers.js';
-import { type Brought, bringsCookie } from '../cache/hits.js';
+import { bringsCookie } from '../cache/hits.js';
+import { BROUGHT, type Brought } from '../cache/shared-tier.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import type { StoredResponse } from '../store/entry.js';
 import { Accounts } from './account.js';
@@ -77,14 +78,13 @@ export class Lane {
     res: ServerResponse,
     app: ExpressApp,
     startedAt: number,
-    { askedAt, entry }: Brought,
+    brought: Brought,
   ): boolean {
     try {
       const now = performance.now();
-      if (this.#open && this.#answer(req, res, app, startedAt, now, entry) === 'given') return true;
-      this.#parts.state.frontDoor.asked.set(req, askedAt);
+      if (this.#open && this.#answer(req, res, app, startedAt, now, brought.entry) === 'given') return true;
       // The time that has passed is part of the answer's.
-      exchangeOf(req, res, startedAt);
+      exchangeOf(req, res, startedAt).note(BROUGHT, brought);
       return false;
     } catch (error) {
       return this.#failed(res, error);
@@ -150,7 +150,7 @@ export class Lane {
     if (!body) return 'none';
 
     state.counts.hits++;
-    state.counts.memory.hits++;
+    if (!brought) state.counts.memory.hits++; // else it was asked for, and missed
     if (app) state.frontDoor.hits++;
     const requestId = timing?.idOf(req);
     const text = this.#lines.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });

@@ -1,5 +1,4 @@
 import { crc32 } from 'node:zlib';
-import { ownBytes } from './bytes.js';
 import { compactOf } from './compact.js';
 import {
   pathOf,
@@ -115,7 +114,7 @@ export class Codec {
    * Reads a frame, believing nothing: a value may be cut short, of another version, of another key, or someone
    * else's. What it gives may be served without a further look at its form.
    *
-   * The body is a view of `frame`, where there is little else in that one's memory, and otherwise a copy.
+   * The body is a view of `frame`.
    *
    * @param now our clock. Milliseconds.
    */
@@ -158,7 +157,7 @@ export class Codec {
       status: form.status,
       headers: own.values.map((lines, i): StoredField => [form.names[i]!, lines]),
       removed: form.removed,
-      body: ownBytes(frame.subarray(bodyAt, end)),
+      body: frame.subarray(bodyAt, end),
       etag: own.etag,
       ownEtag: form.ownEtag,
       lastModified: own.lastModified,

@@ -31,7 +31,7 @@ interface Form {
 
 type Lines = StoredField[1];
 
-/** A stored response as it lies in memory: there may be a million of them. */
+/** A stored response as it lies in memory, of which there may be a million, or as it is lent. */
 class CompactResponse implements StoredResponse {
   readonly key: string;
   stamp: number;
@@ -50,19 +50,21 @@ class CompactResponse implements StoredResponse {
   /** Of the header fields, in the order of their names. */
   readonly values: readonly Lines[];
 
-  constructor(entry: ResponseHead, kept: Kept, form: Form, values: readonly Lines[], texts: Texts) {
-    this.key = ownText(entry.key);
+  /** @param texts absent for one that is not kept: what it is made of may keep other memory alive. */
+  constructor(entry: ResponseHead, kept: Kept, form: Form, values: readonly Lines[], texts?: Texts) {
+    this.key = texts ? ownText(entry.key) : entry.key;
     this.stamp = entry.stamp;
     this.since = entry.since;
-    this.tags = entry.tags.map((tag) => texts.get(tag));
-    this.url = ownText(entry.url);
-    this.etag = ownText(kept.etag);
-    this.lastModified = entry.lastModified === undefined ? undefined : texts.get(entry.lastModified);
-    this.date = texts.get(entry.date);
+    this.tags = texts ? entry.tags.map((tag) => texts.get(tag)) : entry.tags;
+    this.url = texts ? ownText(entry.url) : entry.url;
+    this.etag = texts ? ownText(kept.etag) : kept.etag;
+    const { lastModified, date } = entry;
+    this.lastModified = texts && lastModified !== undefined ? texts.get(lastModified) : lastModified;
+    this.date = texts ? texts.get(date) : date;
     // Whole numbers lie in the object itself, others beside it. Downwards: older, and not as long fresh.
     this.storedAt = Math.floor(entry.storedAt);
     this.freshUntil = Math.floor(entry.freshUntil);
-    this.body = ownBytes(kept.body);
+    this.body = texts ? ownBytes(kept.body) : kept.body;
     this.encoded = kept.encoded;
     this.prepared = undefined;
     this.form = form;
@@ -147,6 +149,13 @@ export class Compactor {
     const names = entry.headers.map(([name]) => name);
     const values = entry.headers.map(([, lines]) => this.#lines(lines));
     return new CompactResponse(entry, kept, this.#formOf(entry, names), values, this.#texts);
+  }
+
+  /** The same response in the same form, over the memory that it lies in: to be served, and not to be kept. */
+  lend(entry: StoredResponse): StoredResponse {
+    const names = entry.headers.map(([name]) => name);
+    const values = entry.headers.map(([, lines]) => lines);
+    return new CompactResponse(entry, entry, this.#formOf(entry, names), values);
   }
 
   #lines(lines: Lines): Lines {

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { Admission } from './admission.js';
 import { type Item, sizeOf } from './entry.js';
 
 /** Bounds of the memory tier. */
@@ -25,6 +26,7 @@ export class MemoryStore {
   readonly #bounds: MemoryBounds;
   readonly #fresh: LRUCache<string, Item>;
   readonly #used: LRUCache<string, Item>;
+  #admission: Admission | undefined;
   #closed = false;
 
   constructor(bounds: MemoryBounds) {
@@ -45,6 +47,17 @@ export class MemoryStore {
     const item = this.#fresh.peek(key);
     if (item) this.#promote(key, item);
     return item;
+  }
+
+  /**
+   * Whether an item that can be had again elsewhere is worth its place: as long as there is room for it, and then when
+   * it is asked for the second time. Asking counts.
+   */
+  admits(key: string, item: Item): boolean {
+    const { maxBytes, maxEntries } = this.#bounds;
+    if (this.entries < maxEntries && this.bytes + sizeOf(key, item) <= maxBytes) return true;
+    this.#admission ??= new Admission(maxEntries);
+    return this.#admission.hasMet(key) || this.peek(key) !== undefined;
   }
 
   /** Looks without counting as a use. */

@@ -22,7 +22,11 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
       express,
       way: 'door',
       config,
-      routes: (app, count) => app.get('/:name', (_req, res) => void res.send(`run ${count()}`)),
+      routes: (app, count) => {
+        app.get('/:name', ({ params }, res) => {
+          res.send(`run ${count()}${params.name === 'large' ? ' and on'.repeat(1000) : ''}`);
+        });
+      },
     });
     await waitFor(() => made.perf.cache.stats().redis?.log.shares);
     return made;
@@ -76,6 +80,28 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
     const answers = await Promise.all(targets.map((target) => b.ask(head(target))));
     expect(answers.map(({ text }) => text)).toEqual(targets.map((_, i) => `run ${i + 1}`));
     expect([b.runs(), b.perf.cache.stats().frontDoor]).toEqual([0, isShared ? targets.length : 0]);
+  });
+
+  it('what a full memory has no room for is kept once it is asked for again', async () => {
+    const [a, b] = [await instance(), await instance(shared, 5, { maxEntries: 1 })];
+    for (const target of ['/room', '/none']) await a.ask(head(target));
+    await stored(a, 2);
+    for (const target of ['/room', '/none', '/none', '/none', '/none']) await b.ask(head(target));
+    // The first had room; the other is brought twice.
+    expect(redis(b).operations.get).toMatchObject({ sent: 3 });
+    const expected = { hits: 5, frontDoor: 5, memory: { hits: 2, misses: 3 } };
+    expect([b.runs(), b.perf.cache.stats()]).toMatchObject([0, expected]);
+  });
+
+  it('what is brought and can not be answered with at the door is used inside', async () => {
+    const [a, b] = [await instance(), await instance(shared, 5, { maxEntries: 1 })];
+    for (const target of ['/first', '/large']) await a.ask(head(target));
+    await stored(a, 2);
+    await b.ask(head('/first'));
+    const answer = await b.ask(head('/large', { 'Accept-Encoding': 'gzip' }));
+    expect(answer.headers).toContainEqual(['Content-Encoding', 'gzip']);
+    expect([answer.header('x-cache'), b.runs(), redis(b).operations.get?.sent]).toEqual(['HIT', 0, 2]);
+    expect(b.perf.cache.stats()).toMatchObject({ frontDoor: 1, hits: 2, misses: 0 });
   });
 
   it('while Redis hangs, a request goes on into the app when the deadline of one read has passed', async () => {

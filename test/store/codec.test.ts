@@ -299,14 +299,21 @@ describe('times', () => {
 });
 
 describe('memory', () => {
-  it('the body of a frame that stands alone is a view of it; of one within a larger piece, a copy', () => {
+  it('the body is a view of the frame until it is kept: then it is a copy where it lies in something larger', () => {
     const alone = Buffer.from(new Uint8Array(encode({ ...plain, body: Buffer.alloc(50_000, 'a') })).buffer);
-    const view = decode(alone) as Decoded & { item: StoredResponse };
-    expect(view.item.body.buffer).toBe(alone.buffer);
     const large = Buffer.concat([Buffer.alloc(60_000), alone]);
-    const copy = decode(large.subarray(60_000)) as Decoded & { item: StoredResponse };
-    expect(copy.item.body.buffer).not.toBe(large.buffer);
-    expect(copy.item.body).toEqual(view.item.body);
+    const compactor = new Compactor();
+    for (const [frame, isCopied] of [
+      [alone, false],
+      [large.subarray(60_000), true],
+    ] as const) {
+      const { item } = decode(frame) as Decoded & { item: StoredResponse };
+      expect(item.body.buffer).toBe(frame.buffer);
+      expect(compactor.lend(item).body).toBe(item.body);
+      const kept = compactor.compact(item).body;
+      expect(kept.buffer !== frame.buffer).toBe(isCopied);
+      expect(kept).toEqual(Buffer.alloc(50_000, 'a'));
+    }
   });
 
   it('fields out of all proportion are not written', () => {

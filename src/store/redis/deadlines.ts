@@ -69,9 +69,13 @@ export class Deadlines {
     this.#open--;
   }
 
-  /** Lets go of those at the front that are over. */
+  /** Lets go of those at the front that are over; and them of one another, or one that has grown old keeps all that follow. */
   #forget(): void {
-    while (this.#first && !this.#first.late) this.#first = this.#first.next;
+    while (this.#first && !this.#first.late) {
+      const over: Deadline = this.#first;
+      this.#first = over.next;
+      over.next = undefined;
+    }
     if (!this.#first) this.#last = undefined;
   }
 }

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { Codec, FORMAT, lengthOf, type SharedStamp, type Undecodable } from '../codec.js';
 import type { SharedItem } from '../entry.js';
+import { UnderWay } from '../under-way.js';
 import type { Answer, GuardStats, RedisGuard } from './guard.js';
 import type { ServerClock } from './server-clock.js';
 
@@ -69,7 +70,7 @@ export class RedisStore {
   readonly #prefix: string;
   readonly #maxEntryBytes: number;
   readonly #now: () => number;
-  readonly #reading = new Map<string, Promise<SharedItem | undefined>>();
+  readonly #reading = new UnderWay<Promise<SharedItem | undefined>>();
   readonly #unusable = new Map<Unusable, number>();
   readonly #refused = new Map<'too-large' | 'ttl' | 'clock' | 'position', number>();
   #hits = 0;
@@ -92,13 +93,13 @@ export class RedisStore {
     const under = this.#reading.get(key);
     if (under) return under;
     // Not `finally`, which makes two promises more, and this is done for every hit in Redis.
-    const reading = this.#read(key).then(
+    const reading: Promise<SharedItem | undefined> = this.#read(key).then(
       (item) => {
-        this.#reading.delete(key);
+        this.#reading.delete(key, reading);
         return item;
       },
       (error) => {
-        this.#reading.delete(key);
+        this.#reading.delete(key, reading);
         throw error;
       },
     );
