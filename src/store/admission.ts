@@ -1,4 +1,4 @@
-import { hashOf } from './hash.js';
+import { hash32 } from './hash.js';
 
 /** Fewer slots than this would forget a key before it can come again. */
 const LEAST_SLOTS = 64;
@@ -7,8 +7,8 @@ const MOST_SLOTS = 2 ** 22;
 /**
  * Tells whether a key has come before, lately: whoever wants a place in a full store is worth one when it comes for
  * the second time. Most of what is asked for in a while is asked for once, and would drive out what is asked for
- * often (the doorkeeper of TinyLFU, Einziger et al., ACM TOS 13:35, 2017, §3.4.2; "cache on second hit", Maggs and
- * Sitaraman, CCR 45:3, 2015, §3).
+ * often (the doorkeeper of TinyLFU, Einziger et al., ACM Transactions on Storage 13:4, 2017; "cache on second hit", Maggs
+ * and Sitaraman, ACM SIGCOMM CCR 45:3, 2015).
  *
  * One slot for each key that the store may hold, four bytes each. A key takes its slot from whoever had it, so what
  * came long ago is forgotten by itself.
@@ -22,9 +22,9 @@ export class Admission {
     this.#slots = new Uint32Array(2 ** Math.ceil(Math.log2(wanted)));
   }
 
-  /** Whether the key has come before; from now on it has. Two keys in some four billion are taken for one. */
+  /** Whether the key has come before; from now on it has. It may be taken for another, which then gets a place early. */
   hasMet(key: string): boolean {
-    const hash = hashOf(key) || 1; // an empty slot is 0
+    const hash = hash32(key) || 1; // an empty slot is 0
     const at = hash & (this.#slots.length - 1);
     const had = this.#slots[at] === hash;
     this.#slots[at] = hash;

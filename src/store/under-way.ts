@@ -1,4 +1,4 @@
-import { hashOf } from './hash.js';
+import { hash32 } from './hash.js';
 
 interface Under<Value> {
   readonly key: string;
@@ -50,6 +50,6 @@ export class UnderWay<Value> {
   }
 
   #bucketOf(key: string): Under<Value>[] {
-    return this.#buckets[hashOf(key) % BUCKETS]!;
+    return this.#buckets[hash32(key) % BUCKETS]!;
   }
 }
