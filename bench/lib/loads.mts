@@ -173,8 +173,7 @@ export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
       figure: 'cpu',
       hasRedis: true,
       keys: isQuick ? 500 : 4_000,
-      // Many times fewer than keys that are asked for in turn, so that memory never has the next one; more than
-      // connections, as what comes from Redis is put there before it is served.
+      // Many times fewer than keys that are asked for in turn, so that memory never has the next one.
       maxEntries: 100,
       handler: 'rests',
       contenders: [...HOTPATHS, ON_REDIS],
