@@ -18,7 +18,7 @@ const checks = [
   { name: 'lint', script: 'lint', limit: 2 * minute },
   { name: 'types', script: 'typecheck', limit: 2 * minute },
   { name: 'build', script: 'build', limit: 2 * minute },
-  { name: 'tests', script: 'test', limit: 9 * minute, env: { TEST_REPORT: report } },
+  { name: 'tests', script: 'test', limit: 11 * minute, env: { TEST_REPORT: report } },
   { name: 'publint', script: 'publint', limit: minute, env: packed },
   { name: 'attw', script: 'attw', limit: minute, env: packed },
   { name: 'conformance', script: 'conformance', limit: 4 * minute },
