@@ -18,7 +18,7 @@ import { Disguise } from './request.js';
 import type { Running } from './running.js';
 import { serve, ttlOf } from './serve.js';
 import { isOursToRefresh } from './shared-refresh.js';
-import { BROUGHT, type Brought, LEASE } from './shared-tier.js';
+import { type Brought, LEASE } from './shared-tier.js';
 import type { CacheState } from './state.js';
 import { bypassStatus, shownKey, writeStatus, type XCache } from './status.js';
 import { type Lookup, type Next, type Visit, visitOf } from './visit.js';
@@ -95,8 +95,8 @@ export class RequestFlow {
     const { asked, bypass } = admit(this.#state, { req, res, target, ...placed });
     if (!asked) return this.#bypass(exchange, next, bypass);
     const { shared } = this.#state;
-    const brought = exchange.noteOf(BROUGHT) as Brought | undefined;
-    const isRedisLate = brought && shared?.isLateSince(brought.askedAt);
+    const brought = shared && (exchange.noteOf(shared) as Brought | undefined);
+    const isRedisLate = brought && shared.isLateSince(brought.askedAt);
     const visit = visitOf(asked, exchange, next, isRedisLate);
     this.#attempt(visit, 0, undefined, brought !== undefined, brought?.entry);
   }

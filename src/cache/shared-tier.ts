@@ -32,10 +32,7 @@ interface Wanted {
   readonly context: { readonly req: IncomingMessage };
 }
 
-/** Whose note it is, of an exchange, what the front door has been brought and has not answered with. */
-export const BROUGHT = Symbol('hotpath.brought');
-
-/** What came of asking what instances share. */
+/** What came of asking what instances share; noted by the tier of an exchange that the front door has left to the middlewares. */
 export interface Brought {
   /** When it was asked, on the clock of the cache. Milliseconds. */
   readonly askedAt: number;

@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http';
+import { ServerResponse } from 'node:http';
 import type { Exchange } from './exchange.js';
 import { noteOn } from './note.js';
 
@@ -30,7 +30,9 @@ export function onDestroy(exchange: Exchange, listener: () => void): void {
 // One for all responses: V8 gives each object a hidden class of its own once it has a function of its own in a place
 // where others have another, and that lives until the whole heap is marked, with all that the function can reach.
 const destroy: Destroy = function (error) {
-  const { listeners, beneath } = noteOn(this, OWNER) as Given;
-  for (const listener of listeners) listener();
-  return beneath.call(this, error);
+  const given = noteOn(this, OWNER) as Given | undefined;
+  // Called on something else, as a listener of a stream is that was given the method alone.
+  if (!given) return ServerResponse.prototype.destroy.call(this, error);
+  for (const listener of given.listeners) listener();
+  return given.beneath.call(this, error);
 };

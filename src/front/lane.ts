@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { type Origin, originOf } from '../cache/context.js';
 import { EXPRESS } from '../cache/headers.js';
 import { bringsCookie } from '../cache/hits.js';
-import { BROUGHT, type Brought } from '../cache/shared-tier.js';
+import type { Brought, SharedTier } from '../cache/shared-tier.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import type { StoredResponse } from '../store/entry.js';
 import { Accounts } from './account.js';
@@ -62,11 +62,12 @@ export class Lane {
    */
   ask(req: IncomingMessage, res: ServerResponse, app: ExpressApp): Promise<boolean> | undefined {
     const { hits, state } = this.#parts;
-    if (!this.#open || !state.shared || !this.#requests.has(req) || !isUntouched(res)) return undefined;
+    const { shared } = state;
+    if (!this.#open || !shared || !this.#requests.has(req) || !isUntouched(res)) return undefined;
     try {
       const startedAt = performance.now();
       const asking = hits.ask(req, this.#originFor(req, app), req.url as string);
-      return asking?.then((brought) => this.#answerLater(req, res, app, startedAt, brought));
+      return asking?.then((brought) => this.#answerLater(req, res, app, startedAt, brought, shared));
     } catch (error) {
       this.#failed(res, error);
       return undefined;
@@ -79,12 +80,13 @@ export class Lane {
     app: ExpressApp,
     startedAt: number,
     brought: Brought,
+    shared: SharedTier,
   ): boolean {
     try {
       const now = performance.now();
       if (this.#open && this.#answer(req, res, app, startedAt, now, brought.entry) === 'given') return true;
       // The time that has passed is part of the answer's.
-      exchangeOf(req, res, startedAt).note(BROUGHT, brought);
+      exchangeOf(req, res, startedAt).note(shared, brought);
       return false;
     } catch (error) {
       return this.#failed(res, error);

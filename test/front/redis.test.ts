@@ -1,8 +1,9 @@
 import type { HotpathConfig } from 'hotpath';
+import { responseCache } from 'hotpath/cache';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { majors, waitFor } from '../helpers/http.js';
 import { RedisServer } from '../helpers/redis.js';
-import { head, type Site, site, still } from './helper.js';
+import { head, type Site, type SiteOptions, site, still } from './helper.js';
 
 let server: RedisServer;
 beforeAll(async () => {
@@ -13,7 +14,12 @@ afterAll(() => server.stop());
 const shared = { ttl: 600, shared: true, tags: ['x'] } as const;
 
 describe.each(majors)('the front door of two instances of %s on one Redis', (name, express) => {
-  const instance = async (rule: object = shared, readTimeout = 5, memory: object = {}): Promise<Site> => {
+  const instance = async (
+    rule: object = shared,
+    readTimeout = 5,
+    memory: object = {},
+    before?: SiteOptions['before'],
+  ): Promise<Site> => {
     const config: HotpathConfig = {
       cache: { memory, redis: { url: server.url, prefix: `${name}:`, readTimeout, writeTimeout: 5 } },
       routes: { '/:name': { cache: rule } },
@@ -21,6 +27,7 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
     const made = await site({
       express,
       way: 'door',
+      before,
       config,
       routes: (app, count) => {
         app.get('/:name', ({ params }, res) => {
@@ -102,6 +109,23 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
     expect(answer.headers).toContainEqual(['Content-Encoding', 'gzip']);
     expect([answer.header('x-cache'), b.runs(), redis(b).operations.get?.sent]).toEqual(['HIT', 0, 2]);
     expect(b.perf.cache.stats()).toMatchObject({ frontDoor: 1, hits: 2, misses: 0 });
+  });
+
+  it('what the door was brought is for its own cache: another one behind it asks for itself', async () => {
+    const other = responseCache({
+      redis: { url: server.url, prefix: `other ${name}:`, readTimeout: 5, writeTimeout: 5 },
+      routes: { '/:name': { ttl: 600 } },
+    });
+    try {
+      const made = await instance(shared, 5, {}, (app) => app.use(other));
+      await waitFor(() => other.stats().redis?.log.shares);
+      const answer = await made.ask(head('/two-caches'));
+      expect([answer.text, made.runs()]).toEqual(['run 1', 1]);
+      expect(redis(made).operations.get).toMatchObject({ sent: 1 });
+      expect(other.stats().redis?.operations.get).toMatchObject({ sent: 1 });
+    } finally {
+      await other.close();
+    }
   });
 
   it('while Redis hangs, a request goes on into the app when the deadline of one read has passed', async () => {
