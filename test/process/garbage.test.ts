@@ -32,7 +32,8 @@ async function ask(port: number, paths: readonly string[]): Promise<void> {
 }
 
 /** From V8 13 on (Node 24), what ioredis makes for a command outlives it too. */
-const OF_REDIS = Number.parseInt(process.versions.v8, 10) < 13 ? 200 : 1000;
+const IS_NEW_V8 = Number.parseInt(process.versions.v8, 10) >= 13;
+const OF_REDIS = IS_NEW_V8 ? 1000 : 200;
 
 const KEYS = 300;
 const ROUNDS = 30;
@@ -53,12 +54,13 @@ describe.each(['5', '4'])(
   (major) => {
     const measured = async (
       env: Record<string, string>,
+      before: readonly string[],
       run: (child: Child) => Promise<void>,
     ): Promise<Told> => {
       const child = await startChild('garbage', { MAJOR: major, ...env });
       try {
         // What is stored and compiled first stays, and a dead object of that time would be the first link of a chain.
-        await ask(child.port, rounds);
+        await ask(child.port, before);
         if (env.REDIS_URL)
           await waitFor(async () => ((await child.tell('look')) as Told).stats.redis?.log.shares);
         await ask(child.port, keys);
@@ -72,23 +74,29 @@ describe.each(['5', '4'])(
     };
 
     it('of a hit in memory', async () => {
-      const { each, wholes, stats } = await measured({ ENTRIES: '1000' }, ({ port }) => ask(port, rounds));
+      const { each, wholes, stats } = await measured({ ENTRIES: '1000' }, rounds, ({ port }) =>
+        ask(port, rounds),
+      );
       expect(stats.frontDoor).toBeGreaterThan(KEYS * ROUNDS);
       expect(wholes).toBe(0);
       expect(each).toBeLessThan(100);
     });
 
     it('of a hit in Redis that memory has no room for', async () => {
+      // Fewer, or what ioredis leaves fills the old generation on newer V8.
+      const some = IS_NEW_V8 ? rounds.slice(0, 10 * KEYS) : rounds;
       const env = { ENTRIES: '50', REDIS_URL: server.url };
-      const { each, wholes, stats } = await measured(env, ({ port }) => ask(port, rounds));
-      expect(stats.redis!.hits).toBeGreaterThan((KEYS * ROUNDS) / 2);
+      const { each, wholes, stats } = await measured(env, some, ({ port }) => ask(port, some));
+      expect(stats.redis!.hits).toBeGreaterThan(some.length);
       expect(wholes).toBe(0);
       expect(each).toBeLessThan(OF_REDIS);
     });
 
     it('of a miss', async () => {
       const other = rounds.map((_, i) => `/other-${i}`);
-      const { each, wholes, stats } = await measured({ ENTRIES: '1' }, ({ port }) => ask(port, other));
+      const { each, wholes, stats } = await measured({ ENTRIES: '1' }, rounds, ({ port }) =>
+        ask(port, other),
+      );
       expect(stats.misses).toBeGreaterThan(KEYS * ROUNDS);
       expect(wholes).toBe(0);
       expect(each).toBeLessThan(1000);
