@@ -74,11 +74,6 @@ export class Entries {
     return this.#compactor.compact(head, kept);
   }
 
-  /** A response to be served that is not put: nothing of it is copied. */
-  lend(entry: StoredResponse): StoredResponse {
-    return this.#compactor.lend(entry);
-  }
-
   put(key: string, entry: StoredResponse, vary: readonly string[]): void {
     const names = this.#namesFor(key, vary);
     if (names.length === 0) {

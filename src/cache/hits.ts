@@ -7,7 +7,6 @@ import { isSameOrigin, type Origin } from './context.js';
 import { isKeyedByRule, normaliseTarget, PlainKeys, RequestKeys } from './key.js';
 import { isEager } from './plan.js';
 import { ageOf } from './serve.js';
-import type { Brought } from './shared-tier.js';
 import type { CacheState } from './state.js';
 
 /** How fresh a stored response is. */
@@ -70,25 +69,29 @@ export class Hits {
   /**
    * Asks what instances share for a request of which nothing is here, under a rule by which that is everybody's.
    *
-   * @returns `undefined` where there is nothing to ask.
+   * @param answered called once, with what there is for this visitor; it must not throw.
+   * @returns whether there is anything to ask; if not, it is not called.
    */
-  ask(req: IncomingMessage, origin: Origin, target: string): Promise<Brought> | undefined {
-    const { clock, collapser, counts, equivalents, shared } = this.#state;
-    if (!shared?.isUsable || !equivalents.isUnused || req.method !== 'GET') return undefined;
+  ask(
+    req: IncomingMessage,
+    origin: Origin,
+    target: string,
+    answered: (entry: StoredResponse | undefined) => void,
+  ): boolean {
+    const { collapser, counts, entries, equivalents, shared } = this.#state;
+    if (!shared?.isUsable || !equivalents.isUnused || req.method !== 'GET') return false;
     const rule = this.ruleOf(target);
-    if (!rule) return undefined;
-    if (!rule.shared || isAskedEachTime(rule) || bringsCookie(req, rule)) return undefined;
-    const keys = { exact: this.#keyUnder(rule, req, origin, target) };
+    if (!rule) return false;
+    if (!rule.shared || isAskedEachTime(rule) || bringsCookie(req, rule)) return false;
+    const key = this.#keyUnder(rule, req, origin, target);
     // Someone is at it, or nothing has come of it before; or what is here is for the flow to judge.
-    if (collapser.current(keys.exact) || collapser.isRefused(keys.exact)) return undefined;
-    if (this.#state.entries.store.peek(keys.exact)) return undefined;
+    if (collapser.current(key) || collapser.isRefused(key) || entries.store.peek(key)) return false;
     counts.memory.misses++;
-    const askedAt = clock();
-    return shared.fetch({ keys, context: { req } }, true).then((entry) => {
+    void shared.fetch({ keys: { exact: key }, context: { req } }, true).then((entry) => {
       // There are others for its key, perhaps, than the one that this visitor may have.
-      const isFor = entry && this.#state.entries.matches(keys.exact, entry, req);
-      return { askedAt, entry: isFor ? entry : undefined };
+      answered(entry && entries.matches(key, entry, req) ? entry : undefined);
     });
+    return true;
   }
 
   #keyUnder(rule: CacheRuleSettings, req: IncomingMessage, origin: Origin, target: string): string {

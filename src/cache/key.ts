@@ -97,6 +97,9 @@ const NEITHER_REWRITTEN_NOR_PARTITIONED = joined(undefined) + joined(undefined);
 export class PlainKeys {
   readonly origin: Origin;
   readonly #before: string;
+  /** What was asked last, and its key: of one request several ask, and a text that is met again is hashed already. */
+  #target = '';
+  #key = '';
 
   constructor(scope: string, origin: Origin) {
     this.origin = origin;
@@ -104,7 +107,11 @@ export class PlainKeys {
   }
 
   of(target: string): string {
-    return this.#before + joined(target) + NEITHER_REWRITTEN_NOR_PARTITIONED;
+    if (this.#key === '' || this.#target !== target) {
+      this.#target = target;
+      this.#key = this.#before + joined(target) + NEITHER_REWRITTEN_NOR_PARTITIONED;
+    }
+    return this.#key;
   }
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { Item, StoredResponse } from '../store/entry.js';
+import type { Item, SharedItem, StoredResponse } from '../store/entry.js';
 import { VOID } from '../store/log.js';
 import type { RedisLog } from '../store/redis/log.js';
 import type { RedisStore } from '../store/redis/store.js';
@@ -75,22 +75,50 @@ export class SharedTier {
    * @param mayLend whether it may be served without being put: where memory is full, what nobody has asked for before
    * is left in Redis, and a further request brings it again.
    */
-  async fetch({ keys, context }: Wanted, mayLend = false): Promise<StoredResponse | undefined> {
-    const { store, entries, fault } = this.#setup;
-    const askedAt = this.#setup.clock();
+  fetch(wanted: Wanted, mayLend = false): Promise<StoredResponse | undefined> {
+    const { store, clock } = this.#setup;
+    const askedAt = clock();
+    // Not `async`, which makes promises more, and this is done for every hit in Redis.
+    return store.get(wanted.keys.exact).then(
+      (item) => {
+        try {
+          return this.#found(wanted, item, askedAt, mayLend);
+        } catch (error) {
+          return this.#failed(error);
+        }
+      },
+      (error) => this.#failed(error),
+    );
+  }
+
+  #found(
+    { keys, context: { req } }: Wanted,
+    item: SharedItem | undefined,
+    askedAt: number,
+    mayLend: boolean,
+  ): StoredResponse | undefined | Promise<StoredResponse | undefined> {
+    if (item?.kind === 'response') return this.#adopt(keys.exact, item, [], req, mayLend);
+    // Two commands, and one deadline for both.
+    if (item?.kind !== 'variants' || this.isLateSince(askedAt)) return undefined;
+    return this.#variantOf(keys.exact, item.names, req);
+  }
+
+  async #variantOf(
+    key: string,
+    names: readonly string[],
+    req: IncomingMessage,
+  ): Promise<StoredResponse | undefined> {
+    const { store, entries } = this.#setup;
     try {
-      const item = await store.get(keys.exact);
-      if (item?.kind === 'response') return this.#adopt(keys.exact, item, [], context.req, mayLend);
-      // Two commands, and one deadline for both.
-      if (item?.kind !== 'variants' || this.isLateSince(askedAt)) return undefined;
-      const wanted = entries.variantKeyOf(keys.exact, item.names, context.req);
-      const variant = await store.get(wanted);
-      if (variant?.kind !== 'response') return undefined;
-      return this.#adopt(keys.exact, variant, item.names, context.req, false);
+      const variant = await store.get(entries.variantKeyOf(key, names, req));
+      return variant?.kind === 'response' ? this.#adopt(key, variant, names, req, false) : undefined;
     } catch (error) {
-      fault(error, 'redis read');
-      return undefined;
+      return this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): undefined {
+    this.#setup.fault(error, 'redis read');
   }
 
   /** Writes what was stored in memory under its own URL; nobody waits for it, and it never rejects. */
@@ -159,7 +187,7 @@ export class SharedTier {
     if (log.limit(entry) === VOID) return undefined;
     // Here responses have differed by more than there, so it can't be told for whom it was made.
     if (entries.keyFor(key, names, req) !== entry.key) return undefined;
-    if (mayLend && !entries.store.admits(entry.key, entry)) return entries.lend(entry);
+    if (mayLend && !entries.store.admits(entry.key, entry)) return entry;
     const own = entries.compact(entry, entry);
     const known = entries.store.peek(own.key);
     if (known?.kind === 'response' && known.storedAt >= own.storedAt) return undefined;

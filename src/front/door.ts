@@ -38,9 +38,8 @@ export class FrontDoor {
         door.#prepare(req, res, false);
         return handle.call(this, req, res);
       }
-      const asking = door.#lane.ask(req, res, app);
-      if (!asking) return door.#pass(handle, req, res);
-      void asking.then((isAnswered) => isAnswered || door.#pass(handle, req, res));
+      const pass = () => door.#pass(handle, req, res);
+      if (!door.#lane.ask(req, res, app, pass)) pass();
     };
     this.#lane.opened();
   }

@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { type Origin, originOf } from '../cache/context.js';
 import { EXPRESS } from '../cache/headers.js';
 import { bringsCookie } from '../cache/hits.js';
-import type { Brought, SharedTier } from '../cache/shared-tier.js';
+import type { Brought } from '../cache/shared-tier.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import type { StoredResponse } from '../store/entry.js';
 import { Accounts } from './account.js';
@@ -16,6 +16,17 @@ import { asSeenBy, type ExpressApp } from './view.js';
 
 /** Whether a request has its answer; `inside`: not here, but the same lane may have it inside Express. */
 type Answer = 'given' | 'inside' | 'none';
+
+/** A request that may be answered here. */
+interface Asked {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** The app that it is answered in front of; absent inside it. */
+  readonly app: ExpressApp | undefined;
+  /** `performance.now()` when it came. */
+  readonly startedAt: number;
+  readonly origin: Origin;
+}
 
 /**
  * Answers with what is stored, at once: without an exchange, and before Express where there is a door in front of it.
@@ -58,35 +69,38 @@ export class Lane {
   /**
    * Asks what instances share for a request that `answer` has left, and answers with what comes.
    *
-   * @returns `undefined` where there is nothing to ask; else whether it has answered.
+   * @param otherwise called, later, if that was nothing.
+   * @returns whether there is anything to ask.
    */
-  ask(req: IncomingMessage, res: ServerResponse, app: ExpressApp): Promise<boolean> | undefined {
+  ask(req: IncomingMessage, res: ServerResponse, app: ExpressApp, otherwise: () => void): boolean {
     const { hits, state } = this.#parts;
-    const { shared } = state;
-    if (!this.#open || !shared || !this.#requests.has(req) || !isUntouched(res)) return undefined;
+    if (!this.#open || !state.shared || !this.#requests.has(req) || !isUntouched(res)) return false;
     try {
       const startedAt = performance.now();
-      const asking = hits.ask(req, this.#originFor(req, app), req.url as string);
-      return asking?.then((brought) => this.#answerLater(req, res, app, startedAt, brought, shared));
+      const origin = this.#originFor(req, app);
+      return hits.ask(req, origin, req.url as string, (entry) => {
+        if (!this.#answerLater({ req, res, app, startedAt, origin }, entry)) otherwise();
+      });
     } catch (error) {
       this.#failed(res, error);
-      return undefined;
+      return false;
     }
   }
 
-  #answerLater(
-    req: IncomingMessage,
-    res: ServerResponse,
-    app: ExpressApp,
-    startedAt: number,
-    brought: Brought,
-    shared: SharedTier,
-  ): boolean {
+  #answerLater(asked: Asked, entry: StoredResponse | undefined): boolean {
+    const { req, res, startedAt } = asked;
+    const { shared } = this.#parts.state;
     try {
-      const now = performance.now();
-      if (this.#open && this.#answer(req, res, app, startedAt, now, brought.entry) === 'given') return true;
+      if (entry && this.#open && isUntouched(res)) {
+        const answer = this.#serve(asked, entry, performance.now());
+        if (answer === 'given') {
+          this.#parts.state.frontDoor.hits++;
+          return true;
+        }
+      }
       // The time that has passed is part of the answer's.
-      exchangeOf(req, res, startedAt).note(shared, brought);
+      const brought: Brought = { askedAt: startedAt, entry };
+      if (shared) exchangeOf(req, res, startedAt).note(shared, brought);
       return false;
     } catch (error) {
       return this.#failed(res, error);
@@ -125,21 +139,23 @@ export class Lane {
     this.#open = false;
   }
 
-  #answer(
-    req: IncomingMessage,
-    res: ServerResponse,
-    app: ExpressApp | undefined,
-    startedAt: number,
-    now = startedAt,
-    brought?: StoredResponse,
-  ): Answer {
+  #answer(req: IncomingMessage, res: ServerResponse, app: ExpressApp | undefined, startedAt: number): Answer {
     if (!this.#requests.has(req) || !isUntouched(res)) return 'none';
-    const { hits, state, timing } = this.#parts;
-    const target = req.url as string;
+    const { hits, state } = this.#parts;
     const origin = this.#originFor(req, app);
-    const entry = brought ?? hits.find(req, origin, target);
+    const entry = hits.find(req, origin, req.url as string);
     if (!entry) return 'none';
-    const kind = this.#heads.kindOf(entry, target);
+    const answer = this.#serve({ req, res, app, startedAt, origin }, entry, startedAt);
+    if (answer !== 'given') return answer;
+    state.counts.memory.hits++;
+    if (app) state.frontDoor.hits++;
+    return answer;
+  }
+
+  /** @param now on the clock of the cache. Milliseconds. */
+  #serve({ req, res, app, startedAt, origin }: Asked, entry: StoredResponse, now: number): Answer {
+    const { hits, state, timing } = this.#parts;
+    const kind = this.#heads.kindOf(entry, req.url as string);
     if (!kind.isServed) return 'none';
     if (app && !kind.isPublic) return 'inside';
     if (bringsCookie(req, kind.rule)) return 'none';
@@ -152,8 +168,6 @@ export class Lane {
     if (!body) return 'none';
 
     state.counts.hits++;
-    if (!brought) state.counts.memory.hits++; // else it was asked for, and missed
-    if (app) state.frontDoor.hits++;
     const requestId = timing?.idOf(req);
     const text = this.#lines.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });
     const isBodyless = head.status === 304 || head.status === 204;

@@ -1,12 +1,6 @@
 import { crc32 } from 'node:zlib';
-import { compactOf } from './compact.js';
-import {
-  pathOf,
-  type SharedItem,
-  type StoredField,
-  type StoredResponse,
-  type VariantIndex,
-} from './entry.js';
+import { CompactResponse, compactOf } from './compact.js';
+import type { SharedItem, StoredResponse, VariantIndex } from './entry.js';
 import type { SharedTimes } from './fields.js';
 import { Forms, parsed, readOwn, readVariants, writeForm, writeOwn, writeVariants } from './item-fields.js';
 
@@ -16,7 +10,7 @@ export type { SharedTimes } from './fields.js';
  * The format, in the frame and in the names of Redis keys: instances of another version of the package, in the
  * middle of a rolling deployment, neither read nor delete what is not theirs.
  */
-export const FORMAT = 2;
+export const FORMAT = 3;
 
 /** Where an entry stands in the log that instances share. */
 export interface SharedStamp {
@@ -41,19 +35,25 @@ export type Undecodable = 'truncated' | 'checksum' | 'version' | 'key' | 'shape'
  *
  *   0   4  `HPCE`
  *   4   1  format
- *   5   1  kind of item
- *   6   2  0
- *   8   4  length of the form
- *  12   4  length of the fields
- *  16   4  length of the body
- *  20   4  CRC-32 of all else
- *  24      the form, an object, and the fields, a list, each as JSON in UTF-8; then the body
+ *   5   3  0
+ *   8   4  CRC-32 of all that follows
+ *  12   1  kind of item
+ *  13   3  0
+ *  16   4  length of the form
+ *  20   4  length of the fields
+ *  24   4  length of the body
+ *  28      the form, an object, and the fields, a list, each as JSON in UTF-8; then the body
  *
  * The form is what the responses of a route have in common, most of the time: it is read once for all of them.
  */
 const MAGIC = 0x48504345;
-const HEAD = 24;
-const CHECKSUM_AT = 20;
+const HEAD = 28;
+const FORMAT_AT = 4;
+const CHECKSUM_AT = 8;
+const KIND_AT = 12;
+const FORM_LENGTH_AT = 16;
+const FIELDS_LENGTH_AT = 20;
+const BODY_LENGTH_AT = 24;
 const kinds = { response: 1, variants: 2 } as const;
 
 /** Form and fields beyond this are not ours: Node itself takes 16 kB of headers. Bytes. */
@@ -66,9 +66,10 @@ const nothing = Buffer.alloc(0);
 
 /** How long a frame says it is, of which this may be the beginning; `undefined` when it is no frame of ours. */
 export function lengthOf(frame: Buffer): number | undefined {
-  if (frame.length < HEAD || frame.readUInt32BE(0) !== MAGIC || frame.readUInt8(4) !== FORMAT)
+  if (frame.length < HEAD || frame.readUInt32BE(0) !== MAGIC || frame.readUInt8(FORMAT_AT) !== FORMAT)
     return undefined;
-  return HEAD + frame.readUInt32BE(8) + frame.readUInt32BE(12) + frame.readUInt32BE(16);
+  const lengths = [FORM_LENGTH_AT, FIELDS_LENGTH_AT, BODY_LENGTH_AT];
+  return lengths.reduce((sum, at) => sum + frame.readUInt32BE(at), HEAD);
 }
 
 /** Writes items as frames for the shared tier, and reads them. */
@@ -97,12 +98,11 @@ export class Codec {
     const body = isResponse ? item.body : nothing;
     const frame = Buffer.allocUnsafe(HEAD + form.length + fields.length + body.length);
     frame.writeUInt32BE(MAGIC, 0);
-    frame.writeUInt8(FORMAT, 4);
-    frame.writeUInt8(kinds[item.kind], 5);
-    frame.writeUInt16BE(0, 6);
-    frame.writeUInt32BE(form.length, 8);
-    frame.writeUInt32BE(fields.length, 12);
-    frame.writeUInt32BE(body.length, 16);
+    frame.writeUInt32LE(FORMAT, FORMAT_AT);
+    frame.writeUInt32LE(kinds[item.kind], KIND_AT);
+    frame.writeUInt32BE(form.length, FORM_LENGTH_AT);
+    frame.writeUInt32BE(fields.length, FIELDS_LENGTH_AT);
+    frame.writeUInt32BE(body.length, BODY_LENGTH_AT);
     form.copy(frame, HEAD);
     fields.copy(frame, HEAD + form.length);
     body.copy(frame, HEAD + form.length + fields.length);
@@ -121,56 +121,47 @@ export class Codec {
   decode(frame: Buffer, key: string, now: number): Decoded | { readonly reason: Undecodable } {
     if (frame.length < HEAD) return { reason: 'truncated' };
     if (frame.readUInt32BE(0) !== MAGIC) return { reason: 'shape' };
-    if (frame.readUInt8(4) !== FORMAT) return { reason: 'version' };
-    const fieldsAt = HEAD + frame.readUInt32BE(8);
-    const bodyAt = fieldsAt + frame.readUInt32BE(12);
-    const end = bodyAt + frame.readUInt32BE(16);
+    if (frame.readUInt8(FORMAT_AT) !== FORMAT) return { reason: 'version' };
+    const fieldsAt = HEAD + frame.readUInt32BE(FORM_LENGTH_AT);
+    const bodyAt = fieldsAt + frame.readUInt32BE(FIELDS_LENGTH_AT);
+    const end = bodyAt + frame.readUInt32BE(BODY_LENGTH_AT);
     if (frame.length < end) return { reason: 'truncated' };
-    if (frame.length > end || frame.readUInt16BE(6) !== 0 || bodyAt > HEAD + MOST_OF_FIELDS)
-      return { reason: 'shape' };
+    const isInShape = frame.readUInt32LE(FORMAT_AT) === FORMAT && frame.length === end;
+    if (!isInShape || bodyAt > HEAD + MOST_OF_FIELDS) return { reason: 'shape' };
     if (frame.readUInt32BE(CHECKSUM_AT) !== checksumOf(frame)) return { reason: 'checksum' };
 
     const meta = readMeta(frame.toString('utf8', fieldsAt, bodyAt));
     if (!meta) return { reason: 'shape' };
     if (meta.key !== key) return { reason: 'key' };
     const { at } = meta;
-    const kind = frame.readUInt8(5);
+    const kind = frame.readUInt32LE(KIND_AT);
     if (kind === kinds.variants) {
       const item = readVariants(meta.fields);
-      return item && end === HEAD + frame.readUInt32BE(12) ? { item, at } : { reason: 'shape' };
+      return item && end === HEAD + frame.readUInt32BE(FIELDS_LENGTH_AT) ? { item, at } : { reason: 'shape' };
     }
     if (kind !== kinds.response) return { reason: 'shape' };
     const form = this.#forms.read(frame.toString('latin1', HEAD, fieldsAt));
     const own = readOwn(meta.fields, this.#times);
     if (!form || !own || own.values.length !== form.names.length) return { reason: 'shape' };
     if (own.storedAt > now + CLOCK_ERROR) return { reason: 'clock' };
-    // Put together field by field: to spread objects of this size out costs more than to read them.
-    const item: Unplaced = {
-      kind: 'response',
-      key,
-      stamp: Number.NEGATIVE_INFINITY,
-      since: Number.NEGATIVE_INFINITY,
-      url: own.url,
-      path: pathOf(own.url),
-      tags: own.tags,
-      vary: form.vary,
-      status: form.status,
-      headers: own.values.map((lines, i): StoredField => [form.names[i]!, lines]),
-      removed: form.removed,
-      body: frame.subarray(bodyAt, end),
-      etag: own.etag,
-      ownEtag: form.ownEtag,
-      lastModified: own.lastModified,
-      date: own.date,
-      storedAt: Math.min(own.storedAt, now), // an age is never negative
-      initialAge: form.initialAge,
-      freshUntil: own.freshUntil,
-      reuse: form.reuse,
-      explicitlyShared: form.explicitlyShared,
-      anyOrigin: form.anyOrigin,
-      upstream: form.upstream,
-      template: form.template,
-    };
+    const item = new CompactResponse(
+      {
+        key,
+        stamp: Number.NEGATIVE_INFINITY,
+        since: Number.NEGATIVE_INFINITY,
+        tags: own.tags,
+        url: own.url,
+        etag: own.etag,
+        lastModified: own.lastModified,
+        date: own.date,
+        storedAt: Math.min(own.storedAt, now), // an age is never negative
+        freshUntil: own.freshUntil,
+        body: frame.subarray(bodyAt, end),
+        encoded: undefined,
+      },
+      form,
+      own.values,
+    );
     return { item, at };
   }
 
@@ -208,5 +199,5 @@ function isPosition(value: unknown): value is number {
 }
 
 function checksumOf(frame: Buffer): number {
-  return crc32(frame.subarray(HEAD), crc32(frame.subarray(0, CHECKSUM_AT)));
+  return crc32(frame.subarray(CHECKSUM_AT + 4));
 }

@@ -13,7 +13,7 @@ import {
 import { Recent } from './recent.js';
 
 /** What the responses of one route have in common, most of the time: kept once for all of them. */
-interface Form {
+export interface Form {
   readonly variance: SearchVariance | undefined;
   readonly vary: readonly string[];
   readonly status: number;
@@ -31,11 +31,17 @@ interface Form {
 
 type Lines = StoredField[1];
 
-/** A stored response as it lies in memory, of which there may be a million, or as it is lent. */
-class CompactResponse implements StoredResponse {
+/** What a response has for itself. */
+export type Own = Pick<
+  StoredResponse,
+  'key' | 'stamp' | 'since' | 'tags' | 'url' | 'etag' | 'date' | 'storedAt' | 'freshUntil' | 'body'
+> & { readonly lastModified: string | undefined; readonly encoded: StoredResponse['encoded'] };
+
+/** A stored response as it lies in memory, of which there may be a million, or as it has come from Redis. */
+export class CompactResponse implements StoredResponse {
   readonly key: string;
   stamp: number;
-  readonly since: number;
+  since: number;
   readonly tags: readonly string[];
   readonly url: string;
   readonly etag: string;
@@ -50,22 +56,20 @@ class CompactResponse implements StoredResponse {
   /** Of the header fields, in the order of their names. */
   readonly values: readonly Lines[];
 
-  /** @param texts absent for one that is not kept: what it is made of may keep other memory alive. */
-  constructor(entry: ResponseHead, kept: Kept, form: Form, values: readonly Lines[], texts?: Texts) {
-    this.key = texts ? ownText(entry.key) : entry.key;
-    this.stamp = entry.stamp;
-    this.since = entry.since;
-    this.tags = texts ? entry.tags.map((tag) => texts.get(tag)) : entry.tags;
-    this.url = texts ? ownText(entry.url) : entry.url;
-    this.etag = texts ? ownText(kept.etag) : kept.etag;
-    const { lastModified, date } = entry;
-    this.lastModified = texts && lastModified !== undefined ? texts.get(lastModified) : lastModified;
-    this.date = texts ? texts.get(date) : date;
+  constructor(own: Own, form: Form, values: readonly Lines[]) {
+    this.key = own.key;
+    this.stamp = own.stamp;
+    this.since = own.since;
+    this.tags = own.tags;
+    this.url = own.url;
+    this.etag = own.etag;
+    this.lastModified = own.lastModified;
+    this.date = own.date;
     // Whole numbers lie in the object itself, others beside it. Downwards: older, and not as long fresh.
-    this.storedAt = Math.floor(entry.storedAt);
-    this.freshUntil = Math.floor(entry.freshUntil);
-    this.body = texts ? ownBytes(kept.body) : kept.body;
-    this.encoded = kept.encoded;
+    this.storedAt = Math.floor(own.storedAt);
+    this.freshUntil = Math.floor(own.freshUntil);
+    this.body = own.body;
+    this.encoded = own.encoded;
     this.prepared = undefined;
     this.form = form;
     this.values = values;
@@ -142,20 +146,29 @@ export class Compactor {
   /** The form that was met last, by template. */
   readonly #latest = new Map<string | undefined, Form>();
 
-  /** The same response, in memory of its own. */
+  /** The same response, in memory of its own: what it is made of may keep other memory alive. */
   compact(entry: StoredResponse): StoredResponse;
   compact(head: ResponseHead, kept: Kept): StoredResponse;
   compact(entry: ResponseHead, kept: Kept = entry as StoredResponse): StoredResponse {
     const names = entry.headers.map(([name]) => name);
     const values = entry.headers.map(([, lines]) => this.#lines(lines));
-    return new CompactResponse(entry, kept, this.#formOf(entry, names), values, this.#texts);
-  }
-
-  /** The same response in the same form, over the memory that it lies in: to be served, and not to be kept. */
-  lend(entry: StoredResponse): StoredResponse {
-    const names = entry.headers.map(([name]) => name);
-    const values = entry.headers.map(([, lines]) => lines);
-    return new CompactResponse(entry, entry, this.#formOf(entry, names), values);
+    const texts = this.#texts;
+    const { lastModified } = entry;
+    const own: Own = {
+      key: ownText(entry.key),
+      stamp: entry.stamp,
+      since: entry.since,
+      tags: entry.tags.map((tag) => texts.get(tag)),
+      url: ownText(entry.url),
+      etag: ownText(kept.etag),
+      lastModified: lastModified === undefined ? undefined : texts.get(lastModified),
+      date: texts.get(entry.date),
+      storedAt: entry.storedAt,
+      freshUntil: entry.freshUntil,
+      body: ownBytes(kept.body),
+      encoded: kept.encoded,
+    };
+    return new CompactResponse(own, this.#formOf(entry, names), values);
   }
 
   #lines(lines: Lines): Lines {

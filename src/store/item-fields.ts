@@ -1,3 +1,4 @@
+import type { Form } from './compact.js';
 import type { StoredField, StoredResponse, VariantIndex } from './entry.js';
 import {
   boolean,
@@ -125,14 +126,34 @@ const MOST_REMEMBERED = 128 * 1024;
 
 /** Reads forms; one that was met before is known by its text. */
 export class Forms {
-  readonly #known = new Recent<FormFields | undefined>(MOST_REMEMBERED);
+  readonly #known = new Recent<Form | undefined>(MOST_REMEMBERED);
 
   /** @param text JSON in UTF-8, each byte as one character. @returns `undefined` for what is no form. */
-  read(text: string): FormFields | undefined {
-    return this.#known.get(text, () =>
-      readFields(form, parsed(Buffer.from(text, 'latin1').toString('utf8'))),
-    );
+  read(text: string): Form | undefined {
+    return this.#known.get(text, () => readForm(parsed(Buffer.from(text, 'latin1').toString('utf8'))));
   }
+}
+
+/** Always with its fields in one order, which V8 reads faster. */
+function readForm(written: unknown): Form | undefined {
+  const read = readFields(form, written);
+  if (!read) return undefined;
+  const { vary, status, names, removed, ownEtag, initialAge, reuse, explicitlyShared } = read;
+  const { anyOrigin, upstream, template } = read;
+  return {
+    variance: undefined, // such a response stays in the memory of its instance
+    vary,
+    status,
+    names,
+    removed,
+    ownEtag,
+    initialAge,
+    reuse,
+    explicitlyShared,
+    anyOrigin,
+    upstream,
+    template,
+  };
 }
 
 /** What is said in JSON; `undefined` for what is none. */

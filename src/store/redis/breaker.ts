@@ -12,6 +12,9 @@ import {
 /** `half-open`: one command is on its way to see whether the server is well again. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
+/** What is run: it tells its result, or its error, once. */
+export type Start<T> = (resolve: (value: T) => void, reject: (error: unknown) => void) => void;
+
 /** Opens when more than half of the last so many failed. */
 const WINDOW = 20;
 const AT_LEAST = 5;
@@ -48,23 +51,26 @@ export class Breaker {
   }
 
   /**
-   * Runs it, unless the breaker is open; what it throws is a failure.
+   * Runs it, unless the breaker is open; a rejection is a failure.
    *
+   * @param start runs it, and tells what came of it.
    * @param otherwise what to give instead of a failure, or of running it.
    */
-  run<T>(command: () => Promise<T>, otherwise: () => T): Promise<T> {
-    if (!this.#isWell) return this.#count(command).catch(otherwise);
+  run<T>(start: Start<T>, otherwise: () => T): Promise<T> {
+    if (!this.#isWell) return this.#count(() => new Promise(start)).catch(otherwise);
     // One success more would leave the window as it is, so what comes of it is told only where that is news.
-    return command().then(
-      (value) => {
-        if (!this.#isWell && this.state === 'closed') void this.#count(() => Promise.resolve(value));
-        return value;
-      },
-      (error: unknown) => {
-        if (this.state === 'closed') return this.#count<T>(() => Promise.reject(error)).catch(otherwise);
-        return otherwise();
-      },
-    );
+    return new Promise((resolve) => {
+      start(
+        (value) => {
+          if (!this.#isWell && this.state === 'closed') void this.#count(() => Promise.resolve(value));
+          resolve(value);
+        },
+        (error) => {
+          const isCounted = this.state === 'closed';
+          resolve(isCounted ? this.#count<T>(() => Promise.reject(error)).catch(otherwise) : otherwise());
+        },
+      );
+    });
   }
 
   get #isWell(): boolean {

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { Breaker, type BreakerState } from './breaker.js';
+import { Breaker, type BreakerState, type Start } from './breaker.js';
 import type { RedisClient } from './client.js';
 import { Deadlines } from './deadlines.js';
 import { DeadlineError, type FaultReporter, wordOf } from './faults.js';
@@ -167,59 +167,62 @@ export class RedisGuard {
       this.#faults.tell(error, lane.where);
       return aboutTheCommand.has(word) ? unavailable(counts, word) : undefined;
     };
-    const send = () => this.#send({ lane, client, command, bytes, deadlines, counts, failed });
-    return lane.breaker.run(send, () => {
+    const sending = { lane, client, command, bytes, deadlines, counts, failed };
+    const start: Start<Answer<T>> = (resolve, reject) => this.#send(sending, resolve, reject);
+    return lane.breaker.run(start, () => {
       if (word === 'readonly' && lane.breaker.state !== 'closed') this.#lookForMaster();
       return unavailable(counts, word ?? 'open');
     });
   }
 
   /** Rejects at the deadline. The command may still be done; whoever sends one must not mind. */
-  #send<T>({ lane, client, command, bytes, deadlines, counts, failed }: Sending<T>): Promise<Answer<T>> {
-    return new Promise<Answer<T>>((resolve, reject) => {
-      let isLate = false;
-      const fail = (error: unknown) => {
-        try {
-          const answer = failed(error);
-          if (answer) return resolve(answer);
-        } catch {
-          // What can't even be told is a failure like any other.
-        }
-        reject(error);
-      };
-      const deadline = deadlines.add(() => {
-        // When it was we who were slow, the answer may be here already: it is read before this runs.
-        setImmediate(() => {
-          isLate = true;
-          fail(new DeadlineError(deadlines.after));
-        });
+  #send<T>(
+    { lane, client, command, bytes, deadlines, counts, failed }: Sending<T>,
+    resolve: (answer: Answer<T>) => void,
+    reject: (error: unknown) => void,
+  ): void {
+    let isLate = false;
+    const fail = (error: unknown) => {
+      try {
+        const answer = failed(error);
+        if (answer) return resolve(answer);
+      } catch {
+        // What can't even be told is a failure like any other.
+      }
+      reject(error);
+    };
+    const deadline = deadlines.add(() => {
+      // When it was we who were slow, the answer may be here already: it is read before this runs.
+      setImmediate(() => {
+        isLate = true;
+        fail(new DeadlineError(deadlines.after));
       });
-      const sentAt = performance.now();
-      const settled = () => {
-        deadlines.meet(deadline);
-        lane.outstanding--;
-        this.#outstandingBytes -= bytes;
-        this.#heardAt = performance.now();
-        if (isLate) this.#late++;
-      };
-      if (this.#reads.outstanding + this.#writes.outstanding === 0) this.#heardAt = sentAt;
-      counts.sent++;
-      lane.outstanding++;
-      this.#outstandingBytes += bytes;
-      call(client, command).then(
-        (value) => {
-          settled();
-          if (isLate) return;
-          counts.answered++;
-          counts.latency += this.#heardAt - sentAt;
-          resolve({ value });
-        },
-        (error: unknown) => {
-          settled();
-          if (!isLate) fail(error);
-        },
-      );
     });
+    const sentAt = performance.now();
+    const settled = () => {
+      deadlines.meet(deadline);
+      lane.outstanding--;
+      this.#outstandingBytes -= bytes;
+      this.#heardAt = performance.now();
+      if (isLate) this.#late++;
+    };
+    if (this.#reads.outstanding + this.#writes.outstanding === 0) this.#heardAt = sentAt;
+    counts.sent++;
+    lane.outstanding++;
+    this.#outstandingBytes += bytes;
+    call(client, command).then(
+      (value) => {
+        settled();
+        if (isLate) return;
+        counts.answered++;
+        counts.latency += this.#heardAt - sentAt;
+        resolve({ value });
+      },
+      (error: unknown) => {
+        settled();
+        if (!isLate) fail(error);
+      },
+    );
   }
 
   /** A connection whose other end is gone without a word stays open for a quarter of an hour, if nobody ends it. */

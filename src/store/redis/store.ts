@@ -50,6 +50,8 @@ export interface RedisStoreStats extends GuardStats {
 /** Beyond the body, a frame has so much at most. Bytes. */
 const FRAME_OVERHEAD = 1024 ** 2 + 64;
 
+const NOTHING: Promise<undefined> = Promise.resolve(undefined);
+
 /** Ten years. What Redis adds to its clock must stay in 64 bits. Milliseconds. */
 const LONGEST_TTL = 10 * 365 * 86_400_000;
 
@@ -69,6 +71,8 @@ export class RedisStore {
   readonly #positions: SharedPositions;
   readonly #prefix: string;
   readonly #maxEntryBytes: number;
+  /** Of what is read: one more than is wanted. */
+  readonly #lastByte: string;
   readonly #now: () => number;
   readonly #reading = new UnderWay<Promise<SharedItem | undefined>>();
   readonly #unusable = new Map<Unusable, number>();
@@ -85,6 +89,7 @@ export class RedisStore {
     this.#positions = options.positions;
     this.#prefix = options.prefix ?? 'hotpath:';
     this.#maxEntryBytes = options.maxEntryBytes ?? 1024 ** 2;
+    this.#lastByte = String(this.#maxEntryBytes + FRAME_OVERHEAD);
     this.#now = options.now ?? (() => performance.now());
   }
 
@@ -92,17 +97,13 @@ export class RedisStore {
   get(key: string): Promise<SharedItem | undefined> {
     const under = this.#reading.get(key);
     if (under) return under;
-    // Not `finally`, which makes two promises more, and this is done for every hit in Redis.
-    const reading: Promise<SharedItem | undefined> = this.#read(key).then(
-      (item) => {
-        this.#reading.delete(key, reading);
-        return item;
-      },
-      (error) => {
-        this.#reading.delete(key, reading);
-        throw error;
-      },
-    );
+    // Without the clock no entry's age can be told; that is no fault of the entry.
+    if (!this.#clock.isKnown) return NOTHING;
+    // One promise beyond the guard's, which never rejects: this is done for every hit in Redis.
+    const reading: Promise<SharedItem | undefined> = this.#ask(this.#nameOf(key)).then((answer) => {
+      this.#reading.delete(key, reading);
+      return this.#judge(key, answer);
+    });
     this.#reading.set(key, reading);
     return reading;
   }
@@ -126,7 +127,7 @@ export class RedisStore {
     const name = this.#nameOf(key);
     const answer = await this.#guard.write(
       'set',
-      (client) => client.call('SET', name, frame, 'PX', px),
+      (client) => client.call('set', name, frame, 'PX', px),
       frame.length,
     );
     if (!('value' in answer)) return false;
@@ -137,7 +138,7 @@ export class RedisStore {
   /** @returns whether there was something; false too when it was not heard of in time. */
   async delete(key: string): Promise<boolean> {
     const name = this.#nameOf(key);
-    const answer = await this.#guard.write('delete', (client) => client.call('UNLINK', name));
+    const answer = await this.#guard.write('delete', (client) => client.call('unlink', name));
     return 'value' in answer && Number(answer.value) === 1;
   }
 
@@ -151,7 +152,7 @@ export class RedisStore {
     const name = this.#leaseOf(key);
     const px = Math.max(1, Math.ceil(Math.min(ms, LONGEST_TTL)));
     const answer = await this.#guard.awaitedWrite('lease', (client) =>
-      client.call('SET', name, token, 'PX', px, 'NX'),
+      client.call('set', name, token, 'PX', px, 'NX'),
     );
     return 'value' in answer ? answer.value !== null : undefined;
   }
@@ -160,7 +161,7 @@ export class RedisStore {
   async release(key: string, token: string): Promise<boolean | undefined> {
     const name = this.#leaseOf(key);
     const answer = await this.#guard.write('release', (client) =>
-      client.call('EVAL', releaseScript, 1, name, token),
+      client.call('eval', releaseScript, 1, name, token),
     );
     return 'value' in answer ? Number(answer.value) === 1 : undefined;
   }
@@ -168,7 +169,7 @@ export class RedisStore {
   /** Whether anybody has the lease; `undefined` when Redis can't say. */
   async isHeld(key: string): Promise<boolean | undefined> {
     const name = this.#leaseOf(key);
-    const answer = await this.#guard.read('held', (client) => client.call('EXISTS', name));
+    const answer = await this.#guard.read('held', (client) => client.call('exists', name));
     return 'value' in answer ? Number(answer.value) === 1 : undefined;
   }
 
@@ -184,16 +185,12 @@ export class RedisStore {
     };
   }
 
-  async #read(key: string): Promise<SharedItem | undefined> {
-    // Without the clock no entry's age can be told; that is no fault of the entry.
-    if (!this.#clock.isKnown) return undefined;
-    const name = this.#nameOf(key);
-    // Not GET: a value that someone else put there may be of any size, and stands in the way of all others.
-    const longest = this.#maxEntryBytes + FRAME_OVERHEAD;
-    const answer: Answer<unknown> = await this.#guard.read(
-      'get',
-      (client) => client.callBuffer('GETRANGE', name, 0, longest), // one byte more than is wanted
-    );
+  /** Not GET: a value that someone else put there may be of any size, and stands in the way of all others. */
+  #ask(name: string): Promise<Answer<unknown>> {
+    return this.#guard.read('get', (client) => client.callBuffer('getrange', name, '0', this.#lastByte));
+  }
+
+  #judge(key: string, answer: Answer<unknown>): SharedItem | undefined {
     if (!('value' in answer)) {
       // A value of another type; the next `set` replaces it.
       if (answer.unavailable === 'wrongtype') count(this.#unusable, 'wrongtype');
@@ -206,6 +203,7 @@ export class RedisStore {
     }
     this.#bytesRead += frame.length;
     // Another instance's limit may be higher, and it is that one's entry.
+    const longest = this.#maxEntryBytes + FRAME_OVERHEAD;
     if (frame.length > longest && lengthOf(frame)! > longest) return count(this.#unusable, 'too-large');
     const decoded = this.#codec.decode(frame, key, this.#now());
     if ('reason' in decoded) return this.#discard(key, decoded.reason);
@@ -243,8 +241,8 @@ export class RedisStore {
 
 /** Keys hold URLs and header values of any length; the entry holds the key itself, and is checked against it. */
 function hashOf(key: string): string {
-  // Not UTF-8, in which all lone surrogates are the same.
-  return hash('sha256', Buffer.from(key, 'utf16le'), 'base64url');
+  // All lone surrogates are the same in UTF-8, so it is for what has none. Most have not, and need no buffer.
+  return hash('sha256', key.isWellFormed() ? key : Buffer.from(key, 'utf16le'), 'base64url');
 }
 
 function count<Word>(words: Map<Word, number>, word: Word): undefined {

@@ -13,7 +13,10 @@ describe('the breaker', () => {
 
   const open = (): Breaker => new Breaker(100, 10_000, () => Date.now());
   const attempt = (breaker: Breaker, command: () => Promise<unknown>) =>
-    breaker.run(command, () => undefined);
+    breaker.run<unknown>(
+      (resolve, reject) => void command().then(resolve, reject),
+      () => undefined,
+    );
   const trip = async (breaker: Breaker) => {
     while (breaker.state === 'closed') await attempt(breaker, fail);
   };
