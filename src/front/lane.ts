@@ -11,7 +11,7 @@ import { Heads } from './heads.js';
 import { Lines } from './lines.js';
 import type { LaneParts } from './parts.js';
 import { isForwarded, PlainRequests } from './request.js';
-import { isUntouched, sendHead } from './send.js';
+import { isUntouched, send } from './send.js';
 import { asSeenBy, type ExpressApp } from './view.js';
 
 /** Whether a request has its answer; `inside`: not here, but the same lane may have it inside Express. */
@@ -171,9 +171,7 @@ export class Lane {
     const requestId = timing?.idOf(req);
     const text = this.#lines.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });
     const isBodyless = head.status === 304 || head.status === 204;
-    sendHead(res, head.status, text, isBodyless ? undefined : body.length);
-    if (isBodyless || req.method === 'HEAD') res.end();
-    else res.end(body);
+    send(req, res, head.status, text, isBodyless ? undefined : body);
     this.#accounts.ended({ req, res, app, template: entry.template, requestId, startedAt });
     return 'given';
   }

@@ -1,7 +1,7 @@
-import { ServerResponse } from 'node:http';
+import { type IncomingMessage, ServerResponse } from 'node:http';
 
 /** A function of `ServerResponse` that Node does not document: what `writeHead` hands the first line and the fields to. */
-type StoreHeader = (this: ServerResponse, firstLine: string, fields: readonly string[]) => void;
+type StoreHeader = (firstLine: string, fields: readonly string[]) => void;
 
 /** Whether nobody but Node has a hand in a response: nothing is patched, and no one waits for its end. */
 export function isUntouched(res: ServerResponse): boolean {
@@ -19,33 +19,66 @@ export function isUntouched(res: ServerResponse): boolean {
   );
 }
 
+/** What of `ServerResponse` Node does not document. */
+interface Inside {
+  _storeHeader?: StoreHeader;
+  /** Whether the status and the method let the answer have a body. */
+  _hasBody?: boolean;
+  /** The first line and the fields, from when they are known on; they go out with the first bytes of the body. */
+  _header?: string | null;
+}
+
 /**
- * Sends the head of an answer whose lines are there as text.
+ * Longer bodies are sent as the bytes that they are. Shorter ones, as text in one piece with the head, cost less: Node
+ * writes such a text from its stack, where bytes behind a text take it an allocation and a list of pieces. Measured.
+ */
+const MOST_AS_TEXT = 4 * 1024;
+
+/**
+ * Sends an answer whose header lines are there as text.
  *
  * `writeHead` would check each of them and put them together again, which is most of what an answer costs beyond
- * the bare server. So the text goes where `writeHead` sends its first line; where there is no such place, or Node
- * has to know more, it takes the usual way. What is on the wire is the same.
+ * the bare server. So the text goes where `writeHead` sends its first line; where there is no such place, it takes the
+ * usual way. What is on the wire is the same.
  *
  * @param text the status line and the fields, `Date` among them, each line with its end; checked.
- * @param length of the body; absent for a status that has none. Bytes.
+ * @param body absent for a status that has none.
  */
-export function sendHead(
+export function send(
+  req: IncomingMessage,
   res: ServerResponse,
   status: number,
   text: string,
-  length: number | undefined,
+  body: Buffer | undefined,
 ): void {
-  const { _storeHeader: storeHeader } = res as unknown as { readonly _storeHeader?: StoreHeader };
-  if (length === undefined || typeof storeHeader !== 'function') {
+  const inside = res as unknown as Inside;
+  const length = body && String(body.length);
+  if (typeof inside._storeHeader !== 'function' || typeof inside._hasBody !== 'boolean') {
     for (const name of res.getHeaderNames()) res.removeHeader(name); // in the text, if it is to be sent
     const fields = fieldsOf(text);
-    if (length !== undefined) fields['Content-Length'] = [String(length)];
+    if (length !== undefined) fields['Content-Length'] = [length];
     res.writeHead(status, fields);
-    return;
+  } else {
+    res.statusCode = status;
+    res.sendDate = false; // it is in the text
+    if (length === undefined) inside._hasBody = false; // as `writeHead` does
+    inside._storeHeader(text, length === undefined ? NONE : ['Content-Length', length]);
   }
-  res.statusCode = status;
-  res.sendDate = false; // it is in the text
-  storeHeader.call(res, text, ['Content-Length', String(length)]);
+  if (!body || req.method === 'HEAD') res.end();
+  else if (!sendAsText(res, body)) res.end(body);
+}
+
+const NONE: readonly string[] = Object.freeze([]);
+
+/** Sends a short body in one piece with the head, which waits for it. @returns whether that could be done. */
+function sendAsText(res: ServerResponse, body: Buffer): boolean {
+  const inside = res as unknown as Inside;
+  const { _header: head } = inside;
+  if (body.length > MOST_AS_TEXT || typeof head !== 'string') return false;
+  inside._header = head + body.toString('latin1'); // as Node writes it: each character one byte
+  res.end();
+  inside._header = head;
+  return true;
 }
 
 /** By name, as several lines of one name are all sent in this form alone. */
