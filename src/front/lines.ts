@@ -58,13 +58,22 @@ export class Lines {
     if (!timing) return '';
     const [id, lowerId] = this.#id;
     const [time, lowerTime] = this.#time;
-    const elapsed = Math.max(0, performance.now() - startedAt).toFixed(3);
+    const elapsed = formatMillis(performance.now() - startedAt);
     let text = id && !names.has(lowerId) ? `${id}: ${requestId}\r\n` : '';
     if (time && !names.has(lowerTime)) text += `${time}: ${elapsed}ms\r\n`;
     return timing.settings.serverTiming
       ? `${text}Server-Timing: total;dur=${elapsed}${this.#cacheTime}`
       : text;
   }
+}
+
+/** `001` and so on: what `toFixed` would work out for each answer anew. */
+const THOUSANDTHS: readonly string[] = Array.from({ length: 1000 }, (_, i) => String(i).padStart(3, '0'));
+
+/** A time with three decimals; one that a clock has set back is none. Milliseconds. */
+function formatMillis(ms: number): string {
+  const thousandths = Math.max(0, Math.round(ms * 1000));
+  return `${Math.floor(thousandths / 1000)}.${THOUSANDTHS[thousandths % 1000]}`;
 }
 
 function named(name: string): readonly [name: string, lower: string] {

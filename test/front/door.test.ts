@@ -237,6 +237,25 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     expect(() => perf.attach(inner)).toThrow(/mounted in another/);
   });
 
+  it.each([0, 1, 255, 256, 4095, 4096, 4097, 16_384, 100_000])(
+    'sends a body of %i bytes, of any value, byte for byte, one of many requests on a connection or alone',
+    async (length) => {
+      const bytes = Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8)) % 256));
+      const made = await open({
+        routes: (app) => app.get('/a', (_req: Request, res: Response) => void res.type('bin').send(bytes)),
+      });
+      await made.ask(head('/a'));
+      expect((await made.ask(head('/a'))).body.equals(bytes)).toBe(true);
+      // All at once, so that each but the first waits in its response until the one before it has gone.
+      const many = `${head('/a')}\r\n\r\n`.repeat(20) + head('/a');
+      const { wire } = await made.ask(many);
+      const answers = splitAnswers(wire);
+      expect(answers).toHaveLength(21);
+      expect(answers.every((body) => body.equals(bytes))).toBe(true);
+      expect(made.perf.cache.stats().frontDoor).toBe(22);
+    },
+  );
+
   it('sends the same where Node has no place for a head as text', async () => {
     const made = await open();
     await made.ask(head('/a'));
@@ -261,3 +280,15 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     expect(made.perf.cache.stats().frontDoor).toBe(2);
   });
 });
+
+/** The bodies of answers that came one after another, each of the length that it declares. */
+function splitAnswers(wire: Buffer): Buffer[] {
+  const bodies: Buffer[] = [];
+  for (let at = 0; at < wire.length; ) {
+    const end = wire.indexOf('\r\n\r\n', at) + 4;
+    const length = Number(/content-length: (\d+)/i.exec(wire.toString('latin1', at, end))?.[1]);
+    bodies.push(wire.subarray(end, end + length));
+    at = end + length;
+  }
+  return bodies;
+}
