@@ -72,11 +72,13 @@ const MOST_REMEMBERED = 10_000;
 /** One fill at a time for each key, and the memory of keys for which waiting is no use (hit-for-miss). */
 export class Collapser {
   readonly #pending = new UnderWay<Pending>();
-  readonly #refused: LRUCache<string, string> | undefined;
+  readonly #hitForMiss: number;
+  /** Made with the first refusal: it takes its memory, and some milliseconds, at once. */
+  #refused: LRUCache<string, string> | undefined;
 
   /** @param hitForMiss seconds that a refusal is remembered; 0 for not at all. */
   constructor(hitForMiss: number) {
-    if (hitForMiss > 0) this.#refused = new LRUCache({ max: MOST_REMEMBERED, ttl: hitForMiss * 1000 });
+    this.#hitForMiss = hitForMiss;
   }
 
   /** The fill to wait for, if there is one. */
@@ -93,7 +95,7 @@ export class Collapser {
 
   /** Ends a fill; `refusal` is given when its response will be refused again, as far as anyone can tell. */
   settle(key: string, pending: Pending | undefined, outcome: Outcome, refusal?: string): void {
-    if (refusal !== undefined) this.#refused?.set(key, refusal);
+    if (refusal !== undefined) this.#remember(key, refusal);
     if (!pending) return;
     this.abandon(key, pending);
     pending.settle(outcome);
@@ -107,6 +109,12 @@ export class Collapser {
   /** Lets somebody else lead; the fill itself goes on. */
   abandon(key: string, pending: Pending): void {
     this.#pending.delete(key, pending);
+  }
+
+  #remember(key: string, refusal: string): void {
+    if (this.#hitForMiss <= 0) return;
+    this.#refused ??= new LRUCache({ max: MOST_REMEMBERED, ttl: this.#hitForMiss * 1000 });
+    this.#refused.set(key, refusal);
   }
 
   /** Whether waiting for this key is no use. */
