@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util';
 import { countTests } from './count-tests.mjs';
 
 const LINES = ['20', '22', '24', '26'];
-const LIMIT = 15 * 60_000;
+const LIMIT = 40 * 60_000;
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const home = process.env.HOTPATH_NODE_MATRIX ?? join(tmpdir(), 'hotpath-node-matrix');

@@ -84,7 +84,7 @@ describe.each(majors)('collapsing on %s', (_, express) => {
     for (const answer of await Promise.all(answers)) expect(Buffer.from(answer).equals(body)).toBe(true);
     expect(made.runs()).toBe(1);
     expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, collapsed: 999, misses: 1 });
-  }, 120_000);
+  }, 300_000);
 
   it.each<[string, (made: CacheApp, clock: StoppedClock) => unknown]>([
     ['the end of its lifetime', (_made, clock) => clock.pass(600)],

@@ -7,7 +7,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 function conformance(...args: string[]): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {
     const command = ['--import', 'tsx', 'scripts/conformance.ts', ...args];
-    execFile(process.execPath, command, { cwd: root, timeout: 55_000 }, (error, stdout, stderr) => {
+    execFile(process.execPath, command, { cwd: root, timeout: 150_000 }, (error, stdout, stderr) => {
       resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr });
     });
   });

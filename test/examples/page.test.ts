@@ -10,7 +10,7 @@ let complaints: string[];
 
 beforeAll(async () => {
   [shop, browser] = await Promise.all([startTestShop(), launchBrowser()]);
-}, 120_000);
+}, 300_000);
 
 afterAll(async () => {
   await browser?.close();

@@ -57,7 +57,7 @@ describe('the example as a process', () => {
     expect((await slow).status).toBe(200);
     child?.kill('SIGTERM');
     expect(await exited).toEqual([0, null]);
-  }, 180_000);
+  }, 300_000);
 
   test('K02 on SIGTERM takes no more requests, finishes those under way, ends event streams and exits', async () => {
     const postgres = await startPostgres();
@@ -79,7 +79,7 @@ describe('the example as a process', () => {
     } finally {
       await postgres.stop();
     }
-  }, 180_000);
+  }, 300_000);
 });
 
 describe('the settings', () => {

@@ -79,7 +79,7 @@ describe('two instances of the example', () => {
     child?.kill('SIGTERM');
     expect(await exited).toEqual([0, null]);
     for (const url of [front, ...instances]) await expect(fetch(url)).rejects.toThrow();
-  }, 180_000);
+  }, 300_000);
 
   test('use a Redis that is there, and leave it as it is', async () => {
     redis = await RedisServer.start();
@@ -92,7 +92,7 @@ describe('two instances of the example', () => {
     child?.kill('SIGTERM');
     expect(await exited).toEqual([0, null]);
     expect(await redis.command('PING')).toBe('PONG');
-  }, 180_000);
+  }, 300_000);
 
   test('say what to install where there is no Redis', async () => {
     const main = spawn(process.execPath, ['--import', 'tsx', 'examples/products-api/two/main.ts'], {

@@ -30,7 +30,7 @@ beforeAll(async () => {
   tarball = await pack(scratch);
   // The clients that only some subpaths may load are there, so that loading them would succeed.
   probes = await project(inScratch('probes'), tarball, 'probes', { pg: 'pg' });
-}, 180_000);
+}, 300_000);
 
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
@@ -182,7 +182,7 @@ describe('a TypeScript project', () => {
     const folder = await project(inScratch('types bundler'), tarball, 'typescript', types);
     const options = ['--module', 'esnext', '--moduleResolution', 'bundler', '--noEmit'];
     expect(await compile(folder, ...options, 'app.mts')).toMatchObject({ code: 0, stdout: '' });
-  }, 90_000);
+  }, 240_000);
 
   it("needs none of Express's types", async () => {
     const folder = await project(inScratch('types plain'), tarball, 'typescript', nodeTypes);
@@ -190,5 +190,5 @@ describe('a TypeScript project', () => {
       code: 0,
       stdout: '',
     });
-  }, 90_000);
+  }, 240_000);
 });

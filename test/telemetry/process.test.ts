@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const run = async (...args: string[]) => {
   const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', ...args], {
     cwd: root,
-    timeout: 55_000,
+    timeout: 150_000,
   });
   return JSON.parse(stdout.trim().split('\n').at(-1)!);
 };

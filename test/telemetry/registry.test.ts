@@ -63,7 +63,7 @@ describe('the registry of metrics', () => {
     const { stdout, status } = spawnSync(
       process.execPath,
       ['--import', 'tsx', '--input-type=module', '--eval', code],
-      { encoding: 'utf8', timeout: 55_000, cwd: fileURLToPath(new URL('../..', import.meta.url)) },
+      { encoding: 'utf8', timeout: 150_000, cwd: fileURLToPath(new URL('../..', import.meta.url)) },
     );
     expect(stdout).toContain('made');
     expect(status).toBe(0);

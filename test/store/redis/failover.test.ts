@@ -72,7 +72,7 @@ describe.each(redisMajors)('when the master changes, with %s,', (_, module) => {
     await readsAll(all);
     expect(await end()).toEqual([]);
     expect(all.store.stats()).toMatchObject({ reads: 'closed', writes: 'closed' });
-  }, 90_000);
+  }, 240_000);
 
   it('G29 a Sentinel that chooses another master is followed under load, and nothing throws', async () => {
     const master = later(await RedisServer.start());
@@ -98,5 +98,5 @@ describe.each(redisMajors)('when the master changes, with %s,', (_, module) => {
     expect(await replica.command('ROLE')).toContain('master');
     await readsAll(all);
     expect(await end()).toEqual([]);
-  }, 90_000);
+  }, 240_000);
 });

@@ -1,0 +1,26 @@
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/** Files that take longest, in that order: begun last, they would leave one of two cores with nothing to do. */
+const LONGEST = [
+  'middleware/compression-cost',
+  'compat/call-shapes',
+  'conformance/front-door',
+  'package/package',
+  'process/hostile',
+  'middleware/size-limit-cost',
+  'examples/page',
+  'process/garbage',
+  'cache/redis-processes',
+  'compat/third-parties',
+  'faults/redis-faults',
+];
+
+export class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const others = await super.sort(files);
+    const longest = LONGEST.flatMap((name) =>
+      others.filter(({ moduleId }) => moduleId.endsWith(`/test/${name}.test.ts`)),
+    );
+    return [...new Set([...longest, ...others])];
+  }
+}
