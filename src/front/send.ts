@@ -28,7 +28,7 @@ interface Inside {
   /** The first line and the fields, from when they are known on; they go out with the first bytes of the body. */
   _header?: string | null;
   _headerSent?: boolean;
-  readonly socket: (Socket & { readonly _httpMessage?: unknown }) | null;
+  readonly socket: Socket | null;
 }
 
 /**
@@ -86,12 +86,14 @@ function sendAsText(res: ServerResponse, body: Buffer): boolean {
 
 /**
  * Sends head and body in one write, as `end` does, but without the empty piece at the end by which that finds out when
- * they have gone: only where the connection is this answer's, and does not wait for others'.
+ * they have gone.
+ *
+ * @returns whether that could be done.
  */
 function sendAsBytes(res: ServerResponse, body: Buffer): boolean {
   const inside = res as unknown as Inside;
   const { socket, _header: head } = inside;
-  if (!socket?.writable || socket._httpMessage !== res) return false;
+  if (!socket?.writable) return false; // absent while other answers are before this one
   if (typeof head !== 'string' || inside._headerSent !== false) return false;
   socket.cork();
   socket.write(head, 'latin1');
