@@ -18,6 +18,11 @@ export interface Load {
   readonly isConditional?: boolean;
   /** Lua script, and what it is given beside the path. */
   readonly script?: 'sequence' | 'uniform' | 'zipf';
+  /**
+   * So many answers are stored before anything is measured: a cache that grows takes new memory from the system, and one
+   * that is full, as it is in use, does not.
+   */
+  readonly stores?: number;
   /** How many keys there are, for those that ask for many; all are asked for once before. */
   readonly keys?: number;
   /** Purges by tag, each second, while the load runs. */
@@ -57,6 +62,7 @@ export interface LoadOptions {
 
 export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
   const keys = isQuick ? 2_000 : 100_000;
+  const stores = isQuick ? 500 : 10_000; // as many as hotpath keeps by itself
   const base = { model: 'closed', connections: 32, coding: 'identity', handler: 'rests' } as const;
   const hits = (Object.keys(SIZES) as SizeName[]).flatMap((size) =>
     (['identity', 'gzip', 'br'] as const).map(
@@ -101,6 +107,7 @@ export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
       title: 'Miss, 10 kB JSON, identity',
       path: '/miss/',
       script: 'sequence',
+      stores,
       handler: 'runs',
       contenders: handlers,
     },
@@ -110,6 +117,7 @@ export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
       title: 'Miss, 10 kB JSON, gzip',
       path: '/miss/',
       script: 'sequence',
+      stores,
       coding: 'gzip',
       handler: 'runs',
       contenders: handlers.filter((id) => !['apicache', 'express'].includes(id)),

@@ -98,6 +98,7 @@ async function enter(
     if (load.keys !== undefined) await fill(running, load, first);
     const entrant: Entrant = { contender, running, verified: first, runs: [], nextKey: 0 };
     await warmUp(entrant, load, options);
+    if (load.stores !== undefined && contender.isCache) await fillUp(entrant, load, load.stores, options);
     if (isOurs(contender.id)) await settle(running);
     return { ...entrant, verified: await verify(contender, running, load, 2) };
   } catch (error) {
@@ -136,6 +137,15 @@ async function fill(running: Running, load: Load, { headers }: Verified): Promis
 async function warmUp(entrant: Entrant, load: Load, options: MeasureOptions): Promise<void> {
   if (load.model === 'open') await openRun(entrant, load, { ...options, seconds: options.warmUp });
   else await runWrk(wrkRunOf(entrant, load, options.warmUp), entrant.running.pid);
+}
+
+/** So long may it take at most. Milliseconds. */
+const FULL_WITHIN = 60_000;
+
+async function fillUp(entrant: Entrant, load: Load, stores: number, options: MeasureOptions): Promise<void> {
+  const until = performance.now() + FULL_WITHIN;
+  while ((await entrant.running.state()).runs < stores && performance.now() < until)
+    await warmUp(entrant, load, options);
 }
 
 /**

@@ -68,7 +68,8 @@ export function send(
     inside._storeHeader(text, length === undefined ? NONE : ['Content-Length', length]);
   }
   if (!body || req.method === 'HEAD') res.end();
-  else if (!sendAsText(res, body) && !sendAsBytes(res, body)) res.end(body);
+  // Node counts only what it is given as a body, and may have been told to insist on the length.
+  else if (res.strictContentLength || !(sendAsText(res, body) || sendAsBytes(res, body))) res.end(body);
 }
 
 const NONE: readonly string[] = Object.freeze([]);

@@ -255,6 +255,18 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     },
   );
 
+  it.each([10, 10_000])('sends a body of %i bytes where Node insists on its length', async (length) => {
+    const made = await open({
+      routes: (app) => app.get('/:name', (_req, res) => void res.type('text').send('x'.repeat(length))),
+    });
+    made.server.prependListener('request', (_req, res) => {
+      res.strictContentLength = true;
+    });
+    await made.ask(head('/a'));
+    expect((await made.ask(head('/a'))).text).toBe('x'.repeat(length));
+    expect(made.perf.cache.stats().frontDoor).toBe(1);
+  });
+
   it('sends the same where Node has no place for a head as text', async () => {
     const made = await open();
     await made.ask(head('/a'));
