@@ -56,6 +56,7 @@ and left out of every median and ratio if that does not help.
   answered, and latency counts from the moment when a request was due.
 - On the uncacheable route the assembled stack and the others have no cache mounted, as nobody would put one there.
   Handlers that use a cache library keep finished JSON, which costs them the least.
+- Loads are measured on different days, and machines differ: their figures are to be compared within a load alone.
 - Before misses are measured, each cache has stored 10,000 of them: one that still grows takes memory from the system
   that one in use has.
 - CPU time for a request is user and system time of the server's processes, as Linux counts it.`;

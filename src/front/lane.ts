@@ -18,7 +18,7 @@ import { asSeenBy, type ExpressApp } from './view.js';
 type Answer = 'given' | 'inside' | 'none';
 
 /** A request that may be answered here. */
-interface Asked {
+interface Arrival {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   /** The app that it is answered in front of; absent inside it. */
@@ -87,7 +87,7 @@ export class Lane {
     }
   }
 
-  #answerLater(asked: Asked, entry: StoredResponse | undefined): boolean {
+  #answerLater(asked: Arrival, entry: StoredResponse | undefined): boolean {
     const { req, res, startedAt } = asked;
     const { shared } = this.#parts.state;
     try {
@@ -153,7 +153,7 @@ export class Lane {
   }
 
   /** @param now on the clock of the cache. Milliseconds. */
-  #serve({ req, res, app, startedAt, origin }: Asked, entry: StoredResponse, now: number): Answer {
+  #serve({ req, res, app, startedAt, origin }: Arrival, entry: StoredResponse, now: number): Answer {
     const { hits, state, timing } = this.#parts;
     const kind = this.#heads.kindOf(entry, req.url as string);
     if (!kind.isServed) return 'none';
