@@ -88,10 +88,20 @@ export class Hits {
     if (collapser.current(key) || collapser.isRefused(key) || entries.store.peek(key)) return false;
     counts.memory.misses++;
     void shared.fetch({ keys: { exact: key }, context: { req } }, true).then((entry) => {
-      // There are others for its key, perhaps, than the one that this visitor may have.
-      answered(entry && entries.matches(key, entry, req) ? entry : undefined);
+      answered(entry && this.#isFor(req, key, entry) ? entry : undefined);
     });
     return true;
+  }
+
+  /** There are others for its key, perhaps, than the one that this visitor may have. Never throws. */
+  #isFor(req: IncomingMessage, key: string, entry: StoredResponse): boolean {
+    const { entries, fault } = this.#state;
+    try {
+      return entries.matches(key, entry, req);
+    } catch (error) {
+      fault(error, 'redis read');
+      return false;
+    }
   }
 
   #keyUnder(rule: CacheRuleSettings, req: IncomingMessage, origin: Origin, target: string): string {
