@@ -79,28 +79,31 @@ export class SharedTier {
     const { store, clock } = this.#setup;
     const askedAt = clock();
     // Not `async`, which makes promises more, and this is done for every hit in Redis.
-    return store.get(wanted.keys.exact).then(
-      (item) => {
-        try {
-          return this.#found(wanted, item, askedAt, mayLend);
-        } catch (error) {
-          return this.#failed(error);
-        }
-      },
-      (error) => this.#failed(error),
-    );
+    try {
+      return store.get(wanted.keys.exact).then(
+        (item) => this.#found(wanted, item, askedAt, mayLend),
+        (error) => this.#failed(error),
+      );
+    } catch (error) {
+      return Promise.resolve(this.#failed(error));
+    }
   }
 
+  /** Never throws. */
   #found(
     { keys, context: { req } }: Wanted,
     item: SharedItem | undefined,
     askedAt: number,
     mayLend: boolean,
   ): StoredResponse | undefined | Promise<StoredResponse | undefined> {
-    if (item?.kind === 'response') return this.#adopt(keys.exact, item, [], req, mayLend);
-    // Two commands, and one deadline for both.
-    if (item?.kind !== 'variants' || this.isLateSince(askedAt)) return undefined;
-    return this.#variantOf(keys.exact, item.names, req);
+    try {
+      if (item?.kind === 'response') return this.#adopt(keys.exact, item, [], req, mayLend);
+      // Two commands, and one deadline for both.
+      if (item?.kind !== 'variants' || this.isLateSince(askedAt)) return undefined;
+      return this.#variantOf(keys.exact, item.names, req);
+    } catch (error) {
+      return this.#failed(error);
+    }
   }
 
   async #variantOf(

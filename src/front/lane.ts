@@ -87,17 +87,12 @@ export class Lane {
     }
   }
 
-  #answerLater(asked: Arrival, entry: StoredResponse | undefined): boolean {
-    const { req, res, startedAt } = asked;
+  #answerLater(arrival: Arrival, entry: StoredResponse | undefined): boolean {
+    const { req, res, startedAt } = arrival;
     const { shared } = this.#parts.state;
     try {
-      if (entry && this.#open && isUntouched(res)) {
-        const answer = this.#serve(asked, entry, performance.now());
-        if (answer === 'given') {
-          this.#parts.state.frontDoor.hits++;
-          return true;
-        }
-      }
+      const mayServe = entry && this.#open && isUntouched(res);
+      if (mayServe && this.#serve(arrival, entry, performance.now()) === 'given') return true;
       // The time that has passed is part of the answer's.
       const brought: Brought = { askedAt: startedAt, entry };
       if (shared) exchangeOf(req, res, startedAt).note(shared, brought);
@@ -146,9 +141,7 @@ export class Lane {
     const entry = hits.find(req, origin, req.url as string);
     if (!entry) return 'none';
     const answer = this.#serve({ req, res, app, startedAt, origin }, entry, startedAt);
-    if (answer !== 'given') return answer;
-    state.counts.memory.hits++;
-    if (app) state.frontDoor.hits++;
+    if (answer === 'given') state.counts.memory.hits++; // what Redis brought was asked for, and missed
     return answer;
   }
 
@@ -168,6 +161,7 @@ export class Lane {
     if (!body) return 'none';
 
     state.counts.hits++;
+    if (app) state.frontDoor.hits++;
     const requestId = timing?.idOf(req);
     const text = this.#lines.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });
     const isBodyless = head.status === 304 || head.status === 204;

@@ -1,9 +1,9 @@
-import { performance } from 'node:perf_hooks';
 import type { Origin } from '../cache/context.js';
 import { EXPRESS } from '../cache/headers.js';
 import type { Freshness } from '../cache/hits.js';
 import { shownKey } from '../cache/status.js';
 import { formatCacheStatus } from '../http/cache-status.js';
+import { elapsedSince } from '../middleware/timing-elapsed.js';
 import type { StoredResponse } from '../store/entry.js';
 import type { Head } from './head.js';
 import type { LaneParts } from './parts.js';
@@ -58,22 +58,13 @@ export class Lines {
     if (!timing) return '';
     const [id, lowerId] = this.#id;
     const [time, lowerTime] = this.#time;
-    const elapsed = formatMillis(performance.now() - startedAt);
+    const elapsed = elapsedSince(startedAt);
     let text = id && !names.has(lowerId) ? `${id}: ${requestId}\r\n` : '';
     if (time && !names.has(lowerTime)) text += `${time}: ${elapsed}ms\r\n`;
     return timing.settings.serverTiming
       ? `${text}Server-Timing: total;dur=${elapsed}${this.#cacheTime}`
       : text;
   }
-}
-
-/** `001` and so on: what `toFixed` would work out for each answer anew. */
-const THOUSANDTHS: readonly string[] = Array.from({ length: 1000 }, (_, i) => String(i).padStart(3, '0'));
-
-/** A time with three decimals; one that a clock has set back is none. Milliseconds. */
-function formatMillis(ms: number): string {
-  const thousandths = Math.max(0, Math.round(ms * 1000));
-  return `${Math.floor(thousandths / 1000)}.${THOUSANDTHS[thousandths % 1000]}`;
 }
 
 function named(name: string): readonly [name: string, lower: string] {

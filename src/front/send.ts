@@ -1,5 +1,4 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 
 /** A function of `ServerResponse` that Node does not document: what `writeHead` hands the first line and the fields to. */
 type StoreHeader = (firstLine: string, fields: readonly string[]) => void;
@@ -28,7 +27,6 @@ interface Inside {
   /** The first line and the fields, from when they are known on; they go out with the first bytes of the body. */
   _header?: string | null;
   _headerSent?: boolean;
-  readonly socket: Socket | null;
 }
 
 /**
@@ -93,7 +91,8 @@ function sendAsText(res: ServerResponse, body: Buffer): boolean {
  */
 function sendAsBytes(res: ServerResponse, body: Buffer): boolean {
   const inside = res as unknown as Inside;
-  const { socket, _header: head } = inside;
+  const { _header: head } = inside;
+  const { socket } = res;
   if (!socket?.writable) return false; // absent while other answers are before this one
   if (typeof head !== 'string' || inside._headerSent !== false) return false;
   socket.cork();

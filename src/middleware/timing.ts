@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { performance } from 'node:perf_hooks';
 import { resolveTiming, type TimingOptions, type TimingSettings } from '../config/timing.js';
 import { type Exchange, exchangeOf, HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
+import { elapsedSince } from './timing-elapsed.js';
 import { isTimed, type RequestTiming, startTiming, Timing, timingOf } from './timing-request.js';
 import { type Ended, SlowReporter } from './timing-slow.js';
 
@@ -86,7 +86,7 @@ function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exch
   const { header, requestId, serverTiming } = settings;
   let written: string | undefined;
   return ({ res, startedAt }) => {
-    const elapsed = Math.max(0, performance.now() - startedAt).toFixed(3);
+    const elapsed = elapsedSince(startedAt);
     if (requestId && timing.requestId && !res.hasHeader(requestId.header)) {
       res.setHeader(requestId.header, timing.requestId);
     }

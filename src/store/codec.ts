@@ -18,12 +18,10 @@ export interface SharedStamp {
   readonly position: number;
 }
 
-/** A response whose `stamp` and `since` are void until whoever reads it has placed it in the log of this process. */
-export type Unplaced = Omit<StoredResponse, 'since'> & { since: number };
-
 /** What a frame holds. */
 export interface Decoded {
-  readonly item: Unplaced | VariantIndex;
+  /** The `stamp` and `since` of a response are void until whoever reads it has placed it in the log of this process. */
+  readonly item: CompactResponse | VariantIndex;
   readonly at: SharedStamp;
 }
 

@@ -51,7 +51,7 @@ export class Breaker {
   }
 
   /**
-   * Runs it, unless the breaker is open; a rejection is a failure.
+   * Runs it, unless the breaker is open; a rejection or a throw is a failure.
    *
    * @param start runs it, and tells what came of it.
    * @param otherwise what to give instead of a failure, or of running it.
@@ -60,16 +60,18 @@ export class Breaker {
     if (!this.#isWell) return this.#count(() => new Promise(start)).catch(otherwise);
     // One success more would leave the window as it is, so what comes of it is told only where that is news.
     return new Promise((resolve) => {
-      start(
-        (value) => {
+      const failed = (error: unknown) => {
+        const failure = () => Promise.reject(error);
+        resolve((this.state === 'closed' ? this.#count<T>(failure) : failure()).catch(otherwise));
+      };
+      try {
+        start((value) => {
           if (!this.#isWell && this.state === 'closed') void this.#count(() => Promise.resolve(value));
           resolve(value);
-        },
-        (error) => {
-          const isCounted = this.state === 'closed';
-          resolve(isCounted ? this.#count<T>(() => Promise.reject(error)).catch(otherwise) : otherwise());
-        },
-      );
+        }, failed);
+      } catch (error) {
+        failed(error);
+      }
     });
   }
 

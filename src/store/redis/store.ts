@@ -71,8 +71,8 @@ export class RedisStore {
   readonly #positions: SharedPositions;
   readonly #prefix: string;
   readonly #maxEntryBytes: number;
-  /** Of what is read: one more than is wanted. */
-  readonly #lastByte: string;
+  /** A frame may be so long. Bytes. */
+  readonly #longest: number;
   readonly #now: () => number;
   readonly #reading = new UnderWay<Promise<SharedItem | undefined>>();
   readonly #unusable = new Map<Unusable, number>();
@@ -89,7 +89,7 @@ export class RedisStore {
     this.#positions = options.positions;
     this.#prefix = options.prefix ?? 'hotpath:';
     this.#maxEntryBytes = options.maxEntryBytes ?? 1024 ** 2;
-    this.#lastByte = String(this.#maxEntryBytes + FRAME_OVERHEAD);
+    this.#longest = this.#maxEntryBytes + FRAME_OVERHEAD;
     this.#now = options.now ?? (() => performance.now());
   }
 
@@ -99,11 +99,17 @@ export class RedisStore {
     if (under) return under;
     // Without the clock no entry's age can be told; that is no fault of the entry.
     if (!this.#clock.isKnown) return NOTHING;
-    // One promise beyond the guard's, which never rejects: this is done for every hit in Redis.
-    const reading: Promise<SharedItem | undefined> = this.#ask(this.#nameOf(key)).then((answer) => {
-      this.#reading.delete(key, reading);
-      return this.#judge(key, answer);
-    });
+    // One promise beyond the guard's: this is done for every hit in Redis.
+    const reading: Promise<SharedItem | undefined> = this.#ask(this.#nameOf(key)).then(
+      (answer) => {
+        this.#reading.delete(key, reading);
+        return this.#judge(key, answer);
+      },
+      (error) => {
+        this.#reading.delete(key, reading);
+        throw error;
+      },
+    );
     this.#reading.set(key, reading);
     return reading;
   }
@@ -187,7 +193,8 @@ export class RedisStore {
 
   /** Not GET: a value that someone else put there may be of any size, and stands in the way of all others. */
   #ask(name: string): Promise<Answer<unknown>> {
-    return this.#guard.read('get', (client) => client.callBuffer('getrange', name, '0', this.#lastByte));
+    const last = String(this.#longest); // one byte more than is wanted
+    return this.#guard.read('get', (client) => client.callBuffer('getrange', name, '0', last));
   }
 
   #judge(key: string, answer: Answer<unknown>): SharedItem | undefined {
@@ -203,8 +210,8 @@ export class RedisStore {
     }
     this.#bytesRead += frame.length;
     // Another instance's limit may be higher, and it is that one's entry.
-    const longest = this.#maxEntryBytes + FRAME_OVERHEAD;
-    if (frame.length > longest && lengthOf(frame)! > longest) return count(this.#unusable, 'too-large');
+    if (frame.length > this.#longest && lengthOf(frame)! > this.#longest)
+      return count(this.#unusable, 'too-large');
     const decoded = this.#codec.decode(frame, key, this.#now());
     if ('reason' in decoded) return this.#discard(key, decoded.reason);
     const { item, at } = decoded;

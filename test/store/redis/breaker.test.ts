@@ -40,6 +40,21 @@ describe('the breaker', () => {
     expect(breaker.state).toBe('open');
   });
 
+  it.each([0, 100])(
+    'after %i successes: a command that throws has failed, and what can not be given is told',
+    async (successes) => {
+      const breaker = open();
+      for (let i = 0; i < successes; i++) await attempt(breaker, succeed);
+      const sick = () => {
+        throw new Error('sick');
+      };
+      expect(await breaker.run<unknown>(sick, () => 'otherwise')).toBe('otherwise');
+      await expect(breaker.run<unknown>(sick, sick)).rejects.toThrow('sick');
+      await trip(breaker);
+      await expect(breaker.run<unknown>(sick, sick)).rejects.toThrow('sick');
+    },
+  );
+
   it('stays closed while half succeed', async () => {
     const breaker = open();
     for (let i = 0; i < 100; i++) await attempt(breaker, i % 2 ? fail : succeed);
