@@ -87,7 +87,7 @@ export class Hits {
     // Someone is at it, or nothing has come of it before; or what is here is for the flow to judge.
     if (collapser.current(key) || collapser.isRefused(key) || entries.store.peek(key)) return false;
     counts.memory.misses++;
-    void shared.fetch({ keys: { exact: key }, context: { req } }, true).then((entry) => {
+    shared.ask({ keys: { exact: key }, context: { req } }, (entry) => {
       answered(entry && this.#isFor(req, key, entry) ? entry : undefined);
     });
     return true;

@@ -146,7 +146,7 @@ export class RequestFlow {
   #askShared(visit: Visit, waits: number, missed: ForwardReason | undefined): void {
     const { shared, clock } = this.#state;
     const askedAt = clock();
-    void shared?.fetch(visit, true).then((brought) => {
+    shared?.ask(visit, (brought) => {
       const isRedisLate = shared.isLateSince(askedAt);
       this.#goOn(visit, () => this.#attempt({ ...visit, isRedisLate }, waits, missed, true, brought));
     });

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { Item, SharedItem, StoredResponse } from '../store/entry.js';
+import type { Item, StoredResponse } from '../store/entry.js';
 import { VOID } from '../store/log.js';
 import type { RedisLog } from '../store/redis/log.js';
 import type { RedisStore } from '../store/redis/store.js';
@@ -69,38 +69,43 @@ export class SharedTier {
     return clock() - askedAt > deadline / 2;
   }
 
+  /** Brings what is stored for a request, and puts it into memory; never rejects. */
+  fetch(wanted: Wanted): Promise<StoredResponse | undefined> {
+    return new Promise((resolve) => this.#bring(wanted, false, resolve));
+  }
+
   /**
-   * Brings what is stored for a request, and puts it into memory; never rejects.
+   * As `fetch`, without promises of its own, and without a place in memory where that is full and nobody has asked for
+   * it before: it is left in Redis then, and a further request brings it again.
    *
-   * @param mayLend whether it may be served without being put: where memory is full, what nobody has asked for before
-   * is left in Redis, and a further request brings it again.
+   * @param told called once, with what there is; it must not throw.
    */
-  fetch(wanted: Wanted, mayLend = false): Promise<StoredResponse | undefined> {
+  ask(wanted: Wanted, told: (entry: StoredResponse | undefined) => void): void {
+    this.#bring(wanted, true, told);
+  }
+
+  /** @param mayLend whether it may be served without being put. */
+  #bring(wanted: Wanted, mayLend: boolean, told: (entry: StoredResponse | undefined) => void): void {
     const { store, clock } = this.#setup;
     const askedAt = clock();
-    // Not `async`, which makes promises more, and this is done for every hit in Redis.
-    try {
-      return store.get(wanted.keys.exact).then(
-        (item) => this.#found(wanted, item, askedAt, mayLend),
-        (error) => this.#failed(error),
-      );
-    } catch (error) {
-      return Promise.resolve(this.#failed(error));
-    }
+    const { exact } = wanted.keys;
+    store.ask(exact, (item, fault) => {
+      if (fault !== undefined) return told(this.#failed(fault));
+      // Two commands, and one deadline for both.
+      if (item?.kind === 'variants' && !this.isLateSince(askedAt)) {
+        void this.#variantOf(exact, item.names, wanted.context.req).then(told);
+      } else told(item?.kind === 'response' ? this.#found(wanted, item, mayLend) : undefined);
+    });
   }
 
   /** Never throws. */
   #found(
     { keys, context: { req } }: Wanted,
-    item: SharedItem | undefined,
-    askedAt: number,
+    entry: StoredResponse,
     mayLend: boolean,
-  ): StoredResponse | undefined | Promise<StoredResponse | undefined> {
+  ): StoredResponse | undefined {
     try {
-      if (item?.kind === 'response') return this.#adopt(keys.exact, item, [], req, mayLend);
-      // Two commands, and one deadline for both.
-      if (item?.kind !== 'variants' || this.isLateSince(askedAt)) return undefined;
-      return this.#variantOf(keys.exact, item.names, req);
+      return this.#adopt(keys.exact, entry, [], req, mayLend);
     } catch (error) {
       return this.#failed(error);
     }

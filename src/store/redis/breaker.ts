@@ -51,28 +51,30 @@ export class Breaker {
   }
 
   /**
-   * Runs it, unless the breaker is open; a rejection or a throw is a failure.
+   * Runs it, unless the breaker is open; a rejection or a throw is a failure. No promise is made while all is well.
    *
    * @param start runs it, and tells what came of it.
-   * @param otherwise what to give instead of a failure, or of running it.
+   * @param done called with what it gave; it must not throw.
+   * @param failed called, later, with why it gave nothing; it must not throw.
    */
-  run<T>(start: Start<T>, otherwise: () => T): Promise<T> {
-    if (!this.#isWell) return this.#count(() => new Promise(start)).catch(otherwise);
+  run<T>(start: Start<T>, done: (value: T) => void, failed: (error: unknown) => void): void {
+    if (!this.#isWell) {
+      void this.#count(() => new Promise(start)).then(done, failed);
+      return;
+    }
     // One success more would leave the window as it is, so what comes of it is told only where that is news.
-    return new Promise((resolve) => {
-      const failed = (error: unknown) => {
-        const failure = () => Promise.reject(error);
-        resolve((this.state === 'closed' ? this.#count<T>(failure) : failure()).catch(otherwise));
-      };
-      try {
-        start((value) => {
-          if (!this.#isWell && this.state === 'closed') void this.#count(() => Promise.resolve(value));
-          resolve(value);
-        }, failed);
-      } catch (error) {
-        failed(error);
-      }
-    });
+    const fail = (error: unknown) => {
+      const failure = (): Promise<T> => Promise.reject(error);
+      void (this.state === 'closed' ? this.#count(failure) : failure()).then(done, failed);
+    };
+    try {
+      start((value) => {
+        if (!this.#isWell && this.state === 'closed') void this.#count(() => Promise.resolve(value));
+        done(value);
+      }, fail);
+    } catch (error) {
+      fail(error);
+    }
   }
 
   get #isWell(): boolean {

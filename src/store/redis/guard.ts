@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { performance } from 'node:perf_hooks';
 import { Breaker, type BreakerState, type Start } from './breaker.js';
 import type { RedisClient } from './client.js';
@@ -60,13 +61,20 @@ interface Lane {
   outstanding: number;
 }
 
-/** One command on its way. */
-interface Sending<T> {
+type Command<T> = (client: RedisClient) => Promise<T>;
+
+/** One command, and how it is judged. */
+interface Wanted<T> {
   readonly lane: Lane;
-  readonly client: RedisClient;
-  readonly command: (client: RedisClient) => Promise<T>;
+  readonly operation: string;
+  readonly command: Command<T>;
   readonly bytes: number;
   readonly deadlines: Deadlines;
+}
+
+/** One command on its way. */
+interface Sending<T> {
+  readonly client: RedisClient;
   readonly counts: OperationCounts;
   /** Judges an error. @returns an answer where it says nothing of the server's health. */
   failed(error: unknown): Answer<T> | undefined;
@@ -116,17 +124,22 @@ export class RedisGuard {
   }
 
   /** @param operation the name it is counted under. */
-  read<T>(operation: string, command: (client: RedisClient) => Promise<T>): Promise<Answer<T>> {
+  read<T>(operation: string, command: Command<T>): Promise<Answer<T>> {
     return this.#run(this.#reads, operation, command, 0);
   }
 
+  /** As `read`, without promises of its own. @param done called once, later, with the answer; it must not throw. */
+  ask<T>(operation: string, command: Command<T>, done: (answer: Answer<T>) => void): void {
+    this.#begin({ lane: this.#reads, operation, command, bytes: 0, deadlines: this.#reads.deadlines }, done);
+  }
+
   /** @param bytes what the command carries. */
-  write<T>(operation: string, command: (client: RedisClient) => Promise<T>, bytes = 0): Promise<Answer<T>> {
+  write<T>(operation: string, command: Command<T>, bytes = 0): Promise<Answer<T>> {
     return this.#run(this.#writes, operation, command, bytes);
   }
 
   /** A write that a visitor waits for: judged as a write, with the deadline of a read. */
-  awaitedWrite<T>(operation: string, command: (client: RedisClient) => Promise<T>): Promise<Answer<T>> {
+  awaitedWrite<T>(operation: string, command: Command<T>): Promise<Answer<T>> {
     return this.#run(this.#writes, operation, command, 0, this.#reads.deadlines);
   }
 
@@ -149,35 +162,42 @@ export class RedisGuard {
   #run<T>(
     lane: Lane,
     operation: string,
-    command: (client: RedisClient) => Promise<T>,
+    command: Command<T>,
     bytes: number,
     deadlines = lane.deadlines,
   ): Promise<Answer<T>> {
-    const counts = this.#countsOf(operation);
+    return new Promise((resolve) => this.#begin({ lane, operation, command, bytes, deadlines }, resolve));
+  }
+
+  #begin<T>(wanted: Wanted<T>, done: (answer: Answer<T>) => void): void {
+    const { lane, bytes } = wanted;
+    const counts = this.#countsOf(wanted.operation);
     this.#endIfHung();
     const client = this.#isClosed ? undefined : this.#link.client;
-    if (!client) return Promise.resolve(unavailable(counts, 'down'));
+    if (!client) return later(done, unavailable(counts, 'down'));
     const isTooMuch = bytes > 0 && this.#outstandingBytes + bytes > this.#bounds.maxOutstandingBytes;
     if (isTooMuch || lane.outstanding >= this.#bounds.maxOutstanding)
-      return Promise.resolve(unavailable(counts, 'busy'));
-    if (!lane.breaker.lets()) return Promise.resolve(unavailable(counts, 'open'));
+      return later(done, unavailable(counts, 'busy'));
+    if (!lane.breaker.lets()) return later(done, unavailable(counts, 'open'));
     let word: string | undefined;
     const failed = (error: unknown): Answer<T> | undefined => {
       word = wordOf(error);
       this.#faults.tell(error, lane.where);
       return aboutTheCommand.has(word) ? unavailable(counts, word) : undefined;
     };
-    const sending = { lane, client, command, bytes, deadlines, counts, failed };
-    const start: Start<Answer<T>> = (resolve, reject) => this.#send(sending, resolve, reject);
-    return lane.breaker.run(start, () => {
+    const nothing = () => {
       if (word === 'readonly' && lane.breaker.state !== 'closed') this.#lookForMaster();
-      return unavailable(counts, word ?? 'open');
-    });
+      done(unavailable(counts, word ?? 'open'));
+    };
+    const start: Start<Answer<T>> = (resolve, reject) =>
+      this.#send(wanted, { client, counts, failed }, resolve, reject);
+    lane.breaker.run(start, done, nothing);
   }
 
   /** Rejects at the deadline. The command may still be done; whoever sends one must not mind. */
   #send<T>(
-    { lane, client, command, bytes, deadlines, counts, failed }: Sending<T>,
+    { lane, command, bytes, deadlines }: Wanted<T>,
+    { client, counts, failed }: Sending<T>,
     resolve: (answer: Answer<T>) => void,
     reject: (error: unknown) => void,
   ): void {
@@ -191,11 +211,13 @@ export class RedisGuard {
       }
       reject(error);
     };
+    // Deadlines share a timer, and what goes on after one must find its own AsyncLocalStorage.
+    const asker = new AsyncResource('hotpath.redis');
     const deadline = deadlines.add(() => {
       // When it was we who were slow, the answer may be here already: it is read before this runs.
       setImmediate(() => {
         isLate = true;
-        fail(new DeadlineError(deadlines.after));
+        asker.runInAsyncScope(fail, undefined, new DeadlineError(deadlines.after));
       });
     });
     const sentAt = performance.now();
@@ -237,7 +259,11 @@ export class RedisGuard {
   #lookForMaster(): void {
     if (performance.now() - this.#lookedForMasterAt < this.#bounds.maxBackoff) return;
     this.#lookedForMasterAt = performance.now();
-    this.#link.restart();
+    try {
+      this.#link.restart();
+    } catch (error) {
+      this.#faults.tell(error, 'redis');
+    }
   }
 
   #countsOf(operation: string): OperationCounts {
@@ -250,12 +276,16 @@ export class RedisGuard {
   }
 }
 
-function call<T>(client: RedisClient, command: (client: RedisClient) => Promise<T>): Promise<T> {
+function call<T>(client: RedisClient, command: Command<T>): Promise<T> {
   try {
     return command(client);
   } catch (error) {
     return Promise.reject(error);
   }
+}
+
+function later<T>(done: (value: T) => void, value: T): void {
+  queueMicrotask(() => done(value));
 }
 
 function unavailable(counts: OperationCounts, word: string): { unavailable: string } {

@@ -1,8 +1,10 @@
+import { AsyncResource } from 'node:async_hooks';
 import { hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { Codec, FORMAT, lengthOf, type SharedStamp, type Undecodable } from '../codec.js';
 import type { SharedItem } from '../entry.js';
 import { UnderWay } from '../under-way.js';
+import type { RedisClient } from './client.js';
 import type { Answer, GuardStats, RedisGuard } from './guard.js';
 import type { ServerClock } from './server-clock.js';
 
@@ -47,10 +49,11 @@ export interface RedisStoreStats extends GuardStats {
   readonly bytesWritten: number;
 }
 
+/** Is told what was stored, or why that could not be told. */
+type Told = (item: SharedItem | undefined, fault?: unknown) => void;
+
 /** Beyond the body, a frame has so much at most. Bytes. */
 const FRAME_OVERHEAD = 1024 ** 2 + 64;
-
-const NOTHING: Promise<undefined> = Promise.resolve(undefined);
 
 /** Ten years. What Redis adds to its clock must stay in 64 bits. Milliseconds. */
 const LONGEST_TTL = 10 * 365 * 86_400_000;
@@ -73,8 +76,10 @@ export class RedisStore {
   readonly #maxEntryBytes: number;
   /** A frame may be so long. Bytes. */
   readonly #longest: number;
+  /** The last byte that is asked for: one more than is wanted. */
+  readonly #last: string;
   readonly #now: () => number;
-  readonly #reading = new UnderWay<Promise<SharedItem | undefined>>();
+  readonly #reading = new UnderWay<Told[]>();
   readonly #unusable = new Map<Unusable, number>();
   readonly #refused = new Map<'too-large' | 'ttl' | 'clock' | 'position', number>();
   #hits = 0;
@@ -90,28 +95,53 @@ export class RedisStore {
     this.#prefix = options.prefix ?? 'hotpath:';
     this.#maxEntryBytes = options.maxEntryBytes ?? 1024 ** 2;
     this.#longest = this.#maxEntryBytes + FRAME_OVERHEAD;
+    this.#last = String(this.#longest);
     this.#now = options.now ?? (() => performance.now());
   }
 
-  /** What is stored under the key; requests for the same key at the same time share one command. */
+  /** What is stored under the key. */
   get(key: string): Promise<SharedItem | undefined> {
+    return new Promise((resolve, reject) => {
+      this.ask(key, (item, error) => (error === undefined ? resolve(item) : reject(error)));
+    });
+  }
+
+  /**
+   * As `get`, without promises of its own: this is done for every hit in Redis. Requests for the same key at the same
+   * time share one command.
+   *
+   * @param told called once, later, with what is stored or with a fault of ours; it must not throw.
+   */
+  ask(key: string, told: Told): void {
     const under = this.#reading.get(key);
-    if (under) return under;
+    // What is told by another's request must find its own AsyncLocalStorage.
+    if (under) return void under.push(AsyncResource.bind(told));
     // Without the clock no entry's age can be told; that is no fault of the entry.
-    if (!this.#clock.isKnown) return NOTHING;
-    // One promise beyond the guard's: this is done for every hit in Redis.
-    const reading: Promise<SharedItem | undefined> = this.#ask(this.#nameOf(key)).then(
-      (answer) => {
-        this.#reading.delete(key, reading);
-        return this.#judge(key, answer);
-      },
-      (error) => {
-        this.#reading.delete(key, reading);
-        throw error;
-      },
-    );
+    if (!this.#clock.isKnown) return queueMicrotask(() => told(undefined));
+    const reading = [told];
     this.#reading.set(key, reading);
-    return reading;
+    try {
+      const name = this.#nameOf(key);
+      this.#guard.ask('get', this.#read(name), (answer) => this.#tell(key, reading, answer));
+    } catch (error) {
+      this.#reading.delete(key, reading);
+      queueMicrotask(() => told(undefined, error));
+    }
+  }
+
+  #tell(key: string, reading: Told[], answer: Answer<unknown>): void {
+    this.#reading.delete(key, reading);
+    let item: SharedItem | undefined;
+    let fault: unknown;
+    try {
+      item = this.#judge(key, answer);
+    } catch (error) {
+      fault = error;
+    }
+    const [first, ...others] = reading;
+    // Whatever becomes of one of them is nothing to the others.
+    for (const told of others) queueMicrotask(() => told(item, fault));
+    first!(item, fault);
   }
 
   /**
@@ -192,9 +222,8 @@ export class RedisStore {
   }
 
   /** Not GET: a value that someone else put there may be of any size, and stands in the way of all others. */
-  #ask(name: string): Promise<Answer<unknown>> {
-    const last = String(this.#longest); // one byte more than is wanted
-    return this.#guard.read('get', (client) => client.callBuffer('getrange', name, '0', last));
+  #read(name: string): (client: RedisClient) => Promise<unknown> {
+    return (client) => client.callBuffer('getrange', name, '0', this.#last);
   }
 
   #judge(key: string, answer: Answer<unknown>): SharedItem | undefined {
