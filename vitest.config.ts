@@ -28,8 +28,8 @@ export default defineConfig({
         test: {
           name: 'tests',
           include: ['test/**/*.test.ts'],
-          // Brings what tests start beside Node: Redis, PostgreSQL and Chromium.
-          globalSetup: ['test/setup/services.ts'],
+          // Brings what tests start beside Node (Redis, PostgreSQL and Chromium), and builds what they start with it.
+          globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
         },
       },
       {
