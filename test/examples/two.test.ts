@@ -5,17 +5,21 @@ import { createInterface } from 'node:readline';
 import { json } from 'node:stream/consumers';
 import { afterEach, describe, expect, test } from 'vitest';
 import { waitFor } from '../helpers/http.js';
+import { startPostgres, type TestPostgres } from '../helpers/postgres.js';
 import { type Program, program } from '../helpers/program.js';
 import { RedisServer } from '../helpers/redis.js';
 import { sendJson } from './shop.js';
 
 let child: ChildProcess | undefined;
 let redis: RedisServer | undefined;
+let postgres: TestPostgres | undefined;
 
 afterEach(async () => {
   child?.kill('SIGKILL');
   await redis?.stop();
+  await postgres?.stop();
   redis = undefined;
+  postgres = undefined;
 });
 
 interface Two {
@@ -88,7 +92,9 @@ describe('two instances of the example', () => {
 
   test('use a Redis that is there, and leave it as it is', async () => {
     redis = await RedisServer.start();
-    const { front, text, exited } = await start({ REDIS_URL: redis.url });
+    postgres = await startPostgres();
+    const DATABASE_URL = await postgres.createDatabase('shop');
+    const { front, text, exited } = await start({ REDIS_URL: redis.url, DATABASE_URL });
     expect(text).toContain('that of REDIS_URL');
     await waitFor(async () => {
       await product(front);
