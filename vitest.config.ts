@@ -4,6 +4,20 @@ import { LongestFirst } from './test/setup/longest-first.js';
 
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
+/**
+ * Tests of functions that only return something: no server, no clock, nothing of the process that they change, and no
+ * memory or CPU time that they measure.
+ */
+const pure = [
+  'test/bench/report.test.ts',
+  'test/config/{routes,units}.test.ts',
+  'test/docs/figures.test.ts',
+  'test/http/!(hostile).test.ts',
+  'test/scripts/*.test.ts',
+  'test/store/{admission,codec,compact,log-index,selector,under-way}.test.ts',
+  'test/store/redis/{positions,records}.test.ts',
+];
+
 export default defineConfig({
   resolve: {
     // Tests and the example import the package by its own name; here that is the source.
@@ -21,6 +35,8 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 180_000,
     maxWorkers: 2,
+    // Of tests that say of themselves that they may run beside each other.
+    maxConcurrency: 2,
     sequence: { sequencer: LongestFirst },
     projects: [
       {
@@ -28,9 +44,15 @@ export default defineConfig({
         test: {
           name: 'tests',
           include: ['test/**/*.test.ts'],
-          // Brings what tests start beside Node: Redis, PostgreSQL and Chromium.
-          globalSetup: ['test/setup/services.ts'],
+          exclude: pure,
+          // Brings what tests start beside Node (Redis, PostgreSQL and Chromium), and builds what they start with it.
+          globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
         },
+      },
+      {
+        extends: true,
+        // One process for many files: a process each takes longer than what these do in it.
+        test: { name: 'pure', include: pure, isolate: false },
       },
       {
         extends: true,

@@ -1,5 +1,5 @@
 import { fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { program } from '../helpers/program.js';
 import type { RunOptions, RunReport } from './run.js';
 
 const RUN_LIMIT = 3 * 60_000;
@@ -7,9 +7,8 @@ const RUN_LIMIT = 3 * 60_000;
 /** One run of the suite, in a process of its own. */
 export function runInChild(options: RunOptions): Promise<RunReport> {
   return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(new URL('run.ts', import.meta.url)), [JSON.stringify(options)], {
-      execArgv: ['--import', 'tsx'],
-    });
+    const { execArgv, file } = program('test/conformance/run.ts');
+    const child = fork(file, [JSON.stringify(options)], { execArgv: [...execArgv] });
     const timer = setTimeout(() => child.kill(), RUN_LIMIT);
     child.once('message', (report) => resolve(report as RunReport));
     child.once('error', reject);

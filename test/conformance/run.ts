@@ -96,7 +96,8 @@ async function run({
   try {
     const { runTests, getResults } = await suiteModule<Runner>('client/runner.mjs');
     const statuses: Record<string, string[]> = {};
-    await runTests(chosen(await rawGroups(), ids, dump === true), observed(statuses), false, server.url);
+    const groups = waitingFirst(chosen(await rawGroups(), ids, dump === true));
+    await runTests(groups, observed(statuses), false, server.url);
     const atDoor = cache?.stats().frontDoor ?? 0;
     return { results: getResults(), statuses, seconds: (performance.now() - startedAt) / 1000, atDoor };
   } finally {
@@ -112,6 +113,14 @@ function chosen(groups: RawGroup[], ids: readonly string[] | undefined, dump: bo
     .map((group) => ({ ...group, tests: group.tests.filter(({ id }) => ids.includes(id)) }))
     .filter(({ tests }) => tests.length > 0)
     .map((group) => ({ ...group, tests: group.tests.map((test) => ({ ...test, dump })) }));
+}
+
+/** The suite runs a hundred tests at once, and then the next: those that let an entry age do so together. */
+function waitingFirst(groups: RawGroup[]): RawGroup[] {
+  const waits = ({ requests }: RawGroup['tests'][number]) => requests.some((one) => 'pause_after' in one);
+  return [waits, (test: RawGroup['tests'][number]) => !waits(test)].flatMap((wanted) =>
+    groups.map((group) => ({ ...group, tests: group.tests.filter(wanted) })),
+  );
 }
 
 /** The suite's own way to fetch, with a limit, and with an eye on what the cache says of itself. */

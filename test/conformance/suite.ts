@@ -36,6 +36,7 @@ interface RawTest {
   kind?: Kind;
   depends_on?: string[];
   browser_only?: boolean;
+  requests: readonly object[];
 }
 
 export type RawGroup = { id: string; name: string; tests: RawTest[] };

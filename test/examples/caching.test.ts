@@ -1,5 +1,6 @@
-import { type ClientRequest, request } from 'node:http';
+import { Agent, type ClientRequest, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ask } from '../helpers/client.js';
 import { sendJson, startTestShop, type TestShop } from './shop.js';
 
 let shop: TestShop;
@@ -94,11 +95,16 @@ describe('after a write', () => {
   test('H07 the next read is fresh, 500 times out of 500, while others read the same', async () => {
     const one = '/api/products/1';
     const list = '/api/products?pageSize=1&fields=id,priceCents';
+    const port = Number(new URL(shop.url).port);
+    // Node's own client, which takes half as long as `fetch`.
+    const agent = new Agent({ keepAlive: true });
+    const read = async (path: string) =>
+      JSON.parse(String((await ask(port, { path, agent, headers: { 'Accept-Encoding': 'gzip' } })).body));
     let writing = true;
     let reads = 0;
     const reader = async (path: string) => {
       while (writing) {
-        await get(path);
+        await read(path);
         reads += 1;
       }
     };
@@ -106,18 +112,21 @@ describe('after a write', () => {
     const outdated: number[] = [];
     for (let turn = 1; turn <= 500; turn++) {
       const priceCents = 1_000 + turn;
-      const written = await sendJson('PATCH', `${shop.url}${one}`, { priceCents });
+      const body = JSON.stringify({ priceCents });
+      const headers = { 'Content-Type': 'application/json' };
+      const written = await ask(port, { path: one, method: 'PATCH', headers, body, agent });
       if (written.status !== 200) throw new Error(`the write got ${written.status}`);
-      const [product, page] = await Promise.all([get(one), get(list)]);
-      const seen = [JSON.parse(product.text).priceCents, JSON.parse(page.text).items[0].priceCents];
+      const [product, page] = await Promise.all([read(one), read(list)]);
+      const seen = [product.priceCents, page.items[0].priceCents];
       if (seen.some((price) => price !== priceCents)) outdated.push(turn);
     }
     writing = false;
     await Promise.all(crowd);
+    agent.destroy();
     expect(outdated).toEqual([]);
     expect(reads).toBeGreaterThan(500);
     expect((await get(one)).headers.get('x-cache')).toBe('HIT');
-  }, 60_000);
+  });
 
   test('of another product, an entry stays', async () => {
     await get('/api/products/2');

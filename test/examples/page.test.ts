@@ -17,7 +17,7 @@ afterAll(async () => {
   await shop?.stop();
 });
 
-beforeEach(async () => {
+async function openPage(): Promise<void> {
   page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
   complaints = [];
   page.on('console', (message) => {
@@ -28,9 +28,7 @@ beforeEach(async () => {
     'addEventListener("securitypolicyviolation", (event) => console.error("CSP", event.violatedDirective));',
   );
   await page.goto(shop.url);
-});
-
-afterEach(() => page.close());
+}
 
 const cell = (card: string, row: string, side: 'without' | 'with') =>
   page.locator(`#route-${card} tr[data-row="${row}"] td:nth-of-type(${side === 'without' ? 1 : 2})`);
@@ -50,6 +48,9 @@ async function compareAll() {
 }
 
 describe('the page', () => {
+  beforeEach(openPage);
+  afterEach(() => page.close());
+
   test('compares a route without and with hotpath: time, size, queries, cache and status', async () => {
     await compare('list');
     expect(await textOf('list', 'cache', 'with')).toBe('MISS');
@@ -154,6 +155,15 @@ describe('the page', () => {
     await page.keyboard.press('Enter');
     await page.locator('#summary').getByText('All routes together').waitFor();
   });
+});
+
+describe('the page with all that it can show', () => {
+  beforeAll(async () => {
+    await openPage();
+    await compareAll();
+  });
+
+  afterAll(() => page.close());
 
   test.each([
     ['a phone', 390, 'light'],
@@ -163,7 +173,6 @@ describe('the page', () => {
   ] as const)('fits %s: nothing is wider than the window, text stands out', async (_, width, colorScheme) => {
     await page.setViewportSize({ width, height: 900 });
     await page.emulateMedia({ colorScheme });
-    await compareAll();
     const overflow = await page.evaluate(
       'document.documentElement.scrollWidth - document.documentElement.clientWidth',
     );

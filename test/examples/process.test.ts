@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { afterEach, describe, expect, test } from 'vitest';
 import { settingsFromEnv } from '../../examples/products-api/settings.js';
 import { startPostgres } from '../helpers/postgres.js';
+import { type Program, program } from '../helpers/program.js';
 
 let child: ChildProcess | undefined;
 
@@ -12,11 +13,14 @@ afterEach(() => {
   child?.kill('SIGKILL');
 });
 
-/** Runs the example as `npm start` does. */
+/** As `npm start` runs the example. */
+const asUsersDo: Program = { execArgv: ['--import', 'tsx'], file: 'examples/products-api/main.ts' };
+
 async function start(
   env: Record<string, string>,
+  { execArgv, file } = program('examples/products-api/main.ts'),
 ): Promise<{ url: string; exited: Promise<unknown[]>; line: string }> {
-  const main = spawn(process.execPath, ['--import', 'tsx', 'examples/products-api/main.ts'], {
+  const main = spawn(process.execPath, [...execArgv, file], {
     env: { PATH: process.env.PATH, PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -47,7 +51,7 @@ async function beginDownload(url: string): Promise<{ rest(): Promise<string> }> 
 describe('the example as a process', () => {
   test('starts with an embedded PostgreSQL, with all its rows, and ends on SIGTERM', async () => {
     // By itself on a small machine in some 8 seconds; how long it takes beside other things is not its own.
-    const { url, exited, line } = await start({});
+    const { url, exited, line } = await start({}, asUsersDo);
     expect(line).toContain('embedded PostgreSQL');
     const page = await fetch(`${url}/api/products?pageSize=1`);
     expect(await page.json()).toMatchObject({ total: 20_000 });

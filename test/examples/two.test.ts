@@ -5,16 +5,21 @@ import { createInterface } from 'node:readline';
 import { json } from 'node:stream/consumers';
 import { afterEach, describe, expect, test } from 'vitest';
 import { waitFor } from '../helpers/http.js';
+import { startPostgres, type TestPostgres } from '../helpers/postgres.js';
+import { type Program, program } from '../helpers/program.js';
 import { RedisServer } from '../helpers/redis.js';
 import { sendJson } from './shop.js';
 
 let child: ChildProcess | undefined;
 let redis: RedisServer | undefined;
+let postgres: TestPostgres | undefined;
 
 afterEach(async () => {
   child?.kill('SIGKILL');
   await redis?.stop();
+  await postgres?.stop();
   redis = undefined;
+  postgres = undefined;
 });
 
 interface Two {
@@ -24,9 +29,13 @@ interface Two {
   readonly exited: Promise<unknown[]>;
 }
 
-/** Runs the example as `npm run start:two` does. */
-async function start(env: Record<string, string> = {}): Promise<Two> {
-  const main = spawn(process.execPath, ['--import', 'tsx', 'examples/products-api/two/main.ts'], {
+const built = program('examples/products-api/two/main.ts');
+
+/** As `npm run start:two` runs the example. */
+const asUsersDo: Program = { execArgv: ['--import', 'tsx'], file: 'examples/products-api/two/main.ts' };
+
+async function start(env: Record<string, string> = {}, { execArgv, file } = built): Promise<Two> {
+  const main = spawn(process.execPath, [...execArgv, file], {
     env: { PATH: process.env.PATH, PORT: '0', SEED_PRODUCTS: '1000', SEED_ORDER_ITEMS: '1000', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -53,7 +62,7 @@ async function product(url: string, host = new URL(url).host) {
 
 describe('two instances of the example', () => {
   test('share what they store and what they purge, and end together on SIGTERM', async () => {
-    const { front, instances, text, exited } = await start();
+    const { front, instances, text, exited } = await start({}, asUsersDo);
     const { host } = new URL(front);
     expect(text).toContain('its own');
     // In turn; nobody is asked for the same thing twice once Redis has it.
@@ -83,7 +92,9 @@ describe('two instances of the example', () => {
 
   test('use a Redis that is there, and leave it as it is', async () => {
     redis = await RedisServer.start();
-    const { front, text, exited } = await start({ REDIS_URL: redis.url });
+    postgres = await startPostgres();
+    const DATABASE_URL = await postgres.createDatabase('shop');
+    const { front, text, exited } = await start({ REDIS_URL: redis.url, DATABASE_URL });
     expect(text).toContain('that of REDIS_URL');
     await waitFor(async () => {
       await product(front);
@@ -95,7 +106,7 @@ describe('two instances of the example', () => {
   }, 300_000);
 
   test('say what to install where there is no Redis', async () => {
-    const main = spawn(process.execPath, ['--import', 'tsx', 'examples/products-api/two/main.ts'], {
+    const main = spawn(process.execPath, [...built.execArgv, built.file], {
       env: { PATH: '/nowhere', PORT: '0' },
       stdio: ['ignore', 'ignore', 'pipe'],
     });

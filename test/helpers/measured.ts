@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { program } from './program.js';
 
 /** What a server has used so far. Bytes and milliseconds. */
 export interface Usage {
@@ -29,9 +29,9 @@ export interface Measured {
 
 /** Starts one of the apps of test/middleware/fixtures/measured.mts, with the Node that runs the tests. */
 export async function startMeasured(app: string, major: string): Promise<Measured> {
-  const path = fileURLToPath(new URL('../middleware/fixtures/measured.mts', import.meta.url));
-  const child = fork(path, [app, major], {
-    execArgv: ['--expose-gc', '--import', 'tsx'],
+  const { execArgv, file } = program('test/middleware/fixtures/measured.mts');
+  const child = fork(file, [app, major], {
+    execArgv: ['--expose-gc', ...execArgv],
     // glibc gives each thread of zlib's pool an arena, and these fill up unevenly: that is no leak.
     env: { ...process.env, MALLOC_ARENA_MAX: '1' },
   });

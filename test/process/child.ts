@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { program } from '../helpers/program.js';
 
 /** A program of `children/` that runs. */
 export interface Child {
@@ -16,8 +16,8 @@ export interface Child {
 
 /** Starts a program that sends its port as its first message. It is TypeScript, and sees the sources. */
 export async function startChild(name: string, env: Record<string, string> = {}): Promise<Child> {
-  const file = fileURLToPath(new URL(`./children/${name}.ts`, import.meta.url));
-  const child = spawn(process.execPath, ['--import', 'tsx', file], {
+  const { execArgv, file } = program(`test/process/children/${name}.ts`);
+  const child = spawn(process.execPath, [...execArgv, file], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });

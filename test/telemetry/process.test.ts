@@ -1,22 +1,18 @@
 import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { metrics } from '../../src/middleware/metrics.js';
+import { program } from '../helpers/program.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const run = async (...args: string[]) => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', ...args], {
-    cwd: root,
-    timeout: 150_000,
-  });
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 150_000 });
   return JSON.parse(stdout.trim().split('\n').at(-1)!);
 };
 
 describe('the metrics of a process', () => {
   it('I07 making and closing instances again and again neither fills the memory nor adds a timer each', async () => {
-    const hotpath = fileURLToPath(new URL('../../src/hotpath.ts', import.meta.url));
+    const { execArgv, file: hotpath } = program('src/hotpath.ts');
     const code = `
       import { createRequire, syncBuiltinESMExports } from 'node:module';
       const hooks = createRequire(${JSON.stringify(hotpath)})('node:perf_hooks');
@@ -34,7 +30,7 @@ describe('the metrics of a process', () => {
       const after = await make(200);
       console.log(JSON.stringify({ grown: after - before, timers }));
     `;
-    const { grown, timers } = await run('--expose-gc', '--input-type=module', '--eval', code);
+    const { grown, timers } = await run(...execArgv, '--expose-gc', '--input-type=module', '--eval', code);
     // One set of prom-client's own for each was 800 kB, and a timer that fires every 10 ms.
     expect(grown).toBeLessThan(5_000_000);
     expect(timers).toBe(1);
@@ -66,7 +62,8 @@ describe('the metrics of a process', () => {
   });
 
   it('I12 in a cluster each worker has its own, prom-client can sum them, and a worker that dies holds no scrape up', async () => {
-    const found = await run(fileURLToPath(new URL('./fixtures/cluster.mts', import.meta.url)));
+    const { execArgv, file } = program('test/telemetry/fixtures/cluster.mts');
+    const found = await run(...execArgv, file);
     // A scrape that waited for a dead worker would be given up by prom-client, and have no numbers.
     expect(found).toEqual({ alone: [3, 5], together: 8, lags: true, after: [5, 5] });
   });

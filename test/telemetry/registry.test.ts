@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { isHotpathError } from '../../src/config/errors.js';
 import { metrics } from '../../src/middleware/metrics.js';
+import { program } from '../helpers/program.js';
 
 describe('the registry of metrics', () => {
   it('I07 is one of its own for each instance by default', () => {
@@ -58,13 +58,10 @@ describe('the registry of metrics', () => {
   });
 
   it('keeps no process alive, default metrics included', () => {
-    const module = fileURLToPath(new URL('../../src/entries/metrics.ts', import.meta.url));
-    const code = `import { metrics } from ${JSON.stringify(module)}; metrics(); console.log('made');`;
-    const { stdout, status } = spawnSync(
-      process.execPath,
-      ['--import', 'tsx', '--input-type=module', '--eval', code],
-      { encoding: 'utf8', timeout: 150_000, cwd: fileURLToPath(new URL('../..', import.meta.url)) },
-    );
+    const { execArgv, file } = program('src/entries/metrics.ts');
+    const code = `import { metrics } from ${JSON.stringify(file)}; metrics(); console.log('made');`;
+    const args = [...execArgv, '--input-type=module', '--eval', code];
+    const { stdout, status } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 150_000 });
     expect(stdout).toContain('made');
     expect(status).toBe(0);
   });

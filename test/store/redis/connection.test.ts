@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import type * as ioredis5 from 'ioredis';
 import type * as ioredis6 from 'ioredis6';
 import { afterEach, describe, expect, expectTypeOf, it } from 'vitest';
@@ -12,6 +11,7 @@ import {
   type RedisSource,
 } from '../../../src/store/redis/connection.js';
 import { FaultProxy } from '../../helpers/fault-proxy.js';
+import { program } from '../../helpers/program.js';
 import { loadOf, RedisServer, redisMajors, startCluster, startSentinel, until } from '../../helpers/redis.js';
 
 const times = { firstDelay: 10, maxDelay: 100, readyWithin: 300 };
@@ -265,9 +265,9 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
 
 it('a process with a connection that nobody closed exits by itself, whether Redis is up or not', async () => {
   const server = later(await RedisServer.start());
-  const script = fileURLToPath(new URL('./fixtures/lingering.mts', import.meta.url));
+  const { execArgv, file } = program('test/store/redis/fixtures/lingering.mts');
   for (const url of [server.url, 'redis://127.0.0.1:1']) {
-    const child = spawn(process.execPath, ['--import', 'tsx', script, url], {
+    const child = spawn(process.execPath, [...execArgv, file, url], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let output = '';

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
-import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { Deadlines } from '../../../src/store/redis/deadlines.js';
 import { waitFor } from '../../helpers/http.js';
+import { program } from '../../helpers/program.js';
 
 it('who misses a deadline is told once, in order, and not before its time', async () => {
   const deadlines = new Deadlines(30);
@@ -43,13 +43,13 @@ it('who meets a deadline is not told, whatever others do', async () => {
 });
 
 it('an open deadline keeps the process alive until it is missed, and one that is met does not', async () => {
-  const file = fileURLToPath(new URL('../../../src/store/redis/deadlines.ts', import.meta.url));
+  const { execArgv, file } = program('src/store/redis/deadlines.ts');
   const begin = (after: number) => `
     import { Deadlines } from ${JSON.stringify(file)};
     const deadlines = new Deadlines(${after});`;
   const run = async (script: string) => {
     const begun = performance.now();
-    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    const child = spawn(process.execPath, [...execArgv, '--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let text = '';

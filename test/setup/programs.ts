@@ -1,0 +1,72 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { build, type Plugin } from 'esbuild';
+import type { TestProject } from 'vitest/node';
+
+/** What tests start, or import, in processes of their own. */
+const PROGRAMS = [
+  'examples/products-api/main.ts',
+  'examples/products-api/two/main.ts',
+  'scripts/conformance.ts',
+  'src/entries/metrics.ts',
+  'src/hotpath.ts',
+  'src/store/redis/deadlines.ts',
+  'test/conformance/run.ts',
+  'test/middleware/fixtures/measured.mts',
+  'test/process/children/garbage.ts',
+  'test/process/children/instance.ts',
+  'test/process/children/server.ts',
+  'test/store/redis/fixtures/lingering.mts',
+  'test/telemetry/fixtures/cluster.mts',
+];
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** What a file finds beside it, it goes on finding there. */
+const inPlace: Plugin = {
+  name: 'in-place',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.m?ts$/ }, ({ path }) => {
+      const url = JSON.stringify(pathToFileURL(path).href);
+      return {
+        contents: readFileSync(path, 'utf8').replaceAll('import.meta.url', url),
+        loader: 'ts',
+      };
+    });
+  },
+};
+
+/** Builds the programs into a folder from which they find what is installed. */
+async function buildInto(folder: string): Promise<void> {
+  await build({
+    absWorkingDir: root,
+    entryPoints: PROGRAMS,
+    outbase: root,
+    outdir: folder,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    splitting: true,
+    packages: 'external',
+    platform: 'node',
+    format: 'esm',
+    target: 'node20.19',
+    keepNames: true,
+    plugins: [inPlace],
+    logLevel: 'error',
+  });
+}
+
+/**
+ * Vitest calls this once, before the first test file: a process that runs what is built starts three times as fast as
+ * one that compiles. The folder is this run's alone, since there may be others at the same time.
+ */
+export async function setup(project: TestProject): Promise<() => void> {
+  const cache = join(root, 'node_modules', '.cache');
+  mkdirSync(cache, { recursive: true });
+  const folder = mkdtempSync(join(cache, 'hotpath-programs-'));
+  await buildInto(folder);
+  process.env.TEST_PROGRAMS = folder;
+  project.onTestsRerun(() => buildInto(folder));
+  return () => rmSync(folder, { recursive: true, force: true });
+}
