@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Request, Response } from 'express';
 import { type CacheExplanation, type CacheRule, hotpath, type ResponseCache } from 'hotpath';
 import { describe, expect, it } from 'vitest';
@@ -129,8 +130,9 @@ describe.each(majors)('explain() on %s', (_name, express) => {
           const { real, described } = explained.at(-1)!;
           const what = `${shape} with ${state}`;
           const said = answer.header('x-cache')!;
-          expect(real.possible, what).toContain(said);
-          if (real.result) expect(said, what).toBe(real.result);
+          // So many answers that `expect`, which costs more than the comparison, only tells of a failure.
+          if (!real.possible.includes(said as never)) expect(real.possible, what).toContain(said);
+          if (real.result && said !== real.result) expect(said, what).toBe(real.result);
           const actual = parametersOf(answer.header('cache-status')!);
           if (said === 'HIT' || said === 'BYPASS') expect(real.possible[0], what).toBe(said);
           if (real.possible[0] === said) {
@@ -142,6 +144,7 @@ describe.each(majors)('explain() on %s', (_name, express) => {
           }
           if (real.obstacles.some(({ final }) => final)) expect(actual.stored, what).toBeUndefined();
           for (const key of ['result', 'possible', 'obstacles', 'pattern', 'key'] as const) {
+            if (isDeepStrictEqual(described[key], real[key])) continue;
             expect(described[key], `${what}: ${key} of a description`).toEqual(real[key]);
           }
         }

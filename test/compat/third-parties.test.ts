@@ -13,7 +13,7 @@ import multer from 'multer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { express5, majors } from '../helpers/http.js';
 import { invariants } from '../helpers/invariants.js';
-import { pairOf } from '../helpers/same.js';
+import { pairOf, type Remembered } from '../helpers/same.js';
 import { mountRows } from './mounts.js';
 
 const check = invariants();
@@ -104,6 +104,9 @@ function routes(app: Express): void {
 const form = '--b\r\nContent-Disposition: form-data; name="f"; filename="a.txt"\r\n\r\nhello\r\n--b--\r\n';
 
 describe.each(majors)('among other middlewares, on %s', (_name, express) => {
+  const remembered = Object.fromEntries(
+    Object.keys(others).map((name): [string, Remembered] => [name, { answers: new Map() }]),
+  );
   describe.each(mountRows)('%s', (_mount, mount) => {
     // A session's id, and what hangs on the moment of the request.
     const volatile = ['set-cookie', 'ratelimit-reset'];
@@ -111,7 +114,12 @@ describe.each(majors)('among other middlewares, on %s', (_name, express) => {
     it.each(Object.keys(others))(
       'K10 D14 E12: every answer is the same with and without us: %s',
       async (name) => {
-        const pair = await pairOf(check, express, { mount, others: others[name]!, routes });
+        const pair = await pairOf(check, express, {
+          mount,
+          remembered: remembered[name]!,
+          others: others[name]!,
+          routes,
+        });
         const same = (wanted: Parameters<typeof pair.expectSame>[0]) => pair.expectSame(wanted, { volatile });
         for (const coding of [undefined, 'gzip', 'br']) {
           const headers = coding === undefined ? {} : { 'Accept-Encoding': coding };

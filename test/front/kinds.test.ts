@@ -1,6 +1,6 @@
 import type { Response } from 'express';
 import { expect, it } from 'vitest';
-import { majors } from '../helpers/http.js';
+import { majors, type RawAnswer } from '../helpers/http.js';
 import { type Request, settled, site, still, type Way } from './helper.js';
 
 const LONG = JSON.stringify({ items: Array.from({ length: 200 }, (_, id) => ({ id, name: `item ${id}` })) });
@@ -52,6 +52,9 @@ const accepted: Record<string, string>[] = [
   { 'Accept-Encoding': 'br, gzip' },
 ];
 
+const wholeOf = (answer: RawAnswer) =>
+  JSON.stringify([answer.head.split('\r\n')[0], still(answer), answer.body.toString('latin1')]);
+
 it.each(majors)(
   'what responses of one kind share is nothing that differs between them, on %s',
   async (_, express) => {
@@ -81,6 +84,8 @@ it.each(majors)(
         [long!, ...others].map((made) => settled(made, request)),
       );
       for (const answer of answers) {
+        // So many answers that `expect`, which costs more than the comparison, only tells of those that differ.
+        if (wholeOf(answer) === wholeOf(expected!)) continue;
         expect(answer.head.split('\r\n')[0], JSON.stringify(request)).toBe(expected!.head.split('\r\n')[0]);
         expect(still(answer), JSON.stringify(request)).toEqual(still(expected!));
         expect(answer.body.equals(expected!.body), JSON.stringify(request)).toBe(true);

@@ -123,9 +123,13 @@ export function parse(wire: Buffer, isHead = false): RawAnswer {
  */
 export async function waitFor(condition: () => unknown, timeout = 30_000): Promise<void> {
   const until = Date.now() + timeout;
-  while (!(await condition())) {
+  // What mostly holds at once, or after a turn or two of the event loop, is not waited for with a timer.
+  for (let attempt = 0; !(await condition()); attempt++) {
     if (Date.now() > until) throw new Error(`waited ${timeout} ms in vain for ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise<void>((resolve) => {
+      if (attempt < 4) setImmediate(resolve);
+      else setTimeout(resolve, attempt < 20 ? 1 : 5);
+    });
   }
 }
 

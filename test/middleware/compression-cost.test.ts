@@ -7,6 +7,17 @@ import { type Measured, startMeasured } from '../helpers/measured.js';
 
 const MB = 1024 * 1024;
 
+// The best quality takes Brotli seconds: once for each text is enough.
+const sizes = new Map<string, number>();
+function sizeAt(quality: number, body: Buffer): number {
+  const key = `${quality} ${body}`;
+  const size =
+    sizes.get(key) ??
+    brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: quality } }).length;
+  sizes.set(key, size);
+  return size;
+}
+
 describe.each(majors)('what compression costs on %s', (major) => {
   describe.each(['standalone', 'composed'])('%s', (mount) => {
     let measured: Measured;
@@ -19,17 +30,20 @@ describe.each(majors)('what compression costs on %s', (major) => {
 
     it(`E07: ${count} streams that are broken off leave nothing behind`, async () => {
       measured = await startMeasured(`stalled, ${mount}`, major);
-      const abort = async (coding: string) => {
+      const abort = async (path: string, coding: string) => {
         const socket = connect(measured.port, '127.0.0.1');
         socket.on('error', () => {});
-        socket.write(`GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: ${coding}\r\n\r\n`);
+        socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: ${coding}\r\n\r\n`);
         await once(socket, 'data');
         socket.destroy();
       };
       const some = async (all: number) => {
         let left = all;
         const worker = async () => {
-          while (left-- > 0) await abort(left % 8 === 0 ? 'br' : 'gzip');
+          // What a stream holds hardly hangs on what it was given: every eighth of each coding is given much.
+          while (left-- > 0) {
+            await abort(left % 64 < 8 ? '/much' : '/little', left % 8 === 0 ? 'br' : 'gzip');
+          }
         };
         await Promise.all(Array.from({ length: 20 }, worker));
         await waitFor(async () => (await measured.measure()).connections === 0);
@@ -48,16 +62,14 @@ describe.each(majors)('what compression costs on %s', (major) => {
     it('E10: Brotli runs at quality 4, which costs a small part of what its own default does', async () => {
       measured = await startMeasured(`large, ${mount}`, major);
       const get = () => raw(measured.port, 'GET / HTTP/1.1\nHost: a\nAccept-Encoding: br\n\n');
-      const answers = await Promise.all(Array.from({ length: 50 }, get));
+      const answers = await Promise.all(Array.from({ length: 8 }, get));
       for (const answer of answers) expect(answer.header('content-encoding')).toBe('br');
       const sent = answers[0]!.body;
       const body = brotliDecompressSync(sent);
       expect(body.length).toBeGreaterThan(640_000);
-      const sizeAt = (quality: number) =>
-        brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: quality } }).length;
       // What it costs shows in what comes out, on any machine: the sizes of the qualities lie apart.
-      expect(Math.abs(sent.length / sizeAt(4) - 1)).toBeLessThan(0.02);
-      expect(sent.length).toBeGreaterThan(sizeAt(11) * 1.05);
+      expect(Math.abs(sent.length / sizeAt(4, body) - 1)).toBeLessThan(0.02);
+      expect(sent.length).toBeGreaterThan(sizeAt(11, body) * 1.05);
     });
   });
 });

@@ -8,6 +8,7 @@ import { Dispatcher } from '../../src/exchange/dispatch.js';
 import { exchangeOf } from '../../src/exchange/exchange.js';
 import { type MetricsMiddleware, metrics } from '../../src/middleware/metrics.js';
 import { type Listening, listen, majors, raw, waitFor } from '../helpers/http.js';
+import { askMany } from '../helpers/pipelined.js';
 
 const servers: Listening[] = [];
 afterEach(async () => {
@@ -168,17 +169,13 @@ describe.each(majors)('metrics on %s', (_, express) => {
     const { app, measured } = measuredApp();
     app.get('/users/:id', (_req, res) => void res.send('ok'));
     app.use('/files', express.static('no-such-directory'));
-    const { url, port } = await serve(app);
+    const { port } = await serve(app);
     const asked = 10_000;
     const paths = Array.from(
       { length: asked },
       (_unused, at) => `/${Math.random().toString(36)}${at}/x.php?x=${at}`,
     );
-    const visitor = async () => {
-      for (let path = paths.pop(); path !== undefined; path = paths.pop())
-        await (await fetch(url + path)).text();
-    };
-    await Promise.all(Array.from({ length: 10 }, visitor));
+    await askMany(port, paths);
     const others = ['POST /users/1', 'GET /users/%E0%A4%A', 'GET /files/x', 'DELETE /'];
     for (const other of others) await raw(port, `${other} HTTP/1.1\nHost: a\nConnection: close\n\n`);
     const found = await settled(measured, asked + others.length);

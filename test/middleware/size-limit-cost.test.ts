@@ -8,10 +8,11 @@ import { type Measured, startMeasured } from '../helpers/measured.js';
 // The limit of these apps.
 const LIMIT = 1024 * 1024;
 const MB = 1024 * 1024;
-/** The widest window: the smallest bomb, and the most memory to decode it. */
-const WIDEST = { params: { [zlib.constants.BROTLI_PARAM_LGWIN]: 24 } };
+/** The widest window: the smallest bomb, and the most memory to decode it. The best quality makes none smaller. */
+const WIDEST = {
+  params: { [zlib.constants.BROTLI_PARAM_LGWIN]: 24, [zlib.constants.BROTLI_PARAM_QUALITY]: 9 },
+};
 
-// Made once: the widest window takes Brotli seconds.
 const bombs = [
   ['gzip', zlib.gzipSync(Buffer.alloc(128 * MB))],
   ['br', zlib.brotliCompressSync(Buffer.alloc(64 * MB), WIDEST)],
@@ -19,6 +20,8 @@ const bombs = [
 ] as const;
 
 describe.each(majors)('what the size limit costs on %s', (major) => {
+  // F14: what uploads take without the limit, which does not hang on how it is mounted.
+  let plain: { peak: number } | undefined;
   describe.each(['standalone', 'composed'])('%s', (mount) => {
     let measured: Measured;
     const sockets: Socket[] = [];
@@ -105,8 +108,10 @@ describe.each(majors)('what the size limit costs on %s', (major) => {
         const after = await measured.measure();
         return { peak: (after.peak - before.rss) / MB, kept: (after.used - before.used) / MB };
       };
-      const plain = await grown('plain');
-      await measured.close();
+      if (!plain) {
+        plain = await grown('plain');
+        await measured.close();
+      }
       const limited = await grown(mount);
       // 200 MB go through. Were the bodies kept until they are whole, all of that would be in the peak; Node's
       // own readings on the way are in both, and come and go with the machine by some 30 MB.
