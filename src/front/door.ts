@@ -39,7 +39,7 @@ export class FrontDoor {
         return handle.call(this, req, res);
       }
       const pass = () => door.#pass(handle, req, res);
-      if (!door.#lane.ask(req, res, app, pass)) pass();
+      if (answer === 'none' || !door.#lane.ask(req, res, app, pass)) pass();
     };
     this.#lane.opened();
   }

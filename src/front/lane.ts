@@ -14,8 +14,11 @@ import { isForwarded, PlainRequests } from './request.js';
 import { isUntouched, send } from './send.js';
 import { asSeenBy, type ExpressApp } from './view.js';
 
-/** Whether a request has its answer; `inside`: not here, but the same lane may have it inside Express. */
-type Answer = 'given' | 'inside' | 'none';
+/**
+ * Whether a request has its answer; `inside`: not here, but the same lane may have it inside Express; `absent`: it is
+ * one that may be answered here, and nothing is stored for it.
+ */
+type Answer = 'given' | 'inside' | 'absent' | 'none';
 
 /** A request that may be answered here. */
 interface Arrival {
@@ -67,14 +70,15 @@ export class Lane {
   }
 
   /**
-   * Asks what instances share for a request that `answer` has left, and answers with what comes.
+   * Asks what instances share for a request of which `answer` has just found nothing stored, and answers with what
+   * comes.
    *
    * @param otherwise called, later, if that was nothing.
    * @returns whether there is anything to ask.
    */
   ask(req: IncomingMessage, res: ServerResponse, app: ExpressApp, otherwise: () => void): boolean {
     const { hits, state } = this.#parts;
-    if (!this.#open || !state.shared || !this.#requests.has(req) || !isUntouched(res)) return false;
+    if (!this.#open || !state.shared) return false;
     try {
       const startedAt = performance.now();
       const origin = this.#originFor(req, app);
@@ -139,7 +143,7 @@ export class Lane {
     const { hits, state } = this.#parts;
     const origin = this.#originFor(req, app);
     const entry = hits.find(req, origin, req.url as string);
-    if (!entry) return 'none';
+    if (!entry) return 'absent';
     const answer = this.#serve({ req, res, app, startedAt, origin }, entry, startedAt);
     if (answer === 'given') state.counts.memory.hits++; // what Redis brought was asked for, and missed
     return answer;

@@ -5,7 +5,7 @@ export { isRedisClient, type RedisArgument, type RedisClient } from '../../confi
 /** What is used of a client where it is there; none of it is ours to require. */
 export interface ClientInside {
   readonly options?: { readonly redisOptions?: object };
-  readonly stream?: { unref?(): void; destroy?(): void };
+  readonly stream?: { unref?(): void; destroy?(): void; cork?(): void; uncork?(): void };
   nodes?(): readonly (RedisClient & ClientInside)[];
   duplicate?(...args: unknown[]): RedisClient;
 }

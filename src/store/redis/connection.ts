@@ -56,6 +56,10 @@ export class RedisConnection implements RedisLink {
     return this.#main.onLost(listener);
   }
 
+  gather(): void {
+    this.#main.gather();
+  }
+
   restart(): void {
     this.#main.restart();
   }

@@ -232,6 +232,7 @@ export class RedisGuard {
     counts.sent++;
     lane.outstanding++;
     this.#outstandingBytes += bytes;
+    this.#link.gather();
     call(client, command).then(
       (value) => {
         settled();

@@ -50,6 +50,45 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   const untilReady = (link: { client: RedisClient | undefined }) =>
     until(() => link.client !== undefined, 'the connection is ready');
 
+  /** How many writes reach the system while `run` is under way. */
+  const writesOf = async (client: RedisClient, run: () => Promise<unknown>): Promise<number> => {
+    const { _handle: handle } = (client as unknown as { stream: { _handle: Record<string, unknown> } })
+      .stream;
+    let writes = 0;
+    for (const name of [
+      'writev',
+      'writeBuffer',
+      'writeUtf8String',
+      'writeLatin1String',
+      'writeAsciiString',
+    ]) {
+      const write = handle[name] as (...args: unknown[]) => unknown;
+      handle[name] = (...args: unknown[]) => {
+        writes++;
+        return write.apply(handle, args);
+      };
+    }
+    await run();
+    return writes;
+  };
+  const askThrice = (connection: RedisConnection) => {
+    const ask = () => {
+      connection.gather();
+      return connection.client!.call('PING');
+    };
+    return Promise.all([ask(), ask(), ask()]);
+  };
+
+  it('commands of one turn of the event loop go out in one write, and each is answered', async () => {
+    const server = later(await RedisServer.start());
+    const { connection } = start({ url: server.url });
+    await untilReady(connection);
+    const writes = await writesOf(connection.client!, async () => {
+      for (let i = 0; i < 2; i++) expect(await askThrice(connection)).toEqual(['PONG', 'PONG', 'PONG']);
+    });
+    expect(writes).toBe(2);
+  });
+
   it('comes from a URL or from options', async () => {
     const server = later(await RedisServer.start({ password: 'geheim' }));
     for (const source of [{ url: server.url }, { options: { port: server.port, password: 'geheim' } }]) {
@@ -190,6 +229,14 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
       expect(connection.client).toBeUndefined();
       await server.restart();
       await untilReady(connection);
+    });
+
+    it('its writes are left as they are', async () => {
+      const server = later(await RedisServer.start());
+      const client = later(new module.Redis(server.url)) as unknown as RedisClient;
+      const { connection } = start({ client });
+      await untilReady(connection);
+      expect(await writesOf(client, () => askThrice(connection))).toBe(3);
     });
 
     it('a lazy client is connected, as its first command would have done', async () => {
