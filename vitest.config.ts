@@ -5,14 +5,19 @@ import { LongestFirst } from './test/setup/longest-first.js';
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
 /**
- * Tests of functions that only return something: no server, no clock, nothing of the process that they change, and no
- * memory or CPU time that they measure.
+ * Tests that leave their process as it was: they start no other, change nothing that belongs to all of it, such as its
+ * clock, its warnings or its modules, and measure neither its memory nor its CPU time.
  */
-const pure = [
+const together = [
   'test/bench/report.test.ts',
+  'test/cache/!(redis*|complete-bodies|complete-time|hints).test.ts',
+  'test/compat/*.test.ts',
   'test/config/{routes,units}.test.ts',
   'test/docs/figures.test.ts',
+  'test/exchange/!(exchange|faults).test.ts',
+  'test/front/!(redis).test.ts',
   'test/http/!(hostile).test.ts',
+  'test/middleware/!(*-cost|compression|compression-edges|size-limit-connection|timing).test.ts',
   'test/scripts/*.test.ts',
   'test/store/{admission,codec,compact,log-index,selector,under-way}.test.ts',
   'test/store/redis/{positions,records}.test.ts',
@@ -44,15 +49,15 @@ export default defineConfig({
         test: {
           name: 'tests',
           include: ['test/**/*.test.ts'],
-          exclude: pure,
+          exclude: together,
           // Brings what tests start beside Node (Redis, PostgreSQL and Chromium), and builds what they start with it.
           globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
         },
       },
       {
         extends: true,
-        // One process for many files: a process each takes longer than what these do in it.
-        test: { name: 'pure', include: pure, isolate: false },
+        // One process for many files: a process each takes longer than what most of these do in it.
+        test: { name: 'together', include: together, isolate: false },
       },
       {
         extends: true,
@@ -62,6 +67,7 @@ export default defineConfig({
           name: 'front door',
           include: ['test/cache/*.test.ts'],
           exclude: ['test/cache/{redis*,collapse*,complete-bodies,encode-queue,keys-flood}.test.ts'],
+          isolate: false,
           env: { HOTPATH_FRONT_DOOR: '1' },
         },
       },
