@@ -1,19 +1,21 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 
-/** Requests that are written before the first of them is answered. */
+/** Requests that are written before the first of them is answered, unless it is said. */
 const BATCH = 250;
 
 /**
  * Asks for many paths over one connection, many at a time: as fast as a server takes them.
  *
  * @param between is waited for after each batch.
+ * @param atOnce requests of a batch.
  * @returns the bodies, in order. They must have a `Content-Length`.
  */
 export async function askMany(
   port: number,
   paths: readonly string[],
   between?: () => unknown,
+  atOnce = BATCH,
 ): Promise<string[]> {
   const socket = connect(port, '127.0.0.1');
   await once(socket, 'connect');
@@ -28,8 +30,8 @@ export async function askMany(
     }
     wake();
   });
-  for (let from = 0; from < paths.length; from += BATCH) {
-    const batch = paths.slice(from, from + BATCH);
+  for (let from = 0; from < paths.length; from += atOnce) {
+    const batch = paths.slice(from, from + atOnce);
     socket.write(batch.map((path) => `GET ${path} HTTP/1.1\r\nHost: shop.example\r\n\r\n`).join(''));
     while (bodies.length < from + batch.length) {
       if (socket.destroyed) throw new Error('the connection was closed');
