@@ -202,26 +202,30 @@ export class RedisGuard {
     reject: (error: unknown) => void,
   ): void {
     let isLate = false;
+    let isSettled = false;
     const fail = (error: unknown) => {
+      let answer: Answer<T> | undefined;
       try {
-        const answer = failed(error);
-        if (answer) return resolve(answer);
+        answer = failed(error);
       } catch {
         // What can't even be told is a failure like any other.
       }
-      reject(error);
+      if (answer) resolve(answer);
+      else reject(error);
     };
     // Deadlines share a timer, and what goes on after one must find its own AsyncLocalStorage.
     const asker = new AsyncResource('hotpath.redis');
     const deadline = deadlines.add(() => {
       // When it was we who were slow, the answer may be here already: it is read before this runs.
       setImmediate(() => {
+        if (isSettled) return;
         isLate = true;
         asker.runInAsyncScope(fail, undefined, new DeadlineError(deadlines.after));
       });
     });
     const sentAt = performance.now();
     const settled = () => {
+      isSettled = true;
       deadlines.meet(deadline);
       lane.outstanding--;
       this.#outstandingBytes -= bytes;
@@ -232,8 +236,7 @@ export class RedisGuard {
     counts.sent++;
     lane.outstanding++;
     this.#outstandingBytes += bytes;
-    this.#link.gather();
-    call(client, command).then(
+    call(this.#link, client, command).then(
       (value) => {
         settled();
         if (isLate) return;
@@ -277,8 +280,9 @@ export class RedisGuard {
   }
 }
 
-function call<T>(client: RedisClient, command: Command<T>): Promise<T> {
+function call<T>(link: RedisLink, client: RedisClient, command: Command<T>): Promise<T> {
   try {
+    link.gather();
     return command(client);
   } catch (error) {
     return Promise.reject(error);
