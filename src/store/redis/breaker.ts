@@ -12,7 +12,7 @@ import {
 /** `half-open`: one command is on its way to see whether the server is well again. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
-/** What is run: it tells its result, or its error, once. */
+/** What is run: it tells its result, or its error; what it tells after that is not heard. */
 export type Start<T> = (resolve: (value: T) => void, reject: (error: unknown) => void) => void;
 
 /** Opens when more than half of the last so many failed. */
@@ -63,12 +63,17 @@ export class Breaker {
       return;
     }
     // One success more would leave the window as it is, so what comes of it is told only where that is news.
+    let isTold = false;
     const fail = (error: unknown) => {
+      if (isTold) return;
+      isTold = true;
       const failure = (): Promise<T> => Promise.reject(error);
       void (this.state === 'closed' ? this.#count(failure) : failure()).then(done, failed);
     };
     try {
       start((value) => {
+        if (isTold) return;
+        isTold = true;
         if (!this.#isWell && this.state === 'closed') void this.#count(() => Promise.resolve(value));
         done(value);
       }, fail);

@@ -49,6 +49,25 @@ describe('the breaker', () => {
     expect(breaker.state).toBe('open');
   });
 
+  it.each([0, 100])('after %i successes: of what a command tells, the first is heard', async (successes) => {
+    const breaker = open();
+    for (let i = 0; i < successes; i++) await attempt(breaker, succeed);
+    const told: unknown[] = [];
+    const talks: Start<unknown> = (resolve, reject) => {
+      resolve('well');
+      reject(new Error('sick'));
+      resolve('well again');
+    };
+    for (let i = 0; i < 30; i++)
+      breaker.run(
+        talks,
+        (value) => void told.push(value),
+        (error) => void told.push(error),
+      );
+    await vi.waitFor(() => expect(told).toEqual(Array.from({ length: 30 }, () => 'well')));
+    expect(breaker.state).toBe('closed');
+  });
+
   it('stays closed while half succeed', async () => {
     const breaker = open();
     for (let i = 0; i < 100; i++) await attempt(breaker, i % 2 ? fail : succeed);
