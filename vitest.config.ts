@@ -6,7 +6,8 @@ const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.m
 
 /**
  * Tests that leave their process as it was: they start no other, change nothing that belongs to all of it, such as its
- * clock, its warnings or its modules, and measure neither its memory nor its CPU time.
+ * clock, its warnings or its modules, and look at nothing that others have left in it: its memory, its CPU time, the
+ * hidden classes of V8.
  */
 const together = [
   'test/bench/report.test.ts',
@@ -14,8 +15,8 @@ const together = [
   'test/compat/*.test.ts',
   'test/config/{routes,units}.test.ts',
   'test/docs/figures.test.ts',
-  'test/exchange/!(exchange|faults).test.ts',
-  'test/front/!(redis).test.ts',
+  'test/exchange/!(exchange|faults|hidden-class).test.ts',
+  'test/front/!(redis|shape).test.ts',
   'test/http/!(hostile).test.ts',
   'test/middleware/!(*-cost|compression|compression-edges|size-limit-connection|timing).test.ts',
   'test/scripts/*.test.ts',
