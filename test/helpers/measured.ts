@@ -2,27 +2,30 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { program } from './program.js';
 
+/** What is looked at while it is waited for: it costs the server nothing. */
+export interface Counts {
+  /** Requests that reached the handler. */
+  readonly calls: number;
+  /** Open connections. */
+  readonly connections: number;
+}
+
 /** What a server has used so far. Bytes and milliseconds. */
-export interface Usage {
+export interface Usage extends Counts {
   /** After garbage collection. */
   rss: number;
   /** Of the heap, and outside of it for its objects, after garbage collection. */
   used: number;
   /** The highest resident set since the last measurement, before garbage collection. */
   peak: number;
-  /** How long the event loop was held up since the last measurement: the 99th percentile. */
-  lag: number;
   /** Of the CPU, since the start. */
   cpu: number;
-  /** Requests that reached the handler. */
-  calls: number;
-  /** Open connections. */
-  connections: number;
 }
 
 /** A server in a process of its own. */
 export interface Measured {
   port: number;
+  count(): Promise<Counts>;
   measure(): Promise<Usage>;
   close(): Promise<void>;
 }
@@ -36,13 +39,15 @@ export async function startMeasured(app: string, major: string): Promise<Measure
     env: { ...process.env, MALLOC_ARENA_MAX: '1' },
   });
   const [{ port }] = (await once(child, 'message')) as [{ port: number }];
+  const ask = async <Answer>(question: 'count' | 'measure'): Promise<Answer> => {
+    const answer = once(child, 'message');
+    child.send(question);
+    return ((await answer) as [Answer])[0];
+  };
   return {
     port,
-    async measure() {
-      const answer = once(child, 'message');
-      child.send('measure');
-      return ((await answer) as [Usage])[0];
-    },
+    count: () => ask<Counts>('count'),
+    measure: () => ask<Usage>('measure'),
     async close() {
       const exited = once(child, 'exit');
       child.disconnect();

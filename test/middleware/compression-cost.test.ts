@@ -46,7 +46,7 @@ describe.each(majors)('what compression costs on %s', (major) => {
           }
         };
         await Promise.all(Array.from({ length: 20 }, worker));
-        await waitFor(async () => (await measured.measure()).connections === 0);
+        await waitFor(async () => (await measured.count()).connections === 0);
         return measured.measure();
       };
       // In quarters of which each is measured, and so collected, as the first was: how much lies about uncollected in
