@@ -101,7 +101,9 @@ export class BodyGuard {
     if (this.#isLate) return;
     this.#counter = this.#makeCounter(coding);
     this.#req.once('close', () => this.#counter?.stop());
-    const waiting: Buffer | null = this.#req.readableLength > 0 ? this.#req.read() : null;
+    // By its length: without, Node 26 gives the first piece of it alone.
+    const { readableLength } = this.#req;
+    const waiting: Buffer | null = readableLength > 0 ? this.#req.read(readableLength) : null;
     if (!waiting) return;
     this.#req.unshift(waiting);
     this.#onAdmitted = [];
