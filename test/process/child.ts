@@ -14,10 +14,18 @@ export interface Child {
   tell(message: string): Promise<unknown>;
 }
 
-/** Starts a program that sends its port as its first message. It is TypeScript, and sees the sources. */
-export async function startChild(name: string, env: Record<string, string> = {}): Promise<Child> {
+/**
+ * Starts a program that sends its port as its first message. It is TypeScript, and sees the sources.
+ *
+ * @param flags for Node.
+ */
+export async function startChild(
+  name: string,
+  env: Record<string, string> = {},
+  flags: readonly string[] = [],
+): Promise<Child> {
   const { execArgv, file } = program(`test/process/children/${name}.ts`);
-  const child = spawn(process.execPath, [...execArgv, file], {
+  const child = spawn(process.execPath, [...flags, ...execArgv, file], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
