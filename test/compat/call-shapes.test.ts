@@ -6,7 +6,7 @@ import type { Request, Response } from 'express';
 import { describe, it } from 'vitest';
 import { majors } from '../helpers/http.js';
 import { invariants } from '../helpers/invariants.js';
-import { pairOf, type Remembered } from '../helpers/same.js';
+import { memoriesOf, pairOf } from '../helpers/same.js';
 import { mountRows } from './mounts.js';
 
 const check = invariants();
@@ -201,9 +201,7 @@ const requests: Record<string, { method?: string; headers?: Record<string, strin
 };
 
 describe.each(majors)('every way to answer, on %s', (_name, express) => {
-  const remembered = Object.fromEntries(
-    Object.keys(shapes).map((name): [string, Remembered] => [name, { answers: new Map() }]),
-  );
+  const remembered = memoriesOf(Object.keys(shapes));
   describe.each(mountRows)('%s', (_mount, mount) => {
     it.each(Object.keys(shapes))(
       'D14 D15 D16 D19 E13: is the same with and without us, cached or not: %s',

@@ -13,7 +13,7 @@ import multer from 'multer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { express5, majors } from '../helpers/http.js';
 import { invariants } from '../helpers/invariants.js';
-import { pairOf, type Remembered } from '../helpers/same.js';
+import { memoriesOf, pairOf } from '../helpers/same.js';
 import { mountRows } from './mounts.js';
 
 const check = invariants();
@@ -104,9 +104,7 @@ function routes(app: Express): void {
 const form = '--b\r\nContent-Disposition: form-data; name="f"; filename="a.txt"\r\n\r\nhello\r\n--b--\r\n';
 
 describe.each(majors)('among other middlewares, on %s', (_name, express) => {
-  const remembered = Object.fromEntries(
-    Object.keys(others).map((name): [string, Remembered] => [name, { answers: new Map() }]),
-  );
+  const remembered = memoriesOf(Object.keys(others));
   describe.each(mountRows)('%s', (_mount, mount) => {
     // A session's id, and what hangs on the moment of the request.
     const volatile = ['set-cookie', 'ratelimit-reset'];

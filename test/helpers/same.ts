@@ -15,6 +15,11 @@ export interface Mounted {
   close(): Promise<void>;
 }
 
+/** A memory for each of several apps, by their names. */
+export function memoriesOf(names: readonly string[]): Record<string, Remembered> {
+  return Object.fromEntries(names.map((name) => [name, { answers: new Map() }]));
+}
+
 /** Puts hotpath before an app's routes, among other middlewares. */
 export type Mount = (app: Express, others: readonly RequestHandler[], express: typeof express5) => Mounted;
 

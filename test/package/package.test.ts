@@ -25,13 +25,6 @@ const majors = [
 const heavy = ['ioredis', 'pg', 'prom-client'];
 
 const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'hotpath-package-')));
-const once = <T>(make: () => T): (() => T) => {
-  let made: { what: T } | undefined;
-  return () => {
-    made ??= { what: make() };
-    return made.what;
-  };
-};
 const inScratch = (name: string) => join(scratch, name.replaceAll(/\W+/g, '-'));
 let tarball: Tarball;
 let probes: string;
@@ -70,12 +63,15 @@ describe('what a subpath exports', () => {
   });
 
   type Exports = Record<string, { imported: string[]; required: string[] }>;
-  const all = once(() => nodeReport<Exports>(probes, 'exports.mjs', ...Object.keys(subpaths)));
+  let found: Exports;
+  beforeAll(async () => {
+    found = await nodeReport<Exports>(probes, 'exports.mjs', ...Object.keys(subpaths));
+  });
 
   it.each(Object.entries(subpaths))(
     '%s exports these names, as ES module and as CommonJS',
-    async (path, { names }) => {
-      const { imported, required } = (await all())[path]!;
+    (path, { names }) => {
+      const { imported, required } = found[path]!;
       expect({ imported: imported.sort(), required: required.sort() }).toEqual({
         imported: names,
         required: names,

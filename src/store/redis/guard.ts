@@ -256,13 +256,18 @@ export class RedisGuard {
     if (this.#reads.outstanding + this.#writes.outstanding === 0) return;
     if (performance.now() - this.#heardAt < this.#bounds.hungAfter) return;
     this.#heardAt = performance.now();
-    this.#link.restart();
+    this.#restart();
   }
 
   /** A master that became a replica may keep its connections; a new one is made to whoever has the address now. */
   #lookForMaster(): void {
     if (performance.now() - this.#lookedForMasterAt < this.#bounds.maxBackoff) return;
     this.#lookedForMasterAt = performance.now();
+    this.#restart();
+  }
+
+  /** A throw here would cost the command that has led to it its answer. */
+  #restart(): void {
     try {
       this.#link.restart();
     } catch (error) {
