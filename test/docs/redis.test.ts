@@ -23,8 +23,17 @@ function namesIn(value: unknown): string[] {
 }
 
 describe('docs/redis.md', () => {
-  it.each(redisMajors)('the access rule that it shows is enough, with %s', async (_, module) => {
-    const [, ...rule] = /^ACL (SETUSER .+)$/m.exec(page)![1]!.split(' ');
+  it.each(
+    redisMajors.flatMap(([name, module]) => [
+      [`the access rule that it shows is enough, with ${name}`, module, ''] as const,
+      [
+        `without +info nothing breaks, and a reconnect voids what is stored, with ${name}`,
+        module,
+        '+info',
+      ] as const,
+    ]),
+  )('%s', async (_, module, without) => {
+    const [, ...rule] = /^ACL (SETUSER .+)$/m.exec(page)![1]!.replace(without, '').split(/ +/);
     await server.command('ACL', 'SETUSER', ...rule);
     const client = new module.Redis({ port: server.port, username: 'hotpath', password: 'password' });
     const faults: unknown[] = [];
@@ -49,9 +58,23 @@ describe('docs/redis.md', () => {
         await waitFor(() => redis().operations.release?.answered === i);
         expect(await cache.purge({ tag: 'x' })).toMatchObject({ acknowledged: true });
       }
+      if (without) {
+        const stored = async () => (await fetch(`${url}/x`)).headers.get('cache-status');
+        await stored();
+        expect(await stored()).toContain('hit');
+        const { voided } = redis().log;
+        client.disconnect(true);
+        await waitFor(() => redis().log.shares && redis().log.voided > voided);
+        expect(await stored()).not.toContain('hit');
+        await waitFor(() => redis().operations.release?.answered === 4);
+        expect(await cache.purge({ tag: 'x' })).toMatchObject({ acknowledged: true });
+      }
       expect(faults).toEqual([]);
-      const log = await server.command('ACL', 'LOG');
-      expect(log).toEqual([]);
+      const log = (await server.command('ACL', 'LOG')) as string[][];
+      expect([...new Set(log.map((entry) => entry[entry.indexOf('object') + 1]))]).toEqual(
+        without ? ['info'] : [],
+      );
+      await server.command('ACL', 'LOG', 'RESET');
     } finally {
       await cache.close();
       await close();

@@ -42,6 +42,9 @@ export class Follower {
   /** Everything that was acknowledged until then has been read here. */
   #heardAt = Number.NEGATIVE_INFINITY;
   #lag = 0;
+  #isNameless = false;
+  /** The writer has a connection that may be newer than ours. */
+  #isOlder = false;
 
   constructor(setup: FollowerSetup) {
     this.#setup = { heartbeat: 1000, slack: 2000, ...setup };
@@ -73,10 +76,30 @@ export class Follower {
     return this.#lag;
   }
 
+  /** The server may not be asked its name, so every connection may be to another. */
+  get isNameless(): boolean {
+    return this.#isNameless;
+  }
+
+  /**
+   * The writer has a new connection. Of a server without a name nobody knows whether it is the one followed here,
+   * so it is followed anew.
+   */
+  renew(): void {
+    this.#isOlder = true;
+    if (this.#isNameless) this.#restart();
+  }
+
   close(): void {
     this.#lose();
     for (const remove of this.#remove) remove();
     this.#setup.link.close();
+  }
+
+  #restart(): void {
+    this.#isOlder = false;
+    this.#lose();
+    this.#setup.link.restart();
   }
 
   #lose(): void {
@@ -114,8 +137,10 @@ export class Follower {
       clock.sample(sent, timers.now(), state.time);
       if (state.role !== '' && state.role !== 'master')
         throw new Error('READONLY the log was asked of a replica');
+      this.#isNameless = state.server === '';
+      if (this.#isNameless && this.#isOlder) return this.#restart();
       // Where the server may not be asked its name, every connection may be to another.
-      const isForeign = state.server === '' ? unknownServer : !state.epoch.endsWith(`.${state.server}`);
+      const isForeign = (this.#isNameless && unknownServer) || !state.epoch.endsWith(`.${state.server}`);
       if (state.epoch === '' || isForeign || this.#isOtherHistory(state)) {
         await within(timers, slack, stream.begin(state.epoch, applied));
         unknownServer = false;

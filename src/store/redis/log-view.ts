@@ -21,6 +21,7 @@ export class LogView {
   readonly #index: LogIndex;
   readonly #positions = new Positions();
   #lastText: string | undefined;
+  #doubtedAt = Number.NEGATIVE_INFINITY;
   readonly counts = {
     /** Records taken in. */
     records: 0,
@@ -47,6 +48,15 @@ export class LogView {
   /** The record at the position applied last, as the stream has it. */
   get lastText(): string | undefined {
     return this.#lastText;
+  }
+
+  /**
+   * When something said last that another epoch may be in force than the one followed; `-Infinity` for never. Until
+   * the log is heard to its end after that, records may still be read that are older than those applied here alone,
+   * and get higher positions. What is computed here is stamped before; what others have stamped is not to be used.
+   */
+  get doubtedAt(): number {
+    return this.#doubtedAt;
   }
 
   /** Names and patterns remembered. */
@@ -108,7 +118,10 @@ export class LogView {
    */
   acknowledge(kind: RecordKind, target: Target, { epoch, position }: SharedStamp): number {
     // Another epoch has begun since, and voids more than this; or begins with this record, and is still to be read.
-    if (epoch !== this.#positions.epoch) return this.applyHere(kind, target);
+    if (epoch !== this.#positions.epoch) {
+      this.#doubtedAt = this.#timers.now();
+      return this.applyHere(kind, target);
+    }
     const local = this.#positions.acknowledge(position);
     this.#index.apply(kind, target, local, this.#timers.now());
     return local;

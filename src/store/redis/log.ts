@@ -5,7 +5,7 @@ import { Follower, type FollowerTimes } from './follower.js';
 import { LogView, type SharedClock } from './log-view.js';
 import { Outbox } from './outbox.js';
 import type { SharedStamp } from './positions.js';
-import type { LogStream, StreamLink } from './stream.js';
+import type { StreamLink } from './stream.js';
 import { systemTimers, type Timers } from './timers.js';
 
 export type { SharedStamp } from './positions.js';
@@ -14,8 +14,8 @@ export type { SharedStamp } from './positions.js';
 export interface RedisLogOptions extends LogBounds, FollowerTimes {
   /** A connection for the follower alone; closed with the log. */
   readonly follower: StreamLink;
-  /** Where records are written; not closed. */
-  readonly writer: { readonly stream: LogStream | undefined };
+  /** Where records are written, and entries of the shared store come from; not closed. */
+  readonly writer: Pick<StreamLink, 'stream' | 'onReady'>;
   readonly clock: SharedClock;
   /**
    * How long an entry may be used that nobody can vouch for, from when it was made or the log was lost. Default
@@ -64,6 +64,7 @@ export class RedisLog implements InvalidationLog {
   readonly #view: LogView;
   readonly #follower: Follower;
   readonly #outbox: Outbox;
+  readonly #unwatch: () => void;
   readonly #maxStaleness: number;
   /** Before the log was ever read, it counts as lost since then. */
   readonly #startedAt: number;
@@ -86,13 +87,15 @@ export class RedisLog implements InvalidationLog {
     const view = new LogView(timers, clock, { maxNames, maxPatterns });
     this.#view = view;
     const stream = () => writer.stream;
+    const isKnown = () => !this.#follower.isNameless || this.#follower.isCaughtUp;
     const { appendDeadline: deadline = 1000, maxQueued = 10_000 } = options;
-    this.#outbox = new Outbox({ stream, view, timers, fault, deadline, maxQueued });
+    this.#outbox = new Outbox({ stream, isKnown, view, timers, fault, deadline, maxQueued });
     const onChange = () => this.#outbox.retry();
     // A silence has to be noticed before what was purged meanwhile would be used for too long.
     const half = Math.floor(Math.max(this.#maxStaleness, SHORTEST_SILENCE) / 2);
     const times = { heartbeat: heartbeat ?? Math.min(1000, half), slack: slack ?? Math.min(2000, half) };
     this.#follower = new Follower({ link: follower, view, clock, timers, fault, onChange, ...times });
+    this.#unwatch = writer.onReady(() => this.#follower.renew());
   }
 
   get position(): number {
@@ -101,10 +104,11 @@ export class RedisLog implements InvalidationLog {
 
   /**
    * Whether entries may come from Redis. Not while records are still to be read, nor while some of ours are still
-   * to be written: an entry there may lie between.
+   * to be written, or lie in an epoch that is still to be followed: an entry there may lie between.
    */
   get canShare(): boolean {
-    return this.#follower.isCaughtUp && this.#follower.isInContact && this.#outbox.owed === 0;
+    const { isCaughtUp, isInContact, heardAt } = this.#follower;
+    return isCaughtUp && isInContact && this.#outbox.owed === 0 && heardAt > this.#view.doubtedAt;
   }
 
   /** Resolves when the record is acknowledged and applied here; or applied here alone, and says so. Never rejects. */
@@ -157,6 +161,7 @@ export class RedisLog implements InvalidationLog {
 
   /** Idempotent. Records that wait are not written any more. */
   close(): void {
+    this.#unwatch();
     this.#outbox.close();
     this.#follower.close();
   }

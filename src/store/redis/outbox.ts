@@ -8,6 +8,8 @@ import { type Timers, within } from './timers.js';
 export interface OutboxSetup {
   /** Where commands go, while there is a connection. */
   readonly stream: () => LogStream | undefined;
+  /** Whether what commands go to is known to be what the view follows. */
+  readonly isKnown: () => boolean;
   readonly view: LogView;
   readonly timers: Timers;
   readonly fault: (error: unknown) => void;
@@ -116,12 +118,12 @@ export class Outbox {
 
   /** @returns false when it can't be tried. @throws when it failed, or nobody knows. */
   async #write(batch: readonly Item[]): Promise<boolean> {
-    const { view, timers, deadline, stream: streamNow } = this.#setup;
+    const { view, timers, deadline, isKnown, stream: streamNow } = this.#setup;
     const until = timers.now() + deadline;
     for (;;) {
       const { epoch, applied } = view.positions;
       const stream = streamNow();
-      if (epoch !== undefined) {
+      if (epoch !== undefined && isKnown()) {
         if (!stream) return false;
         const bodies = batch.map(({ body }) => body);
         const left = Math.max(1, until - timers.now());
@@ -137,7 +139,7 @@ export class Outbox {
           return true;
         }
       }
-      // Another epoch is in force than the one we follow, or none is known yet: the follower will find out.
+      // Another epoch is in force than the one we follow, or may be, or none is known yet: the follower will find out.
       const left = until - timers.now();
       if (left <= 0 || this.#isClosed) return false;
       await this.#change(left);
