@@ -10,7 +10,7 @@ import { ask } from '../helpers/client.js';
 import { majors, waitFor } from '../helpers/http.js';
 import { invariants, valuesOf } from '../helpers/invariants.js';
 import { type Mount, pairOf } from '../helpers/same.js';
-import { mountRows, mounts } from './mounts.js';
+import { casesFor, mountRows, mounts } from './mounts.js';
 
 const check = invariants();
 const PIECE = Buffer.alloc(64 * 1024, 'some text, and then some more. ');
@@ -25,7 +25,7 @@ function begin(port: number, path: string, headers = ''): Socket {
   return socket;
 }
 
-describe.each(majors)('what breaks off, on %s', (_name, express) => {
+describe.each(majors)('what breaks off, on %s', (major, express) => {
   const serve = (mount: Mount, routes: (app: Express) => void) => pairOf(check, express, { mount, routes });
 
   it('D06: those who wait are not kept by a response that its own handler destroyed', async () => {
@@ -51,13 +51,14 @@ describe.each(majors)('what breaks off, on %s', (_name, express) => {
     expect(runs).toBe(2);
   });
 
-  describe.each(mountRows)('%s', (_mount, mount) => {
-    it.each([
+  describe.each(mountRows)('%s', (way, mount) => {
+    const moments = [
       ['before the head', 'head'],
       ['between the head and the body', 'body'],
       ['in the middle of the body', 'rest'],
       ['once the end was written', 'end'],
-    ])(
+    ] as const;
+    it.each(casesFor(major, way, moments))(
       'D04 D05 E14 I08: a client that leaves %s harms nobody, and the next is answered whole',
       async (_when, moment) => {
         const reached: string[] = [];
@@ -115,30 +116,31 @@ describe.each(majors)('what breaks off, on %s', (_name, express) => {
       },
     );
 
-    it('D09: back-pressure reaches the handler through everything, and memory stays flat', async () => {
-      // Longer than the window of gzip, so that it stays as long as it is.
-      const noise = randomBytes(64 * 1024);
-      const total = 16 * 1024 ** 2;
-      let written = 0;
-      let refusals = 0;
-      let drains = 0;
-      const pair = await serve(mount, (app) => {
-        app.get(['/cached/big', '/plain'], async (_req, res: Response) => {
-          res.type('application/octet-stream');
-          for (written = 0; written < total; written += noise.length) {
-            if (res.write(noise)) continue;
-            refusals++;
-            await once(res, 'drain');
-            drains++;
-          }
-          res.end();
+    const longBodies = [
+      ['/plain', 'gzip'],
+      ['/cached/big', 'identity'],
+    ] as const;
+    it.each(casesFor(major, way, longBodies))(
+      'D09: back-pressure reaches the handler of %s through everything, and memory stays flat: %s',
+      async (path, coding) => {
+        // Longer than the window of gzip, so that it stays as long as it is.
+        const noise = randomBytes(64 * 1024);
+        const total = 16 * 1024 ** 2;
+        let written = 0;
+        let refusals = 0;
+        let drains = 0;
+        const pair = await serve(mount, (app) => {
+          app.get(['/cached/big', '/plain'], async (_req, res: Response) => {
+            res.type('application/octet-stream');
+            for (written = 0; written < total; written += noise.length) {
+              if (res.write(noise)) continue;
+              refusals++;
+              await once(res, 'drain');
+              drains++;
+            }
+            res.end();
+          });
         });
-      });
-      for (const [path, coding] of [
-        ['/plain', 'gzip'],
-        ['/cached/big', 'identity'],
-      ] as const) {
-        refusals = drains = 0;
         const socket = begin(pair.ours.port, path, `Accept-Encoding: ${coding}\r\nConnection: close\r\n`);
         let received = 0;
         await once(socket, 'readable');
@@ -155,9 +157,10 @@ describe.each(majors)('what breaks off, on %s', (_name, express) => {
         for await (const chunk of socket) received += chunk.length;
         expect(received).toBeGreaterThan(total);
         expect(drains).toBe(refusals);
-      }
-      for (const cache of pair.mounted.caches) expect(cache.stats()).toMatchObject({ entries: 0, bytes: 0 });
-    });
+        for (const cache of pair.mounted.caches)
+          expect(cache.stats()).toMatchObject({ entries: 0, bytes: 0 });
+      },
+    );
   });
 
   it('K10: nothing holds on to a response once it is closed', async () => {

@@ -7,7 +7,7 @@ import { describe, it } from 'vitest';
 import { majors } from '../helpers/http.js';
 import { invariants } from '../helpers/invariants.js';
 import { memoriesOf, pairOf } from '../helpers/same.js';
-import { mountRows } from './mounts.js';
+import { casesFor, mountRows } from './mounts.js';
 
 const check = invariants();
 const TEXT = 'some text, and then some more. '.repeat(200);
@@ -200,10 +200,10 @@ const requests: Record<string, { method?: string; headers?: Record<string, strin
   'GET with a condition': { headers: { 'If-None-Match': 'W/"nothing"', 'Accept-Encoding': 'gzip' } },
 };
 
-describe.each(majors)('every way to answer, on %s', (_name, express) => {
+describe.each(majors)('every way to answer, on %s', (major, express) => {
   const remembered = memoriesOf(Object.keys(shapes));
-  describe.each(mountRows)('%s', (_mount, mount) => {
-    it.each(Object.keys(shapes))(
+  describe.each(mountRows)('%s', (way, mount) => {
+    it.each(casesFor(major, way, Object.keys(shapes)))(
       'D14 D15 D16 D19 E13: is the same with and without us, cached or not: %s',
       async (name) => {
         const pair = await pairOf(check, express, {

@@ -14,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { express5, majors } from '../helpers/http.js';
 import { invariants } from '../helpers/invariants.js';
 import { memoriesOf, pairOf } from '../helpers/same.js';
-import { mountRows } from './mounts.js';
+import { casesFor, mountRows } from './mounts.js';
 
 const check = invariants();
 const TEXT = 'a line that repeats itself. '.repeat(200);
@@ -103,13 +103,13 @@ function routes(app: Express): void {
 
 const form = '--b\r\nContent-Disposition: form-data; name="f"; filename="a.txt"\r\n\r\nhello\r\n--b--\r\n';
 
-describe.each(majors)('among other middlewares, on %s', (_name, express) => {
+describe.each(majors)('among other middlewares, on %s', (major, express) => {
   const remembered = memoriesOf(Object.keys(others));
-  describe.each(mountRows)('%s', (_mount, mount) => {
+  describe.each(mountRows)('%s', (way, mount) => {
     // A session's id, and what hangs on the moment of the request.
     const volatile = ['set-cookie', 'ratelimit-reset'];
 
-    it.each(Object.keys(others))(
+    it.each(casesFor(major, way, Object.keys(others)))(
       'K10 D14 E12: every answer is the same with and without us: %s',
       async (name) => {
         const pair = await pairOf(check, express, {
@@ -174,7 +174,8 @@ describe.each(majors)('among other middlewares, on %s', (_name, express) => {
 
   it('K10 E12: hits are served in every order, unless a middleware made the answer personal', async () => {
     for (const [order, mount] of mountRows) {
-      for (const name of ['helmet', 'morgan', 'body-parser', 'cors, of a list', 'all of them']) {
+      const names = ['helmet', 'morgan', 'body-parser', 'cors, of a list', 'all of them'];
+      for (const name of casesFor(major, order, names)) {
         const pair = await pairOf(check, express, { mount, others: others[name]!, routes });
         for (const coding of ['gzip', 'identity', 'br']) {
           const headers = { 'Accept-Encoding': coding };

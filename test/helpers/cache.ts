@@ -57,7 +57,7 @@ export interface CacheAppOptions {
 export type Handler = (req: Request, res: Response) => unknown;
 
 /** The same tests are run again with a front door before each app (vitest.config.ts). */
-export const throughDoor = process.env.HOTPATH_FRONT_DOOR === '1';
+export const throughDoor = process.env.HOTPATH_FRONT_DOOR !== undefined;
 
 interface Mounting {
   readonly cache: ResponseCache;

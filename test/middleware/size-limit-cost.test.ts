@@ -19,6 +19,17 @@ const bombs = [
   ['deflate', zlib.deflateSync(Buffer.alloc(64 * MB))],
 ] as const;
 
+/** What whoever inflates the bombs whole pays, on this machine, now. Milliseconds of CPU. */
+function costOfInflation(): number {
+  const began = process.cpuUsage();
+  zlib.gunzipSync(bombs[0][1]);
+  zlib.brotliDecompressSync(bombs[1][1]);
+  zlib.inflateSync(bombs[2][1]);
+  const { user, system } = process.cpuUsage(began);
+  return (user + system) / 1000;
+}
+let whole: number | undefined;
+
 describe.each(majors)('what the size limit costs on %s', (major) => {
   // F14: what uploads take without the limit, which does not hang on how it is mounted.
   let plain: { peak: number } | undefined;
@@ -65,13 +76,8 @@ describe.each(majors)('what the size limit costs on %s', (major) => {
         expect((after.peak - before.rss) / MB, `${coding}: memory`).toBeLessThan(20);
         before = after;
       }
-      // What whoever inflates them whole pays, on this machine, now. Milliseconds of CPU.
-      const began = process.cpuUsage();
-      zlib.gunzipSync(bombs[0][1]);
-      zlib.brotliDecompressSync(bombs[1][1]);
-      zlib.inflateSync(bombs[2][1]);
-      const { user, system } = process.cpuUsage(began);
-      expect(spent).toBeLessThan((user + system) / 1000);
+      whole ??= costOfInflation();
+      expect(spent).toBeLessThan(whole);
     });
 
     it('F13: 500 bodies that hardly come are held by nothing of ours, and time out as Node has it', async () => {

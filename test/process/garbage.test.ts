@@ -39,7 +39,7 @@ const OF_REDIS = IS_NEW_V8 ? 1000 : 200;
 const ROOM = '--initial-old-space-size=48';
 
 const KEYS = 300;
-const ROUNDS = 30;
+const ROUNDS = 12;
 const keys = Array.from({ length: KEYS }, (_, i) => `/${i}`);
 const rounds = Array.from({ length: ROUNDS }, () => keys).flat();
 
