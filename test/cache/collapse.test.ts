@@ -5,7 +5,7 @@ import { cacheOf } from 'hotpath/cache';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type CacheApp, cacheApp } from '../helpers/cache.js';
 import { type StoppedClock, stopClock } from '../helpers/clock.js';
-import { majors, raw, waitFor } from '../helpers/http.js';
+import { crowdOf, majors, raw, waitFor } from '../helpers/http.js';
 
 const rule = { '/x': { ttl: 60 } } as const;
 const times = <T>(count: number, one: (i: number) => T) => Array.from({ length: count }, (_, i) => one(i));
@@ -36,8 +36,9 @@ function assembly(size: number): () => Promise<void> {
 
 afterEach(() => void vi.restoreAllMocks());
 
-describe.each(majors)('collapsing on %s', (_, express) => {
-  it('H01 1,000 concurrent GETs of a cold entry run the handler once', async () => {
+describe.each(majors)('collapsing on %s', (major, express) => {
+  const crowd = crowdOf(major);
+  it(`H01 ${crowd} concurrent GETs of a cold entry run the handler once`, async () => {
     const { opened, open } = gate();
     const made = await cacheApp({
       express,
@@ -50,17 +51,17 @@ describe.each(majors)('collapsing on %s', (_, express) => {
         }),
     });
     let answered = 0;
-    const answers = times(1000, () => made.get('/x'));
+    const answers = times(crowd, () => made.get('/x'));
     for (const answer of answers) void answer.then(() => answered++);
-    await waitFor(() => made.requests() === 1000);
+    await waitFor(() => made.requests() === crowd);
     expect([answered, made.runs()]).toEqual([0, 1]);
     open();
     for (const { status, text } of await Promise.all(answers)) expect([status, text]).toEqual([200, 'body']);
     expect(made.runs()).toBe(1);
-    expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, hits: 999, misses: 1 });
+    expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, hits: crowd - 1, misses: 1 });
   });
 
-  it('H01 1,000 concurrent GETs of a body that comes in pieces run the handler once, and each gets it whole', async () => {
+  it(`H01 ${crowd} concurrent GETs of a body that comes in pieces run the handler once, and each gets it whole`, async () => {
     const body = Buffer.concat(times(40, (i) => Buffer.alloc(1000, i)));
     const { opened, open } = gate();
     const made = await cacheApp({
@@ -78,12 +79,12 @@ describe.each(majors)('collapsing on %s', (_, express) => {
           res.end();
         }),
     });
-    const answers = times(1000, async () => (await fetch(`${made.url}/x`)).arrayBuffer());
-    await waitFor(() => made.requests() === 1000);
+    const answers = times(crowd, async () => (await fetch(`${made.url}/x`)).arrayBuffer());
+    await waitFor(() => made.requests() === crowd);
     open();
     for (const answer of await Promise.all(answers)) expect(Buffer.from(answer).equals(body)).toBe(true);
     expect(made.runs()).toBe(1);
-    expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, collapsed: 999, misses: 1 });
+    expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, collapsed: crowd - 1, misses: 1 });
   }, 300_000);
 
   it.each<[string, (made: CacheApp, clock: StoppedClock) => unknown]>([
@@ -181,10 +182,10 @@ describe.each(majors)('collapsing on %s', (_, express) => {
   });
 
   it.each([
-    ['all of 1,000 others run at once, and of the next burst every one', '2m'],
-    ['all of 1,000 others run at once, also where refusals are not remembered', 0],
+    [`all of ${crowd} others run at once, and of the next burst every one`, '2m'],
+    [`all of ${crowd} others run at once, also where refusals are not remembered`, 0],
   ] as const)('H03 once the first answer was refused %s', async (_what, hitForMiss) => {
-    const together = assembly(1000);
+    const together = assembly(crowd);
     const { opened, open } = gate();
     const made = await cacheApp({
       express,
@@ -199,15 +200,15 @@ describe.each(majors)('collapsing on %s', (_, express) => {
     });
     const first = made.get('/x');
     await waitFor(() => made.runs() === 1);
-    const others = times(1000, () => made.get('/x'));
-    await waitFor(() => made.requests() === 1001);
+    const others = times(crowd, () => made.get('/x'));
+    await waitFor(() => made.requests() === crowd + 1);
     expect(made.runs()).toBe(1);
     open();
     for (const { text } of await Promise.all([first, ...others])) expect(text).toBe('mine');
-    expect(made.runs()).toBe(1001);
+    expect(made.runs()).toBe(crowd + 1);
     if (hitForMiss === 0) return;
-    for (const { text } of await Promise.all(times(1000, () => made.get('/x')))) expect(text).toBe('mine');
-    expect(made.runs()).toBe(2001);
+    for (const { text } of await Promise.all(times(crowd, () => made.get('/x')))) expect(text).toBe('mine');
+    expect(made.runs()).toBe(2 * crowd + 1);
   });
 
   it('H03 a route that becomes storable is collapsed again at once', async () => {

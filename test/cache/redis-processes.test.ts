@@ -1,7 +1,7 @@
 import { Agent } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { askFor } from '../faults/load.js';
-import { waitFor } from '../helpers/http.js';
+import { crowdOf, waitFor } from '../helpers/http.js';
 import { RedisServer } from '../helpers/redis.js';
 import { type Child, startChild } from '../process/child.js';
 import type { Told } from '../process/children/instance.js';
@@ -27,21 +27,22 @@ async function instance(NAME: string, env: Record<string, string>): Promise<Chil
 }
 
 describe.each(['5', '4'])('instances in processes of their own, on Express %s', (EXPRESS) => {
+  const crowd = crowdOf(`Express ${EXPRESS}`);
   it.each([
     ['cluster', 1],
     ['instance', 2],
   ] as const)(
-    "collapse: '%s': of 1,000 requests on each for one cold key at most %i reach the handler",
+    `collapse: '%s': of ${crowd} requests on each for one cold key at most %i reach the handler`,
     async (collapse, most) => {
       const both = await Promise.all([instance('a', { EXPRESS }), instance('b', { EXPRESS })]);
       const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
       const what = { path: `/held/${collapse}`, language: 'de' };
       const asked = both.flatMap(({ port }) =>
-        Array.from({ length: 1000 }, () => askFor(port, what, { agent, giveUp: 50_000 })),
+        Array.from({ length: crowd }, () => askFor(port, what, { agent, giveUp: 50_000 })),
       );
       await waitFor(async () => {
         const told = await Promise.all(both.map((child) => tell(child)));
-        return told.every(({ requests }) => requests === 1000) && told.some(({ runs }) => runs > 0);
+        return told.every(({ requests }) => requests === crowd) && told.some(({ runs }) => runs > 0);
       });
       for (const child of both) await tell(child, 'open');
       const answers = await Promise.all(asked);

@@ -4,7 +4,7 @@ import type { StandaloneCacheOptions } from 'hotpath/cache';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CacheApp, cacheApp } from '../helpers/cache.js';
 import { FaultProxy } from '../helpers/fault-proxy.js';
-import { majors, waitFor } from '../helpers/http.js';
+import { crowdOf, majors, waitFor } from '../helpers/http.js';
 import { RedisServer } from '../helpers/redis.js';
 
 const rule = { ttl: 60, tags: ['x'] };
@@ -33,7 +33,8 @@ const shares = (made: CacheApp) => waitFor(() => made.cache.stats().redis?.log.s
 const written = (made: CacheApp, count = 1) =>
   waitFor(() => (made.cache.stats().redis?.operations.set?.answered ?? 0) >= count);
 
-describe.each(majors)('two instances on one Redis, on %s', (_, express) => {
+describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
+  const crowd = crowdOf(major);
   const instance = async (
     name: string,
     {
@@ -166,7 +167,7 @@ describe.each(majors)('two instances on one Redis, on %s', (_, express) => {
     expect((await ask(a, '/x', { 'Accept-Language': 'new' })).text).toMatch(/^a /);
   });
 
-  it("1,000 requests on each for one cold key run the handler once with collapse: 'cluster'", async () => {
+  it(`${crowd} requests on each for one cold key run the handler once with collapse: 'cluster'`, async () => {
     const routes = { '/x': { ttl: 60, collapse: 'cluster' as const } };
     const open = deferred();
     const make = (name: string) =>
@@ -182,8 +183,8 @@ describe.each(majors)('two instances on one Redis, on %s', (_, express) => {
       });
     const both = [await make('a'), await make('b')] as const;
     await Promise.all(both.map(shares));
-    const answers = both.flatMap((made) => Array.from({ length: 1000 }, () => ask(made, '/x')));
-    await waitFor(() => both.every((made) => made.requests() === 1000));
+    const answers = both.flatMap((made) => Array.from({ length: crowd }, () => ask(made, '/x')));
+    await waitFor(() => both.every((made) => made.requests() === crowd));
     await waitFor(() => both.some((made) => made.runs() === 1));
     open.resolve();
     const texts = new Set((await Promise.all(answers)).map(({ text }) => text));

@@ -33,7 +33,8 @@ let whole: number | undefined;
 describe.each(majors)('what the size limit costs on %s', (major) => {
   // F14: what uploads take without the limit, which does not hang on how it is mounted.
   let plain: { peak: number } | undefined;
-  describe.each(['standalone', 'composed'])('%s', (mount) => {
+  // On Express 4 the same code of ours runs.
+  describe.each(major === 'Express 5' ? ['standalone', 'composed'] : ['composed'])('%s', (mount) => {
     let measured: Measured;
     const sockets: Socket[] = [];
     const start = async (app: string, mounted = mount) => {
