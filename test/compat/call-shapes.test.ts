@@ -222,7 +222,8 @@ describe.each(majors)('every way to answer, on %s', (major, express) => {
           for (const request of Object.values(requests)) {
             // Node itself throws for a trailer that can't be sent.
             if (name.startsWith('D15') && request.method === 'HEAD') continue;
-            await pair.expectSame({ path, ...request }, { times: path === '/plain' ? 1 : 2 });
+            const mayHit = path !== '/plain' && request.method !== 'POST';
+            await pair.expectSame({ path, ...request }, { times: mayHit ? 2 : 1 });
           }
         }
       },
