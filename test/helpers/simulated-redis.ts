@@ -96,7 +96,11 @@ export class SimulatedServer {
   append(epoch: string, applied: number, records: readonly RecordBody[]): AppendAnswer {
     const isNew = !this.data.exists;
     if (isNew) this.#begin(applied + 1);
-    else if (this.#epoch === '' || this.#epoch !== epoch || !epoch.endsWith(`.${this.name}`))
+    else if (
+      this.#epoch === '' ||
+      this.#epoch !== epoch ||
+      (this.name !== '' && !epoch.endsWith(`.${this.name}`))
+    )
       return { result: 'epoch' };
     else if (this.data.last < applied) return { result: 'behind' };
     const position = this.data.last + 1;

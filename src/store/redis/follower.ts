@@ -140,7 +140,7 @@ export class Follower {
       this.#isNameless = state.server === '';
       if (this.#isNameless && this.#isOlder) return this.#restart();
       // Where the server may not be asked its name, every connection may be to another.
-      const isForeign = (this.#isNameless && unknownServer) || !state.epoch.endsWith(`.${state.server}`);
+      const isForeign = this.#isNameless ? unknownServer : !state.epoch.endsWith(`.${state.server}`);
       if (state.epoch === '' || isForeign || this.#isOtherHistory(state)) {
         await within(timers, slack, stream.begin(state.epoch, applied));
         unknownServer = false;

@@ -163,7 +163,7 @@ if not exists then
   answer = 'new'
 elseif epoch == '' or epoch ~= ARGV[1] then
   return { 'epoch' }
-elseif string.sub(epoch, -#name - 1) ~= '.' .. name then
+elseif name ~= '' and string.sub(epoch, -#name - 1) ~= '.' .. name then
   return { 'epoch' }
 elseif last < tonumber(ARGV[2]) then
   return { 'behind' }

@@ -77,6 +77,28 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     expect(Number(await server.command('PTTL', KEY))).toBeGreaterThan(29 * 24 * 3600 * 1000);
   });
 
+  it('instances of which one may not ask the server its name agree on an epoch, and stay in it', async () => {
+    const server = await start();
+    await server.command('ACL', 'SETUSER', 'shy', 'on', '>password', '~*', '+@all', '-info');
+    const url = `redis://shy:password@127.0.0.1:${server.port}`;
+    const [named, shy] = [join({ url: server.url }, module), join({ url }, module)];
+    const agree = () =>
+      named.log.stats.epoch === shy.log.stats.epoch && named.log.canShare && shy.log.canShare;
+    await until(agree);
+    for (const [by, other] of [
+      [named, shy],
+      [shy, named],
+    ] as const) {
+      const entry = other.entry();
+      expect(await by.record({ tag: 'x' })).toMatchObject({ acknowledged: true });
+      await until(() => other.log.limit(entry) === VOID);
+    }
+    const { epoch, heardAt } = shy.log.stats;
+    // Each heartbeat looks whose history it is.
+    await until(() => [named, shy].every(({ log }) => log.stats.heardAt > heardAt + 500));
+    expect([named.log.stats.epoch, shy.log.stats.epoch]).toEqual([epoch, epoch]);
+  });
+
   it("G25 the prefix of a user's own client is kept, and the client stays open", async () => {
     const server = await start();
     const client = new module.Redis(server.url, { keyPrefix: 'shop:' });
