@@ -16,17 +16,16 @@ async function differing(options: RunOptions): Promise<{ ids: string[]; atDoor: 
 
 describe('the public test suite of HTTP caches', () => {
   it.each([
-    ['5', 'rfc9111'],
-    ['4', 'safe'],
+    // Under the first many tests send directives of their own, which is for the inside to weigh: 28 answers of the door,
+    // on a busy machine fewer (19 were seen). Under the other there are 162.
+    ['5', 'rfc9111', 10],
+    ['4', 'safe', 20],
   ] as const)(
     'says the same of what is served at the front door as inside (Express %s, %s)',
-    async (express, profile) => {
+    async (express, profile, least) => {
       const options: RunOptions = { express, profile, withRule: true };
       const { ids, atDoor } = await differing(options);
-      // The door took part: in some 30 of the answers of the one profile, as many tests send directives of their own,
-      // which is for the inside to weigh, and in 160 of the other. Fewer on a busy machine: what is asked for again
-      // before it is stored is answered inside.
-      expect(atDoor).toBeGreaterThan(5);
+      expect(atDoor, 'answers of the door').toBeGreaterThan(least);
       // Entries age by seconds, and a busy machine may take one between two requests: the second time counts.
       const again = ids.length > 0 ? (await differing({ ...options, ids })).ids : [];
       expect(again).toEqual([]);
