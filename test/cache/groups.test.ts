@@ -2,7 +2,7 @@ import type { Request, Response } from 'express';
 import type { StandaloneCacheOptions } from 'hotpath/cache';
 import onHeaders from 'on-headers';
 import { describe, expect, it } from 'vitest';
-import { cacheApp } from '../helpers/cache.js';
+import { cacheApp, type Wanted } from '../helpers/cache.js';
 import { majors, waitFor } from '../helpers/http.js';
 
 /** Groups of a page: those after the `@` of its path. */
@@ -34,9 +34,9 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
   const write = (
     made: Awaited<ReturnType<typeof shop>>,
     groups: string,
-    init: RequestInit = {},
+    wanted: Wanted = {},
     status = '200',
-  ) => made.get(`/write?${new URLSearchParams({ groups, status })}`, {}, { method: 'POST', ...init });
+  ) => made.get(`/write?${new URLSearchParams({ groups, status })}`, {}, { method: 'POST', ...wanted });
 
   it('groups are tags: a purge by tag voids the group and no other', async () => {
     const made = await shop();

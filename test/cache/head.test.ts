@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import type { StandaloneCacheOptions } from 'hotpath/cache';
 import { describe, expect, it } from 'vitest';
-import { cacheApp } from '../helpers/cache.js';
+import { type CacheApp, cacheApp } from '../helpers/cache.js';
 import { majors, waitFor } from '../helpers/http.js';
 
 const MODIFIED = 'Sat, 01 Nov 2025 00:00:00 GMT';
@@ -30,13 +30,7 @@ describe.each(majors)('a HEAD that reaches the handler, on %s (RFC 9111 §4.3.5)
     await made.cache.expire({ all: true });
     return made;
   }
-  const head = (
-    made: { get: (path: string, headers: Headers, init: RequestInit) => unknown },
-    headers = {},
-  ) =>
-    made.get('/x', headers, { method: 'HEAD' }) as Promise<
-      Awaited<ReturnType<Awaited<ReturnType<typeof stale>>['get']>>
-    >;
+  const head = (made: Pick<CacheApp, 'get'>, headers = {}) => made.get('/x', headers, { method: 'HEAD' });
 
   it.each<[string, Headers]>([
     ['ETag', { ETag: '"v1"' }],

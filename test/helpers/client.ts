@@ -15,6 +15,8 @@ export interface Ask {
   agent?: Agent | false;
   /** A Unix socket instead of a port. */
   socketPath?: string;
+  /** Ends the connection when it is aborted. */
+  signal?: AbortSignal;
 }
 
 /** An answer, with what a test may want to know of how it came. */
@@ -41,12 +43,12 @@ export interface Got {
  * when the connection was closed before any came.
  */
 export function ask(port: number, wanted: Ask = {}): Promise<Got> {
-  const { path = '/', method = 'GET', headers = {}, body, user, agent, socketPath } = wanted;
+  const { path = '/', method = 'GET', headers = {}, body, user, agent, socketPath, signal } = wanted;
   const cookie = user === undefined ? {} : { Cookie: `user=${user}` };
   return new Promise((resolve, reject) => {
     const interim: number[] = [];
     const where = socketPath === undefined ? { host: '127.0.0.1', port } : { socketPath };
-    const req = send({ ...where, path, method, headers: { ...cookie, ...headers }, agent });
+    const req = send({ ...where, path, method, headers: { ...cookie, ...headers }, agent, signal });
     req.on('information', ({ statusCode }) => interim.push(statusCode));
     let isAnswered = false;
     req.on('error', (error: NodeJS.ErrnoException) => {
