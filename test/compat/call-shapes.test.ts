@@ -7,7 +7,7 @@ import { describe, it } from 'vitest';
 import { majors } from '../helpers/http.js';
 import { invariants } from '../helpers/invariants.js';
 import { memoriesOf, pairOf } from '../helpers/same.js';
-import { casesFor, mountRows } from './mounts.js';
+import { casesFor, mountRows, parityOf } from './mounts.js';
 
 const check = invariants();
 const TEXT = 'some text, and then some more. '.repeat(200);
@@ -190,15 +190,16 @@ const shapes: Record<string, Handler> = {
   },
 };
 
-const requests: Record<string, { method?: string; headers?: Record<string, string> }> = {
-  GET: {},
-  'GET, gzip': { headers: { 'Accept-Encoding': 'gzip' } },
-  'GET, br': { headers: { 'Accept-Encoding': 'br' } },
-  HEAD: { method: 'HEAD' },
-  'HEAD, gzip': { method: 'HEAD', headers: { 'Accept-Encoding': 'gzip' } },
-  POST: { method: 'POST', headers: { 'Accept-Encoding': 'gzip' } },
-  'GET with a condition': { headers: { 'If-None-Match': 'W/"nothing"', 'Accept-Encoding': 'gzip' } },
-};
+/** Asked under every way of mounting, or under every other one. */
+const requests: { method?: string; headers?: Record<string, string>; ways?: 'even' | 'odd' }[] = [
+  {},
+  { headers: { 'Accept-Encoding': 'gzip' } },
+  { headers: { 'Accept-Encoding': 'br' }, ways: 'even' },
+  { method: 'HEAD', ways: 'odd' },
+  { method: 'HEAD', headers: { 'Accept-Encoding': 'gzip' }, ways: 'even' },
+  { method: 'POST', headers: { 'Accept-Encoding': 'gzip' } },
+  { headers: { 'If-None-Match': 'W/"nothing"', 'Accept-Encoding': 'gzip' }, ways: 'odd' },
+];
 
 describe.each(majors)('every way to answer, on %s', (major, express) => {
   const remembered = memoriesOf(Object.keys(shapes));
@@ -219,7 +220,8 @@ describe.each(majors)('every way to answer, on %s', (major, express) => {
           },
         });
         for (const path of ['/plain', '/cached/shape']) {
-          for (const request of Object.values(requests)) {
+          for (const { ways = parityOf(way), ...request } of requests) {
+            if (ways !== parityOf(way)) continue;
             // Node itself throws for a trailer that can't be sent.
             if (name.startsWith('D15') && request.method === 'HEAD') continue;
             const mayHit = path !== '/plain' && request.method !== 'POST';

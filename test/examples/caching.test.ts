@@ -108,7 +108,7 @@ describe('after a write', () => {
         reads += 1;
       }
     };
-    const crowd = [one, list, one, list].map(reader);
+    const crowd = [one, list].map(reader);
     const outdated: number[] = [];
     for (let turn = 1; turn <= 500; turn++) {
       const priceCents = 1_000 + turn;

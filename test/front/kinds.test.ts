@@ -57,7 +57,7 @@ const wholeOf = (answer: RawAnswer) =>
 
 it.each(majors)(
   'what responses of one kind share is nothing that differs between them, on %s',
-  async (_, express) => {
+  async (major, express) => {
     const make = (way: Way) =>
       site({
         express,
@@ -96,7 +96,8 @@ it.each(majors)(
       // Where `Expires` is to follow from a date that is none, it is of the moment, and each app has its own.
       return name === 'strange' ? [`/${name}`] : [`/${name}`, `/promised/${name}`];
     });
-    for (const fields of accepted) {
+    // On Express 4 the same code of ours runs.
+    for (const fields of major === 'Express 5' ? accepted : [{ 'Accept-Encoding': 'gzip' }]) {
       for (const path of paths) {
         const tag = (await compare({ path, fields })).header('etag');
         if (tag === undefined) continue;
@@ -108,7 +109,7 @@ it.each(majors)(
         await compare({ path, fields: { ...fields, 'If-Modified-Since': ago } });
       }
     }
-    expect(others[1]!.perf.cache.stats().frontDoor).toBeGreaterThan(1000);
+    expect(others[1]!.perf.cache.stats().frontDoor).toBeGreaterThan(major === 'Express 5' ? 1000 : 300);
   },
   60_000,
 );

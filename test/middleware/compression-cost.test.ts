@@ -19,7 +19,8 @@ function sizeAt(quality: number, body: Buffer): number {
 }
 
 describe.each(majors)('what compression costs on %s', (major) => {
-  describe.each(['standalone', 'composed'])('%s', (mount) => {
+  // On Express 4 the same code of ours runs.
+  describe.each(major === 'Express 5' ? ['standalone', 'composed'] : ['composed'])('%s', (mount) => {
     let measured: Measured;
     afterEach(async () => {
       await measured.close();
@@ -40,9 +41,9 @@ describe.each(majors)('what compression costs on %s', (major) => {
       const some = async (all: number) => {
         let left = all;
         const worker = async () => {
-          // What a stream holds hardly hangs on what it was given: every eighth of each coding is given much.
+          // What a stream holds hardly hangs on what it was given: one of 32 of each coding is given much.
           while (left-- > 0) {
-            await abort(left % 64 < 8 ? '/much' : '/little', left % 8 === 0 ? 'br' : 'gzip');
+            await abort(left % 256 < 8 ? '/much' : '/little', left % 8 === 0 ? 'br' : 'gzip');
           }
         };
         await Promise.all(Array.from({ length: 20 }, worker));

@@ -102,20 +102,12 @@ describe.each(majors)('metrics on %s', (_, express) => {
     users.use('/users/:user/posts', posts);
     users.get('/', (_req, res) => void res.send('ok'));
     app.use('/:tenant', users);
-    const { url } = await serve(app);
+    const { url, port } = await serve(app);
     const asked = 1_200;
-    for (let i = 0; i < asked; i += 50) {
-      const batch = Array.from({ length: 50 }, (_unused, at) => i + at);
-      await Promise.all(
-        batch.map(async (at) =>
-          (
-            await fetch(`${url}/tenant${at}/users/u%0a${at}/posts/${at}`, {
-              headers: { connection: 'close' },
-            })
-          ).text(),
-        ),
-      );
-    }
+    await askMany(
+      port,
+      Array.from({ length: asked }, (_unused, at) => `/tenant${at}/users/u%0a${at}/posts/${at}`),
+    );
     await (await fetch(`${url}/acme`)).text();
     expect(await settled(measured, asked + 1)).toEqual({
       'GET /:tenant/users/:user/posts/:post 200': asked,

@@ -58,8 +58,9 @@ const mounts: [string, (options: StandaloneSizeLimitOptions) => RequestHandler][
   ],
 ];
 
-describe.each(majors)('inflated bodies on %s', (_name, express) => {
-  describe.each(mounts)('%s', (_mount, mount) => {
+describe.each(majors)('inflated bodies on %s', (major, express) => {
+  // On Express 4 the same code of ours runs: composed alone.
+  describe.each(major === 'Express 5' ? mounts : mounts.slice(1))('%s', (_mount, mount) => {
     async function serve(
       handler: (req: Request, res: Response) => unknown,
       options: StandaloneSizeLimitOptions = { limit: LIMIT },

@@ -76,7 +76,10 @@ describe.each(['5', '4'])(
       }
     };
 
-    it('of a hit in memory', async () => {
+    // The door answers a hit by itself, whichever Express is behind it.
+    const itOnce: (what: string, test: () => Promise<void>) => void = major === '5' ? it : () => {};
+
+    itOnce('of a hit in memory', async () => {
       const { each, wholes, stats } = await measured({ ENTRIES: '1000' }, rounds, ({ port }) =>
         ask(port, rounds),
       );
@@ -85,7 +88,7 @@ describe.each(['5', '4'])(
       expect(each).toBeLessThan(300);
     });
 
-    it('of a hit in Redis that memory has no room for', async () => {
+    itOnce('of a hit in Redis that memory has no room for', async () => {
       // Fewer, or what ioredis leaves fills the old generation on newer V8.
       const some = IS_NEW_V8 ? rounds.slice(0, 10 * KEYS) : rounds;
       const env = { ENTRIES: '50', REDIS_URL: server.url };
