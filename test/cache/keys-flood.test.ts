@@ -34,7 +34,7 @@ function response(key: string): StoredResponse {
 }
 
 describe('B14 a flood of keys', () => {
-  it.each([100, 5_000, 20_000, 60_000])(
+  it.each([100, 60_000])(
     'B14 with 200,000 other keys a key that is asked every %i stays, and the tier within its bounds',
     (every) => {
       const bounds = { maxBytes: 64 * 1024 ** 2, maxEntries: 10_000 };

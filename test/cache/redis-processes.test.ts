@@ -54,26 +54,26 @@ describe.each(['5', '4'])('instances in processes of their own, on Express %s', 
       expect(new Set(answers.map(({ by }) => by)).size).toBe(runs[0]! + runs[1]!);
     },
   );
+});
 
-  it.each([
-    ['closed', 'yes', false],
-    ['not closed', 'no', false],
-    ['closed while Redis hangs', 'yes', true],
-    ['not closed while Redis hangs', 'no', true],
-  ])('K01 I-EXIT a process ends by itself, its cache %s', async (_, CLOSE, hangs) => {
-    // A Redis that answers may take its time where the machine is busy; one that hangs is not waited for.
-    const child = await instance('a', { EXPRESS, CLOSE, ...(hangs && { READ_TIMEOUT: '0.05' }) });
-    for (let n = 0; n < 20; n++)
-      expect((await askFor(child.port, { path: `/item/${n % 10}`, language: 'de' })).by).toBe('a');
-    if (hangs) {
-      server.pause();
-      await askFor(child.port, { path: '/item/other', language: 'de' });
-    }
-    child.process.send('stop');
-    expect(await child.exited).toEqual([0, null]);
-    if (!hangs) expect(child.output()).toBe('');
-    expect(child.output()).not.toContain('not-for-the-logs'); // K14
-  });
+it.each([
+  ['closed', 'yes', false],
+  ['not closed', 'no', false],
+  ['closed while Redis hangs', 'yes', true],
+  ['not closed while Redis hangs', 'no', true],
+])('K01 I-EXIT a process ends by itself, its cache %s', async (_, CLOSE, hangs) => {
+  // A Redis that answers may take its time where the machine is busy; one that hangs is not waited for.
+  const child = await instance('a', { CLOSE, ...(hangs && { READ_TIMEOUT: '0.05' }) });
+  for (let n = 0; n < 20; n++)
+    expect((await askFor(child.port, { path: `/item/${n % 10}`, language: 'de' })).by).toBe('a');
+  if (hangs) {
+    server.pause();
+    await askFor(child.port, { path: '/item/other', language: 'de' });
+  }
+  child.process.send('stop');
+  expect(await child.exited).toEqual([0, null]);
+  if (!hangs) expect(child.output()).toBe('');
+  expect(child.output()).not.toContain('not-for-the-logs'); // K14
 });
 
 it('H05 a process that is killed while others wait for its fill costs them its lease at most, and no error', async () => {

@@ -6,14 +6,14 @@ import { setImmediate } from 'node:timers/promises';
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { hotpath } from 'hotpath';
-import { express4, express5 } from '../../helpers/http.js';
+import { express5 } from '../../helpers/http.js';
 
 // A whole collection would take away what is to be seen.
 setFlagsFromString('--no-incremental-marking');
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as (options: { type: 'minor' }) => void;
 
-const { MAJOR, REDIS_URL: url, ENTRIES } = process.env;
+const { REDIS_URL: url, ENTRIES } = process.env;
 const perf = hotpath({
   cache: {
     memory: { maxEntries: Number(ENTRIES) },
@@ -21,7 +21,7 @@ const perf = hotpath({
   },
   routes: { '/:id': { cache: { ttl: '1h', shared: true } } },
 });
-const app = (MAJOR === '4' ? express4 : express5)();
+const app = express5();
 app.use(perf);
 app.get('/:id', (_req, res) => void res.json({ text: 'x'.repeat(2000) }));
 perf.attach(app);
