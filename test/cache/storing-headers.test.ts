@@ -7,7 +7,7 @@ import { cacheControl } from 'hotpath/cache-control';
 import { compression } from 'hotpath/compression';
 import { timing } from 'hotpath/timing';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { ADDED_HEADERS, answerOf, cacheApp, expectSame } from '../helpers/cache.js';
+import { ADDED_HEADERS, answerFrom, cacheApp, expectSame } from '../helpers/cache.js';
 import { stopClock } from '../helpers/clock.js';
 import { listen, majors } from '../helpers/http.js';
 
@@ -286,8 +286,9 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
         'content-length',
         'transfer-encoding',
       ];
-      const expected = await answerOf(fetch(`${alone.url}/x`));
-      for (let i = 0; i < 3; i++) expectSame(await answerOf(fetch(`${stacked.url}/x`)), expected, ignored);
+      const expected = await answerFrom(alone.port, { path: '/x' });
+      for (let i = 0; i < 3; i++)
+        expectSame(await answerFrom(stacked.port, { path: '/x' }), expected, ignored);
       expect(cache.stats()).toMatchObject({ hits: 2, stores: 1 });
     } finally {
       await Promise.all([alone.close(), stacked.close(), cache.close()]);
@@ -329,7 +330,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
           await made.cache.purge({ all: true });
           for (const origin of [...origins, ...origins]) {
             const headers = origin ? { origin } : undefined;
-            expectSame(await made.get('/x', headers), await answerOf(fetch(`${server.url}/x`, { headers })));
+            expectSame(await made.get('/x', headers), await answerFrom(server.port, { path: '/x', headers }));
           }
         }
         expect(made.runs()).toBeLessThan(32);

@@ -122,7 +122,7 @@ export async function cacheApp(options: CacheAppOptions): Promise<CacheApp> {
       return next;
     },
     get: (path: string, headers?: Record<string, string>, wanted?: Wanted) =>
-      get(made.port, { path, headers: { ...EVERY_REQUEST, ...headers }, agent, ...wanted }),
+      answerFrom(made.port, { path, headers, agent, ...wanted }),
     raw: (request: string, body = '') => raw(made.port, withHost(request, made.port) + body),
   };
   options.before?.(app);
@@ -147,23 +147,15 @@ export async function cacheApp(options: CacheAppOptions): Promise<CacheApp> {
 /** What `fetch` sends as well, which takes several times as long for a request as Node's plain client. */
 const EVERY_REQUEST = { Accept: '*/*', 'Accept-Encoding': 'gzip, deflate', 'User-Agent': 'node' };
 
-async function get(port: number, wanted: Ask): Promise<Answer> {
-  const { status, headers: lines, body, whole } = await ask(port, wanted);
-  if (!whole) throw new Error(`no whole answer to ${wanted.method ?? 'GET'} ${wanted.path}`);
-  return lookedAt(status, new Headers(lines), body.toString());
-}
-
-/** Turns what `fetch` gave into what the tests look at. */
-export async function answerOf(pending: Promise<globalThis.Response>): Promise<Answer> {
-  const response = await pending;
-  return lookedAt(response.status, response.headers, await response.text());
-}
-
-function lookedAt(status: number, headers: Headers, text: string): Answer {
+/** Asks as `CacheApp.get` does, any server. */
+export async function answerFrom(port: number, { headers: given, ...wanted }: Ask): Promise<Answer> {
+  const got = await ask(port, { headers: { ...EVERY_REQUEST, ...given }, ...wanted });
+  if (!got.whole) throw new Error(`no whole answer to ${wanted.method ?? 'GET'} ${wanted.path}`);
+  const headers = new Headers(got.headers);
   return {
-    status,
+    status: got.status,
     headers,
-    text,
+    text: got.body.toString(),
     xCache: headers.get('x-cache'),
     cacheStatus: headers.get('cache-status'),
     setCookie: headers.getSetCookie(),

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
-import { majors, raw, waitFor } from '../helpers/http.js';
+import { majors, partOn4, raw, waitFor } from '../helpers/http.js';
 import { type Measured, startMeasured } from '../helpers/measured.js';
 
 const MB = 1024 * 1024;
@@ -19,8 +19,7 @@ function sizeAt(quality: number, body: Buffer): number {
 }
 
 describe.each(majors)('what compression costs on %s', (major) => {
-  // On Express 4 the same code of ours runs.
-  describe.each(major === 'Express 5' ? ['standalone', 'composed'] : ['composed'])('%s', (mount) => {
+  describe.each(partOn4(major, ['standalone', 'composed'], ['composed']))('%s', (mount) => {
     let measured: Measured;
     afterEach(async () => {
       await measured.close();

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import zlib from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { majors, raw, waitFor } from '../helpers/http.js';
+import { majors, partOn4, raw, waitFor } from '../helpers/http.js';
 import { type Measured, startMeasured } from '../helpers/measured.js';
 
 // The limit of these apps.
@@ -33,8 +33,7 @@ let whole: number | undefined;
 describe.each(majors)('what the size limit costs on %s', (major) => {
   // F14: what uploads take without the limit, which does not hang on how it is mounted.
   let plain: { peak: number } | undefined;
-  // On Express 4 the same code of ours runs.
-  describe.each(major === 'Express 5' ? ['standalone', 'composed'] : ['composed'])('%s', (mount) => {
+  describe.each(partOn4(major, ['standalone', 'composed'], ['composed']))('%s', (mount) => {
     let measured: Measured;
     const sockets: Socket[] = [];
     const start = async (app: string, mounted = mount) => {

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { SizeLimitOptions } from '../../src/config/size-limit.js';
 import { type StandaloneSizeLimitOptions, sizeLimit } from '../../src/entries/size-limit.js';
 import { hotpath } from '../../src/hotpath.js';
-import { bodyOf, type Listening, listen, majors, raw, waitFor } from '../helpers/http.js';
+import { bodyOf, type Listening, listen, majors, partOn4, raw, waitFor } from '../helpers/http.js';
 
 const LIMIT = 64 * 1024;
 const coders = {
@@ -59,8 +59,7 @@ const mounts: [string, (options: StandaloneSizeLimitOptions) => RequestHandler][
 ];
 
 describe.each(majors)('inflated bodies on %s', (major, express) => {
-  // On Express 4 the same code of ours runs: composed alone.
-  describe.each(major === 'Express 5' ? mounts : mounts.slice(1))('%s', (_mount, mount) => {
+  describe.each(partOn4(major, mounts, mounts.slice(1)))('%s', (_mount, mount) => {
     async function serve(
       handler: (req: Request, res: Response) => unknown,
       options: StandaloneSizeLimitOptions = { limit: LIMIT },
