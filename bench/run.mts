@@ -37,9 +37,9 @@ async function run(given: Options): Promise<void> {
         continue;
       }
       const rate = await rateOf(load, given);
-      const { rounds, seconds, warmUp, repeats, contenders } = given;
+      const { rounds, processes, seconds, warmUp, repeats, contenders } = given;
       const result = await measure(load, {
-        ...{ rounds, seconds, warmUp, repeats, contenders },
+        ...{ rounds, processes, seconds, warmUp, repeats, contenders },
         ...(rate === undefined ? {} : { rate }),
         ...(redis === undefined ? {} : { redis: redis.url }),
         say: (line) => console.log(line),
@@ -71,6 +71,7 @@ async function rateOf(load: Load, given: Options): Promise<number | undefined> {
   const { contenders } = await measure(probe, {
     ...given,
     rounds: 1,
+    processes: 1,
     seconds: 1,
     warmUp: 1,
     repeats: 0,

@@ -184,11 +184,21 @@ export const CONTENDERS: readonly Contender[] = [
   {
     id: 'bare-redis',
     label: 'node:http and ioredis GET',
-    note: 'getBuffer of the body for every request, and nothing else',
+    note: 'getBuffer of the body for every request; no header lines but Content-Type, Content-Length and what Node adds',
     packages: ['ioredis'],
     codings: ['identity'],
     isCache: true,
     start: node('bare-redis'),
+  },
+  {
+    id: 'bare-redis-same-headers',
+    label: 'node:http and ioredis GET, the same bytes',
+    note: 'getBuffer of the body for every request; the very header lines that hotpath sends',
+    packages: ['ioredis'],
+    codings: ['identity'],
+    isCache: true,
+    isReplay: true,
+    start: node('bare-redis-same-headers'),
   },
 ];
 

@@ -42,17 +42,19 @@ export interface Load {
 }
 
 const ids = (choose: (contender: Contender) => boolean) => CONTENDERS.filter(choose).map(({ id }) => id);
-const ON_REDIS = 'bare-redis';
+const ON_REDIS = ['bare-redis', 'bare-redis-same-headers'];
 const UNCACHED = ['express', 'express-compression'];
 /** Its misses, and all but its plain hits, are those of the front door. */
 const BEHIND = 'hotpath-behind';
-const everybody = ids(({ id }) => id !== ON_REDIS && id !== BEHIND);
+const everybody = ids(({ id }) => !ON_REDIS.includes(id) && id !== BEHIND);
 const hitters = (coding: Coding) =>
   ids(
     ({ id, codings }) =>
-      id !== ON_REDIS && codings.includes(coding) && (coding === 'identity' || id !== 'express'),
+      !ON_REDIS.includes(id) && codings.includes(coding) && (coding === 'identity' || id !== 'express'),
   );
-const handlers = ids(({ id, isReplay }) => !isReplay && ![ON_REDIS, BEHIND, 'nginx', 'varnish'].includes(id));
+const handlers = ids(
+  ({ id, isReplay }) => !isReplay && ![...ON_REDIS, BEHIND, 'nginx', 'varnish'].includes(id),
+);
 const HOTPATHS = ['hotpath-front', 'hotpath'];
 
 export interface LoadOptions {
@@ -184,7 +186,7 @@ export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
       // Many times fewer than keys that are asked for in turn, so that memory never has the next one.
       maxEntries: 100,
       handler: 'rests',
-      contenders: [...HOTPATHS, ON_REDIS],
+      contenders: [...HOTPATHS, ...ON_REDIS],
     },
   ];
 }

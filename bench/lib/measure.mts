@@ -15,6 +15,8 @@ import { askScript, runWrk, scriptFile, type WrkRun } from './wrk.mjs';
 
 export interface MeasureOptions {
   readonly rounds: number;
+  /** Of each contender, one after the other: they share its rounds. Default 1. */
+  readonly processes?: number;
   readonly seconds: number;
   readonly warmUp: number;
   /** How often a run whose server was not busy is made again. */
@@ -40,28 +42,12 @@ interface Entrant {
 }
 
 export async function measure(load: Load, options: MeasureOptions): Promise<LoadResult> {
-  const { rounds, seconds, rate, say } = options;
-  const entrants: Entrant[] = [];
+  const { rounds, seconds, rate, processes = 1 } = options;
   const results: Record<string, ContenderResult> = {};
-  try {
-    const reference = await makeReference(load, options);
-    for (const id of load.contenders.filter((each) => options.contenders.includes(each))) {
-      const entrant = await enter(contenderOf(id), load, options, reference);
-      if ('absent' in entrant) {
-        results[id] = { runs: [], absent: entrant.absent };
-        say(`  ${id}: ${entrant.absent}`);
-      } else {
-        entrants.push(entrant);
-      }
-    }
-    for (let round = 1; round <= rounds; round++) {
-      for (const entrant of entrants) await take(entrant, round, load, options);
-    }
-  } finally {
-    await Promise.all(entrants.map(({ running }) => running.stop()));
-  }
-  for (const { contender, verified, runs } of entrants) {
-    results[contender.id] = { runs, bytes: verified.bytes };
+  const reference = await makeReference(load, options);
+  for (let process = 0; process < processes; process++) {
+    const [from, to] = [process, process + 1].map((each) => Math.floor((each * rounds) / processes));
+    await measureIn(from as number, to as number, { load, options, reference, results });
   }
   const { date, commit } = describeMachine();
   return {
@@ -69,9 +55,44 @@ export async function measure(load: Load, options: MeasureOptions): Promise<Load
     measured: { date, commit },
     seconds,
     rounds,
+    ...(processes === 1 ? {} : { processes }),
     ...(rate === undefined ? {} : { rate }),
     contenders: results,
   };
+}
+
+interface Measuring {
+  readonly load: Load;
+  readonly options: MeasureOptions;
+  readonly reference: string | undefined;
+  /** What is added to. */
+  readonly results: Record<string, ContenderResult>;
+}
+
+/** Some of the rounds, each contender in a new process. */
+async function measureIn(from: number, to: number, measuring: Measuring): Promise<void> {
+  const { load, options, reference, results } = measuring;
+  const entrants: Entrant[] = [];
+  try {
+    for (const id of load.contenders.filter((each) => options.contenders.includes(each))) {
+      const entrant = await enter(contenderOf(id), load, options, reference);
+      if ('absent' in entrant) {
+        results[id] ??= { runs: [], absent: entrant.absent };
+        options.say(`  ${id}: ${entrant.absent}`);
+      } else {
+        entrants.push(entrant);
+      }
+    }
+    for (let round = from + 1; round <= to; round++) {
+      for (const entrant of entrants) await take(entrant, round, load, options);
+    }
+  } finally {
+    await Promise.all(entrants.map(({ running }) => running.stop()));
+  }
+  for (const { contender, verified, runs } of entrants) {
+    const before = results[contender.id]?.runs ?? [];
+    results[contender.id] = { runs: [...before, ...runs], bytes: verified.bytes };
+  }
 }
 
 function settingsOf(load: Load, { redis }: MeasureOptions, reference?: string): Settings {

@@ -7,6 +7,8 @@ import { type Load, makeLoads } from './loads.mjs';
 
 export interface Options {
   readonly rounds: number;
+  /** Of each contender, one after the other: they share its rounds. */
+  readonly processes: number;
   readonly seconds: number;
   readonly warmUp: number;
   readonly repeats: number;
@@ -19,6 +21,7 @@ export interface Options {
 
 export const USAGE = `npm run bench -- [options]
   --rounds N       rounds (default 5)
+  --processes N    processes of each contender that share the rounds, one after the other (default 1)
   --seconds N      seconds of each run (default 3)
   --warm-up N      seconds of warm-up of each contender and load (default 2)
   --repeats N      how often a run is made again whose server was not busy (default 2)
@@ -37,6 +40,7 @@ export function readOptions(args: readonly string[]): Options | 'help' | 'list' 
     args: [...args],
     options: {
       rounds: { type: 'string' },
+      processes: { type: 'string' },
       seconds: { type: 'string' },
       'warm-up': { type: 'string' },
       repeats: { type: 'string' },
@@ -55,8 +59,10 @@ export function readOptions(args: readonly string[]): Options | 'help' | 'list' 
   const loads = makeLoads({ isQuick });
   const chosen = values.loads ?? (isQuick ? QUICK.loads : undefined);
   const only = values.only ?? (isQuick ? QUICK.contenders : undefined);
+  const rounds = count('rounds', values.rounds, isQuick ? 1 : 5);
   return {
-    rounds: count('rounds', values.rounds, isQuick ? 1 : 5),
+    rounds,
+    processes: count('processes', values.processes, 1, 1, rounds),
     seconds: count('seconds', values.seconds, isQuick ? 1 : 3),
     warmUp: count('warm-up', values['warm-up'], isQuick ? 1 : 2),
     repeats: count('repeats', values.repeats, isQuick ? 0 : 2, 0),
@@ -67,11 +73,18 @@ export function readOptions(args: readonly string[]): Options | 'help' | 'list' 
   };
 }
 
-function count(name: string, given: string | undefined, otherwise: number, least = 1): number {
+function count(
+  name: string,
+  given: string | undefined,
+  otherwise: number,
+  least = 1,
+  most = Number.POSITIVE_INFINITY,
+): number {
   const value = given === undefined ? otherwise : Number(given);
   if (!Number.isInteger(value) || value < least) {
     throw new Error(`--${name} takes a whole number of at least ${least}, not ${given}`);
   }
+  if (value > most) throw new Error(`--${name} takes at most ${most} here, not ${value}`);
   return value;
 }
 

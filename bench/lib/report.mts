@@ -54,6 +54,9 @@ and left out of every median and ratio if that does not help.
   last one is answered. These are figures of capacity, and say nothing about latency.
 - **Open-model latency and CPU time** (marked *open*): requests go out at a fixed rate whether or not earlier ones were
   answered, and latency counts from the moment when a request was due.
+- Where it says so, each contender ran in several processes, one after the other. Of two processes with the same
+  program and load, one may need half as much CPU time again for a request: with bodies of this size V8 collects the
+  whole heap after every few hundred of them in one, and never in the other.
 - On the uncacheable route the assembled stack and the others have no cache mounted, as nobody would put one there.
   Handlers that use a cache library keep finished JSON, which costs them the least.
 - Loads are measured on different days, and machines differ: their figures are to be compared within a load alone.
@@ -105,13 +108,15 @@ function contenderTable(loads: readonly LoadResult[]): string {
 }
 
 function loadSection(result: LoadResult): string[] {
-  const { load, measured, rounds, seconds, rate, contenders } = result;
+  const { load, measured, rounds, processes = 1, seconds, rate, contenders } = result;
   const yardstick = YARDSTICKS.find((id) => valuesOf(result, id, 'rate').size > 0);
   const isOpen = load.model === 'open';
   const how = [
     isOpen ? `*open*, ${number(rate ?? 0)} requests a second` : 'closed',
     `${load.connections} connection${load.connections === 1 ? '' : 's'}`,
-    `${rounds} rounds of ${seconds} s`,
+    processes === 1
+      ? `${rounds} rounds of ${seconds} s`
+      : `${rounds} rounds of ${seconds} s in ${processes} processes of each`,
     `${measured.date}, commit ${measured.commit}`,
     ...(load.isNeverBusy ? ['one connection cannot keep a server busy: all runs count'] : []),
   ];

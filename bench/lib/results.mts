@@ -43,6 +43,8 @@ export interface LoadResult {
   readonly measured: { readonly date: string; readonly commit: string };
   readonly seconds: number;
   readonly rounds: number;
+  /** Of each contender. Absent: one. */
+  readonly processes?: number;
   /** Of an open load: requests a second. */
   readonly rate?: number;
   readonly contenders: Readonly<Record<string, ContenderResult>>;

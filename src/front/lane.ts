@@ -29,6 +29,8 @@ interface Arrival {
   /** `performance.now()` when it came. */
   readonly startedAt: number;
   readonly origin: Origin;
+  /** What it is answered with has come from Redis for it. */
+  readonly isBrought: boolean;
 }
 
 /**
@@ -83,7 +85,7 @@ export class Lane {
       const startedAt = performance.now();
       const origin = this.#originFor(req, app);
       return hits.ask(req, origin, req.url as string, (entry) => {
-        if (!this.#answerLater({ req, res, app, startedAt, origin }, entry)) otherwise();
+        if (!this.#answerLater({ req, res, app, startedAt, origin, isBrought: true }, entry)) otherwise();
       });
     } catch (error) {
       this.#failed(res, error);
@@ -144,13 +146,15 @@ export class Lane {
     const origin = this.#originFor(req, app);
     const entry = hits.find(req, origin, req.url as string);
     if (!entry) return 'absent';
-    const answer = this.#serve({ req, res, app, startedAt, origin }, entry, startedAt);
+    const arrival = { req, res, app, startedAt, origin, isBrought: false };
+    const answer = this.#serve(arrival, entry, startedAt);
     if (answer === 'given') state.counts.memory.hits++; // what Redis brought was asked for, and missed
     return answer;
   }
 
   /** @param now on the clock of the cache. Milliseconds. */
-  #serve({ req, res, app, startedAt, origin }: Arrival, entry: StoredResponse, now: number): Answer {
+  #serve(arrival: Arrival, entry: StoredResponse, now: number): Answer {
+    const { req, res, app, startedAt, origin } = arrival;
     const { hits, state, timing } = this.#parts;
     const kind = this.#heads.kindOf(entry, req.url as string);
     if (!kind.isServed) return 'none';
@@ -169,7 +173,12 @@ export class Lane {
     const requestId = timing?.idOf(req);
     const text = this.#lines.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });
     const isBodyless = head.status === 304 || head.status === 204;
-    send(req, res, head.status, text, isBodyless ? undefined : body);
+    send(req, res, {
+      status: head.status,
+      text,
+      body: isBodyless ? undefined : body,
+      isPassing: arrival.isBrought,
+    });
     this.#accounts.ended({ req, res, app, template: entry.template, requestId, startedAt });
     return 'given';
   }

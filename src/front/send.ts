@@ -36,21 +36,35 @@ interface Inside {
 const MOST_AS_TEXT = 4 * 1024;
 
 /**
+ * A body that has come for this answer alone is sent as text as long as Node writes it from its stack, the head in
+ * front of it. V8 counts the bytes of a buffer until it has looked through its young objects, and beside buffers of
+ * 10 kB few of these are made: it then collects the whole heap about once for each time that it does look, which took
+ * a fifth of the CPU time of such answers. A text is a young object itself.
+ */
+const STACK = 16 * 1024;
+
+/** An answer, as it is to be sent. */
+export interface Outgoing {
+  readonly status: number;
+  /** The status line and the fields, `Date` among them, each line with its end; checked. */
+  readonly text: string;
+  /** Absent for a status that has none. */
+  readonly body: Buffer | undefined;
+  /** The body has come for this answer, and is let go after it. */
+  readonly isPassing: boolean;
+}
+
+/**
  * Sends an answer whose header lines are there as text.
  *
  * `writeHead` would check each of them and put them together again, which is most of what an answer costs beyond
  * the bare server. So the text goes where `writeHead` sends its first line; where there is no such place, it takes the
  * usual way. What is on the wire is the same.
- *
- * @param text the status line and the fields, `Date` among them, each line with its end; checked.
- * @param body absent for a status that has none.
  */
 export function send(
   req: IncomingMessage,
   res: ServerResponse,
-  status: number,
-  text: string,
-  body: Buffer | undefined,
+  { status, text, body, isPassing }: Outgoing,
 ): void {
   const inside = res as unknown as Inside;
   const length = body && String(body.length);
@@ -67,16 +81,18 @@ export function send(
   }
   if (!body || req.method === 'HEAD') res.end();
   // Node counts only what it is given as a body, and may have been told to insist on the length.
-  else if (res.strictContentLength || !(sendAsText(res, body) || sendAsBytes(res, body))) res.end(body);
+  else if (res.strictContentLength || !(sendAsText(res, body, isPassing) || sendAsBytes(res, body)))
+    res.end(body);
 }
 
 const NONE: readonly string[] = Object.freeze([]);
 
 /** Sends a short body in one piece with the head, which waits for it. @returns whether that could be done. */
-function sendAsText(res: ServerResponse, body: Buffer): boolean {
+function sendAsText(res: ServerResponse, body: Buffer, isPassing: boolean): boolean {
   const inside = res as unknown as Inside;
   const { _header: head } = inside;
-  if (body.length > MOST_AS_TEXT || typeof head !== 'string') return false;
+  if (typeof head !== 'string') return false;
+  if (body.length > (isPassing ? STACK - head.length : MOST_AS_TEXT)) return false;
   inside._header = head + body.toString('latin1'); // as Node writes it: each character one byte
   res.end();
   inside._header = head;

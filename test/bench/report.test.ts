@@ -229,8 +229,9 @@ describe('the generator reads answers', () => {
 
 describe('the command line', () => {
   it('chooses loads and contenders by name or beginning', () => {
-    const options = readOptions(['--loads', 'hit-1kb-,miss', '--only', 'bare*', '--rounds', '2']);
-    expect(options).toMatchObject({ rounds: 2, contenders: ['bare', 'bare-same-headers', 'bare-redis'] });
+    const options = readOptions(['--loads', 'hit-1kb-,miss', '--only', 'bare*,express', '--rounds', '2']);
+    const contenders = ['bare', 'bare-same-headers', 'express', 'bare-redis', 'bare-redis-same-headers'];
+    expect(options).toMatchObject({ rounds: 2, processes: 1, contenders });
     const chosen = typeof options === 'string' ? [] : options.loads.map(({ id }) => id);
     expect(chosen).toEqual(['hit-1kb-identity', 'hit-1kb-gzip', 'hit-1kb-br', 'miss']);
   });
@@ -239,6 +240,9 @@ describe('the command line', () => {
     expect(() => readOptions(['--only', 'expres'])).toThrow(/no contender expres; there are bare, /);
     expect(() => readOptions(['--rounds', '0'])).toThrow(
       '--rounds takes a whole number of at least 1, not 0',
+    );
+    expect(() => readOptions(['--rounds', '2', '--processes', '3'])).toThrow(
+      '--processes takes at most 2 here, not 3',
     );
   });
 });

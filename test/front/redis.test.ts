@@ -13,6 +13,10 @@ afterAll(() => server.stop());
 
 const shared = { ttl: 600, shared: true, tags: ['x'] } as const;
 
+/** Bytes of any value. */
+const bytesOf = (length: number) =>
+  Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8)) % 256));
+
 describe.each(majors)('the front door of two instances of %s on one Redis', (name, express) => {
   const instance = async (
     rule: object = shared,
@@ -31,6 +35,8 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
       config,
       routes: (app, count) => {
         app.get('/:name', ({ params }, res) => {
+          const length = /^bytes-(\d+)$/.exec(params.name!)?.[1];
+          if (length !== undefined) return void res.type('bin').send(bytesOf(Number(length)));
           res.send(`run ${count()}${params.name === 'large' ? ' and on'.repeat(1000) : ''}`);
         });
       },
@@ -98,6 +104,25 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
     expect(redis(b).operations.get).toMatchObject({ sent: 3 });
     const expected = { hits: 5, frontDoor: 5, memory: { hits: 2, misses: 3 } };
     expect([b.runs(), b.perf.cache.stats()]).toMatchObject([0, expected]);
+  });
+
+  it('G14 bodies of any length and value are sent byte for byte, whether memory has room for them or not', async () => {
+    const [a, b] = [await instance(), await instance(shared, 5, { maxEntries: 1 })];
+    // Below and above what is sent as text: 16 kB with the head.
+    const lengths = [0, 1, 4096, 10_000, ...Array.from({ length: 21 }, (_, i) => 15_400 + i * 50), 100_000];
+    const targets = lengths.map((length) => `/bytes-${length}`);
+    for (const target of targets) await a.ask(head(target));
+    await stored(a, targets.length);
+    for (const times of [1, 2]) {
+      for (const [at, target] of targets.entries()) {
+        const answer = await b.ask(head(target));
+        expect([answer.header('x-cache'), answer.body.equals(bytesOf(lengths[at]!))]).toEqual(['HIT', true]);
+        expect(answer.header('content-length')).toBe(String(lengths[at]));
+      }
+      expect(b.perf.cache.stats().frontDoor).toBe(times * targets.length);
+    }
+    const { body } = await b.ask(head('/bytes-10000', {}, 'HEAD'));
+    expect(body.length).toBe(0);
   });
 
   it('what is brought and can not be answered with at the door is used inside', async () => {
