@@ -46,8 +46,8 @@ export async function measure(load: Load, options: MeasureOptions): Promise<Load
   const results: Record<string, ContenderResult> = {};
   const reference = await makeReference(load, options);
   for (let process = 0; process < processes; process++) {
-    const [from, to] = [process, process + 1].map((each) => Math.floor((each * rounds) / processes));
-    await measureIn(from as number, to as number, { load, options, reference, results });
+    const roundsUpTo = (share: number) => Math.floor((share * rounds) / processes);
+    await measureIn(roundsUpTo(process), roundsUpTo(process + 1), { load, options, reference, results });
   }
   const { date, commit } = describeMachine();
   return {

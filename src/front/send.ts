@@ -36,7 +36,7 @@ interface Inside {
 const MOST_AS_TEXT = 4 * 1024;
 
 /**
- * A body that has come for this answer alone is sent as text as long as Node writes it from its stack, the head in
+ * A body that has come from Redis for an answer is sent as text as long as Node writes it from its stack, the head in
  * front of it. V8 counts the bytes of a buffer until it has looked through its young objects, and beside buffers of
  * 10 kB few of these are made: it then collects the whole heap about once for each time that it does look, which took
  * a fifth of the CPU time of such answers. A text is a young object itself.
@@ -50,7 +50,7 @@ export interface Outgoing {
   readonly text: string;
   /** Absent for a status that has none. */
   readonly body: Buffer | undefined;
-  /** The body has come for this answer, and is let go after it. */
+  /** The body has come from Redis for this answer, and most of the time is let go after it. */
   readonly isPassing: boolean;
 }
 

@@ -5,7 +5,7 @@ import { type HotpathConfig, HotpathError, hotpath } from 'hotpath';
 import { describe, expect, it } from 'vitest';
 import { listen, majors, raw, waitFor } from '../helpers/http.js';
 import { askMany } from '../helpers/pipelined.js';
-import { head, type SiteOptions, site } from './helper.js';
+import { bytesOf, head, type SiteOptions, site } from './helper.js';
 
 const shared = { ttl: 600, shared: true } as const;
 const config: HotpathConfig = { routes: { '/:name': { cache: shared } } };
@@ -241,7 +241,7 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
   it.each([0, 1, 255, 256, 4095, 4096, 4097, 16_384, 100_000])(
     'sends a body of %i bytes, of any value, byte for byte, one of many requests on a connection or alone',
     async (length) => {
-      const bytes = Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8)) % 256));
+      const bytes = bytesOf(length);
       const made = await open({
         routes: (app) =>
           app.get('/:name', (_req: Request, res: Response) => void res.type('bin').send(bytes)),

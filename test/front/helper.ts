@@ -55,6 +55,11 @@ export async function site({ express, way, config, before, routes }: SiteOptions
   return { ...listening, app, perf, runs: () => runs, ask };
 }
 
+/** Bytes of any value. */
+export function bytesOf(length: number): Buffer {
+  return Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8)) % 256));
+}
+
 /** A request's head, with a host. */
 export function head(target: string, fields: Readonly<Record<string, string>> = {}, method = 'GET'): string {
   const lines = Object.entries({ Host: 'shop.example', ...fields }).map(

@@ -3,7 +3,7 @@ import { responseCache } from 'hotpath/cache';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { majors, waitFor } from '../helpers/http.js';
 import { RedisServer } from '../helpers/redis.js';
-import { head, type Site, type SiteOptions, site, still } from './helper.js';
+import { bytesOf, head, type Site, type SiteOptions, site, still } from './helper.js';
 
 let server: RedisServer;
 beforeAll(async () => {
@@ -12,10 +12,6 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 
 const shared = { ttl: 600, shared: true, tags: ['x'] } as const;
-
-/** Bytes of any value. */
-const bytesOf = (length: number) =>
-  Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8)) % 256));
 
 describe.each(majors)('the front door of two instances of %s on one Redis', (name, express) => {
   const instance = async (
