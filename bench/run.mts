@@ -36,7 +36,7 @@ async function run(given: Options): Promise<void> {
         console.log('  redis-server not found. On Debian and Ubuntu: apt-get install redis-server');
         continue;
       }
-      const rate = await rateOf(load, given);
+      const rate = await rateOf(load, given, redis?.url);
       const { rounds, processes, seconds, warmUp, repeats, contenders } = given;
       const result = await measure(load, {
         ...{ rounds, processes, seconds, warmUp, repeats, contenders },
@@ -64,12 +64,14 @@ function keep(folder: string, result: LoadResult): void {
   saveReport(folder);
 }
 
-/** The rate of an open load: a fixed one, or half of what the slowest contender managed when it was pushed. */
-async function rateOf(load: Load, given: Options): Promise<number | undefined> {
+/** The rate of an open load: a fixed one, or a share of what the slowest contender managed when it was pushed. */
+async function rateOf(load: Load, given: Options, redis?: string): Promise<number | undefined> {
   if (load.rate === undefined || typeof load.rate === 'number') return load.rate;
+  const { ofSlowest } = load.rate;
   const probe: Load = { ...load, id: `${load.id}-probe`, model: 'closed', rate: undefined };
   const { contenders } = await measure(probe, {
     ...given,
+    ...(redis === undefined ? {} : { redis }),
     rounds: 1,
     processes: 1,
     seconds: 1,
@@ -79,7 +81,7 @@ async function rateOf(load: Load, given: Options): Promise<number | undefined> {
   });
   const rates = Object.values(contenders).flatMap(({ runs }) => runs.map(({ rate }) => rate));
   if (rates.length === 0) throw new Error('none of the contenders could be started');
-  const rate = Math.round(Math.min(...rates) / 2);
-  console.log(`  ${rate} requests a second: half of what the slowest can do`);
+  const rate = Math.round(Math.min(...rates) * ofSlowest);
+  console.log(`  ${rate} requests a second: ${100 * ofSlowest} % of what the slowest can do`);
   return rate;
 }

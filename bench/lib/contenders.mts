@@ -200,6 +200,16 @@ export const CONTENDERS: readonly Contender[] = [
     isReplay: true,
     start: node('bare-redis-same-headers'),
   },
+  {
+    id: 'redis-least',
+    label: 'node:http and the least of a shared cache',
+    note: 'an ioredis GET by the SHA-256 of the key; checksum and fields of the value, checked and parsed; the header lines that hotpath sends',
+    packages: ['ioredis'],
+    codings: ['identity'],
+    isCache: true,
+    isReplay: true,
+    start: node('redis-least'),
+  },
 ];
 
 export function contenderOf(id: string): Contender {

@@ -30,7 +30,7 @@ export interface Load {
   /** One connection cannot keep a server busy: such runs count without. */
   readonly isNeverBusy?: boolean;
   /** Rate of an open load: requests a second, or a share of what the slowest contender can do. */
-  readonly rate?: number | 'half of the slowest';
+  readonly rate?: number | { readonly ofSlowest: number };
   /** What an open load is made for. */
   readonly figure?: 'latency' | 'cpu';
   /** Whether a Redis stands behind the contenders. */
@@ -42,7 +42,7 @@ export interface Load {
 }
 
 const ids = (choose: (contender: Contender) => boolean) => CONTENDERS.filter(choose).map(({ id }) => id);
-const ON_REDIS = ['bare-redis', 'bare-redis-same-headers'];
+const ON_REDIS = ['bare-redis', 'bare-redis-same-headers', 'redis-least'];
 const UNCACHED = ['express', 'express-compression'];
 /** Its misses, and all but its plain hits, are those of the front door. */
 const BEHIND = 'hotpath-behind';
@@ -79,6 +79,17 @@ export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
     ),
   );
   const hit10 = { ...base, path: '/hit/10kb' };
+  const secondTier = {
+    ...base,
+    path: '/miss/',
+    script: 'uniform',
+    model: 'open',
+    figure: 'cpu',
+    hasRedis: true,
+    keys: isQuick ? 500 : 4_000,
+    // Many times fewer than keys that are asked for in turn, so that memory never has the next one.
+    maxEntries: 100,
+  } as const;
   return [
     ...hits,
     {
@@ -168,25 +179,23 @@ export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
       id: 'latency',
       title: 'Latency of hits at a fixed rate, 10 kB, identity',
       model: 'open',
-      rate: 'half of the slowest',
+      rate: { ofSlowest: 0.5 },
       figure: 'latency',
       contenders: everybody,
     },
     {
-      ...base,
+      ...secondTier,
       id: 'second-tier',
       title: 'Hit in Redis at a fixed rate, 10 kB, identity',
-      path: '/miss/',
-      script: 'sequence',
-      model: 'open',
       rate: 2_000,
-      figure: 'cpu',
-      hasRedis: true,
-      keys: isQuick ? 500 : 4_000,
-      // Many times fewer than keys that are asked for in turn, so that memory never has the next one.
-      maxEntries: 100,
-      handler: 'rests',
       contenders: [...HOTPATHS, ...ON_REDIS],
+    },
+    {
+      ...secondTier,
+      id: 'second-tier-busy',
+      title: 'Hit in Redis at three quarters of what the slowest can do, 10 kB, identity',
+      rate: { ofSlowest: 0.75 },
+      contenders: ['hotpath-front', ...ON_REDIS],
     },
   ];
 }
