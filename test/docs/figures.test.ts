@@ -26,4 +26,14 @@ describe('the figures of README', () => {
     const { ratio } = ratioOf(results.loads[load], ours, theirs)!;
     expect(said).toContain(sentence.replace('%', ratio.toFixed(digits)));
   });
+
+  it.each([
+    ['hotpath-front', 'costs % times the CPU of a bare `ioredis` GET, and % times on a busy server'],
+    ['redis-least', 'takes % and % times by itself'],
+  ])('of CPU time in Redis are those of bench/results.json: %s', (contender, sentence) => {
+    const ratios = ['second-tier', 'second-tier-busy'].map(
+      (load) => ratioOf(results.loads[load], 'bare-redis', contender, 'cpu')!.ratio,
+    );
+    expect(said).toContain(ratios.reduce((text, ratio) => text.replace('%', ratio.toFixed(1)), sentence));
+  });
 });
