@@ -6,7 +6,7 @@ import { CONTENDERS } from './lib/contenders.mjs';
 import { checkMachine } from './lib/cores.mjs';
 import type { Load } from './lib/loads.mjs';
 import { describeMachine } from './lib/machine.mjs';
-import { measure } from './lib/measure.mjs';
+import { type MeasureOptions, measure } from './lib/measure.mjs';
 import { type Options, readOptions, USAGE } from './lib/options.mjs';
 import { startRedis } from './lib/redis.mjs';
 import { saveReport } from './lib/report.mjs';
@@ -36,14 +36,14 @@ async function run(given: Options): Promise<void> {
         console.log('  redis-server not found. On Debian and Ubuntu: apt-get install redis-server');
         continue;
       }
-      const rate = await rateOf(load, given, redis?.url);
       const { rounds, processes, seconds, warmUp, repeats, contenders } = given;
-      const result = await measure(load, {
+      const options: MeasureOptions = {
         ...{ rounds, processes, seconds, warmUp, repeats, contenders },
-        ...(rate === undefined ? {} : { rate }),
         ...(redis === undefined ? {} : { redis: redis.url }),
         say: (line) => console.log(line),
-      });
+      };
+      const rate = await rateOf(load, options);
+      const result = await measure(load, { ...options, ...(rate === undefined ? {} : { rate }) });
       keep(given.out, result);
     } finally {
       await redis?.stop();
@@ -65,13 +65,12 @@ function keep(folder: string, result: LoadResult): void {
 }
 
 /** The rate of an open load: a fixed one, or a share of what the slowest contender managed when it was pushed. */
-async function rateOf(load: Load, given: Options, redis?: string): Promise<number | undefined> {
+async function rateOf(load: Load, options: MeasureOptions): Promise<number | undefined> {
   if (load.rate === undefined || typeof load.rate === 'number') return load.rate;
   const { ofSlowest } = load.rate;
   const probe: Load = { ...load, id: `${load.id}-probe`, model: 'closed', rate: undefined };
   const { contenders } = await measure(probe, {
-    ...given,
-    ...(redis === undefined ? {} : { redis }),
+    ...options,
     rounds: 1,
     processes: 1,
     seconds: 1,

@@ -31,10 +31,16 @@ serve(async (req, res) => {
   const elapsed = (performance.now() - startedAt).toFixed(3);
   res.writeHead(status, [
     ...fields.headers,
-    ...['Age', String(Math.floor((Date.now() - fields.storedAt) / 1000))],
-    ...['X-Request-Id', randomUUID(), 'X-Response-Time', `${elapsed}ms`],
-    ...['Server-Timing', `total;dur=${elapsed}, cache;desc=HIT`],
-    ...['Content-Length', String(content.length)],
+    'Age',
+    String(Math.floor((Date.now() - fields.storedAt) / 1000)),
+    'X-Request-Id',
+    randomUUID(),
+    'X-Response-Time',
+    `${elapsed}ms`,
+    'Server-Timing',
+    `total;dur=${elapsed}, cache;desc=HIT`,
+    'Content-Length',
+    String(content.length),
   ]);
   res.end(content);
 });

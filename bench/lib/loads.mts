@@ -82,12 +82,12 @@ export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
   const secondTier = {
     ...base,
     path: '/miss/',
-    script: 'uniform',
+    script: 'uniform', // to find out what they can do; at a rate the keys are asked for in turn
     model: 'open',
     figure: 'cpu',
     hasRedis: true,
     keys: isQuick ? 500 : 4_000,
-    // Many times fewer than keys that are asked for in turn, so that memory never has the next one.
+    // Many times fewer than there are keys, so that memory never has the next one.
     maxEntries: 100,
   } as const;
   return [

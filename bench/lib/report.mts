@@ -55,8 +55,8 @@ and left out of every median and ratio if that does not help.
 - **Open-model latency and CPU time** (marked *open*): requests go out at a fixed rate whether or not earlier ones were
   answered, and latency counts from the moment when a request was due.
 - Where it says so, each contender ran in several processes, one after the other. Of two processes with the same
-  program and load, one may need half as much CPU time again for a request: with bodies of this size V8 collects the
-  whole heap after every few hundred of them in one, and never in the other.
+  program and load, one may need a tenth more CPU time for a request: how V8 compiles it, and how many young objects it
+  lets come together before it collects them, is settled anew in each.
 - On the uncacheable route the assembled stack and the others have no cache mounted, as nobody would put one there.
   Handlers that use a cache library keep finished JSON, which costs them the least.
 - Loads are measured on different days, and machines differ: their figures are to be compared within a load alone.

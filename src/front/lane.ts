@@ -154,7 +154,7 @@ export class Lane {
 
   /** @param now on the clock of the cache. Milliseconds. */
   #serve(arrival: Arrival, entry: StoredResponse, now: number): Answer {
-    const { req, res, app, startedAt, origin } = arrival;
+    const { req, res, app, startedAt, origin, isBrought } = arrival;
     const { hits, state, timing } = this.#parts;
     const kind = this.#heads.kindOf(entry, req.url as string);
     if (!kind.isServed) return 'none';
@@ -177,7 +177,7 @@ export class Lane {
       status: head.status,
       text,
       body: isBodyless ? undefined : body,
-      isPassing: arrival.isBrought,
+      isBrought,
     });
     this.#accounts.ended({ req, res, app, template: entry.template, requestId, startedAt });
     return 'given';

@@ -54,7 +54,7 @@ export interface Outgoing {
   /** Absent for a status that has none. */
   readonly body: Buffer | undefined;
   /** The body has come from Redis for this answer, and most of the time is let go after it. */
-  readonly isPassing: boolean;
+  readonly isBrought: boolean;
 }
 
 /**
@@ -67,7 +67,7 @@ export interface Outgoing {
 export function send(
   req: IncomingMessage,
   res: ServerResponse,
-  { status, text, body, isPassing }: Outgoing,
+  { status, text, body, isBrought }: Outgoing,
 ): void {
   const inside = res as unknown as Inside;
   const length = body && String(body.length);
@@ -84,7 +84,7 @@ export function send(
   }
   if (!body || req.method === 'HEAD') res.end();
   // Node counts only what it is given as a body, and may have been told to insist on the length.
-  else if (res.strictContentLength || !(sendAsText(res, body, isPassing) || sendAsBytes(res, body)))
+  else if (res.strictContentLength || !(sendAsText(res, body, isBrought) || sendAsBytes(res, body)))
     res.end(body);
 }
 
@@ -95,12 +95,12 @@ const NONE: readonly string[] = Object.freeze([]);
  *
  * @returns whether that could be done.
  */
-function sendAsText(res: ServerResponse, body: Buffer, isPassing: boolean): boolean {
+function sendAsText(res: ServerResponse, body: Buffer, isBrought: boolean): boolean {
   const inside = res as unknown as Inside;
   const { _header: head } = inside;
   if (typeof head !== 'string') return false;
-  if (body.length > (isPassing ? STACK - head.length : MOST_AS_TEXT)) return false;
-  inside._header = isPassing ? onePiece(head, body) : head + body.toString('latin1');
+  if (body.length > (isBrought ? STACK - head.length : MOST_AS_TEXT)) return false;
+  inside._header = isBrought ? onePiece(head, body) : head + body.toString('latin1');
   res.end();
   inside._header = head;
   return true;
