@@ -2,6 +2,7 @@ import { type IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { describeValue } from '../config/describe.js';
 import { HotpathError } from '../config/errors.js';
+import { pathAndQueryOf } from '../http/request-target.js';
 import type { RequestDescription } from './explanation.js';
 
 /** A request, and whether there is an app behind it that can be asked. */
@@ -33,8 +34,7 @@ export function describedRequest(request: IncomingMessage | RequestDescription):
   const { method = 'GET', headers = {} } = request;
   const address = given.startsWith('/') ? undefined : new URL(given);
   // As it is written: a URL object would resolve dots, which clients may send. The fragment is never sent.
-  const rest = address && given.replace(/^[a-z]+:\/\/[^/?#]*/i, '').replace(/#.*$/s, '');
-  const target = rest === undefined ? given : rest.startsWith('/') ? rest : `/${rest}`;
+  const target = (address && pathAndQueryOf(given)?.replace(/#.*$/s, '')) ?? given;
   const made = Object.assign(new IncomingMessage(new Socket()), {
     method: method.toUpperCase(),
     url: target,

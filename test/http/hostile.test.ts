@@ -12,6 +12,7 @@ import { heuristicLifetime } from '../../src/http/heuristic.js';
 import { equivalentQuery, normaliseQuery, parseNoVarySearch } from '../../src/http/no-vary-search.js';
 import { ifRangeHolds, selectRanges } from '../../src/http/range.js';
 import { requestDirectives } from '../../src/http/request-cache-control.js';
+import { canonicalHost, canonicalTarget, pathAndQueryOf } from '../../src/http/request-target.js';
 import { parseDictionary, parseList } from '../../src/http/structured.js';
 import { surrogateDirectives } from '../../src/http/surrogate-control.js';
 import { targetedDirectives } from '../../src/http/targeted.js';
@@ -50,6 +51,9 @@ const readers: readonly [name: string, read: (text: string) => unknown, ...prefi
   ],
   ['No-Vary-Search', parseNoVarySearch, 'params=("', 'params=(', 'key-order;'],
   ['Pragma', (text) => requestDirectives(undefined, text), 'no-cache'],
+  ['a request target', pathAndQueryOf, '/', 'a', 'http://', 'http://a/'],
+  ['a URL that is purged', canonicalTarget, '/', '//', '/%', '/%c3', '/x?', '/x?a=', '/x?+&'],
+  ['a host', canonicalHost, 'a.', '[', ','],
   ['Range', (text) => selectRanges(text, 1000), 'bytes=', 'bytes=0-', 'bytes=0-1,'],
   ['CDN-Cache-Control', targetedDirectives, 'max-age=', 'private="', 'a=('],
   ['Surrogate-Control', surrogateDirectives, 'max-age=', 'a;', 'a="', 'max-age=1;hotpath,'],
