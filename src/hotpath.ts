@@ -32,7 +32,7 @@ export interface HotpathMetrics {
 
 /** The six middlewares as one, and what belongs to them. Mount it first. */
 export interface Hotpath extends Middleware {
-  /** The response cache: `route()`, `purges()`, `purge()`, `expire()`, `stats()`. Lets everything pass when it is off. */
+  /** The response cache: `route()`, `purgeAfter()`, `purge()`, `expire()`, `stats()`. Lets everything pass when it is off. */
   readonly cache: ResponseCache;
   readonly metrics: HotpathMetrics;
   /** `of(res)`: request id and `Server-Timing` entries of a request. */

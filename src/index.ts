@@ -10,6 +10,7 @@ export {
   type CacheRouteMiddleware,
   type CacheStats,
   type Middleware,
+  type PurgeAfterOptions,
   type PurgeResult,
   type PurgeTarget,
   type RedisOperationStats,

@@ -58,7 +58,7 @@ export function routePolicies(perf: Hotpath | undefined): RoutePolicies {
   return {
     ownAnswers: [perf.cache.route({ ttl: '1m', partition: ({ req }) => userOf(req)?.id })],
     afterWrite: [
-      perf.cache.purges(({ params }) => {
+      perf.cache.purgeAfter(({ params }) => {
         const lists = { tag: 'products' };
         return params.id === undefined ? lists : [lists, { tag: `product:${params.id}` }];
       }),

@@ -1,6 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import * as v from 'valibot';
 import type { CacheContext } from '../config/cache.js';
 import type { RouteParams } from '../config/context.js';
+import { readWord } from '../config/readers.js';
+import { leaf, resolve, section } from '../config/schema.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import type { Selector } from '../store/selector.js';
 import { RuleContext } from './context.js';
@@ -10,6 +13,22 @@ type Selectors = Selector | readonly Selector[];
 /** Selectors, or what makes them of a request, at once or later. */
 export type PurgeTarget = Selectors | ((context: CacheContext) => Selectors | Promise<Selectors>);
 
+/** After which responses a purge is made. */
+export interface PurgeAfterOptions {
+  /**
+   * `'success'`, the default: after 2xx and 3xx. `'always'`: whatever the status, and where no response comes at all;
+   * for a handler that may write and then fail.
+   */
+  readonly on?: 'success' | 'always';
+}
+
+const purgeAfterSchema = section({ on: v.optional(leaf(readWord('success', 'always')), 'success') });
+
+/** @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every wrong option. */
+export function resolvePurgeAfter(options: PurgeAfterOptions | undefined): Required<PurgeAfterOptions> {
+  return resolve(purgeAfterSchema, options, 'purgeAfter');
+}
+
 /** What holding an answer for its purge needs of the cache. */
 export interface PurgeHold {
   /** Returns a promise only where there is something to wait for. */
@@ -17,20 +36,22 @@ export interface PurgeHold {
   readonly fault: (error: unknown, where: string) => void;
   /** How long the answer's end waits. Milliseconds; default 5000. */
   readonly deadline?: number;
+  /** Default `'success'`. */
+  readonly on?: PurgeAfterOptions['on'];
 }
 
-/** Lets the end of a 2xx or 3xx wait until the purge that goes with it is acknowledged, fails or takes too long. */
+/** Lets the end of a response wait until the purge that goes with it is acknowledged, fails or takes too long. */
 export function holdForPurge(
   req: IncomingMessage,
   res: ServerResponse,
   target: PurgeTarget,
   hold: PurgeHold,
 ): void {
-  const { purge, fault, deadline = 5000 } = hold;
+  const { purge, fault, deadline = 5000, on = 'success' } = hold;
   const exchange = exchangeOf(req, res);
   // The route's own parameters; a router further out will have put back others by the time of the answer.
   const params = (req as { params?: RouteParams }).params ?? {};
-  const isSuccess = () => res.statusCode >= 200 && res.statusCode <= 399;
+  const isMeant = () => on === 'always' || (res.statusCode >= 200 && res.statusCode <= 399);
   const attempt = (): Promise<unknown> | undefined => {
     try {
       const context = new RuleContext(req, res, { params }, exchange.target);
@@ -43,10 +64,11 @@ export function holdForPurge(
       return undefined;
     }
   };
-  exchange.holdEnd(() => (isSuccess() ? attempt() : undefined));
-  // It had begun to say that all went well, and broke off: what was written may well be there.
+  exchange.holdEnd(() => (isMeant() ? attempt() : undefined));
   exchange.onClose(() => {
-    if (exchange.headed && !exchange.ended && isSuccess()) void attempt();
+    if (exchange.ended) return;
+    // It had begun to say that all went well, and broke off: what was written may well be there.
+    if (on === 'always' || (exchange.headed && isMeant())) void attempt();
   });
 }
 

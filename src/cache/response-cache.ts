@@ -16,7 +16,14 @@ import { answersFor } from './equivalents.js';
 import { explain, type Place } from './explain.js';
 import type { CacheExplanation, RequestDescription } from './explanation.js';
 import { openState } from './open-state.js';
-import { holdForPurge, listOf, type PurgeHold, type PurgeTarget } from './purges.js';
+import {
+  holdForPurge,
+  listOf,
+  type PurgeAfterOptions,
+  type PurgeHold,
+  type PurgeTarget,
+  resolvePurgeAfter,
+} from './purges.js';
 import { RequestFlow } from './request-flow.js';
 import { RouteScopes } from './route-scope.js';
 import type { CacheState, Counts } from './state.js';
@@ -27,7 +34,7 @@ import type { Next } from './visit.js';
 /** A middleware of Express, typed by `node:http` alone. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
 
-export type { PurgeTarget } from './purges.js';
+export type { PurgeAfterOptions, PurgeTarget } from './purges.js';
 export type { CacheStats, RedisOperationStats, RedisStats } from './stats.js';
 
 /** How a purge went. */
@@ -60,9 +67,14 @@ export interface ResponseCache extends Middleware {
    */
   route(rule: CacheRule): CacheRouteMiddleware;
   /**
-   * A middleware for a route that writes: once the handler has answered 2xx or 3xx, the answer's end waits for
-   * the purge (5 s at most), so whoever wrote reads what they wrote.
+   * A middleware for a route that writes: once the handler has responded with 2xx or 3xx (or with any status, for
+   * `on: 'always'`), the end of the response waits for the purge, 5 s at most. So a client that has written reads what
+   * it wrote.
+   *
+   * @throws HotpathError `HOTPATH_SELECTOR_INVALID`, or `HOTPATH_CONFIG_INVALID` when the options are not valid.
    */
+  purgeAfter(target: PurgeTarget, options?: PurgeAfterOptions): Middleware;
+  /** @deprecated the old name of `purgeAfter`. */
   purges(target: PurgeTarget): Middleware;
   /**
    * Makes what matches unusable, at a cost that does not depend on how much is stored.
@@ -173,7 +185,7 @@ export function createResponseCache(
     },
     fault: (error, where) => (state ? state.fault(error, where) : undefined),
   });
-  const byPurges = holding((counts, { kind }) => counts.purges.purge[kind]++);
+  const byPurgeAfter = holding((counts, { kind }) => counts.purges.purge[kind]++);
   const byMethod = holding((counts) => counts.invalidations++);
   const enter = guarded((current, req, res, next) => {
     if (isUnsafe(req.method)) holdForPurge(req, res, invalidates, byMethod);
@@ -183,6 +195,15 @@ export function createResponseCache(
   const explainer = (place: Place) => ({
     explain: (request: IncomingMessage | RequestDescription) => explain(open && state, place, request),
   });
+
+  function purgeAfter(target: PurgeTarget, options?: PurgeAfterOptions): Middleware {
+    if (typeof target !== 'function') for (const selector of listOf(target)) compileSelector(selector);
+    const hold = { ...byPurgeAfter, ...resolvePurgeAfter(options) };
+    return function cachePurgeAfterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
+      if (state && open) holdForPurge(req, res, target, hold);
+      next();
+    };
+  }
 
   return Object.assign(responseCacheMiddleware, {
     route(rule: CacheRule): CacheRouteMiddleware {
@@ -196,13 +217,8 @@ export function createResponseCache(
       }
       return Object.assign(cacheRouteMiddleware, explainer({ rule: resolved, scope }));
     },
-    purges(target: PurgeTarget): Middleware {
-      if (typeof target !== 'function') for (const selector of listOf(target)) compileSelector(selector);
-      return function cachePurgesMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
-        if (state && open) holdForPurge(req, res, target, byPurges);
-        next();
-      };
-    },
+    purgeAfter,
+    purges: (target: PurgeTarget) => purgeAfter(target),
     purge: (selector: Selector | readonly Selector[], options: { erase?: boolean } = {}) =>
       record('purge', listOf(selector), options.erase === true),
     expire: (selector: Selector | readonly Selector[]) => record('expire', listOf(selector), false),

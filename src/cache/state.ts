@@ -30,7 +30,7 @@ export interface Counts {
   readonly bypasses: Map<string, number>;
   /** Responses that were not stored, by the word that `Cache-Status` gives. */
   readonly refusals: Map<string, number>;
-  /** Those of `purge()`, `expire()` and `purges()`, by what they are meant for. */
+  /** Those of `purge()`, `expire()` and `purgeAfter()`, by what they are meant for. */
   readonly purges: Readonly<Record<RecordKind, SelectorCounts>>;
   /** URLs and groups invalidated by unsafe methods. */
   invalidations: number;

@@ -181,7 +181,7 @@ describe.each(majors)('purging on %s', (_, express) => {
     await expect(cache.expire(given as never)).rejects.toMatchObject({ code: 'HOTPATH_SELECTOR_INVALID' });
     await get('/items/1');
     expect(runs()).toBe(1);
-    expect(() => cache.purges(given as never)).toThrow(HotpathError);
+    expect(() => cache.purgeAfter(given as never)).toThrow(HotpathError);
   });
 
   it('H07 a purge costs the same however much is stored', async () => {
@@ -198,8 +198,8 @@ describe.each(majors)('purging on %s', (_, express) => {
   });
 });
 
-describe.each(majors)('purges() on %s', (_, express) => {
-  function shop(target: (cache: CacheApp['cache']) => ReturnType<CacheApp['cache']['purges']>) {
+describe.each(majors)('purgeAfter() on %s', (_, express) => {
+  function shop(target: (cache: CacheApp['cache']) => ReturnType<CacheApp['cache']['purgeAfter']>) {
     const db = new Map<string, number>();
     return cacheApp({
       express,
@@ -223,7 +223,7 @@ describe.each(majors)('purges() on %s', (_, express) => {
   const put = (made: CacheApp, path: string) => made.get(path, {}, { method: 'PUT' });
 
   it('H07 whoever wrote reads what they wrote: 500 concurrent writes, each followed by a read', async () => {
-    const made = await shop((cache) => cache.purges(({ params }) => ({ url: `/items/${params.id}` })));
+    const made = await shop((cache) => cache.purgeAfter(({ params }) => ({ url: `/items/${params.id}` })));
     const stale: unknown[] = [];
     const pair = async (i: number) => {
       const path = `/items/${i % 50}`;
@@ -250,7 +250,11 @@ describe.each(majors)('purges() on %s', (_, express) => {
           await delay(1);
           res.send(String(read));
         });
-        app.put('/items/1', cache.purges({ tag: 'items' }), (_req, res) => void res.send(String(++value)));
+        app.put(
+          '/items/1',
+          cache.purgeAfter({ tag: 'items' }),
+          (_req, res) => void res.send(String(++value)),
+        );
       },
     });
     const pairs = times(500, async () => {
@@ -271,7 +275,7 @@ describe.each(majors)('purges() on %s', (_, express) => {
     [404, false],
     [500, false],
   ])('H07 an answer %i purges: %s', async (status, purges) => {
-    const made = await shop((cache) => cache.purges({ tag: 'items' }));
+    const made = await shop((cache) => cache.purgeAfter({ tag: 'items' }));
     await made.get('/items/1');
     await put(made, `/items/1?status=${status}`);
     await made.get('/items/1');
@@ -279,19 +283,19 @@ describe.each(majors)('purges() on %s', (_, express) => {
     expect(made.cache.stats().purges).toBe(purges ? 1 : 0);
   });
 
-  it.each<[string, Parameters<CacheApp['cache']['purges']>[0]]>([
+  it.each<[string, Parameters<CacheApp['cache']['purgeAfter']>[0]]>([
     ['a list', [{ tag: 'other' }, { tag: 'items' }]],
     ['a function of the parameters', ({ params }) => ({ url: `/items/${params.id}` })],
     ['an async function', async ({ url }) => [{ url: url.pathname }]],
   ])('H07 the target may be %s', async (_name, target) => {
-    const made = await shop((cache) => cache.purges(target));
+    const made = await shop((cache) => cache.purgeAfter(target));
     await made.get('/items/1');
     expect(await put(made, '/items/1?stream=1')).toMatchObject({ status: 200, text: 'streamed written' });
     expect((await made.get('/items/1')).text).toBe('1');
     expect(made.faults).toEqual([]);
   });
 
-  it.each<[string, Parameters<CacheApp['cache']['purges']>[0]]>([
+  it.each<[string, Parameters<CacheApp['cache']['purgeAfter']>[0]]>([
     [
       'throws',
       () => {
@@ -302,7 +306,7 @@ describe.each(majors)('purges() on %s', (_, express) => {
     ['gives nothing', () => undefined as never],
     ['gives what is no selector', () => ({ tag: 7 }) as never],
   ])('K04 a function that %s breaks no answer, and is reported', async (_name, target) => {
-    const made = await shop((cache) => cache.purges(target));
+    const made = await shop((cache) => cache.purgeAfter(target));
     expect(await put(made, '/items/1')).toMatchObject({ status: 200, text: 'written' });
     expect(made.faults).toMatchObject([{ where: 'purges' }]);
   });
@@ -313,7 +317,7 @@ describe.each(majors)('purges() on %s', (_, express) => {
       cache: { routes },
       routes: (app, { count, cache }) => {
         app.get('/items/1', (_req, res) => void res.send(String(count('read'))));
-        app.put('/items/1', cache.purges({ tag: 'items' }), (_req, res) => {
+        app.put('/items/1', cache.purgeAfter({ tag: 'items' }), (_req, res) => {
           res.write('half', () => res.destroy());
         });
       },
@@ -325,7 +329,7 @@ describe.each(majors)('purges() on %s', (_, express) => {
   });
 
   it('H07 a writer that leaves before the answer still purges', async () => {
-    const made = await shop((cache) => cache.purges({ tag: 'items' }));
+    const made = await shop((cache) => cache.purgeAfter({ tag: 'items' }));
     await made.get('/items/1');
     const leaving = new AbortController();
     const left = made.get('/items/1?slow=60', {}, { method: 'PUT', signal: leaving.signal }).catch(() => {});
@@ -334,5 +338,60 @@ describe.each(majors)('purges() on %s', (_, express) => {
     await left;
     await waitFor(() => made.cache.stats().purges === 1);
     expect((await made.get('/items/1')).text).toBe('1');
+  });
+
+  it.each([200, 303, 404, 500])('purges after %i too with on: always [H07]', async (status) => {
+    const made = await shop((cache) => cache.purgeAfter({ tag: 'items' }, { on: 'always' }));
+    await made.get('/items/1');
+    await put(made, `/items/1?status=${status}`);
+    expect((await made.get('/items/1')).text).toBe('1');
+    expect(made.cache.stats().purges).toBe(1);
+  });
+
+  it('purges with on: always when the handler throws or destroys the response [H07]', async () => {
+    const db = { value: 1 };
+    const made = await cacheApp({
+      express,
+      cache: { routes },
+      routes: (app, { cache }) => {
+        app.get('/items/1', (_req, res) => void res.send(String(db.value)));
+        const purge = cache.purgeAfter({ tag: 'items' }, { on: 'always' });
+        app.put('/items/1', purge, () => {
+          db.value++;
+          throw new Error('after the write');
+        });
+        app.delete('/items/1', purge, (_req, res) => {
+          db.value++;
+          res.destroy();
+        });
+      },
+    });
+    expect((await made.get('/items/1')).text).toBe('1');
+    expect((await put(made, '/items/1')).status).toBe(500);
+    expect((await made.get('/items/1')).text).toBe('2');
+    await made.get('/items/1', {}, { method: 'DELETE' }).catch(() => {});
+    await waitFor(() => made.cache.stats().purges === 2);
+    expect((await made.get('/items/1')).text).toBe('3');
+    expect(made.faults).toEqual([]);
+  });
+
+  it('keeps its old name purges(), which purges after success [H07]', async () => {
+    const made = await shop((cache) => cache.purges({ tag: 'items' }));
+    await made.get('/items/1');
+    await put(made, '/items/1?status=404');
+    expect((await made.get('/items/1')).text).toBe('0');
+    await put(made, '/items/1');
+    expect((await made.get('/items/1')).text).toBe('2');
+  });
+
+  it.each([
+    [{ on: 'error' }, "purgeAfter.on: expected 'success' or 'always', received 'error'"],
+    [{ in: 'always' }, "purgeAfter.in: unknown option; did you mean 'on'?"],
+    ['always', 'purgeAfter: expected an object of options'],
+  ])('refuses the options %j with an error that names the option [K06]', async (options, message) => {
+    const made = await shop((cache) => cache.purgeAfter({ tag: 'items' }));
+    const wrong = () => made.cache.purgeAfter({ tag: 'items' }, options as never);
+    expect(wrong).toThrow(expect.objectContaining({ code: 'HOTPATH_CONFIG_INVALID' }));
+    expect(wrong).toThrow(message);
   });
 });

@@ -125,7 +125,7 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
 
   it('a purge by a write on one is done on the other when the answer to the write is there', async () => {
     const [a, b] = await two();
-    a.app.post('/x', a.cache.purges({ tag: 'x' }), (_req, res) => res.status(204).end());
+    a.app.post('/x', a.cache.purgeAfter({ tag: 'x' }), (_req, res) => res.status(204).end());
     await ask(b, '/x');
     await written(b, 2);
     const answer = await a.raw('POST /x HTTP/1.1\nHost: shop.example\nContent-Length: 0\n');

@@ -254,7 +254,7 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
           res.send(`run ${n}`);
         };
         app.get('/x', handler);
-        app.get('/y', cache.route({ ttl: 60 }), cache.purges({ all: true }), handler);
+        app.get('/y', cache.route({ ttl: 60 }), cache.purgeAfter({ all: true }), handler);
       },
     });
     const under = [made.get('/x'), made.get('/x')];

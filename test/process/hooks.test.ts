@@ -125,7 +125,7 @@ describe.each(majors)("hooks of the user's that fail, on %s", (_name, express) =
   it.each(Object.keys(failures).filter((how) => how !== 'never answers'))(
     'K04: a write is answered though the function that says what to purge %s',
     async (how) => {
-      const { port } = await serve({ routes: cached }, (perf) => [perf.cache.purges(failures[how]!)]);
+      const { port } = await serve({ routes: cached }, (perf) => [perf.cache.purgeAfter(failures[how]!)]);
       await expectServed(port);
     },
   );
@@ -144,7 +144,7 @@ describe.each(majors)("hooks of the user's that fail, on %s", (_name, express) =
   it('K03: every middleware passes on, and never rejects, whatever the request is', async () => {
     const { port } = await serve({ routes: cached }, (perf) => [
       perf.cache.route({ ttl: '1m' }) as RequestHandler,
-      perf.cache.purges({ tag: 'a' }) as RequestHandler,
+      perf.cache.purgeAfter({ tag: 'a' }) as RequestHandler,
       async (req, _res, next) => {
         if (req.query.fails === undefined) return next();
         await new Promise((resolve) => setImmediate(resolve));

@@ -33,7 +33,7 @@ describe.each(majors)('what is logged, on %s', (_name, express) => {
     app.use(perf);
     app.all(
       '/a/:id',
-      perf.cache.purges(() => Promise.reject(new Error('no target'))),
+      perf.cache.purgeAfter(() => Promise.reject(new Error('no target'))),
       handler,
     );
     const { port, server, close } = await listen(app);

@@ -21,7 +21,7 @@ app.use(perf);
 app.get(['/slow', '/cached/slow'], (_req, res) => {
   waiting.push(() => res.type('text').send('answered. '.repeat(500)));
 });
-app.post('/write', perf.cache.purges({ tag: 'all' }), (_req, res) => void res.send('written'));
+app.post('/write', perf.cache.purgeAfter({ tag: 'all' }), (_req, res) => void res.send('written'));
 app.get('/cached/fast', (_req, res) => void res.send('fast'));
 app.get('/metrics', perf.metrics.handler);
 
