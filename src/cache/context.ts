@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CacheContext, HotpathRequest, RouteParams } from '../config/context.js';
+import { pathAndQueryOf } from '../http/request-target.js';
 
 /** Where parameters come from, once someone asks for them. */
 export interface Matched {
@@ -30,11 +31,15 @@ export class RuleContext implements CacheContext {
   }
 }
 
+/** Never throws: a client chooses the target and `Host`. */
 function urlOf(req: HotpathRequest, target: string): URL {
   const { scheme, host } = originOf(req);
-  const base = `${scheme}://${host}`;
+  // Express takes the first of several forwarded hosts. `origin` drops a path or query that a client put into a host.
+  const base = `${scheme}://${host.split(',', 1)[0]!.trim()}`;
+  const origin = URL.canParse(base) ? new URL(base).origin : 'null';
+  const rest = pathAndQueryOf(target) ?? '/';
   // Joined, not resolved: `//name` is a path here, and no host.
-  return new URL((URL.canParse(base) ? base : 'http://localhost') + target);
+  return new URL((origin === 'null' ? 'http://localhost' : origin) + rest);
 }
 
 /** Where a request was sent, as the app sees it: with what the app's `trust proxy` lets through. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { equivalentQuery, isSameVariance, type SearchVariance } from '../http/no-vary-search.js';
-import type { ResponseHead, StoredResponse, VarianceNote } from '../store/entry.js';
+import { type ResponseHead, type StoredResponse, urlName, type VarianceNote } from '../store/entry.js';
 import type { CompiledSelector } from '../store/selector.js';
 import type { Entries, Found } from './entries.js';
 import { type RequestKeys, splitTarget } from './key.js';
@@ -85,10 +85,11 @@ export class Equivalents {
 
 /** Whether an entry of another URL answers for the one that is selected. */
 export function answersFor(
-  { variance, url, path }: ResponseHead,
+  { variance, url, path, host }: ResponseHead,
   { kind, value }: CompiledSelector,
 ): boolean {
   if (!variance || kind !== 'url') return false;
   const wanted = splitTarget(value);
-  return wanted.path === path && equivalentQuery(wanted.query, splitTarget(url).query, variance);
+  const isPath = wanted.path === urlName(path) || (host !== undefined && wanted.path === urlName(path, host));
+  return isPath && equivalentQuery(wanted.query, splitTarget(url).query, variance);
 }

@@ -2,7 +2,7 @@ import { onDestroy } from '../exchange/destroy.js';
 import { HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import { ownBytes } from '../store/bytes.js';
-import { pathOf, type ResponseHead, type StoredField, type StoredResponse } from '../store/entry.js';
+import { hostOf, pathOf, type ResponseHead, type StoredField, type StoredResponse } from '../store/entry.js';
 import { isGone, mayBeBroken } from './broken.js';
 import { isSameOrigin, originOf } from './context.js';
 import { makeEtag } from './etag.js';
@@ -227,6 +227,10 @@ export class Fill {
       tags,
       url: target,
       path: pathOf(target),
+      // Only a purge of one host's URL asks for it.
+      get host() {
+        return hostOf(this);
+      },
       vary: storable.vary,
       status: snapshot.status,
       headers: snapshot.headers,

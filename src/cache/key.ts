@@ -2,21 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import type { CacheRuleSettings } from '../config/cache.js';
 import { normaliseQuery } from '../http/no-vary-search.js';
 import { pathOf, type VarianceNote } from '../store/entry.js';
+import { joinPart, joinParts } from '../store/key-parts.js';
 import type { Origin } from './context.js';
 
-/**
- * Joins parts so that different parts never give the same text, whatever they hold: each is preceded by its
- * length. An absent part differs from an empty one.
- */
-export function joinParts(parts: readonly (string | undefined)[]): string {
-  let key = '';
-  for (const part of parts) key += joined(part);
-  return key;
-}
-
-function joined(part: string | undefined): string {
-  return part === undefined ? '-:' : `${part.length}:${part}`;
-}
+export { joinParts } from '../store/key-parts.js';
 
 /** Everything that distinguishes one stored response from another, before its own `Vary` is known. */
 export interface KeyParts {
@@ -30,12 +19,13 @@ export interface KeyParts {
   readonly partition: string | undefined;
 }
 
+/** Every key begins with this; `hostOf` reads the host from it. */
 function joinPlace(scope: string, { scheme, rawHost, host }: Origin): string {
-  return joined(scope) + joined(scheme) + joined(rawHost) + joined(host);
+  return joinPart(scope) + joinPart(scheme) + joinPart(rawHost) + joinPart(host);
 }
 
 function joinKey({ scope, origin, target, rewritten, partition }: KeyParts): string {
-  return joinPlace(scope, origin) + joined(target) + joined(rewritten) + joined(partition);
+  return joinPlace(scope, origin) + joinPart(target) + joinPart(rewritten) + joinPart(partition);
 }
 
 /** What the rule adds to the key. */
@@ -52,8 +42,13 @@ function selectedKey(req: IncomingMessage, rule: CacheRuleSettings | undefined):
 
 /** Whether a rule may make another key of a request than it has without. */
 export function isKeyedByRule(rule: CacheRuleSettings): boolean {
-  const { headers, cookies, query } = rule.vary;
-  return headers.length > 0 || Boolean(cookies?.length) || query !== undefined || rule.ignoreQuery.length > 0;
+  const { headers, cookies } = rule.vary;
+  return headers.length > 0 || Boolean(cookies?.length) || leavesOutQuery(rule);
+}
+
+/** Whether a rule leaves parameters of the query out of the key, and out of what the handler sees. */
+export function leavesOutQuery({ vary, ignoreQuery }: CacheRuleSettings): boolean {
+  return vary.query !== undefined || ignoreQuery.length > 0;
 }
 
 /** The keys under which responses to one request may lie (No-Vary-Search). No two of them are ever the same. */
@@ -91,7 +86,7 @@ export class RequestKeys {
   }
 }
 
-const NEITHER_REWRITTEN_NOR_PARTITIONED = joined(undefined) + joined(undefined);
+const NEITHER_REWRITTEN_NOR_PARTITIONED = joinPart(undefined) + joinPart(undefined);
 
 /** `RequestKeys.exact` of requests that nobody has rewritten, where no rule adds to the key: the same at less cost. */
 export class PlainKeys {
@@ -109,7 +104,7 @@ export class PlainKeys {
   of(target: string): string {
     if (this.#key === '' || this.#target !== target) {
       this.#target = target;
-      this.#key = this.#before + joined(target) + NEITHER_REWRITTEN_NOR_PARTITIONED;
+      this.#key = this.#before + joinPart(target) + NEITHER_REWRITTEN_NOR_PARTITIONED;
     }
     return this.#key;
   }
@@ -196,7 +191,7 @@ export function rewrittenTarget(
  * its order; names are compared decoded, as the app's parser will.
  */
 export function normaliseTarget(target: string, rule: CacheRuleSettings | undefined): string {
-  if (!rule || (rule.vary.query === undefined && rule.ignoreQuery.length === 0)) return target;
+  if (!rule || !leavesOutQuery(rule)) return target;
   const at = target.indexOf('?');
   if (at < 0) return target;
   const kept = target

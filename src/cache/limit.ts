@@ -9,5 +9,5 @@ import type { CacheState } from './state.js';
  */
 export function limitFor({ log }: CacheState, entry: ResponseHead, url: string): number {
   const limit = log.limit(entry);
-  return entry.url === url ? limit : Math.min(limit, log.limitOfUrl(url, entry.since));
+  return entry.url === url ? limit : Math.min(limit, log.limitOfUrl(url, entry.since, entry));
 }

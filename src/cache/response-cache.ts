@@ -11,7 +11,7 @@ import {
 import { withoutEffect } from '../config/not-yet.js';
 import type { RouteTable } from '../config/routes.js';
 import type { Recorded, RecordKind } from '../store/log.js';
-import { type CompiledSelector, compileSelector, type Selector } from '../store/selector.js';
+import { type CompiledSelector, compileSelectors, type Selector } from '../store/selector.js';
 import { answersFor } from './equivalents.js';
 import { explain, type Place } from './explain.js';
 import type { CacheExplanation, RequestDescription } from './explanation.js';
@@ -28,6 +28,7 @@ import { RequestFlow } from './request-flow.js';
 import { RouteScopes } from './route-scope.js';
 import type { CacheState, Counts } from './state.js';
 import { type CacheStats, statsOf } from './stats.js';
+import { StoredNames } from './stored-names.js';
 import { invalidates, isUnsafe } from './unsafe.js';
 import type { Next } from './visit.js';
 
@@ -125,6 +126,7 @@ export function createResponseCache(
   const flow = state && new RequestFlow(state);
   let open = true;
   const scopes = new RouteScopes();
+  const names = new StoredNames(routes);
 
   const guarded =
     (step: (flow: RequestFlow, req: IncomingMessage, res: ServerResponse, next: Next) => void) =>
@@ -144,7 +146,11 @@ export function createResponseCache(
       }
     };
 
-  /** Answers at once, or with a promise where others are to hear of it. */
+  /** A list of records for each selector. */
+  const compile = (selectors: readonly Selector[]): CompiledSelector[][] =>
+    selectors.map((selector) => compileSelectors(selector, (name) => names.of(name)));
+
+  /** Returns a promise only where the log is shared with other instances. */
   const append = (
     kind: RecordKind,
     selectors: readonly CompiledSelector[],
@@ -161,9 +167,10 @@ export function createResponseCache(
     selectors: readonly Selector[],
     erase: boolean,
   ): Promise<PurgeResult> => {
-    const compiled = selectors.map(compileSelector);
+    const lists = compile(selectors);
     if (!state) return { position: 0, erased: 0, acknowledged: true };
-    for (const selector of compiled) state.counts.purges[kind][selector.kind]++;
+    for (const [first] of lists) state.counts.purges[kind][first!.kind]++;
+    const compiled = lists.flat();
     const records = await append(kind, compiled);
     const acknowledged = records.every((record) => record.acknowledged);
     const erased = erase
@@ -179,9 +186,9 @@ export function createResponseCache(
   }
   const holding = (count: (counts: Counts, selector: CompiledSelector) => void): PurgeHold => ({
     purge(selectors) {
-      const compiled = selectors.map(compileSelector);
-      if (state) for (const selector of compiled) count(state.counts, selector);
-      return append('purge', compiled);
+      const lists = compile(selectors);
+      if (state) for (const [first] of lists) count(state.counts, first!);
+      return append('purge', lists.flat());
     },
     fault: (error, where) => (state ? state.fault(error, where) : undefined),
   });
@@ -197,7 +204,7 @@ export function createResponseCache(
   });
 
   function purgeAfter(target: PurgeTarget, options?: PurgeAfterOptions): Middleware {
-    if (typeof target !== 'function') for (const selector of listOf(target)) compileSelector(selector);
+    if (typeof target !== 'function') compile(listOf(target));
     const hold = { ...byPurgeAfter, ...resolvePurgeAfter(options) };
     return function cachePurgeAfterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
       if (state && open) holdForPurge(req, res, target, hold);
@@ -211,6 +218,7 @@ export function createResponseCache(
       if (settings) warnOfNoEffect(settings, [resolved]);
       // One path may have several: a partition of one means nothing to another.
       const scope = scopes.of(resolved);
+      names.add(resolved);
       const step = guarded((current, req, res, next) => current.route(scope, resolved, req, res, next));
       function cacheRouteMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
         step(req, res, next);

@@ -1,6 +1,8 @@
 import type { CacheContext } from '../config/cache.js';
+import { canonicalTarget, pathAndQueryOf } from '../http/request-target.js';
 import type { Selector } from '../store/selector.js';
 import { groupSelectors } from './groups.js';
+import { splitTarget } from './key.js';
 import { textHeader } from './storable.js';
 
 /** Methods that change nothing (RFC 9110 §9.2.1, and those registered as safe). */
@@ -24,17 +26,44 @@ export function isUnsafe(method: string | undefined): boolean {
  * What such a request invalidates: its target, what `Location` and `Content-Location` name of the same origin
  * (RFC 9111 §4.4), and the groups of `Cache-Group-Invalidation` (RFC 9875 §3).
  */
-export function invalidates({ req, res, url }: CacheContext): Selector[] {
+export function invalidates(context: CacheContext): Selector[] {
+  const { req, res } = context;
   const target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '';
-  if (!target.startsWith('/')) return [];
-  const urls = new Set([target]);
+  /** Keyed by the canonical spelling, so that each URL is recorded once. */
+  const urls = new Map<string, string>();
+  const add = (url: string | undefined) => url !== undefined && urls.set(canonicalTarget(url), url);
+  add(pathAndQueryOf(target));
+  add(routedUrl(req as RoutedRequest, target));
   for (const name of ['location', 'content-location']) {
     const value = res && textHeader(res, name);
-    if (value === undefined || !URL.canParse(value, url.href)) continue;
-    const named = new URL(value, url);
+    if (value === undefined || !URL.canParse(value, context.url.href)) continue;
+    const named = new URL(value, context.url);
     // Otherwise anyone's answer could empty another's cache.
-    if (named.origin === url.origin) urls.add(named.pathname + named.search);
+    if (named.origin === context.url.origin) add(named.pathname + named.search);
   }
   const groups = res && textHeader(res, 'cache-group-invalidation');
-  return [...[...urls].map((url) => ({ url })), ...groupSelectors(url.origin, groups)];
+  const selectors: Selector[] = Array.from(urls.values(), (url) => ({ url }));
+  return groups === undefined ? selectors : [...selectors, ...groupSelectors(context.url.origin, groups)];
+}
+
+/** What Express adds to a request. */
+interface RoutedRequest {
+  readonly baseUrl?: string;
+  readonly path?: string;
+}
+
+/**
+ * The URL that Express's routers have matched. It differs from the target where that has a fragment, or is absolute and
+ * has backslashes, and where a middleware has rewritten it.
+ */
+function routedUrl(req: RoutedRequest, target: string): string | undefined {
+  let routed: string;
+  try {
+    routed = `${req.baseUrl ?? ''}${req.path ?? ''}`;
+  } catch {
+    return undefined; // Express can't parse the target
+  }
+  const { query } = splitTarget(target);
+  if (!routed.startsWith('/')) return undefined;
+  return query === undefined ? routed : `${routed}?${query}`;
 }

@@ -2,6 +2,7 @@ import type { SearchVariance } from '../http/no-vary-search.js';
 import { ownBytes, ownText } from './bytes.js';
 import {
   type EncodedForm,
+  hostOf,
   type Kept,
   type Prepared,
   pathOf,
@@ -80,6 +81,9 @@ export class CompactResponse implements StoredResponse {
   }
   get path(): string {
     return pathOf(this.url);
+  }
+  get host(): string | undefined {
+    return hostOf(this);
   }
   get headers(): readonly StoredField[] {
     const { names } = this.form;

@@ -1,5 +1,7 @@
 import type { SearchVariance } from '../http/no-vary-search.js';
+import { canonicalHost, canonicalTarget } from '../http/request-target.js';
 import { bytesHeldBy } from './bytes.js';
+import { partAt } from './key-parts.js';
 
 /** A header field; several lines of one name are an array. */
 export type StoredField = readonly [name: string, value: string | readonly string[]];
@@ -11,9 +13,11 @@ export interface Stamped {
   /** When it was made, on the cache's clock in milliseconds: it counts while the log can't be read. */
   readonly storedAt?: number;
   readonly tags: readonly string[];
-  /** Path and query. */
+  /** Path and query, as the client sent them but for what the rule leaves out. */
   readonly url: string;
   readonly path: string;
+  /** The host that it was made for, in its canonical spelling; absent where it has none. */
+  readonly host?: string | undefined;
 }
 
 /** A stored body in one content coding. */
@@ -128,6 +132,21 @@ const OVERHEAD_OF_FORM = 350;
 export function pathOf(url: string): string {
   const query = url.indexOf('?');
   return query < 0 ? url : url.slice(0, query);
+}
+
+/** Index of the host among the parts of a key, after scope, scheme and `Host`. */
+const HOST_IN_KEY = 3;
+
+/** The host that a response was made for, in its canonical spelling. */
+export function hostOf({ key }: { readonly key: string }): string | undefined {
+  const host = partAt(key, HOST_IN_KEY);
+  return host === undefined ? undefined : canonicalHost(host);
+}
+
+/** The name of a URL in the invalidation log: that of a path, or of a path on one host. */
+export function urlName(target: string, host = ''): string {
+  // A path begins with a slash, and no host does.
+  return host + canonicalTarget(target);
 }
 
 /** The same item with some things changed; `encoded` goes along, since it is the body's. */

@@ -38,6 +38,7 @@ type Elsewhere =
   | 'stamp'
   | 'since'
   | 'path'
+  | 'host'
   | 'headers'
   | 'body'
   | 'encoded'

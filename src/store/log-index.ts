@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Stamped } from './entry.js';
+import { type Stamped, urlName } from './entry.js';
 
 /** `purge`: what matches is never used again. `expire`: it is stale from now on. */
 export type RecordKind = 'purge' | 'expire';
@@ -10,6 +10,7 @@ export const VOID = Number.NEGATIVE_INFINITY;
 /** What a record is about; a `CompiledSelector` is one. */
 export interface Target {
   readonly kind: 'tag' | 'url' | 'pattern' | 'all';
+  /** For a URL, its `urlName`. */
   readonly value: string;
   /** Asked for patterns alone. */
   matches?(entry: Stamped): boolean;
@@ -70,6 +71,9 @@ export class LogIndex {
   /** By their latest position, ascending. */
   #patterns: PatternMarks[] = [];
   #all: Marks = never();
+  /** Whether a URL was recorded, and a URL on one host: only then are the names of entries computed. */
+  #hasUrls = false;
+  #hasHosts = false;
   readonly #maxNames: number;
   readonly #maxPatterns: number;
 
@@ -84,6 +88,10 @@ export class LogIndex {
     if (target.kind === 'all') mark(this.#all, kind, position, at);
     else if (target.kind === 'pattern') this.#applyPattern(kind, target, position, at);
     else this.#applyName(nameOf(target.kind, target.value), kind, position, at);
+    if (target.kind !== 'url') return;
+    this.#hasUrls = true;
+    // A long name is a hash, so it may have a host.
+    if (!target.value.startsWith('/')) this.#hasHosts = true;
   }
 
   /** Makes void what was stamped before the position: nobody can tell which records it has missed. */
@@ -98,6 +106,7 @@ export class LogIndex {
     this.#expired.clear();
     this.#patterns = [];
     this.#all = never();
+    this.#hasUrls = this.#hasHosts = false;
     this.raiseFloor(position);
   }
 
@@ -118,7 +127,7 @@ export class LogIndex {
     if (stamp >= this.#latest) return Number.POSITIVE_INFINITY;
     if (stamp < this.#floor) return VOID;
     let limit = limitOf(this.#all, stamp);
-    limit = Math.min(limit, this.#limitOfName(nameOf('url', entry.url), stamp));
+    if (this.#hasUrls) limit = Math.min(limit, this.limitOfUrl(entry.url, stamp, entry));
     for (const tag of entry.tags) limit = Math.min(limit, this.#limitOfName(nameOf('tag', tag), stamp));
     for (let i = this.#patterns.length - 1; i >= 0 && limit !== VOID; i--) {
       const marks = this.#patterns[i]!;
@@ -129,9 +138,19 @@ export class LogIndex {
     return limit;
   }
 
-  /** The same of what was recorded of one URL alone. */
-  limitOfUrl(url: string, since: number): number {
-    return since < this.#floor ? VOID : this.#limitOfName(nameOf('url', url), since);
+  /**
+   * The same of what was recorded of one URL alone.
+   *
+   * @param at read only where a URL on one host was recorded.
+   */
+  limitOfUrl(url: string, since: number, at: Pick<Stamped, 'host'> = {}): number {
+    if (since < this.#floor) return VOID;
+    if (since >= this.#latest || !this.#hasUrls) return Number.POSITIVE_INFINITY;
+    const limit = this.#limitOfName(nameOf('url', urlName(url)), since);
+    const host = this.#hasHosts ? at.host : undefined;
+    return host === undefined
+      ? limit
+      : Math.min(limit, this.#limitOfName(nameOf('url', urlName(url, host)), since));
   }
 
   #limitOfName(name: string, stamp: number): number {

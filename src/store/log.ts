@@ -26,8 +26,12 @@ export interface InvalidationLog {
   record(kind: RecordKind, selector: CompiledSelector): Recorded | Promise<Recorded>;
   /** Until when the log lets an entry be fresh, on its clock: `Infinity`, a time, or `VOID`. */
   limit(entry: Stamped): number;
-  /** The same of what was recorded of one URL alone, for an entry of another URL that answers for this one too. */
-  limitOfUrl(url: string, since: number): number;
+  /**
+   * The same of what was recorded of one URL alone, for an entry of another URL that answers for this one too.
+   *
+   * @param at gives the host of the URL.
+   */
+  limitOfUrl(url: string, since: number, at?: Pick<Stamped, 'host'>): number;
 }
 
 /** The log of one process: a counter, and the last position at which each name was invalidated. */
@@ -56,7 +60,7 @@ export class MemoryLog implements InvalidationLog {
     return this.#index.limit(entry, this.#position);
   }
 
-  limitOfUrl(url: string, since: number): number {
-    return this.#index.limitOfUrl(url, since);
+  limitOfUrl(url: string, since: number, at?: Pick<Stamped, 'host'>): number {
+    return this.#index.limitOfUrl(url, since, at);
   }
 }

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { describe, expect, it } from 'vitest';
 import { holdForPurge, type PurgeHold, type PurgeTarget } from '../../src/cache/purges.js';
 import { invalidates } from '../../src/cache/unsafe.js';
-import { listen } from '../helpers/http.js';
+import { listen, raw } from '../helpers/http.js';
 
 /** A server whose answers wait for a purge of the test's own. */
 async function holding(hold: Omit<PurgeHold, 'fault'>, target: PurgeTarget = { all: true }) {
@@ -49,6 +49,19 @@ describe('the end of a write', () => {
     const answer = await fetch(`${url}/x?y`, { method: 'POST' }).then((response) => response.text());
     expect([answer, isAcknowledged]).toEqual(['written', true]);
     expect(purged).toEqual([{ url: '/x?y' }, { tag: expect.stringContaining('red') }]);
+    await close();
+  });
+
+  it('waits for the URL of an absolute target too, without Express [A16]', async () => {
+    const purged: unknown[] = [];
+    const { url, close, faults } = await holding(
+      { purge: (selectors) => purged.push(...selectors) },
+      invalidates,
+    );
+    const head = 'POST http://other.example/x?y HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n';
+    expect((await raw(Number(new URL(url).port), head)).text).toBe('written');
+    expect(purged).toEqual([{ url: '/x?y' }, { tag: expect.stringContaining('http://shop.example') }]);
+    expect(faults).toEqual([]);
     await close();
   });
 

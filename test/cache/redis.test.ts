@@ -123,6 +123,27 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
     },
   );
 
+  it.each([
+    ['in another spelling', { url: '/WIKI/Zürich/?utm_b=2' }],
+    ['on its host', { url: 'https://Shop.Example/wiki/Z%c3%bcrich' }],
+    ['by a pattern', { pattern: '/wiki/Zürich' }],
+    ['by a write', undefined],
+  ] as const)('purges a URL %s on both instances and in Redis [H07] [B08]', async (_by, selector) => {
+    const cache = { routes: { '/wiki/:page': { ttl: 60, ignoreQuery: ['utm_*'] } } };
+    const [a, b] = await two({ cache, path: '/wiki/:page' });
+    a.app.post('/wiki/:page', (_req, res) => void res.status(204).end());
+    const path = '/wiki/Z%C3%BCrich?utm_a=1';
+    await ask(a, path);
+    await ask(a, '/wiki/other');
+    await written(a, 4);
+    expect((await ask(b, path)).text).toBe('a 1');
+    if (selector) expect(await a.cache.purge(selector)).toMatchObject({ acknowledged: true });
+    else await a.raw(`POST /wiki/z%c3%bcrich?utm_c=3 HTTP/1.1\nHost: shop.example\nContent-Length: 0`);
+    await waitFor(() => b.cache.stats().redis!.log.records === a.cache.stats().redis!.log.records);
+    expect((await ask(b, path)).text).toBe('b 1');
+    expect((await ask(b, '/wiki/other')).text).toBe('a 2');
+  });
+
   it('a purge by a write on one is done on the other when the answer to the write is there', async () => {
     const [a, b] = await two();
     a.app.post('/x', a.cache.purgeAfter({ tag: 'x' }), (_req, res) => res.status(204).end());

@@ -15,7 +15,7 @@ const GROUPS = { A: 25, B: 21, C: 4, D: 23, E: 15, F: 14, G: 38, H: 16, I: 13, J
 /** The ids in the titles of a test file: `it('A01 …')`, `describe('A01, A02: …')`. */
 function idsIn(file: string): Set<string> {
   const text = readFileSync(join(root, file), 'utf8');
-  const titles = text.match(/(?<=[('"`\s])(?:[A-K]\d\d(?:[,/:]| and)? ?)+(?=\S)/g) ?? [];
+  const titles = text.match(/(?<=[('"`\s[])(?:[A-K]\d\d(?:[,/:]| and)? ?)+(?=\S)/g) ?? [];
   return new Set(titles.flatMap((title) => title.match(/[A-K]\d\d/g) ?? []));
 }
 

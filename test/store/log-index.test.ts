@@ -88,4 +88,42 @@ describe('the index of the records', () => {
     expect(index.size).toBe(2);
     expect([index.limit(entryAt(0), 0), index.limit(entryAt(1), 0)]).toEqual([VOID, FRESH]);
   });
+
+  it('applies a record of a full URL to entries of its host alone [H07]', () => {
+    const index = new LogIndex();
+    index.apply('purge', compileSelector({ url: 'https://one.example/a?q=1' }), 5, 0);
+    expect(index.limit(entryAt(1, { host: 'one.example' }), 5)).toBe(VOID);
+    expect(index.limit(entryAt(1, { host: 'other.example' }), 5)).toBe(FRESH);
+    expect(index.limit(entryAt(1), 5)).toBe(FRESH);
+    expect(index.limitOfUrl('/A?q=1', 1, { host: 'one.example' })).toBe(VOID);
+    expect(index.limitOfUrl('/A?q=1', 1)).toBe(FRESH);
+    expect(index.limitOfUrl('/a?q=1', 5, { host: 'one.example' })).toBe(FRESH);
+  });
+
+  it('reads the URL and host of an entry only once such records exist [H14]', () => {
+    const index = new LogIndex();
+    let asked = 0;
+    const entry = (): Stamped => ({
+      stamp: 1,
+      tags: [],
+      path: '/a',
+      get url() {
+        asked++;
+        return '/a';
+      },
+      get host() {
+        asked += 100;
+        return 'one.example';
+      },
+    });
+    index.apply('purge', compileSelector({ tag: 't' }), 5, 0);
+    index.limit(entry(), 5);
+    expect(asked).toBe(0);
+    index.apply('purge', compileSelector({ url: '/b' }), 6, 0);
+    index.limit(entry(), 6);
+    expect(asked).toBe(1);
+    index.apply('purge', compileSelector({ url: 'https://one.example/b' }), 7, 0);
+    index.limit(entry(), 7);
+    expect(asked).toBe(102);
+  });
 });

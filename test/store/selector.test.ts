@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { HotpathError } from '../../src/config/errors.js';
-import { compileSelector } from '../../src/store/selector.js';
+import { compileSelector, compileSelectors } from '../../src/store/selector.js';
 
 describe('selectors', () => {
   it.each([
@@ -11,7 +11,11 @@ describe('selectors', () => {
     ['two forms at once', { tag: 'a', url: '/b' }],
     ['an empty tag', { tag: '' }],
     ['a tag that is no text', { tag: 1 }],
-    ['a URL with a host', { url: 'http://example.com/' }],
+    ['a URL with another scheme', { url: 'ftp://example.com/' }],
+    ['a URL that can not be read', { url: 'http://[::1/' }],
+    ['a URL without a host', { url: 'http:///x' }],
+    ['a path without a slash', { url: 'x' }],
+    ['a URL object', { url: new URL('http://example.com/') }],
     ['all: false', { all: false }],
     ['an unknown form', { path: '/x' }],
     ['a form by inheritance', Object.create({ all: true })],
@@ -26,6 +30,31 @@ describe('selectors', () => {
   it('K06 a pattern that can not be compiled is refused, naming it', () => {
     expect(() => compileSelector({ pattern: '/a/*' })).toThrow(HotpathError);
     expect(() => compileSelector({ pattern: '/a/*' })).toThrow('/a/*');
+  });
+
+  it.each([
+    ['/api/*', "a wildcard has a name ('*path')"],
+    ['/api/(.*)', 'optional part stands in braces'],
+    ['/x?page=1', 'a path in Express 5 syntax'],
+    ['api/:id', "starting with '/'"],
+    ['https://host/:id', "starting with '/'"],
+  ])('refuses the pattern %s with an error that says what is wrong [K06]', (pattern, hint) => {
+    const refused = () => compileSelector({ pattern });
+    expect(refused).toThrow(expect.objectContaining({ code: 'HOTPATH_SELECTOR_INVALID' }));
+    expect(refused).toThrow('selector: pattern: expected');
+    expect(refused).toThrow(hint);
+    expect(refused).toThrow(`received '${pattern}'`);
+    expect(refused).not.toThrow(/config|routes/);
+  });
+
+  it('gives all spellings of a URL one name, which begins with the host of a full URL', () => {
+    const names = (url: string) => compileSelectors({ url }).map(({ value }) => value);
+    expect(names('/Zürich/?a=1')).toEqual(names('/z%c3%bcrich?&a=1'));
+    expect(names('https://Shop.Example:443/x')).toEqual(['shop.example/x']);
+    expect(names('https://shop.example')).toEqual(['shop.example/']);
+    expect(names('https://shop.example?a')).toEqual(['shop.example/?a']);
+    expect(names('/C#')).toEqual(['/c', '/c%23']);
+    expect(names('/x#')).toEqual(['/x', '/x%23']);
   });
 
   it('K06 an explicit undefined beside one form counts as absent', () => {

@@ -68,8 +68,8 @@ export class LogView {
     return this.#index.limit(entry, this.#positions.settled);
   }
 
-  limitOfUrl(url: string, since: number): number {
-    return this.#index.limitOfUrl(url, since);
+  limitOfUrl(url: string, since: number, at?: Pick<Stamped, 'host'>): number {
+    return this.#index.limitOfUrl(url, since, at);
   }
 
   toShared(stamp: number): SharedStamp | undefined {

@@ -117,8 +117,8 @@ export class RedisLog implements InvalidationLog {
   }
 
   /** For an entry that `limit` lets be used: contact is its question. */
-  limitOfUrl(url: string, since: number): number {
-    return this.#view.limitOfUrl(url, since);
+  limitOfUrl(url: string, since: number, at?: Pick<Stamped, 'host'>): number {
+    return this.#view.limitOfUrl(url, since, at);
   }
 
   limit(entry: Stamped): number {

@@ -1,3 +1,4 @@
+import { canonicalTarget } from '../../http/request-target.js';
 import { type RecordKind, shortName, type Target } from '../log-index.js';
 import { compileSelector } from '../selector.js';
 
@@ -36,13 +37,17 @@ const kinds: ReadonlyMap<string, RecordKind> = new Map([
 ]);
 const targets: ReadonlyMap<string, Target['kind']> = new Map([
   ['t', 'tag'],
-  ['u', 'url'],
+  ['n', 'url'],
   ['p', 'pattern'],
   ['a', 'all'],
 ]);
+const letters = new Map([...targets].map(([letter, kind]) => [kind, letter]));
+
+/** Earlier versions wrote a URL as it came. To them, `n` is an unknown kind. */
+const URL_AS_IT_CAME = 'u';
 
 export function bodyOf(kind: RecordKind, { kind: target, value }: Target): RecordBody {
-  const code = `${kind === 'purge' ? 'p' : 'x'}${target[0]}`;
+  const code = `${kind === 'purge' ? 'p' : 'x'}${letters.get(target)}`;
   return { code, value: target === 'tag' || target === 'url' ? shortName(value) : value };
 }
 
@@ -58,11 +63,16 @@ export function parseRecord(text: string): LogRecord | undefined {
   if (Number(version) !== VERSION || code === undefined) return { kind: 'unknown', epoch };
   if (code === 'e') return { kind: 'epoch', epoch };
   const kind = kinds.get(code[0]!);
-  const target = code.length === 2 ? targetOf(targets.get(code[1]!), text.slice(start.length)) : undefined;
+  const target = code.length === 2 ? targetOf(code[1]!, text.slice(start.length)) : undefined;
   return kind && target ? { kind, epoch, target, at: Number(time) } : { kind: 'unknown', epoch };
 }
 
-function targetOf(kind: Target['kind'] | undefined, value: string): Target | undefined {
+function targetOf(letter: string, value: string): Target | undefined {
+  if (letter === URL_AS_IT_CAME) {
+    // A long URL was hashed, so its name can't be computed.
+    return value.startsWith('/') ? { kind: 'url', value: canonicalTarget(value) } : undefined;
+  }
+  const kind = targets.get(letter);
   if (kind === 'all') return { kind, value };
   if (kind === undefined || value === '') return undefined;
   return kind === 'pattern' ? new LatePattern(value) : { kind, value };

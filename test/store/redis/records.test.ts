@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { RecordKind, Target } from '../../../src/store/log-index.js';
+import { canonicalTarget } from '../../../src/http/request-target.js';
+import { type RecordKind, shortName, type Target } from '../../../src/store/log-index.js';
 import { bodyOf, parseRecord, textOf } from '../../../src/store/redis/records.js';
 import { entriesOf } from '../../../src/store/redis/stream.js';
 
@@ -65,6 +66,21 @@ describe('a record of the log in Redis', () => {
     ['with a time that is none', `1 ${EPOCH} pt 1e9 a`],
   ])('G13 a record %s is unknown, so it stands for everything', (_name, text) => {
     expect(parseRecord(text)).toEqual({ kind: 'unknown', epoch: EPOCH });
+  });
+
+  it('reads a URL of an earlier version, and takes a hashed one for everything [G13]', () => {
+    expect(parseRecord(`1 ${EPOCH} pu 1 /Wiki/%c3%a9/?a=%31`)).toMatchObject({
+      kind: 'purge',
+      target: { kind: 'url', value: canonicalTarget('/wiki/%C3%A9?a=1') },
+    });
+    const long = shortName(`/${'x'.repeat(300)}`);
+    expect(parseRecord(`1 ${EPOCH} pu 1 ${long}`)).toEqual({ kind: 'unknown', epoch: EPOCH });
+  });
+
+  it('writes a URL as a kind that earlier versions take for everything [G13]', () => {
+    expect(bodyOf('purge', { kind: 'url', value: '/x' })).toEqual({ code: 'pn', value: '/x' });
+    expect(bodyOf('expire', { kind: 'url', value: '/x' })).toEqual({ code: 'xn', value: '/x' });
+    expect(bodyOf('purge', { kind: 'tag', value: 'x' })).toEqual({ code: 'pt', value: 'x' });
   });
 
   it('G24 nothing that anybody writes makes it throw', () => {

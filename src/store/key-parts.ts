@@ -1,0 +1,28 @@
+/**
+ * Joins parts so that different parts never give the same text, whatever they hold: each is preceded by its
+ * length. An absent part differs from an empty one.
+ */
+export function joinParts(parts: readonly (string | undefined)[]): string {
+  let key = '';
+  for (const part of parts) key += joinPart(part);
+  return key;
+}
+
+export function joinPart(part: string | undefined): string {
+  return part === undefined ? '-:' : `${part.length}:${part}`;
+}
+
+/** One of the parts that a text begins with; `undefined` where it is absent, or the text is not made of parts. */
+export function partAt(key: string, index: number): string | undefined {
+  let at = 0;
+  for (let i = 0; ; i++) {
+    const colon = key.indexOf(':', at);
+    if (colon < 0) return undefined;
+    const length = key.slice(at, colon);
+    const isAbsent = length === '-';
+    if (!isAbsent && !/^\d{1,9}$/.test(length)) return undefined;
+    const end = colon + 1 + (isAbsent ? 0 : Number(length));
+    if (i === index) return isAbsent || end > key.length ? undefined : key.slice(colon + 1, end);
+    at = end;
+  }
+}
