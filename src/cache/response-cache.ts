@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   type CacheRoutePolicies,
@@ -47,7 +48,8 @@ export interface PurgeResult {
   /**
    * Every instance will apply it. `false` when Redis could not be reached: it is applied here, and will be written
    * when Redis is back; until then the other instances may serve what it was meant for, those that have lost Redis
-   * as well for `maxStaleness` at most. Without Redis always `true`.
+   * as well for `maxStaleness` at most. Without Redis the process is the only instance, so it is `true`; except in a
+   * worker of `node:cluster`, where it is `false`, since no other worker learns of the purge.
    */
   readonly acknowledged: boolean;
 }
@@ -156,6 +158,7 @@ export function createResponseCache(
     selectors: readonly CompiledSelector[],
   ): readonly Recorded[] | Promise<readonly Recorded[]> => {
     if (!state) return [];
+    if (selectors.length > 0 && isLocalInCluster(state)) warnOfOtherWorkers();
     const records = selectors.map((selector) => state.log.record(kind, selector));
     return records.some((record) => record instanceof Promise)
       ? Promise.all(records)
@@ -172,7 +175,7 @@ export function createResponseCache(
     for (const [first] of lists) state.counts.purges[kind][first!.kind]++;
     const compiled = lists.flat();
     const records = await append(kind, compiled);
-    const acknowledged = records.every((record) => record.acknowledged);
+    const acknowledged = records.every((record) => record.acknowledged) && !isLocalInCluster(state);
     const erased = erase
       ? state.entries.erase((entry) =>
           compiled.some((selector) => selector.matches(entry) || answersFor(entry, selector)),
@@ -253,4 +256,23 @@ function warnOfNoEffect(settings: CacheSettings, rules: readonly CacheRuleSettin
     code: 'HOTPATH_NO_EFFECT',
     type: 'HotpathWarning',
   });
+}
+
+/** Whether other processes serve the same app and never learn of a purge. */
+function isLocalInCluster({ redis }: CacheState): boolean {
+  return !redis && cluster.isWorker;
+}
+
+const warned = new Set<string>();
+
+/** Warns once per process. */
+function warnOfOtherWorkers(): void {
+  const code = 'HOTPATH_PURGE_LOCAL';
+  if (warned.has(code)) return;
+  warned.add(code);
+  process.emitWarning(
+    'hotpath: a purge holds in this process alone: it is a worker of node:cluster and the cache has no Redis, so ' +
+      'the other workers go on serving what was purged; set cache.redis, or run a single process',
+    { code, type: 'HotpathWarning' },
+  );
 }

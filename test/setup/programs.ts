@@ -16,6 +16,7 @@ const PROGRAMS = [
   'test/middleware/fixtures/measured.mts',
   'test/process/children/garbage.ts',
   'test/process/children/instance.ts',
+  'test/process/children/purging-workers.ts',
   'test/process/children/server.ts',
   'test/store/redis/fixtures/lingering.mts',
   'test/telemetry/fixtures/cluster.mts',
