@@ -92,6 +92,35 @@ export function parseCacheControl(
   return directives;
 }
 
+/** A name or an argument (RFC 9110 §5.6.2). */
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/i;
+/** A quoted string and nothing else (RFC 9110 §5.6.4). */
+const QUOTED = /^"(?:[^"\\]|\\.)*"$/s;
+
+/**
+ * Whether a `Cache-Control` is not what the grammar allows (RFC 9111 §5.2), so that a directive which restricts may be
+ * hidden in it: a quotation that never ends, a quoted name, two directives in one member (`public; no-store`), a flag
+ * with an argument (`public=bad`). A lifetime that is no number is not among them: it counts as 0.
+ */
+export function isMalformedCacheControl(value: string | readonly string[] | number | undefined): boolean {
+  if (value === undefined) return false;
+  for (const line of typeof value === 'object' ? value : [value]) {
+    for (const member of members(String(line))) if (isMalformed(member.trim())) return true;
+  }
+  return false;
+}
+
+function isMalformed(member: string): boolean {
+  if (member === '') return false; // empty members are allowed (RFC 9110 §5.6.1)
+  const equals = member.indexOf('=');
+  const name = (equals < 0 ? member : member.slice(0, equals)).trim();
+  if (!TOKEN.test(name)) return true;
+  if (equals < 0) return false;
+  if (flags.has(name.toLowerCase())) return true;
+  const argument = member.slice(equals + 1).trim();
+  return argument !== '' && !TOKEN.test(argument) && !QUOTED.test(argument);
+}
+
 const ORDER = [
   'public',
   'private',

@@ -7,6 +7,11 @@ import { parseHttpDate } from './date.js';
  */
 const STATUSES: ReadonlySet<number> = new Set([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]);
 
+/** Whether a response of this status may be stored without a word on its lifetime (RFC 9111 §3). */
+export function isHeuristicallyCacheable(status: number): boolean {
+  return STATUSES.has(status);
+}
+
 /** Of the time since the last change; the fraction that RFC 9111 §4.2.2 calls typical. */
 const FRACTION = 0.1;
 

@@ -29,14 +29,9 @@ const WHOLE: Selection = { kind: 'whole' };
  * @param length the length of the whole, in bytes.
  */
 export function selectRanges(range: string, length: number): Selection {
-  const equals = range.indexOf('=');
   // §14.1: unit names are case-insensitive, and a unit that is not known is passed over (§14.2).
-  if (equals < 0 || range.slice(0, equals).trim().toLowerCase() !== 'bytes') return WHOLE;
-  const members = range
-    .slice(equals + 1)
-    .split(',')
-    .map((member) => member.trim())
-    .filter((member) => member !== ''); // empty members are allowed (§5.6.1)
+  if (!isByteRange(range)) return WHOLE;
+  const members = membersOf(range);
   if (members.length === 0 || members.length > MOST_PARTS) return WHOLE;
   const parts: Part[] = [];
   for (const member of members) {
@@ -46,6 +41,26 @@ export function selectRanges(range: string, length: number): Selection {
   }
   if (parts.length === 0) return { kind: 'unsatisfiable' };
   return length === 0 || overlap(parts) ? WHOLE : { kind: 'parts', parts };
+}
+
+/** Whether a `Range` counts in bytes (RFC 9110 §14.1). */
+export function isByteRange(range: string): boolean {
+  const equals = range.indexOf('=');
+  return equals >= 0 && range.slice(0, equals).trim().toLowerCase() === 'bytes';
+}
+
+/** Whether a byte range is malformed in any member, so that it does not count. */
+export function isMalformedRange(range: string): boolean {
+  const members = membersOf(range);
+  return members.length === 0 || members.some((member) => readMember(member, 1) === 'malformed');
+}
+
+function membersOf(range: string): string[] {
+  return range
+    .slice(range.indexOf('=') + 1)
+    .split(',')
+    .map((member) => member.trim())
+    .filter((member) => member !== ''); // empty members are allowed (§5.6.1)
 }
 
 /** `Content-Range` of a part, or, without one, of a 416 (RFC 9110 §14.4). */

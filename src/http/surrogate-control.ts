@@ -49,15 +49,41 @@ export function surrogateDirectives(value: string): CacheControlDirectives | und
     const name = (equals < 0 ? directive : directive.slice(0, equals)).toLowerCase();
     if (!KNOWN.has(name)) continue;
     const argument = equals < 0 ? undefined : unquoted(directive.slice(equals + 1));
-    const isFlag = RESTRICTIONS.has(name) || name === 'public';
-    if (!isFlag && !LIFETIME.test(argument ?? '')) return undefined;
-    const text = isFlag ? name : `${name}=${argument!.split('+')[0]}`;
+    if (!isFlag(name) && !LIFETIME.test(argument ?? '')) return undefined;
+    if (name === 'public' && argument !== undefined) continue; // what allows counts only as it is defined
+    const text = isFlag(name) ? name : `${name}=${argument!.split('+')[0]}`;
     const found = isForUs ? forUs : forAll;
     const before = found.get(name);
     found.set(name, before === undefined ? text : `${before},${text}`);
   }
   const directives = new Map([...forAll, ...forUs]);
   return directives.size === 0 ? undefined : parseCacheControl([...directives.values()]);
+}
+
+/** Whether a restriction may be hidden: a quotation never ends, or what is for this cache is not as it should be. */
+export function isMalformedSurrogate(value: string): boolean {
+  let quoted = false;
+  for (let i = 0; i < value.length; i++) {
+    if (quoted && value[i] === '\\') i++;
+    else if (value[i] === '"') quoted = !quoted;
+  }
+  if (quoted) return true;
+  for (const member of splitOutsideQuotes(value, ',')) {
+    const [directive = '', ...devices] = splitOutsideQuotes(member, ';').map((part) => part.trim());
+    // A directive in the place of a device: `max-age=60; private`.
+    if (devices.some((device) => device === '' || KNOWN.has(device.toLowerCase()))) return true;
+    if (devices.length > 0 && !devices.includes(DEVICE)) continue;
+    const equals = directive.indexOf('=');
+    const name = (equals < 0 ? directive : directive.slice(0, equals)).trim();
+    if (!/^[\w-]*$/.test(name)) return true;
+    const isLifetime = KNOWN.has(name.toLowerCase()) && !isFlag(name.toLowerCase());
+    if (isLifetime && !LIFETIME.test(equals < 0 ? '' : unquoted(directive.slice(equals + 1)))) return true;
+  }
+  return false;
+}
+
+function isFlag(name: string): boolean {
+  return RESTRICTIONS.has(name) || name === 'public';
 }
 
 function unquoted(argument: string): string {
