@@ -20,7 +20,7 @@ import {
 } from './methods.js';
 import { type Listening, withListener, withoutListener } from './moment.js';
 import { findNote, type Note, type NoteOwner } from './note.js';
-import { leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './template.js';
+import { isRoutedRequest, leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './template.js';
 import { wentOutWhole } from './whole.js';
 
 type Callback = (error?: Error | null) => void;
@@ -242,6 +242,11 @@ export class Exchange {
   }
   set template(template: string | undefined) {
     this.#template = template;
+  }
+
+  /** Whether the route of the template is what answers; else a middleware does. */
+  get isRouted(): boolean {
+    return this.template !== undefined && isRoutedRequest(this.req);
   }
 
   /** The template of the path at which whoever answers is mounted; `undefined` at the root. */

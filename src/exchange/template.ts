@@ -26,10 +26,13 @@ class Track {
   baseUrl: string | undefined;
   route: Route | undefined;
   template: string | undefined;
+  /** The route that matched last has not been left for a mount, nor its router. */
+  isRouted = false;
   readonly #bases: { base: string; template: string }[] = [];
 
   enter(baseUrl: string | undefined, params: Record<string, unknown> | undefined): void {
     this.baseUrl = baseUrl;
+    this.isRouted = false;
     const base = baseUrl ?? '';
     let top = this.#bases.at(-1);
     while (top && !(base === top.base || base.startsWith(`${top.base}/`))) {
@@ -52,6 +55,7 @@ class Track {
     if (!route) return;
     const base = this.#bases.at(-1)?.template ?? '';
     const path = pathOf(route.path);
+    this.isRouted = true;
     this.template = base && path === '/' ? base : base + path;
   }
 }
@@ -78,6 +82,12 @@ export function templateOfRequest(req: IncomingMessage): string | undefined {
   const track = tracked[TRACK];
   if (track) return track.template;
   return tracked.route ? (tracked.baseUrl ?? '') + pathOf(tracked.route.path) : undefined;
+}
+
+/** Whether a route answers, so far as its router tells: not a middleware that was mounted after it. */
+export function isRoutedRequest(req: IncomingMessage): boolean {
+  const tracked = req as Tracked;
+  return tracked[TRACK]?.isRouted ?? tracked.route !== undefined;
 }
 
 /** The template of the path at which whoever answers is mounted; `undefined` at the root. */
@@ -139,6 +149,11 @@ function templateOf(part: string, params: Record<string, unknown> | undefined): 
     if (value === undefined || value === '') continue;
     const wanted = Array.isArray(value) ? value.map(String) : String(value).split('/');
     const at = find(decoded, wanted);
+    // A parameter may be a part of its segment: `/v:version`.
+    if (at < 0 && wanted.length === 1) {
+      const part = decoded.findIndex((segment, i) => i > 0 && segment.includes(wanted[0]!));
+      if (part > 0) segments[part] = decoded[part] = decoded[part]!.replace(wanted[0]!, () => `:${name}`);
+    }
     if (at < 0) continue;
     const wild = Array.isArray(value) || wanted.length > 1;
     segments.splice(at, wanted.length, wild ? `*${name}` : `:${name}`);

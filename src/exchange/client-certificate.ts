@@ -1,0 +1,34 @@
+import type { IncomingMessage } from 'node:http';
+
+/** The name under which `cache.credentials` lists the certificate that a client presents. */
+export const CLIENT_CERTIFICATE = 'client-certificate';
+
+/** What was found for a connection: a certificate is read from OpenSSL, which takes microseconds. */
+const FOUND = Symbol('hotpath.client-certificate');
+
+interface TlsSocket {
+  readonly encrypted?: boolean;
+  getPeerCertificate?: () => object | undefined;
+  once?: (event: 'secure', listener: () => void) => unknown;
+  [FOUND]?: boolean;
+}
+
+/**
+ * Whether the client has identified itself by a certificate: to this server, or to a proxy that says so in
+ * `Client-Cert` (RFC 9440). A certificate that the server did not verify counts as well: the handler may look at it.
+ */
+export function hasClientCertificate(req: IncomingMessage): boolean {
+  if (req.headers['client-cert'] !== undefined) return true;
+  const socket = req.socket as unknown as TlsSocket | undefined;
+  if (!socket?.encrypted || typeof socket.getPeerCertificate !== 'function') return false;
+  return socket[FOUND] ?? look(socket);
+}
+
+function look(socket: TlsSocket): boolean {
+  const certificate = socket.getPeerCertificate?.();
+  const isFound = certificate !== undefined && certificate !== null && Object.keys(certificate).length > 0;
+  socket[FOUND] = isFound;
+  // TLS 1.2 can ask for a certificate later on, in a new handshake.
+  if (!isFound) socket.once?.('secure', () => void (socket[FOUND] = undefined));
+  return isFound;
+}
