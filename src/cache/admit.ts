@@ -56,18 +56,22 @@ export function admit(state: CacheState, arrival: Arrival): Admission {
   if (refusal) return { bypass: refusal };
   const rule = given === false ? undefined : given;
   const context = new RuleContext(req, res, matched, sent);
-  if (rule?.when && !ask(state, () => appliesTo(rule, context), 'when')) return { bypass: 'when' };
+  if (rule?.when && !applies(state, rule, context)) return { bypass: 'when' };
   let partition: string | undefined;
   if (rule?.partition) {
-    const { partition: partitionFor } = rule;
-    partition = ask(state, () => partitionOf(partitionFor, context), 'partition');
+    partition = partitionFor(state, rule, context);
     if (partition === undefined) return { bypass: 'no-partition' };
   }
   const target = normaliseTarget(sent, rule);
   const origin = ask(state, () => originOf(req), 'trust proxy');
   if (!origin) return { bypass: 'origin' };
   const rewritten = rewrittenTarget(req, target, rule);
-  const keys = new RequestKeys({ scope, origin, target, rewritten, partition }, req, rule);
+  const keys = new RequestKeys(
+    { scope, origin, target, rewritten, partition },
+    req,
+    rule,
+    state.entries.select,
+  );
   const key = state.equivalents.keyNow(keys);
   const credential = credentialOf(req, rule, state.settings);
   const { 'cache-control': directives, pragma } = req.headers;
@@ -86,10 +90,25 @@ export function admit(state: CacheState, arrival: Arrival): Admission {
       pattern,
       context,
       credential,
+      partition,
       partitioned,
       wishes,
     },
   };
+}
+
+/** Whether the rule applies; a throw is reported, and means no. */
+export function applies(state: CacheState, rule: CacheRuleSettings, context: RuleContext): boolean {
+  return ask(state, () => appliesTo(rule, context), 'when') === true;
+}
+
+/** The partition that the rule gives; a throw is reported, and means none. */
+export function partitionFor(
+  state: CacheState,
+  { partition }: CacheRuleSettings,
+  context: RuleContext,
+): string | undefined {
+  return partition && ask(state, () => partitionOf(partition, context), 'partition');
 }
 
 /** What a user's function answers; nothing, when it throws. */

@@ -1,10 +1,9 @@
-import type { IncomingMessage } from 'node:http';
 import type { CacheSettings } from '../config/cache.js';
 import { MOST_NAMES } from '../http/vary.js';
 import { Compactor } from '../store/compact.js';
 import { copyOf, type Item, type Kept, type ResponseHead, type StoredResponse } from '../store/entry.js';
 import type { MemoryStore } from '../store/memory.js';
-import { variantKey } from './key.js';
+import { type HeaderSelector, headerSelector, type RequestHeaders, variantKey } from './key.js';
 
 /** Variants of one key. More come and others go: a flood of header values must not fill the cache. */
 const MOST_VARIANTS = 32;
@@ -21,14 +20,13 @@ export interface Found {
 /** Responses and their variants (RFC 9111 §4.1) over a store of single items. */
 export class Entries {
   readonly store: MemoryStore;
-  readonly #ignoresCase: (name: string) => boolean;
+  /** Of request headers, what makes a variant. */
+  readonly select: HeaderSelector;
   readonly #compactor = new Compactor();
 
   constructor(store: MemoryStore, profile: CacheSettings['profile']) {
     this.store = store;
-    // RFC 9111 §4.1 lets what means the same be one variant, and languages have no case (RFC 4647 §2). A handler that
-    // compares them with case would give one visitor what it made for another, so the safe profile does not.
-    this.#ignoresCase = (name) => profile === 'rfc9111' && name === 'accept-language';
+    this.select = headerSelector(profile);
   }
 
   /**
@@ -36,37 +34,37 @@ export class Entries {
    *
    * @param isUse whether it is looked for to be used; otherwise what is found is a copy, and nothing is noted.
    */
-  find(key: string, req: IncomingMessage, isUse = true): Found {
+  find(key: string, request: RequestHeaders, isUse = true): Found {
     const item = isUse ? this.store.get(key) : this.#copy(key);
     if (!item) return {};
     if (item.kind === 'response') {
       if (item.key !== key) return {};
-      return isForOrigin(item, NONE, req) ? { entry: item } : { variesOtherwise: true };
+      return isForOrigin(item, NONE, request) ? { entry: item } : { variesOtherwise: true };
     }
     if (item.kind !== 'variants') return {};
-    const wanted = variantKey(key, item.names, req, this.#ignoresCase);
+    const wanted = variantKey(key, item.names, request, this.select);
     const variant = isUse ? this.store.get(wanted) : this.#copy(wanted);
-    return variant?.kind === 'response' && variant.key === wanted && isForOrigin(variant, item.names, req)
+    return variant?.kind === 'response' && variant.key === wanted && isForOrigin(variant, item.names, request)
       ? { entry: variant }
       : { variesOtherwise: true };
   }
 
   /** The key of the variant that a request would get, were these the names. */
-  variantKeyOf(key: string, names: readonly string[], req: IncomingMessage): string {
-    return variantKey(key, names, req, this.#ignoresCase);
+  variantKeyOf(key: string, names: readonly string[], request: RequestHeaders): string {
+    return variantKey(key, names, request, this.select);
   }
 
   /** The key under which a response with this `Vary` belongs. */
-  keyFor(key: string, vary: readonly string[], req: IncomingMessage): string {
+  keyFor(key: string, vary: readonly string[], request: RequestHeaders): string {
     const names = this.#namesFor(key, vary);
-    return names.length === 0 ? key : variantKey(key, names, req, this.#ignoresCase);
+    return names.length === 0 ? key : variantKey(key, names, request, this.select);
   }
 
   /** Whether a response, stored or about to be, was made for a request like this one. */
-  matches(key: string, entry: ResponseHead, req: IncomingMessage): boolean {
+  matches(key: string, entry: ResponseHead, request: RequestHeaders): boolean {
     const names = this.#namesFor(key, entry.vary);
-    const own = names.length === 0 ? key : variantKey(key, names, req, this.#ignoresCase);
-    return entry.key === own && isForOrigin(entry, names, req);
+    const own = names.length === 0 ? key : variantKey(key, names, request, this.select);
+    return entry.key === own && isForOrigin(entry, names, request);
   }
 
   /** A response as it is to be put: small, and with nothing in it that others may change. */
@@ -146,6 +144,6 @@ export class Entries {
 }
 
 /** A response that was made without a word on CORS says nothing to the page of an origin (Fetch standard, §3.3). */
-function isForOrigin(entry: ResponseHead, names: readonly string[], req: IncomingMessage): boolean {
-  return req.headers.origin === undefined || entry.anyOrigin || names.includes('origin');
+function isForOrigin(entry: ResponseHead, names: readonly string[], request: RequestHeaders): boolean {
+  return request.headers.origin === undefined || entry.anyOrigin || names.includes('origin');
 }

@@ -1,9 +1,8 @@
-import type { IncomingMessage } from 'node:http';
 import { equivalentQuery, isSameVariance, type SearchVariance } from '../http/no-vary-search.js';
 import { type ResponseHead, type StoredResponse, urlName, type VarianceNote } from '../store/entry.js';
 import type { CompiledSelector } from '../store/selector.js';
 import type { Entries, Found } from './entries.js';
-import { type RequestKeys, splitTarget } from './key.js';
+import { type RequestHeaders, type RequestKeys, splitTarget } from './key.js';
 import type { SharedTier } from './shared-tier.js';
 
 /**
@@ -38,12 +37,12 @@ export class Equivalents {
   }
 
   /** @param isUse whether it is looked for to be used; otherwise nothing is noted. */
-  find(key: string, keys: RequestKeys, req: IncomingMessage, isUse = true): Found {
-    const found = this.#entries.find(key, req, isUse);
+  find(key: string, keys: RequestKeys, request: RequestHeaders, isUse = true): Found {
+    const found = this.#entries.find(key, request, isUse);
     if (key === keys.exact) return found;
     if (isUse) this.#entries.store.get(keys.path); // the note is as wanted as what it leads to
     if (!found.entry) {
-      const exact = this.#entries.find(keys.exact, req, isUse);
+      const exact = this.#entries.find(keys.exact, request, isUse);
       return exact.entry || exact.variesOtherwise ? exact : found;
     }
     // Older, since a newer one would have taken the place of this: it must not come back when this has gone.
@@ -52,10 +51,10 @@ export class Equivalents {
   }
 
   /** Whether a response, stored or about to be, was made for a request like this one, or an equivalent one. */
-  matches(keys: RequestKeys, entry: ResponseHead, req: IncomingMessage): boolean {
+  matches(keys: RequestKeys, entry: ResponseHead, request: RequestHeaders): boolean {
     const key = this.keyNow(keys);
-    if (this.#entries.matches(key, entry, req)) return true;
-    return key !== keys.exact && this.#entries.matches(keys.exact, entry, req);
+    if (this.#entries.matches(key, entry, request)) return true;
+    return key !== keys.exact && this.#entries.matches(keys.exact, entry, request);
   }
 
   /** The key under which a response belongs before its `Vary` is looked at; what it says of its path is noted. */

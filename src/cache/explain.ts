@@ -13,7 +13,7 @@ import type {
   ExplainedKey,
   RequestDescription,
 } from './explanation.js';
-import { headerValue } from './key.js';
+import { exactHeader } from './key.js';
 import { limitFor } from './limit.js';
 import { lookUp } from './lookup.js';
 import { mannerOf, type Plan, planFor } from './plan.js';
@@ -176,7 +176,7 @@ function describeEntry(
   const limit = limitFor(state, entry, asked.target);
   const isPurged = limit === VOID;
   const dateOf = (time: number) => new Date(Date.now() + time - clock());
-  const shown = (name: string) => (settings.credentials.includes(name) ? '(hidden)' : headerValue(req, name));
+  const shown = (name: string) => (settings.credentials.includes(name) ? '(hidden)' : exactHeader(req, name));
   const forms = [...(entry.encoded ?? [])].flatMap(([coding, { body }]) =>
     body ? [[coding, body.length]] : [],
   );

@@ -5,6 +5,7 @@ import type { StoredResponse } from '../store/entry.js';
 import type { Pending } from './collapse.js';
 import type { Origin, RuleContext } from './context.js';
 import type { RequestKeys } from './key.js';
+import type { MetRequest } from './met-request.js';
 import type { Disguise } from './request.js';
 
 /** A request that the app answers, and whose answer may be stored. */
@@ -12,6 +13,8 @@ export interface FillRequest {
   readonly exchange: Exchange;
   readonly key: string;
   readonly keys: RequestKeys;
+  /** The request as it was when the key was made of it. */
+  readonly met: MetRequest;
   readonly target: string;
   /** The one that the key holds. */
   readonly origin: Origin;

@@ -12,6 +12,8 @@ import { compareHead, makeStale } from './head.js';
 import { isUpstream, storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
+import { warnOfRuleChange } from './met-request.js';
+import { credentialOf } from './request.js';
 import { isOtherRoute } from './route-check.js';
 import { Running } from './running.js';
 import { answerConditions, finishHeaders, freshen, standInFor } from './serve.js';
@@ -35,6 +37,8 @@ interface Snapshot {
   /** The stored response that a 304 has confirmed: its body goes on. */
   readonly confirmed: StoredResponse | undefined;
 }
+
+const HEADER_CHANGED: Refused = { refusal: 'header-changed' };
 
 /** Refusals after which somebody else should try; a 5xx is one too. */
 const FAILURES: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'fault']);
@@ -84,8 +88,9 @@ export class Fill {
     // Sending the headers may have failed, and the app answers anew.
     this.#snapshot = undefined;
     exchange.offChunk(this.#capture);
-    const { revalidates, compares, standIn, forward } = this.#request;
+    const { key, met, revalidates, compares, standIn, forward } = this.#request;
     this.#answered = res.statusCode;
+    this.#state.rangeUnits.note(key, met.headers.range);
     if (standIn && res.statusCode >= 500 && res.statusCode < 600) {
       this.#refuse('status');
       standInFor(this.#state, exchange, standIn, rule, this.#before, { fwd: forward, key: this.#shownKey });
@@ -99,7 +104,13 @@ export class Fill {
     if (verdict.refusal === undefined) {
       const declared = textHeader(res, 'content-length');
       const keepsCookies = this.#state.settings.profile === 'rfc9111';
-      const { headers, removed } = storedFields(res, this.#before, verdict.omitted, keepsCookies);
+      const { headers, removed } = storedFields(
+        res,
+        this.#before,
+        verdict.omitted,
+        keepsCookies,
+        this.#state.storedNames,
+      );
       this.#snapshot = {
         storable: verdict,
         status: res.statusCode,
@@ -121,21 +132,42 @@ export class Fill {
   }
 
   #judge(method: string | undefined): Storable | Refused {
-    const { exchange, rule, origin, credential, pattern, noStoreAsked } = this.#request;
+    const { exchange, rule, origin, pattern, noStoreAsked, target, met } = this.#request;
     const { res, req } = exchange;
-    return judge(res, {
-      settings: this.#state.settings,
+    const { settings } = this.#state;
+    const verdict = judge(res, {
+      settings,
       rule,
       hints: givenHints(res),
-      credential,
+      // A middleware may have set one since, made of what is none to us: a token in the query, say.
+      credential: this.#request.credential ?? credentialOf(req, rule, settings),
       method,
       crossOrigin: req.headers.origin !== undefined,
+      range: met.headers.range,
+      length: exchange.length,
+      requested: { origin, target, rule },
+      changed: this.#ruleChange(),
       broken: mayBeBroken(exchange),
       otherRoute: isOtherRoute(pattern, exchange),
       otherOrigin: !isSameOrigin(origin, originOf(req)),
       noStoreAsked,
       now: Date.now(),
     });
+    return verdict.refusal === undefined && this.#isHeaderChanged(verdict) ? HEADER_CHANGED : verdict;
+  }
+
+  /** Whether the response was made for a request with other headers than its key holds. */
+  #isHeaderChanged({ vary }: Storable): boolean {
+    const { met, rule, disguise, exchange } = this.#request;
+    return met.isChanged(vary, rule, disguise?.headersWithout() ?? exchange.req.headers);
+  }
+
+  /** Whether the rule would make another key by now, or none. */
+  #ruleChange(): string | undefined {
+    const { met, rule, context, pattern } = this.#request;
+    const change = met.ruleChange(this.#state, rule, context);
+    if (change && rule) warnOfRuleChange(change, rule, pattern);
+    return change;
   }
 
   /** Only an answer that might be stored itself, were it one to a GET, has a say. */
@@ -160,7 +192,10 @@ export class Fill {
 
   #onSent(): void {
     if (!this.#snapshot || !this.#judged) return;
-    const veto = vetoes(this.#request.exchange.res, this.#judged, this.#state.settings);
+    const veto =
+      vetoes(this.#request.exchange.res, this.#judged, this.#state.settings) ??
+      this.#ruleChange() ??
+      (this.#isHeaderChanged(this.#snapshot.storable) ? HEADER_CHANGED.refusal : undefined);
     if (veto) this.#refuse(veto);
     else this.#offer(this.#snapshot);
   }
@@ -209,6 +244,9 @@ export class Fill {
       return this.#refuse('length');
     }
     try {
+      // What a body was streamed for may be known only after its headers have gone.
+      const change = this.#ruleChange();
+      if (change) return this.#refuse(change);
       this.#store(snapshot);
     } catch (error) {
       this.#state.fault(error, 'store');
@@ -217,10 +255,10 @@ export class Fill {
   }
 
   #headOf(snapshot: Snapshot, home: string, tags: readonly string[]): ResponseHead {
-    const { exchange, target } = this.#request;
+    const { exchange, target, met } = this.#request;
     const { storable } = snapshot;
     return {
-      key: this.#state.entries.keyFor(home, storable.vary, exchange.req),
+      key: this.#state.entries.keyFor(home, storable.vary, met),
       stamp: this.#stamp,
       since: this.#stamp,
       variance: storable.variance,
@@ -316,7 +354,7 @@ export class Fill {
     // What was refused for the request's sake, or passes, is no reason not to wait next time.
     const failed =
       FAILURES.has(reason) || (reason === 'status' && this.#request.exchange.res.statusCode >= 500);
-    const passes = failed || reason === 'head' || reason === this.#request.credential;
+    const passes = failed || reason === 'head' || reason === 'range' || reason === this.#request.credential;
     this.#finish(failed ? 'failed' : 'refused', passes ? undefined : reason);
   }
 

@@ -25,17 +25,81 @@ const NOT_STORED: ReadonlySet<string> = new Set([
   'set-cookie',
   'cache-status',
   'x-cache',
-  'x-request-id',
-  'x-correlation-id',
-  'x-response-time',
-  'server-timing',
-  'traceparent',
-  'tracestate',
   'retry-after',
 ]);
 
-function isStored(name: string): boolean {
-  return !NOT_STORED.has(name) && !name.startsWith('ratelimit') && !name.startsWith('x-ratelimit');
+/** Fields by which one request is traced or timed; a `*` stands for any ending. docs/caching.md lists them. */
+const PER_RESPONSE = [
+  'request-id',
+  'x-request-id',
+  'x-requestid',
+  'correlation-id',
+  'x-correlation-id',
+  'trace-id',
+  'x-trace-id',
+  'traceparent',
+  'tracestate',
+  'traceresponse',
+  'b3',
+  'x-b3-*',
+  'uber-trace-id',
+  'x-datadog-*',
+  'x-amzn-trace-id',
+  'x-amzn-requestid',
+  'x-amz-request-id',
+  'x-amz-id-2',
+  'x-amz-cf-id',
+  'x-cloud-trace-context',
+  'x-ms-request-id',
+  'x-azure-ref',
+  'x-vercel-id',
+  'fly-request-id',
+  'cf-ray',
+  'x-runtime',
+  'x-response-time',
+  'server-timing',
+  'ratelimit*',
+  'x-ratelimit*',
+] as const;
+
+/**
+ * Fields that give something to one client alone: a session, a login, a token. A response that has one is stored no
+ * more than one with `Set-Cookie`. The field is the word that `Cache-Status` gives.
+ */
+const PERSONAL = [
+  'set-cookie',
+  'set-cookie2',
+  'set-login',
+  'clear-site-data',
+  'authentication-info',
+  'authorization',
+  'x-auth-token',
+  'x-access-token',
+  'x-refresh-token',
+  'x-session-token',
+  'x-csrf-token',
+  'x-xsrf-token',
+  'csrf-token',
+  'xsrf-token',
+] as const;
+
+/** The first field of a response that is for one client alone. */
+export function personalField(res: Headers): string | undefined {
+  return PERSONAL.find((name) => res.hasHeader(name));
+}
+
+/** Tells the response headers that are stored from those that are not. */
+export type StoredNames = (lowerCaseName: string) => boolean;
+
+/** @param added names of the app's own, as in `cache.perResponseHeaders`. */
+export function storedNames(added: readonly string[]): StoredNames {
+  const names = new Set(NOT_STORED);
+  const beginnings: string[] = [];
+  for (const name of [...PER_RESPONSE, ...added]) {
+    if (name.endsWith('*')) beginnings.push(name.slice(0, -1));
+    else names.add(name);
+  }
+  return (name) => !names.has(name) && !beginnings.some((beginning) => name.startsWith(beginning));
 }
 
 /** Fields of a stored 200 that do not go with its 304: they describe the body that is not sent (RFC 9110 §15.4.5). */
@@ -53,6 +117,7 @@ export function storedFields(
   before: ReadonlyMap<string, string>,
   omitted: readonly string[],
   keepsCookies: boolean,
+  isStored: StoredNames,
 ): { headers: StoredField[]; removed: string[] } {
   const now = headersOf(res);
   const connection = connectionOptions(res);

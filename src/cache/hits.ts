@@ -108,7 +108,7 @@ export class Hits {
     if (!isKeyedByRule(rule)) return this.#keysOf(origin).of(target);
     const normal = normaliseTarget(target, rule);
     const parts = { scope: SHARED, origin, target: normal, rewritten: undefined, partition: undefined };
-    return new RequestKeys(parts, req, rule).exact;
+    return new RequestKeys(parts, req, rule, this.#state.entries.select).exact;
   }
 
   /**

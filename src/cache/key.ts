@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http';
-import type { CacheRuleSettings } from '../config/cache.js';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { CacheRuleSettings, CacheSettings } from '../config/cache.js';
 import { normaliseQuery } from '../http/no-vary-search.js';
 import { pathOf, type VarianceNote } from '../store/entry.js';
 import { joinPart, joinParts } from '../store/key-parts.js';
@@ -29,12 +29,16 @@ function joinKey({ scope, origin, target, rewritten, partition }: KeyParts): str
 }
 
 /** What the rule adds to the key. */
-function selectedKey(req: IncomingMessage, rule: CacheRuleSettings | undefined): string {
+function selectedKey(
+  request: RequestHeaders,
+  rule: CacheRuleSettings | undefined,
+  select: HeaderSelector,
+): string {
   if (!rule || (rule.vary.headers.length === 0 && !rule.vary.cookies?.length)) return '';
   const selected: (string | undefined)[] = [];
-  for (const name of rule.vary.headers) selected.push(headerValue(req, name));
+  for (const name of rule.vary.headers) selected.push(select(request, name));
   if (rule.vary.cookies?.length) {
-    const cookies = readCookies(req.headers.cookie);
+    const cookies = readCookies(request.headers.cookie);
     for (const name of rule.vary.cookies) selected.push(cookies.get(name));
   }
   return joinParts(selected);
@@ -58,9 +62,14 @@ export class RequestKeys {
   readonly #parts: KeyParts;
   readonly #selected: string;
 
-  constructor(parts: KeyParts, req: IncomingMessage, rule: CacheRuleSettings | undefined) {
+  constructor(
+    parts: KeyParts,
+    request: RequestHeaders,
+    rule: CacheRuleSettings | undefined,
+    select: HeaderSelector = exactHeader,
+  ) {
     this.#parts = parts;
-    this.#selected = selectedKey(req, rule);
+    this.#selected = selectedKey(request, rule, select);
     this.exact = joinKey(parts) + this.#selected;
   }
 
@@ -118,36 +127,80 @@ export function splitTarget(target: string): { path: string; query: string | und
     : { path: target.slice(0, at), query: target.slice(at + 1) };
 }
 
-/**
- * The key of one variant: the primary key and the values of the request headers that responses named.
- *
- * @param ignoresCase whether a header counts without regard to case.
- */
+/** A request, or the copy of its headers that was made when the request met the cache. */
+export interface RequestHeaders {
+  readonly headers: IncomingHttpHeaders;
+}
+
+/** The text by which a request header counts in a key. */
+export type HeaderSelector = (request: RequestHeaders, name: string) => string | undefined;
+
+/** The key of one variant: the primary key and the values of the request headers that responses named. */
 export function variantKey(
   primary: string,
   names: readonly string[],
-  req: IncomingMessage,
-  ignoresCase: (name: string) => boolean = () => false,
+  request: RequestHeaders,
+  select: HeaderSelector = exactHeader,
 ): string {
-  const selected = (name: string) => {
-    const value = headerValue(req, name);
-    return ignoresCase(name) ? value?.toLowerCase() : value;
-  };
-  return `${primary}|${joinParts(names.flatMap((name) => [name, selected(name)]))}`;
+  return `${primary}|${joinParts(names.flatMap((name) => [name, select(request, name)]))}`;
 }
 
 /** A request header, and nothing that its name may mean to the object that holds it. */
-export function headerOf(req: IncomingMessage, name: string): string | string[] | undefined {
-  return Object.hasOwn(req.headers, name) ? req.headers[name] : undefined;
+export function headerOf({ headers }: RequestHeaders, name: string): string | string[] | undefined {
+  return Object.hasOwn(headers, name) ? headers[name] : undefined;
 }
 
-/** Several lines of one name are one list (RFC 9110 §5.3); white space around its commas means nothing. */
-export function headerValue(req: IncomingMessage, name: string): string | undefined {
-  const value = headerOf(req, name);
-  if (value === undefined) return undefined;
-  const text = Array.isArray(value) ? value.join(',') : value;
-  return text.split(',').map(withoutBlanks).join(',');
+/** A header byte by byte; several lines of one name are one list (RFC 9110 §5.3), joined as Node joins them. */
+export function exactHeader(request: RequestHeaders, name: string): string | undefined {
+  const value = headerOf(request, name);
+  return Array.isArray(value) ? value.join(', ') : value;
 }
+
+/** Headers whose lists mean the same with and without white space at the commas (RFC 9110 §12.5). */
+const NEGOTIATED: ReadonlySet<string> = new Set([
+  'accept',
+  'accept-charset',
+  'accept-encoding',
+  'accept-language',
+]);
+
+/**
+ * A header as RFC 9111 §4.1 lets caches compare it: fields of content negotiation without white space at the commas,
+ * languages without regard to case (RFC 4647 §2). A handler that compares bytes would give one client what it made for
+ * another, so the safe profile uses `exactHeader`.
+ */
+export function comparableHeader(request: RequestHeaders, name: string): string | undefined {
+  const value = exactHeader(request, name);
+  if (value === undefined || !NEGOTIATED.has(name)) return value;
+  const compact = value.includes(',') ? withoutBlanksAtCommas(value) : withoutBlanks(value);
+  return name === 'accept-language' ? compact.toLowerCase() : compact;
+}
+
+export function headerSelector(profile: CacheSettings['profile']): HeaderSelector {
+  return profile === 'rfc9111' ? comparableHeader : exactHeader;
+}
+
+/** Members of a list without the white space around them; commas within quoted strings are no separators. */
+function withoutBlanksAtCommas(text: string): string {
+  const members: string[] = [];
+  let isQuoted = false;
+  let start = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (isQuoted && code === BACKSLASH) at++;
+    else if (code === QUOTE) isQuoted = !isQuoted;
+    else if (code === COMMA && !isQuoted) {
+      members.push(withoutBlanks(text.slice(start, at)));
+      start = at + 1;
+    }
+  }
+  members.push(withoutBlanks(text.slice(start)));
+  return members.join(',');
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const BACKSLASH = 0x5c;
 
 /** Without leading and trailing blanks, which are spaces and tabs alone (RFC 9110 §5.6.3); in linear time, which a pattern is not. */
 function withoutBlanks(text: string): string {
@@ -162,18 +215,39 @@ function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09;
 }
 
-/** Cookies by name. Of a name that comes twice all values count: some parsers take the first, some the last. */
-export function readCookies(header: string | undefined): Map<string, string> {
+/**
+ * Cookies by name, separated as the `cookie` package does, which `cookie-parser` and `express-session` use: a pair
+ * without `=` is no cookie, and only spaces and tabs are trimmed. Values stay as they were sent, quotes and escapes
+ * included: what differs here may still be the same to the app, never the other way round. That package takes the first
+ * of several values; others take the last, so all of them count.
+ */
+export function readCookies(header: string | readonly string[] | undefined): Map<string, string> {
   const cookies = new Map<string, string>();
-  for (const pair of header?.split(';') ?? []) {
-    const at = pair.indexOf('=');
-    const name = (at < 0 ? pair : pair.slice(0, at)).trim();
-    if (!name) continue;
-    const value = at < 0 ? '' : pair.slice(at + 1).trim();
+  for (const [name, value] of cookiePairs(header)) {
     const before = cookies.get(name);
     cookies.set(name, before === undefined ? value : `${before};${value}`);
   }
   return cookies;
+}
+
+/** The part of a `Cookie` header that holds these cookies, in the order in which they were sent. */
+export function selectCookies(
+  header: string | readonly string[] | undefined,
+  names: readonly string[],
+): string | undefined {
+  const pairs = cookiePairs(header).filter(([name]) => names.includes(name));
+  return pairs.length > 0 ? pairs.map(([name, value]) => `${name}=${value}`).join('; ') : undefined;
+}
+
+function cookiePairs(header: string | readonly string[] | undefined): [name: string, value: string][] {
+  if (header === undefined) return [];
+  const pairs: [string, string][] = [];
+  for (const pair of (typeof header === 'string' ? header : header.join('; ')).split(';')) {
+    const equals = pair.indexOf('=');
+    if (equals < 0) continue;
+    pairs.push([withoutBlanks(pair.slice(0, equals)), withoutBlanks(pair.slice(equals + 1))]);
+  }
+  return pairs;
 }
 
 /** What middlewares before us, or the routers that we stand in, have made of the URL, unless that is the target. */

@@ -9,6 +9,8 @@ import { Collapser } from './collapse.js';
 import { Encodings } from './encodings.js';
 import { Entries } from './entries.js';
 import { Equivalents } from './equivalents.js';
+import { storedNames } from './headers.js';
+import { RangeUnits } from './range-units.js';
 import { SharedTier } from './shared-tier.js';
 import { type CacheState, noneBySelector } from './state.js';
 
@@ -38,6 +40,8 @@ export function openState(settings: CacheSettings): CacheState {
     dates: new HttpDates(),
     entries,
     equivalents: new Equivalents(entries, shared),
+    storedNames: storedNames(settings.perResponseHeaders),
+    rangeUnits: new RangeUnits(),
     encodings: new Encodings(store, log, (error, where) => state.fault(error, where)),
     log,
     redis,

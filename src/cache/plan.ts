@@ -41,6 +41,9 @@ export function planFor(
   const { collapser } = state;
   const { entry, permission } = found;
   const canRefresh = !partitioned && hasApp;
+  if (entry && state.rangeUnits.mayApply(key, context.req.headers.range, entry)) {
+    return { kind: 'fill', leads: false, detail: 'range' };
+  }
   if (entry && permission === 'fresh') {
     return { kind: 'hit', entry, isEager: canRefresh && isEager(state, asked, entry) };
   }

@@ -6,7 +6,7 @@ import type { Exchange } from '../exchange/exchange.js';
 import type { ResponseHead } from '../store/entry.js';
 import type { Pending } from './collapse.js';
 import type { Origin } from './context.js';
-import { headerOf, readCookies } from './key.js';
+import { headerOf, selectCookies } from './key.js';
 import type { CacheState } from './state.js';
 
 /** How long a refresh may take where its rule gives no `timeout`. Seconds. */
@@ -110,9 +110,8 @@ function headersFor(
     if (value !== undefined) headers[name] = String(value);
   }
   if (rule?.vary.cookies?.length) {
-    const cookies = readCookies(req.headers.cookie);
-    const covered = rule.vary.cookies.filter((name) => cookies.has(name));
-    if (covered.length > 0) headers.cookie = covered.map((name) => `${name}=${cookies.get(name)}`).join('; ');
+    const covered = selectCookies(req.headers.cookie, rule.vary.cookies);
+    if (covered !== undefined) headers.cookie = covered;
   }
   return headers;
 }

@@ -12,6 +12,7 @@ import { Fill } from './fill.js';
 import { canFollow, follow } from './follow.js';
 import { normaliseTarget } from './key.js';
 import { isEverybodys, isFor, lookUp } from './lookup.js';
+import { MetRequest } from './met-request.js';
 import { asksShared, MOST_WAITS, mannerOf, planFor } from './plan.js';
 import { DEADLINE, Refresher } from './refresh.js';
 import { Disguise } from './request.js';
@@ -340,6 +341,7 @@ export class RequestFlow {
   ): void {
     const { exchange, key, keys, target, origin, rule, pattern, context, credential, wishes } = visit;
     const { req } = exchange;
+    const met = new MetRequest(req, visit.partition);
     const { whole, shown, revalidates, compares, standIn } = mannerOf(this.#state, visit, found);
     const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
     const isSurrogate = this.#state.settings.targets.includes('surrogate-control');
@@ -352,6 +354,7 @@ export class RequestFlow {
       exchange,
       key,
       keys,
+      met,
       target,
       origin,
       rule,

@@ -1,5 +1,6 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { CacheRuleSettings, CacheSettings } from '../config/cache.js';
+import { CLIENT_CERTIFICATE, hasClientCertificate } from '../exchange/client-certificate.js';
 import type { Conditions } from '../http/conditional.js';
 import { headerOf, normaliseTarget } from './key.js';
 
@@ -24,9 +25,7 @@ export function bypassOf(
   if (req.method !== 'GET' && req.method !== 'HEAD') return 'method';
   if (rule === false) return 'rule';
   // A handler may read a body that no key covers.
-  if (req.headers['transfer-encoding'] !== undefined) return 'body';
-  const length = req.headers['content-length'];
-  if (length !== undefined && length !== '0') return 'body';
+  if (mayHaveBody(req)) return 'body';
   // The authority in the target is not the one in `Host`, and a handler may print either.
   // And what follows a `#`, or a space of Latin-1, Express reads as no part of the path, where our rules do.
   if (!/^\/[^\s#]*$/.test(target)) return 'target-form';
@@ -34,6 +33,21 @@ export function bypassOf(
   if (req.headers['if-match'] !== undefined || req.headers['if-unmodified-since'] !== undefined)
     return 'conditional';
   return undefined;
+}
+
+/** Whether a request is not known to be without a body. */
+function mayHaveBody(req: IncomingMessage): boolean {
+  if (req.headers['transfer-encoding'] !== undefined) return true;
+  const length = req.headers['content-length'];
+  if (length !== undefined) return length !== '0';
+  // From HTTP/2 on a body needs no field that announces it (RFC 9113 §8.1); only a stream that has ended has none.
+  return req.httpVersionMajor > 1 && (req as { stream?: EndedStream }).stream?.endAfterHeaders !== true;
+}
+
+/** A stream of HTTP/2, as Node's compatible request holds it. */
+interface EndedStream {
+  /** The request has ended with its headers. */
+  readonly endAfterHeaders?: boolean;
 }
 
 /** The credential that makes a request personal, unless the rule says what becomes of it. */
@@ -46,6 +60,8 @@ export function credentialOf(
   // The standard knows of `Authorization` alone (RFC 9111 §3.5).
   const names = settings.profile === 'safe' ? settings.credentials : ['authorization'];
   for (const name of names) {
+    // No header names it, so none can put it in the key.
+    if (name === CLIENT_CERTIFICATE && hasClientCertificate(req)) return name;
     if (headerOf(req, name) === undefined || rule?.vary.headers.includes(name)) continue;
     if (!(name === 'cookie' && rule?.vary.cookies)) return name;
   }
@@ -121,6 +137,15 @@ export class Disguise {
     if (before === undefined) return this.#show(name, member);
     this.#hidden.push([name, before]);
     headers[name] = `${before}, ${member}`;
+  }
+
+  /** The request's headers, with what is hidden and without what is shown instead. */
+  headersWithout(): IncomingHttpHeaders {
+    const headers = { ...this.#req.headers };
+    if (!this.#worn) return headers;
+    for (const name of this.#shown) delete headers[name];
+    for (const [name, value] of this.#hidden) headers[name] = value;
+    return headers;
   }
 
   takeOff(): void {

@@ -7,6 +7,8 @@ import type { Collapser } from './collapse.js';
 import type { Encodings } from './encodings.js';
 import type { Entries } from './entries.js';
 import type { Equivalents } from './equivalents.js';
+import type { StoredNames } from './headers.js';
+import type { RangeUnits } from './range-units.js';
 import type { SharedTier } from './shared-tier.js';
 
 export type SelectorCounts = Record<CompiledSelector['kind'], number>;
@@ -48,6 +50,8 @@ export interface CacheState {
   readonly settings: CacheSettings;
   readonly entries: Entries;
   readonly equivalents: Equivalents;
+  readonly storedNames: StoredNames;
+  readonly rangeUnits: RangeUnits;
   readonly encodings: Encodings;
   readonly log: InvalidationLog;
   /** The connection behind the shared tier and the log. */

@@ -1,15 +1,22 @@
 import type { ServerResponse } from 'node:http';
 import type { CacheRuleSettings, CacheSettings } from '../config/cache.js';
 import type { Headers } from '../exchange/heading.js';
-import { type CacheControlDirectives, parseCacheControl } from '../http/cache-control.js';
+import {
+  type CacheControlDirectives,
+  isMalformedCacheControl,
+  parseCacheControl,
+} from '../http/cache-control.js';
 import { parseCacheGroups } from '../http/cache-groups.js';
 import { explicitLifetime, type FreshnessFields, initialAge } from '../http/freshness.js';
-import { heuristicLifetime } from '../http/heuristic.js';
+import { heuristicLifetime, isHeuristicallyCacheable } from '../http/heuristic.js';
 import { parseNoVarySearch, type SearchVariance } from '../http/no-vary-search.js';
-import { targetedPolicy } from '../http/targeted.js';
+import { isByteRange, isMalformedRange, selectRanges } from '../http/range.js';
+import { hidesRestriction, targetedPolicy } from '../http/targeted.js';
 import { parseVary } from '../http/vary.js';
 import type { Reuse } from '../store/entry.js';
+import { personalField } from './headers.js';
 import type { GivenHints } from './hints.js';
+import { pointsToItself, type RequestedUrl } from './redirect-loop.js';
 
 /** What may be stored, and for how long. */
 export interface Storable {
@@ -47,6 +54,14 @@ export interface Circumstances {
   readonly method: string | undefined;
   /** The request has an `Origin`. */
   readonly crossOrigin: boolean;
+  /** `Range` of the request. */
+  readonly range: string | undefined;
+  /** The body's length, where it is known when the headers go. Bytes. */
+  readonly length: number | undefined;
+  /** What was asked for. */
+  readonly requested: RequestedUrl;
+  /** Why the request is no longer the one that the key was made of, if it is not. */
+  readonly changed: string | undefined;
   /** The response may be half of something. */
   readonly broken: boolean;
   /** The route that answers is not the one the rule was written for. */
@@ -76,9 +91,13 @@ export function judge(res: ServerResponse, circumstances: Circumstances): Storab
   if (circumstances.noStoreAsked) return refuse('request-no-store');
   if (hints?.skip) return refuse(hints.skip);
   if (Number(textHeader(res, 'content-length') ?? 0) > settings.maxEntryBytes) return refuse('too-large');
+  if (circumstances.changed) return refuse(circumstances.changed);
+  if (mayBePart(res, circumstances)) return refuse('range');
   const groups = parseCacheGroups(textHeader(res, 'cache-groups'));
   if (!groups) return refuse('cache-groups'); // what can't be invalidated isn't stored
-  const said: Said = { groups, variance: parseNoVarySearch(textHeader(res, 'no-vary-search')) };
+  const variance = parseNoVarySearch(textHeader(res, 'no-vary-search'));
+  if (pointsToItself(res, circumstances.requested, variance)) return refuse('redirect-loop');
+  const said: Said = { groups, variance };
   // Nothing is spread out here, nor on the rest of a fill's way: V8 takes microseconds for that.
   const judgeFurther = settings.profile === 'safe' ? judgeSafely : judgeByStandard;
   return judgeFurther(res, circumstances, said);
@@ -94,10 +113,12 @@ function judgeSafely(res: ServerResponse, circumstances: Circumstances, said: Sa
   if (circumstances.otherRoute) return refuse('route');
   if (circumstances.otherOrigin) return refuse('origin');
   // RFC 9111 §7.3 leaves it open; everybody who stored it has handed out someone's session.
-  if (res.hasHeader('set-cookie')) return refuse('set-cookie');
+  const personal = personalField(res);
+  if (personal) return refuse(personal);
 
   const policy = policyOf(res, settings);
   const { cacheControl } = policy;
+  if (policy.isMalformed) return refuse('cache-control-invalid');
   if (cacheControl.noStore) return refuse('no-store'); // §5.2.2.5
   if (cacheControl.private) return refuse('private'); // §5.2.2.7
   if (cacheControl.noCache) return refuse('no-cache'); // §5.2.2.4: it might be stored, to be confirmed at each use
@@ -152,7 +173,10 @@ function judgeByStandard(res: ServerResponse, circumstances: Circumstances, said
   const policy = policyOf(res, settings);
   const { cacheControl } = policy;
   if (status < 200 || status === 206 || status === 304) return refuse('status');
-  if (rule && !rule.statuses.has(status) && !policy.isGiven) return refuse('status');
+  // What a rule says of lifetimes is meant for the statuses that it lists.
+  const ruleFor = rule?.statuses.has(status) ? rule : undefined;
+  if (rule && !ruleFor && !policy.isGiven) return refuse('status');
+  if (policy.isMalformed) return refuse('cache-control-invalid');
   if (circumstances.otherRoute) return refuse('route');
   if (circumstances.otherOrigin) return refuse('origin');
   if (cacheControl.mustUnderstand && !UNDERSTOOD.has(status)) return refuse('must-understand');
@@ -169,9 +193,12 @@ function judgeByStandard(res: ServerResponse, circumstances: Circumstances, said
   }
   const fields = freshnessOf(res, policy);
   const lastModified = textHeader(res, 'last-modified');
-  const given = hints?.ttl ?? explicitLifetime(fields, now) ?? withJitter(rule);
+  const given = hints?.ttl ?? explicitLifetime(fields, now) ?? withJitter(ruleFor);
+  // §3: without a lifetime, or `public`, only what the status itself allows; a validator is not enough.
+  if (given === undefined && !cacheControl.public && !isHeuristicallyCacheable(status))
+    return refuse('status');
   const lifetime = given ?? heuristicLifetime({ status, cacheControl, lastModified }, now);
-  const reuse = reuseOf(cacheControl, rule);
+  const reuse = reuseOf(cacheControl, ruleFor);
   const age = initialAge(fields, now);
   const confirmable = res.hasHeader('etag') || lastModified !== undefined;
   if (lifetime === undefined && !confirmable) return refuse('no-lifetime');
@@ -201,19 +228,31 @@ interface Policy {
   readonly isTargeted: boolean;
   /** There is a field of directives at all. */
   readonly isGiven: boolean;
+  /** A field of directives is malformed in a way that may hide a restriction. */
+  readonly isMalformed: boolean;
 }
 
 /** RFC 9213 §2.2: the first valid field of the target list, else `Cache-Control` and `Expires`. */
 function policyOf(res: ServerResponse, { targets }: CacheSettings): Policy {
-  const targeted = targetedPolicy(targets, (field) => textHeader(res, field));
+  const read = (field: string) => textHeader(res, field);
+  const targeted = targetedPolicy(targets, read);
+  const hides = targets.length > 0 && hidesRestriction(targets, read, targeted?.field);
   if (targeted) {
-    return { cacheControl: targeted.directives, expires: undefined, isTargeted: true, isGiven: true };
+    return {
+      cacheControl: targeted.directives,
+      expires: undefined,
+      isTargeted: true,
+      isGiven: true,
+      isMalformed: hides,
+    };
   }
+  const field = listHeader(res, 'cache-control');
   return {
-    cacheControl: parseCacheControl(listHeader(res, 'cache-control')),
-    expires: textHeader(res, 'expires'),
+    cacheControl: parseCacheControl(field),
+    expires: read('expires'),
     isTargeted: false,
-    isGiven: res.hasHeader('cache-control'),
+    isGiven: field !== undefined,
+    isMalformed: hides || isMalformedCacheControl(field),
   };
 }
 
@@ -247,6 +286,7 @@ export interface Judged {
   readonly groups: string | undefined;
   readonly search: string | undefined;
   readonly vary: string | undefined;
+  readonly location: string | undefined;
 }
 
 /** Remembers what `vetoes` compares with. */
@@ -257,6 +297,7 @@ export function judgedOf(res: ServerResponse, settings: CacheSettings): Judged {
     groups: textHeader(res, 'cache-groups'),
     search: textHeader(res, 'no-vary-search'),
     vary: textHeader(res, 'vary'),
+    location: textHeader(res, 'location'),
   };
 }
 
@@ -271,10 +312,12 @@ function policyTexts(res: ServerResponse, { targets }: CacheSettings): (string |
 export function vetoes(res: ServerResponse, judged: Judged, settings: CacheSettings): string | undefined {
   const { profile } = settings;
   if (res.statusCode !== judged.status) return 'status';
-  if (profile === 'safe' && res.hasHeader('set-cookie')) return 'set-cookie';
+  const personal = profile === 'safe' ? personalField(res) : undefined;
+  if (personal) return personal;
   if (profile === 'safe' && hasNonce(res)) return 'nonce';
   if (policyTexts(res, settings).some((text, at) => text !== judged.policies[at])) {
-    const { cacheControl: now } = policyOf(res, settings);
+    const { cacheControl: now, isMalformed } = policyOf(res, settings);
+    if (isMalformed) return 'cache-control-invalid';
     if (now.noStore) return 'no-store';
     if (now.private === true || (now.private && profile === 'safe')) return 'private';
     if (now.noCache && profile === 'safe') return 'no-cache';
@@ -282,6 +325,7 @@ export function vetoes(res: ServerResponse, judged: Judged, settings: CacheSetti
   }
   if (textHeader(res, 'cache-groups') !== judged.groups) return 'cache-groups';
   if (textHeader(res, 'no-vary-search') !== judged.search) return 'no-vary-search';
+  if (textHeader(res, 'location') !== judged.location) return 'location';
   const vary = textHeader(res, 'vary');
   if (vary === judged.vary) return undefined;
   const before = parseVary(judged.vary);
@@ -289,6 +333,22 @@ export function vetoes(res: ServerResponse, judged: Judged, settings: CacheSetti
   if (!Array.isArray(before) || !Array.isArray(after)) return 'vary';
   // Compression, beneath us, adds its own; we record the identity body, so it does not concern the store.
   return after.every((name) => name === 'accept-encoding' || before.includes(name)) ? undefined : 'vary';
+}
+
+/**
+ * Whether a response to a `Range` may be a part of the whole though it does not say so by its status, as those to
+ * another unit than bytes are.
+ */
+function mayBePart(res: ServerResponse, { range, length }: Circumstances): boolean {
+  // Without one, or with one that is malformed and so does not count, what is answered is the whole.
+  if (range === undefined || res.statusCode === 206) return false; // refused for its status
+  if (!isByteRange(range)) return true;
+  if (isMalformedRange(range)) return false;
+  if (res.hasHeader('content-range')) return true;
+  if (/^multipart\/byteranges\b/i.test(textHeader(res, 'content-type') ?? '')) return true;
+  // The whole is longer than the part that was asked for. Where the range is open at its end, nobody can tell.
+  const selection = length === undefined ? undefined : selectRanges(range, length);
+  return selection?.kind !== 'parts' || selection.parts.some(({ end }) => end === (length as number) - 1);
 }
 
 /** A nonce that is used twice protects from nothing (CSP 3, §2.3.1). */

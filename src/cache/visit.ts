@@ -24,6 +24,8 @@ export interface Asked {
   readonly pattern: string | undefined;
   readonly context: RuleContext;
   readonly credential: string | undefined;
+  /** Whose entry it is, where the rule says. */
+  readonly partition: string | undefined;
   /** The entry is one visitor's, so only their own request can refresh it. */
   readonly partitioned: boolean;
   /** What the visitor asks of caches; only where such wishes are honoured. */
@@ -46,7 +48,7 @@ export function visitOf(
   isRedisLate: boolean | undefined,
 ): Visit {
   const { scope, key, keys, target, origin, rewritten, rule, pattern } = asked;
-  const { context, credential, partitioned, wishes } = asked;
+  const { context, credential, partition, partitioned, wishes } = asked;
   return {
     scope,
     key,
@@ -58,6 +60,7 @@ export function visitOf(
     pattern,
     context,
     credential,
+    partition,
     partitioned,
     wishes,
     exchange,

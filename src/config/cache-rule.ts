@@ -34,7 +34,7 @@ export interface CacheRule {
   eagerRefresh?: number;
   /** Share of `ttl`, 0 to 1, by which lifetimes are shortened at random, so that entries do not expire together. Needs `ttl`. Default 0. */
   jitter?: number;
-  /** Status codes that may be stored: 200 to 599 without 206 and 304. Default `[200, 301, 308]`. */
+  /** Status codes that may be stored: 200 to 599 without those that answer one request or one client alone (206, 304, 401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431). A 5xx or a 204 is stored where it is listed. Default `[200, 301, 308]`. */
   statuses?: readonly number[];
   /** Names by which entries are purged together. Default none. */
   tags?: readonly string[] | ((context: CacheContext) => readonly string[]);
@@ -178,13 +178,22 @@ function readTimeout(input: unknown): Reading<number> {
   return 'value' in reading ? readTimerDuration(input) : reading;
 }
 
+/** Statuses that answer one request, or one client, and are no response to any other. */
+const FOR_ONE: ReadonlySet<unknown> = new Set([
+  ...[206, 304], // a part, and a response without its body
+  ...[401, 407], // a challenge to one client
+  ...[408, 425, 429], // of one client's pace
+  ...[412, 413, 416, 417, 421, 426, 428, 431], // of the headers, the body or the connection of one request
+]);
+
 function readStatuses(input: unknown): Reading<ReadonlySet<number>> {
-  // 206 is a part and 304 has no body: neither is a response that can be stored by itself.
-  const storable = (status: unknown) =>
-    'value' in readInteger(200, 599)(status) && status !== 206 && status !== 304;
-  return Array.isArray(input) && input.length > 0 && input.every(storable)
-    ? { value: new Set<number>(input) }
-    : { expected: 'a list of status codes from 200 to 599, without 206 and 304, not empty' };
+  const storable = (status: unknown) => 'value' in readInteger(200, 599)(status) && !FOR_ONE.has(status);
+  if (Array.isArray(input) && input.length > 0 && input.every(storable))
+    return { value: new Set<number>(input) };
+  const forOne = [...FOR_ONE].join(', ');
+  return {
+    expected: `a list of status codes from 200 to 599, not empty, without those for one request or client alone (${forOne})`,
+  };
 }
 
 function readQueryPattern(input: unknown): Reading<string> {

@@ -4,6 +4,7 @@ import { isPlainObject } from './describe.js';
 import {
   readFunction,
   readHeaderName,
+  readHeaderPattern,
   readInteger,
   readPositiveSize,
   readTimerDuration,
@@ -52,8 +53,17 @@ export interface CacheOptions {
   maxStaleness?: Duration;
   /** Larger bodies are not stored. Bytes or a size, at most `memory.maxBytes`. Default `'1mb'`. */
   maxEntryBytes?: Size;
-  /** Request headers that make a request personal. A list given here replaces the default `['authorization', 'cookie', 'x-api-key', 'proxy-authorization']`. */
+  /**
+   * What makes a request personal: names of request headers, and `client-certificate` for a client that has presented
+   * one, to this server or to a proxy that says so in `Client-Cert` (RFC 9440). A list given here replaces the default
+   * `['authorization', 'cookie', 'x-api-key', 'proxy-authorization', 'client-certificate']`.
+   */
   credentials?: readonly string[];
+  /**
+   * Response headers that belong to one response alone, such as an id: they are not stored. A `*` at the end stands for
+   * any ending (`'x-acme-*'`). Added to those that are known (see docs/caching.md). Default none.
+   */
+  perResponseHeaders?: readonly string[];
   /** How long a request waits for another's fill of the same entry, then runs by itself. Seconds or a duration, at most one day. Default `'5s'`. */
   waitTimeout?: Duration;
   /** How long a key whose response could not be stored is remembered, so that its requests do not wait for each other. 0: not at all. Default `'2m'`. */
@@ -74,6 +84,7 @@ export interface CacheSettings {
   readonly maxStaleness: number;
   readonly maxEntryBytes: number;
   readonly credentials: readonly string[];
+  readonly perResponseHeaders: readonly string[];
   readonly waitTimeout: number;
   readonly hitForMiss: number;
   readonly statusHeader: boolean | 'key';
@@ -114,7 +125,9 @@ const entries = {
     'cookie',
     'x-api-key',
     'proxy-authorization',
+    'client-certificate',
   ]),
+  perResponseHeaders: v.optional(list(leaf(readHeaderPattern), 'a list of names of response headers'), []),
   waitTimeout: v.optional(leaf(readTimerDuration), '5s'),
   hitForMiss: v.optional(leaf(readDuration), '2m'),
   statusHeader: v.optional(leaf(readStatusHeader), true),

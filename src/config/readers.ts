@@ -90,6 +90,14 @@ export const readHeaderName: Reader<string> = (input) => {
   return 'value' in reading ? { value: reading.value.toLowerCase() } : reading;
 };
 
+/** Reads the name of a header, or the beginning of names before a `*`, in lower case. */
+export const readHeaderPattern: Reader<string> = (input) => {
+  const reading = readHeaderName(input);
+  return 'value' in reading && /^[^*]+\*?$/.test(reading.value)
+    ? reading
+    : { expected: "a name such as 'X-Request-Id' or 'X-Acme-*' (a `*` only at its end)" };
+};
+
 /** Reads an absolute URL of one of some schemes. */
 export function readUrl(...schemes: readonly string[]): Reader<string> {
   const expected = `a URL such as '${schemes[0]}://host/…'`;

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { CacheSettings } from '../config/cache.js';
+import { CLIENT_CERTIFICATE, hasClientCertificate } from '../exchange/client-certificate.js';
 
 type Request = IncomingMessage & { readonly originalUrl?: string; readonly hotpath?: object };
 
@@ -7,11 +8,19 @@ type Request = IncomingMessage & { readonly originalUrl?: string; readonly hotpa
 export class PlainRequests {
   /** Fields beyond those that are looked at in any case. */
   readonly #others: readonly string[];
+  readonly #looksAtCertificates: boolean;
 
   constructor({ credentials, requestDirectives }: CacheSettings) {
-    const known = new Set(['cookie', 'authorization', 'proxy-authorization', 'x-api-key']);
+    const known = new Set([
+      'cookie',
+      'authorization',
+      'proxy-authorization',
+      'x-api-key',
+      CLIENT_CERTIFICATE,
+    ]);
     const directives = requestDirectives === 'honor' ? ['cache-control', 'pragma'] : [];
     this.#others = [...credentials.filter((name) => !known.has(name)), ...directives];
+    this.#looksAtCertificates = credentials.includes(CLIENT_CERTIFICATE);
   }
 
   /** Whether a request is one of those. A cookie is for the rule to judge. */
@@ -23,7 +32,10 @@ export class PlainRequests {
     if ((req.originalUrl !== undefined && req.originalUrl !== url) || req.hotpath !== undefined) return false;
     const { headers } = req;
     return (
-      !isUnusual(headers) && !isPersonal(headers) && !this.#others.some((name) => headers[name] !== undefined)
+      !isUnusual(headers) &&
+      !isPersonal(headers) &&
+      !this.#others.some((name) => headers[name] !== undefined) &&
+      !(this.#looksAtCertificates && hasClientCertificate(req))
     );
   }
 }

@@ -185,6 +185,269 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
     },
   );
 
+  /** What the client gets the second time, and why it was not stored the first time. */
+  async function twice(
+    build: (app: Express, handler: (name: string) => (req: Request, res: Response) => void) => void,
+    rules: Record<string, CacheRule>,
+    path: string,
+    before?: (app: Express) => void,
+  ) {
+    const made = await cacheApp({
+      express,
+      cache: { routes: rules },
+      before,
+      routes: (app, { count }) =>
+        build(app, (name) => (_req, res) => void res.send(`${name} ${count(name)}`)),
+    });
+    const first = await made.get(path);
+    return { text: (await made.get(path)).text, status: first.cacheStatus };
+  }
+  const minute = (...paths: string[]): Record<string, CacheRule> =>
+    Object.fromEntries(paths.map((path) => [path, { ttl: '1m' }]));
+  const optional = express === express5 ? '/docs{/:page}' : '/docs/:page?';
+  const rest = express === express5 ? '/x/*rest' : '/x/*';
+  const strict = (app: Express) => void app.enable('strict routing');
+  const sensitive = (app: Express) => void app.enable('case sensitive routing');
+
+  it.each<[string, string, string, Parameters<typeof twice>[0], ((app: Express) => void)?]>([
+    [
+      'an optional part that is spelled out',
+      '/docs{/:page}',
+      '/docs/mine',
+      (app, handler) => {
+        app.get('/docs/mine', handler('mine'));
+        app.get(optional, handler('page'));
+      },
+    ],
+    [
+      'a part of a segment that is spelled out',
+      '/files/:name.:ext',
+      '/files/a.json',
+      (app, handler) => {
+        app.get('/files/:name.json', handler('json'));
+      },
+    ],
+    [
+      'a parameter with a text before it',
+      '/p/:id',
+      '/p/sale-1',
+      (app, handler) => {
+        app.get('/p/sale-:id', handler('sale'));
+      },
+    ],
+    [
+      'a handler that is mounted above',
+      '/x/:id/y',
+      '/x/1/y',
+      (app, handler) => app.use('/x', handler('gate')),
+    ],
+    [
+      'a handler that is mounted within',
+      '/x/:id/y',
+      '/x/1/y',
+      (app, handler) => app.use('/x/:id', handler('gate')),
+    ],
+    [
+      'a sub-app that is mounted above',
+      '/x/:id/y',
+      '/x/1/y',
+      (app, handler) => {
+        app.use('/x', express().use(handler('gate')));
+      },
+    ],
+    [
+      'a middleware of a mounted router',
+      '/x/:id/y',
+      '/x/1/y',
+      (app, handler) => {
+        app.use('/x', express.Router().use(handler('gate')).get('/:id/y', handler('y')));
+      },
+    ],
+    ['a route for all beneath', '/x/:id/y', '/x/1/y', (app, handler) => app.all(rest, handler('gate'))],
+    [
+      'a handler that is mounted after a route',
+      '/x/:id',
+      '/x/1',
+      (app, handler) => {
+        app.get('/x/:id', (_req, _res, next) => next());
+        app.use('/x', handler('gate'));
+      },
+    ],
+    ['a regular expression', '/x/:id', '/x/mine', (app, handler) => app.get(/^\/x\/mine$/, handler('mine'))],
+    [
+      'another case, where the app tells cases apart',
+      '/Report',
+      '/report',
+      (app, handler) => {
+        app.get('/report', handler('other'));
+      },
+      sensitive,
+    ],
+    [
+      'another case, answered by a parameter',
+      '/Report',
+      '/report',
+      (app, handler) => {
+        app.get('/:page', handler('other'));
+      },
+      sensitive,
+    ],
+    [
+      'another case, where a router tells cases apart',
+      '/in/Report',
+      '/in/report',
+      (app, handler) => {
+        const router = express.Router({ caseSensitive: true });
+        router.get('/Report', handler('report'));
+        router.get('/report', handler('other'));
+        app.use('/in', router);
+      },
+    ],
+    [
+      'another slash, where the app tells them apart',
+      '/list',
+      '/list/',
+      (app, handler) => {
+        app.get('/list', handler('list'));
+        app.get('/list/', handler('other'));
+      },
+      strict,
+    ],
+    [
+      'another slash, at the root of the app',
+      '/list',
+      '/list/',
+      (app, handler) => {
+        app.use(handler('other'));
+      },
+      strict,
+    ],
+    [
+      'no slash, where the rule has one',
+      '/list/',
+      '/list',
+      (app, handler) => {
+        app.get('/list', handler('other'));
+      },
+      strict,
+    ],
+    [
+      'another slash, where a router tells them apart',
+      '/in/list',
+      '/in/list/',
+      (app, handler) => {
+        const router = express.Router({ strict: true });
+        router.get('/list', handler('list'));
+        router.get('/list/', handler('other'));
+        app.use('/in', router);
+      },
+    ],
+  ])('does not store what answers for a rule but is %s [C03]', async (_case, rule, path, build, before) => {
+    const got = await twice(build, minute(rule), path, before);
+    expect(got.text).toMatch(/ 2$/);
+    expect(got.status).toContain('detail=route');
+  });
+
+  it.each<[string, string, string, Parameters<typeof twice>[0], ((app: Express) => void)?]>([
+    [
+      'the optional part left out',
+      '/docs{/:page}',
+      '/docs',
+      (app, handler) => app.get(optional, handler('page')),
+    ],
+    [
+      'the optional part taken',
+      '/docs{/:page}',
+      '/docs/a',
+      (app, handler) => app.get(optional, handler('page')),
+    ],
+    [
+      'one of two routes for its forms',
+      '/docs{/:page}',
+      '/docs/a',
+      (app, handler) => {
+        app.get('/docs', handler('all'));
+        app.get('/docs/:name', handler('one'));
+      },
+    ],
+    [
+      'a mount with a part-segment parameter',
+      '/v:version/items',
+      '/v1/items',
+      (app, handler) => {
+        app.use('/v:version', express.Router().get('/items', handler('items')));
+      },
+    ],
+    [
+      'a mount with a parameter',
+      '/:tenant/items/:id',
+      '/acme/items/7',
+      (app, handler) => {
+        app.use('/:tenant', express.Router().get('/items/:id', handler('items')));
+      },
+    ],
+    [
+      'the root of a mounted router',
+      '/list/',
+      '/list',
+      (app, handler) => {
+        app.use('/list', express.Router().get('/', handler('list')));
+      },
+    ],
+    [
+      'what is mounted under a rule for all of it',
+      '/x/*path',
+      '/x/1/y',
+      (app, handler) => app.use('/x', handler('x')),
+    ],
+    [
+      'a route under a rule for all of it',
+      '/x/*path',
+      '/x/mine',
+      (app, handler) => app.get('/x/mine', handler('x')),
+    ],
+    [
+      'what is mounted where the rule ends',
+      '/x/:id',
+      '/x/1',
+      (app, handler) => app.use('/x/:id', handler('x')),
+    ],
+    ['the whole app', '/x/:id/y', '/x/1/y', (app, handler) => app.use(handler('app'))],
+    [
+      'its own spelling, where the app tells them apart',
+      '/List/',
+      '/List/',
+      (app, handler) => {
+        app.get('/List/', handler('list'));
+      },
+      (app) => {
+        strict(app);
+        sensitive(app);
+      },
+    ],
+    [
+      'another case of the URL, where the app does not tell them apart',
+      '/list',
+      '/LIST',
+      (app, handler) => {
+        app.get('/list', handler('list'));
+      },
+    ],
+  ])('stores the route that a rule was written for: %s [C03]', async (_case, rule, path, build, before) => {
+    expect((await twice(build, minute(rule), path, before)).text).toMatch(/ 1$/);
+  });
+
+  it('stores with cache.route() where a rule does not hold: the remedy for detail=route [C03]', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: minute('/x/:id/y') },
+      routes: (app, { cache, count }) =>
+        app.use('/x', cache.route({ ttl: '1m' }), (_req, res) => void res.send(`run ${count()}`)),
+    });
+    await made.get('/x/1/y');
+    expect((await made.get('/x/1/y')).text).toBe('run 1');
+  });
+
   it.each(['text/html', 'application/json', 'text/css'])(
     'C04 the type of what is answered (%s) decides nothing: without a rule or a word of the app, nothing is stored',
     async (type) => {

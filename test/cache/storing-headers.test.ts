@@ -66,6 +66,17 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
       'RateLimit-Remaining',
       'X-RateLimit-Remaining',
       'Retry-After',
+      'X-Trace-Id',
+      'X-B3-TraceId',
+      'X-B3-Sampled',
+      'B3',
+      'Request-Id',
+      'X-Amzn-Trace-Id',
+      'X-Amz-Request-Id',
+      'X-Amz-Cf-Id',
+      'CF-Ray',
+      'X-Cloud-Trace-Context',
+      'X-Runtime',
     ])('A18 no visitor gets the %s of another', async (name) => {
       const use = (app: Express) =>
         app.use((_req, res, next) => {
@@ -106,6 +117,31 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
       expect(new Set(ids).size).toBe(place === 'before' ? 3 : 1);
       expect(ids.length).toBe(place === 'before' ? 3 : 1);
     });
+  });
+
+  it('leaves out the response headers that perResponseHeaders adds, by name or beginning [A18]', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: RULE, perResponseHeaders: ['X-Acme-Call', 'X-Job-*'] },
+      routes: (app) =>
+        app.get('/x', (_req, res) => {
+          res.set({
+            'X-Acme-Call': randomUUID(),
+            'X-Job-Id': randomUUID(),
+            'X-Trace-Id': 'a',
+            'X-Acme': 'kept',
+          });
+          res.send('x');
+        }),
+    });
+    expect((await made.get('/x')).headers.get('x-job-id')).not.toBeNull();
+    const { headers, xCache } = await made.get('/x');
+    const kept = ['x-acme-call', 'x-job-id', 'x-trace-id', 'x-acme'].map((name) => headers.get(name));
+    expect([xCache, ...kept]).toEqual(['HIT', null, null, null, 'kept']);
+  });
+
+  it.each(['X-*-Id', '*', 'X Id', ''])('rejects %j in perResponseHeaders [K06]', (name) => {
+    expect(() => responseCache({ perResponseHeaders: [name] })).toThrow(/perResponseHeaders\[0\]/);
   });
 
   it('A18 a hit has an Age, the Date of the response, and never more of its lifetime left than before', async () => {

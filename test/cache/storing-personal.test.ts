@@ -29,6 +29,38 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
   });
 
   it.each([
+    'Set-Cookie2',
+    'Set-Login',
+    'Clear-Site-Data',
+    'Authentication-Info',
+    'Authorization',
+    'X-Auth-Token',
+    'X-CSRF-Token',
+    'X-XSRF-Token',
+    'X-Access-Token',
+  ])(
+    'does not store a response with %s, set by the handler or as the headers go [A01, A21]',
+    async (name) => {
+      for (const late of [false, true]) {
+        const made = await cacheApp({
+          express,
+          cache: { routes: RULE },
+          routes: (app) =>
+            app.get('/x', (_req, res) => {
+              const set = () => void res.set(name, `"secret${made.count()}"`);
+              late ? onHeaders(res, set) : set();
+              res.set('Cache-Control', 'public, max-age=60').send('x');
+            }),
+        });
+        const first = await made.get('/x');
+        if (!late) expect(first.cacheStatus).toContain(`detail=${name.toLowerCase()}`);
+        expect((await made.get('/x')).headers.get(name)).toBe('"secret2"');
+        expect(made.cache.stats().entries).toBe(0);
+      }
+    },
+  );
+
+  it.each([
     ['nothing', undefined, false],
     ['a lifetime', 'max-age=60', false],
     ['public', 'public, max-age=60', true],

@@ -267,6 +267,8 @@ describe('rules that contradict themselves', () => {
     [{ ttl: 1, timeout: 1, softTimeout: 2 }, 'softTimeout'],
     [{ statuses: [200, 206] }, 'statuses'],
     [{ statuses: [304] }, 'statuses'],
+    [{ statuses: [] }, 'statuses'],
+    [{ statuses: ['200'] }, 'statuses'],
     [{ statuses: [199] }, 'statuses'],
     [{ statuses: [600] }, 'statuses'],
     [{ vary: { query: ['a'] }, ignoreQuery: ['b'] }, 'ignoreQuery'],
@@ -282,6 +284,13 @@ describe('rules that contradict themselves', () => {
     expect(found).toHaveLength(1);
     expect(found[0]).toMatch(`rule.${key}: `);
   });
+
+  it.each([206, 304, 401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431])(
+    'rejects %i in statuses: it answers one request or one client alone [K06, A11]',
+    (status) => {
+      expect(problemsOf(() => resolveCacheRule({ statuses: [200, status] }))[0]).toContain(String(status));
+    },
+  );
 
   it('points from ttl 0 to cache: false', () => {
     expect(() => resolveCacheRule({ ttl: 0 })).toThrow(/cache: false/);

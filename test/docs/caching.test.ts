@@ -33,7 +33,8 @@ const REASONS: readonly [where: RegExp, files?: readonly string[]][] = [
   // The last of a fill's arguments.
   [/#fill\([^;]*, '([a-z-]+)'\)/g],
   // Functions that answer with the reason, or with none.
-  [/\breturn '([a-z-]+)';/g, ['request.ts', 'storable.ts']],
+  [/\breturn '([a-z-]+)';/g, ['request.ts', 'storable.ts', 'met-request.ts']],
+  [/\breturn [^;]*\? '([a-z-]+)' : undefined;/g, ['met-request.ts']],
   [/\? undefined : '([a-z-]+)';/g, ['request.ts', 'storable.ts']],
 ];
 
@@ -51,6 +52,13 @@ function wordsOfTheSource(): Set<string> {
   return found;
 }
 
+/** Response headers that give their name as the reason. */
+function personalFields(): string[] {
+  const source = readFileSync(join(root, 'src/cache/headers.ts'), 'utf8');
+  const list = /const PERSONAL = \[([^\]]+)\]/.exec(source)?.[1] ?? '';
+  return [...list.matchAll(/'([a-z0-9-]+)'/g)].map(([, name = '']) => name);
+}
+
 describe('docs/caching.md', () => {
   describe.each(majors)('on %s', (_name, express) => {
     it.each(examples.map((example) => [example.name, example] as const))(
@@ -66,7 +74,8 @@ describe('docs/caching.md', () => {
     for (const word of ['off', 'upgrade']) documented.add(word);
     documented.delete('detail'); // the tables' own heading
     const given = wordsOfTheSource();
-    const defaults = ['authorization', 'cookie', 'x-api-key', 'proxy-authorization'];
+    for (const word of personalFields()) given.add(word);
+    const defaults = ['authorization', 'cookie', 'x-api-key', 'proxy-authorization', 'client-certificate'];
     expect(given.size).toBeGreaterThan(40);
     expect([...given].filter((word) => !documented.has(word))).toEqual([]);
     expect([...documented].filter((word) => !given.has(word) && !defaults.includes(word))).toEqual([]);

@@ -106,6 +106,29 @@ describe('K13: HTTP/2, through the compatible API', () => {
     expect(warnings.map(({ message }) => message)).toEqual([]);
   });
 
+  it('neither stores nor serves a request whose body no field announces [B04, K13]', async () => {
+    let runs = 0;
+    const { get, perf, session } = await serve(async (req, res) => {
+      let body = '';
+      for await (const chunk of req) body += chunk;
+      res.end(`run ${++runs} ${body || 'empty'}`);
+    });
+    const fat = async (headers: Record<string, string> = {}) => {
+      const stream = session.request({ ':path': '/cached/a', ...headers }, { endStream: false });
+      stream.setEncoding('utf8').end('evil');
+      let text = '';
+      for await (const chunk of stream) text += chunk;
+      return text;
+    };
+    expect(await fat()).toBe('run 1 evil');
+    expect((await get('/cached/a')).text).toBe('run 2 empty');
+    expect(await fat()).toBe('run 3 evil');
+    expect(await fat({ 'content-length': '4' })).toBe('run 4 evil');
+    const hit = await get('/cached/a', { 'content-length': '0' });
+    expect([hit.text, hit.headers['x-cache']]).toEqual(['run 2 empty', 'HIT']);
+    expect(perf.cache.stats().entries).toBe(1);
+  });
+
   it('streams with a head, trailers and callbacks go through whole', async () => {
     const { get } = await serve((_req, res) => {
       res.writeHead(200, { 'Content-Type': 'text/plain', 'X-A': '1' });

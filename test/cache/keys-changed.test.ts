@@ -1,0 +1,296 @@
+import type { Express, NextFunction, Request, Response } from 'express';
+import type { CacheRule, StandaloneCacheOptions } from 'hotpath/cache';
+import { describe, expect, it } from 'vitest';
+import { type CacheApp, cacheApp, type Handler } from '../helpers/cache.js';
+import { majors, waitFor } from '../helpers/http.js';
+
+type Middleware = (req: Request, res: Response, next: NextFunction) => void;
+
+/** A session by a query parameter, which is no credential to any cache: `?as=ann`. */
+const session: Middleware = (req, _res, next) => {
+  const user = new URL(req.originalUrl, 'http://x').searchParams.get('as') ?? req.get('x-as');
+  Object.assign(req, { session: user ? { user } : undefined });
+  next();
+};
+const userOf = (req: Request) => (req as unknown as { session?: { user: string } }).session?.user;
+
+describe.each(majors)('requests that change behind the cache, on %s', (_name, express) => {
+  const app = (
+    behind: Middleware,
+    handler: Handler,
+    rule: CacheRule = {},
+    cache: StandaloneCacheOptions = {},
+    routes: (app: Express, made: CacheApp) => void = (inner, { count }) =>
+      inner.get('/x', (req, res) => {
+        count();
+        return handler(req, res);
+      }),
+  ) =>
+    cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: '1m', ...rule } }, ...cache },
+      routes(inner, made) {
+        inner.use(behind);
+        routes(inner, made);
+      },
+    });
+
+  /** A gateway that knows its clients by something that is no credential to the cache, here their address. */
+  const gateway: Middleware = (req, _res, next) => {
+    delete req.headers['x-user-id'];
+    if (req.headers['x-real-ip'] === '10.0.0.1') req.headers['x-user-id'] = 'alice';
+    next();
+  };
+  const mail: Handler = (req, res) =>
+    res.vary('X-User-Id').send(`mail of ${req.headers['x-user-id'] ?? 'nobody'}`);
+  const alice = { 'x-real-ip': '10.0.0.1' };
+
+  it.each<[string, CacheRule, StandaloneCacheOptions]>([
+    ['a rule', {}, {}],
+    ['a rule that names the header', { vary: { headers: ['x-user-id'] } }, {}],
+    ['the standard alone', {}, { profile: 'rfc9111' }],
+  ])(
+    'refuses a response made for a header that a gateway set, under %s [B21, A08]',
+    async (_case, rule, cache) => {
+      const made = await app(gateway, mail, rule, cache);
+      const own = await made.get('/x', alice);
+      expect(own).toMatchObject({ text: 'mail of alice' });
+      expect(own.cacheStatus).toContain('detail=header-changed');
+      expect((await made.get('/x', { 'x-user-id': 'alice' })).text).toBe('mail of nobody');
+      expect((await made.get('/x')).text).toBe('mail of nobody');
+      expect((await made.get('/x', alice)).text).not.toBe('mail of bob');
+      expect((await made.get('/x', { 'x-user-id': 'alice' })).text).toBe('mail of nobody');
+    },
+  );
+
+  it.each<[string, Middleware]>([
+    [
+      'replaces the headers',
+      (req, _res, next) => {
+        Object.defineProperty(req, 'headers', { value: { ...req.headers, 'x-user-id': 'alice' } });
+        next();
+      },
+    ],
+    [
+      'defines a getter',
+      (req, _res, next) => {
+        Object.defineProperty(req.headers, 'x-user-id', { get: () => 'alice', enumerable: true });
+        next();
+      },
+    ],
+    [
+      'sets a list',
+      (req, _res, next) => {
+        req.headers['x-user-id'] = ['alice'];
+        next();
+      },
+    ],
+  ])('sees it too where a middleware %s [B21]', async (_case, behind) => {
+    const made = await app(behind, mail);
+    await made.get('/x', { 'x-user-id': 'bob' });
+    expect(made.cache.stats().entries).toBe(0);
+  });
+
+  it('keys by what a middleware before the cache has set [B03]', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: '1m', vary: { headers: ['x-tenant'] } } } },
+      before: (outer) =>
+        outer.use((req, _res, next) => {
+          req.headers['x-tenant'] = req.hostname.split('.')[0]!;
+          next();
+        }),
+      routes: (inner, { count }) =>
+        inner.get('/x', (req, res) => void res.send(`${req.headers['x-tenant']} ${count()}`)),
+    });
+    const of = async (tenant: string) =>
+      (await made.raw(`GET /x HTTP/1.1\nHost: ${tenant}.example\nConnection: close`)).text;
+    expect([await of('a'), await of('b'), await of('a')]).toEqual(['a 1', 'b 2', 'a 1']);
+  });
+
+  it('takes the headers as they are where cache.route() stands, behind the gateway [B21]', async () => {
+    const made = await app(gateway, mail, {}, {}, (inner, { cache, count }) =>
+      inner.get('/y', cache.route({ ttl: '1m' }), (req, res) => {
+        count();
+        return mail(req, res);
+      }),
+    );
+    for (let i = 0; i < 2; i++) {
+      expect((await made.get('/y', alice)).text).toBe('mail of alice');
+      expect((await made.get('/y', { 'x-user-id': 'alice' })).text).toBe('mail of nobody');
+    }
+    expect(made.runs()).toBe(2);
+  });
+
+  it('stores where a header was deleted, as proxies delete Accept-Encoding [A08]', async () => {
+    const made = await app(
+      (req, _res, next) => {
+        delete req.headers['accept-encoding'];
+        next();
+      },
+      (_req, res) => res.vary('Accept-Encoding').send('x'),
+    );
+    await made.get('/x');
+    expect((await made.get('/x')).xCache).toBe('HIT');
+  });
+
+  it('does not count its own edits of the request [B13]', async () => {
+    const made = await app(
+      (_req, _res, next) => next(),
+      (_req, res) => res.vary('If-None-Match').vary('Surrogate-Capability').send('x'),
+      { ignoreQuery: ['utm_*'] },
+      { targets: ['surrogate-control'] },
+    );
+    const headers = { 'if-none-match': '"a"', 'surrogate-capability': 'edge="Surrogate/1.0"' };
+    await made.get('/x?utm_a=1', headers);
+    expect((await made.get('/x', headers)).xCache).toBe('HIT');
+  });
+
+  it.each(['rule', 'vary'])(
+    'refuses where a cookie that the key covers was changed, by %s [A04]',
+    async (by) => {
+      const made = await app(
+        (req, _res, next) => {
+          req.headers.cookie = `theme=${req.headers['x-theme'] ?? 'light'}`;
+          next();
+        },
+        (req, res) => (by === 'vary' ? res.vary('Cookie') : res).send(`${req.headers.cookie}`),
+        { vary: { cookies: ['theme'] } },
+      );
+      await made.get('/x', { cookie: 'theme=light', 'x-theme': 'dark' });
+      expect((await made.get('/x', { cookie: 'theme=light' })).text).toBe('theme=light');
+      expect((await made.get('/x')).cacheStatus).toContain('detail=header-changed');
+    },
+  );
+
+  it('takes a credential that a middleware sets later for one [A02]', async () => {
+    const made = await app(
+      (req, _res, next) => {
+        if (req.headers['x-real-ip']) req.headers.authorization = `Bearer ${req.headers['x-real-ip']}`;
+        next();
+      },
+      (req, res) => res.send(`for ${req.headers.authorization ?? 'nobody'}`),
+    );
+    expect((await made.get('/x', alice)).cacheStatus).toContain('detail=authorization');
+    expect((await made.get('/x')).text).toBe('for nobody');
+  });
+
+  const partition: NonNullable<CacheRule['partition']> = ({ req }) => userOf(req as Request) ?? 'guest';
+  const page: Handler = (req, res) => res.send(`page of ${userOf(req) ?? 'guest'}`);
+
+  it('refuses a page whose partition is set behind the rule [A04, B20]', async () => {
+    const made = await app(session, page, { partition });
+    const ann = await made.get('/x', { 'x-as': 'ann' });
+    expect(ann.text).toBe('page of ann');
+    expect(ann.cacheStatus).toBe('hotpath; fwd=uri-miss; detail=partition-changed');
+    expect((await made.get('/x')).text).toBe('page of guest');
+    expect((await made.get('/x', { 'x-as': 'bob' })).text).toBe('page of guest');
+    expect(made.cache.stats().entries).toBe(1);
+  });
+
+  it('refuses it from cache.route() before the session as well [A04]', async () => {
+    const made = await app(
+      (_req, _res, next) => next(),
+      page,
+      {},
+      {},
+      (inner, { cache }) => inner.get('/y', cache.route({ ttl: '1m', partition }), session, page),
+    );
+    expect((await made.get('/y', { 'x-as': 'ann' })).cacheStatus).toContain('detail=partition-changed');
+    expect((await made.get('/y')).text).toBe('page of guest');
+  });
+
+  it.each(['before the headers', 'while the headers go', 'while the body goes'])(
+    'gives nobody who waits a page whose partition changes %s [H02]',
+    async (when) => {
+      const held: (() => void)[] = [];
+      const made = await app(
+        (_req, _res, next) => next(),
+        (req, res) => {
+          const user = req.get('x-as');
+          const know = () => Object.assign(req, { session: user ? { user } : undefined });
+          if (when === 'before the headers') know();
+          const { writeHead } = res;
+          if (when === 'while the headers go') {
+            res.writeHead = function (this: Response, ...given: unknown[]) {
+              const result = writeHead.apply(this, given as never);
+              know();
+              return result;
+            } as never;
+          }
+          const text = `page of ${user ?? 'guest'}`;
+          if (!user) return void res.send(text);
+          held.push(() => {
+            res.set('Content-Length', String(text.length)).write(text.slice(0, 4));
+            setImmediate(() => {
+              if (when === 'while the body goes') know();
+              res.end(text.slice(4));
+            });
+          });
+        },
+        { partition },
+      );
+      const first = made.get('/x', { 'x-as': 'ann' });
+      await waitFor(() => held.length === 1);
+      const others = [made.get('/x'), made.get('/x')].map((got) => got.catch(() => undefined));
+      await waitFor(() => made.requests() === 3);
+      held[0]!();
+      expect((await first).text).toBe('page of ann');
+      // Who was served from the body while it went is broken off, since it turned out to be another's.
+      for (const got of await Promise.all(others)) expect(got?.text ?? 'page of guest').toBe('page of guest');
+      expect((await made.get('/x')).text).toBe('page of guest');
+    },
+  );
+
+  it('refuses a page to which `when` no longer applies, for it is another’s [A04]', async () => {
+    const made = await app(session, page, { when: ({ req }) => userOf(req as Request) === undefined });
+    expect((await made.get('/x', { 'x-as': 'ann' })).cacheStatus).toContain('detail=when-changed');
+    expect((await made.get('/x')).text).toBe('page of guest');
+  });
+
+  it('asks the functions of a rule as if no router had changed the URL since [B18]', async () => {
+    const made = await app(
+      (_req, _res, next) => next(),
+      page,
+      {},
+      {
+        routes: {
+          '/in/:name': {
+            ttl: '1m',
+            when: ({ req }) => (req as Request).path.startsWith('/in/'),
+            partition: ({ req, params }) => `${(req as Request).path} ${params.name}`,
+          },
+        },
+      },
+      (inner, { count }) => {
+        const router = express.Router();
+        router.get('/:name', (req, res) => void res.send(`${req.path} ${count()}`));
+        inner.use('/in', router);
+      },
+    );
+    expect((await made.get('/in/a')).text).toBe('/a 1');
+    expect((await made.get('/in/a')).text).toBe('/a 1');
+  });
+
+  it('warns once for each rule, with the remedy and what is still served [K14]', async () => {
+    const told: Error[] = [];
+    const note = (warning: Error) => {
+      if ((warning as { code?: string }).code === 'HOTPATH_RULE_CHANGED') told.push(warning);
+    };
+    process.on('warning', note);
+    try {
+      const made = await app(session, page, {}, { routes: { '/x': { ttl: '1m', partition } } });
+      for (const user of ['ann', 'ben', 'ann']) await made.get(`/x?as=${user}`);
+      await waitFor(() => told.length > 0);
+      await made.get('/x?as=cid');
+      await new Promise((resolve) => setImmediate(resolve));
+    } finally {
+      process.off('warning', note);
+    }
+    expect(told).toHaveLength(1);
+    expect(told[0]!.message).toContain(`routes["/x"].cache`);
+    expect(told[0]!.message).toContain('perf.cache.route(');
+    expect(told[0]!.message).toContain('still served');
+    expect(told[0]!.message).not.toMatch(/ann|ben/);
+  });
+});
