@@ -13,7 +13,7 @@ import { isUpstream, storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
 import { warnOfRuleChange } from './met-request.js';
-import { credentialOf } from './request.js';
+import { cameWithBody, credentialOf } from './request.js';
 import { isOtherRoute } from './route-check.js';
 import { Running } from './running.js';
 import { answerConditions, finishHeaders, freshen, standInFor } from './serve.js';
@@ -143,10 +143,10 @@ export class Fill {
       credential: this.#request.credential ?? credentialOf(req, rule, settings),
       method,
       crossOrigin: req.headers.origin !== undefined,
-      range: met.headers.range,
+      range: met.headers.range ?? req.headers.range,
       length: exchange.length,
       requested: { origin, target, rule },
-      changed: this.#ruleChange(),
+      changed: cameWithBody(req) ? 'body' : this.#ruleChange(),
       broken: mayBeBroken(exchange),
       otherRoute: isOtherRoute(pattern, exchange),
       otherOrigin: !isSameOrigin(origin, originOf(req)),
@@ -164,9 +164,9 @@ export class Fill {
 
   /** Whether the rule would make another key by now, or none. */
   #ruleChange(): string | undefined {
-    const { met, rule, context, pattern } = this.#request;
+    const { met, rule, context, pattern, isRefresh } = this.#request;
     const change = met.ruleChange(this.#state, rule, context);
-    if (change && rule) warnOfRuleChange(change, rule, pattern);
+    if (change && rule && !isRefresh) warnOfRuleChange(change, rule, pattern);
     return change;
   }
 

@@ -44,6 +44,20 @@ function mayHaveBody(req: IncomingMessage): boolean {
   return req.httpVersionMajor > 1 && (req as { stream?: EndedStream }).stream?.endAfterHeaders !== true;
 }
 
+/** Whether a request came with a body, whatever a parser before the cache has left of the fields that announce it. */
+export function cameWithBody({ rawHeaders }: IncomingMessage): boolean {
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!;
+    if (name.length !== CONTENT_LENGTH.length && name.length !== TRANSFER_ENCODING.length) continue;
+    const field = name.toLowerCase();
+    if (field === TRANSFER_ENCODING || (field === CONTENT_LENGTH && rawHeaders[at + 1] !== '0')) return true;
+  }
+  return false;
+}
+
+const CONTENT_LENGTH = 'content-length';
+const TRANSFER_ENCODING = 'transfer-encoding';
+
 /** A stream of HTTP/2, as Node's compatible request holds it. */
 interface EndedStream {
   /** The request has ended with its headers. */

@@ -128,6 +128,23 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     },
   );
 
+  it('does not store the answer to a GET whose body a parser has read and hidden [B04]', async () => {
+    const made = await app(
+      (req, res) => res.send(`a ${(req.body as { a?: string } | undefined)?.a ?? req.query.a}`),
+      {},
+      (outer) => {
+        outer.use(express.urlencoded({ extended: true }), (req, _res, next) => {
+          delete req.headers['content-length'];
+          next();
+        });
+      },
+    );
+    const form = 'Content-Type: application/x-www-form-urlencoded\nContent-Length: 6\nConnection: close';
+    const fat = await made.raw(`GET /x?a=1 HTTP/1.1\n${form}`, 'a=evil');
+    expect([fat.text, fat.header('cache-status')]).toEqual(['a evil', 'hotpath; fwd=uri-miss; detail=body']);
+    expect((await made.get('/x?a=1')).text).toBe('a 1');
+  });
+
   const QUERIES = [
     '',
     '?',
