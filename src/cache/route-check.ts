@@ -43,8 +43,8 @@ function holds(rule: Form, route: Form, isMount: boolean): boolean {
     const wanted = rule[at];
     const actual = route[at];
     if (wanted?.includes(WILDCARD)) return true;
-    if (actual?.includes(WILDCARD)) return coversRest(rule, at);
-    if (actual === undefined) return wanted === undefined || (isMount && coversRest(rule, at));
+    if (actual?.includes(WILDCARD)) return coversRest(rule, at, at === route.length - 1);
+    if (actual === undefined) return wanted === undefined || (isMount && coversRest(rule, at, true));
     if (wanted === undefined) return false;
     if (wanted === actual || actual === PARAMETER) continue;
     // What the rule leaves to a parameter is spelled out, or both are spelled and differ.
@@ -52,9 +52,13 @@ function holds(rule: Form, route: Form, isMount: boolean): boolean {
   }
 }
 
-/** Whether what answers everything beneath the first segments is what the rule was written for. */
-function coversRest(rule: Form, at: number): boolean {
-  return at <= 1 || rule.every((part) => !part.includes(PARAMETER));
+/**
+ * Whether what answers everything beneath the first segments is what the rule was written for.
+ *
+ * @param isAll there is nothing more to its path; at the root it is then taken for the whole app.
+ */
+function coversRest(rule: Form, at: number, isAll: boolean): boolean {
+  return (at <= 1 && isAll) || rule.every((part) => !part.includes(PARAMETER));
 }
 
 /** A route of several paths has them all in its template, the mount before the first alone. */

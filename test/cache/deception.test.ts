@@ -265,6 +265,12 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
     ],
     ['a route for all beneath', '/x/:id/y', '/x/1/y', (app, handler) => app.all(rest, handler('gate'))],
     [
+      'a route that begins with all there is',
+      '/x/:id/y',
+      '/x/1/y',
+      (app, handler) => app.get(express === express5 ? '/*rest/y' : '/*/y', handler('gate')),
+    ],
+    [
       'a handler that is mounted after a route',
       '/x/:id',
       '/x/1',
