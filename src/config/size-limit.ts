@@ -1,12 +1,13 @@
 import * as v from 'valibot';
 import { isPlainObject } from './describe.js';
+import { readInteger, readPositiveSize } from './readers.js';
 import type { Reading } from './reading.js';
 import { compileRoutes, type RouteTable, readPattern } from './routes.js';
 import { leaf, mapOf, resolve, type Schema, section } from './schema.js';
 import { readSize, type Size } from './units.js';
 
-/** Options of the request-size limit. */
-export interface SizeLimitOptions {
+/** The limits of a request body. */
+export interface SizeLimits {
   /** Largest request body, as it arrives (still compressed). Bytes or a size. Default `'10mb'`. */
   limit?: Size;
   /**
@@ -17,10 +18,26 @@ export interface SizeLimitOptions {
    * looked at, for an app that passes such bodies on as they are. Bytes or a size. Default: as `limit`.
    */
   inflated?: Size | false;
+  /**
+   * Largest window of a Brotli body, as a power of two: 10 to 24. A decoder holds as much memory as the window, so a
+   * larger one is refused with 415. Default 22 (4 MB), which is what encoders use unless they are told otherwise;
+   * the `brotli` command takes 24 (16 MB) for large files.
+   */
+  brotliWindow?: number;
+}
+
+/** Options of the request-size limit. */
+export interface SizeLimitOptions extends SizeLimits {
+  /**
+   * Memory that the decoders of compressed bodies may hold together, in the whole process. A body that needs more
+   * than is left waits; while one waits, bodies that have sent next to nothing for five seconds are ended with 408.
+   * Bytes or a size. Default `'64mb'`.
+   */
+  decoderMemory?: Size;
 }
 
 /** The limit of one route, or both its limits; `false`: none. What is not given is that of the section. */
-export type SizeLimitPolicy = Size | false | SizeLimitOptions;
+export type SizeLimitPolicy = Size | false | SizeLimits;
 
 /** Resolved options of the request-size limit. */
 export interface SizeLimitSettings {
@@ -28,6 +45,10 @@ export interface SizeLimitSettings {
   readonly limit: number;
   /** Bytes; `false`: codings are not looked at; absent: as `limit`. */
   readonly inflated?: number | false;
+  /** A power of two. */
+  readonly brotliWindow: number;
+  /** Bytes, of all decoders in the process. */
+  readonly decoderMemory: number;
 }
 
 /** Options of `sizeLimit()` used alone. */
@@ -39,7 +60,7 @@ export interface StandaloneSizeLimitOptions extends SizeLimitOptions {
 /** The part of a route's policies that the size limit reads. */
 export interface SizeLimitRoutePolicies {
   /** Bytes, or the settings that differ from the section's; `false`: no limit. */
-  readonly sizeLimit?: number | false | Partial<SizeLimitSettings>;
+  readonly sizeLimit?: number | false | Partial<Omit<SizeLimitSettings, 'decoderMemory'>>;
 }
 
 const readLimit = (input: unknown): Reading<number | false> => {
@@ -49,15 +70,25 @@ const readLimit = (input: unknown): Reading<number | false> => {
 };
 
 const inflated = v.optional(leaf<number | false>(readLimit));
-const entries = { limit: v.optional(leaf(readSize), '10mb'), inflated };
+const readWindow = readInteger(10, 24);
+const entries = {
+  limit: v.optional(leaf(readSize), '10mb'),
+  inflated,
+  brotliWindow: v.optional(leaf(readWindow), 22),
+  decoderMemory: v.optional(leaf(readPositiveSize), '64mb'),
+};
 
 /** Reads the section. */
 export const sizeLimitSchema: Schema<SizeLimitSettings> = section(entries);
 
 /** A route's limit as read. */
-export type ReadSizeLimitPolicy = number | false | Partial<SizeLimitSettings>;
+export type ReadSizeLimitPolicy = number | false | Partial<Omit<SizeLimitSettings, 'decoderMemory'>>;
 
-const policySection = section({ limit: v.optional(leaf(readSize)), inflated });
+const policySection = section({
+  limit: v.optional(leaf(readSize)),
+  inflated,
+  brotliWindow: v.optional(leaf(readWindow)),
+});
 const policyLeaf = leaf<number | false>(readLimit);
 
 /** Reads a route's limit. */

@@ -17,10 +17,14 @@ export interface LingerBounds {
  * once after `Connection: close`, and Express destroys the socket when a handler fails after the headers went
  * (which the handler of a request that was refused half-way will do), so both are put off here.
  *
+ * @param socket of the request, from when it arrived.
  * @returns what to call with the length of each piece that arrives, and with `undefined` at the end.
  */
-export function linger(req: IncomingMessage, bounds: LingerBounds): (bytes: number | undefined) => void {
-  const { socket } = req;
+export function linger(
+  req: IncomingMessage,
+  socket: Socket,
+  bounds: LingerBounds,
+): (bytes: number | undefined) => void {
   const { destroy, destroySoon } = socket;
   let left = bounds.bytes;
   let isRead = false;

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { exchangeOf } from '../exchange/exchange.js';
 import { type LingerBounds, linger } from '../exchange/linger.js';
 import { contentCodings } from '../http/content-encoding.js';
@@ -7,9 +8,12 @@ import {
   codingNotAccepted,
   growsTooLarge,
   notInItsCoding,
+  overloaded,
   type Refusal,
   sendProblem,
   tooLarge,
+  tooSlow,
+  windowTooLarge,
 } from './size-limit-refusal.js';
 
 /** The one guard of a request; two copies of the package, and two mounts, share it. */
@@ -27,7 +31,25 @@ export interface Bounds {
   readonly limit: number;
   /** `Infinity`: codings are not looked at. */
   readonly inflated: number;
+  /** Largest window of Brotli, as a power of two. */
+  readonly brotliWindow: number;
+  /** Of the decoders of all bodies together. */
+  readonly decoderMemory: number;
 }
+
+/** What Node calls when it wants more of a body, and when nobody has read it. */
+interface Hooked {
+  _read(size: number): void;
+  _dump(): void;
+  _consumed?: boolean;
+}
+
+const UNBOUNDED: Bounds = {
+  limit: Number.POSITIVE_INFINITY,
+  inflated: Number.POSITIVE_INFINITY,
+  brotliWindow: Number.POSITIVE_INFINITY,
+  decoderMemory: Number.POSITIVE_INFINITY,
+};
 
 /** The guard of a request: made by the first who asks, who is told if that was too late to count the body. */
 export function guardOf(req: IncomingMessage, res: ServerResponse, onLate: () => void): BodyGuard {
@@ -47,12 +69,18 @@ export class BodyGuard {
   refused = false;
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
+  /** Taken when the request arrives: a client library that sends the request on takes it away. */
+  readonly #socket: Socket;
   readonly #push: IncomingMessage['push'];
   /** Somebody has read of the body, or is about to: where it starts is not known. */
   readonly #isLate: boolean;
-  #bounds: Bounds = { limit: Number.POSITIVE_INFINITY, inflated: Number.POSITIVE_INFINITY };
+  #bounds = UNBOUNDED;
   #bytes: number;
   #counter: InflatedCounter | undefined;
+  /** Somebody has asked for bytes of the coded body, or has let it flow. */
+  #isWanted = false;
+  /** Nobody reads the coded body: it is neither decoded nor handed on. */
+  #isDiscarded = false;
   /** The end of the body has come, behind pieces that are being counted. */
   #isEnding = false;
   /** What the reader's buffer said last: whether it takes more. */
@@ -63,6 +91,7 @@ export class BodyGuard {
   constructor(req: IncomingMessage, res: ServerResponse) {
     this.#req = req;
     this.#res = res;
+    this.#socket = req.socket;
     this.#isLate =
       req.readableDidRead ||
       (req.readableLength > 0 && (req.readableFlowing === true || req.listenerCount('data') > 0));
@@ -71,13 +100,19 @@ export class BodyGuard {
     this.#push = req.push;
     req.push = (chunk: unknown, encoding?: BufferEncoding) => this.#pushed(chunk, encoding);
     // Node lets go of a body that nobody read when the answer is out. It is read on, so that it is counted.
-    (req as unknown as { _dump: () => void })._dump = () => req.resume();
+    (req as unknown as Hooked)._dump = () => {
+      if (this.#counter && !isRead(req)) this.#discardCoded();
+      req.resume();
+    };
   }
 
-  restrict({ limit, inflated }: Bounds): void {
+  restrict(bounds: Bounds): void {
+    const before = this.#bounds;
     this.#bounds = {
-      limit: Math.min(this.#bounds.limit, limit),
-      inflated: Math.min(this.#bounds.inflated, inflated),
+      limit: Math.min(before.limit, bounds.limit),
+      inflated: Math.min(before.inflated, bounds.inflated),
+      brotliWindow: Math.min(before.brotliWindow, bounds.brotliWindow),
+      decoderMemory: Math.min(before.decoderMemory, bounds.decoderMemory),
     };
     const declared = Number(this.#req.headers['content-length'] ?? 0);
     if (Math.max(declared, this.#bytes) > this.#bounds.limit) this.#refuse(tooLarge(this.#bounds.limit));
@@ -104,7 +139,10 @@ export class BodyGuard {
     // By its length: without, Node 26 gives the first piece of it alone.
     const { readableLength } = this.#req;
     const waiting: Buffer | null = readableLength > 0 ? this.#req.read(readableLength) : null;
+    this.#watchReads();
     if (!waiting) return;
+    // Nobody has read it yet; it was only looked at.
+    (this.#req as unknown as Hooked)._consumed = false;
     this.#req.unshift(waiting);
     this.#onAdmitted = [];
     this.#counter.write(waiting, () => {
@@ -113,15 +151,45 @@ export class BodyGuard {
       for (const callback of callbacks) callback();
       this.#goOn();
     });
+    this.#counter.start();
+  }
+
+  /** Decodes from the first time that somebody reads; not at all where the body is only to be gone. */
+  #watchReads(): void {
+    const req = this.#req as IncomingMessage & Hooked;
+    const read = req._read;
+    req._read = (size) => {
+      this.#isWanted = true;
+      this.#takesMore = true;
+      if (!isThrownAway(req)) this.#counter?.start();
+      else if (this.#counter?.isWaiting) this.#discardCoded();
+      read.call(req, size);
+    };
   }
 
   #makeCounter(coding: InflatableCoding): InflatedCounter {
-    return new InflatedCounter(coding, {
+    return new InflatedCounter(coding, this.#bounds.decoderMemory, {
       grown: (bytes) => {
         if (bytes > this.#bounds.inflated) this.#refuse(growsTooLarge(this.#bounds.inflated));
       },
       failed: () => this.#refuse(notInItsCoding()),
+      acceptsWindow: (bits) => {
+        const isAccepted = coding !== 'br' || bits <= this.#bounds.brotliWindow;
+        if (!isAccepted) this.#refuse(windowTooLarge(bits, this.#bounds.brotliWindow));
+        return isAccepted;
+      },
+      // It is the client's fault only where the client is waited for.
+      evicted: () => this.#refuse(this.#counter?.isBusy || !this.#takesMore ? overloaded() : tooSlow()),
     });
+  }
+
+  /** From now on the bytes of the body are counted as they come over the wire, and thrown away. */
+  #discardCoded(): void {
+    if (this.#isDiscarded || this.refused) return;
+    this.#isDiscarded = true;
+    this.#counter?.stop();
+    this.#takesMore = true;
+    this.#goOn();
   }
 
   #pushed(chunk: unknown, encoding: BufferEncoding | undefined): boolean {
@@ -141,6 +209,9 @@ export class BodyGuard {
   #hand(bytes: Uint8Array | null | undefined): boolean {
     const counter = this.#counter;
     if (!counter) return this.#push.call(this.#req, bytes);
+    if (isThrownAway(this.#req)) this.#discardCoded();
+    if (this.#isDiscarded) return bytes ? true : this.#push.call(this.#req, null);
+    if (this.#isWanted) counter.start();
     if (bytes) {
       counter.write(bytes, () => {
         this.#takesMore = this.#push.call(this.#req, bytes);
@@ -161,10 +232,9 @@ export class BodyGuard {
       this.#push.call(this.#req, null);
       return;
     }
-    const { socket, httpVersionMajor } = this.#req;
-    if (!this.#takesMore || httpVersionMajor > 1) return;
+    if (!this.#takesMore || this.#req.httpVersionMajor > 1) return;
     // Paused by Node itself, as too many answers wait to be sent on it: it will go on by itself.
-    if (!(socket as { _paused?: boolean })._paused) socket.resume();
+    if (!(this.#socket as { _paused?: boolean })._paused) this.#socket.resume();
   }
 
   #refuse({ problem, error }: Refusal): void {
@@ -175,18 +245,28 @@ export class BodyGuard {
     const res = this.#res;
     const isUnread = isUninvited(req, res);
     if (res.headersSent) {
-      req.socket.destroy();
+      this.#socket.destroy();
       return;
     }
     // The handler may run on; it reaches nobody any more.
     const exchange = exchangeOf(req, res);
     exchange.lock();
-    if (req.httpVersionMajor < 2 && !isUnread) this.#discard = linger(req, AFTER_ANSWER);
+    if (req.httpVersionMajor < 2 && !isUnread) this.#discard = linger(req, this.#socket, AFTER_ANSWER);
     exchange.respond(() => sendProblem(req, res, problem));
     failBody(req, error);
     // Read to its end already: by a body parser before us, or while it was being counted.
     if (req.complete) this.#discard(undefined);
   }
+}
+
+/** Whether somebody takes the bytes of the body. */
+function isRead(req: IncomingMessage): boolean {
+  return req.listenerCount('data') > 0 || req.listenerCount('readable') > 0;
+}
+
+/** The body flows and nobody takes it, as after `req.resume()`: Express does so before it answers with 404. */
+function isThrownAway(req: IncomingMessage): boolean {
+  return req.readableFlowing === true && !isRead(req);
 }
 
 /** Fails the body for whoever reads it, and for nobody else: the socket still has the answer to carry. */

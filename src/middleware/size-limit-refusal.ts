@@ -13,7 +13,7 @@ export interface BodyTooLargeError extends HotpathError {
   readonly limit: number;
 }
 
-/** What readers of the body receive when it is not in the coding that it names (400). */
+/** What readers of the body receive when its coding is not accepted (415), or the body is not in it (400). */
 export interface BodyCodingError extends HotpathError {
   readonly code: 'HOTPATH_BODY_CODING';
   readonly status: 400 | 415;
@@ -21,10 +21,19 @@ export interface BodyCodingError extends HotpathError {
   readonly type: 'encoding.invalid' | 'encoding.unsupported';
 }
 
+/** What readers of a compressed body receive when other bodies need the memory of its decoder. */
+export interface BodyEvictedError extends HotpathError {
+  readonly code: 'HOTPATH_BODY_TOO_SLOW' | 'HOTPATH_BODY_OVERLOAD';
+  /** 408: the client sent too little for too long. 503: the body waited for memory, or for its reader. */
+  readonly status: 408 | 503;
+  readonly statusCode: 408 | 503;
+  readonly type: 'request.timeout' | 'service.unavailable';
+}
+
 /** Why a body is refused: the answer to the client, and the error for whoever reads the body. */
 export interface Refusal {
   readonly problem: Problem;
-  readonly error: BodyTooLargeError | BodyCodingError;
+  readonly error: BodyTooLargeError | BodyCodingError | BodyEvictedError;
 }
 
 /** More arrives than is accepted. */
@@ -70,6 +79,36 @@ export function codingNotAccepted(): Refusal {
   );
 }
 
+/** The window of its coding takes more memory than is accepted. */
+export function windowTooLarge(bits: number, most: number): Refusal {
+  return refusal(
+    415,
+    'Unsupported Media Type',
+    `The request body is compressed with a Brotli window of ${bits} bits; at most ${most} are accepted here.`,
+    { code: 'HOTPATH_BODY_CODING', type: 'encoding.unsupported' },
+  );
+}
+
+/** Others need the memory of its decoder, and its client sends too little. */
+export function tooSlow(): Refusal {
+  return refusal(
+    408,
+    'Request Timeout',
+    'The compressed request body comes too slowly while the server is short of memory for such bodies.',
+    { code: 'HOTPATH_BODY_TOO_SLOW', type: 'request.timeout' },
+  );
+}
+
+/** Others need the memory of its decoder, and it has waited too long for more, or for its reader. */
+export function overloaded(): Refusal {
+  return refusal(
+    503,
+    'Service Unavailable',
+    'The server is short of memory for compressed request bodies. Try again later.',
+    { code: 'HOTPATH_BODY_OVERLOAD', type: 'service.unavailable' },
+  );
+}
+
 function refusal(
   status: number,
   title: string,
@@ -85,7 +124,7 @@ function refusal(
 
 /** Of what the handler had begun to describe, what does not belong to another answer. */
 const OF_ANOTHER_ANSWER =
-  /^(?:content-(?:type|length|encoding|range|disposition|language|location)|etag|expires|last-modified|set-cookie|trailer|transfer-encoding)$/i;
+  /^(?:content-(?:type|length|encoding|range|disposition|language|location)|etag|expires|last-modified|retry-after|set-cookie|trailer|transfer-encoding)$/i;
 
 /** Sends the problem as the answer, and announces that the connection ends with it. */
 export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: Problem): void {
@@ -98,6 +137,7 @@ export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: 
   res.setHeader('Cache-Control', 'no-store');
   // RFC 9110 §15.5.16: what would have been accepted.
   if (problem.status === 415) res.setHeader('Accept-Encoding', INFLATABLE);
+  if (problem.status === 503) res.setHeader('Retry-After', '5');
   // HTTP/2 has no such field; there only the stream ends.
   if (req.httpVersionMajor < 2) res.setHeader('Connection', 'close');
   res.end(body);

@@ -9,9 +9,9 @@ import {
 import { exchangeOf } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import { type BodyGuard, type Bounds, guardOf, isUninvited } from './size-limit-guard.js';
-import type { BodyCodingError, BodyTooLargeError } from './size-limit-refusal.js';
+import type { BodyCodingError, BodyEvictedError, BodyTooLargeError } from './size-limit-refusal.js';
 
-export type { BodyCodingError, BodyTooLargeError };
+export type { BodyCodingError, BodyEvictedError, BodyTooLargeError };
 
 /** Refuses request bodies that are too large. */
 export type SizeLimitMiddleware = (
@@ -31,7 +31,8 @@ export type SizeLimitMiddleware = (
  *
  * The bytes are counted as they come over the wire and, where there is a `Content-Encoding`, also as they come
  * out of it, against `inflated`. Of such a body the app receives a piece only when all that comes out of it has
- * been counted; to decode it is still the app's own affair.
+ * been counted; to decode it is still the app's own affair. It is decoded only while somebody reads it, and the
+ * decoders of all bodies share `decoderMemory`.
  *
  * `Expect: 100-continue`: Node invites the body before any middleware is asked. After
  * `server.on('checkContinue', app)` it is for this middleware to decide, and a body that declares too much
@@ -78,8 +79,13 @@ function boundsOf(
   const policy = policies?.sizeLimit;
   if (policy === false) return undefined;
   const own = typeof policy === 'number' ? { limit: policy } : policy;
-  const { limit, inflated = limit } = { ...settings, ...own };
-  return { limit, inflated: inflated === false ? Number.POSITIVE_INFINITY : inflated };
+  const { limit, inflated = limit, brotliWindow, decoderMemory } = { ...settings, ...own };
+  return {
+    limit,
+    inflated: inflated === false ? Number.POSITIVE_INFINITY : inflated,
+    brotliWindow,
+    decoderMemory,
+  };
 }
 
 /** Whose bodies are read before they can be counted is told so, once. */

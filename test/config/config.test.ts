@@ -220,7 +220,11 @@ describe('F06 a limit that is no size never turns the guard off', () => {
     expect(paths({ sizeLimit: { limit } })).toEqual(['sizeLimit.limit']);
   });
   it('takes the default for undefined', () => {
-    expect(resolveSizeLimit({ limit: undefined })).toEqual({ limit: 10_485_760 });
+    expect(resolveSizeLimit({ limit: undefined, brotliWindow: undefined })).toEqual({
+      limit: 10_485_760,
+      brotliWindow: 22,
+      decoderMemory: 67_108_864,
+    });
   });
   it('rejects such a limit of a route, too', () => {
     for (const sizeLimit of ['10 mbb', null, {}, true]) {

@@ -8,9 +8,9 @@ import { type Measured, startMeasured } from '../helpers/measured.js';
 // The limit of these apps.
 const LIMIT = 1024 * 1024;
 const MB = 1024 * 1024;
-/** The widest window: the smallest bomb, and the most memory to decode it. The best quality makes none smaller. */
+/** The widest window that is accepted: the most memory to decode it. The best quality makes the bomb no smaller. */
 const WIDEST = {
-  params: { [zlib.constants.BROTLI_PARAM_LGWIN]: 24, [zlib.constants.BROTLI_PARAM_QUALITY]: 9 },
+  params: { [zlib.constants.BROTLI_PARAM_LGWIN]: 22, [zlib.constants.BROTLI_PARAM_QUALITY]: 9 },
 };
 
 const bombs = [
@@ -66,7 +66,7 @@ describe.each(majors)('what the size limit costs on %s', (major) => {
       // Measuring collects garbage; what that costs by itself is not the bombs'.
       const idle = (await measured.measure()).cpu - before.cpu;
       before = await measured.measure();
-      expect(bombs[1][1].length).toBeLessThan(100);
+      expect(bombs[1][1].length).toBeLessThan(200);
       let spent = 0;
       for (const [coding, bomb] of bombs) {
         expect((await raw(measured.port, post(bomb, coding))).status, coding).toBe(413);

@@ -195,7 +195,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
     it('F05: refuses with 400 what is not in the coding that it names, as it can not be counted', async () => {
       const { port, seen } = await serve(length);
       for (const coding of codings) {
-        const answer = await raw(port, post(Buffer.from(`\x8f not in it ${text(3000)}`, 'latin1'), coding));
+        const answer = await raw(port, post(Buffer.from(`\x87 not in it ${text(3000)}`, 'latin1'), coding));
         expect(answer.status, coding).toBe(400);
         expect(answer.header('content-type')).toBe('application/problem+json');
       }
@@ -344,4 +344,20 @@ describe('sizeLimit()', () => {
       }
     },
   );
+
+  it.each([
+    ['brotliWindow', 25],
+    ['brotliWindow', 9],
+    ['brotliWindow', 22.5],
+    ['brotliWindow', '22'],
+    ['decoderMemory', 0],
+    ['decoderMemory', '64'],
+  ])('refuses %s: %j when it is made [F06]', (name, value) => {
+    expect(() => sizeLimit({ [name]: value })).toThrow(
+      expect.objectContaining({
+        code: 'HOTPATH_CONFIG_INVALID',
+        message: expect.stringContaining(`sizeLimit.${name}: expected a `),
+      }),
+    );
+  });
 });
