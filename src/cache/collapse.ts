@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
-import { LRUCache } from 'lru-cache';
 import type { StoredResponse } from '../store/entry.js';
 import { UnderWay } from '../store/under-way.js';
+import { HitForMiss } from './hit-for-miss.js';
 import type { Running } from './running.js';
 
 /** How a fill ended; with the status that the handler answered, where it did. */
@@ -66,19 +66,14 @@ export class Pending {
   }
 }
 
-/** Keys whose response was refused that are remembered. */
-const MOST_REMEMBERED = 10_000;
-
 /** One fill at a time for each key, and the memory of keys for which waiting is no use (hit-for-miss). */
 export class Collapser {
   readonly #pending = new UnderWay<Pending>();
-  readonly #hitForMiss: number;
-  /** Made with the first refusal: it takes its memory, and some milliseconds, at once. */
-  #refused: LRUCache<string, string> | undefined;
+  readonly #hitForMiss: HitForMiss;
 
   /** @param hitForMiss seconds that a refusal is remembered; 0 for not at all. */
   constructor(hitForMiss: number) {
-    this.#hitForMiss = hitForMiss;
+    this.#hitForMiss = new HitForMiss(hitForMiss);
   }
 
   /** The fill to wait for, if there is one. */
@@ -95,7 +90,7 @@ export class Collapser {
 
   /** Ends a fill; `refusal` is given when its response will be refused again, as far as anyone can tell. */
   settle(key: string, pending: Pending | undefined, outcome: Outcome, refusal?: string): void {
-    if (refusal !== undefined) this.#remember(key, refusal);
+    if (refusal !== undefined) this.#hitForMiss.remember(key, refusal);
     if (!pending) return;
     this.abandon(key, pending);
     pending.settle(outcome);
@@ -103,7 +98,7 @@ export class Collapser {
 
   /** A response of this key was stored: waiting may be of use again. */
   forgive(key: string): void {
-    this.#refused?.delete(key);
+    this.#hitForMiss.forget(key);
   }
 
   /** Lets somebody else lead; the fill itself goes on. */
@@ -111,20 +106,14 @@ export class Collapser {
     this.#pending.delete(key, pending);
   }
 
-  #remember(key: string, refusal: string): void {
-    if (this.#hitForMiss <= 0) return;
-    this.#refused ??= new LRUCache({ max: MOST_REMEMBERED, ttl: this.#hitForMiss * 1000 });
-    this.#refused.set(key, refusal);
-  }
-
   /** Whether waiting for this key is no use. */
   isRefused(key: string): boolean {
-    return this.#refused?.has(key) ?? false;
+    return this.#hitForMiss.has(key);
   }
 
   /** Why it is no use, for those who ask; asking changes nothing. */
   refusalOf(key: string): string | undefined {
-    return this.#refused?.peek(key);
+    return this.#hitForMiss.reasonOf(key);
   }
 
   /** Fills under way. */

@@ -1,0 +1,28 @@
+import { Agent, get } from 'node:http';
+import { afterEach, describe, expect, it } from 'vitest';
+import { majors } from '../helpers/http.js';
+import { type Measured, startMeasured } from '../helpers/measured.js';
+
+let measured: Measured | undefined;
+afterEach(() => measured?.close());
+
+describe.each(majors)('a flood of keys that are refused, on %s', (major) => {
+  it('leaves a few hundred bytes for each, however long its URL [B14, B17]', async () => {
+    measured = await startMeasured('missing, composed', major);
+    const { port } = measured;
+    const agent = new Agent({ keepAlive: true, maxSockets: 8 });
+    const ask = (path: string) =>
+      new Promise<void>((resolve, reject) => {
+        get({ port, path, agent }, (res) => res.resume().once('end', resolve)).once('error', reject);
+      });
+    const flood = (name: string, count: number) =>
+      Promise.all(Array.from({ length: count }, (_, i) => ask(`/${name}?${i}${'x'.repeat(15_000)}`)));
+    await flood('warm', 200);
+    const before = await measured.measure();
+    await flood('flood', 2000);
+    const after = await measured.measure();
+    agent.destroy();
+    expect(after.calls - before.calls).toBe(2000);
+    expect((after.used - before.used) / 2000).toBeLessThan(1500);
+  });
+});
