@@ -43,6 +43,13 @@ const HEADER_CHANGED: Refused = { refusal: 'header-changed' };
 /** Refusals after which somebody else should try; a 5xx is one too. */
 const FAILURES: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'fault']);
 
+/** Refusals for the sake of the request; that of its credential is another. */
+const OF_THE_REQUEST: ReadonlySet<string> = new Set(['head', 'range', 'request-no-store']);
+
+/** Statuses that answer a condition or a range. */
+const PARTIAL: ReadonlySet<number> = new Set([206, 304, 412, 416]);
+const PRECONDITIONS = ['if-none-match', 'if-modified-since', 'range'] as const;
+
 /** Records one response while it goes out, and stores it when it turns out to be whole and storable. */
 export class Fill {
   readonly #state: CacheState;
@@ -354,8 +361,15 @@ export class Fill {
     // What was refused for the request's sake, or passes, is no reason not to wait next time.
     const failed =
       FAILURES.has(reason) || (reason === 'status' && this.#request.exchange.res.statusCode >= 500);
-    const passes = failed || reason === 'head' || reason === 'range' || reason === this.#request.credential;
-    this.#finish(failed ? 'failed' : 'refused', passes ? undefined : reason);
+    const passes = failed || OF_THE_REQUEST.has(reason) || reason === this.#request.credential;
+    this.#finish(failed ? 'failed' : 'refused', passes || this.#isPartial ? undefined : reason);
+  }
+
+  /** The handler has answered a condition or a range of the client: that says nothing of the whole response. */
+  get #isPartial(): boolean {
+    const { req, res } = this.#request.exchange;
+    if (this.#request.revalidates || !PARTIAL.has(this.#answered ?? res.statusCode)) return false;
+    return PRECONDITIONS.some((name) => req.headers[name] !== undefined);
   }
 
   #finish(kind: 'refused' | 'failed', refusal?: string): void {
@@ -366,10 +380,12 @@ export class Fill {
     else if (this.#request.exchange.closed) this.#running.rescue(true);
     else this.#running.break();
     this.#request.exchange.offChunk(this.#capture);
-    const { key, pending } = this.#request;
+    const { key, pending, disguise } = this.#request;
     const { collapser, shared } = this.#state;
-    // Without others to wait, it is remembered so that Redis need not be asked next time.
-    if (pending || shared) collapser.settle(key, pending, { kind, status: this.#answered }, refusal);
+    // Without others to wait, it is remembered so that Redis need not be asked next time, nor the client's conditions
+    // be hidden.
+    if (pending || shared || disguise?.hidesConditions)
+      collapser.settle(key, pending, { kind, status: this.#answered }, refusal);
   }
 
   #report(verdict: Storable | Refused, confirmed: boolean): void {

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Conditions } from '../http/conditional.js';
 import type { StoredResponse } from '../store/entry.js';
 import type { Pending } from './collapse.js';
@@ -84,7 +85,10 @@ export function isEager(
 
 /** How the handler is asked, and what its answer may turn into. */
 export interface FillManner {
-  /** The visitor's conditions are hidden from the handler, so that it answers with the whole. */
+  /**
+   * The client's conditions are hidden from the handler, so that it answers with the whole. They are not where its
+   * responses were refused lately: there is nothing to store, and a 304 would cost the whole body.
+   */
   readonly whole: boolean;
   /** The stored response whose conditions the handler is shown instead; its 304 makes it fresh again. */
   readonly revalidates: StoredResponse | undefined;
@@ -96,15 +100,21 @@ export interface FillManner {
 }
 
 export function mannerOf(state: CacheState, asked: Asked, found: Lookup): FillManner {
-  const { credential, rule, context } = asked;
+  const { credential, key, rule, context } = asked;
   const { entry, forward } = found;
   const { method, headers } = context.req;
-  const whole = isPromising(rule, found) && !credential && method === 'GET' && headers.range === undefined;
+  const mayStore = isPromising(rule, found) && !credential && method === 'GET' && headers.range === undefined;
+  const whole = mayStore && !(isConditional(headers) && state.collapser.isRefused(key));
   const confirms = whole && (forward === 'stale' || forward === 'request');
   const shown = confirms && entry ? conditionsOf(entry) : undefined;
   const standIn = entry && mayStandIn(state, asked, entry) ? entry : undefined;
   const compares = method === 'HEAD' && entry?.status === 200 ? entry : undefined;
   return { whole, shown, revalidates: shown && entry, compares, standIn };
+}
+
+/** The client has a response, which the handler may confirm at less cost than it makes another. */
+function isConditional(headers: IncomingHttpHeaders): boolean {
+  return headers['if-none-match'] !== undefined || headers['if-modified-since'] !== undefined;
 }
 
 /** What the handler is shown to confirm a stored response by (RFC 9111 §4.3.1): validators that it gave itself. */

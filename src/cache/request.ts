@@ -138,6 +138,12 @@ export class Disguise {
     if (query !== undefined && typeof parse === 'function') this.#req.query = parse(reduced.slice(1));
   }
 
+  /** The client has sent conditions, and the handler does not see them. */
+  get hidesConditions(): boolean {
+    const { ifNoneMatch, ifModifiedSince } = this.conditions;
+    return ifNoneMatch !== undefined || ifModifiedSince !== undefined;
+  }
+
   #show(name: string, value: string | undefined): void {
     if (value === undefined) return;
     this.#req.headers[name] = value;
