@@ -29,8 +29,8 @@ export interface SizeLimits {
 /** Options of the request-size limit. */
 export interface SizeLimitOptions extends SizeLimits {
   /**
-   * Memory that the decoders of compressed bodies may hold together, in the whole process. A body that needs more
-   * than is left waits; while one waits, bodies that have sent next to nothing for five seconds are ended with 408.
+   * Memory that the decoders of compressed bodies may hold together, in the whole process; half of it is for those
+   * that need 64 kB and no more, as gzip does. A body that needs more than is left waits; while one waits, bodies that have sent next to nothing for five seconds are ended with 408.
    * Bytes or a size. Default `'64mb'`.
    */
   decoderMemory?: Size;

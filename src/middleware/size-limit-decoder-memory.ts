@@ -5,7 +5,7 @@ import { reportFault } from '../exchange/fault.js';
 const LEAST_BYTES = 64 * 1024;
 
 /** Larger windows may fill this share of the bound. The rest is for decoders that never need more than the least. */
-const SHARE_OF_WINDOWS = 0.75;
+const SHARE_OF_WINDOWS = 0.5;
 
 /** While others wait for memory, a decoder that has made no progress for so long may be ended. */
 const IDLE_MS = 5_000;
