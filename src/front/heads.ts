@@ -20,6 +20,9 @@ interface Acceptance {
 /** Different values of `Accept-Encoding` that are remembered; there are a handful of honest ones. */
 const MOST_ACCEPTANCES = 100;
 
+/** Longer values are read each time: clients choose them, and a header may have 16 kB. Characters. */
+const LONGEST_ACCEPTANCE = 200;
+
 const NO_ENCODING: Acceptance = { coding: '', identity: true };
 const NO_CONDITIONS: Conditions = Object.freeze({});
 
@@ -101,6 +104,7 @@ export class Heads {
     if (!known) {
       const coding = this.#parts.compression?.codingFor(header) ?? '';
       known = { coding, identity: acceptsIdentity(header) };
+      if (header.length > LONGEST_ACCEPTANCE) return known;
       if (this.#acceptances.size >= MOST_ACCEPTANCES) this.#acceptances.clear();
       this.#acceptances.set(header, known);
     }
