@@ -221,7 +221,8 @@ export class BodyGuard {
       this.#isEnding = true;
       this.#goOn();
     }
-    return !counter.isBusy && this.#takesMore;
+    // Small pieces do not stop the socket: only from one that is read does Node hear that the client has left.
+    return this.#takesMore && counter.heldBytes < this.#req.readableHighWaterMark;
   }
 
   /** After pieces that were held: the end, or more from the socket, which Node had stopped. */

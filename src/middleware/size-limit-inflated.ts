@@ -75,6 +75,8 @@ interface Piece {
  * up to its window.
  */
 export class InflatedCounter {
+  /** Of pieces that are being counted, or wait for it. */
+  heldBytes = 0;
   readonly #coding: InflatableCoding;
   readonly #memoryLimit: number;
   readonly #events: InflatedCounterEvents;
@@ -111,6 +113,7 @@ export class InflatedCounter {
   write(chunk: Uint8Array, counted: () => void): void {
     if (this.#isStopped) return;
     this.#pieces.push({ chunk, counted });
+    this.heldBytes += chunk.length;
     this.#next();
   }
 
@@ -125,6 +128,7 @@ export class InflatedCounter {
   stop(): void {
     this.#isStopped = true;
     this.#pieces = [];
+    this.heldBytes = 0;
     this.#decoder?.destroy();
     this.#memory?.release();
   }
@@ -184,6 +188,9 @@ export class InflatedCounter {
   }
 
   #release(): void {
-    this.#pieces.shift()?.counted();
+    const piece = this.#pieces.shift();
+    if (!piece) return;
+    this.heldBytes -= piece.chunk.length;
+    piece.counted();
   }
 }
