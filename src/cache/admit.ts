@@ -3,7 +3,7 @@ import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
 import type { RouteParams } from '../config/context.js';
 import type { RouteMatch } from '../config/routes.js';
 import { requestDirectives } from '../http/request-cache-control.js';
-import { type Matched, originOf, RuleContext } from './context.js';
+import { type Matched, RuleContext } from './context.js';
 import { appliesTo, partitionOf } from './hooks.js';
 import { normaliseTarget, RequestKeys, rewrittenTarget } from './key.js';
 import { bypassOf, credentialOf } from './request.js';
@@ -63,7 +63,7 @@ export function admit(state: CacheState, arrival: Arrival): Admission {
     if (partition === undefined) return { bypass: 'no-partition' };
   }
   const target = normaliseTarget(sent, rule);
-  const origin = ask(state, () => originOf(req), 'trust proxy');
+  const origin = ask(state, () => context.origin, 'trust proxy');
   if (!origin) return { bypass: 'origin' };
   const rewritten = rewrittenTarget(req, target, rule);
   const keys = new RequestKeys(

@@ -2,7 +2,7 @@ import type { Exchange } from '../exchange/exchange.js';
 
 /** Whether nothing of the response can reach anybody any more: the visitor has left, or the app destroyed it. */
 export function isGone(exchange: Exchange): boolean {
-  return exchange.res.destroyed || exchange.req.socket.destroyed;
+  return exchange.res.destroyed || exchange.socket?.destroyed === true;
 }
 
 /**

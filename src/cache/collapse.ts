@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
+import { guarded } from '../runtime/guard.js';
 import type { StoredResponse } from '../store/entry.js';
 import { UnderWay } from '../store/under-way.js';
 import { HitForMiss } from './hit-for-miss.js';
@@ -30,7 +31,8 @@ export class Pending {
   /** Waits for so many seconds. Returns how to leave. */
   wait(seconds: number, { settled, follows }: Waiter): () => void {
     if (this.#running && follows?.(this.#running)) return () => {};
-    const timer = setTimeout(() => waiter.settled('timeout'), seconds * 1000);
+    const late = guarded('collapse', () => waiter.settled('timeout'));
+    const timer = setTimeout(late, seconds * 1000);
     timer.unref();
     const leave = () => {
       clearTimeout(timer);
@@ -38,9 +40,11 @@ export class Pending {
     };
     // What runs then must find its own AsyncLocalStorage, not that of the request that filled.
     const waiter: Waiter = {
-      settled: AsyncResource.bind((outcome) => {
-        if (leave()) settled(outcome);
-      }),
+      settled: AsyncResource.bind(
+        guarded('collapse', (outcome) => {
+          if (leave()) settled(outcome);
+        }),
+      ),
       follows: AsyncResource.bind((running) => follows?.(running) === true && leave()),
     };
     (this.#waiters ??= new Set()).add(waiter);
@@ -60,9 +64,11 @@ export class Pending {
     const waiters = this.#waiters;
     if (!waiters || waiters.size === 0) return;
     // Not within the other's response: its client would wait for all of them.
-    setImmediate(() => {
-      for (const waiter of [...waiters]) waiter.settled(outcome);
-    });
+    setImmediate(
+      guarded('collapse', () => {
+        for (const waiter of [...waiters]) waiter.settled(outcome);
+      }),
+    );
   }
 }
 

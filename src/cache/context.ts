@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { CacheContext, HotpathRequest, RouteParams } from '../config/context.js';
 import { pathAndQueryOf } from '../http/request-target.js';
 
@@ -14,6 +15,7 @@ export class RuleContext implements CacheContext {
   readonly #matched: Matched;
   readonly #target: string;
   #url: URL | undefined;
+  #origin: Origin | undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse | undefined, matched: Matched, target: string) {
     this.req = req;
@@ -27,13 +29,17 @@ export class RuleContext implements CacheContext {
   }
 
   get url(): URL {
-    return (this.#url ??= urlOf(this.req, this.#target));
+    return (this.#url ??= urlOf(this.origin, this.#target));
+  }
+
+  /** To be asked for when the request arrives: it needs the socket, which others may take away. */
+  get origin(): Origin {
+    return (this.#origin ??= originOf(this.req));
   }
 }
 
 /** Never throws: a client chooses the target and `Host`. */
-function urlOf(req: HotpathRequest, target: string): URL {
-  const { scheme, host } = originOf(req);
+function urlOf({ scheme, host }: Origin, target: string): URL {
   // Express takes the first of several forwarded hosts. `origin` drops a path or query that a client put into a host.
   const base = `${scheme}://${host.split(',', 1)[0]!.trim()}`;
   const origin = URL.canParse(base) ? new URL(base).origin : 'null';
@@ -60,6 +66,8 @@ export function originOf(req: IncomingMessage): Origin {
   const express = req as IncomingMessage & ExpressRequest;
   const rawHost = req.headers.host ?? String(req.headers[':authority'] ?? '');
   const forwarded = req.headers['x-forwarded-host'];
+  // Without a socket nobody can tell who sent it, so what it says of proxies is not believed.
+  if (!(req.socket as Socket | null)) return { scheme: 'http', rawHost, host: rawHost };
   const scheme = express.protocol ?? ((req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http');
   if (forwarded === undefined || !trusts(express)) return { scheme, rawHost, host: rawHost };
   return { scheme, rawHost, host: String(forwarded) };

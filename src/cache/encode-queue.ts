@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { performance } from 'node:perf_hooks';
 import type { EncodingEffort } from '../exchange/encoded.js';
+import { guarded, unawaited } from '../runtime/guard.js';
 
 /** A stored body that is to be encoded. By key: what is evicted while it waits is not kept alive. */
 export interface EncodeJob {
@@ -93,17 +94,18 @@ export class EncodeQueue {
     if (this.#isWoken || this.#isRunning) return;
     this.#isWoken = true;
     this.#scope.runInAsyncScope(() => {
-      setImmediate(() => {
+      const wake = guarded('encoding', () => {
         this.#isWoken = false;
         this.#next();
-      }).unref();
+      });
+      setImmediate(wake).unref();
     });
   }
 
   #next(): void {
     if (this.#isRunning || this.#isClosed) return;
     const job = this.#first.shift();
-    if (job) void this.#start(job);
+    if (job) void unawaited(this.#start(job), 'encoding');
     else if (this.#upgrades.length > 0 && this.#timer === undefined) this.#watch();
   }
 
@@ -121,14 +123,15 @@ export class EncodeQueue {
   #watch(): void {
     const use = this.#watchUse();
     const wait = Math.max(this.#bounds.watch, this.#restUntil - this.#clock());
-    this.#timer = setTimeout(() => {
+    const look = guarded('encoding', () => {
       this.#timer = undefined;
       if (this.#isRunning) return; // which ends in `#next`
       const isIdle = this.#first.length === 0 && use() < IDLE;
       const job = isIdle ? this.#upgrades.shift() : undefined;
-      if (job) void this.#start(job);
+      if (job) void unawaited(this.#start(job), 'encoding');
       else this.#next();
-    }, wait).unref();
+    });
+    this.#timer = setTimeout(look, wait).unref();
   }
 }
 

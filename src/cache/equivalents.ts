@@ -1,4 +1,5 @@
 import { equivalentQuery, isSameVariance, type SearchVariance } from '../http/no-vary-search.js';
+import { unawaited } from '../runtime/guard.js';
 import { type ResponseHead, type StoredResponse, urlName, type VarianceNote } from '../store/entry.js';
 import type { CompiledSelector } from '../store/selector.js';
 import type { Entries, Found } from './entries.js';
@@ -72,7 +73,7 @@ export class Equivalents {
     if (other !== home) this.#entries.deleteAll(other);
     this.#entries.put(home, entry, vary);
     // Another instance could not tell for which queries it was looked for.
-    if (home === keys.exact) void this.#shared?.put(home, entry);
+    if (home === keys.exact) void unawaited(this.#shared?.put(home, entry), 'redis write');
   }
 
   #noteFor(keys: RequestKeys): VarianceNote | undefined {

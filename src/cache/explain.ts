@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
 import type { RouteTable } from '../config/routes.js';
+import { routedPath } from '../exchange/request-path.js';
 import { type CacheStatus, formatCacheStatus } from '../http/cache-status.js';
-import { pathOf, type StoredResponse, sizeOf } from '../store/entry.js';
+import { type StoredResponse, sizeOf } from '../store/entry.js';
 import { VOID } from '../store/log.js';
 import { admit, beside, inMap } from './admit.js';
 import { describedRequest } from './describe-request.js';
@@ -41,7 +42,9 @@ export function explain(
     req,
     res,
     target,
-    ...('routes' in place ? inMap(place.routes.match(pathOf(target))) : beside(place.scope, place.rule, req)),
+    ...('routes' in place
+      ? inMap(place.routes.match(routedPath(req)))
+      : beside(place.scope, place.rule, req)),
   };
   const { asked, bypass } = admit(state, arrival);
   if (asked) return explainAsked(state, asked, real);

@@ -1,6 +1,7 @@
 import { onDestroy } from '../exchange/destroy.js';
 import { HeadOrder } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
+import { guarded } from '../runtime/guard.js';
 import { ownBytes } from '../store/bytes.js';
 import { hostOf, pathOf, type ResponseHead, type StoredField, type StoredResponse } from '../store/entry.js';
 import { isGone, mayBeBroken } from './broken.js';
@@ -156,7 +157,7 @@ export class Fill {
       changed: cameWithBody(req) ? 'body' : this.#ruleChange(),
       broken: mayBeBroken(exchange),
       otherRoute: isOtherRoute(pattern, exchange),
-      otherOrigin: !isSameOrigin(origin, originOf(req)),
+      otherOrigin: !isSameOrigin(origin, originOf(exchange.arrived)),
       noStoreAsked,
       now: Date.now(),
     });
@@ -213,19 +214,21 @@ export class Fill {
     const { declaredLength: length, status, confirmed } = snapshot;
     // Without a declared length it may yet turn out that it can't be kept, and what then of those who follow.
     if (!pending || !length || status === 204 || confirmed || exchange.isWhole) return;
-    setImmediate(() => {
+    const begin = guarded('fill', () => {
       if (this.#snapshot !== snapshot) return;
       const { collapser, equivalents, settings } = this.#state;
       const home = equivalents.homeFor(keys, snapshot.storable.variance);
       this.#running = new Running(this.#headOf(snapshot, home, []), length, this.#chunks);
       pending.begin(this.#running);
       // Whoever follows depends on the leader's pace, which may be slow or come to a halt: nobody joins late.
-      const timer = setTimeout(() => {
+      const late = guarded('fill', () => {
         collapser.abandon(key, pending);
         if (exchange.res.writableNeedDrain) this.#running?.rescue(false);
-      }, settings.waitTimeout * 1000).unref();
+      });
+      const timer = setTimeout(late, settings.waitTimeout * 1000).unref();
       exchange.onEnd(() => clearTimeout(timer));
     });
+    setImmediate(begin);
   }
 
   #onChunk(chunk: Buffer): void {
@@ -242,7 +245,9 @@ export class Fill {
   #onEnd(): void {
     this.#request.disguise?.takeOff();
     const snapshot = this.#snapshot;
-    if (!snapshot || this.#over) return;
+    if (this.#over) return;
+    // Ended with a head that was never ours to see, such as that of a 101: no entry comes of it.
+    if (!snapshot) return this.#refuse('status');
     // When all that was declared has come, it is whole, whoever has left (RFC 9112 §8).
     const isCounted = snapshot.declaredLength === this.#bytes;
     if (!snapshot.gone && isGone(this.#request.exchange) && !isCounted) return this.#refuse('broken');
@@ -325,7 +330,8 @@ export class Fill {
 
   #onClose(): void {
     const { exchange, key, pending, disguise } = this.#request;
-    if (!this.#over && exchange.headed && !this.#goesOn()) this.#finish('failed');
+    const hasHead = exchange.headed || exchange.res.headersSent;
+    if (!this.#over && hasHead && !this.#goesOn()) this.#finish('failed');
     if (this.#over) {
       disguise?.takeOff();
       return;
@@ -334,9 +340,10 @@ export class Fill {
     // Nobody should wait for that much longer.
     if (!pending || this.#running) return;
     const { collapser, settings } = this.#state;
-    setTimeout(() => {
+    const late = guarded('fill', () => {
       if (!this.#over) collapser.settle(key, pending, { kind: 'failed' });
-    }, settings.waitTimeout * 1000).unref();
+    });
+    setTimeout(late, settings.waitTimeout * 1000).unref();
   }
 
   /** The client has left within the body, but others follow: the handler may still bring the rest. */
@@ -347,13 +354,17 @@ export class Fill {
     // Nobody joins what may well come to nothing.
     collapser.abandon(key, pending);
     // A source that was piped has been let go, and without one the handler shows that it goes on by doing so.
-    exchange.res.once('unpipe', () => this.#finish('failed'));
+    exchange.res.once(
+      'unpipe',
+      guarded('fill', () => this.#finish('failed')),
+    );
     let bytes = this.#bytes;
-    const watch = setInterval(() => {
+    const look = guarded('fill', () => {
       if (this.#over) return clearInterval(watch);
       if (bytes === this.#bytes) this.#finish('failed');
       bytes = this.#bytes;
-    }, settings.waitTimeout * 1000).unref();
+    });
+    const watch: NodeJS.Timeout = setInterval(look, settings.waitTimeout * 1000).unref();
     return true;
   }
 

@@ -1,5 +1,6 @@
 import type { Exchange } from '../exchange/exchange.js';
 import type { ForwardReason } from '../http/cache-status.js';
+import { guarded } from '../runtime/guard.js';
 import type { Running } from './running.js';
 import { ttlOf, visitorConditions, writeHead } from './serve.js';
 import type { CacheState } from './state.js';
@@ -52,10 +53,13 @@ class Follower {
   start(): void {
     const { res } = this.#exchange;
     res.flushHeaders();
-    res.on('drain', () => {
-      this.#isHeld = false;
-      this.#pump();
-    });
+    res.on(
+      'drain',
+      guarded('following', () => {
+        this.#isHeld = false;
+        this.#pump();
+      }),
+    );
     this.#leave = this.#running.add(() => this.#pump());
     this.#exchange.onClose(() => this.#leave());
     this.#pump();

@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks';
 import type { CacheSettings } from '../config/cache.js';
 import { reportFault } from '../exchange/fault.js';
 import { HttpDates } from '../http/date.js';
+import { unawaited } from '../runtime/guard.js';
 import { MemoryLog } from '../store/log.js';
 import { MemoryStore } from '../store/memory.js';
 import { openRedis } from '../store/redis/open.js';
@@ -64,12 +65,12 @@ export function openState(settings: CacheSettings): CacheState {
     },
     fault(error, where) {
       if (!settings.onError) return reportFault(`cache (${where})`, error);
-      const report = (second: unknown) => reportFault('cache.onError', second);
       try {
-        const told: unknown = settings.onError(error, where);
-        if (told instanceof Promise) told.catch(report);
+        const result: unknown = settings.onError(error, where);
+        // Typed as returning nothing, but an async function fits that type as well.
+        if (result !== undefined) void unawaited(result, 'cache.onError');
       } catch (second) {
-        report(second);
+        reportFault('cache.onError', second);
       }
     },
   };

@@ -5,6 +5,7 @@ import type { RouteParams } from '../config/context.js';
 import { readWord } from '../config/readers.js';
 import { leaf, resolve, section } from '../config/schema.js';
 import { exchangeOf } from '../exchange/exchange.js';
+import { guarded, unawaited } from '../runtime/guard.js';
 import type { Selector } from '../store/selector.js';
 import { RuleContext } from './context.js';
 
@@ -51,12 +52,19 @@ export function holdForPurge(
   const exchange = exchangeOf(req, res);
   // The route's own parameters; a router further out will have put back others by the time of the answer.
   const params = (req as { params?: RouteParams }).params ?? {};
+  const context = new RuleContext(req, res, { params }, exchange.target);
+  try {
+    void context.origin; // now, as the request may have lost its socket by the time of its response
+  } catch (error) {
+    fault(error, 'trust proxy');
+  }
   const isMeant = () => on === 'always' || (res.statusCode >= 200 && res.statusCode <= 399);
   const attempt = (): Promise<unknown> | undefined => {
     try {
-      const context = new RuleContext(req, res, { params }, exchange.target);
       const made = typeof target === 'function' ? target(context) : target;
-      const done = isPromise(made) ? made.then((later) => purge(listOf(later))) : purge(listOf(made));
+      const done = isPromise(made)
+        ? Promise.resolve(made).then((later) => purge(listOf(later)))
+        : purge(listOf(made));
       // Nothing to wait for: the answer goes on as if we were not here.
       return isPromise(done) ? within(deadline, done).catch((error) => fault(error, 'purges')) : undefined;
     } catch (error) {
@@ -68,18 +76,19 @@ export function holdForPurge(
   exchange.onClose(() => {
     if (exchange.ended) return;
     // It had begun to say that all went well, and broke off: what was written may well be there.
-    if (on === 'always' || (exchange.headed && isMeant())) void attempt();
+    if (on === 'always' || (exchange.headed && isMeant())) void unawaited(attempt(), 'purges');
   });
 }
 
 function within<T>(milliseconds: number, task: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new Error('the purge took too long; the answer went out before it')),
-      milliseconds,
+    const late = guarded('purges', () =>
+      reject(new Error('the purge took too long; the answer went out before it')),
     );
+    const timer = setTimeout(late, milliseconds);
     timer.unref();
-    task.then(resolve, reject).finally(() => clearTimeout(timer));
+    const settled = task.then(resolve, reject).finally(() => clearTimeout(timer));
+    void unawaited(settled, 'purges');
   });
 }
 

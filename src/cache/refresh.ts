@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { CacheRuleSettings } from '../config/cache.js';
 import { Dispatcher, type RequestListener } from '../exchange/dispatch.js';
 import type { Exchange } from '../exchange/exchange.js';
+import { guarded, unawaited } from '../runtime/guard.js';
 import type { ResponseHead } from '../store/entry.js';
 import type { Pending } from './collapse.js';
 import type { Origin } from './context.js';
@@ -55,12 +56,10 @@ export class Refresher {
     if (!app) return fail();
     const deadline = new AbortController();
     const seconds = visit.rule?.timeout ?? DEADLINE;
-    const timer = setTimeout(
-      () => deadline.abort(new Error(`no answer within ${seconds} s`)),
-      seconds * 1000,
-    );
+    const abort = guarded('refresh', () => deadline.abort(new Error(`no answer within ${seconds} s`)));
+    const timer = setTimeout(abort, seconds * 1000);
     timer.unref();
-    this.#dispatcher
+    const run = this.#dispatcher
       .dispatch(app, {
         target: visit.target,
         headers: headersFor(visit, entry, settings.credentials),
@@ -76,6 +75,7 @@ export class Refresher {
         clearTimeout(timer);
         fail();
       });
+    void unawaited(run, 'refresh');
   }
 }
 

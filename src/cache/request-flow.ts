@@ -4,6 +4,7 @@ import type { RouteMatch, RouteTable } from '../config/routes.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 import { CAPABILITY } from '../http/surrogate-control.js';
+import { unawaited } from '../runtime/guard.js';
 import type { StoredResponse } from '../store/entry.js';
 import { admit, beside, inMap, type Placed, SHARED } from './admit.js';
 import type { Pending, Waiter } from './collapse.js';
@@ -163,7 +164,7 @@ export class RequestFlow {
       const { entry, permission } = lookUp(this.#state, visit, false);
       return permission === 'fresh' ? entry : undefined;
     };
-    void shared
+    const filled = shared
       .takeTurn(visit, settings.waitTimeout, () => hereNow() !== undefined)
       .then((turn) => {
         const entry = turn === 'found' ? hereNow() : undefined;
@@ -175,6 +176,7 @@ export class RequestFlow {
           else this.#fill(visit, found, pending, undefined);
         });
       });
+    void unawaited(filled, 'collapse');
   }
 
   #serveWhileRefreshing(visit: Visit, entry: StoredResponse): void {
@@ -244,7 +246,13 @@ export class RequestFlow {
         exchange.note(this, { refresh: { visit, entry, pending } });
       });
     if (!entry || isShared || !shared?.isUsable) run();
-    else void isOursToRefresh(this.#state, shared, visit, entry, pending).then((isOurs) => isOurs && run());
+    else {
+      const claimed = isOursToRefresh(this.#state, shared, visit, entry, pending);
+      void unawaited(
+        claimed.then((isOurs) => isOurs && run()),
+        'refresh',
+      );
+    }
     return pending;
   }
 

@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
+import { guarded } from '../runtime/guard.js';
 import type { ResponseHead, StoredResponse } from '../store/entry.js';
 
 /**
@@ -48,7 +49,7 @@ export class Running {
   /** @returns how to leave. */
   add(follower: () => void): () => void {
     // What it writes must find its own AsyncLocalStorage, not that of the request that fills.
-    const resume = AsyncResource.bind(follower);
+    const resume = AsyncResource.bind(guarded('following', follower));
     this.#followers.add(resume);
     return () => this.#followers.delete(resume);
   }
@@ -57,10 +58,12 @@ export class Running {
   wake(): void {
     if (this.#isWoken || this.#followers.size === 0) return;
     this.#isWoken = true;
-    setImmediate(() => {
-      this.#isWoken = false;
-      for (const follower of [...this.#followers]) follower();
-    });
+    setImmediate(
+      guarded('following', () => {
+        this.#isWoken = false;
+        for (const follower of [...this.#followers]) follower();
+      }),
+    );
   }
 
   complete(body: Buffer): void {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import { guarded, unawaited } from '../runtime/guard.js';
 import type { Item, StoredResponse } from '../store/entry.js';
 import { VOID } from '../store/log.js';
 import type { RedisLog } from '../store/redis/log.js';
@@ -93,7 +94,8 @@ export class SharedTier {
       if (fault !== undefined) return told(this.#failed(fault));
       // Two commands, and one deadline for both.
       if (item?.kind === 'variants' && !this.isLateSince(askedAt)) {
-        void this.#variantOf(exact, item.names, wanted.context.req).then(told);
+        const variant = this.#variantOf(exact, item.names, wanted.context.req);
+        void unawaited(variant.then(told), 'redis read');
       } else told(item?.kind === 'response' ? this.#found(wanted, item, mayLend) : undefined);
     });
   }
@@ -169,12 +171,13 @@ export class SharedTier {
         // Someone may have filled between our looking and our taking.
         await this.fetch(asked);
         if (isHere()) {
-          if (taken) void store.release(key, token);
+          if (taken) void unawaited(store.release(key, token), 'redis lease');
           return 'found';
         }
-        if (taken) return { release: () => void store.release(key, token) };
+        if (taken) return { release: () => void unawaited(store.release(key, token), 'redis lease') };
         if (clock() + look > until) return undefined;
-        await new Promise<void>((resolve) => void setTimeout(resolve, look * (0.5 + Math.random())).unref());
+        const pause = look * (0.5 + Math.random());
+        await new Promise<void>((resolve) => void setTimeout(guarded('redis lease', resolve), pause).unref());
       }
     } catch (error) {
       fault(error, 'redis lease');

@@ -10,7 +10,7 @@ export interface RouteMatch<P> {
   readonly pattern: string;
   /** What the config says for it. */
   readonly policy: P;
-  /** Decoded parameters, on a frozen object without prototype. */
+  /** Decoded parameters, on a frozen object without prototype. One that can't be decoded is as it came. */
   readonly params: RouteParams;
 }
 
@@ -19,7 +19,8 @@ export interface RouteTable<P> {
   /**
    * Finds the policy for a path.
    * @param pathname the path as it came, percent-encoded, without query.
-   * @returns `undefined` when nothing matches, or when the path holds a malformed `%` sequence.
+   * @returns `undefined` when nothing matches. A malformed `%` sequence is no reason: Express answers 400 to one only
+   * where a route has a parameter in its place.
    */
   match(pathname: string): RouteMatch<P> | undefined;
   /** How many patterns there are. */
@@ -65,8 +66,7 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
   const find = (pathname: string): RouteMatch<P> | undefined => {
     for (const route of routes) {
       if (!route.regexp.test(pathname)) continue;
-      const found = new Found(route, pathname);
-      return found.isDecodable ? found : undefined;
+      return new Found(route, pathname);
     }
     return undefined;
   };
@@ -118,15 +118,13 @@ class Found<P> implements RouteMatch<P> {
     }
     return this.#params;
   }
+}
 
-  /** Express answers 400 to a malformed %-sequence in a parameter; no policy is needed for that. */
-  get isDecodable(): boolean {
-    if (!this.#pathname.includes('%')) return true;
-    try {
-      return this.params !== undefined;
-    } catch {
-      return false;
-    }
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }
 
@@ -149,7 +147,7 @@ function frozen(params: ParamData): RouteParams {
 function compilePattern(pattern: string): Pick<Route<unknown>, 'regexp' | 'matches'> {
   // Express drops a trailing slash of a pattern before it compiles it, but for the root.
   const path = pattern === '/' ? pattern : pattern.replace(/\/+$/, '');
-  return { regexp: pathToRegexp(path).regexp, matches: match(path) };
+  return { regexp: pathToRegexp(path).regexp, matches: match(path, { decode }) };
 }
 
 function reasonOf(error: unknown, pattern: string): string {

@@ -1,5 +1,6 @@
 import { ServerResponse } from 'node:http';
 import type { Exchange } from './exchange.js';
+import { runGuarded } from './fault.js';
 import { noteOn } from './note.js';
 
 type Destroy = (this: ServerResponse, error?: Error) => ServerResponse;
@@ -33,6 +34,6 @@ const destroy: Destroy = function (error) {
   const given = noteOn(this, OWNER) as Given | undefined;
   // Called on something else, as a listener of a stream is that was given the method alone.
   if (!given) return ServerResponse.prototype.destroy.call(this, error);
-  for (const listener of given.listeners) listener();
+  for (const listener of given.listeners) runGuarded(listener, undefined, 'destroy');
   return given.beneath.call(this, error);
 };

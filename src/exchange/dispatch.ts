@@ -1,5 +1,6 @@
 import { type IncomingMessage, Server, type ServerResponse } from 'node:http';
 import { Duplex } from 'node:stream';
+import { guarded } from '../runtime/guard.js';
 import { type Exchange, exchangeOf } from './exchange.js';
 import { type HeaderField, headersOf } from './headers.js';
 
@@ -61,7 +62,7 @@ class NowhereSocket extends Duplex {
   override _read(): void {}
   override _write(_chunk: unknown, _encoding: BufferEncoding, callback: () => void): void {
     // Not at once: a handler that writes until `false` and waits for `drain` must find both here.
-    setImmediate(callback);
+    setImmediate(guarded('internal request', callback));
   }
   setTimeout(): this {
     return this;
@@ -102,17 +103,15 @@ export class Dispatcher {
       request.signal?.throwIfAborted();
       const socket = new NowhereSocket({ request, listener, resolve, reject });
       socket.on('error', reject);
-      socket.once('close', () =>
+      const onClose = guarded('internal request', () =>
         reject(new Error('the internal request was cut off before its answer was whole')),
       );
-      request.signal?.addEventListener(
-        'abort',
-        () => {
-          reject(request.signal?.reason);
-          socket.destroy();
-        },
-        { once: true },
-      );
+      socket.once('close', onClose);
+      const onAbort = guarded('internal request', () => {
+        reject(request.signal?.reason);
+        socket.destroy();
+      });
+      request.signal?.addEventListener('abort', onAbort, { once: true });
       this.#server.emit('connection', socket);
       socket.push(serialise(request));
     });
@@ -141,7 +140,8 @@ export class Dispatcher {
     exchange.onEnd(() => {
       resolve({ status: res.statusCode, headers, body: Buffer.concat(chunks) });
     });
-    res.once('close', () => socket.destroy());
+    const onClose = guarded('internal request', () => socket.destroy());
+    res.once('close', onClose);
     try {
       listener(req, res);
     } catch (error) {

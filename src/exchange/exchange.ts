@@ -1,6 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { unawaited } from '../runtime/guard.js';
 import { copyOf, isChunk, later, lengthOf, writeAfterEnd } from './chunk.js';
+import { onConnectionClose, socketOf, withSocket } from './connection.js';
 import { releaseDrains } from './drain.js';
 import type { EncodedBody } from './encoded.js';
 import { runGuarded as run, runAll } from './fault.js';
@@ -20,6 +23,7 @@ import {
 } from './methods.js';
 import { type Listening, withListener, withoutListener } from './moment.js';
 import { findNote, type Note, type NoteOwner } from './note.js';
+import { routedPath } from './request-path.js';
 import { isRoutedRequest, leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './template.js';
 import { wentOutWhole } from './whole.js';
 
@@ -47,12 +51,14 @@ type Listener = (exchange: Exchange) => void;
 export class Exchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
+  /** The socket that the request arrived on; others may take `req.socket` away. */
+  readonly socket: Socket | undefined;
   /** `performance.now()` at the front door, or else at the first middleware. */
   readonly startedAt: number;
   /** The request target as the client sent it, whatever routers make of `req.url` meanwhile. */
   readonly target: string;
-  /** The path of the target, without its query. */
-  readonly path: string;
+  /** The path that Express routes the request by, at the first middleware: whatever the target looks like. */
+  path: string;
   /** The `head` listeners have run and the real `writeHead` has returned. */
   headed = false;
   /** The app has called `end`. */
@@ -91,24 +97,34 @@ export class Exchange {
   #table: PathTable<unknown> | undefined;
   #match: unknown;
   #template: string | undefined;
+  #forget: (() => void) | undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse, startedAt = performance.now()) {
     this.req = req;
     this.startedAt = startedAt;
     this.res = res;
+    this.socket = socketOf(req, res);
     this.target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '/';
-    const query = this.target.indexOf('?');
-    this.path = query < 0 ? this.target : this.target.slice(0, query);
+    this.path = routedPath(req);
     this.headed = res.headersSent;
     this.#native = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
     this.#beneath = patch(req, res);
     listenForEnd(res);
+    if (res.socket === null && this.socket) this.#watchConnection(this.socket);
     this.track();
+  }
+
+  /** The request as Express's getters (`protocol`, `ip`) can read it, when `req.socket` has been taken away too. */
+  get arrived(): IncomingMessage {
+    return withSocket(this.req, this.socket);
   }
 
   /** Follows the request's route; before Express has seen the request there is nothing to follow. */
   track(): void {
-    if (!this.#tracked) this.#tracked = trackRoute(this.req);
+    if (this.#tracked) return;
+    this.#tracked = trackRoute(this.req);
+    // Since the front door, others may have rewritten it.
+    if (this.#table === undefined) this.path = routedPath(this.req);
   }
 
   /** Runs `listener` when the headers are about to go; again if sending them failed and the app tries anew. */
@@ -358,14 +374,25 @@ export class Exchange {
     const held = this.#holds && waitForHolds(this.#holds, this);
     if (held) {
       this.#held = true;
-      void held.then(() => {
-        this.#held = false;
-        this.#finish(body, encoding);
-      });
+      void unawaited(
+        held.then(() => this.#finishLate(body, encoding)),
+        'hold',
+      );
     } else {
       this.#finish(body, encoding);
     }
     return res;
+  }
+
+  /** Nobody is left to whom it could throw. */
+  #finishLate(body: unknown, encoding: unknown): void {
+    this.#held = false;
+    try {
+      this.#finish(body, encoding);
+    } catch (error) {
+      this.res.destroy(); // half a response is none
+      throw error;
+    }
   }
 
   #finish(body: unknown, encoding: unknown): void {
@@ -382,7 +409,13 @@ export class Exchange {
 
   /** @internal */
   finished(): void {
-    this.#whole = wentOutWhole(this.req, this.res);
+    this.#whole = wentOutWhole(this.req, this.res, this.socket);
+  }
+
+  /** Nobody will tell a response that has no socket yet that its client has left. */
+  #watchConnection(socket: Socket): void {
+    if (socket.closed) this.closed = this.aborted = true;
+    else this.#forget = onConnectionClose(socket, () => this.gone());
   }
 
   /** @internal */
@@ -390,6 +423,7 @@ export class Exchange {
     if (this.closed) return;
     this.closed = true;
     this.aborted = !this.#whole;
+    this.#forget?.();
     runAll(this.#close, this, 'close');
   }
 }

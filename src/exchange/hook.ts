@@ -1,3 +1,5 @@
+import { unawaited } from '../runtime/guard.js';
+
 /**
  * What a user's function answered, where the answer is needed at once.
  *
@@ -5,7 +7,7 @@
  */
 export function atOnce<T>(value: T, name: string): T {
   if (typeof (value as { then?: unknown } | null | undefined)?.then !== 'function') return value;
-  Promise.resolve(value).catch(() => {});
+  void unawaited(value, name);
   throw new TypeError(
     `${name}: expected a value, received a promise; what takes time belongs in a middleware of its own, before`,
   );

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { guarded } from '../runtime/guard.js';
 
 /** How long, and how much, a request is read on after its answer. */
 export interface LingerBounds {
@@ -17,32 +18,33 @@ export interface LingerBounds {
  * once after `Connection: close`, and Express destroys the socket when a handler fails after the headers went
  * (which the handler of a request that was refused half-way will do), so both are put off here.
  *
- * @param socket of the request, from when it arrived.
+ * @param socket of the request as it arrived.
  * @returns what to call with the length of each piece that arrives, and with `undefined` at the end.
  */
 export function linger(
   req: IncomingMessage,
-  socket: Socket,
+  socket: Socket | null | undefined,
   bounds: LingerBounds,
 ): (bytes: number | undefined) => void {
+  if (!socket) return () => {};
   const { destroy, destroySoon } = socket;
   let left = bounds.bytes;
   let isRead = false;
   let isAnswered = false;
   let isClosing = false;
   let timer: NodeJS.Timeout | undefined;
-  const release = () => {
+  const release = guarded('lingering close', () => {
     clearTimeout(timer);
     socket.destroy = destroy;
     socket.destroySoon = destroySoon;
-  };
-  const close = () => {
+  });
+  const close = guarded('lingering close', () => {
     // Not answered yet: others' answers may stand before ours on a pipelined connection.
     if (!isAnswered || isClosing) return;
     isClosing = true;
     release();
     socket.destroySoon();
-  };
+  });
   socket.once('close', release);
   socket.destroySoon = () => {
     isAnswered = true;

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { guarded } from '../runtime/guard.js';
 import { shareHiddenClass } from './hidden-class.js';
 
 /** Two copies of the package (ESM beside CommonJS, two versions) find one exchange on `res`. */
@@ -35,12 +36,12 @@ const patched: Methods = {
   },
 };
 
-function onFinish(this: ServerResponse): void {
+const onFinish = guarded('finish', function (this: ServerResponse) {
   (this as Patched)[EXCHANGE]?.finished();
-}
-function onClose(this: ServerResponse): void {
+});
+const onClose = guarded('close', function (this: ServerResponse) {
   (this as Patched)[EXCHANGE]?.gone();
-}
+});
 
 /** Lets the exchange know of the end of its response. */
 export function listenForEnd(res: ServerResponse): void {

@@ -1,25 +1,49 @@
 import type { IncomingMessage } from 'node:http';
+import { reportFault } from '../runtime/report-fault.js';
+import { type Layer, mountPattern, searchMounts, takesNothing, UNKNOWN_MOUNT } from './router-layer.js';
 
 /**
  * The route template of a request: `/users/:id/posts/:post`, never the URL.
  *
- * Express keeps the mount pattern to itself (`req.baseUrl` holds the concrete text), so it is watched:
- * accessors for `baseUrl` and `route`, defined once on the app's own request prototype, see each step that
- * the router takes. At a mount, `req.params` holds that layer's parameters; the segments that equal one of
- * them become `:name` again.
+ * Express keeps the mount pattern to itself (`req.baseUrl` holds the concrete text), so its router is watched:
+ * accessors for `baseUrl` and `route`, defined once on the app's own request prototype, see each step that it takes,
+ * and the methods by which it runs a layer tell which layer that is.
  */
 export const TRACK = Symbol.for('hotpath.route');
+
+/** On prototypes of layers that tell which layer is run. */
+const FOLLOWED = Symbol.for('hotpath.layers');
+
+/** A template in memory, in Redis and as a label of a metric. Bytes: routers that contain themselves have no longest. */
+export const LONGEST_TEMPLATE = 200;
 
 interface Route {
   path?: unknown;
 }
 
+interface Router {
+  readonly stack?: readonly Layer[];
+}
+
+interface App {
+  readonly request?: object;
+  /** Express 5; on Express 4 a getter that throws. */
+  readonly router?: Router;
+  /** Express 4. */
+  readonly _router?: Router;
+}
+
 interface Tracked {
-  app?: { request?: object };
+  app?: App;
   baseUrl?: string;
   route?: Route;
-  params?: Record<string, unknown>;
   [TRACK]?: Track;
+}
+
+interface Mount {
+  readonly base: string;
+  /** Absent until the layer that has taken this part of the path is known. */
+  template: string | undefined;
 }
 
 class Track {
@@ -28,50 +52,79 @@ class Track {
   template: string | undefined;
   /** The route that matched last has not been left for a mount, nor its router. */
   isRouted = false;
-  readonly #bases: { base: string; template: string }[] = [];
+  readonly #mounts: Mount[] = [];
 
-  enter(baseUrl: string | undefined, params: Record<string, unknown> | undefined): void {
+  /** @returns whether the request has come into a mount that it was not in before. */
+  enter(baseUrl: string | undefined): boolean {
     this.baseUrl = baseUrl;
     this.isRouted = false;
     const base = baseUrl ?? '';
-    let top = this.#bases.at(-1);
+    let top = this.#mounts.at(-1);
     while (top && !(base === top.base || base.startsWith(`${top.base}/`))) {
-      this.#bases.pop();
-      top = this.#bases.at(-1);
+      this.#mounts.pop();
+      top = this.#mounts.at(-1);
     }
-    const known = top?.base ?? '';
-    if (base.length === known.length) return;
-    const template = (top?.template ?? '') + templateOf(base.slice(known.length), params);
-    this.#bases.push({ base, template });
+    if (base.length === (top?.base.length ?? 0)) return false;
+    this.#mounts.push({ base, template: undefined });
+    return true;
+  }
+
+  /** The layer that is run, where it has just taken a part of the path. */
+  name(layer: Layer): void {
+    const top = this.#mounts.at(-1);
+    if (!top || top.template !== undefined || top.base !== this.baseUrl) return;
+    const { base, template } = this.#outer;
+    const pattern = mountPattern(layer, top.base.slice(base.length));
+    if (pattern !== undefined) top.template = template + pattern;
+  }
+
+  /** What has taken all of the path so far, of a request that was not followed from its beginning. */
+  nameAll(stack: readonly Layer[] | undefined): void {
+    const top = this.#mounts.at(-1);
+    if (top && this.#mounts.length === 1 && stack) top.template ??= searchMounts(stack, top.base);
+  }
+
+  /** The mount around the one that the router is in. */
+  get #outer(): { base: string; template: string } {
+    const outer = this.#mounts.at(-2);
+    if (!outer) return { base: '', template: '' };
+    return { base: outer.base, template: outer.template ?? UNKNOWN_MOUNT };
   }
 
   /** Template of the mount that the router is in. */
   get mount(): string | undefined {
-    return this.#bases.at(-1)?.template;
+    const top = this.#mounts.at(-1);
+    return top && (top.template ?? this.#outer.template + UNKNOWN_MOUNT);
   }
 
   match(route: Route | undefined): void {
     this.route = route;
     if (!route) return;
-    const base = this.#bases.at(-1)?.template ?? '';
-    const path = pathOf(route.path);
     this.isRouted = true;
-    this.template = base && path === '/' ? base : base + path;
+    const mount = this.mount ?? '';
+    const path = pathOf(route.path);
+    this.template = cutTemplate(mount && path === '/' ? mount : mount + path);
   }
 }
 
 /** Watches the routing of this request's app from now on. @returns whether there is an app to watch. */
 export function trackRoute(req: IncomingMessage): boolean {
   const tracked = req as Tracked;
-  const prototype = tracked.app?.request;
+  const { app } = tracked;
+  const prototype = app?.request;
   if (!prototype) return false;
-  if (!(TRACK in prototype) && !install(prototype)) return true;
+  const isNew = !(TRACK in prototype);
+  if (isNew && !install(prototype)) return true;
   // The router had already written these on the request itself: hand them to the accessors.
   for (const name of ['baseUrl', 'route'] as const) {
     if (!Object.hasOwn(tracked, name)) continue;
     const value = tracked[name];
     delete tracked[name];
     (tracked as Record<string, unknown>)[name] = value;
+  }
+  if (isNew) {
+    const stack = followLayers(app);
+    tracked[TRACK]?.nameAll(stack);
   }
   return true;
 }
@@ -81,7 +134,7 @@ export function templateOfRequest(req: IncomingMessage): string | undefined {
   const tracked = req as Tracked;
   const track = tracked[TRACK];
   if (track) return track.template;
-  return tracked.route ? (tracked.baseUrl ?? '') + pathOf(tracked.route.path) : undefined;
+  return tracked.route && cutTemplate((mountOfRequest(req) ?? '') + pathOf(tracked.route.path));
 }
 
 /** Whether a route answers, so far as its router tells: not a middleware that was mounted after it. */
@@ -93,12 +146,24 @@ export function isRoutedRequest(req: IncomingMessage): boolean {
 /** The template of the path at which whoever answers is mounted; `undefined` at the root. */
 export function mountOfRequest(req: IncomingMessage): string | undefined {
   const tracked = req as Tracked;
-  return tracked[TRACK] ? tracked[TRACK].mount : tracked.baseUrl || undefined;
+  if (tracked[TRACK]) return tracked[TRACK].mount;
+  return tracked.baseUrl ? UNKNOWN_MOUNT : undefined;
 }
 
 /** True once the router has given up on the request: it then puts back the `baseUrl` of before, which is none. */
 export function leftRouter(req: IncomingMessage): boolean {
   return (req as Tracked).baseUrl === undefined;
+}
+
+/** A template of at most 200 bytes. */
+export function cutTemplate(template: string): string {
+  // Three bytes of UTF-8 at most for each unit of UTF-16.
+  if (template.length * 3 <= LONGEST_TEMPLATE || Buffer.byteLength(template) <= LONGEST_TEMPLATE)
+    return template;
+  const bytes = Buffer.from(template);
+  let end = LONGEST_TEMPLATE - 3; // of the ellipsis
+  while ((bytes[end]! & 0xc0) === 0x80) end--; // within a character
+  return `${bytes.toString('utf8', 0, end)}…`;
 }
 
 function install(prototype: object): boolean {
@@ -112,7 +177,8 @@ function install(prototype: object): boolean {
           return this[TRACK]?.baseUrl;
         },
         set(this: Tracked, value: string | undefined) {
-          (this[TRACK] ??= new Track()).enter(value, this.params);
+          // The layers of a sub-app may be those of another copy of Express.
+          if ((this[TRACK] ??= new Track()).enter(value)) followLayers(this.app);
         },
       },
       route: {
@@ -128,51 +194,69 @@ function install(prototype: object): boolean {
     });
     return true;
   } catch {
-    return false; // a frozen prototype: the concrete baseUrl has to do
+    return false; // a frozen prototype: mounts stay unknown
+  }
+}
+
+type HandleRequest = (this: Layer, req: Tracked, res: unknown, next: unknown) => unknown;
+type HandleError = (this: Layer, error: unknown, req: Tracked, res: unknown, next: unknown) => unknown;
+type Handlers = Record<string, HandleRequest & HandleError>;
+
+/** Has the layers of an app's router tell when they are run. @returns them. */
+function followLayers(app: App | undefined): readonly Layer[] | undefined {
+  const stack = (app?._router ?? app?.router)?.stack;
+  const first = stack?.[0];
+  if (first) followKind(first);
+  return stack;
+}
+
+/** All layers of one copy of Express have one prototype. */
+function followKind(layer: Layer): void {
+  const prototype = Object.getPrototypeOf(layer) as Handlers & { [FOLLOWED]?: boolean };
+  if (prototype[FOLLOWED]) return;
+  try {
+    Object.defineProperty(prototype, FOLLOWED, { value: true });
+    // Express 4, and the package `router` of Express 5.
+    for (const name of ['handle_request', 'handleRequest']) {
+      const handle = prototype[name] as HandleRequest | undefined;
+      if (!handle) continue;
+      Object.assign(prototype, {
+        [name](this: Layer, req: Tracked, res: unknown, next: unknown) {
+          follow(this, req);
+          return handle.call(this, req, res, next);
+        },
+      });
+    }
+    for (const name of ['handle_error', 'handleError']) {
+      const handle = prototype[name] as HandleError | undefined;
+      if (!handle) continue;
+      Object.assign(prototype, {
+        [name](this: Layer, error: unknown, req: Tracked, res: unknown, next: unknown) {
+          follow(this, req);
+          return handle.call(this, error, req, res, next);
+        },
+      });
+    }
+  } catch (error) {
+    reportFault('route template', error);
+  }
+}
+
+function follow(layer: Layer, req: Tracked): void {
+  if (layer.route !== undefined || takesNothing(layer) || !(TRACK in req)) return;
+  try {
+    const track = (req[TRACK] ??= new Track());
+    track.enter(req.baseUrl);
+    track.name(layer);
+    // A router of another copy may be mounted here.
+    const inner = layer.handle?.stack?.[0];
+    if (inner) followKind(inner);
+  } catch (error) {
+    reportFault('route template', error);
   }
 }
 
 function pathOf(path: unknown): string {
   if (typeof path === 'string') return path;
-  return Array.isArray(path) ? path.map(String).join(' ') : String(path ?? '');
-}
-
-/** The part of a URL that a mount consumed, with the values of its parameters put back to their names. */
-function templateOf(part: string, params: Record<string, unknown> | undefined): string {
-  if (!params) return part;
-  const names = Object.keys(params);
-  if (names.length === 0) return part;
-  const segments = part.split('/');
-  const decoded = segments.map(decode);
-  for (const name of names) {
-    const value = params[name];
-    if (value === undefined || value === '') continue;
-    const wanted = Array.isArray(value) ? value.map(String) : String(value).split('/');
-    const at = find(decoded, wanted);
-    // A parameter may be a part of its segment: `/v:version`.
-    if (at < 0 && wanted.length === 1) {
-      const part = decoded.findIndex((segment, i) => i > 0 && segment.includes(wanted[0]!));
-      if (part > 0) segments[part] = decoded[part] = decoded[part]!.replace(wanted[0]!, () => `:${name}`);
-    }
-    if (at < 0) continue;
-    const wild = Array.isArray(value) || wanted.length > 1;
-    segments.splice(at, wanted.length, wild ? `*${name}` : `:${name}`);
-    decoded.splice(at, wanted.length, '');
-  }
-  return segments.join('/');
-}
-
-function find(segments: readonly string[], wanted: readonly string[]): number {
-  for (let at = 1; at + wanted.length <= segments.length; at++) {
-    if (wanted.every((value, i) => segments[at + i] === value)) return at;
-  }
-  return -1;
-}
-
-function decode(segment: string): string {
-  try {
-    return decodeURIComponent(segment);
-  } catch {
-    return segment;
-  }
+  return Array.isArray(path) ? path.flat(Number.POSITIVE_INFINITY).map(String).join(' ') : String(path ?? '');
 }

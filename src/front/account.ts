@@ -1,10 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { reportFault } from '../exchange/fault.js';
+import { onConnectionClose, socketOf } from '../exchange/connection.js';
+import { readTarget } from '../exchange/request-path.js';
 import { CLIENT_CLOSED_REQUEST, wentOutWhole } from '../exchange/whole.js';
 import type { MetricsEditor } from '../middleware/metrics.js';
 import type { TimingEditor } from '../middleware/timing.js';
-import { pathOf } from '../store/entry.js';
+import { guarded } from '../runtime/guard.js';
 import { asSeenBy, type ExpressApp } from './view.js';
 
 /** An answer that was given at once. */
@@ -35,36 +37,51 @@ export class Accounts {
   ended(answer: Answer): void {
     const { req, res, template, startedAt } = answer;
     // The system has taken all of it: the common case, and nothing is left to wait for.
-    if (!res.writableFinished || req.socket.destroyed) return this.#follow(answer);
+    if (!res.writableFinished || (req.socket as Socket | null)?.destroyed !== false)
+      return this.#follow(answer);
     const seconds = (performance.now() - startedAt) / 1000;
     this.#metrics?.answered(req.method as string, template, res.statusCode, seconds);
-    if (seconds >= this.#slowFrom) this.#slow(answer, seconds, false);
+    if (seconds >= this.#slowFrom) this.#slow(answer, seconds, req.socket, false);
   }
 
   #follow(answer: Answer): void {
     const { req, res, template, startedAt } = answer;
     // Node remembers the peer's address from the first time that it is asked; after an abort it is too late.
-    void req.socket.remoteAddress;
+    const socket = socketOf(req, res);
+    void socket?.remoteAddress;
     const finished = this.#metrics?.begun(req.method as string);
     let isWhole = false;
     // Ahead of Node's own listener, which lets go of the socket.
-    res.prependOnceListener('finish', () => {
-      isWhole = wentOutWhole(req, res);
+    res.prependOnceListener(
+      'finish',
+      guarded('front', () => {
+        isWhole = wentOutWhole(req, res, socket);
+      }),
+    );
+    let isClosed = false;
+    let forget: (() => void) | undefined;
+    const onClose = guarded('front', () => {
+      if (isClosed) return;
+      isClosed = true;
+      forget?.();
+      const seconds = (performance.now() - startedAt) / 1000;
+      finished?.(template, isWhole ? res.statusCode : CLIENT_CLOSED_REQUEST, seconds);
+      if (seconds >= this.#slowFrom) this.#slow(answer, seconds, socket, !isWhole);
     });
-    res.once('close', () => {
-      try {
-        const seconds = (performance.now() - startedAt) / 1000;
-        finished?.(template, isWhole ? res.statusCode : CLIENT_CLOSED_REQUEST, seconds);
-        if (seconds >= this.#slowFrom) this.#slow(answer, seconds, !isWhole);
-      } catch (error) {
-        reportFault('front', error);
-      }
-    });
+    res.once('close', onClose);
+    // It waits behind others on its connection, whose end Node does not tell it.
+    if (res.socket === null && socket) forget = onConnectionClose(socket, onClose);
   }
 
-  #slow({ req, res, app, template, requestId }: Answer, seconds: number, aborted: boolean): void {
-    const path = pathOf(req.url as string);
+  #slow(
+    { req, res, app, template, requestId }: Answer,
+    seconds: number,
+    socket: Socket | undefined,
+    aborted: boolean,
+  ): void {
+    const { path } = readTarget(req.url as string);
     const seen = app ? asSeenBy(app, req) : req;
-    this.#timing?.slow({ req: seen, res, path, template, aborted }, seconds, requestId);
+    const ended = { req: seen, res, socket, path, template, aborted };
+    this.#timing?.slow(ended, seconds, requestId);
   }
 }

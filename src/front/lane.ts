@@ -112,7 +112,7 @@ export class Lane {
   #originFor(req: IncomingMessage, app: ExpressApp | undefined): Origin {
     if (isForwarded(req)) return originOf(app ? asSeenBy(app, req) : req);
     const rawHost = req.headers.host ?? '';
-    const scheme = (req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http';
+    const scheme = (req.socket as { encrypted?: boolean } | null)?.encrypted ? 'https' : 'http';
     const last = this.#origin;
     if (last.rawHost === rawHost && last.scheme === scheme) return last;
     return (this.#origin = { scheme, rawHost, host: rawHost });

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PREPARED } from '../exchange/hidden-class.js';
 import { TRACK } from '../exchange/template.js';
+import { guarded } from '../runtime/guard.js';
 import type { ExpressApp } from './view.js';
 
 type Named<Name extends string | symbol> = { [name in Name]: unknown };
@@ -43,7 +44,11 @@ export class Shapes {
     for (const name of this.#further) keep(req as unknown as Named<string | symbol>, name);
     // Express 4 sets `baseUrl` before it does this itself: now the accessor is in place.
     Object.setPrototypeOf(req, this.#app.request);
-    if (!this.#isLearned) res.once('close', () => this.#learn(req));
+    if (!this.#isLearned)
+      res.once(
+        'close',
+        guarded('front', () => this.#learn(req)),
+      );
   }
 
   #learn(req: IncomingMessage): void {

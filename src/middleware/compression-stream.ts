@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Transform } from 'node:stream';
 import { reportFault } from '../exchange/fault.js';
+import { guarded } from '../runtime/guard.js';
 
 const RESPONSE = Symbol('hotpath.compressed-response');
 type Mark = (() => void) & { [RESPONSE]?: ServerResponse };
@@ -10,7 +11,7 @@ type Mark = (() => void) & { [RESPONSE]?: ServerResponse };
  * hands listeners of `drain` on to them.
  */
 export function ownStream(res: ServerResponse): void {
-  const mark: Mark = () => {};
+  const mark: Mark = guarded('compression', () => {});
   mark[RESPONSE] = res;
   res.on('drain', mark);
 }

@@ -77,20 +77,10 @@ function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse
   if ((req as { hotpath?: { internal?: boolean } }).hotpath?.internal || exchange.noteOf(recorder)) return;
   exchange.note(recorder, true);
   const method = recorder.started(req.method);
-  const { socket } = req;
-  // Whoever lets the app route upgrades gives it a response without a socket, which is never closed.
-  const isUpgrade = req.headers.upgrade !== undefined && res.socket === null;
-  let isDone = false;
+  const isUpgrade = isUpgradeOf(req, res);
   const finish = () => {
-    if (isDone) return;
-    isDone = true;
-    if (isUpgrade) socket.off('close', finish);
-    try {
-      const seconds = (performance.now() - exchange.startedAt) / 1000;
-      recorder.finished(method, exchange.template, statusOf(exchange), seconds);
-    } catch (error) {
-      reportFault('metrics', error);
-    }
+    const seconds = (performance.now() - exchange.startedAt) / 1000;
+    recorder.finished(method, exchange.template, statusOf(exchange, isUpgrade), seconds);
   };
   // A client that left while a middleware before this one was waiting: `close` won't come again.
   if (res.destroyed) {
@@ -98,12 +88,14 @@ function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse
     return;
   }
   exchange.onClose(finish);
-  if (isUpgrade) socket.once('close', finish);
 }
 
-function statusOf({ res, closed, aborted }: Exchange): number {
+/** Whether Node has handed the connection over, and the app routes the request with a response of its own making. */
+function isUpgradeOf(req: IncomingMessage, res: ServerResponse): boolean {
+  return (req as { upgrade?: boolean | null }).upgrade === true && res.socket === null;
+}
+
+function statusOf({ res, closed, aborted }: Exchange, isUpgrade: boolean): number {
   if (closed ? !aborted : res.writableFinished) return res.statusCode;
-  return res.socket === null && !res.headersSent && !res.destroyed
-    ? SWITCHING_PROTOCOLS
-    : CLIENT_CLOSED_REQUEST;
+  return isUpgrade && !res.headersSent && !res.destroyed ? SWITCHING_PROTOCOLS : CLIENT_CLOSED_REQUEST;
 }

@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { socketOf } from '../exchange/connection.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import { type LingerBounds, linger } from '../exchange/linger.js';
 import { contentCodings } from '../http/content-encoding.js';
+import { guarded } from '../runtime/guard.js';
 import { type InflatableCoding, InflatedCounter, isInflatable } from './size-limit-inflated.js';
 import {
   codingNotAccepted,
@@ -69,8 +71,8 @@ export class BodyGuard {
   refused = false;
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
-  /** Taken when the request arrives: a client library that sends the request on takes it away. */
-  readonly #socket: Socket;
+  /** Taken when the request arrives: a client library that sends the request on takes `req.socket` away. */
+  readonly #socket: Socket | undefined;
   readonly #push: IncomingMessage['push'];
   /** Somebody has read of the body, or is about to: where it starts is not known. */
   readonly #isLate: boolean;
@@ -91,7 +93,7 @@ export class BodyGuard {
   constructor(req: IncomingMessage, res: ServerResponse) {
     this.#req = req;
     this.#res = res;
-    this.#socket = req.socket;
+    this.#socket = socketOf(req, res);
     this.#isLate =
       req.readableDidRead ||
       (req.readableLength > 0 && (req.readableFlowing === true || req.listenerCount('data') > 0));
@@ -135,7 +137,10 @@ export class BodyGuard {
     }
     if (this.#isLate) return;
     this.#counter = this.#makeCounter(coding);
-    this.#req.once('close', () => this.#counter?.stop());
+    this.#req.once(
+      'close',
+      guarded('size-limit', () => this.#counter?.stop()),
+    );
     // By its length: without, Node 26 gives the first piece of it alone.
     const { readableLength } = this.#req;
     const waiting: Buffer | null = readableLength > 0 ? this.#req.read(readableLength) : null;
@@ -233,9 +238,10 @@ export class BodyGuard {
       this.#push.call(this.#req, null);
       return;
     }
-    if (!this.#takesMore || this.#req.httpVersionMajor > 1) return;
+    const socket = this.#socket;
+    if (!this.#takesMore || !socket || this.#req.httpVersionMajor > 1) return;
     // Paused by Node itself, as too many answers wait to be sent on it: it will go on by itself.
-    if (!(this.#socket as { _paused?: boolean })._paused) this.#socket.resume();
+    if (!(socket as { _paused?: boolean })._paused) socket.resume();
   }
 
   #refuse({ problem, error }: Refusal): void {
@@ -246,7 +252,7 @@ export class BodyGuard {
     const res = this.#res;
     const isUnread = isUninvited(req, res);
     if (res.headersSent) {
-      this.#socket.destroy();
+      this.#socket?.destroy();
       return;
     }
     // The handler may run on; it reaches nobody any more.
@@ -273,7 +279,7 @@ function isThrownAway(req: IncomingMessage): boolean {
 /** Fails the body for whoever reads it, and for nobody else: the socket still has the answer to carry. */
 function failBody(req: IncomingMessage, error: Error): void {
   req._destroy = (reason, callback) => {
-    process.nextTick(() => callback(req.listenerCount('error') > 0 ? reason : null));
+    process.nextTick(guarded('size-limit', () => callback(req.listenerCount('error') > 0 ? reason : null)));
   };
   req.destroy(error);
 }

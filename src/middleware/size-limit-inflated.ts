@@ -6,6 +6,7 @@ import {
   createInflateRaw,
   type Gunzip,
 } from 'node:zlib';
+import { guarded } from '../runtime/guard.js';
 import { DecoderMemory } from './size-limit-decoder-memory.js';
 
 type Decoder = BrotliDecompress | Gunzip;
@@ -156,28 +157,32 @@ export class InflatedCounter {
   #decode(chunk: Uint8Array): void {
     if (this.#isStopped) return;
     this.#decoder ??= this.#makeDecoder(chunk);
-    this.#decoder.write(chunk, (error) => {
+    const written = guarded('size-limit', (error: Error | null | undefined) => {
       if (error || this.#isOver || this.#isStopped) return;
       this.#memory!.keep(Math.min(this.#window, this.#bytes), chunk.length);
       this.#goOn();
     });
+    this.#decoder.write(chunk, written);
   }
 
   #makeDecoder(first: Uint8Array): Decoder {
     const decoder = DECODERS[this.#coding](first);
-    decoder.on('data', (piece: Buffer) => {
+    const onData = guarded('size-limit', (piece: Buffer) => {
       this.#bytes += piece.length;
       if (!this.#isStopped) this.#events.grown(this.#bytes);
     });
+    decoder.on('data', onData);
     // It calls nobody back for a piece that goes on beyond the end.
-    decoder.once('end', () => {
+    const onEnd = guarded('size-limit', () => {
       this.#isOver = true;
       this.#memory!.release();
       this.#goOn();
     });
-    decoder.on('error', () => {
+    decoder.once('end', onEnd);
+    const onError = guarded('size-limit', () => {
       if (!this.#isStopped) this.#events.failed();
     });
+    decoder.on('error', onError);
     return decoder;
   }
 

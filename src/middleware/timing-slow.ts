@@ -1,9 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import type { SlowRequest, TimingSettings } from '../config/timing.js';
+import { withSocket } from '../exchange/connection.js';
 import type { Exchange } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/fault.js';
 import { CLIENT_CLOSED_REQUEST } from '../exchange/whole.js';
+import { unawaited } from '../runtime/guard.js';
 
 /** Milliseconds between two lines on the console. */
 const QUIET = 1_000;
@@ -12,6 +15,8 @@ const QUIET = 1_000;
 export interface Ended {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
+  /** That the request arrived on. */
+  readonly socket: Socket | undefined;
   readonly path: string;
   readonly template: string | undefined;
   readonly aborted: boolean;
@@ -32,7 +37,7 @@ export class SlowReporter {
 
   watch(exchange: Exchange, requestId: string | undefined): void {
     // Node remembers the peer's address from the first time that it is asked; after an abort it is too late.
-    void exchange.req.socket.remoteAddress;
+    void exchange.socket?.remoteAddress;
     exchange.onClose(() => this.ended(exchange, (performance.now() - exchange.startedAt) / 1000, requestId));
   }
 
@@ -48,7 +53,7 @@ export class SlowReporter {
     try {
       // Typed as returning nothing, but an async function fits that type as well.
       const result: unknown = this.#onSlow(request);
-      if (result !== undefined) Promise.resolve(result).catch((error) => reportFault('onSlow', error));
+      if (result !== undefined) void unawaited(result, 'onSlow');
     } catch (error) {
       reportFault('onSlow', error);
     }
@@ -76,24 +81,26 @@ function describe(request: Ended, seconds: number, requestId: string | undefined
     status: request.aborted ? CLIENT_CLOSED_REQUEST : res.statusCode,
     seconds,
     requestId,
-    clientAddress: addressOf(req),
+    clientAddress: addressOf(request),
   };
 }
 
 /** As Express's `trust proxy` sees it; the peer's where there is no Express, or its setting throws. */
-function addressOf(req: IncomingMessage): string | undefined {
+function addressOf({ req, socket }: Ended): string | undefined {
   try {
-    const { ip } = req as IncomingMessage & { ip?: string };
+    const { ip } = withSocket(req, socket) as IncomingMessage & { ip?: string };
     if (ip) return ip;
   } catch (error) {
     reportFault('trust proxy', error);
   }
-  return req.socket.remoteAddress;
+  return socket?.remoteAddress;
 }
 
 function lineOf({ method, route, path, status, seconds, requestId, clientAddress }: SlowRequest): string {
-  const parts = [`hotpath: slow request: ${method} ${route ?? path} ${status} in ${seconds.toFixed(3)} s`];
-  if (route !== undefined && route !== path) parts.push(`path ${path}`);
+  // A path may look like a URL with credentials: `//user:password@host/`.
+  const shown = path.replace(/^\/\/[^/@]*@/, '//***@');
+  const parts = [`hotpath: slow request: ${method} ${route ?? shown} ${status} in ${seconds.toFixed(3)} s`];
+  if (route !== undefined && route !== path) parts.push(`path ${shown}`);
   if (requestId) parts.push(`id ${requestId}`);
   if (clientAddress) parts.push(`from ${clientAddress}`);
   // One line of plain text, whatever was requested: it may end in a terminal.

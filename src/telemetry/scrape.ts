@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Registry } from 'prom-client';
+import { unawaited } from '../runtime/guard.js';
 import { gaugeIn } from './instruments.js';
 
 /** Answers a scrape with what is in a registry. */
@@ -33,7 +34,7 @@ export function scrapeHandler(registry: Registry): ScrapeHandler {
   }
   return function metricsHandler(_req, res, next) {
     running ??= scrape();
-    running
+    const answered = running
       .then((text) => {
         if (res.headersSent || res.destroyed) return;
         res.statusCode = 200;
@@ -42,5 +43,6 @@ export function scrapeHandler(registry: Registry): ScrapeHandler {
         res.end(text);
       })
       .catch(next);
+    void unawaited(answered, 'metrics');
   };
 }

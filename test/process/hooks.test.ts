@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import type { RequestHandler } from 'express';
 import { type HotpathConfig, hotpath } from 'hotpath';
 import { Gauge, Registry } from 'prom-client';
@@ -25,6 +26,24 @@ const failures: Record<string, () => never> = {
     await new Promise((resolve) => setImmediate(resolve));
     throw new Error('on purpose');
   }) as () => never,
+  'throws a frozen error': () => {
+    throw Object.freeze(new Error('on purpose'));
+  },
+  'throws an error whose text throws': () => {
+    throw Object.defineProperties(new Error('x'), {
+      stack: { get: failures['throws an error']! },
+      message: { get: failures['throws an error']! },
+    });
+  },
+  'throws a proxy that throws': () => {
+    throw new Proxy({}, { get: failures['throws an error']!, getPrototypeOf: failures['throws an error']! });
+  },
+  'rejects with an object without prototype': (() => Promise.reject(Object.create(null))) as () => never,
+  'rejects in another realm': (() => runInNewContext('Promise.reject(Object.create(null))')) as () => never,
+  'gives a thenable that rejects': (() =>
+    Object.defineProperty({}, 'then', {
+      value: (_resolve: unknown, reject: (error: unknown) => void) => reject(Object.create(null)),
+    })) as () => never,
   'never answers': (() => new Promise(() => {})) as () => never,
   'has a then that throws': (() => ({
     // biome-ignore lint/suspicious/noThenProperty: that is what is tested

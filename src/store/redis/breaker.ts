@@ -8,6 +8,7 @@ import {
   type IBackoff,
   type IBackoffFactory,
 } from 'cockatiel';
+import { unawaited } from '../../runtime/guard.js';
 
 /** `half-open`: one command is on its way to see whether the server is well again. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
@@ -59,7 +60,7 @@ export class Breaker {
    */
   run<T>(start: Start<T>, done: (value: T) => void, failed: (error: unknown) => void): void {
     if (!this.#isWell) {
-      void this.#count(() => new Promise(start)).then(done, failed);
+      void unawaited(this.#count(() => new Promise(start)).then(done, failed), 'redis');
       return;
     }
     // One success more would leave the window as it is, so what comes of it is told only where that is news.
@@ -68,13 +69,18 @@ export class Breaker {
       if (isTold) return;
       isTold = true;
       const failure = (): Promise<T> => Promise.reject(error);
-      void (this.state === 'closed' ? this.#count(failure) : failure()).then(done, failed);
+      const counted = this.state === 'closed' ? this.#count(failure) : failure();
+      void unawaited(counted.then(done, failed), 'redis');
     };
     try {
       start((value) => {
         if (isTold) return;
         isTold = true;
-        if (!this.#isWell && this.state === 'closed') void this.#count(() => Promise.resolve(value));
+        if (!this.#isWell && this.state === 'closed')
+          void unawaited(
+            this.#count(() => Promise.resolve(value)),
+            'redis',
+          );
         done(value);
       }, fail);
     } catch (error) {

@@ -2,6 +2,8 @@ import type { RedisClient } from '../../config/redis.js';
 
 export { isRedisClient, type RedisArgument, type RedisClient } from '../../config/redis.js';
 
+import { guarded } from '../../runtime/guard.js';
+
 /** What is used of a client where it is there; none of it is ours to require. */
 export interface ClientInside {
   readonly options?: { readonly redisOptions?: object };
@@ -72,12 +74,15 @@ export function duplicateClient(client: RedisClient): RedisClient {
  * What waits for an answer keeps the process alive itself, by the timer of its deadline.
  */
 export function unrefClient(client: RedisClient): void {
-  const unref = (node: ClientInside) => node.stream?.unref?.();
-  const follow = (node: RedisClient & ClientInside) => {
-    node.on('connect', () => unref(node));
+  const follow = guarded('redis', (node: RedisClient & ClientInside) => {
+    const unref = guarded('redis', () => node.stream?.unref?.());
+    node.on('connect', unref);
     // The socket of an attempt is made a moment after its beginning.
-    node.on('connecting', () => setImmediate(unref, node));
-  };
+    node.on(
+      'connecting',
+      guarded('redis', () => setImmediate(unref)),
+    );
+  });
   if (client.isCluster) client.on('+node', follow);
   else follow(client);
 }

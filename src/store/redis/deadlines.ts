@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { guarded } from '../../runtime/guard.js';
 
 /** What has to be done by then. */
 export interface Deadline {
@@ -21,6 +22,7 @@ export class Deadlines {
   #last: Deadline | undefined;
   #open = 0;
   #timer: NodeJS.Timeout | undefined;
+  readonly #onTime = guarded('redis', () => this.#look());
 
   constructor(after: number) {
     this.after = after;
@@ -47,7 +49,7 @@ export class Deadlines {
   }
 
   #wait(ms: number): void {
-    this.#timer = setTimeout(() => this.#look(), Math.max(1, Math.ceil(ms)));
+    this.#timer = setTimeout(this.#onTime, Math.max(1, Math.ceil(ms)));
     if (this.#open === 0) this.#timer.unref();
   }
 
@@ -58,7 +60,7 @@ export class Deadlines {
       const { late } = each;
       if (!late) continue;
       this.#end(each);
-      late();
+      guarded('redis', late)();
     }
     this.#forget();
     if (this.#first) this.#wait(this.#first.at - now);

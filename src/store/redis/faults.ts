@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { messageOf } from '../../runtime/report-fault.js';
 
 /** What Redis answers first in an error, for the errors that are worth telling apart. */
 const replyWords = new Set(
@@ -31,14 +32,14 @@ export function wordOf(error: unknown): string {
  * with its arguments, which may be a password or a visitor's data, so they never go out themselves.
  */
 export function cleanMessage(error: unknown): string {
-  return messageOf(error)
-    .replaceAll(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@]*@/gi, '$1***@')
-    .replace(/,? with args beginning with:.*/s, '')
-    .slice(0, 300);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return (
+    messageOf(error)
+      .slice(0, 3000)
+      // Up to the last `@` of a word: a password that is not encoded may hold `/`, `#` and `@`.
+      .replaceAll(/([a-z][a-z0-9+.-]{0,20}:\/\/)\S*@/gi, '$1***@')
+      .replace(/,? with args beginning with:.*/s, '')
+      .slice(0, 300)
+  );
 }
 
 /** Told of a failure that a request survived. */

@@ -1,3 +1,4 @@
+import { unawaited } from '../../runtime/guard.js';
 import type { LogView, SharedClock } from './log-view.js';
 import type { LogStream, StreamLink, StreamState } from './stream.js';
 import { type Timers, within } from './timers.js';
@@ -51,7 +52,7 @@ export class Follower {
     const { link } = this.#setup;
     this.#remove = [
       link.onLost(() => this.#lose()),
-      link.onReady((stream) => void this.#follow(stream, ++this.#session)),
+      link.onReady((stream) => void unawaited(this.#follow(stream, ++this.#session), 'redis log')),
     ];
   }
 

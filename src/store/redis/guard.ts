@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { performance } from 'node:perf_hooks';
+import { guarded, unawaited } from '../../runtime/guard.js';
 import { Breaker, type BreakerState, type Start } from './breaker.js';
 import type { RedisClient } from './client.js';
 import { Deadlines } from './deadlines.js';
@@ -217,11 +218,13 @@ export class RedisGuard {
     const asker = new AsyncResource('hotpath.redis');
     const deadline = deadlines.add(() => {
       // When it was we who were slow, the answer may be here already: it is read before this runs.
-      setImmediate(() => {
-        if (isSettled) return;
-        isLate = true;
-        asker.runInAsyncScope(fail, undefined, new DeadlineError(deadlines.after));
-      });
+      setImmediate(
+        guarded('redis', () => {
+          if (isSettled) return;
+          isLate = true;
+          asker.runInAsyncScope(fail, undefined, new DeadlineError(deadlines.after));
+        }),
+      );
     });
     const sentAt = performance.now();
     const settled = () => {
@@ -236,7 +239,7 @@ export class RedisGuard {
     counts.sent++;
     lane.outstanding++;
     this.#outstandingBytes += bytes;
-    call(this.#link, client, command).then(
+    const answered = call(this.#link, client, command).then(
       (value) => {
         settled();
         if (isLate) return;
@@ -249,6 +252,7 @@ export class RedisGuard {
         if (!isLate) fail(error);
       },
     );
+    void unawaited(answered, 'redis');
   }
 
   /** A connection whose other end is gone without a word stays open for a quarter of an hour, if nobody ends it. */
@@ -295,7 +299,7 @@ function call<T>(link: RedisLink, client: RedisClient, command: Command<T>): Pro
 }
 
 function later<T>(done: (value: T) => void, value: T): void {
-  queueMicrotask(() => done(value));
+  queueMicrotask(guarded('redis', () => done(value)));
 }
 
 function unavailable(counts: OperationCounts, word: string): { unavailable: string } {

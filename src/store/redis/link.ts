@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { guarded, unawaited } from '../../runtime/guard.js';
 import { type ClientInside, destroyClient, type RedisClient, unrefClient } from './client.js';
 import type { FaultReporter } from './faults.js';
 
@@ -87,7 +88,7 @@ export class OwnLink implements RedisLink {
     this.#times = { firstDelay: 50, maxDelay: 5000, readyWithin: 5000, ...times };
     this.#ready = new Listeners(faults);
     this.#lost = new Listeners(faults);
-    void this.#connect();
+    void unawaited(this.#connect(), 'redis');
   }
 
   get client(): RedisClient | undefined {
@@ -110,10 +111,12 @@ export class OwnLink implements RedisLink {
     if (!stream?.cork || !stream.uncork) return; // a cluster has one for each of its nodes
     this.#isGathering = true;
     stream.cork();
-    setImmediate(() => {
-      this.#isGathering = false;
-      stream.uncork?.();
-    });
+    setImmediate(
+      guarded('redis', () => {
+        this.#isGathering = false;
+        stream.uncork?.();
+      }),
+    );
   }
 
   restart(): void {
@@ -143,23 +146,30 @@ export class OwnLink implements RedisLink {
       return;
     }
     // Without a listener on every connection its error would be the process's.
-    client.on('error', (error: unknown) => {
-      if (this.#current === client) this.#faults.tell(error, 'redis');
-    });
+    client.on(
+      'error',
+      guarded('redis', (error: unknown) => {
+        if (this.#current === client) this.#faults.tell(error, 'redis');
+      }),
+    );
     if (this.#isClosed) {
       destroyClient(client);
       return;
     }
     this.#current = client;
     unrefClient(client);
-    client.on('ready', () => this.#onReady(client));
-    client.on('close', () => this.#drop(client));
-    client.on('end', () => this.#drop(client));
+    const drop = guarded('redis', () => this.#drop(client));
+    client.on(
+      'ready',
+      guarded('redis', () => this.#onReady(client)),
+    );
+    client.on('close', drop);
+    client.on('end', drop);
     this.#wait(this.#times.readyWithin, () => {
       this.#faults.tell(new Error(`no answer within ${this.#times.readyWithin} ms of connecting`), 'redis');
       this.#drop(client);
     });
-    client.connect().catch(() => this.#drop(client));
+    void unawaited(client.connect().catch(drop), 'redis');
   }
 
   #onReady(client: RedisClient): void {
@@ -187,12 +197,12 @@ export class OwnLink implements RedisLink {
     const { firstDelay, maxDelay } = this.#times;
     const delay = Math.min(maxDelay, firstDelay * 2 ** Math.min(this.#attempts++, 30));
     // Jitter: when Redis is back, not every instance comes in the same moment.
-    this.#wait(delay * (0.5 + Math.random() / 2), () => void this.#connect());
+    this.#wait(delay * (0.5 + Math.random() / 2), () => void unawaited(this.#connect(), 'redis'));
   }
 
   #wait(ms: number, then: () => void): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(then, ms);
+    this.#timer = setTimeout(guarded('redis', then), ms);
     this.#timer.unref();
   }
 }
@@ -211,16 +221,16 @@ export class UserLink implements RedisLink {
     this.#ready = new Listeners(faults);
     this.#lost = new Listeners(faults);
     this.#isReady = client.status === 'ready';
-    const onReady = () => {
+    const onReady = guarded('redis', () => {
       this.#isReady = true;
       this.#ready.tell(client);
-    };
-    const onGone = () => {
+    });
+    const onGone = guarded('redis', () => {
       if (this.#isReady) this.#lost.tell();
       this.#isReady = false;
-    };
+    });
     // ioredis prints every error of a client that has no listener.
-    const onError = (error: unknown) => faults.tell(error, 'redis');
+    const onError = guarded('redis', (error: unknown) => faults.tell(error, 'redis'));
     client.on('ready', onReady);
     client.on('close', onGone);
     client.on('end', onGone);
@@ -232,7 +242,12 @@ export class UserLink implements RedisLink {
       client.off('error', onError);
     };
     // A lazy client connects at its first command, but we send none before it is connected.
-    if (client.status === 'wait') client.connect().catch(() => {});
+    // Its failure comes as an `error` too.
+    if (client.status === 'wait')
+      void unawaited(
+        client.connect().catch(() => {}),
+        'redis',
+      );
   }
 
   get client(): RedisClient | undefined {

@@ -1,3 +1,4 @@
+import { unawaited } from '../../runtime/guard.js';
 import type { Recorded } from '../log.js';
 import type { RecordKind, Target } from '../log-index.js';
 import type { LogView } from './log-view.js';
@@ -78,7 +79,7 @@ export class Outbox {
     if (this.#failures > 0) this.#settleHere(item);
     this.#queue.push(item);
     if (this.#failures > 0) this.#bound();
-    else void this.#send();
+    else void unawaited(this.#send(), 'purge');
     return done;
   }
 
@@ -88,7 +89,7 @@ export class Outbox {
     if (!this.#cancelRetry) return;
     this.#cancelRetry();
     this.#cancelRetry = undefined;
-    void this.#send();
+    void unawaited(this.#send(), 'purge');
   }
 
   /** What is still to be written is not. */

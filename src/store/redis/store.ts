@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
+import { guarded, unawaited } from '../../runtime/guard.js';
 import { Codec, FORMAT, lengthOf, type SharedStamp, type Undecodable } from '../codec.js';
 import type { SharedItem } from '../entry.js';
 import { UnderWay } from '../under-way.js';
@@ -117,7 +118,7 @@ export class RedisStore {
     // What is told by another's request must find its own AsyncLocalStorage.
     if (under) return void under.push(AsyncResource.bind(told));
     // Without the clock no entry's age can be told; that is no fault of the entry.
-    if (!this.#clock.isKnown) return queueMicrotask(() => told(undefined));
+    if (!this.#clock.isKnown) return queueMicrotask(guarded('redis read', () => told(undefined)));
     const reading = [told];
     this.#reading.set(key, reading);
     try {
@@ -125,7 +126,7 @@ export class RedisStore {
       this.#guard.ask('get', this.#read(name), (answer) => this.#tell(key, reading, answer));
     } catch (error) {
       this.#reading.delete(key, reading);
-      queueMicrotask(() => told(undefined, error));
+      queueMicrotask(guarded('redis read', () => told(undefined, error)));
     }
   }
 
@@ -140,7 +141,7 @@ export class RedisStore {
     }
     const [first, ...others] = reading;
     // Whatever becomes of one of them is nothing to the others.
-    for (const told of others) queueMicrotask(() => told(item, fault));
+    for (const told of others) queueMicrotask(guarded('redis read', () => told(item, fault)));
     first!(item, fault);
   }
 
@@ -257,7 +258,7 @@ export class RedisStore {
   }
 
   #discard(key: string, reason: Undecodable): undefined {
-    void this.delete(key);
+    void unawaited(this.delete(key), 'redis write');
     return count(this.#unusable, reason);
   }
 

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { guarded, unawaited } from '../../runtime/guard.js';
 import { DeadlineError } from './faults.js';
 
 /** Time as the log sees it; tests give it a clock of their own. */
@@ -17,7 +18,7 @@ export interface Timers {
 export const systemTimers: Timers = {
   now: () => performance.now(),
   after(milliseconds, call, holds = false) {
-    const timer = setTimeout(call, milliseconds);
+    const timer = setTimeout(guarded('redis', call), milliseconds);
     if (!holds) timer.unref();
     return () => clearTimeout(timer);
   },
@@ -33,6 +34,6 @@ export const systemTimers: Timers = {
 export function within<T>(timers: Timers, milliseconds: number, task: Promise<T>, holds = false): Promise<T> {
   return new Promise((resolve, reject) => {
     const cancel = timers.after(milliseconds, () => reject(new DeadlineError(milliseconds)), holds);
-    task.then(resolve, reject).finally(cancel);
+    void unawaited(task.then(resolve, reject).finally(cancel), 'redis');
   });
 }

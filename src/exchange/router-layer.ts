@@ -1,0 +1,208 @@
+/**
+ * What a layer of Express's router is mounted under, as the app has written it. Express keeps that for itself: each
+ * version of it holds the pattern in another form.
+ */
+export interface Layer {
+  readonly handle?: { readonly stack?: readonly Layer[] };
+  readonly route?: unknown;
+  /** The package `router` 2, used by Express 5: mounted at `/`. */
+  readonly slash?: boolean;
+  /** `router` from 2.3 on: the path as it was given; of several, a flat list. */
+  readonly rawPath?: unknown;
+  /** `router` 2: one function for each path. */
+  readonly matchers?: readonly Matcher[];
+  /** Express 4. */
+  readonly regexp?: RegExp & { readonly fast_slash?: boolean };
+  readonly keys?: readonly { readonly name: string | number }[];
+}
+
+type Matcher = (path: string) => { readonly path: string; readonly params: Params } | false;
+type Params = Readonly<Record<string, unknown>>;
+
+/** One of the paths of a layer. */
+interface Pattern {
+  /** The part of a path that it takes; `undefined` for none. */
+  consume(path: string): string | undefined;
+  /** @param part that it has taken. */
+  textFor(part: string): string;
+}
+
+/** Stands for a mount whose pattern is not known. */
+export const UNKNOWN_MOUNT = '/*';
+
+/** Made once for each layer. */
+const known = new WeakMap<Layer, readonly Pattern[]>();
+
+/** Whether a layer takes no part of the path. */
+export function takesNothing({ slash, regexp }: Layer): boolean {
+  return slash === true || regexp?.fast_slash === true;
+}
+
+/**
+ * The pattern by which a layer has taken a part of a path.
+ *
+ * @param part that was taken: without a slash at its end.
+ * @returns `undefined` when it does not take that part.
+ */
+export function mountPattern(layer: Layer, part: string): string | undefined {
+  const pattern = patternsOf(layer).find((each) => each.consume(part) === part);
+  return pattern?.textFor(part);
+}
+
+/**
+ * The patterns of mounts that together have taken a part of a path, for a request that was not followed from its
+ * beginning.
+ */
+export function searchMounts(stack: readonly Layer[], part: string): string | undefined {
+  for (const layer of stack) {
+    if (layer.route !== undefined) continue;
+    const inner = layer.handle?.stack;
+    if (takesNothing(layer)) {
+      const found = inner && searchMounts(inner, part);
+      if (found !== undefined) return found;
+      continue;
+    }
+    for (const pattern of patternsOf(layer)) {
+      const taken = pattern.consume(part);
+      if (taken === part) return pattern.textFor(part);
+      if (!taken || !inner || !part.startsWith(`${taken}/`)) continue;
+      const rest = searchMounts(inner, part.slice(taken.length));
+      if (rest !== undefined) return pattern.textFor(taken) + rest;
+    }
+  }
+  return undefined;
+}
+
+function patternsOf(layer: Layer): readonly Pattern[] {
+  let patterns = known.get(layer);
+  if (!patterns) known.set(layer, (patterns = readPatterns(layer)));
+  return patterns;
+}
+
+function readPatterns({ rawPath, matchers, regexp, keys }: Layer): readonly Pattern[] {
+  if (matchers) {
+    const paths = Array.isArray(rawPath) ? rawPath : [rawPath];
+    return matchers.map((matcher, at) => ({
+      consume: (path) => trimmed(resultOf(matcher, path)?.path),
+      textFor: (part) => (paths[at] === undefined ? textByTrial(matcher, part) : textOf(paths[at])),
+    }));
+  }
+  return regexp ? readRegExp(regexp, keys ?? []) : [];
+}
+
+function textOf(path: unknown): string {
+  return typeof path === 'string' ? path.replace(/\/$/, '') : String(path);
+}
+
+function trimmed(path: string | undefined): string | undefined {
+  return path?.endsWith('/') ? path.slice(0, -1) : path;
+}
+
+/** A parameter that can't be decoded makes a matcher throw. */
+function resultOf(matcher: Matcher, path: string): { path: string; params: Params } | undefined {
+  try {
+    return matcher(path) || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** How Express 4 (`path-to-regexp` 0.1) ends what it makes of a path that something is mounted under. */
+const END_OF_MOUNT = /(?:\\\/\?)?\(\?=\\\/\|\$\)$/;
+
+function readRegExp(regexp: RegExp, keys: NonNullable<Layer['keys']>): readonly Pattern[] {
+  // Several paths have become alternatives of one expression, with one list of keys.
+  const names = keys.map(({ name }) => name);
+  try {
+    return regexp.source.split(/\|(?=\^)/).map((alternative) => {
+      const each = new RegExp(alternative, regexp.flags);
+      const groups = names.splice(0, new RegExp(`${alternative}|`).exec('')!.length - 1);
+      const isPath = END_OF_MOUNT.test(alternative);
+      return patternFor(each, isPath ? textOfSource(alternative, groups) : String(each));
+    });
+  } catch {
+    return [patternFor(regexp, String(regexp))]; // an expression of the app's own that is not to be divided
+  }
+}
+
+function patternFor(regexp: RegExp, text: string): Pattern {
+  return {
+    consume(path) {
+      regexp.lastIndex = 0;
+      return trimmed(regexp.exec(path)?.[0]);
+    },
+    textFor: () => text,
+  };
+}
+
+/** A path as Express 4 took it, from the expression that it has made of it. @param groups names of its groups. */
+function textOfSource(expression: string, groups: readonly (string | number)[]): string {
+  const source = expression.replace(/^\^/, '').replace(END_OF_MOUNT, '');
+  const names = [...groups];
+  let text = '';
+  for (let at = 0; at < source.length; at++) {
+    const character = source[at]!;
+    if (character === '\\') {
+      const next = source[++at] ?? '';
+      text += /\w/.test(next) ? `\\${next}` : next;
+    } else if (character === '(') {
+      if (source.startsWith('(?:', at)) {
+        at += 2; // around a parameter and the slash before it
+        continue;
+      }
+      const end = endOfGroup(source, at);
+      if (source[at + 1] !== '?') {
+        const name = names.shift();
+        text += typeof name === 'string' ? `:${name}` : '*';
+      }
+      at = end;
+    } else if (character !== ')') text += character;
+  }
+  return text;
+}
+
+function endOfGroup(source: string, start: number): number {
+  let depth = 0;
+  let isInClass = false;
+  for (let at = start; at < source.length; at++) {
+    const character = source[at];
+    if (character === '\\') at++;
+    else if (isInClass) isInClass = character !== ']';
+    else if (character === '[') isInClass = true;
+    else if (character === '(') depth++;
+    else if (character === ')' && --depth === 0) return at;
+  }
+  return source.length;
+}
+
+/** In no path that anybody has written. */
+const PROBE = 'q0hotpath0q';
+
+/**
+ * The pattern behind a function of `router` before 2.3, which keeps nothing else: found by trying what happens when a
+ * segment is another. What stays is written in lower case, as such functions mostly ignore case.
+ */
+function textByTrial(matcher: Matcher, part: string): string {
+  // Of a regular expression nothing can be told.
+  if (matcher.name !== 'match') return UNKNOWN_MOUNT;
+  const segments = part.split('/');
+  const names = segments.map((segment, at) => {
+    if (segment === '') return segment;
+    const withProbe = (probe: string) =>
+      resultOf(matcher, [...segments.slice(0, at), probe, ...segments.slice(at + 1)].join('/'))?.params;
+    for (const probe of [PROBE, segment + PROBE, PROBE + segment]) {
+      const name = nameOfProbe(withProbe(probe));
+      if (name !== undefined) return name;
+    }
+    return segment.toLowerCase();
+  });
+  return names.filter((name, at) => at === 0 || name !== names[at - 1] || !name.startsWith('*')).join('/');
+}
+
+function nameOfProbe(params: Params | undefined): string | undefined {
+  for (const [name, value] of Object.entries(params ?? {})) {
+    if (typeof value === 'string' && value.includes(PROBE)) return `:${name}`;
+    if (Array.isArray(value) && value.some((each) => String(each).includes(PROBE))) return `*${name}`;
+  }
+  return undefined;
+}
