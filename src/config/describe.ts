@@ -32,7 +32,13 @@ function maskCredentials(text: string): string {
   const at = text.lastIndexOf('@');
   const scheme = text.indexOf('://');
   const start = scheme >= 0 && scheme < at ? scheme + 3 : 0;
-  const masked = at < 0 ? text : `${text.slice(0, start)}***${text.slice(at)}`;
+  // Without an `@`, what is no URL may be one that was cut off within its password, as `#` does in many files.
+  const isCut = at < 0 && scheme >= 0 && text.length > scheme + 3 && !URL.canParse(text);
+  const masked = isCut
+    ? `${text.slice(0, scheme + 3)}***`
+    : at < 0
+      ? text
+      : `${text.slice(0, start)}***${text.slice(at)}`;
   return masked.replace(/([?&][\w-]{0,20}(?:pass|secret|token|key)[\w-]{0,20}=)[^&\s'"]*/gi, '$1***');
 }
 

@@ -98,12 +98,29 @@ export const readHeaderPattern: Reader<string> = (input) => {
     : { expected: "a name such as 'X-Request-Id' or 'X-Acme-*' (a `*` only at its end)" };
 };
 
-/** Reads an absolute URL of one of some schemes. */
+/** Reads an absolute URL of one of some schemes, which may hold a user name and a password. */
 export function readUrl(...schemes: readonly string[]): Reader<string> {
-  const expected = `a URL such as '${schemes[0]}://host/…'`;
+  const expected =
+    `a URL such as '${schemes[0]}://host/…', in whose user name and password ` +
+    '`@`, `/`, `?`, `#` and `%` are encoded (encodeURIComponent)';
   return (input) => {
-    if (typeof input !== 'string' || /\s/.test(input) || !URL.canParse(input)) return { expected };
-    const { protocol, hostname } = new URL(input);
-    return schemes.includes(protocol.slice(0, -1)) && hostname !== '' ? { value: input } : { expected };
+    if (typeof input !== 'string' || /[\s#]/.test(input) || !URL.canParse(input)) return { expected };
+    const url = new URL(input);
+    if (!schemes.includes(url.protocol.slice(0, -1)) || url.hostname === '') return { expected };
+    return isSplitRight(url) && areDecodable(url.username, url.password) ? { value: input } : { expected };
   };
+}
+
+/** A password with a `/` or `?` ends the authority too early: its beginning would be taken for host and port. */
+function isSplitRight({ pathname, search }: URL): boolean {
+  return !(pathname + search).includes('@');
+}
+
+function areDecodable(...texts: readonly string[]): boolean {
+  try {
+    texts.forEach(decodeURIComponent);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { guarded } from '../runtime/guard.js';
 
 /** The name under which `cache.credentials` lists the certificate that a client presents. */
 export const CLIENT_CERTIFICATE = 'client-certificate';
@@ -29,6 +30,9 @@ function look(socket: TlsSocket): boolean {
   const isFound = certificate !== undefined && certificate !== null && Object.keys(certificate).length > 0;
   socket[FOUND] = isFound;
   // TLS 1.2 can ask for a certificate later on, in a new handshake.
-  if (!isFound) socket.once?.('secure', () => void (socket[FOUND] = undefined));
+  const forget = guarded('client certificate', () => {
+    socket[FOUND] = undefined;
+  });
+  if (!isFound) socket.once?.('secure', forget);
   return isFound;
 }

@@ -115,18 +115,22 @@ export function trackRoute(req: IncomingMessage): boolean {
   if (!prototype) return false;
   const isNew = !(TRACK in prototype);
   if (isNew && !install(prototype)) return true;
-  // The router had already written these on the request itself: hand them to the accessors.
+  handOver(tracked);
+  if (isNew) {
+    const stack = followLayers(app);
+    tracked[TRACK]?.nameAll(stack);
+  }
+  return true;
+}
+
+/** What the router has written on the request itself before the accessors were there (on Express 4) is given to them. */
+function handOver(tracked: Tracked): void {
   for (const name of ['baseUrl', 'route'] as const) {
     if (!Object.hasOwn(tracked, name)) continue;
     const value = tracked[name];
     delete tracked[name];
     (tracked as Record<string, unknown>)[name] = value;
   }
-  if (isNew) {
-    const stack = followLayers(app);
-    tracked[TRACK]?.nameAll(stack);
-  }
-  return true;
 }
 
 /** The template of the route that was matched last; `undefined` when none was. */
@@ -245,9 +249,8 @@ function followKind(layer: Layer): void {
 function follow(layer: Layer, req: Tracked): void {
   if (layer.route !== undefined || takesNothing(layer) || !(TRACK in req)) return;
   try {
-    const track = (req[TRACK] ??= new Track());
-    track.enter(req.baseUrl);
-    track.name(layer);
+    handOver(req);
+    req[TRACK]?.name(layer);
     // A router of another copy may be mounted here.
     const inner = layer.handle?.stack?.[0];
     if (inner) followKind(inner);

@@ -1,4 +1,5 @@
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { cutTemplate } from '../exchange/template.js';
 import { counterIn, gaugeIn, histogramIn } from './instruments.js';
 import { beforeRead, Observations, Tally } from './tally.js';
 
@@ -120,7 +121,8 @@ export class HttpMetrics {
   /** The same of a request that was answered as it arrived, of one of the methods that are known. */
   answered(method: string, path: string | undefined, status: number, seconds: number): void {
     const code = status >= 100 && status <= 599 ? status : 0;
-    const template = path ?? UNMATCHED;
+    // Also of entries from Redis, whose templates another version of us may have written.
+    const template = path === undefined ? UNMATCHED : cutTemplate(path);
     let series = this.#series.get(method)?.get(template);
     let count = series?.statuses.get(code);
     if (!count && this.#size >= this.#maxSeries) {

@@ -49,6 +49,9 @@ describe('HotpathError', () => {
       'user:hunter2@host:6379',
       'redis://:hun/ter2@',
       'x://h?password=hunter2',
+      // Cut off at its `#`, as dotenv does.
+      'redis://:hunter2',
+      'redis://user:hunter2',
     ]) {
       const error = thrownBy({ cache: { redis: { url } } });
       expect(JSON.stringify([error.message, error.problems])).not.toMatch(/hunter2|ter2/);
@@ -56,6 +59,22 @@ describe('HotpathError', () => {
     const nested = thrownBy({ cache: { redis: ['redis://user:hunter2@host'] } });
     expect(nested.message).not.toContain('hunter2');
   });
+
+  it.each(['7#hunter2', 'hunter2#7', '7/hunter2', '7?hunter2', '7@hunter2#', 'hunter2%', '7#', '#hunter2'])(
+    'refuses a URL of Redis whose password %s is not encoded, and shows nothing of it [K14]',
+    (password) => {
+      for (const user of ['', 'user']) {
+        for (const scheme of ['redis', 'rediss']) {
+          const { message } = thrownBy({
+            cache: { redis: { url: `${scheme}://${user}:${password}@127.0.0.1:6379` } },
+          });
+          expect(message).toContain('cache.redis.url: expected a URL such as');
+          expect(message).toContain('encodeURIComponent');
+          expect(message).not.toContain('hunter2');
+        }
+      }
+    },
+  );
 
   it('stays short for a huge value', () => {
     expect(thrownBy({ sizeLimit: { limit: 'x'.repeat(1e6) } }).message.length).toBeLessThan(300);

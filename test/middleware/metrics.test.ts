@@ -115,6 +115,53 @@ describe.each(majors)('metrics on %s', (_, express) => {
     });
   }, 60_000);
 
+  it('has neither text of clients nor long labels, and a short scrape, after a flood of mounts [I02]', async () => {
+    const { app, measured } = measuredApp();
+    const leaf = () => express.Router({ mergeParams: true }).get('/x', (_req, res) => void res.send('ok'));
+    app.use('/api', leaf());
+    app.use('/@:user', leaf());
+    app.use(/^\/re-[^/]+/, leaf());
+    app.use('/t/:tenant', leaf());
+    app.get(`/long/${'a'.repeat(500)}`, (_req, res) => void res.send('ok'));
+    app.get('/quotes', (req, res) => {
+      exchangeOf(req, res).template = `/${'"\\\n'.repeat(5000)}`; // as an entry from elsewhere may hold
+      res.send('ok');
+    });
+    const { port } = await serve(app);
+    const long = 'q'.repeat(7_000);
+    const spellings = Array.from({ length: 8 }, (_unused, at) =>
+      [...'api'].map((letter, bit) => ((at >> bit) & 1 ? letter.toUpperCase() : letter)).join(''),
+    );
+    const paths = [
+      ...spellings.map((each) => `/${each}/x`),
+      ...Array.from({ length: 100 }, (_unused, at) => [
+        `/@${at}${long}/x`,
+        `/re-${at}${long}/x`,
+        `/t/${at}%2F${long}/x`,
+        `/nowhere/${at}${long}`,
+      ]).flat(),
+      `/long/${'a'.repeat(500)}`,
+      '/quotes',
+    ];
+    await askMany(port, paths, undefined, 7);
+    const found = await settled(measured, paths.length);
+    expect(Object.keys(found)).toHaveLength(7);
+    expect(found).toMatchObject({
+      'GET /api/x 200': 8,
+      'GET /@:user/x 200': 100,
+      'GET /^\\\\/re-[^/]+//x 200': 100,
+      'GET /t/:tenant/x 200': 100,
+      'GET unmatched 404': 100,
+    });
+    const text = await measured.registry.metrics();
+    expect(text).not.toContain('qqqqqqqq');
+    for (const [, label = ''] of text.matchAll(/path="((?:[^"\\]|\\.)*)"/g)) {
+      const value = label.replace(/\\(.)/g, '$1');
+      expect(Buffer.byteLength(value)).toBeLessThanOrEqual(200);
+    }
+    expect(text.length).toBeLessThan(100_000);
+  }, 60_000);
+
   it('I02 knows the template of arrays, regular expressions, sub-apps and errors', async () => {
     const { app, measured } = measuredApp();
     app.get(['/a', '/b'], (_req, res) => void res.send('ok'));
