@@ -7,7 +7,7 @@ import { unawaited } from '../runtime/guard.js';
  */
 export function atOnce<T>(value: T, name: string): T {
   if (typeof (value as { then?: unknown } | null | undefined)?.then !== 'function') return value;
-  void unawaited(value, name);
+  void unawaited(value);
   throw new TypeError(
     `${name}: expected a value, received a promise; what takes time belongs in a middleware of its own, before`,
   );

@@ -24,11 +24,13 @@ export function guarded<This, Args extends unknown[]>(
 /**
  * Takes care of a promise that nobody waits for, or of anything else with a `then`, of whatever realm: its rejection
  * is reported. Never rejects.
+ *
+ * @param where names it in the report; absent where somebody has been told already.
  */
-export async function unawaited(promise: unknown, where: string): Promise<void> {
+export async function unawaited(promise: unknown, where?: string): Promise<void> {
   try {
     await promise;
   } catch (error) {
-    reportFault(where, error);
+    if (where !== undefined) reportFault(where, error);
   }
 }
