@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { reportFault } from '../exchange/fault.js';
+import { guarded } from '../runtime/guard.js';
 
 /** Least memory that a decoder counts for: its state, its tables and its output buffer. Bytes. */
 const LEAST_BYTES = 64 * 1024;
@@ -41,7 +42,7 @@ class SharedMemory {
   }
 
   /** Grants what is waited for, as far as it fits, and ends idle decoders where it does not. */
-  readonly #settle = (): void => {
+  readonly #settle = guarded('size-limit', (): void => {
     this.#isScheduled = false;
     for (const queue of [this.small, this.large]) {
       for (const next of queue) {
@@ -56,7 +57,7 @@ class SharedMemory {
       clearInterval(this.#timer);
       this.#timer = undefined;
     }
-  };
+  });
 
   /** @returns whether one was ended: none is where all others make progress. */
   #endIdlest(waiting: DecoderMemory): boolean {
