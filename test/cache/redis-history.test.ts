@@ -76,7 +76,11 @@ afterEach(async () => {
   await Promise.all([site.first.stop(), site.second.stop()]);
 });
 
-const shares = (made: CacheApp) => waitFor(() => made.cache.stats().redis?.log.shares === true);
+const shares = (made: CacheApp) =>
+  waitFor(() => {
+    const { redis } = made.cache.stats();
+    return redis?.ready === true && redis.log.shares;
+  });
 
 describe.each(majors)('G37 two instances, on %s, whose Redis', (_, express) => {
   /** What the app would say now. */
@@ -116,6 +120,58 @@ describe.each(majors)('G37 two instances, on %s, whose Redis', (_, express) => {
     await look();
     return answers;
   };
+
+  it.each<[string, (site: Site) => unknown, (site: Site) => unknown]>([
+    ['has gone on alone', ({ second }) => second.command('REPLICAOF', 'NO', 'ONE'), () => {}],
+    [
+      'was a replica of the other meanwhile',
+      ({ second }) => second.command('REPLICAOF', 'NO', 'ONE'),
+      async ({ first, second }) => {
+        await first.command('REPLICAOF', '127.0.0.1', second.port);
+        await caughtUp(second, first);
+        await first.command('REPLICAOF', 'NO', 'ONE');
+      },
+    ],
+    [
+      'was never known to the other',
+      async ({ second }) => {
+        await second.command('REPLICAOF', 'NO', 'ONE');
+        await second.command('FLUSHALL');
+      },
+      () => {},
+    ],
+  ])(
+    'address moves to another server and back to one that %s: a purge in between holds everywhere [G29 G37]',
+    async (_what, leave, comeBack) => {
+      const [a, b] = [await instance(proxies[0]!), await instance(proxies[1]!)];
+      await Promise.all([a, b].map(shares));
+      expect([await ask(a), await ask(b)]).toEqual(['1', '1']);
+      await waitFor(() => a.cache.stats().redis!.operations.set!.answered >= 1);
+      const move = async (to: RedisServer) => {
+        site.stand = to.port;
+        for (const proxy of proxies) proxy.reset();
+        await Promise.all(
+          [a, b].map((made) => waitFor(() => made.cache.stats().redis?.log.shares === false)),
+        );
+        await Promise.all([a, b].map(shares));
+      };
+      await caughtUp(site.first, site.second);
+      await leave(site);
+      await move(site.second);
+      expect([await ask(a), await ask(b)]).toEqual(['1', '1']);
+      version = 2;
+      expect(await a.cache.purge({ tag: 'x' })).toMatchObject({ acknowledged: true });
+      await waitFor(async () => (await ask(b)) === '2');
+      await comeBack(site);
+      await move(site.first);
+      const c = await instance(proxies[2]!);
+      await shares(c);
+      for (const made of [a, b, c]) expect(await ask(made)).toBe('2');
+      version = 3;
+      expect(await c.cache.purge({ tag: 'x' })).toMatchObject({ acknowledged: true });
+      for (const made of [a, b, c]) await waitFor(async () => (await ask(made)) === '3');
+    },
+  );
 
   it.each(histories)(
     '$what: what was purged before is not served, by the one that purged, one that was cut off, and one that starts',

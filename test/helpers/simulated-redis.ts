@@ -33,7 +33,7 @@ export class SimulatedServer {
   readonly #time: VirtualTime;
   readonly #maxRecords: number;
   /** The server's clock has nothing to do with anybody else's. */
-  readonly #clockOffset: number;
+  #clockOffset: number;
   #waiters: (() => void)[] = [];
   #held: (() => void)[] | undefined;
   #isFenced = false;
@@ -74,6 +74,11 @@ export class SimulatedServer {
     this.data = NOTHING;
   }
 
+  /** Its clock is set, by so many milliseconds. */
+  setClock(by: number): void {
+    this.#clockOffset += by;
+  }
+
   state(applied: number): StreamState {
     const { last, entries } = this.data;
     return {
@@ -87,21 +92,17 @@ export class SimulatedServer {
     };
   }
 
-  begin(expected: string, known: number): boolean {
-    if (this.#epoch !== expected) return false;
+  begin(expected: string | undefined, known: number): StreamEntry | undefined {
+    if (expected !== undefined && this.#epoch !== expected) return undefined;
     this.#begin(Math.max(this.data.last, known) + 1);
-    return true;
+    return this.data.entries.at(-1);
   }
 
   append(epoch: string, applied: number, records: readonly RecordBody[]): AppendAnswer {
+    if (this.name !== '' && !epoch.endsWith(`.${this.name}`)) return { result: 'epoch' };
     const isNew = !this.data.exists;
     if (isNew) this.#begin(applied + 1);
-    else if (
-      this.#epoch === '' ||
-      this.#epoch !== epoch ||
-      (this.name !== '' && !epoch.endsWith(`.${this.name}`))
-    )
-      return { result: 'epoch' };
+    else if (this.#epoch === '' || this.#epoch !== epoch) return { result: 'epoch' };
     else if (this.data.last < applied) return { result: 'behind' };
     const position = this.data.last + 1;
     const inForce = this.#epoch;
@@ -167,14 +168,26 @@ export class SimulatedLink implements StreamLink {
   readonly faults: LinkFaults;
   readonly #time: VirtualTime;
   readonly #serverNow: () => SimulatedServer | undefined;
+  readonly #isFlattering: boolean;
+  /** Records that were read over any of the connections. */
+  readonly #read = new Map<number, string>();
   readonly #ready = new Set<(stream: LogStream) => void>();
   readonly #lost = new Set<() => void>();
   #connection: Connection | undefined;
   #isClosed = false;
   #attempts = 0;
 
-  /** @param serverNow the server that a new connection goes to; `undefined` while there is none. */
-  constructor(time: VirtualTime, serverNow: () => SimulatedServer | undefined, latency: number) {
+  /**
+   * @param serverNow the server that a new connection goes to; `undefined` while there is none.
+   * @param isFlattering says of the stream what its reader expects: that the records it has read are there.
+   */
+  constructor(
+    time: VirtualTime,
+    serverNow: () => SimulatedServer | undefined,
+    latency: number,
+    isFlattering = false,
+  ) {
+    this.#isFlattering = isFlattering;
     this.faults = { isDeaf: false, isMute: false, latency };
     this.#time = time;
     this.#serverNow = serverNow;
@@ -219,7 +232,12 @@ export class SimulatedLink implements StreamLink {
       const server = this.#serverNow();
       if (!server || this.faults.isMute || this.faults.isDeaf) return this.#connect();
       this.#attempts = 0;
-      this.#connection = new Connection(this.#time, server, this.faults);
+      this.#connection = new Connection(
+        this.#time,
+        server,
+        this.faults,
+        this.#isFlattering ? this.#read : undefined,
+      );
       for (const listener of this.#ready) listener(this.#connection);
     });
   }
@@ -230,31 +248,50 @@ export class Connection implements LogStream {
   readonly server: SimulatedServer;
   readonly #time: VirtualTime;
   readonly #faults: LinkFaults;
+  readonly #flattery: Map<number, string> | undefined;
+  readonly #waiting: ((next: () => void) => void)[] = [];
   readonly #pending = new Set<(error: Error) => void>();
   #isOver = false;
   #lastThere = 0;
   #lastBack = 0;
 
-  constructor(time: VirtualTime, server: SimulatedServer, faults: LinkFaults) {
+  /** @param flattery records that are said to be where they were, whether they are or not. */
+  constructor(
+    time: VirtualTime,
+    server: SimulatedServer,
+    faults: LinkFaults,
+    flattery?: Map<number, string>,
+  ) {
     this.#time = time;
     this.server = server;
     this.#faults = faults;
+    this.#flattery = flattery;
   }
 
-  state(applied: number): Promise<StreamState> {
-    return this.#call((done) => done(this.server.state(applied)));
+  async state(applied: number): Promise<StreamState> {
+    const state = await this.#call<StreamState>((done) => done(this.server.state(applied)));
+    const record = this.#flattery?.get(applied);
+    return record === undefined ? state : { ...state, record, last: Math.max(state.last, applied) };
   }
 
-  begin(expected: string, known: number): Promise<boolean> {
-    return this.#call((done) => done(this.server.begin(expected, known)));
+  async begin(expected: string | undefined, known: number): Promise<StreamEntry | undefined> {
+    const begun = await this.#call<StreamEntry | undefined>((done) =>
+      done(this.server.begin(expected, known)),
+    );
+    if (begun) this.#flattery?.set(begun.position, begun.text);
+    return begun;
   }
 
   append(epoch: string, applied: number, records: readonly RecordBody[]): Promise<AppendAnswer> {
     return this.#call((done) => done(this.server.append(epoch, applied, records)));
   }
 
-  read(after: string, count: number, block: number): Promise<StreamEntry[]> {
-    return this.#call((done) => this.server.read(Number.parseInt(after, 10), count, block, done));
+  async read(after: string, count: number, block: number): Promise<StreamEntry[]> {
+    const entries = await this.#call<StreamEntry[]>((done) =>
+      this.server.read(Number.parseInt(after, 10), count, block, done),
+    );
+    for (const { position, text } of entries) this.#flattery?.set(position, text);
+    return entries;
   }
 
   get(key: string): Promise<unknown> {
@@ -280,8 +317,9 @@ export class Connection implements LogStream {
       if (isMute) return;
       // What is under way arrives, though the connection may be over by then.
       this.#time.after(this.#lastThere - this.#time.now(), () =>
-        this.server.execute(() =>
+        this.#execute((next) =>
           command((answer) => {
+            next();
             this.#lastBack = Math.max(this.#lastBack, this.#time.now() + this.#latency());
             if (isDeaf || this.#faults.isDeaf) return;
             this.#time.after(this.#lastBack - this.#time.now(), () => {
@@ -291,6 +329,23 @@ export class Connection implements LogStream {
         ),
       );
     });
+  }
+
+  /** Behind a read that waits for an entry, other commands of the connection wait as well. */
+  #execute(command: (next: () => void) => void): void {
+    this.#waiting.push(command);
+    if (this.#waiting.length === 1) this.#executeFirst();
+  }
+
+  #executeFirst(): void {
+    const [command] = this.#waiting;
+    if (!command) return;
+    this.server.execute(() =>
+      command(() => {
+        this.#waiting.shift();
+        this.#executeFirst();
+      }),
+    );
   }
 
   #latency(): number {

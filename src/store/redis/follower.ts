@@ -1,6 +1,6 @@
 import { unawaited } from '../../runtime/guard.js';
 import type { LogView, SharedClock } from './log-view.js';
-import type { LogStream, StreamLink, StreamState } from './stream.js';
+import type { LogStream, StreamEntry, StreamLink, StreamState } from './stream.js';
 import { type Timers, within } from './timers.js';
 
 /** Times of the follower. Milliseconds. */
@@ -43,7 +43,10 @@ export class Follower {
   /** Everything that was acknowledged until then has been read here. */
   #heardAt = Number.NEGATIVE_INFINITY;
   #lag = 0;
-  #isNameless = false;
+  /** The connection of which the server was asked for its name. */
+  #checked = 0;
+  /** Name of the server that was asked last; '' for one that may not be asked; `undefined` before. */
+  #server: string | undefined;
   /** The writer has a connection that may be newer than ours. */
   #isOlder = false;
 
@@ -79,16 +82,24 @@ export class Follower {
 
   /** The server may not be asked its name, so every connection may be to another. */
   get isNameless(): boolean {
-    return this.#isNameless;
+    return this.#server === '';
   }
 
   /**
-   * The writer has a new connection. Of a server without a name nobody knows whether it is the one followed here,
-   * so it is followed anew.
+   * The writer has a new connection, perhaps to another server than the one followed here: then that one is followed.
+   * Of a server without a name nobody knows, so it counts as another.
    */
-  renew(): void {
+  async renew(stream: LogStream): Promise<void> {
+    const { timers, slack } = this.#setup;
     this.#isOlder = true;
-    if (this.#isNameless) this.#restart();
+    if (this.isNameless) return this.#restart();
+    const session = this.#session;
+    try {
+      const { server } = await within(timers, slack, stream.state(0));
+      if (this.#session === session && this.#checked === session && server !== this.#server) this.#restart();
+    } catch {
+      // The writer's connection is lost as well; the next one is looked at.
+    }
   }
 
   close(): void {
@@ -132,23 +143,30 @@ export class Follower {
     let unknownServer = isNew;
     for (let attempt = 0; attempt < MAX_ATTEMPTS && !isOver(); attempt++) {
       const sent = timers.now();
-      const { applied } = view.positions;
+      const { applied, known } = view.positions;
       const state = await within(timers, slack, stream.state(applied));
       if (isOver()) return;
       clock.sample(sent, timers.now(), state.time);
       if (state.role !== '' && state.role !== 'master')
         throw new Error('READONLY the log was asked of a replica');
-      this.#isNameless = state.server === '';
-      if (this.#isNameless && this.#isOlder) return this.#restart();
+      this.#server = state.server;
+      this.#checked = this.#session;
+      if (this.isNameless && this.#isOlder) return this.#restart();
       // Where the server may not be asked its name, every connection may be to another.
-      const isForeign = this.#isNameless ? unknownServer : !state.epoch.endsWith(`.${state.server}`);
-      if (state.epoch === '' || isForeign || this.#isOtherHistory(state)) {
-        await within(timers, slack, stream.begin(state.epoch, applied));
+      const isForeign = this.isNameless ? unknownServer : !state.epoch.endsWith(`.${state.server}`);
+      const isOther = this.#isOtherHistory(state, known);
+      if (state.epoch === '' || isForeign || isOther) {
+        // An epoch that another instance begins meanwhile is no better, where records are missing.
+        const expected = isOther ? undefined : state.epoch;
+        const begun = await within(timers, slack, stream.begin(expected, applied));
+        if (isOver()) return;
         unknownServer = false;
+        // Followed from its first record, it is what the next check looks for.
+        if (begun) this.#begin(begun);
         continue;
       }
       this.#lag = Math.max(0, state.last - applied);
-      if (state.epoch !== view.positions.epoch && !this.#isContinued(state)) {
+      if (view.positions.epoch === undefined) {
         this.#cursor = '0-0';
         this.#caughtUp = false;
       } else if (state.last === applied) {
@@ -159,41 +177,75 @@ export class Follower {
     if (!isOver()) throw new Error('the log finds no epoch to agree on');
   }
 
-  /** The epoch that we follow, but not with the records that we have read. */
-  #isOtherHistory(state: StreamState): boolean {
-    const { positions } = this.#setup.view;
-    if (state.epoch !== positions.epoch) return false;
-    return state.last < positions.applied || (state.first <= positions.applied && !this.#isContinued(state));
+  /**
+   * Whether records that were applied here are missing from the stream: a purge that they stand for may not be known to
+   * others. An epoch proves nothing by its name: the address of a server may move to another and back, and a server may
+   * load an older file. So only the record that was applied last, in its place, makes the stream one to go on with.
+   *
+   * In the epoch that is followed, a record may also have been dropped for its age: that shows as a hole.
+   *
+   * @param known position up to which records had been acknowledged when the stream was asked.
+   */
+  #isOtherHistory(state: StreamState, known: number): boolean {
+    const { positions, isOwnMissing } = this.#setup.view;
+    const { epoch, applied } = positions;
+    if (epoch === undefined) return false;
+    if (isOwnMissing || state.last < known) return true;
+    if (this.#isContinued(state)) return false;
+    return state.epoch !== epoch || state.first <= applied;
   }
 
-  /** What we have read last is there, so what follows it is what we lack. */
-  #isContinued({ record, last }: StreamState): boolean {
-    const { positions, lastText } = this.#setup.view;
-    if (positions.epoch === undefined || last < positions.applied) return false;
-    return lastText === undefined || record === lastText;
+  /** Whether the record that was applied last is in its place, so that the records behind it are those still to be read. */
+  #isContinued({ record }: StreamState): boolean {
+    const { lastText } = this.#setup.view;
+    return lastText !== undefined && record === lastText;
   }
 
   /** Reads until it is time to check again. */
   async #read(stream: LogStream, isOver: () => boolean): Promise<void> {
-    const { view, timers, heartbeat, slack, onChange } = this.#setup;
+    const { view, timers, heartbeat, slack } = this.#setup;
     const until = timers.now() + heartbeat;
     for (;;) {
       const sent = timers.now();
       const block = this.#caughtUp ? heartbeat : 0;
-      const entries = await within(timers, block + slack, stream.read(this.#cursor, CHUNK, block));
+      const { epoch, applied, known } = view.positions;
+      // One behind the other on the same connection: the state is that of the moment of the read.
+      const reading = stream.read(this.#cursor, CHUNK, block);
+      const checking = stream.state(applied);
+      checking.catch(() => {}); // the read fails as well
+      const entries = await within(timers, block + slack, reading);
       if (isOver()) return;
-      const { epoch } = view.positions;
-      for (const entry of entries) {
-        view.take(entry);
-        this.#cursor = entry.id;
+      if (entries.length > 0) {
+        const state = await within(timers, slack, checking);
+        if (isOver()) return;
+        // The records stand behind others than those that were applied here: the next check begins a new epoch.
+        if (this.#isOtherHistory(state, known)) return;
+        this.#take(entries, epoch === undefined || this.#isContinued(state));
       }
-      if (view.positions.epoch !== epoch) onChange();
       const isAll = entries.length < CHUNK;
       // What an empty answer means, the next check says: an emptied stream answers nothing either.
       if (isAll && entries.length > 0) this.#hear(sent);
       this.#caughtUp ||= isAll;
-      if (entries.length === 0 || timers.now() >= until) return;
+      if (entries.length === 0 || view.isOwnMissing || timers.now() >= until) return;
     }
+  }
+
+  #begin(begun: StreamEntry): void {
+    const { view, onChange } = this.#setup;
+    view.begin(begun);
+    this.#cursor = begun.id;
+    onChange();
+  }
+
+  /** @param isContinued whether they are known to stand behind the record that was applied last. */
+  #take(entries: readonly StreamEntry[], isContinued: boolean): void {
+    const { view, onChange } = this.#setup;
+    const { epoch } = view.positions;
+    for (const entry of entries) {
+      view.take(entry, isContinued);
+      this.#cursor = entry.id;
+    }
+    if (view.positions.epoch !== epoch) onChange();
   }
 
   #hear(at: number): void {

@@ -1,7 +1,7 @@
 import type { Stamped } from '../entry.js';
 import { type LogBounds, LogIndex, type RecordKind, type Target } from '../log-index.js';
 import { Positions, type SharedStamp } from './positions.js';
-import { parseRecord } from './records.js';
+import { bodyOf, type LogRecord, parseRecord } from './records.js';
 import type { StreamEntry } from './stream.js';
 import type { Timers } from './timers.js';
 
@@ -21,6 +21,9 @@ export class LogView {
   readonly #index: LogIndex;
   readonly #positions = new Positions();
   #lastText: string | undefined;
+  /** Records of our own that were acknowledged, and are still to be read: what they say, by position. */
+  readonly #unread = new Map<number, string>();
+  #isOwnMissing = false;
   #doubtedAt = Number.NEGATIVE_INFINITY;
   readonly counts = {
     /** Records taken in. */
@@ -41,13 +44,21 @@ export class LogView {
     this.#index = new LogIndex(bounds);
   }
 
-  get positions(): Pick<Positions, 'epoch' | 'applied' | 'stamp'> {
+  get positions(): Pick<Positions, 'epoch' | 'applied' | 'known' | 'stamp'> {
     return this.#positions;
   }
 
   /** The record at the position applied last, as the stream has it. */
   get lastText(): string | undefined {
     return this.#lastText;
+  }
+
+  /**
+   * Whether a record of our own that was acknowledged turned out not to be in the stream: it was on the way to a history
+   * that is no longer in force.
+   */
+  get isOwnMissing(): boolean {
+    return this.#isOwnMissing;
   }
 
   /**
@@ -80,8 +91,13 @@ export class LogView {
     return this.#positions.fromShared(stamp);
   }
 
-  /** Takes in the next entry of the stream. */
-  take({ id, position, text }: StreamEntry): void {
+  /**
+   * Takes in the next entry of the stream.
+   *
+   * @param isContinued whether the record that was applied last is known to stand in the stream still. If it is not,
+   * records may have been put in the place of those that were read here.
+   */
+  take({ id, position, text }: StreamEntry, isContinued = true): void {
     const positions = this.#positions;
     const record = id === `${position}-0` && Number.isSafeInteger(position) ? parseRecord(text) : undefined;
     if (!record) {
@@ -90,17 +106,22 @@ export class LogView {
       return;
     }
     if (record.epoch !== positions.epoch) {
+      if (this.#unread.size > 0) this.#isOwnMissing = true;
+      this.#unread.clear();
       // An epoch whose beginning is gone is followed from here on: nothing is known of what was before.
       this.#index.restart(positions.adopt(record.epoch, record.kind === 'epoch' ? position : position - 1));
       this.counts.epochs++;
       this.#lastText = record.kind === 'epoch' ? text : undefined;
     }
     if (position <= positions.applied) return;
-    if (position !== positions.applied + 1) {
+    const isHole = position !== positions.applied + 1;
+    if (isHole) {
       this.#index.raiseFloor(positions.advance(position - 1));
       this.counts.holes++;
     }
+    this.#compareOwn(record, position, isHole);
     const local = positions.advance(position);
+    if (!isContinued) this.#index.raiseFloor(local);
     this.#lastText = text;
     this.counts.records++;
     if (record.kind === 'unknown') {
@@ -122,6 +143,7 @@ export class LogView {
       this.#doubtedAt = this.#timers.now();
       return this.applyHere(kind, target);
     }
+    if (position > this.#positions.applied) this.#unread.set(position, wordsOf(kind, target));
     const local = this.#positions.acknowledge(position);
     this.#index.apply(kind, target, local, this.#timers.now());
     return local;
@@ -134,10 +156,32 @@ export class LogView {
     return local;
   }
 
+  /** An epoch that this instance has begun stands behind all that it knows. */
+  begin(entry: StreamEntry): void {
+    this.#unread.clear();
+    this.take(entry);
+    this.#isOwnMissing = false;
+  }
+
+  #compareOwn(record: LogRecord, position: number, isHole: boolean): void {
+    if (this.#unread.size === 0) return;
+    // Those in a hole were dropped for their age, with the others there.
+    if (isHole) for (const own of this.#unread.keys()) if (own < position) this.#unread.delete(own);
+    const own = this.#unread.get(position);
+    if (own === undefined) return;
+    this.#unread.delete(position);
+    if (!('target' in record) || wordsOf(record.kind, record.target) !== own) this.#isOwnMissing = true;
+  }
+
   /** Never later than now: what was expired is not fresh, whatever the clocks say. */
   #timeOf(server: number): number {
     const now = this.#timers.now();
     const at = this.#clock.fromShared(server);
     return Number.isFinite(at) ? Math.min(now, at) : now;
   }
+}
+
+function wordsOf(kind: RecordKind, target: Target): string {
+  const { code, value } = bodyOf(kind, target);
+  return `${code} ${value}`;
 }

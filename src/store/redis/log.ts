@@ -95,7 +95,7 @@ export class RedisLog implements InvalidationLog {
     const half = Math.floor(Math.max(this.#maxStaleness, SHORTEST_SILENCE) / 2);
     const times = { heartbeat: heartbeat ?? Math.min(1000, half), slack: slack ?? Math.min(2000, half) };
     this.#follower = new Follower({ link: follower, view, clock, timers, fault, onChange, ...times });
-    this.#unwatch = writer.onReady(() => this.#follower.renew());
+    this.#unwatch = writer.onReady((stream) => void this.#follower.renew(stream));
   }
 
   get position(): number {

@@ -38,6 +38,11 @@ export class Positions {
     return this.#applied;
   }
 
+  /** Highest shared position of which anything is known: of a record that was applied, or of our own. */
+  get known(): number {
+    return this.#known;
+  }
+
   /** The stamp of what is computed from now on. */
   get stamp(): number {
     return this.#high;

@@ -110,8 +110,9 @@ end
 local function begin(position, random, length)
   if not usable then redis.call('DEL', key) end
   local name = random .. '.' .. server()
-  add(position, '1 ' .. name .. ' e ' .. milliseconds() .. ' ', length)
-  return name
+  local text = '1 ' .. name .. ' e ' .. milliseconds() .. ' '
+  add(position, text, length)
+  return name, text
 end
 `;
 
@@ -132,38 +133,41 @@ end
 return { number(last), epoch, number(first), record, server(), ask('replication', 'role'), milliseconds() }
 `);
 
+/** Stands for whichever epoch is in force, or none; no epoch has this name. */
+export const ANY_EPOCH = '*';
+
 /**
- * Begins a new epoch, unless somebody was quicker. ARGV: the epoch that the caller found ('' for none), the highest
- * position it knows, random characters, most records, lifetime in ms.
+ * Begins a new epoch, unless somebody was quicker. ARGV: the epoch that the caller found ('' for none; `*` to begin one
+ * whatever is in force), the highest position it knows, random characters, most records, lifetime in ms.
  *
- * @returns position and name of the new epoch, or nothing.
+ * @returns position and text of the record that begins the epoch, or nothing.
  */
 export const beginScript = new RedisScript(`${stream}${server}${write}
-if epoch ~= ARGV[1] then return {} end
+if ARGV[1] ~= '${ANY_EPOCH}' and epoch ~= ARGV[1] then return {} end
 local position = math.max(last, tonumber(ARGV[2])) + 1
-local name = begin(position, ARGV[3], ARGV[4])
+local _, text = begin(position, ARGV[3], ARGV[4])
 redis.call('PEXPIRE', key, ARGV[5])
-return { number(position), name }
+return { number(position), text }
 `);
 
 /**
  * Appends records. ARGV: the epoch that the caller follows, the position it has applied, random characters, most
  * records, lifetime in ms, then code and value of each record.
  *
- * @returns `ok`, position of the first record, epoch; `new` and the same, when the stream was gone and an epoch
- * began with these records; or the word for why not: `epoch` (another one is in force, or must be: this is another server), `behind` (the stream ends
- * before what the caller has read).
+ * @returns `ok`, position of the first record, epoch; `new` and the same, when the stream was gone from the server that
+ * the caller follows, and an epoch began with these records; or the word for why not: `epoch` (another one is in force,
+ * or must be: this is another server), `behind` (the stream ends before the last record that the caller has read).
  */
 export const appendScript = new RedisScript(`${stream}${server}${write}
 local answer, position, name = 'ok', last + 1, server()
-if not exists then
+if name ~= '' and string.sub(ARGV[1], -#name - 1) ~= '.' .. name then
+  return { 'epoch' }
+elseif not exists then
   position = tonumber(ARGV[2]) + 1
   epoch = begin(position, ARGV[3], ARGV[4])
   position = position + 1
   answer = 'new'
 elseif epoch == '' or epoch ~= ARGV[1] then
-  return { 'epoch' }
-elseif name ~= '' and string.sub(epoch, -#name - 1) ~= '.' .. name then
   return { 'epoch' }
 elseif last < tonumber(ARGV[2]) then
   return { 'behind' }

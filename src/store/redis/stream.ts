@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { RedisClient } from './client.js';
 import type { RedisLink } from './link.js';
 import type { RecordBody } from './records.js';
-import { appendScript, beginScript, type ReplicaWait, stateScript } from './scripts.js';
+import { ANY_EPOCH, appendScript, beginScript, type ReplicaWait, stateScript } from './scripts.js';
 
 /** How the stream stands, and whose it is. */
 export interface StreamState {
@@ -36,8 +36,11 @@ export type AppendAnswer =
 /** What the log asks of the server, each in one step. No answer has a deadline here. */
 export interface LogStream {
   state(applied: number): Promise<StreamState>;
-  /** @returns false when another epoch than the expected one is in force. */
-  begin(expected: string, known: number): Promise<boolean>;
+  /**
+   * @param expected `undefined` for whichever is in force.
+   * @returns the record that begins the epoch; `undefined` when another epoch than the expected one is in force.
+   */
+  begin(expected: string | undefined, known: number): Promise<StreamEntry | undefined>;
   append(epoch: string, applied: number, records: readonly RecordBody[]): Promise<AppendAnswer>;
   /** @param block milliseconds to wait for an entry; 0 for not at all. */
   read(after: string, count: number, block: number): Promise<StreamEntry[]>;
@@ -91,9 +94,11 @@ export class RedisStream implements LogStream {
     };
   }
 
-  async begin(expected: string, known: number): Promise<boolean> {
-    const args = [expected, known, randomName(), this.#maxRecords, LIFETIME];
-    return strings(await beginScript.run(this.#client, this.#key, ...args), 0).length > 0;
+  async begin(expected: string | undefined, known: number): Promise<StreamEntry | undefined> {
+    const args = [expected ?? ANY_EPOCH, known, randomName(), this.#maxRecords, LIFETIME];
+    const [position, text] = strings(await beginScript.run(this.#client, this.#key, ...args), 0);
+    if (position === undefined || text === undefined) return undefined;
+    return { id: `${position}-0`, position: Number(position), text };
   }
 
   async append(epoch: string, applied: number, records: readonly RecordBody[]): Promise<AppendAnswer> {

@@ -1,6 +1,7 @@
 import type { Stamped } from '../../../src/store/entry.js';
 import type { RecordKind, VOID } from '../../../src/store/log.js';
 import type { RedisLog, SharedStamp } from '../../../src/store/redis/log.js';
+import type { ServerClock } from '../../../src/store/redis/server-clock.js';
 import { compileSelector, type Selector } from '../../../src/store/selector.js';
 
 /** What is computed and stored: from data that was read at one moment. */
@@ -8,6 +9,7 @@ export interface Value extends Stamped {
   readonly key: string;
   /** When the handler read its data. */
   readonly readAt: number;
+  /** On the clock of its instance. */
   readonly storedAt: number;
   /** How long the handler took. */
   readonly took: number;
@@ -17,6 +19,7 @@ export interface Value extends Stamped {
 export interface SharedValue {
   readonly key: string;
   readonly readAt: number;
+  /** On the clock of the server. */
   readonly storedAt: number;
   readonly took: number;
   readonly stamp: SharedStamp;
@@ -25,12 +28,16 @@ export interface SharedValue {
 /** How an instance stores and fetches, and what passes the time. */
 export interface World {
   now(): number;
+  /** The same moment on the clock of an instance. */
+  nowAt(instance: number): number;
   /** Called later. */
   after(milliseconds: number, call: () => void): void;
   random(): number;
   /** What the shared store has for the instance; may fail or never end. */
   fetch(instance: number, key: string): Promise<SharedValue | undefined>;
   store(instance: number, value: SharedValue): void;
+  /** Times on the server's clock, as the instance knows it; `NaN` while it knows nothing. */
+  readonly clocks: readonly Pick<ServerClock, 'fromShared' | 'toShared'>[];
 }
 
 /** The protections that a test takes out to see that they are missed. */
@@ -39,6 +46,8 @@ export interface Sabotage {
   readonly noCheck?: boolean;
   /** The stamp is taken when the handler has ended. */
   readonly lateStamp?: boolean;
+  /** A stream counts as the one that was read, whatever is in it. */
+  readonly noContinuation?: boolean;
 }
 
 /** Bounds that the model holds the log to. Milliseconds. */
@@ -72,7 +81,18 @@ interface Asked {
   readonly by: number;
   /** Whoever asked was told that it is done, here at least. */
   settledAt?: number;
+  /** When it was in the log that is in force: again, where another history had taken its place. */
   acknowledgedAt?: number;
+  /** Instances that know it, of a record that Redis may have lost; and when it was lost at the latest. */
+  lost?: { readonly witnesses: ReadonlySet<number>; readonly at: number };
+}
+
+interface Change {
+  readonly at: number;
+  /** Instances that know records which are missing since. */
+  readonly noticers: readonly number[];
+  /** When the first of them has reached the log that is in force. */
+  noticedAt: number | undefined;
 }
 
 /** What happened, to see that the model was not idle. */
@@ -97,6 +117,8 @@ export class Model {
   readonly #bounds: Bounds;
   readonly #sabotage: Sabotage;
   readonly #void: typeof VOID;
+  /** The last time that another history took the place of the one that was in force, without a sign. */
+  #change: Change = { at: Number.NEGATIVE_INFINITY, noticers: [], noticedAt: Number.NEGATIVE_INFINITY };
   /** Of all actions: where records are few, entries live long; some there are under every seed. */
   readonly #recording: number;
 
@@ -110,8 +132,58 @@ export class Model {
     this.#recording = 0.005 + 0.295 * world.random() ** 2;
   }
 
+  /**
+   * The server, under the name that it had, goes on with other data than it had: records may be missing. Instances that
+   * know them say so by a new epoch as soon as they reach it; nobody else can tell. Called at the moment of the change.
+   *
+   * @param end epoch and position of the last record that there is now.
+   * @param since when it may have happened at the earliest.
+   */
+  changeHistory(end: SharedStamp | undefined, since = this.#world.now()): void {
+    this.#hearWitnesses();
+    const instances = [...this.#logs.keys()];
+    for (const asked of this.#asked) {
+      const since = asked.acknowledgedAt ?? Number.POSITIVE_INFINITY;
+      if (asked.acknowledgedAt !== undefined || asked.lost)
+        this.#lose(
+          asked,
+          instances.filter((i) => this.#heardAt(i) > since),
+        );
+    }
+    const noticers = instances.filter((i) => {
+      const log = this.#logs[i]!;
+      const known = log.toShared(log.position);
+      return known && (known.epoch !== end?.epoch || known.position > end.position);
+    });
+    this.#change = { at: since, noticers, noticedAt: noticers.length > 0 ? undefined : this.#world.now() };
+  }
+
+  #lose(asked: Asked, knowing: readonly number[]): void {
+    const witnesses = new Set([asked.by, ...(asked.lost?.witnesses ?? []), ...knowing]);
+    asked.lost = { witnesses, at: this.#world.now() };
+    asked.acknowledgedAt = undefined;
+  }
+
+  /** What was lost counts as acknowledged again from when one that knows it has reached the log that is in force. */
+  #hearWitnesses(): void {
+    for (const asked of this.#asked) {
+      const { lost } = asked;
+      if (asked.acknowledgedAt !== undefined || !lost) continue;
+      const isBack = [...lost.witnesses].some((i) => this.#heardAt(i) > lost.at);
+      if (isBack) asked.acknowledgedAt = this.#world.now();
+    }
+    const { at, noticers } = this.#change;
+    if (noticers.some((i) => this.#heardAt(i) > at)) this.#change.noticedAt ??= this.#world.now();
+  }
+
+  #heardAt(instance: number): number {
+    const { nowAt, now } = this.#world;
+    return this.#logs[instance]!.stats.heardAt - nowAt.call(this.#world, instance) + now.call(this.#world);
+  }
+
   /** One action of one instance. */
   act(): void {
+    this.#hearWitnesses();
     const instance = Math.floor(this.#world.random() * this.#logs.length);
     const dice = this.#world.random();
     if (dice >= this.#recording) this.#read(instance, this.#pick(keys));
@@ -135,6 +207,8 @@ export class Model {
     void this.#logs[instance]!.record(kind, compiled).then(({ acknowledged }) => {
       asked.settledAt = this.#world.now();
       if (acknowledged) asked.acknowledgedAt = asked.settledAt;
+      // Its answer was on the way while the history changed: the record may have been lost with it.
+      if (acknowledged && this.#change.at > asked.at) this.#lose(asked, []);
       this.tally[acknowledged ? 'acknowledged' : 'queued']++;
     });
   }
@@ -150,8 +224,11 @@ export class Model {
     const found = await this.#world.fetch(instance, key).catch(() => undefined);
     const log = this.#logs[instance]!;
     const stamp = found && (this.#sabotage.noCheck ? log.position : log.fromShared(found.stamp));
-    if (found && stamp !== undefined) {
-      const value = { ...stampedOf(key), ...found, stamp };
+    // As the codec does it: without the clock, or from the future, it is not used.
+    const storedAt = found && this.#world.clocks[instance]!.fromShared(found.storedAt);
+    const isTimely = storedAt !== undefined && storedAt <= this.#world.nowAt(instance) + 1000;
+    if (found && stamp !== undefined && isTimely) {
+      const value = { ...stampedOf(key), ...found, storedAt, stamp };
       if (this.#serve(instance, value, true)) {
         this.#memories[instance]!.set(key, value);
         return;
@@ -170,20 +247,23 @@ export class Model {
     world.after(readAfter, () => {
       const readAt = world.now();
       world.after(duration - readAfter, () => {
-        const storedAt = world.now();
+        const storedAt = world.nowAt(instance);
         const stamp = this.#sabotage.lateStamp ? log.position : early;
-        this.#keep(instance, { ...stampedOf(key), key, stamp, readAt, storedAt, took: storedAt - begunAt });
+        const took = world.now() - begunAt;
+        this.#keep(instance, { ...stampedOf(key), key, stamp, readAt, storedAt, took });
       });
     });
   }
 
   #keep(instance: number, value: Value): void {
-    if (this.#limit(instance, value) <= this.#world.now()) return;
+    if (this.#limit(instance, value) <= this.#world.nowAt(instance)) return;
     this.tally.filled++;
     this.#memories[instance]!.set(value.key, value);
     const stamp = this.#logs[instance]!.toShared(value.stamp);
-    const { key, readAt, storedAt, took } = value;
-    if (stamp) this.#world.store(instance, { key, readAt, storedAt, took, stamp });
+    const { key, readAt, took } = value;
+    const storedAt = this.#world.clocks[instance]!.toShared(value.storedAt);
+    if (stamp && Number.isFinite(storedAt) && this.#logs[instance]!.canShare)
+      this.#world.store(instance, { key, readAt, storedAt, took, stamp });
   }
 
   #limit(instance: number, value: Value): number {
@@ -198,7 +278,7 @@ export class Model {
       this.#memories[instance]!.delete(value.key);
       return false;
     }
-    const isFresh = limit > this.#world.now();
+    const isFresh = limit > this.#world.nowAt(instance);
     this.tally.served++;
     if (isShared) this.tally.shared++;
     this.#judge(instance, value, isFresh);
@@ -208,9 +288,13 @@ export class Model {
   #judge(instance: number, value: Value, isFresh: boolean): void {
     const now = this.#world.now();
     const bound = this.#bounds.staleness + value.took;
-    const { heardAt } = this.#logs[instance]!.stats;
+    const heardAt = this.#heardAt(instance);
+    const { at: changedAt, noticedAt = Number.POSITIVE_INFINITY } = this.#change;
+    // Until then records are put in the place of others, and stamps of the one history are taken for those of the other.
+    const isChangeOver = heardAt > noticedAt || now > noticedAt + bound;
     for (const asked of this.#asked) {
       if (value.readAt >= asked.at || !asked.matches(value.key)) continue;
+      if (!isChangeOver && (asked.settledAt ?? now) >= changedAt) continue;
       if (asked.kind === 'expire' && !isFresh) continue;
       const isOwn = asked.by === instance && asked.settledAt !== undefined && asked.settledAt < now;
       const isLate = asked.acknowledgedAt !== undefined && now > asked.acknowledgedAt + bound;

@@ -1,4 +1,5 @@
-import { RedisLog } from '../../../src/store/redis/log.js';
+import { RedisLog, type SharedStamp } from '../../../src/store/redis/log.js';
+import { parseRecord } from '../../../src/store/redis/records.js';
 import { ServerClock } from '../../../src/store/redis/server-clock.js';
 import { SimulatedLink, SimulatedServer } from '../../helpers/simulated-redis.js';
 import { randomOf, VirtualTime } from '../../helpers/virtual-time.js';
@@ -7,6 +8,7 @@ import { Model, type Sabotage, type SharedValue, type Tally } from './chaos-mode
 /** What one seed has shown. */
 export interface Outcome {
   readonly seed: number;
+  readonly topology: Topology;
   readonly violations: readonly string[];
   readonly tally: Tally;
   /** What should be true of every instance once the faults are over, and is not. */
@@ -20,11 +22,24 @@ const MAX_STALENESS = 5000;
 const LENGTH = 60_000;
 const ACTIONS = 1500;
 
+/** Where the instances find Redis, beyond the faults that every one has. */
+export const topologies = {
+  one: 'one server',
+  two: 'an address that moves between two servers',
+  older: 'a server that loads older data while it runs',
+} as const;
+
+export type Topology = keyof typeof topologies;
+
 /**
- * Three instances on one simulated Redis, with faults of all kinds, for a minute that takes no time; then ten
- * seconds to recover.
+ * Three instances on a simulated Redis, with faults of all kinds, for a minute that takes no time; then ten seconds to
+ * recover. Each has a clock of its own, a minute apart from the next, and that of the server is set by an hour.
  */
-export async function runChaos(seed: number, sabotage: Sabotage = {}): Promise<Outcome> {
+export async function runChaos(
+  seed: number,
+  topology: Topology = 'one',
+  sabotage: Sabotage = {},
+): Promise<Outcome> {
   const random = randomOf(seed);
   const time = new VirtualTime(random);
   const kind = { maxRecords: random() < 0.3 ? 4 : 100_000, isNamed: random() < 0.85 };
@@ -34,20 +49,24 @@ export async function runChaos(seed: number, sabotage: Sabotage = {}): Promise<O
   const where = () => server;
   const latency = 1 + random() ** 3 * 300;
   const links = Array.from({ length: INSTANCES }, () => ({
-    follower: new SimulatedLink(time, where, latency),
+    follower: new SimulatedLink(time, where, latency, sabotage.noContinuation),
     writer: new SimulatedLink(time, where, latency),
   }));
   const all = links.flatMap(({ follower, writer }) => [follower, writer]);
-  const logs = links.map(({ follower, writer }) => {
-    // Each machine has a clock of its own, and the log is given none of them.
-    const clock = new ServerClock(() => time.now());
+  const timers = links.map((_, i) => ({
+    now: () => time.now() + i * 60_000,
+    after: (milliseconds: number, call: () => void) => time.after(milliseconds, call),
+    random: time.random,
+  }));
+  const clocks = timers.map((own) => new ServerClock(own.now));
+  const logs = links.map(({ follower, writer }, i) => {
     const bounds = random() < 0.3 ? { maxNames: 5, maxPatterns: 1 } : {};
     const maxQueued = random() < 0.3 ? 5 : 10_000;
     return new RedisLog({
       follower,
       writer,
-      clock,
-      timers: time,
+      clock: clocks[i]!,
+      timers: timers[i]!,
       maxStaleness: MAX_STALENESS,
       maxQueued,
       ...bounds,
@@ -56,6 +75,8 @@ export async function runChaos(seed: number, sabotage: Sabotage = {}): Promise<O
   const model = new Model(
     {
       now: () => time.now(),
+      nowAt: (instance) => timers[instance]!.now(),
+      clocks,
       after: (milliseconds, call) => void time.after(milliseconds, call),
       random,
       fetch: async (instance, key) =>
@@ -67,7 +88,8 @@ export async function runChaos(seed: number, sabotage: Sabotage = {}): Promise<O
     sabotage,
   );
 
-  const one = () => all[Math.floor(random() * all.length)]!;
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+  const one = () => pick(all);
   const replace = (data: SimulatedServer['data'], isSeen: boolean) => {
     server = new SimulatedServer(time, kind, data);
     // Killed, everybody sees it; hung, nobody does.
@@ -96,6 +118,7 @@ export async function runChaos(seed: number, sabotage: Sabotage = {}): Promise<O
       time.after(random() * 6000, () => paused?.resume());
     },
     () => server?.empty(),
+    () => server?.setClock(pick([-1, 1]) * 3_600_000),
     // A restart from an older file, or a replica that lacks the last records.
     () => replace(random() < 0.2 ? new SimulatedServer(time, kind).data : snapshot, true),
     () => {
@@ -123,9 +146,29 @@ export async function runChaos(seed: number, sabotage: Sabotage = {}): Promise<O
       });
     },
   ];
+  // Connections are cut at the change, as by a proxy; what was sent on them before still arrives.
+  let spare: SimulatedServer | undefined;
+  const moveAddress = () => {
+    const from = server;
+    if (!from) return;
+    const data = pick([from.data, snapshot, new SimulatedServer(time, kind).data]);
+    const to = spare ?? new SimulatedServer(time, kind, data);
+    // It was a replica meanwhile, or has gone on alone.
+    if (spare && random() < 0.3) to.data = data;
+    model.changeHistory(endOf(to.data));
+    [server, spare] = [to, from];
+    for (const link of all) link.restart();
+  };
+  const loadOlder = () => {
+    if (!server) return;
+    model.changeHistory(endOf(snapshot));
+    server.data = snapshot;
+  };
+  if (topology === 'two') faults.push(moveAddress, moveAddress, moveAddress, moveAddress);
+  if (topology === 'older') faults.push(loadOlder, loadOlder, loadOlder, loadOlder);
   const rate = random() * 0.02;
   for (let i = 0; i < ACTIONS; i++) {
-    if (random() < rate) faults[Math.floor(random() * faults.length)]!();
+    if (random() < rate) pick(faults)();
     model.act();
     // Some at once, so that they race.
     if (random() < 0.5) await time.run((LENGTH / ACTIONS) * 4 * random());
@@ -141,5 +184,16 @@ export async function runChaos(seed: number, sabotage: Sabotage = {}): Promise<O
   });
   for (const log of logs) log.close();
   for (const link of all) link.close();
-  return { seed, violations: model.violations, tally: model.tally, unhealed };
+  return { seed, topology, violations: model.violations, tally: model.tally, unhealed };
+}
+
+function endOf({ entries }: SimulatedServer['data']): SharedStamp | undefined {
+  const last = entries.at(-1);
+  const record = last && parseRecord(last.text);
+  return record && { epoch: record.epoch, position: last.position };
+}
+
+/** For the message of a test that fails. */
+export function report({ seed, topology, violations, unhealed }: Outcome): string {
+  return `topology ${topology}, replay with CHAOS_SEED=${seed}\n${[...violations.slice(0, 5), ...unhealed].join('\n')}`;
 }

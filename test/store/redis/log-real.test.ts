@@ -133,7 +133,7 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     const fake = new SimulatedServer(new VirtualTime(randomOf(1)), { maxRecords: 100_000, isNamed: true });
     // Names and times are each side's own.
     const same = (value: unknown) =>
-      JSON.stringify(value)
+      JSON.stringify([value])
         .replaceAll(/[\w-]+\.\w{5,}/g, 'EPOCH')
         .replaceAll(/"server":"\w+"/g, 'NAME')
         .replaceAll(/\b\d{9,}\b/g, 'TIME');
@@ -168,12 +168,19 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     const [f2, r2] = await both(51);
     await agree(fake.begin(f2, 90), real.begin(r2, 90));
     await both(91);
+    await agree(fake.begin(undefined, 90), real.begin(undefined, 90));
+    await both(92);
     // An epoch that was made for another server: nothing is appended to it here.
     const foreign = 'abcdefghijkl.another';
     await server.command('XADD', KEY, '200-0', 'r', `1 ${foreign} pt 1 x`);
     expect(await real.state(0)).toMatchObject({ last: 200, epoch: foreign });
     expect(await real.append(foreign, 200, bodies)).toEqual({ result: 'epoch' });
-    expect(await real.begin(foreign, 200)).toBe(true);
+    expect(await real.begin(foreign, 200)).toMatchObject({ id: '201-0', position: 201 });
+    // Nor is its stream begun with a record of somebody who follows another server.
+    await server.command('DEL', KEY);
+    fake.empty();
+    await agree(fake.append(foreign, 200, bodies), real.append(foreign, 200, bodies));
+    expect(await real.state(0)).toMatchObject({ last: 0, epoch: '' });
   });
 
   it('G11 G24 a stream that others write into, or spoil, is set right by a new epoch', async () => {

@@ -1,0 +1,208 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { RedisConnection } from '../../../src/store/redis/connection.js';
+import { RedisLog, type SharedStamp } from '../../../src/store/redis/log.js';
+import { parseRecord } from '../../../src/store/redis/records.js';
+import { ServerClock } from '../../../src/store/redis/server-clock.js';
+import { streamLink } from '../../../src/store/redis/stream.js';
+import { FaultProxy } from '../../helpers/fault-proxy.js';
+import { loadOf, RedisServer, type redisMajors, until } from '../../helpers/redis.js';
+import { randomOf } from '../../helpers/virtual-time.js';
+import type { Outcome, Topology } from './chaos.js';
+import { Model } from './chaos-model.js';
+
+const INSTANCES = 3;
+const MAX_STALENESS = 500;
+const FAULTS = 5;
+
+/** What a server holds: its keys, as `DUMP` gives them, and the end of the log. */
+interface Snapshot {
+  readonly keys: readonly (readonly [name: Buffer, dump: Buffer])[];
+  readonly end: SharedStamp | undefined;
+}
+
+const takeScript = `
+local answer = { redis.call('XREVRANGE', 'log', '+', '-', 'COUNT', 1) }
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  answer[#answer + 1] = key
+  answer[#answer + 1] = redis.call('DUMP', key)
+end
+return answer`;
+
+/** In one step: to its clients the server has never held anything else. */
+const loadScript = `
+for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('DEL', key) end
+for i = 1, #ARGV, 2 do redis.call('RESTORE', ARGV[i], 0, ARGV[i + 1]) end`;
+
+/** Two servers, and three proxies that lead to the one of them which has the address. */
+export class Site {
+  readonly servers: readonly [RedisServer, RedisServer];
+  readonly proxies: FaultProxy[] = [];
+  #stand: 0 | 1 = 0;
+
+  private constructor(servers: Site['servers']) {
+    this.servers = servers;
+  }
+
+  static async start(): Promise<Site> {
+    const site = new Site(await Promise.all([RedisServer.start(), RedisServer.start()]));
+    for (let i = 0; i < INSTANCES; i++) site.proxies.push(await FaultProxy.start(() => site.server.port));
+    return site;
+  }
+
+  /** The one that has the address. */
+  get server(): RedisServer {
+    return this.servers[this.#stand];
+  }
+
+  get other(): RedisServer {
+    return this.servers[1 - this.#stand]!;
+  }
+
+  /** Connections are cut, and further ones lead to the other server. */
+  moveAddress(): void {
+    this.#stand = this.#stand === 0 ? 1 : 0;
+    for (const proxy of this.proxies) proxy.reset();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.proxies, ...this.servers].map((one) => one.stop()));
+  }
+}
+
+async function withClient<T>(server: RedisServer, task: (client: Redis) => Promise<T>): Promise<T> {
+  const client = new Redis(server.url);
+  try {
+    return await task(client);
+  } finally {
+    client.disconnect();
+  }
+}
+
+const take = (server: RedisServer) =>
+  withClient(server, async (client): Promise<Snapshot> => {
+    const [log, ...flat] = (await client.callBuffer('EVAL', takeScript, 0)) as [Buffer[][][], ...Buffer[]];
+    const keys = flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1]!] as const] : []));
+    const [id, fields] = (log[0] ?? []) as unknown as [Buffer?, Buffer[]?];
+    const record = fields && parseRecord(String(fields[1]));
+    return { keys, end: record && { epoch: record.epoch, position: Number.parseInt(String(id), 10) } };
+  });
+
+const load = (server: RedisServer, { keys }: Snapshot) =>
+  withClient(server, (client) => client.call('EVAL', loadScript, 0, ...keys.flat()));
+
+/** What one seed has shown. A seed decides what happens; what becomes of it, time decides. */
+export async function runRealChaos(
+  site: Site,
+  seed: number,
+  topology: Topology,
+  module: (typeof redisMajors)[number][1],
+): Promise<Outcome> {
+  const random = randomOf(seed);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+  await Promise.all(site.servers.map((server) => server.command('FLUSHALL')));
+  const connections = site.proxies.map(
+    ({ url }) =>
+      new RedisConnection({ url }, { onFault: () => {}, load: loadOf(module), times: { maxDelay: 100 } }),
+  );
+  const clocks = connections.map(() => new ServerClock());
+  const logs = connections.map(
+    (connection, i) =>
+      new RedisLog({
+        follower: streamLink(connection.duplicate(), 'log'),
+        writer: streamLink(connection, 'log'),
+        clock: clocks[i]!,
+        heartbeat: 100,
+        slack: 200,
+        maxStaleness: MAX_STALENESS,
+        appendDeadline: 200,
+      }),
+  );
+  const now = () => performance.now();
+  const model = new Model(
+    {
+      now,
+      nowAt: now,
+      clocks,
+      after: (milliseconds, call) => void setTimeout(call, milliseconds),
+      random,
+      fetch: async (instance, key) => {
+        const text = await connections[instance]!.client?.call('GET', key);
+        return typeof text === 'string' ? JSON.parse(text) : undefined;
+      },
+      store: (instance, value) =>
+        void connections[instance]!.client?.call('SET', value.key, JSON.stringify(value)).catch(() => {}),
+    },
+    logs,
+    { staleness: MAX_STALENESS, fill: 100 },
+  );
+  const acting = async (milliseconds: number) => {
+    for (const end = now() + milliseconds; now() < end; ) {
+      for (let i = 0; i < 5; i++) model.act();
+      await delay(1 + random() * 4);
+    }
+  };
+  let snapshot = await take(site.server);
+  const common: (() => Promise<unknown>)[] = [
+    () => site.server.command('CLIENT', 'KILL', 'TYPE', 'normal'),
+    () => site.server.command('FLUSHALL'),
+    () => site.server.command('DEL', 'log'),
+    () => site.server.restart(),
+    async () => {
+      const { server } = site;
+      server.pause();
+      await acting(random() * 400);
+      server.resume();
+    },
+    async () => {
+      await site.server.kill();
+      await acting(random() * 200);
+      await site.server.restart();
+    },
+    async () => {
+      const proxy = pick(site.proxies);
+      await proxy.cut();
+      await acting(random() * 400);
+      await proxy.mend();
+    },
+  ];
+  const moveAddress = async () => {
+    // A replica of it until now, or what it has been before.
+    const isReplica = random() < 0.5;
+    const to = isReplica ? pick([snapshot, await take(site.server)]) : await take(site.other);
+    if (isReplica) await load(site.other, to);
+    site.moveAddress();
+    model.changeHistory(to.end);
+  };
+  const takeSnapshot = async () => {
+    snapshot = await take(site.server);
+  };
+  const loadOlder = async () => {
+    const since = now();
+    await load(site.server, snapshot);
+    model.changeHistory(snapshot.end, since);
+  };
+  const own = { one: common, two: [moveAddress], older: [takeSnapshot, loadOlder, loadOlder] }[topology];
+  const outcome = { seed, topology, tally: model.tally, violations: model.violations };
+  try {
+    const isWell = () => logs.every((log) => log.canShare);
+    await until(isWell, 'the logs are read');
+    for (let i = 0; i < FAULTS; i++) {
+      await acting(100);
+      await pick(random() < 0.6 ? own : common)();
+    }
+    await acting(200);
+    const isAgreed = () =>
+      isWell() &&
+      logs.every(({ stats }) => stats.queued === 0) &&
+      new Set(logs.map(({ stats }) => stats.epoch)).size === 1;
+    const unhealed = await until(isAgreed, 'all instances agree').then(
+      () => [],
+      (error: Error) => [error.message, ...logs.map(({ stats }) => JSON.stringify(stats))],
+    );
+    return { ...outcome, unhealed };
+  } finally {
+    for (const log of logs) log.close();
+    for (const connection of connections) connection.close();
+  }
+}
