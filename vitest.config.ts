@@ -23,7 +23,7 @@ const together = [
   'test/http/!(hostile).test.ts',
   'test/middleware/!(*-cost|compression|compression-edges|size-limit-connection|timing).test.ts',
   'test/scripts/*.test.ts',
-  'test/store/{admission,codec,compact,key-parts,log,log-index,selector,under-way}.test.ts',
+  'test/store/{admission,client-purges,codec,compact,key-parts,log,log-index,selector,under-way}.test.ts',
   'test/store/redis/{chaos,faults,log,positions,records}.test.ts',
   'test/telemetry/tally.test.ts',
 ];

@@ -11,7 +11,7 @@ import {
 } from '../config/cache.js';
 import { withoutEffect } from '../config/not-yet.js';
 import type { RouteTable } from '../config/routes.js';
-import type { Recorded, RecordKind } from '../store/log.js';
+import type { Cause, Recorded, RecordKind } from '../store/log.js';
 import { type CompiledSelector, compileSelectors, type Selector } from '../store/selector.js';
 import { answersFor } from './equivalents.js';
 import { explain, type Place } from './explain.js';
@@ -156,10 +156,11 @@ export function createResponseCache(
   const append = (
     kind: RecordKind,
     selectors: readonly CompiledSelector[],
+    cause: Cause,
   ): readonly Recorded[] | Promise<readonly Recorded[]> => {
     if (!state) return [];
     if (selectors.length > 0 && isLocalInCluster(state)) warnOfOtherWorkers();
-    const records = selectors.map((selector) => state.log.record(kind, selector));
+    const records = selectors.map((selector) => state.log.record(kind, selector, cause));
     return records.some((record) => record instanceof Promise)
       ? Promise.all(records)
       : (records as Recorded[]);
@@ -174,7 +175,7 @@ export function createResponseCache(
     if (!state) return { position: 0, erased: 0, acknowledged: true };
     for (const [first] of lists) state.counts.purges[kind][first!.kind]++;
     const compiled = lists.flat();
-    const records = await append(kind, compiled);
+    const records = await append(kind, compiled, 'app');
     const acknowledged = records.every((record) => record.acknowledged) && !isLocalInCluster(state);
     const erased = erase
       ? state.entries.erase((entry) =>
@@ -187,16 +188,19 @@ export function createResponseCache(
   function responseCacheMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     enter(req, res, next);
   }
-  const holding = (count: (counts: Counts, selector: CompiledSelector) => void): PurgeHold => ({
+  const holding = (cause: Cause, count: (counts: Counts, selector: CompiledSelector) => void): PurgeHold => ({
     purge(selectors) {
       const lists = compile(selectors);
       if (state) for (const [first] of lists) count(state.counts, first!);
-      return append('purge', lists.flat());
+      return append('purge', lists.flat(), cause);
     },
     fault: (error, where) => (state ? state.fault(error, where) : undefined),
   });
-  const byPurgeAfter = holding((counts, { kind }) => counts.purges.purge[kind]++);
-  const byMethod = holding((counts) => counts.invalidations++);
+  const countPurge = (counts: Counts, { kind }: CompiledSelector) => counts.purges.purge[kind]++;
+  const byPurgeAfter = holding('app', countPurge);
+  // What depends on the request, clients choose.
+  const byRequest = holding('client', countPurge);
+  const byMethod = holding('client', (counts) => counts.invalidations++);
   const enter = guarded((current, req, res, next) => {
     if (isUnsafe(req.method)) holdForPurge(req, res, invalidates, byMethod);
     current.shared(routes, req, res, next);
@@ -208,7 +212,10 @@ export function createResponseCache(
 
   function purgeAfter(target: PurgeTarget, options?: PurgeAfterOptions): Middleware {
     if (typeof target !== 'function') compile(listOf(target));
-    const hold = { ...byPurgeAfter, ...resolvePurgeAfter(options) };
+    const hold = {
+      ...(typeof target === 'function' ? byRequest : byPurgeAfter),
+      ...resolvePurgeAfter(options),
+    };
     return function cachePurgeAfterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
       if (state && open) holdForPurge(req, res, target, hold);
       next();

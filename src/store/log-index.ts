@@ -1,8 +1,15 @@
 import { createHash } from 'node:crypto';
+import { ClientPurges } from './client-purges.js';
 import { type Stamped, urlName } from './entry.js';
 
 /** `purge`: what matches is never used again. `expire`: it is stale from now on. */
 export type RecordKind = 'purge' | 'expire';
+
+/**
+ * Who decides what a record is about. `'client'`: it depends on a request, so clients can cause as many different ones
+ * as they like. Their number never makes everything void; in return a purge may void more than was meant.
+ */
+export type Cause = 'app' | 'client';
 
 /** What `limit` answers for an entry that a purge has made void. */
 export const VOID = Number.NEGATIVE_INFINITY;
@@ -20,8 +27,12 @@ export interface Target {
 export interface LogBounds {
   /** Tags and URLs remembered, those purged and those expired. Default 100,000. */
   readonly maxNames?: number;
-  /** Patterns remembered. Default 1,000. */
+  /** Patterns remembered, of the app and of clients each. Default 1,000. */
   readonly maxPatterns?: number;
+  /** Buckets for what clients have purged, 8 bytes each. Default 2^20. */
+  readonly clientBuckets?: number;
+  /** Key of the hash that chooses the bucket, 8 bytes. Default: random. */
+  readonly clientHashKey?: Buffer;
 }
 
 /** The last positions at which something was purged and expired; -1 for never. */
@@ -56,7 +67,7 @@ export function shortName(value: string): string {
 
 /**
  * What the records of a log say together: for each tag, URL and pattern, and for everything, the last position
- * at which it was invalidated. Bounded; what is forgotten raises the floor.
+ * at which it was invalidated. Bounded; what is forgotten raises the floor, but for what clients have caused.
  *
  * Records may come out of order and more than once: the later position counts.
  */
@@ -74,18 +85,22 @@ export class LogIndex {
   /** Whether a URL was recorded, and a URL on one host: only then are the names of entries computed. */
   #hasUrls = false;
   #hasHosts = false;
+  readonly #clients: ClientPurges;
   readonly #maxNames: number;
   readonly #maxPatterns: number;
 
   constructor(bounds: LogBounds = {}) {
     this.#maxNames = bounds.maxNames ?? 100_000;
     this.#maxPatterns = bounds.maxPatterns ?? 1000;
+    const { maxPatterns, clientBuckets: buckets, clientHashKey: hashKey } = bounds;
+    this.#clients = new ClientPurges({ maxPatterns, buckets, hashKey });
   }
 
   /** @param at time of an expiry, on the clock of the entries' times. */
-  apply(kind: RecordKind, target: Target, position: number, at: number): void {
+  apply(kind: RecordKind, target: Target, position: number, at: number, cause: Cause = 'app'): void {
     this.#latest = Math.max(this.#latest, position);
     if (target.kind === 'all') mark(this.#all, kind, position, at);
+    else if (cause === 'client' && kind === 'purge') this.#applyClient(target, position);
     else if (target.kind === 'pattern') this.#applyPattern(kind, target, position, at);
     else this.#applyName(nameOf(target.kind, target.value), kind, position, at);
     if (target.kind !== 'url') return;
@@ -107,12 +122,13 @@ export class LogIndex {
     this.#patterns = [];
     this.#all = never();
     this.#hasUrls = this.#hasHosts = false;
+    this.#clients.clear();
     this.raiseFloor(position);
   }
 
-  /** What is remembered: tags and URLs, and patterns. */
+  /** What is remembered: tags and URLs, and patterns; not what clients have purged, but for patterns. */
   get size(): number {
-    return this.#purged.size + this.#expired.size + this.#patterns.length;
+    return this.#purged.size + this.#expired.size + this.#patterns.length + this.#clients.patterns;
   }
 
   /**
@@ -128,12 +144,13 @@ export class LogIndex {
     if (stamp < this.#floor) return VOID;
     let limit = limitOf(this.#all, stamp);
     if (this.#hasUrls) limit = Math.min(limit, this.limitOfUrl(entry.url, stamp, entry));
-    for (const tag of entry.tags) limit = Math.min(limit, this.#limitOfName(nameOf('tag', tag), stamp));
+    for (const tag of entry.tags) limit = Math.min(limit, this.#limitOfName('tag', tag, stamp));
     for (let i = this.#patterns.length - 1; i >= 0 && limit !== VOID; i--) {
       const marks = this.#patterns[i]!;
       if (latestOf(marks) <= stamp) break;
       if (marks.matches(entry)) limit = Math.min(limit, limitOf(marks, stamp));
     }
+    if (limit !== VOID && this.#clients.hasPurgedPath(entry, stamp)) return VOID;
     if (limit === Number.POSITIVE_INFINITY && applied > stamp) entry.stamp = applied;
     return limit;
   }
@@ -146,17 +163,22 @@ export class LogIndex {
   limitOfUrl(url: string, since: number, at: Pick<Stamped, 'host'> = {}): number {
     if (since < this.#floor) return VOID;
     if (since >= this.#latest || !this.#hasUrls) return Number.POSITIVE_INFINITY;
-    const limit = this.#limitOfName(nameOf('url', urlName(url)), since);
+    const limit = this.#limitOfName('url', urlName(url), since);
     const host = this.#hasHosts ? at.host : undefined;
-    return host === undefined
-      ? limit
-      : Math.min(limit, this.#limitOfName(nameOf('url', urlName(url, host)), since));
+    return host === undefined ? limit : Math.min(limit, this.#limitOfName('url', urlName(url, host), since));
   }
 
-  #limitOfName(name: string, stamp: number): number {
-    if ((this.#purged.get(name) ?? -1) > stamp) return VOID;
+  #limitOfName(kind: 'tag' | 'url', value: string, stamp: number): number {
+    const name = nameOf(kind, value);
+    if ((this.#purged.get(name) ?? -1) > stamp || this.#clients.hasPurged(kind, name, stamp)) return VOID;
     const expiry = this.#expired.get(name);
     return expiry && expiry.position > stamp ? expiry.at : Number.POSITIVE_INFINITY;
+  }
+
+  #applyClient(target: Target, position: number): void {
+    const { kind, value, matches } = target;
+    if (kind === 'pattern') this.#clients.addPattern(value, matches ?? (() => true), position);
+    else if (kind !== 'all') this.#clients.addName(kind, nameOf(kind, value), position);
   }
 
   #applyName(name: string, kind: RecordKind, position: number, at: number): void {

@@ -1,8 +1,8 @@
 import type { Stamped } from './entry.js';
-import { type LogBounds, LogIndex, type RecordKind } from './log-index.js';
+import { type Cause, type LogBounds, LogIndex, type RecordKind } from './log-index.js';
 import type { CompiledSelector } from './selector.js';
 
-export { type LogBounds, type RecordKind, VOID } from './log-index.js';
+export { type Cause, type LogBounds, type RecordKind, VOID } from './log-index.js';
 
 /** What became of a record. */
 export interface Recorded {
@@ -23,7 +23,7 @@ export interface InvalidationLog {
   /** Position of the last record: the stamp of what is computed from now on. */
   readonly position: number;
   /** Adds a record. Answers once it is acknowledged and applied here: at once, where there is no one to ask. */
-  record(kind: RecordKind, selector: CompiledSelector): Recorded | Promise<Recorded>;
+  record(kind: RecordKind, selector: CompiledSelector, cause?: Cause): Recorded | Promise<Recorded>;
   /** Until when the log lets an entry be fresh, on its clock: `Infinity`, a time, or `VOID`. */
   limit(entry: Stamped): number;
   /**
@@ -50,9 +50,9 @@ export class MemoryLog implements InvalidationLog {
     return this.#position;
   }
 
-  record(kind: RecordKind, selector: CompiledSelector): Recorded {
+  record(kind: RecordKind, selector: CompiledSelector, cause: Cause = 'app'): Recorded {
     const position = ++this.#position;
-    this.#index.apply(kind, selector, position, this.#clock());
+    this.#index.apply(kind, selector, position, this.#clock(), cause);
     return { position, acknowledged: true };
   }
 

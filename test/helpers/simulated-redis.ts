@@ -143,7 +143,10 @@ export class SimulatedServer {
 
   #begin(position: number): void {
     const random = Math.floor(this.#time.random() * 2 ** 50).toString(36);
-    this.#add(position, textOf(`${random}.${this.name}`, { code: 'e', value: '' }, this.#clock));
+    this.#add(
+      position,
+      textOf(`${random}.${this.name}`, { code: 'e', cause: 'app', value: '' }, this.#clock),
+    );
   }
 
   #add(position: number, text: string): void {

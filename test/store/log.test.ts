@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Stamped } from '../../src/store/entry.js';
-import { type LogBounds, MemoryLog, type RecordKind, VOID } from '../../src/store/log.js';
+import { type Cause, type LogBounds, MemoryLog, type RecordKind, VOID } from '../../src/store/log.js';
 import { compileSelector, type Selector } from '../../src/store/selector.js';
 
 const FRESH = Number.POSITIVE_INFINITY;
@@ -14,8 +14,8 @@ function logAt(clock: { now: number }, bounds?: LogBounds): MemoryLog {
   return new MemoryLog(() => clock.now, bounds);
 }
 
-const append = (log: MemoryLog, kind: RecordKind, selector: Selector) =>
-  log.record(kind, compileSelector(selector));
+const append = (log: MemoryLog, kind: RecordKind, selector: Selector, cause?: Cause) =>
+  log.record(kind, compileSelector(selector), cause);
 
 describe('the log in memory', () => {
   it.each<[string, Selector, Partial<Stamped>, Partial<Stamped>]>([
@@ -123,7 +123,7 @@ function isMeant(selector: Selector, entry: Stamped): boolean {
 }
 
 type Step =
-  | { do: 'append'; kind: RecordKind; selector: Selector }
+  | { do: 'append'; kind: RecordKind; selector: Selector; cause: Cause }
   | { do: 'store'; entry: Omit<Stamped, 'stamp'> }
   | { do: 'look'; which: number };
 
@@ -141,6 +141,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     do: fc.constant('append' as const),
     kind: fc.constantFrom<RecordKind>('purge', 'expire'),
     selector,
+    cause: fc.constantFrom<Cause>('app', 'client'),
   }),
   fc.record({
     do: fc.constant('store' as const),
@@ -170,7 +171,8 @@ function replay(
   for (const { ...each } of steps) {
     clock.now++;
     if (each.do === 'append') {
-      void append(log, each.kind, each.selector);
+      // Without bounds all are the app's, so that each is remembered for itself.
+      void append(log, each.kind, each.selector, bounds && each.cause);
       slow.append(each.kind, each.selector);
     } else if (each.do === 'store') {
       stored.push({ stamp: log.position, entry: { ...each.entry, stamp: log.position } });
@@ -194,7 +196,7 @@ describe('the log in memory against the rule it stands for', () => {
   it('H07 I-BOUND with room for two names and one pattern it never calls valid what is void, nor fresh what is stale', () => {
     const rank = { fresh: 2, stale: 1, void: 0 } as Record<string, number>;
     const never = (got: string, wanted: string) => expect(rank[got]).toBeLessThanOrEqual(rank[wanted]!);
-    const bounds = { maxNames: 2, maxPatterns: 1 };
+    const bounds = { maxNames: 2, maxPatterns: 1, clientBuckets: 3 };
     fc.assert(
       fc.property(steps, (given) => replay(given, bounds, never)),
       { numRuns: 2000 },

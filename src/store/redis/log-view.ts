@@ -1,5 +1,5 @@
 import type { Stamped } from '../entry.js';
-import { type LogBounds, LogIndex, type RecordKind, type Target } from '../log-index.js';
+import { type Cause, type LogBounds, LogIndex, type RecordKind, type Target } from '../log-index.js';
 import { Positions, type SharedStamp } from './positions.js';
 import { bodyOf, type LogRecord, parseRecord } from './records.js';
 import type { StreamEntry } from './stream.js';
@@ -128,7 +128,7 @@ export class LogView {
       this.counts.unknown++;
       this.#index.apply('purge', EVERYTHING, local, 0);
     } else if (record.kind !== 'epoch') {
-      this.#index.apply(record.kind, record.target, local, this.#timeOf(record.at));
+      this.#index.apply(record.kind, record.target, local, this.#timeOf(record.at), record.cause);
     }
   }
 
@@ -137,22 +137,22 @@ export class LogView {
    *
    * @returns its local position.
    */
-  acknowledge(kind: RecordKind, target: Target, { epoch, position }: SharedStamp): number {
+  acknowledge(kind: RecordKind, target: Target, cause: Cause, { epoch, position }: SharedStamp): number {
     // Another epoch has begun since, and voids more than this; or begins with this record, and is still to be read.
     if (epoch !== this.#positions.epoch) {
       this.#doubtedAt = this.#timers.now();
-      return this.applyHere(kind, target);
+      return this.applyHere(kind, target, cause);
     }
     if (position > this.#positions.applied) this.#unread.set(position, wordsOf(kind, target));
     const local = this.#positions.acknowledge(position);
-    this.#index.apply(kind, target, local, this.#timers.now());
+    this.#index.apply(kind, target, local, this.#timers.now(), cause);
     return local;
   }
 
   /** A record that the stream doesn't have, or not yet. @returns its local position. */
-  applyHere(kind: RecordKind, target: Target): number {
+  applyHere(kind: RecordKind, target: Target, cause: Cause): number {
     const local = this.#positions.addHere();
-    this.#index.apply(kind, target, local, this.#timers.now());
+    this.#index.apply(kind, target, local, this.#timers.now(), cause);
     return local;
   }
 

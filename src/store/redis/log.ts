@@ -1,5 +1,12 @@
 import type { Stamped } from '../entry.js';
-import { type InvalidationLog, type LogBounds, type Recorded, type RecordKind, VOID } from '../log.js';
+import {
+  type Cause,
+  type InvalidationLog,
+  type LogBounds,
+  type Recorded,
+  type RecordKind,
+  VOID,
+} from '../log.js';
 import type { Target } from '../log-index.js';
 import { Follower, type FollowerTimes } from './follower.js';
 import { LogView, type SharedClock } from './log-view.js';
@@ -79,12 +86,14 @@ export class RedisLog implements InvalidationLog {
       slack,
       maxNames,
       maxPatterns,
+      clientBuckets,
+      clientHashKey,
     } = options;
     const fault = options.fault ?? (() => {});
     this.#timers = timers;
     this.#startedAt = timers.now();
     this.#maxStaleness = options.maxStaleness ?? 5000;
-    const view = new LogView(timers, clock, { maxNames, maxPatterns });
+    const view = new LogView(timers, clock, { maxNames, maxPatterns, clientBuckets, clientHashKey });
     this.#view = view;
     const stream = () => writer.stream;
     const isKnown = () => !this.#follower.isNameless || this.#follower.isCaughtUp;
@@ -112,8 +121,8 @@ export class RedisLog implements InvalidationLog {
   }
 
   /** Resolves when the record is acknowledged and applied here; or applied here alone, and says so. Never rejects. */
-  record(kind: RecordKind, selector: Target): Promise<Recorded> {
-    return this.#outbox.push(kind, selector);
+  record(kind: RecordKind, selector: Target, cause: Cause = 'app'): Promise<Recorded> {
+    return this.#outbox.push(kind, selector, cause);
   }
 
   /** For an entry that `limit` lets be used: contact is its question. */

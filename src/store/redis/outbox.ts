@@ -1,8 +1,8 @@
 import { unawaited } from '../../runtime/guard.js';
 import type { Recorded } from '../log.js';
-import type { RecordKind, Target } from '../log-index.js';
+import type { Cause, RecordKind, Target } from '../log-index.js';
 import type { LogView } from './log-view.js';
-import { bodyOf, type RecordBody } from './records.js';
+import { bodyOf, headOf, type RecordBody } from './records.js';
 import type { LogStream } from './stream.js';
 import { type Timers, within } from './timers.js';
 
@@ -41,6 +41,8 @@ const MAX_DELAY = 5000;
 export class Outbox {
   readonly #setup: Required<OutboxSetup>;
   #queue: Item[] = [];
+  /** What the queue says. */
+  readonly #waiting = new Set<string>();
   /** What is on its way to Redis. */
   #sending: Item[] = [];
   #isBusy = false;
@@ -66,8 +68,8 @@ export class Outbox {
   }
 
   /** Never rejects. */
-  push(kind: RecordKind, target: Target): Promise<Recorded> {
-    const item: Item = { kind, target, body: bodyOf(kind, target), isApplied: false };
+  push(kind: RecordKind, target: Target, cause: Cause): Promise<Recorded> {
+    const item: Item = { kind, target, body: bodyOf(kind, target, cause), isApplied: false };
     const done = new Promise<Recorded>((resolve) => {
       item.settle = resolve;
     });
@@ -76,8 +78,15 @@ export class Outbox {
       return done;
     }
     // Known to be out of reach: nobody need wait to hear it again.
-    if (this.#failures > 0) this.#settleHere(item);
-    this.#queue.push(item);
+    if (this.#failures > 0) {
+      // What waits already will get a later position than this.
+      if (this.#waiting.has(wordsOf(item))) {
+        item.settle!({ position: this.#applyHere(item), acknowledged: false });
+        return done;
+      }
+      this.#settleHere(item);
+    }
+    this.#enqueue([item]);
     if (this.#failures > 0) this.#bound();
     else void unawaited(this.#send(), 'purge');
     return done;
@@ -98,6 +107,7 @@ export class Outbox {
     this.#cancelRetry?.();
     for (const item of [...this.#sending, ...this.#queue]) this.#settleHere(item);
     this.#queue = [];
+    this.#waiting.clear();
     this.#wake?.();
   }
 
@@ -108,6 +118,7 @@ export class Outbox {
     await undefined;
     while (this.#queue.length > 0 && !this.#isClosed) {
       this.#sending = this.#queue.splice(0, BATCH);
+      for (const item of this.#sending) this.#waiting.delete(wordsOf(item));
       const isSent = await this.#write(this.#sending).catch((error) => this.#setup.fault(error));
       if (isSent) this.#failures = 0;
       else this.#fail();
@@ -133,7 +144,7 @@ export class Outbox {
           const { replicas } = answer;
           for (const [i, item] of batch.entries()) {
             const at = { epoch: answer.epoch, position: answer.position + i };
-            const position = view.acknowledge(item.kind, item.target, at);
+            const position = view.acknowledge(item.kind, item.target, item.body.cause, at);
             item.settle?.({ position, acknowledged: true, replicas });
             if (item.isApplied) this.#owed--;
           }
@@ -161,8 +172,12 @@ export class Outbox {
   #fail(): void {
     const { timers } = this.#setup;
     this.#failures++;
-    this.#queue = [...this.#sending, ...this.#queue];
-    for (const item of this.#queue) this.#settleHere(item);
+    const items = [...this.#sending, ...this.#queue.splice(0)];
+    for (const item of items) this.#settleHere(item);
+    // What is said twice is written once, later than both.
+    const unique = new Map(items.map((item) => [wordsOf(item), item]));
+    this.#owed -= items.length - unique.size;
+    this.#enqueue([...unique.values()]);
     if (this.#isClosed) return;
     this.#sending = [];
     this.#bound();
@@ -170,9 +185,20 @@ export class Outbox {
     this.#cancelRetry = timers.after(delay * (0.5 + timers.random() / 2), () => this.retry());
   }
 
+  #enqueue(items: readonly Item[]): void {
+    for (const item of items) {
+      this.#queue.push(item);
+      this.#waiting.add(wordsOf(item));
+    }
+  }
+
+  #applyHere({ kind, target, body }: Item): number {
+    return this.#setup.view.applyHere(kind, target, body.cause);
+  }
+
   #settleHere(item: Item): void {
     if (!item.settle) return;
-    const position = this.#setup.view.applyHere(item.kind, item.target);
+    const position = this.#applyHere(item);
     item.isApplied = true;
     this.#owed++;
     item.settle({ position, acknowledged: false });
@@ -182,10 +208,15 @@ export class Outbox {
   /** What waits is bounded; a burst that Redis takes as fast as it can is not what this is for. */
   #bound(): void {
     if (this.length <= this.#setup.maxQueued) return;
-    for (const item of this.#queue) this.#settleHere(item);
+    for (const item of this.#queue.splice(0)) this.#settleHere(item);
     const target: Target = { kind: 'all', value: '' };
-    this.#queue = [{ kind: 'purge', target, body: bodyOf('purge', target), isApplied: true }];
+    this.#waiting.clear();
+    this.#enqueue([{ kind: 'purge', target, body: bodyOf('purge', target), isApplied: true }]);
     this.#owed = this.#sending.filter(({ isApplied }) => isApplied).length + 1;
     this.overflows++;
   }
+}
+
+function wordsOf({ body }: Item): string {
+  return headOf(body) + body.value;
 }

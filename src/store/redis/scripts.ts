@@ -152,7 +152,7 @@ return { number(position), text }
 
 /**
  * Appends records. ARGV: the epoch that the caller follows, the position it has applied, random characters, most
- * records, lifetime in ms, then code and value of each record.
+ * records, lifetime in ms, then what stands before and behind the time of each record.
  *
  * @returns `ok`, position of the first record, epoch; `new` and the same, when the stream was gone from the server that
  * the caller follows, and an epoch began with these records; or the word for why not: `epoch` (another one is in force,
@@ -174,7 +174,7 @@ elseif last < tonumber(ARGV[2]) then
 end
 local time = milliseconds()
 for i = 6, #ARGV, 2 do
-  add(position + (i - 6) / 2, '1 ' .. epoch .. ' ' .. ARGV[i] .. ' ' .. time .. ' ' .. ARGV[i + 1], ARGV[4])
+  add(position + (i - 6) / 2, '1 ' .. epoch .. ' ' .. ARGV[i] .. time .. ' ' .. ARGV[i + 1], ARGV[4])
 end
 redis.call('PEXPIRE', key, ARGV[5])
 return { answer, number(position), epoch }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { RedisClient } from './client.js';
 import type { RedisLink } from './link.js';
-import type { RecordBody } from './records.js';
+import { headOf, type RecordBody } from './records.js';
 import { ANY_EPOCH, appendScript, beginScript, type ReplicaWait, stateScript } from './scripts.js';
 
 /** How the stream stands, and whose it is. */
@@ -103,7 +103,7 @@ export class RedisStream implements LogStream {
 
   async append(epoch: string, applied: number, records: readonly RecordBody[]): Promise<AppendAnswer> {
     const args = [epoch, applied, randomName(), this.#maxRecords, LIFETIME];
-    const bodies = records.flatMap(({ code, value }) => [code, value]);
+    const bodies = records.flatMap((body) => [headOf(body), body.value]);
     const all = [...args, ...bodies];
     const [answer, replicas] = this.#wait
       ? await appendScript.runAndWait(this.#client, this.#key, this.#wait, ...all)

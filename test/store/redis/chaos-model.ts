@@ -204,7 +204,8 @@ export class Model {
       by: instance,
     };
     this.#asked.push(asked);
-    void this.#logs[instance]!.record(kind, compiled).then(({ acknowledged }) => {
+    const cause = this.#world.random() < 0.5 ? 'app' : 'client';
+    void this.#logs[instance]!.record(kind, compiled, cause).then(({ acknowledged }) => {
       asked.settledAt = this.#world.now();
       if (acknowledged) asked.acknowledgedAt = asked.settledAt;
       // Its answer was on the way while the history changed: the record may have been lost with it.

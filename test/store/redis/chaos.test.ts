@@ -41,15 +41,12 @@ describe('the model of three instances', () => {
     expect(failed.length).toBeGreaterThan(0);
   });
 
-  it.each(['two', 'older'] as const)(
-    'finds that the check of the continuation is missing, topology %s [G37]',
-    async (topology) => {
-      let seed = 1;
-      while (seed < 100 && (await runChaos(seed, topology, { noContinuation: true })).violations.length === 0)
-        seed++;
-      expect(seed).toBeLessThan(100);
-    },
-  );
+  it('finds that the check of the continuation is missing [G37]', async () => {
+    let seed = 1;
+    while (seed < 100 && (await runChaos(seed, 'two', { noContinuation: true })).violations.length === 0)
+      seed++;
+    expect(seed).toBeLessThan(100);
+  });
 
   it('a seed replays: the same run twice, step by step', async () => {
     expect(await runChaos(4711)).toEqual(await runChaos(4711));

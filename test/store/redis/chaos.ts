@@ -60,7 +60,7 @@ export async function runChaos(
   }));
   const clocks = timers.map((own) => new ServerClock(own.now));
   const logs = links.map(({ follower, writer }, i) => {
-    const bounds = random() < 0.3 ? { maxNames: 5, maxPatterns: 1 } : {};
+    const bounds = random() < 0.3 ? { maxNames: 5, maxPatterns: 1, clientBuckets: 8 } : {};
     const maxQueued = random() < 0.3 ? 5 : 10_000;
     return new RedisLog({
       follower,
@@ -69,6 +69,7 @@ export async function runChaos(
       timers: timers[i]!,
       maxStaleness: MAX_STALENESS,
       maxQueued,
+      clientHashKey: Buffer.from([seed, seed >>> 8, seed >>> 16, seed >>> 24, i, 0, 0, 0]),
       ...bounds,
     });
   });

@@ -140,9 +140,10 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     const agree = async (ours: unknown, theirs: Promise<unknown>) =>
       expect(same(await theirs)).toEqual(same(ours));
     const bodies = [
-      { code: 'pt', value: 'a tag with spaces' },
-      { code: 'xa', value: '' },
-    ];
+      { code: 'pt', cause: 'app', value: 'a tag with spaces' },
+      { code: 'pu', cause: 'client', value: '/a?b' },
+      { code: 'xa', cause: 'app', value: '' },
+    ] as const;
     const both = async (applied: number) => {
       await agree(fake.state(applied), real.state(applied));
       let entries: unknown;

@@ -193,6 +193,40 @@ describe('the log on a Redis Stream', () => {
     expect([b.log.limit(there), a.log.stats.queued, a.log.canShare]).toEqual([VOID, 0, true]);
   });
 
+  it('keeps a purge once that is caused again and again while Redis is away [I-BOUND]', async () => {
+    const site = new Site();
+    const [a, b] = [await site.join({ maxQueued: 3 }), await site.join()];
+    const [there, other] = [b.entry(), b.entry({ tags: [], url: '/b' })];
+    a.writer.faults.isMute = true;
+    a.writer.restart();
+    const { length } = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const here = a.entry();
+        const done = a.log.record('purge', compileSelector({ url: '/a' }), 'client');
+        await site.time.run(100);
+        expect(await done).toMatchObject({ acknowledged: false });
+        expect(a.log.limit(here)).toBe(VOID);
+      }),
+    );
+    expect([length, a.log.stats.queued, a.log.stats.counts.overflows]).toEqual([20, 1, 0]);
+    a.writer.faults.isMute = false;
+    await site.time.run(10_000);
+    expect([b.log.limit(there), b.log.limit(other)]).toEqual([VOID, FRESH]);
+    expect([a.log.stats.queued, a.log.canShare]).toEqual([0, true]);
+  });
+
+  it('leaves an instance that reads the log from its start with what clients purged [H08]', async () => {
+    const site = new Site();
+    const a = await site.join();
+    const stamp = a.log.toShared(a.log.position)!;
+    for (let i = 0; i < 20; i++) void a.log.record('purge', compileSelector({ url: `/${i}` }), 'client');
+    await site.time.run(100);
+    const b = await site.join({ maxNames: 3 });
+    const entryOf = (url: string) => b.entry({ stamp: b.log.fromShared(stamp)!, tags: [], url });
+    expect(b.log.limit(entryOf('/7'))).toBe(VOID);
+    expect(b.log.limit(entryOf('/elsewhere'))).toBe(FRESH);
+  });
+
   it.each<[string, (site: Site) => void]>([
     ['emptied', (site) => site.server.empty()],
     [

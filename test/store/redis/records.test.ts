@@ -31,6 +31,17 @@ describe('a record of the log in Redis', () => {
     );
   });
 
+  it('says who caused it, in a way that older versions read as the same record', () => {
+    const body = bodyOf('purge', { kind: 'url', value: '/a' }, 'client');
+    const text = textOf(EPOCH, body, 1_700_000_000_000);
+    expect(text).toBe(`1 ${EPOCH} pu 01700000000000 /a`);
+    expect(parseRecord(text)).toMatchObject({ kind: 'purge', cause: 'client', at: 1_700_000_000_000 });
+    // Of a version that does not say it.
+    const older = `1 ${EPOCH} pu 1700000000000 /a`;
+    expect(parseRecord(older)).toMatchObject({ kind: 'purge', cause: 'app', at: 1_700_000_000_000 });
+    expect(textOf(EPOCH, bodyOf('purge', { kind: 'url', value: '/a' }), 1_700_000_000_000)).toBe(older);
+  });
+
   it.each([
     ['of 16 kB', `/search?q=${'x'.repeat(16_000)}`],
     ['that UTF-8 can not carry', 'half \ud800 a pair'],
