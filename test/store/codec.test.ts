@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { Codec, type Decoded, FORMAT } from '../../src/store/codec.js';
 import { Compactor } from '../../src/store/compact.js';
 import type { SharedItem, StoredField, StoredResponse } from '../../src/store/entry.js';
+import { ServerClock } from '../../src/store/redis/server-clock.js';
 import { at, golden, key, plain, times } from './golden/items.js';
 
 const goldenFiles = new URL('./golden/', import.meta.url);
@@ -302,6 +303,22 @@ describe('times', () => {
     const frame = encode();
     expect(decode(frame, key, times, 4_500)).toMatchObject({ item: { storedAt: 4_500 } });
     expect(decode(frame, key, times, 3_000)).toEqual({ reason: 'clock' });
+  });
+
+  it('are off by as much as the clock of Redis is set, and never from the future [G36]', () => {
+    const hour = 3_600_000;
+    const clock = new ServerClock();
+    clock.sample(0, 2, 10 * hour);
+    const item = { ...plain, storedAt: 0, freshUntil: 3 * hour };
+    const frame = encode(item, key, clock);
+    const readAt = (local: number) => decode(frame, key, clock, local) as Decoded;
+    expect(readAt(2 * hour).item).toMatchObject({ storedAt: 0, freshUntil: 3 * hour });
+    // Set forward, an hour older; set back, an hour younger, or not to be used.
+    clock.sample(2 * hour, 2 * hour + 2, 13 * hour);
+    expect(readAt(2 * hour).item).toMatchObject({ storedAt: -hour, freshUntil: 2 * hour });
+    clock.sample(2 * hour, 2 * hour + 2, 11 * hour);
+    expect(readAt(2 * hour).item).toMatchObject({ storedAt: hour, freshUntil: 4 * hour });
+    expect(readAt(hour - 2000)).toEqual({ reason: 'clock' });
   });
 
   it('that can not be told yet are not written and not read', () => {

@@ -65,6 +65,33 @@ describe('the log on a Redis Stream', () => {
     expect(limit).toBeLessThanOrEqual(before + 10);
   });
 
+  it.each([
+    ['ahead', 1],
+    ['back', -1],
+  ])(
+    'holds purges, and expires nothing later than now, on a server set an hour %s [G36]',
+    async (_name, sign) => {
+      const site = new Site();
+      const [a, b] = [await site.join(), await site.join()];
+      const [purged, expired, other] = [b.entry(), b.entry({ tags: ['e'] }), b.entry({ tags: ['o'] })];
+      site.server.setClock(sign * 3_600_000);
+      const at = site.time.now();
+      expect(await a.record('purge', { tag: 'x' }, 50)).toMatchObject({ acknowledged: true });
+      expect(await a.record('expire', { tag: 'e' }, 50)).toMatchObject({ acknowledged: true });
+      expect([b.log.limit(purged), b.log.limit(other)]).toEqual([VOID, FRESH]);
+      expect(b.log.limit(expired)).toBeLessThanOrEqual(site.time.now());
+      expect(a.log.limit(a.entry({ tags: ['e'], stamp: 0 }))).toBeLessThanOrEqual(site.time.now());
+      // After the next heartbeat the time is right again.
+      await site.time.run(1500);
+      const later = b.entry({ tags: ['e'] });
+      const expiredAt = site.time.now();
+      await a.record('expire', { tag: 'e' }, 50);
+      expect(b.log.limit(later)).toBeGreaterThanOrEqual(expiredAt - 3);
+      expect([b.log.stats.inContact, b.log.canShare, b.log.stats.counts.epochs]).toEqual([true, true, 1]);
+      expect(at).toBeLessThan(expiredAt);
+    },
+  );
+
   it('H08 a check moves a stamp no further than records were applied: one before our own may be on its way', async () => {
     const site = new Site();
     const [a, b] = [await site.join(), await site.join()];
