@@ -24,12 +24,15 @@ describe.each(majors)('what clients purge, on %s and two instances,', (_, expres
         app.put('/items/:id', (_req, res) => {
           res.location('/items/2').status(204).end();
         });
-        app.post('/static', cache.purges({ tag: 'items' }), (_req, res) => {
+        app.post('/static', cache.purgeAfter({ tag: 'items' }), (_req, res) => {
           res.status(204).end();
         });
         app.post(
           '/chosen/:id',
-          cache.purges(({ params }) => [{ tag: `item:${params.id}` }, { pattern: `/items/${params.id}` }]),
+          cache.purgeAfter(({ params }) => [
+            { tag: `item:${params.id}` },
+            { pattern: `/items/${params.id}` },
+          ]),
           (_req, res) => {
             res.status(204).end();
           },
@@ -68,14 +71,14 @@ describe.each(majors)('what clients purge, on %s and two instances,', (_, expres
     );
     expect(records.filter((text) => !text.startsWith('e ')).sort()).toEqual(
       [
-        'pu 0TIME /items/1',
-        'pu 0TIME /items/2',
+        'pn 0TIME /items/1',
+        'pn 0TIME /items/2',
         'pt 0TIME item:3',
         'pp 0TIME /items/3',
-        'pu 0TIME /chosen/3',
+        'pn 0TIME /chosen/3',
         'pt TIME items',
-        'pu 0TIME /static',
-        'pu TIME /items/9',
+        'pn 0TIME /static',
+        'pn TIME /items/9',
       ].sort(),
     );
   });

@@ -32,14 +32,14 @@ describe('a record of the log in Redis', () => {
   });
 
   it('says who caused it, in a way that older versions read as the same record', () => {
-    const body = bodyOf('purge', { kind: 'url', value: '/a' }, 'client');
+    const body = bodyOf('purge', { kind: 'tag', value: 'a' }, 'client');
     const text = textOf(EPOCH, body, 1_700_000_000_000);
-    expect(text).toBe(`1 ${EPOCH} pu 01700000000000 /a`);
+    expect(text).toBe(`1 ${EPOCH} pt 01700000000000 a`);
     expect(parseRecord(text)).toMatchObject({ kind: 'purge', cause: 'client', at: 1_700_000_000_000 });
     // Of a version that does not say it.
-    const older = `1 ${EPOCH} pu 1700000000000 /a`;
+    const older = `1 ${EPOCH} pt 1700000000000 a`;
     expect(parseRecord(older)).toMatchObject({ kind: 'purge', cause: 'app', at: 1_700_000_000_000 });
-    expect(textOf(EPOCH, bodyOf('purge', { kind: 'url', value: '/a' }), 1_700_000_000_000)).toBe(older);
+    expect(textOf(EPOCH, bodyOf('purge', { kind: 'tag', value: 'a' }), 1_700_000_000_000)).toBe(older);
   });
 
   it.each([
@@ -89,9 +89,9 @@ describe('a record of the log in Redis', () => {
   });
 
   it('writes a URL as a kind that earlier versions take for everything [G13]', () => {
-    expect(bodyOf('purge', { kind: 'url', value: '/x' })).toEqual({ code: 'pn', value: '/x' });
-    expect(bodyOf('expire', { kind: 'url', value: '/x' })).toEqual({ code: 'xn', value: '/x' });
-    expect(bodyOf('purge', { kind: 'tag', value: 'x' })).toEqual({ code: 'pt', value: 'x' });
+    expect(bodyOf('purge', { kind: 'url', value: '/x' })).toEqual({ code: 'pn', cause: 'app', value: '/x' });
+    expect(bodyOf('expire', { kind: 'url', value: '/x' })).toEqual({ code: 'xn', cause: 'app', value: '/x' });
+    expect(bodyOf('purge', { kind: 'tag', value: 'x' })).toEqual({ code: 'pt', cause: 'app', value: 'x' });
   });
 
   it('G24 nothing that anybody writes makes it throw', () => {
