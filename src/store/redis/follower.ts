@@ -212,7 +212,7 @@ export class Follower {
       // One behind the other on the same connection: the state is that of the moment of the read.
       const reading = stream.read(this.#cursor, CHUNK, block);
       const checking = stream.state(applied);
-      checking.catch(() => {}); // the read fails as well
+      void unawaited(checking); // the read fails as well, and reports it
       const entries = await within(timers, block + slack, reading);
       if (isOver()) return;
       if (entries.length > 0) {

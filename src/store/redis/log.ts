@@ -1,3 +1,4 @@
+import { unawaited } from '../../runtime/guard.js';
 import type { Stamped } from '../entry.js';
 import {
   type Cause,
@@ -104,7 +105,7 @@ export class RedisLog implements InvalidationLog {
     const half = Math.floor(Math.max(this.#maxStaleness, SHORTEST_SILENCE) / 2);
     const times = { heartbeat: heartbeat ?? Math.min(1000, half), slack: slack ?? Math.min(2000, half) };
     this.#follower = new Follower({ link: follower, view, clock, timers, fault, onChange, ...times });
-    this.#unwatch = writer.onReady((stream) => void this.#follower.renew(stream));
+    this.#unwatch = writer.onReady((stream) => void unawaited(this.#follower.renew(stream), 'redis log'));
   }
 
   get position(): number {
