@@ -1,6 +1,6 @@
-import { AsyncResource } from 'node:async_hooks';
 import { performance } from 'node:perf_hooks';
 import type { EncodingEffort } from '../exchange/encoded.js';
+import { runInOwnContext } from '../exchange/own-context.js';
 import { guarded, unawaited } from '../runtime/guard.js';
 
 /** A stored body that is to be encoded. By key: what is evicted while it waits is not kept alive. */
@@ -39,8 +39,6 @@ export class EncodeQueue {
   readonly #bounds: Required<QueueBounds>;
   readonly #first: EncodeJob[] = [];
   readonly #upgrades: EncodeJob[] = [];
-  /** Jobs are nobody's request: they must not run in the AsyncLocalStorage of the one that asked for them. */
-  readonly #scope = new AsyncResource('HotpathEncoding');
   #isRunning = false;
   #isWoken = false;
   #isClosed = false;
@@ -93,7 +91,8 @@ export class EncodeQueue {
   #wake(): void {
     if (this.#isWoken || this.#isRunning) return;
     this.#isWoken = true;
-    this.#scope.runInAsyncScope(() => {
+    // The first form of a body serves all clients, not only the one whose request asked for it.
+    runInOwnContext(() => {
       const wake = guarded('encoding', () => {
         this.#isWoken = false;
         this.#next();
