@@ -1,7 +1,7 @@
 import { type IncomingMessage, Server, type ServerResponse } from 'node:http';
 import { Duplex } from 'node:stream';
 import { guarded } from '../runtime/guard.js';
-import { type Exchange, exchangeOf } from './exchange.js';
+import { type Exchange, exchangeOf, HeadOrder } from './exchange.js';
 import { type HeaderField, headersOf } from './headers.js';
 
 /** An Express app, or any listener of `node:http`. */
@@ -24,8 +24,10 @@ export interface InternalRequest {
   scheme?: 'http' | 'https';
   /** What `req.ip` says. Default `127.0.0.1`. */
   remoteAddress?: string;
-  /** The most bytes of body that are kept; a longer answer is cut off and the promise rejects. Default 1 MiB. */
+  /** A longer body is cut off, and the promise rejects with `BodyTooLongError`. Default 1 MiB. */
   maxBytes?: number;
+  /** The body is counted and not kept: the answer's `body` is empty. */
+  discardsBody?: boolean;
   /** Told of the exchange before the app is. */
   onExchange?: (exchange: Exchange) => void;
   /** Ends the request when aborted; the promise then rejects with its reason. */
@@ -38,6 +40,9 @@ export interface InternalResponse {
   headers: HeaderField[];
   body: Buffer;
 }
+
+/** The body of an answer is longer than the request allows. */
+export class BodyTooLongError extends Error {}
 
 interface Job {
   request: InternalRequest;
@@ -92,11 +97,13 @@ class NowhereSocket extends Duplex {
  * server from a socket that goes nowhere. Nothing listens on a port, and nothing of Express is changed.
  */
 export class Dispatcher {
-  readonly #server = new Server((req, res) => this.#serve(req, res));
+  // The app's own server may allow more than Node does by default, and has let the client's request through.
+  readonly #server = new Server({ maxHeaderSize: 1024 * 1024 }, (req, res) => this.#serve(req, res));
 
   /**
    * @returns the whole answer, whatever its status.
-   * @throws (rejects) when the answer breaks off, grows over `maxBytes`, or the signal aborts.
+   * @throws (rejects) when the answer breaks off, is not as long as it declares, grows over `maxBytes`, or the signal
+   * aborts.
    */
   dispatch(listener: RequestListener, request: InternalRequest): Promise<InternalResponse> {
     return new Promise((resolve, reject) => {
@@ -113,7 +120,7 @@ export class Dispatcher {
       });
       request.signal?.addEventListener('abort', onAbort, { once: true });
       this.#server.emit('connection', socket);
-      socket.push(serialise(request));
+      socket.push(Buffer.from(serialise(request), 'latin1'));
     });
   }
 
@@ -127,18 +134,31 @@ export class Dispatcher {
     const limit = request.maxBytes ?? 1024 * 1024;
     const chunks: Buffer[] = [];
     let headers: HeaderField[] = [];
+    let status = 0;
+    let declared: number | undefined;
     exchange.onHead(() => {
       headers = headersOf(res);
-    }, 0);
+      status = res.statusCode;
+      const hasBody =
+        status !== 204 && status !== 304 && req.method !== 'HEAD' && res.hasHeader('content-length');
+      declared = hasBody ? Number(res.getHeader('content-length')) : undefined;
+    }, HeadOrder.capture);
     exchange.onChunk((chunk) => {
-      chunks.push(chunk);
+      if (!request.discardsBody) chunks.push(chunk);
       if (exchange.bodyBytes <= limit) return;
       chunks.length = 0;
-      reject(new Error(`the internal request's answer is longer than ${limit} bytes`));
+      reject(new BodyTooLongError(`the internal request's answer is longer than ${limit} bytes`));
       socket.destroy();
     });
     exchange.onEnd(() => {
-      resolve({ status: res.statusCode, headers, body: Buffer.concat(chunks) });
+      const { bodyBytes } = exchange;
+      if (declared === undefined || declared === bodyBytes) {
+        resolve({ status, headers, body: Buffer.concat(chunks) });
+      } else {
+        reject(
+          new Error(`the internal request's answer has ${bodyBytes} of the ${declared} bytes it declares`),
+        );
+      }
     });
     const onClose = guarded('internal request', () => socket.destroy());
     res.once('close', onClose);
@@ -151,12 +171,13 @@ export class Dispatcher {
   }
 }
 
-/** @throws TypeError for what would not be one header field on one line. */
+/** @throws TypeError for what would not be one header field on one line, in the bytes of Latin-1 that headers are. */
 function serialise({ method = 'GET', target, headers }: InternalRequest): string {
   const lines = [`${method} ${target} HTTP/1.1`];
   for (const name of Object.keys(headers)) lines.push(`${name}: ${headers[name]}`);
   for (const line of lines) {
-    if (/[\r\n\0]/.test(line)) throw new TypeError(`an internal request can't carry ${JSON.stringify(line)}`);
+    if (/[\r\n\0]|[^\0-\xff]/.test(line))
+      throw new TypeError(`an internal request can't carry ${JSON.stringify(line)}`);
   }
   return `${lines.join('\r\n')}\r\n\r\n`;
 }

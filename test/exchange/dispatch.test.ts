@@ -223,6 +223,44 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     const smuggled = { host: 'a\r\n\r\nGET /evil HTTP/1.1' };
     await expect(dispatch('/real', { headers: smuggled })).rejects.toThrow(TypeError);
     await expect(dispatch('/real HTTP/1.1\r\nx: y')).rejects.toThrow(TypeError);
+    // In Latin-1 these would be cut to a line feed.
+    await expect(dispatch('/real', { headers: { host: 'a', x: 'a\u560ab' } })).rejects.toThrow(TypeError);
+  });
+
+  it('sends the bytes of headers as they came, in Latin-1 [H12]', async () => {
+    const dispatch = await serve((app) => {
+      app.get('/header', (req, res) => {
+        res.send(Buffer.from(String(req.headers['x-city']), 'latin1'));
+      });
+    });
+    const bytes = Buffer.from('K\xf6ln, \xc3\xb6', 'latin1');
+    const { body } = await dispatch('/header', {
+      headers: { host: 'a', 'x-city': bytes.toString('latin1') },
+    });
+    expect(body).toEqual(bytes);
+  });
+
+  it('takes a head that is longer than Node allows by default', async () => {
+    const dispatch = await serve((app) => {
+      app.get('/long', (req, res) => void res.send(String(req.url.length)));
+    });
+    const target = `/long?${'a'.repeat(60_000)}`;
+    expect((await dispatch(target)).body.toString()).toBe(String(target.length));
+  });
+
+  it('rejects when the answer is shorter than it declares', async () => {
+    const dispatch = await serve((app) => {
+      app.get('/short', (_req, res) => void res.set('Content-Length', '9').status(404).end('gone'));
+    });
+    await expect(dispatch('/short')).rejects.toThrow('4 of the 9 bytes');
+  });
+
+  it('keeps no body where none is wanted', async () => {
+    const dispatch = await serve((app) => {
+      app.get('/text', (_req, res) => void res.send('text'));
+    });
+    const answer = await dispatch('/text', { discardsBody: true });
+    expect([answer.status, answer.body.length]).toEqual([200, 0]);
   });
 
   it('runs many at once', async () => {
