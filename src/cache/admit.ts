@@ -3,7 +3,7 @@ import type { CacheRoutePolicies, CacheRuleSettings } from '../config/cache.js';
 import type { RouteParams } from '../config/context.js';
 import type { RouteMatch } from '../config/routes.js';
 import { requestDirectives } from '../http/request-cache-control.js';
-import { type Matched, RuleContext } from './context.js';
+import { isSameOrigin, type Matched, type Origin, RuleContext } from './context.js';
 import { appliesTo, partitionOf } from './hooks.js';
 import { normaliseTarget, RequestKeys, rewrittenTarget } from './key.js';
 import { bypassOf, credentialOf } from './request.js';
@@ -21,6 +21,8 @@ export interface Arrival {
   readonly rule: CacheRuleSettings | false | undefined;
   readonly pattern: string | undefined;
   readonly matched: Matched;
+  /** Where it has to have been sent, when it is to reproduce another: its key is made with this origin. */
+  readonly expected?: Origin;
 }
 
 /** What an arrival owes to its middleware. */
@@ -63,8 +65,11 @@ export function admit(state: CacheState, arrival: Arrival): Admission {
     if (partition === undefined) return { bypass: 'no-partition' };
   }
   const target = normaliseTarget(sent, rule);
-  const origin = ask(state, () => context.origin, 'trust proxy');
-  if (!origin) return { bypass: 'origin' };
+  const actual = ask(state, () => context.origin, 'trust proxy');
+  const { expected } = arrival;
+  if (!actual || (expected && !isSameOrigin(expected, actual))) return { bypass: 'origin' };
+  // Without trust in its address, a request can't have two hosts.
+  const origin = expected ?? actual;
   const rewritten = rewrittenTarget(req, target, rule);
   const keys = new RequestKeys(
     { scope, origin, target, rewritten, partition },

@@ -11,6 +11,10 @@ export type Outcome =
   | { readonly kind: 'stored'; readonly entry: StoredResponse; readonly status?: number }
   /** The response may not be stored, so nobody else may have it. */
   | { readonly kind: 'refused' }
+  /** The response was meant for its client alone (a 401, a 429): one of the others should try. */
+  | { readonly kind: 'refused-alone' }
+  /** A background refresh was refused, or has ended stale serving: one client's own request should try. */
+  | { readonly kind: 'not-refreshed' }
   /** Broken off, or an error: somebody else should try. */
   | { readonly kind: 'failed'; readonly status?: number };
 
@@ -27,6 +31,13 @@ export class Pending {
   #waiters: Set<Waiter> | undefined; // made for the first: most fills have none
   #running: Running | undefined;
   outcome: Outcome | undefined;
+  /** A request has waited for it in vain; it goes on. */
+  isLate = false;
+
+  /** Whether requests wait for it. */
+  get isAwaited(): boolean {
+    return this.#waiters !== undefined && this.#waiters.size > 0;
+  }
 
   /** Waits for so many seconds. Returns how to leave. */
   wait(seconds: number, { settled, follows }: Waiter): () => void {

@@ -78,6 +78,14 @@ export function isSameOrigin(a: Origin, b: Origin): boolean {
 }
 
 function trusts(req: IncomingMessage & ExpressRequest): boolean {
-  const trust = req.app?.get?.('trust proxy fn');
-  return typeof trust === 'function' && Boolean(trust(req.socket.remoteAddress, 0));
+  return trustsAddress(req, req.socket.remoteAddress);
+}
+
+/** Whether the app would believe what a request from this address says of how it was forwarded (`trust proxy`). */
+export function trustsAddress(
+  { app }: IncomingMessage & ExpressRequest,
+  address: string | undefined,
+): boolean {
+  const trust = app?.get?.('trust proxy fn');
+  return typeof trust === 'function' && Boolean(trust(address, 0));
 }

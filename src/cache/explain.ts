@@ -72,6 +72,7 @@ function explainAsked(state: CacheState, asked: Asked, real: boolean): CacheExpl
     obstacles,
     filling: state.collapser.current(key) !== undefined,
     hitForMiss: state.collapser.refusalOf(key),
+    noBackgroundRefresh: entry && state.refreshMarks.reasonFor(entry),
   };
 }
 
@@ -88,6 +89,7 @@ function silent(reason: string): CacheExplanation {
     obstacles: [{ reason, final: true }],
     filling: false,
     hitForMiss: undefined,
+    noBackgroundRefresh: undefined,
   };
 }
 
@@ -130,8 +132,11 @@ function statusOf(
   plan: Plan,
   [obstacle]: readonly CacheObstacle[],
 ): CacheStatus {
-  if (plan.kind === 'hit' || plan.kind === 'stale')
-    return { hit: true, ttl: ttlOf(state, plan.entry, asked.target) };
+  if (plan.kind === 'hit') return { hit: true, ttl: ttlOf(state, plan.entry, asked.target) };
+  if (plan.kind === 'stale') {
+    const detail = plan.isPaused ? 'refresh-backoff' : undefined;
+    return { hit: true, ttl: ttlOf(state, plan.entry, asked.target), detail };
+  }
   if (plan.kind === 'gateway-timeout') return { detail: 'only-if-cached' };
   if (plan.kind === 'wait') return { fwd: forward, collapsed: true };
   if (plan.kind === 'refresh') return { fwd: 'stale' };

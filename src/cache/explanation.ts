@@ -36,6 +36,8 @@ export interface CacheExplanation {
   readonly filling: boolean;
   /** Requests of the key do not wait for each other, because a response was refused lately: the reason. */
   readonly hitForMiss: string | undefined;
+  /** The stored response is not served stale, since a background refresh of it was refused or could not be stored: the reason. */
+  readonly noBackgroundRefresh: string | undefined;
 }
 
 /** Something that keeps an answer out of the store. */

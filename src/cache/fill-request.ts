@@ -6,6 +6,7 @@ import type { Pending } from './collapse.js';
 import type { Origin, RuleContext } from './context.js';
 import type { RequestKeys } from './key.js';
 import type { MetRequest } from './met-request.js';
+import type { Refresh } from './refresh.js';
 import type { Disguise } from './request.js';
 
 /** A request that the app answers, and whose answer may be stored. */
@@ -36,6 +37,10 @@ export interface FillRequest {
   readonly standIn: StoredResponse | undefined;
   /** The visitor asked that nothing be stored. */
   readonly noStoreAsked: boolean;
-  /** A request of our own: it replaces what is stored only by a 2xx. */
-  readonly isRefresh: boolean;
+  /** The stored response that was found, and could not be served as it is. */
+  readonly stored: StoredResponse | undefined;
+  /** The whole response was asked for, without credentials, so the answer is the one for all clients of the key. */
+  readonly speaksForAll: boolean;
+  /** The background refresh that the request is, if it is one. */
+  readonly refresh: Refresh | undefined;
 }

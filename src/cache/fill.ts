@@ -21,6 +21,7 @@ import { answerConditions, finishHeaders, freshen, standInFor } from './serve.js
 import type { CacheState } from './state.js';
 import { shownKey, writeStatus } from './status.js';
 import { type Judged, judge, judgedOf, type Refused, type Storable, textHeader, vetoes } from './storable.js';
+import { isForClientAlone, isSuperseding } from './superseding.js';
 
 interface Snapshot {
   readonly storable: Storable;
@@ -62,6 +63,8 @@ export class Fill {
   #snapshot: Snapshot | undefined;
   #judged: Judged | undefined;
   #over = false;
+  /** The answer takes the place of the stored response, once it is complete, though it is not stored. */
+  #supersedes = false;
   #running: Running | undefined;
   /** The handler's status. */
   #answered: number | undefined;
@@ -107,7 +110,8 @@ export class Fill {
     const isConfirmed = (revalidates && res.statusCode === 304) || this.#isConfirmedByHead();
     const confirmed = isConfirmed ? (revalidates ?? compares) : undefined;
     if (confirmed) freshen(exchange, confirmed);
-    const isWrong = this.#request.isRefresh && (res.statusCode < 200 || res.statusCode > 299);
+    // It replaces a stored response only by a 2xx: a redirect may be meant for the refresh alone.
+    const isWrong = this.#request.refresh && (res.statusCode < 200 || res.statusCode > 299);
     const verdict = isWrong ? { refusal: 'status' } : this.#judge(confirmed ? 'GET' : exchange.req.method);
     if (verdict.refusal === undefined) {
       const declared = textHeader(res, 'content-length');
@@ -140,7 +144,7 @@ export class Fill {
   }
 
   #judge(method: string | undefined): Storable | Refused {
-    const { exchange, rule, origin, pattern, noStoreAsked, target, met } = this.#request;
+    const { exchange, rule, origin, pattern, noStoreAsked, target, met, refresh } = this.#request;
     const { res, req } = exchange;
     const { settings } = this.#state;
     const verdict = judge(res, {
@@ -156,7 +160,7 @@ export class Fill {
       requested: { origin, target, rule },
       changed: cameWithBody(req) ? 'body' : this.#ruleChange(),
       broken: mayBeBroken(exchange),
-      otherRoute: isOtherRoute(pattern, exchange),
+      otherRoute: isOtherRoute(pattern, exchange) || refresh?.isOtherRoute(exchange.template) === true,
       otherOrigin: !isSameOrigin(origin, originOf(exchange.arrived)),
       noStoreAsked,
       now: Date.now(),
@@ -172,9 +176,9 @@ export class Fill {
 
   /** Whether the rule would make another key by now, or none. */
   #ruleChange(): string | undefined {
-    const { met, rule, context, pattern, isRefresh } = this.#request;
+    const { met, rule, context, pattern, refresh } = this.#request;
     const change = met.ruleChange(this.#state, rule, context);
-    if (change && rule && !isRefresh) warnOfRuleChange(change, rule, pattern);
+    if (change && rule && !refresh) warnOfRuleChange(change, rule, pattern);
     return change;
   }
 
@@ -244,6 +248,7 @@ export class Fill {
 
   #onEnd(): void {
     this.#request.disguise?.takeOff();
+    if (this.#supersedes) this.#dropStored();
     const snapshot = this.#snapshot;
     if (this.#over) return;
     // Ended with a head that was never ours to see, such as that of a 101: no entry comes of it.
@@ -320,12 +325,26 @@ export class Fill {
     this.#state.equivalents.put(keys, home, entry, storable.vary);
     this.#state.counts.stores++;
     this.#state.collapser.forgive(key);
-    if (pending)
-      this.#state.collapser.settle(key, pending, {
-        kind: 'stored',
-        entry,
-        status: this.#answered,
-      });
+    const { refresh } = this.#request;
+    const status = this.#answered;
+    if (refresh) return refresh.stored(entry, status);
+    this.#state.refreshMarks.stored(entry.key, false);
+    if (pending) this.#state.collapser.settle(key, pending, { kind: 'stored', entry, status });
+  }
+
+  /** The answer that was not stored is complete. */
+  #dropStored(): void {
+    const { exchange, stored } = this.#request;
+    const { res, bodyBytes } = exchange;
+    // The body of a confirmed response is not the app's.
+    const declared = this.#answered === 304 ? undefined : textHeader(res, 'content-length');
+    if (!stored || isGone(exchange) || (declared !== undefined && Number(declared) !== bodyBytes)) return;
+    try {
+      this.#state.entries.drop(stored);
+      this.#state.shared?.drop(stored);
+    } catch (error) {
+      this.#state.fault(error, 'store');
+    }
   }
 
   #onClose(): void {
@@ -369,10 +388,15 @@ export class Fill {
   }
 
   #refuse(reason: string): void {
+    const { exchange, credential, stored, speaksForAll, refresh } = this.#request;
+    const { statusCode } = exchange.res;
     // What was refused for the request's sake, or passes, is no reason not to wait next time.
-    const failed =
-      FAILURES.has(reason) || (reason === 'status' && this.#request.exchange.res.statusCode >= 500);
-    const passes = failed || OF_THE_REQUEST.has(reason) || reason === this.#request.credential;
+    const failed = FAILURES.has(reason) || (reason === 'status' && statusCode >= 500);
+    refresh?.notStored(reason);
+    this.#supersedes = stored !== undefined && speaksForAll && !refresh && isSuperseding(reason, statusCode);
+    // A response was stored for the same URL, so this refusal is its client's own matter.
+    if (stored && isForClientAlone(reason, statusCode)) return this.#finish('refused-alone');
+    const passes = failed || OF_THE_REQUEST.has(reason) || reason === credential;
     this.#finish(failed ? 'failed' : 'refused', passes || this.#isPartial ? undefined : reason);
   }
 
@@ -383,7 +407,7 @@ export class Fill {
     return PRECONDITIONS.some((name) => req.headers[name] !== undefined);
   }
 
-  #finish(kind: 'refused' | 'failed', refusal?: string): void {
+  #finish(kind: 'refused' | 'refused-alone' | 'failed', refusal?: string): void {
     if (this.#over) return;
     this.#over = true;
     this.#snapshot = undefined;
@@ -391,8 +415,10 @@ export class Fill {
     else if (this.#request.exchange.closed) this.#running.rescue(true);
     else this.#running.break();
     this.#request.exchange.offChunk(this.#capture);
-    const { key, pending, disguise } = this.#request;
+    const { key, pending, refresh, disguise } = this.#request;
     const { collapser, shared } = this.#state;
+    // A refused refresh is judged once its answer is complete, and is no reason not to collapse clients' requests.
+    if (refresh) return kind === 'failed' ? refresh.fail() : undefined;
     // Without others to wait, it is remembered so that Redis need not be asked next time, nor the client's conditions
     // be hidden.
     if (pending || shared || disguise?.hidesConditions)
@@ -401,11 +427,8 @@ export class Fill {
 
   #report(verdict: Storable | Refused, confirmed: boolean): void {
     const { exchange, forward, detail, credential } = this.#request;
-    // Nobody reads what a request of our own is told, and it is no visitor's to count.
-    if (this.#request.isRefresh) {
-      this.#state.counts.refreshes++;
-      return;
-    }
+    // Nobody reads the headers of a background refresh, and it is no client's to count.
+    if (this.#request.refresh) return;
     try {
       const key = this.#shownKey;
       if (verdict.refusal !== undefined && verdict.refusal === credential) {

@@ -1,6 +1,8 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { Exchange } from '../exchange/exchange.js';
 import type { ForwardReason } from '../http/cache-status.js';
 import { guarded } from '../runtime/guard.js';
+import { mayShareWith } from './lookup.js';
 import type { Running } from './running.js';
 import { ttlOf, visitorConditions, writeHead } from './serve.js';
 import type { CacheState } from './state.js';
@@ -8,12 +10,11 @@ import { shownKey } from './status.js';
 import type { Visit } from './visit.js';
 
 /** Whether a visitor may have, and is served well by, a response whose body is still on its way. */
-export function canFollow(
-  { log, equivalents }: CacheState,
-  { exchange, keys }: Visit,
-  running: Running,
-): boolean {
+export function canFollow(state: CacheState, visit: Visit, running: Running): boolean {
+  const { log, equivalents } = state;
+  const { exchange, keys } = visit;
   const { head } = running;
+  if (!mayShareWith(state, visit, head)) return false;
   // The handler may still name tags: what was purged since the fill began may be among them. Its end will tell.
   if (log.position !== head.stamp) return false;
   // Where the handler gives no tag, ours is made of the whole body.
@@ -53,13 +54,13 @@ class Follower {
   start(): void {
     const { res } = this.#exchange;
     res.flushHeaders();
-    res.on(
-      'drain',
-      guarded('following', () => {
-        this.#isHeld = false;
-        this.#pump();
-      }),
-    );
+    // Node emits it in the context of the connection, which may serve several requests.
+    const pump = AsyncResource.bind(() => {
+      this.#isHeld = false;
+      this.#pump();
+    });
+    const onDrain = guarded('following', pump);
+    res.on('drain', onDrain);
     this.#leave = this.#running.add(() => this.#pump());
     this.#exchange.onClose(() => this.#leave());
     this.#pump();

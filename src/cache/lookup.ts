@@ -1,5 +1,5 @@
 import type { CacheRuleSettings } from '../config/cache.js';
-import type { StoredResponse } from '../store/entry.js';
+import type { ResponseHead, StoredResponse } from '../store/entry.js';
 import { VOID } from '../store/log.js';
 import { limitFor } from './limit.js';
 import type { CacheState } from './state.js';
@@ -13,8 +13,8 @@ import type { Asked, Lookup } from './visit.js';
  * @param brought from what instances share, just now: memory may be too small to hold it until it is looked up.
  */
 export function lookUp(state: CacheState, asked: Asked, isUse = true, brought?: StoredResponse): Lookup {
-  const { key, keys, credential, wishes, context } = asked;
-  const { entries, equivalents, clock, settings } = state;
+  const { key, keys, wishes, context } = asked;
+  const { entries, equivalents, clock } = state;
   const found = equivalents.find(key, keys, context.req, isUse);
   const { variesOtherwise } = found;
   const entry = found.entry ?? (brought && isMadeFor(state, asked, brought) ? brought : undefined);
@@ -25,8 +25,7 @@ export function lookUp(state: CacheState, asked: Asked, isUse = true, brought?: 
     return { promising: true, forward: 'miss' };
   }
   // §3.5 is about storing; the safe profile will not serve what it would not have stored either.
-  const isSafe = settings.profile === 'safe';
-  if (isSafe && credential && !entry.explicitlyShared) return { forward: 'bypass' };
+  if (!mayShareWith(state, asked, entry)) return { forward: 'bypass' };
   const now = clock();
   const permission = permissionFor(entry, limit, now, wishes);
   // RFC 9211 §2.2: `request` where the response was fresh, and it is the visitor who will not have it.
@@ -48,7 +47,16 @@ export function isPromising(rule: CacheRuleSettings | undefined, found: Lookup):
 export function isFor(state: CacheState, asked: Asked, entry: StoredResponse): boolean {
   // Not only where the limit is infinite: while the log can't be read, every entry has one.
   const isValid = limitFor(state, entry, asked.target) > state.clock();
-  return isValid && isMadeFor(state, asked, entry);
+  return isValid && mayShareWith(state, asked, entry) && isMadeFor(state, asked, entry);
+}
+
+/** Whether a response may be given to a client with this client's credentials, of which the safe profile takes care. */
+export function mayShareWith(
+  { settings }: CacheState,
+  { credential }: Pick<Asked, 'credential'>,
+  { explicitlyShared }: Pick<ResponseHead, 'explicitlyShared'>,
+): boolean {
+  return settings.profile !== 'safe' || credential === undefined || explicitlyShared;
 }
 
 function isMadeFor({ equivalents }: CacheState, { keys, context }: Asked, entry: StoredResponse): boolean {

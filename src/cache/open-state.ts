@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import type { CacheSettings } from '../config/cache.js';
 import { reportFault } from '../exchange/fault.js';
+import { runInOwnContext } from '../exchange/own-context.js';
 import { HttpDates } from '../http/date.js';
 import { unawaited } from '../runtime/guard.js';
 import { MemoryLog } from '../store/log.js';
@@ -12,8 +13,10 @@ import { Entries } from './entries.js';
 import { Equivalents } from './equivalents.js';
 import { storedNames } from './headers.js';
 import { RangeUnits } from './range-units.js';
+import { RefreshMarks } from './refresh-marks.js';
+import { RefreshQueue } from './refresh-queue.js';
 import { SharedTier } from './shared-tier.js';
-import { type CacheState, noneBySelector } from './state.js';
+import { type CacheState, noneBySelector, noRefreshes } from './state.js';
 
 /** What one cache shares among its parts, with its tiers opened. */
 export function openState(settings: CacheSettings): CacheState {
@@ -23,7 +26,10 @@ export function openState(settings: CacheSettings): CacheState {
   const { redis: place, maxEntryBytes, maxStaleness } = settings;
   const redis =
     place &&
-    openRedis({ ...place, maxEntryBytes, maxStaleness }, (error, where) => state.fault(error, where));
+    // Its connection and the reading of the log serve all clients; the cache may be made within a request of one.
+    runInOwnContext(() =>
+      openRedis({ ...place, maxEntryBytes, maxStaleness }, (error, where) => state.fault(error, where)),
+    );
   const log = redis?.log ?? new MemoryLog(clock);
   const shared =
     redis &&
@@ -48,6 +54,11 @@ export function openState(settings: CacheSettings): CacheState {
     redis,
     shared,
     collapser: new Collapser(settings.hitForMiss),
+    refreshMarks: new RefreshMarks(
+      { refused: settings.noBackgroundRefresh, failed: settings.refreshBackoff },
+      clock,
+    ),
+    refreshQueue: new RefreshQueue(settings.refreshConcurrency),
     frontDoor: { isOpen: false, hits: 0 },
     counts: {
       hits: 0,
@@ -55,6 +66,8 @@ export function openState(settings: CacheSettings): CacheState {
       memory: { hits: 0, misses: 0 },
       stale: 0,
       refreshes: 0,
+      refreshResults: noRefreshes(),
+      refreshRefusals: new Map(),
       revalidated: 0,
       collapsed: 0,
       stores: 0,

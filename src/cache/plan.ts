@@ -16,8 +16,8 @@ export type Plan =
   | { readonly kind: 'hit'; readonly entry: StoredResponse; readonly isEager: boolean }
   /** Say that it is not stored, to whom that is all that counts (RFC 9111 §5.2.1.7). */
   | { readonly kind: 'gateway-timeout' }
-  /** Serve it stale, and have it refreshed. */
-  | { readonly kind: 'stale'; readonly entry: StoredResponse }
+  /** Serve it stale, and have it refreshed, unless the last refresh has just failed. */
+  | { readonly kind: 'stale'; readonly entry: StoredResponse; readonly isPaused: boolean }
   /** Have it refreshed, and serve it stale where that fails. */
   | { readonly kind: 'refresh'; readonly entry: StoredResponse }
   /** Wait for another's fill. */
@@ -45,15 +45,23 @@ export function planFor(
   if (entry && state.rangeUnits.mayApply(key, context.req.headers.range, entry)) {
     return { kind: 'fill', leads: false, detail: 'range' };
   }
-  if (entry && permission === 'fresh') {
+  // A client may accept a stale response (`max-stale`), but not one whose stale serving has ended.
+  const isEnded = entry && found.forward === 'stale' && state.refreshMarks.useOf(entry) === 'foreground';
+  if (entry && permission === 'fresh' && !isEnded) {
     return { kind: 'hit', entry, isEager: canRefresh && isEager(state, asked, entry) };
   }
   if (wishes?.onlyIfCached) return { kind: 'gateway-timeout' };
-  if (entry && canRefresh) {
-    if (permission === 'while-revalidate') return { kind: 'stale', entry };
-    if (permission === 'if-error') return { kind: 'refresh', entry };
+  const isStaleUsable = permission === 'while-revalidate' || permission === 'if-error';
+  if (entry && canRefresh && isStaleUsable) {
+    const use = state.refreshMarks.useOf(entry);
+    if (use === 'wait') return { kind: 'stale', entry, isPaused: true };
+    if (use === 'refresh') {
+      if (permission === 'while-revalidate') return { kind: 'stale', entry, isPaused: false };
+      return { kind: 'refresh', entry };
+    }
   }
-  const collapses = isPromising(rule, found) && rule?.collapse !== false && !credential && !wishes?.noCache;
+  const isPersonal = credential !== undefined && !leadsForAll(asked, found);
+  const collapses = isPromising(rule, found) && rule?.collapse !== false && !isPersonal && !wishes?.noCache;
   const { method, headers } = context.req;
   if (headers.range !== undefined) return { kind: 'fill', leads: false, detail: 'range' };
   if (!collapses || method !== 'GET' || entry?.reuse.alwaysValidate || collapser.isRefused(key)) {
@@ -65,6 +73,14 @@ export function planFor(
   return { kind: 'wait', pending };
 }
 
+/**
+ * Whether a request with credentials may fill for all clients: the stored response that it found is stale and declares
+ * itself shared, so the next one is expected to. One that does not is not stored.
+ */
+function leadsForAll({ partitioned }: Asked, { entry, permission }: Lookup): boolean {
+  return !partitioned && entry?.explicitlyShared === true && permission !== 'validate';
+}
+
 /** Whether another instance may have what the handler would otherwise be run for. */
 export function asksShared({ shared, collapser }: CacheState, { key }: Asked, plan: Plan): boolean {
   if (!shared?.isUsable || collapser.isRefused(key)) return false;
@@ -73,14 +89,14 @@ export function asksShared({ shared, collapser }: CacheState, { key }: Asked, pl
 
 /** Whether so much of its lifetime has gone that a fresh response is to be refreshed. */
 export function isEager(
-  { clock, collapser }: CacheState,
+  { clock, collapser, refreshMarks }: CacheState,
   { key, rule }: Pick<Asked, 'key' | 'rule'>,
   entry: StoredResponse,
 ): boolean {
   if (rule?.eagerRefresh === undefined || collapser.current(key)) return false;
   const age = entry.initialAge * 1000 + clock() - entry.storedAt;
   const left = entry.freshUntil - clock();
-  return age >= rule.eagerRefresh * (age + left);
+  return age >= rule.eagerRefresh * (age + left) && refreshMarks.mayRefresh(entry.key);
 }
 
 /** How the handler is asked, and what its answer may turn into. */
@@ -103,7 +119,8 @@ export function mannerOf(state: CacheState, asked: Asked, found: Lookup): FillMa
   const { credential, key, rule, context } = asked;
   const { entry, forward } = found;
   const { method, headers } = context.req;
-  const mayStore = isPromising(rule, found) && !credential && method === 'GET' && headers.range === undefined;
+  const isPersonal = credential !== undefined && !leadsForAll(asked, found);
+  const mayStore = isPromising(rule, found) && !isPersonal && method === 'GET' && headers.range === undefined;
   const whole = mayStore && !(isConditional(headers) && state.collapser.isRefused(key));
   const confirms = whole && (forward === 'stale' || forward === 'request');
   const shown = confirms && entry ? conditionsOf(entry) : undefined;

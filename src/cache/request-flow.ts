@@ -6,38 +6,30 @@ import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 import { CAPABILITY } from '../http/surrogate-control.js';
 import { unawaited } from '../runtime/guard.js';
 import type { StoredResponse } from '../store/entry.js';
+import { VOID } from '../store/log.js';
 import { admit, beside, inMap, type Placed, SHARED } from './admit.js';
 import type { Pending, Waiter } from './collapse.js';
-import { RuleContext } from './context.js';
 import { Fill } from './fill.js';
 import { canFollow, follow } from './follow.js';
 import { normaliseTarget } from './key.js';
-import { isEverybodys, isFor, lookUp } from './lookup.js';
+import { limitFor } from './limit.js';
+import { isEverybodys, isFor, lookUp, mayStandIn } from './lookup.js';
 import { MetRequest } from './met-request.js';
 import { asksShared, MOST_WAITS, mannerOf, planFor } from './plan.js';
-import { DEADLINE, Refresher } from './refresh.js';
+import { DEADLINE, type Refresh, Refresher } from './refresh.js';
 import { Disguise } from './request.js';
 import type { Running } from './running.js';
 import { serve, ttlOf } from './serve.js';
-import { isOursToRefresh } from './shared-refresh.js';
 import { type Brought, LEASE } from './shared-tier.js';
 import type { CacheState } from './state.js';
 import { bypassStatus, shownKey, writeStatus, type XCache } from './status.js';
 import { type Lookup, type Next, type Visit, visitOf } from './visit.js';
 
-/** What an internal request is to refresh. */
-interface Refreshing {
-  readonly visit: Visit;
-  /** None where the run is to bring what another began. */
-  readonly entry: StoredResponse | undefined;
-  readonly pending: Pending;
-}
-
 /** What a request carries from one middleware of this cache to the next. */
 interface Seen {
   fill?: Fill;
   route?: boolean;
-  refresh?: Refreshing;
+  refresh?: Refresh;
 }
 
 /** Why the front door leaves to us what everybody may have. */
@@ -54,7 +46,7 @@ export class RequestFlow {
 
   constructor(state: CacheState) {
     this.#state = state;
-    this.#refresher = new Refresher(state);
+    this.#refresher = new Refresher(state, (exchange, refresh) => exchange.note(this, { refresh }));
   }
 
   /** The middleware for all routes: rules by path, and what responses say of themselves. */
@@ -65,19 +57,19 @@ export class RequestFlow {
     next: Next,
   ): void {
     const exchange = exchangeOf(req, res);
-    const refreshed = this.#takeRefresh(exchange, SHARED);
-    if (refreshed) return this.#refill(refreshed, exchange, next);
-    if (exchange.noteOf(this) || exchange.headed) return next();
-    exchange.note(this, {});
+    const refresh = this.#takeRefresh(exchange, SHARED);
+    if (!refresh && (exchange.noteOf(this) || exchange.headed)) return next();
     const match = exchange.match(routes) as RouteMatch<CacheRoutePolicies> | undefined;
+    if (refresh) return this.#refill(refresh, exchange, next, inMap(match));
+    exchange.note(this, {});
     this.#enter(exchange, next, inMap(match));
   }
 
   /** The middleware beside one handler; `scope` names it, so that no other serves its entries. */
   route(scope: string, rule: CacheRuleSettings, req: IncomingMessage, res: ServerResponse, next: Next): void {
     const exchange = exchangeOf(req, res);
-    const refreshed = this.#takeRefresh(exchange, scope);
-    if (refreshed) return this.#refill(refreshed, exchange, next);
+    const refresh = this.#takeRefresh(exchange, scope);
+    if (refresh) return this.#refill(refresh, exchange, next, beside(scope, rule, req));
     const seen = this.#seenOf(exchange) ?? {};
     if (seen.route || exchange.headed) return next();
     seen.route = true;
@@ -104,10 +96,9 @@ export class RequestFlow {
   }
 
   /** What this internal request was made for, when it has come to the middleware that wanted it; once. */
-  #takeRefresh(exchange: Exchange, scope: string): Refreshing | undefined {
-    const seen = this.#seenOf(exchange);
-    const refresh = seen?.refresh;
-    if (refresh?.visit.scope !== scope) return undefined;
+  #takeRefresh(exchange: Exchange, scope: string): Refresh | undefined {
+    const refresh = this.#seenOf(exchange)?.refresh;
+    if (refresh?.scope !== scope) return undefined;
     exchange.note(this, { route: true });
     return refresh;
   }
@@ -127,7 +118,9 @@ export class RequestFlow {
     const { collapser, counts, equivalents } = this.#state;
     // What was waited for may have said which other requests are equivalent.
     const visit = waits === 0 ? given : { ...given, key: equivalents.keyNow(given.keys) };
-    const found = lookUp(this.#state, visit, true, brought);
+    const inStore = lookUp(this.#state, visit, true, brought);
+    // It has waited for a fill, so one is promising, though the stored response may have gone meanwhile.
+    const found = waits === 0 || inStore.entry ? inStore : { ...inStore, promising: true };
     if (waits === 0 && !isShared) counts.memory[found.entry ? 'hits' : 'misses']++;
     const plan = planFor(this.#state, visit, found, waits);
     if (!isShared && asksShared(this.#state, visit, plan)) return this.#askShared(visit, waits, missed);
@@ -137,8 +130,8 @@ export class RequestFlow {
       return;
     }
     if (plan.kind === 'gateway-timeout') return this.#gatewayTimeout(visit);
-    if (plan.kind === 'stale') return this.#serveWhileRefreshing(visit, plan.entry);
-    if (plan.kind === 'refresh') return this.#awaitRefresh(visit, plan.entry);
+    if (plan.kind === 'stale') return this.#serveStale(visit, plan.entry, plan.isPaused);
+    if (plan.kind === 'refresh') return this.#awaitRefresh(visit, plan.entry, waits);
     if (plan.kind === 'wait') return this.#wait(visit, plan.pending, waits, found);
     if (!plan.leads) return this.#fill(visit, found, undefined, plan.detail);
     if (visit.rule?.collapse === 'cluster') return this.#takeTurn(visit, found);
@@ -179,29 +172,42 @@ export class RequestFlow {
     void unawaited(filled, 'collapse');
   }
 
-  #serveWhileRefreshing(visit: Visit, entry: StoredResponse): void {
-    if (!this.#state.collapser.current(visit.key)) this.#refresh(visit, entry);
-    this.#serveAs(visit, entry, 'STALE', { hit: true, ttl: ttlOf(this.#state, entry, visit.target) });
+  #serveStale(visit: Visit, entry: StoredResponse, isPaused: boolean): void {
+    const isRefreshed = !isPaused && !this.#state.collapser.current(visit.key);
+    if (isRefreshed) this.#refresher.start(visit, { head: entry, entry });
+    const ttl = ttlOf(this.#state, entry, visit.target);
+    this.#serveAs(visit, entry, 'STALE', {
+      hit: true,
+      ttl,
+      detail: isPaused ? 'refresh-backoff' : undefined,
+    });
   }
 
   /** Serves what a refresh brings; the stale response, where it fails or takes too long. */
-  #awaitRefresh(visit: Visit, entry: StoredResponse): void {
+  #awaitRefresh(visit: Visit, entry: StoredResponse, waits: number): void {
     const { collapser, settings } = this.#state;
     const { key, rule } = visit;
-    // Redis was asked on the way here; where instances take turns, another may be at it.
-    const isShared = rule?.collapse !== 'cluster';
-    const pending = collapser.current(key) ?? this.#refresh(visit, entry, { isShared });
+    // Redis was read on the way here; where instances take turns, another may refresh now.
+    const hasReadRedis = rule?.collapse !== 'cluster';
+    const pending =
+      collapser.current(key) ?? this.#refresher.start(visit, { head: entry, entry, hasReadRedis });
+    // Another request has found out already how slow it is.
+    if (pending.isLate) return this.#serveInstead(visit, entry, { detail: 'timeout' });
     const seconds = rule?.softTimeout ?? rule?.timeout ?? settings.waitTimeout;
     this.#whenSettled(visit, pending, seconds, (outcome) => {
-      if (outcome === 'timeout' || outcome.kind === 'failed') {
-        const isLate = outcome === 'timeout';
-        return this.#serveAs(visit, entry, 'STALE', {
-          fwd: 'stale',
-          fwdStatus: isLate ? undefined : outcome.status,
-          ttl: ttlOf(this.#state, entry, visit.target),
-          detail: isLate ? 'timeout' : 'error',
-        });
+      // It may have been purged in the meantime.
+      if (limitFor(this.#state, entry, visit.target) === VOID) {
+        return this.#attempt(visit, waits, 'miss', true);
       }
+      if (outcome === 'timeout') {
+        pending.isLate = true;
+        return this.#serveInstead(visit, entry, { detail: 'timeout' });
+      }
+      if (outcome.kind === 'failed') {
+        return this.#serveInstead(visit, entry, { fwdStatus: outcome.status, detail: 'error' });
+      }
+      if (outcome.kind === 'not-refreshed') return this.#attempt(visit, waits, undefined, true);
+      if (outcome.kind === 'refused-alone') return this.#attempt(visit, waits + 1);
       if (outcome.kind === 'refused')
         return this.#fill(visit, { entry, forward: 'stale' }, undefined, undefined);
       if (!isFor(this.#state, visit, outcome.entry)) return this.#attempt(visit, MOST_WAITS, 'stale');
@@ -214,55 +220,45 @@ export class RequestFlow {
     });
   }
 
+  /** Serves the stale response in place of what the handler could not give. */
+  #serveInstead(visit: Visit, entry: StoredResponse, known: Pick<CacheStatus, 'fwdStatus' | 'detail'>): void {
+    const ttl = ttlOf(this.#state, entry, visit.target);
+    this.#serveAs(visit, entry, 'STALE', { fwd: 'stale', ttl, ...known });
+  }
+
   /** Once for each entry: a handler that has nothing new to give is left in peace until its end. */
   #refreshEagerly(visit: Visit, entry: StoredResponse): void {
     if (this.#eager.has(entry)) return;
     this.#eager.add(entry);
-    this.#refresh(visit, entry);
+    this.#refresher.start(visit, { head: entry, entry }, () => this.#eager.delete(entry));
   }
 
   /** Those who follow a fill that its client has left, or holds back, are to get the rest from another run. */
   #rescue(visit: Visit, running: Running): void {
     const { key, rule, partitioned, context } = visit;
-    if (partitioned || !Refresher.canRefresh(context.req)) return running.rescued(undefined);
-    const pending = this.#state.collapser.current(key) ?? this.#refresh(visit, undefined, running.head);
+    const { collapser, refreshMarks } = this.#state;
+    const { head } = running;
+    const canRefresh = !partitioned && Refresher.canRefresh(context.req) && refreshMarks.mayRefresh(head.key);
+    if (!canRefresh) return running.rescued(undefined);
+    const pending = collapser.current(key) ?? this.#refresher.start(visit, { head, entry: undefined });
     pending.wait(rule?.timeout ?? DEADLINE, {
       settled: (outcome) =>
         running.rescued(outcome !== 'timeout' && outcome.kind === 'stored' ? outcome.entry : undefined),
     });
   }
 
-  /** @param options `isShared`: what instances share has been asked. */
-  #refresh(
-    visit: Visit,
-    entry: StoredResponse | undefined,
-    options: { readonly vary?: readonly string[]; readonly isShared?: boolean } = {},
-  ): Pending {
-    const { collapser, shared } = this.#state;
-    const { vary = entry?.vary ?? [], isShared } = options;
-    const pending = collapser.lead(visit.key);
-    const run = () =>
-      this.#refresher.start(visit, { vary }, pending, (exchange) => {
-        exchange.note(this, { refresh: { visit, entry, pending } });
-      });
-    if (!entry || isShared || !shared?.isUsable) run();
-    else {
-      const claimed = isOursToRefresh(this.#state, shared, visit, entry, pending);
-      void unawaited(
-        claimed.then((isOurs) => isOurs && run()),
-        'refresh',
-      );
-    }
-    return pending;
-  }
-
-  /** An internal request has come to the place where its visit was: it fills, whatever is stored. */
-  #refill({ visit, entry, pending }: Refreshing, exchange: Exchange, next: Next): void {
-    const { req, res } = exchange;
-    const context = new RuleContext(req, res, visit.context, visit.target);
-    const internal: Visit = { ...visit, exchange, next, context, credential: undefined, wishes: undefined };
+  /** A background refresh has come to the place of the request that its entry answers: it fills, if it is the same. */
+  #refill(refresh: Refresh, exchange: Exchange, next: Next, placed: Placed): void {
+    const { req, res, target } = exchange;
+    const { entry, key, origin, pending } = refresh;
+    const arrival = { req, res, target, ...placed, expected: origin };
+    const { asked, bypass } = admit(this.#state, arrival);
+    const mismatch = asked ? refresh.mismatch(asked, req) : bypass;
+    if (mismatch !== undefined || !asked) return refresh.stop(mismatch ?? 'url');
+    refresh.credential = asked.credential;
+    const visit = visitOf({ ...asked, key }, exchange, next, undefined);
     const found: Lookup = entry ? { entry, forward: 'stale' } : { promising: true, forward: 'uri-miss' };
-    this.#fill(internal, found, pending, undefined, true);
+    this.#fill(visit, found, pending, undefined, refresh);
   }
 
   #wait(visit: Visit, pending: Pending, waits: number, found: Lookup): void {
@@ -274,7 +270,15 @@ export class RequestFlow {
         return this.#fill(visit, found, undefined, 'collapse-timeout');
       }
       if (outcome.kind === 'refused') return this.#fill(visit, found, undefined, 'collapse-refused');
-      if (outcome.kind === 'failed') return this.#attempt(visit, waits + 1, forward);
+      if (outcome.kind === 'not-refreshed') return this.#attempt(visit, waits, forward, true);
+      // The leader got the stored response in place of an error, and so do the others.
+      const { entry } = found;
+      if (outcome.kind === 'failed' && outcome.status !== undefined && outcome.status >= 500 && entry) {
+        if (mayStandIn(this.#state, visit, entry)) {
+          return this.#serveInstead(visit, entry, { fwdStatus: outcome.status, detail: 'error' });
+        }
+      }
+      if (outcome.kind !== 'stored') return this.#attempt(visit, waits + 1, forward);
       if (isFor(this.#state, visit, outcome.entry)) return this.#serveHit(visit, outcome.entry, forward);
       return this.#attempt(visit, waits + 1, forward);
     };
@@ -345,7 +349,7 @@ export class RequestFlow {
     found: Lookup,
     pending: Pending | undefined,
     detail: string | undefined,
-    isRefresh = false,
+    refresh?: Refresh,
   ): void {
     const { exchange, key, keys, target, origin, rule, pattern, context, credential, wishes } = visit;
     const { req } = exchange;
@@ -375,9 +379,11 @@ export class RequestFlow {
       detail,
       revalidates,
       compares,
-      standIn: isRefresh ? undefined : standIn,
-      noStoreAsked: wishes?.noStore === true,
-      isRefresh,
+      standIn: refresh ? undefined : standIn,
+      noStoreAsked: wishes?.noStore === true && !refresh,
+      stored: found.entry,
+      speaksForAll: whole && credential === undefined,
+      refresh,
     });
     const seen = this.#seenOf(exchange);
     if (seen) seen.fill = fill;

@@ -246,6 +246,7 @@ export function createResponseCache(
       open = false;
       if (!state) return;
       state.encodings.close();
+      state.refreshQueue.close();
       state.entries.store.close();
       state.redis?.close();
     },

@@ -3,41 +3,46 @@ import type { Pending } from './collapse.js';
 import { lookUp } from './lookup.js';
 import { LEASE, type SharedTier } from './shared-tier.js';
 import type { CacheState } from './state.js';
-import type { Visit } from './visit.js';
+import type { Asked } from './visit.js';
+
+/** A fresh response that has replaced an entry since, for any client whom a refresh may serve. */
+export function newerThan(
+  state: CacheState,
+  asked: Asked,
+  entry: StoredResponse,
+): StoredResponse | undefined {
+  const found = lookUp(state, { ...asked, credential: undefined, wishes: undefined }, false);
+  // A fresh entry is refreshed as well, before its end.
+  return found.permission === 'fresh' && found.entry!.storedAt > entry.storedAt ? found.entry : undefined;
+}
 
 /**
- * Before the handler is run to refresh an entry: another instance may have done it already, and what it has stored
- * settles `pending`. With `collapse: 'cluster'` one instance runs at a time, and the others wait for what it brings.
+ * Before the handler is run to refresh an entry: another instance may have refreshed it already. With
+ * `collapse: 'cluster'` one instance runs at a time, and the others wait for the response that it stores.
  *
- * @returns whether the handler is to be run. Never rejects.
+ * @returns the response of the other instance, where there is one. Never rejects.
  */
-export async function isOursToRefresh(
+export async function fetchRefreshed(
   state: CacheState,
   shared: SharedTier,
-  visit: Visit,
+  given: Asked,
   entry: StoredResponse,
   pending: Pending,
-): Promise<boolean> {
-  const { collapser, settings, fault } = state;
-  // What is stored is the same for every visitor whom a refresh may serve.
-  const asked = { ...visit, credential: undefined, wishes: undefined };
-  const newer = () => {
-    const found = lookUp(state, asked, false);
-    // A fresh entry is refreshed as well, before its end.
-    return found.permission === 'fresh' && found.entry!.storedAt > entry.storedAt ? found.entry : undefined;
-  };
+): Promise<StoredResponse | undefined> {
+  const { settings, fault } = state;
+  // The same for every client whom a refresh may serve.
+  const asked: Asked = { ...given, credential: undefined, wishes: undefined };
+  const newer = () => newerThan(state, asked, entry);
   try {
-    if (visit.rule?.collapse === 'cluster') {
+    if (asked.rule?.collapse === 'cluster') {
       const turn = await shared.takeTurn(asked, settings.waitTimeout, () => newer() !== undefined);
       if (typeof turn === 'object') pending.wait(LEASE, { settled: () => turn.release() });
     } else {
       await shared.fetch(asked);
     }
-    const brought = newer();
-    if (brought) collapser.settle(visit.key, pending, { kind: 'stored', entry: brought });
-    return !brought;
+    return newer();
   } catch (error) {
     fault(error, 'refresh');
-    return true;
+    return undefined;
   }
 }

@@ -151,6 +151,11 @@ export class SharedTier {
     }
   }
 
+  /** Deletes an entry that another response has superseded; nobody waits for it, and it never throws. */
+  drop({ key }: StoredResponse): void {
+    if (this.isUsable) void unawaited(this.#setup.store.delete(key), 'redis write');
+  }
+
   /**
    * Takes the lease for filling a key, or waits for who has it.
    *

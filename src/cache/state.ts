@@ -9,9 +9,14 @@ import type { Entries } from './entries.js';
 import type { Equivalents } from './equivalents.js';
 import type { StoredNames } from './headers.js';
 import type { RangeUnits } from './range-units.js';
+import type { RefreshMarks } from './refresh-marks.js';
+import type { RefreshQueue } from './refresh-queue.js';
 import type { SharedTier } from './shared-tier.js';
 
 export type SelectorCounts = Record<CompiledSelector['kind'], number>;
+
+/** What became of a background refresh. */
+export type RefreshResult = 'stored' | 'failed' | 'ended' | 'refused' | 'dropped';
 
 /** What happened so far; each number only grows. */
 export interface Counts {
@@ -23,6 +28,10 @@ export interface Counts {
   stale: number;
   /** Requests of our own that refreshed, or tried to. */
   refreshes: number;
+  /** What became of background refreshes. */
+  readonly refreshResults: Record<RefreshResult, number>;
+  /** Refreshes that were refused or have ended stale serving, by reason. */
+  readonly refreshRefusals: Map<string, number>;
   /** Stale responses that the handler has confirmed. */
   revalidated: number;
   /** Requests that waited for another's fill and were served from it. */
@@ -58,6 +67,8 @@ export interface CacheState {
   readonly redis: RedisTier | undefined;
   readonly shared: SharedTier | undefined;
   readonly collapser: Collapser;
+  readonly refreshMarks: RefreshMarks;
+  readonly refreshQueue: RefreshQueue;
   readonly frontDoor: FrontDoorState;
   readonly counts: Counts;
   /** Milliseconds, monotonic. */
@@ -65,6 +76,10 @@ export interface CacheState {
   readonly dates: HttpDates;
   /** Reports what went wrong, to the user's hook or as a process warning. */
   readonly fault: (error: unknown, where: string) => void;
+}
+
+export function noRefreshes(): Record<RefreshResult, number> {
+  return { stored: 0, failed: 0, ended: 0, refused: 0, dropped: 0 };
 }
 
 export function noneBySelector(): SelectorCounts {

@@ -1,6 +1,6 @@
 import type { RedisTier } from '../store/redis/open.js';
 import type { EncodingStats } from './encodings.js';
-import { type CacheState, noneBySelector } from './state.js';
+import { type CacheState, noneBySelector, noRefreshes } from './state.js';
 
 /** One kind of command to Redis; each number only grows. */
 export interface RedisOperationStats {
@@ -55,6 +55,12 @@ export interface CacheStats {
   readonly stale: number;
   /** Requests of our own, made to refresh what is stale. */
   readonly refreshes: number;
+  /** What became of background refreshes: `ended`: the answer could not be stored, which ends stale serving; `refused`: the app refused the request itself; `dropped`: too many waited. */
+  readonly refreshResults: Readonly<Record<'stored' | 'failed' | 'ended' | 'refused' | 'dropped', number>>;
+  /** Those that were refused or have ended stale serving, by reason: the status code, or why it could not be stored. */
+  readonly refreshRefusals: Readonly<Record<string, number>>;
+  /** Background refreshes now. */
+  readonly refreshing: { readonly running: number; readonly waiting: number };
   /** Stale responses that the handler has confirmed with a 304. */
   readonly revalidated: number;
   /** By reason. */
@@ -98,6 +104,9 @@ export function statsOf(state: CacheState | false): CacheStats {
       misses: 0,
       stale: 0,
       refreshes: 0,
+      refreshResults: noRefreshes(),
+      refreshRefusals: {},
+      refreshing: { running: 0, waiting: 0 },
       revalidated: 0,
       bypasses: {},
       refusals: {},
@@ -112,13 +121,16 @@ export function statsOf(state: CacheState | false): CacheStats {
     const encodings = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0, waiting: 0 };
     return { ...none, entries: 0, bytes: 0, pending: 0, position: 0, encodings };
   }
-  const { counts, entries, collapser, frontDoor, log, encodings, redis } = state;
+  const { counts, entries, collapser, frontDoor, log, encodings, redis, refreshQueue } = state;
   const { purge, expire } = counts.purges;
   return {
     hits: counts.hits,
     misses: counts.misses,
     stale: counts.stale,
     refreshes: counts.refreshes,
+    refreshResults: { ...counts.refreshResults },
+    refreshRefusals: Object.fromEntries(counts.refreshRefusals),
+    refreshing: { running: refreshQueue.running, waiting: refreshQueue.waiting },
     revalidated: counts.revalidated,
     bypasses: Object.fromEntries(counts.bypasses),
     refusals: Object.fromEntries(counts.refusals),

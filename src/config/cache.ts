@@ -1,11 +1,13 @@
 import * as v from 'valibot';
 import { type CacheRule, type CacheRuleSettings, cacheRuleSchema } from './cache-rule.js';
-import { isPlainObject } from './describe.js';
+import { describeSecret, isPlainObject } from './describe.js';
 import {
   readFunction,
   readHeaderName,
   readHeaderPattern,
+  readHeaderText,
   readInteger,
+  readPositiveDuration,
   readPositiveSize,
   readTimerDuration,
   readWord,
@@ -68,6 +70,23 @@ export interface CacheOptions {
   waitTimeout?: Duration;
   /** How long a key whose response could not be stored is remembered, so that its requests do not wait for each other. 0: not at all. Default `'2m'`. */
   hitForMiss?: Duration;
+  /** How many background refreshes run at once. More wait; those that a request waits for go first, and of too many the oldest is dropped. From 1 to 10,000. Default 32. */
+  refreshConcurrency?: number;
+  /**
+   * Header fields that every background refresh carries, so that a gate of the app lets it through. Not `Host`, nor
+   * fields of the connection, of conditions, of ranges or of the body. Default none.
+   */
+  refreshHeaders?: Readonly<Record<string, string>>;
+  /**
+   * What follows when the app answers a background refresh with 401, 403 or 429: `'foreground'`, the next client's own
+   * request runs in the foreground, and nothing is served stale; `'stale'`, stale responses are served on, for an app
+   * that sheds load so. Default `'foreground'`.
+   */
+  refreshRefused?: 'foreground' | 'stale';
+  /** How long a key gets no background refresh after one was refused, or its answer could not be stored. Doubles with each further one, up to an hour. Greater than 0. Default `'2m'`. */
+  noBackgroundRefresh?: Duration;
+  /** How long after a failed refresh stale responses are served without another. Doubles with each further one, up to 30 s. 0: not at all. Default `'1s'`. */
+  refreshBackoff?: Duration;
   /** Whether responses carry `X-Cache` and `Cache-Status` (RFC 9211), which tell visitors what is cached and why; `'key'`: with the scheme, host, path and query that the key holds. Default `true`. */
   statusHeader?: boolean | 'key';
   /** Told of every failure that a request survived; `where` names the part. Default: none. */
@@ -87,6 +106,11 @@ export interface CacheSettings {
   readonly perResponseHeaders: readonly string[];
   readonly waitTimeout: number;
   readonly hitForMiss: number;
+  readonly refreshConcurrency: number;
+  readonly refreshHeaders: Readonly<Record<string, string>>;
+  readonly refreshRefused: 'foreground' | 'stale';
+  readonly noBackgroundRefresh: number;
+  readonly refreshBackoff: number;
   readonly statusHeader: boolean | 'key';
   readonly onError?: (error: unknown, where: string) => void;
 }
@@ -130,12 +154,34 @@ const entries = {
   perResponseHeaders: v.optional(list(leaf(readHeaderPattern), 'a list of names of response headers'), []),
   waitTimeout: v.optional(leaf(readTimerDuration), '5s'),
   hitForMiss: v.optional(leaf(readDuration), '2m'),
+  refreshConcurrency: v.optional(leaf(readInteger(1, 10_000)), 32),
+  refreshHeaders: v.optional(
+    mapOf(readRefreshHeader, leaf(readHeaderText, describeSecret), 'names of request headers'),
+    {},
+  ),
+  refreshRefused: v.optional(leaf(readWord('foreground', 'stale')), 'foreground'),
+  noBackgroundRefresh: v.optional(leaf(readPositiveDuration), '2m'),
+  refreshBackoff: v.optional(leaf(readDuration), '1s'),
   statusHeader: v.optional(leaf(readStatusHeader), true),
   onError: v.optional(leaf(readFunction<NonNullable<CacheOptions['onError']>>())),
 };
 
 /** What all that RFC 9213 and its older brother allow a shared cache before the origin to read. */
 const standardTargets = ['cdn-cache-control', 'surrogate-control'] as const;
+
+/** What a refresh has from its key or its entry, or what would make it another kind of request. */
+const ownHeaders: ReadonlySet<string> = new Set([
+  ...['host', 'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'upgrade', 'expect'],
+  ...['content-length', 'content-type', 'transfer-encoding', 'range', 'if-range'],
+  ...['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since'],
+]);
+
+function readRefreshHeader(input: unknown): Reading<string> {
+  const reading = readHeaderName(input);
+  return 'value' in reading && ownHeaders.has(reading.value)
+    ? { expected: 'a field that is not one of `Host`, the connection, conditions, ranges or the body' }
+    : reading;
+}
 
 function readTarget(input: unknown): Reading<string> {
   const reading = readHeaderName(input);
@@ -192,7 +238,12 @@ function complete(options: v.InferOutput<typeof optionsSchema>): CacheSettings {
   const { redis, ...rest } = options;
   const maxEntryBytes = options.maxEntryBytes ?? Math.min(defaultMaxEntryBytes, options.memory.maxBytes);
   const targets = Object.freeze(options.targets ?? (options.profile === 'safe' ? [] : [...standardTargets]));
-  const settings = { ...rest, maxEntryBytes, targets };
+  const refreshHeaders = Object.freeze(
+    Object.fromEntries(
+      Object.entries(rest.refreshHeaders).map(([name, value]) => [name.toLowerCase(), value]),
+    ),
+  );
+  const settings = { ...rest, maxEntryBytes, targets, refreshHeaders };
   return Object.freeze(redis ? { ...settings, redis } : settings);
 }
 

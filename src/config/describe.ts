@@ -12,6 +12,13 @@ export function describeValue(value: unknown): string {
   return shorten(text.replace(/\S+/g, maskCredentials));
 }
 
+/** A value that may be a secret, as an error message shows it: what it is, and nothing of what it says. */
+export function describeSecret(value: unknown): string {
+  return typeof value === 'string'
+    ? `a string of ${value.length} characters`
+    : `a value of type ${typeof value}`;
+}
+
 /** Whether a value is an object literal (of any realm) or has no prototype: not a class instance, not an array. */
 export function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;

@@ -98,6 +98,16 @@ export const readHeaderPattern: Reader<string> = (input) => {
     : { expected: "a name such as 'X-Request-Id' or 'X-Acme-*' (a `*` only at its end)" };
 };
 
+/** Reads the value of a header field (RFC 9110 §5.5), which is sent as Latin-1. */
+export const readHeaderText: Reader<string> = (input) =>
+  typeof input === 'string' &&
+  /^(?:[\x21-\x7e\xa0-\xff](?:[\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?)$/.test(input)
+    ? { value: input }
+    : {
+        expected:
+          'the value of a header: Latin-1 without control characters, not empty, without spaces around it',
+      };
+
 /** Reads an absolute URL of one of some schemes, which may hold a user name and a password. */
 export function readUrl(...schemes: readonly string[]): Reader<string> {
   const expected =

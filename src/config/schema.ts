@@ -20,14 +20,17 @@ const noValue = '';
 // Given at every call, so that an app which sets valibot's global config still gets every problem.
 const everyProblem = { abortEarly: false, abortPipeEarly: false };
 
-/** A single value, understood by a reader. */
-export function leaf<T>(read: Reader<T>): Schema<T> {
+/**
+ * A single value, understood by a reader.
+ * @param describe writes it into the error message.
+ */
+export function leaf<T>(read: Reader<T>, describe: (value: unknown) => string = describeValue): Schema<T> {
   return v.pipe(
     v.unknown(),
     v.rawTransform(({ dataset, addIssue, NEVER }): T => {
       const reading = read(dataset.value);
       if ('value' in reading) return reading.value;
-      addIssue({ message: `expected ${reading.expected}`, received: describeValue(dataset.value) });
+      addIssue({ message: `expected ${reading.expected}`, received: describe(dataset.value) });
       return NEVER;
     }),
   );
@@ -101,14 +104,21 @@ export function toggle<T>(schema: Schema<T>): Schema<T | false> {
   );
 }
 
-/** An object whose keys are checked by a reader and whose values by a schema; keeps the order; frozen. */
-export function mapOf<T>(readKey: Reader<string>, value: Schema<T>): Schema<Readonly<Record<string, T>>> {
+/**
+ * An object whose keys are checked by a reader and whose values by a schema; keeps the order; frozen.
+ * @param keys what they are, for messages.
+ */
+export function mapOf<T>(
+  readKey: Reader<string>,
+  value: Schema<T>,
+  keys = 'paths',
+): Schema<Readonly<Record<string, T>>> {
   return v.pipe(
     v.unknown(),
     v.rawTransform(({ dataset, addIssue, NEVER }): Readonly<Record<string, T>> => {
       const input = dataset.value;
       if (!isPlainObject(input)) {
-        addIssue({ message: 'expected an object with paths as its keys', received: describeValue(input) });
+        addIssue({ message: `expected an object with ${keys} as its keys`, received: describeValue(input) });
         return NEVER;
       }
       const output: Record<string, T> = Object.create(null);

@@ -1,4 +1,5 @@
 import { type IncomingMessage, Server, type ServerResponse } from 'node:http';
+import { isIPv6 } from 'node:net';
 import { Duplex } from 'node:stream';
 import { guarded } from '../runtime/guard.js';
 import { type Exchange, exchangeOf, HeadOrder } from './exchange.js';
@@ -55,6 +56,7 @@ interface Job {
 class NowhereSocket extends Duplex {
   readonly encrypted: boolean;
   readonly remoteAddress: string;
+  readonly remoteFamily: string;
   readonly remotePort = 0;
   readonly job: Job;
 
@@ -63,6 +65,7 @@ class NowhereSocket extends Duplex {
     this.job = job;
     this.encrypted = job.request.scheme === 'https';
     this.remoteAddress = job.request.remoteAddress ?? '127.0.0.1';
+    this.remoteFamily = isIPv6(this.remoteAddress) ? 'IPv6' : 'IPv4';
   }
   override _read(): void {}
   override _write(_chunk: unknown, _encoding: BufferEncoding, callback: () => void): void {
@@ -85,7 +88,7 @@ class NowhereSocket extends Duplex {
     return this;
   }
   address(): { address: string; family: string; port: number } {
-    return { address: this.remoteAddress, family: 'IPv4', port: 0 };
+    return { address: this.remoteAddress, family: this.remoteFamily, port: 0 };
   }
   destroySoon(): void {
     this.destroy();

@@ -11,6 +11,9 @@ export interface CacheNumbers {
   readonly stale: number;
   readonly revalidated: number;
   readonly refreshes: number;
+  readonly refreshResults: ByWord;
+  readonly refreshRefusals: ByWord;
+  readonly refreshing: { readonly running: number; readonly waiting: number };
   readonly collapsed: number;
   readonly frontDoor: number;
   readonly stores: number;
@@ -95,6 +98,14 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
     counter('refreshes_total', 'Requests of its own by which the cache refreshed what was stale.', () => {
       return read().refreshes;
     }),
+    counters('refresh_results_total', 'Background refreshes by what became of them.', ['result'], () =>
+      byWord('result', read().refreshResults),
+    ),
+    counters('refresh_refusals_total', 'Background refreshes that ended stale serving.', ['reason'], () =>
+      byWord('reason', read().refreshRefusals),
+    ),
+    gauge('refreshes_in_progress', 'Background refreshes that run.', () => read().refreshing.running),
+    gauge('refreshes_queued', 'Background refreshes that wait to run.', () => read().refreshing.waiting),
     counters('purges_total', 'Purges and expiries by what they were meant for.', ['kind', 'by'], () =>
       Object.entries(read().purgesBy).flatMap(([kind, counts]) =>
         Object.entries(counts).map(([by, value]) => ({ labels: { kind, by }, value })),

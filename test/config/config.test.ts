@@ -1,7 +1,12 @@
 import { Redis } from 'ioredis';
 import { Registry } from 'prom-client';
 import { afterEach, describe, expect, it } from 'vitest';
-import { resolveCache, resolveCacheRule, resolveCacheStandalone } from '../../src/config/cache.js';
+import {
+  type CacheOptions,
+  resolveCache,
+  resolveCacheRule,
+  resolveCacheStandalone,
+} from '../../src/config/cache.js';
 import { resolveCacheControlPolicy, resolveCacheControlStandalone } from '../../src/config/cache-control.js';
 import { resolveCompressionStandalone } from '../../src/config/compression.js';
 import { defineConfig, type HotpathConfig, resolveConfig } from '../../src/config/config.js';
@@ -35,6 +40,11 @@ describe('resolveConfig', () => {
         memory: { maxBytes: 67_108_864, maxEntries: 10_000 },
         maxEntryBytes: 1_048_576,
         hitForMiss: 120,
+        refreshConcurrency: 32,
+        refreshHeaders: {},
+        refreshRefused: 'foreground',
+        noBackgroundRefresh: 120,
+        refreshBackoff: 1,
       },
       compression: {
         threshold: 1024,
@@ -54,6 +64,37 @@ describe('resolveConfig', () => {
       const { routes: _, ...others } = resolveConfig(config);
       expect(others).toEqual(sections);
     }
+  });
+
+  it('reads the headers of background refreshes, with names in lower case', () => {
+    const { refreshHeaders } = resolveCache({ refreshHeaders: { 'X-Origin-Verify': 's3cret', 'x-b': 'ö' } });
+    expect(refreshHeaders).toEqual({ 'x-origin-verify': 's3cret', 'x-b': 'ö' });
+    expect(Object.isFrozen(refreshHeaders)).toBe(true);
+  });
+
+  it.each<[CacheOptions, RegExp]>([
+    [{ refreshConcurrency: 0 }, /cache\.refreshConcurrency: expected a whole number from 1 to 10000.*0/],
+    [
+      { refreshRefused: 'never' as never },
+      /cache\.refreshRefused: expected 'foreground' or 'stale'.*'never'/,
+    ],
+    [{ noBackgroundRefresh: 0 }, /cache\.noBackgroundRefresh: expected a duration greater than 0/],
+    [{ refreshBackoff: '1ms' as never }, /cache\.refreshBackoff: expected .*seconds/],
+    [
+      { refreshHeaders: 'x: y' as never },
+      /cache\.refreshHeaders: expected an object with names of request headers/,
+    ],
+    [{ refreshHeaders: { 'x y': '1' } }, /cache\.refreshHeaders\['x y'\]: expected a name/],
+    [
+      { refreshHeaders: { Host: 'a' } },
+      /cache\.refreshHeaders\.Host: expected a field that is not one of `Host`/,
+    ],
+    [{ refreshHeaders: { 'If-None-Match': '*' } }, /cache\.refreshHeaders\['If-None-Match'\]: expected/],
+    [{ refreshHeaders: { a: 's3cret\r\nx: y' } }, /cache\.refreshHeaders\.a: .*a string of 12 characters/],
+    [{ refreshHeaders: { a: '嘊' } }, /cache\.refreshHeaders\.a: expected the value of a header: Latin-1/],
+  ])('rejects %j without writing down a secret', (options, message) => {
+    expect(() => resolveCache(options)).toThrow(message);
+    expect(() => resolveCache(options)).not.toThrow(/s3cret/);
   });
 
   it('reads targeted fields of the cache where the standard profile or the app asks for it', () => {
