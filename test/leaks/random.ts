@@ -1,0 +1,28 @@
+import { randomOf } from '../helpers/virtual-time.js';
+
+/** Choices that a seed determines. */
+export class Random {
+  readonly #next: () => number;
+
+  constructor(seed: number) {
+    this.#next = randomOf(seed);
+  }
+
+  /** @param share between 0 and 1. */
+  chance(share: number): boolean {
+    return this.#next() < share;
+  }
+
+  /** From 0 to `bound - 1`. */
+  below(bound: number): number {
+    return Math.floor(this.#next() * bound);
+  }
+
+  pick<T>(values: readonly T[]): T {
+    return values[this.below(values.length)] as T;
+  }
+
+  some<T>(values: readonly T[], share: number): T[] {
+    return values.filter(() => this.chance(share));
+  }
+}

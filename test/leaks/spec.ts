@@ -1,0 +1,479 @@
+import type { Transport, WireRequest } from './clients.js';
+import { Random } from './random.js';
+
+export const USERS = ['ann', 'bob', 'cid'] as const;
+export type User = (typeof USERS)[number];
+
+/** Where a handler learns who asks. */
+export type Source =
+  | 'authorization'
+  | 'api-key'
+  | 'session'
+  | 'certificate'
+  /** A header of the app's own, which no cache knows as a credential. */
+  | 'header'
+  /** A cookie that the rule puts into the key. */
+  | 'cookie'
+  /** All users see the same page, and nobody else does. */
+  | 'members'
+  /** The handler reads `AsyncLocalStorage`, which a middleware has filled from a header. */
+  | 'storage';
+
+/** How the app says that a page for one user is not for others. */
+export type Declaration =
+  /** By the credential in the request alone (RFC 9111 §3.5). */
+  | 'credential'
+  /** `Cache-Control` that forbids it, in one of many spellings. */
+  | 'forbidden'
+  | 'set-cookie'
+  | 'partition'
+  /** `Vary` of the response. */
+  | 'vary'
+  | 'rule-headers'
+  | 'rule-cookies'
+  /** `Vary` on a header that a middleware writes, over what the client sent. */
+  | 'gateway'
+  /** The header is listed in `cache.credentials`. */
+  | 'own-credential'
+  /** Nothing: no rule is meant for this route. */
+  | 'no-rule';
+
+/** What else the page depends on. */
+export type Input =
+  | 'language'
+  | 'filter'
+  | 'theme'
+  | 'query'
+  | 'range'
+  | 'body'
+  | 'network'
+  | 'device'
+  | 'host';
+
+/** A route next to one that has a rule; the pattern of the rule matches its path too. */
+export type Neighbour = 'optional-segment' | 'mounted' | 'case' | 'strict' | 'parameter';
+
+export interface RouteSpec {
+  readonly path: string;
+  readonly placement: 'map' | 'route' | 'none';
+  readonly ttl: number;
+  readonly staleWhileRevalidate: number | undefined;
+  readonly staleIfError: number | undefined;
+  readonly eagerRefresh: number | undefined;
+  readonly collapse: boolean | 'cluster';
+  readonly shared: boolean;
+  readonly source: Source | undefined;
+  readonly declaration: Declaration | undefined;
+  /** `Cache-Control` of the identified user's page, where it says so. */
+  readonly forbidding: string;
+  /** `Cache-Control` of a page for nobody in particular. */
+  readonly base: 'none' | 'public' | 's-maxage' | 'max-age';
+  readonly inputs: readonly Input[];
+  /** Which of the inputs the rule declares, rather than `Vary`. */
+  readonly byRule: readonly Input[];
+  readonly neighbour: Neighbour | undefined;
+  /** A gate refuses requests without a header: one that `Vary` names, or one that every client sends and no refresh. */
+  readonly gate: 'declared' | 'undeclared' | undefined;
+  readonly delay: 'none' | 'turn' | 'turns' | 'timer';
+  readonly form: 'end' | 'write' | 'writeHead' | 'long';
+  /** A header whose value is good for one response. */
+  readonly token: string | undefined;
+  /** What the handler answers once the page is gone. */
+  readonly gone: 'private' | 'no-store' | '404' | '410' | 'set-cookie' | 'redirect';
+}
+
+export interface AppSpec {
+  readonly seed: number;
+  readonly major: 4 | 5;
+  readonly transport: Transport;
+  readonly door: boolean;
+  readonly redis: boolean;
+  readonly instances: number;
+  readonly profile: 'safe' | 'rfc9111';
+  readonly requestDirectives: 'ignore' | 'honor';
+  readonly maxEntries: number | undefined;
+  readonly hitForMiss: number | undefined;
+  readonly caseSensitive: boolean;
+  readonly strict: boolean;
+  /** Where the session and the middleware that sets `req.user` are mounted. */
+  readonly identify: 'before' | 'after';
+  readonly session: 'express-session' | 'plain';
+  readonly gateway: 'before' | 'after';
+  readonly storage: 'run' | 'enterWith';
+  readonly storagePlace: 'before' | 'after';
+  readonly storageHeader: 'authorization' | 'x-session';
+  readonly rewrites: boolean;
+  readonly compression: boolean;
+  readonly ownCredential: boolean;
+  readonly routes: readonly RouteSpec[];
+}
+
+/** Each has connections of its own: `enterWith` reaches the next request on its connection, cache or not. */
+export interface Client {
+  readonly user: User | undefined;
+  /** It shows the client certificate of its user. */
+  readonly isCertified: boolean;
+}
+
+/** A request that is sent many times. */
+export interface Shape {
+  readonly route: number;
+  /** Whose connection it takes. */
+  readonly client: Client;
+  readonly wire: WireRequest;
+}
+
+export type Step =
+  | {
+      readonly kind: 'batch';
+      readonly instance: number;
+      readonly shapes: readonly number[];
+      /** A request that comes first, and whose client leaves. */
+      readonly leaver: number | undefined;
+    }
+  | { readonly kind: 'pass'; readonly ms: number }
+  | { readonly kind: 'settle' }
+  | {
+      readonly kind: 'purge';
+      readonly instance: number;
+      readonly route: number;
+      readonly by: 'all' | 'tag' | 'pattern';
+    }
+  | { readonly kind: 'expire'; readonly instance: number }
+  | { readonly kind: 'write'; readonly instance: number; readonly route: number }
+  | { readonly kind: 'fail'; readonly route: number; readonly fails: boolean }
+  | { readonly kind: 'hide'; readonly route: number; readonly isGone: boolean };
+
+/** An app, the requests that it is sent, and their order. */
+export interface Plan {
+  readonly app: AppSpec;
+  readonly shapes: readonly Shape[];
+  readonly steps: readonly Step[];
+}
+
+/** Values that an app in its right mind means to be read as `private` or `no-store`. */
+const FORBIDDING_SAFE = [
+  'private',
+  'no-store',
+  'PRIVATE , max-age=60',
+  'no-store,public',
+  'max-age=60, no-cache',
+  'private=x, max-age=60',
+];
+const FORBIDDING_MALFORMED = [
+  'public, max-age=60, ext="a, no-store',
+  '"no-store"',
+  'max-age=60, "private"',
+  'public, max-age=60, "no-store"',
+  'max-age=60, private="',
+  'max-age=60, no-store=',
+];
+const FORBIDDING_BOTH = ['private', 'no-store', 'max-age=60,private', 'No-Store'];
+
+const TOKENS = [
+  'Set-Cookie',
+  'Set-Cookie2',
+  'Set-Login',
+  'X-CSRF-Token',
+  'X-Auth-Token',
+  'Authentication-Info',
+  'X-Trace-Id',
+  'X-B3-TraceId',
+  'X-B3-SpanId',
+  'Request-Id',
+  'X-Request-Id',
+  'X-Amzn-Trace-Id',
+  'X-Amz-Request-Id',
+  'X-Amz-Cf-Id',
+  'CF-Ray',
+  'X-Cloud-Trace-Context',
+  'X-Runtime',
+  'X-Response-Time',
+  'Server-Timing',
+];
+
+export interface Possible {
+  readonly redis: boolean;
+  readonly certificates: boolean;
+}
+
+/** Makes the plan of one seed. */
+export function planOf(seed: number, possible: Possible, requests: number): Plan {
+  const random = new Random(seed);
+  const app = makeApp(random, seed, possible);
+  const shapes = app.routes.flatMap((route, index) => makeShapes(random, app, route, index));
+  return { app, shapes, steps: makeSteps(random, app, shapes, requests) };
+}
+
+function makeApp(random: Random, seed: number, possible: Possible): AppSpec {
+  const kind = random.below(100);
+  const transport = kind < 8 ? 'http2' : kind < 20 && possible.certificates ? 'https' : 'http';
+  const isHttp2 = transport === 'http2';
+  const door = !isHttp2 && random.chance(0.4);
+  const redis = random.chance(0.2) && possible.redis;
+  const base = {
+    seed,
+    major: random.pick([4, 5] as const),
+    transport,
+    door,
+    redis,
+    instances: redis && random.chance(0.6) ? 2 : 1,
+    profile: random.chance(0.15) ? 'rfc9111' : 'safe',
+    requestDirectives: random.chance(0.15) ? 'honor' : 'ignore',
+    maxEntries: random.chance(0.15) ? 3 : undefined,
+    hitForMiss: random.pick([undefined, 0, 1]),
+    caseSensitive: random.chance(0.3),
+    strict: random.chance(0.3),
+    identify: random.pick(['before', 'after'] as const),
+    session: isHttp2 || random.chance(0.5) ? 'plain' : 'express-session',
+    // With a front door hotpath is to be mounted first: a hit passes over all that stands before it.
+    gateway: random.chance(0.5) && !door ? 'before' : 'after',
+    storage: random.pick(['run', 'enterWith'] as const),
+    storagePlace: random.pick(['before', 'after'] as const),
+    storageHeader: random.pick(['authorization', 'x-session'] as const),
+    rewrites: random.chance(0.3) && !door && !isHttp2,
+    compression: random.chance(0.5),
+    ownCredential: random.chance(0.3),
+  } as const;
+  const count = 2 + random.below(4);
+  return { ...base, routes: Array.from({ length: count }, (_, index) => makeRoute(random, base, index)) };
+}
+
+const GATES = ['declared', 'undeclared', ...Array.from({ length: 8 }, () => undefined)] as const;
+const HIDDEN = ['private', 'no-store', '404', '410', 'set-cookie', 'redirect'] as const;
+
+function makeRoute(random: Random, app: Omit<AppSpec, 'routes'>, index: number): RouteSpec {
+  const isSafe = app.profile === 'safe';
+  const isHttp2 = app.transport === 'http2';
+  const neighbour =
+    !isHttp2 && random.chance(0.15)
+      ? random.pick(['optional-segment', 'mounted', 'case', 'strict', 'parameter'] as const)
+      : undefined;
+  const placement = neighbour ? 'map' : random.pick(['map', 'map', 'route', 'route', 'none'] as const);
+  const inputs = random.some<Input>(['language', 'filter', 'query', 'range', 'host'], 0.25);
+  if (random.chance(0.3)) inputs.push('theme');
+  if (isHttp2 && random.chance(0.6)) inputs.push('body');
+  if (!isHttp2 && placement !== 'none' && random.chance(0.15)) inputs.push('network');
+  if (app.rewrites && random.chance(0.6)) inputs.push('device');
+  const declarable = inputs.filter((input) => ['language', 'filter', 'theme'].includes(input));
+  const byRule = placement === 'none' ? [] : random.some(declarable, 0.5);
+  const excusesCookies = byRule.includes('theme');
+
+  const choices: [Source, Declaration][] = [];
+  const add = (source: Source, ...declarations: Declaration[]) =>
+    choices.push(...declarations.map((declaration): [Source, Declaration] => [source, declaration]));
+  if (neighbour) add('header', 'no-rule');
+  else {
+    add('authorization', 'credential', 'forbidden');
+    if (isSafe) {
+      add('api-key', 'credential', 'forbidden', 'set-cookie');
+      add('session', 'forbidden', 'set-cookie');
+      if (!excusesCookies) add('session', 'credential', 'credential');
+      if (app.transport === 'https')
+        for (let i = 0; i < 5; i++) add('certificate', 'credential', 'forbidden');
+      add('header', 'set-cookie');
+      add('storage', 'set-cookie');
+    }
+    add('header', 'vary', 'forbidden', 'gateway', 'gateway');
+    add('members', 'credential');
+    add('storage', 'forbidden', 'forbidden', 'forbidden');
+    if (app.storageHeader === 'authorization') add('storage', 'credential', 'credential');
+    else if (app.ownCredential && isSafe) add('storage', 'own-credential');
+    if (app.ownCredential && isSafe) add('header', 'own-credential');
+    if (placement !== 'none') {
+      add('header', 'rule-headers', 'partition');
+      add('cookie', 'rule-cookies', 'rule-cookies');
+      add('session', 'partition', 'partition');
+      add('authorization', 'partition');
+    }
+  }
+  // The network input has a canary of its own.
+  const [source, declaration] =
+    neighbour || (!inputs.includes('network') && random.chance(0.8)) ? random.pick(choices) : [];
+  const isPersonal = source !== undefined;
+  const saysPublic = declaration !== 'partition';
+  const base =
+    placement === 'none'
+      ? random.pick(['public', 's-maxage'] as const)
+      : random.pick(
+          saysPublic
+            ? (['none', 'none', 'public', 's-maxage', 'max-age'] as const)
+            : (['none', 'max-age'] as const),
+        );
+  const forbiddingFor = !isSafe
+    ? FORBIDDING_BOTH
+    : source === 'authorization'
+      ? [...FORBIDDING_SAFE, ...FORBIDDING_MALFORMED, 'public=bad, max-age=60']
+      : [...FORBIDDING_SAFE, ...FORBIDDING_MALFORMED];
+  const hasWindows = random.chance(0.7);
+  return {
+    path: `/r${index}`,
+    placement,
+    ttl: random.pick([1, 1, 2, 60]),
+    staleWhileRevalidate: hasWindows && random.chance(0.7) ? random.pick([5, 60, 3600]) : undefined,
+    staleIfError: hasWindows && random.chance(0.4) ? random.pick([5, 3600]) : undefined,
+    eagerRefresh: placement !== 'none' && random.chance(0.2) ? 0.5 : undefined,
+    collapse: random.chance(0.1) ? false : app.redis && random.chance(0.3) ? 'cluster' : true,
+    shared: !isPersonal && !inputs.includes('network') && placement === 'map' && random.chance(0.6),
+    source,
+    declaration,
+    forbidding: random.pick(forbiddingFor),
+    base,
+    inputs,
+    byRule,
+    neighbour,
+    gate: neighbour ? undefined : random.pick(GATES),
+    delay: random.pick(['none', 'turn', 'turn', 'turns', 'timer'] as const),
+    form: random.pick(['end', 'end', 'write', 'writeHead', 'long'] as const),
+    token: isSafe && random.chance(0.15) ? random.pick(TOKENS) : undefined,
+    gone: random.pick(HIDDEN),
+  };
+}
+
+const LANGUAGES = ['de', 'en', 'en, de', 'en,de', 'EN', 'fr;q=0.5', 'x\xf6'];
+const FILTERS = [
+  '{"name":"Smith , John"}',
+  '{"name":"Smith,John"}',
+  '{"name":"Smith, John"}',
+  'caf\xe9',
+  'a,b',
+  'a , b',
+  'a',
+  'A',
+];
+const THEMES = [
+  'theme=dark',
+  'theme=light',
+  '\xa0theme=dark',
+  'theme=dark\xa0',
+  'theme',
+  'theme=',
+  'theme=k\xf6ln',
+  'theme="dark"',
+  'theme=dark; theme=light',
+  'theme=light; theme=dark',
+  'Theme=dark',
+  'x=1; theme=dark',
+  'theme =dark',
+];
+const SECRET = 'the secret of the sessions';
+
+export const tokenOf = (user: User) => `token-${user}`;
+export const sessionSecret = SECRET;
+export const sessionIdOf = (user: User) => `session-${user}`;
+
+/** @param sign makes the signature of a session's id. */
+let signSession: (id: string) => string = (id) => id;
+export function setSessionSigner(sign: (id: string) => string): void {
+  signSession = sign;
+}
+
+function makeShapes(random: Random, app: AppSpec, route: RouteSpec, index: number): Shape[] {
+  const shapes: Shape[] = [];
+  const has = (input: Input) => route.inputs.includes(input);
+  const pathOf = () => {
+    if (route.neighbour === 'optional-segment')
+      return random.pick([`${route.path}/mine`, `${route.path}/other`]);
+    if (route.neighbour === 'mounted') return `${route.path}/7/y`;
+    if (route.neighbour === 'case') return random.pick([`${route.path}/report`, `${route.path}/Report`]);
+    if (route.neighbour === 'strict') return random.pick([`${route.path}/list`, `${route.path}/list/`]);
+    if (route.neighbour === 'parameter') return random.pick([`${route.path}/mine`, `${route.path}/other`]);
+    return route.path;
+  };
+  const count = 8 + random.below(8);
+  for (let i = 0; i < count; i++) {
+    const who = random.chance(0.55) ? random.pick(USERS) : undefined;
+    const headers: [string, string][] = [];
+    const cookies: string[] = [];
+    if (who && route.source) addIdentity(app, route, who, headers, cookies);
+    // An attacker writes what the gateway writes; nobody else sends that header.
+    if (route.declaration === 'gateway' && random.chance(0.4)) {
+      headers.push(['X-User-Id', random.pick(USERS.filter((user) => user !== who))]);
+    }
+    if (has('language') && random.chance(0.8)) headers.push(['Accept-Language', random.pick(LANGUAGES)]);
+    if (has('filter') && random.chance(0.8)) headers.push(['X-Filter', random.pick(FILTERS)]);
+    if (has('theme') && random.chance(0.8)) cookies.push(random.pick(THEMES));
+    if (has('range') && random.chance(0.6)) {
+      headers.push(['Range', random.pick(['items=0-24', 'items=25-49', 'bytes=0-9', 'bytes=0-'])]);
+    }
+    if (has('network')) {
+      const address = random.pick(['203.0.113.7', '198.51.100.9', '10.0.0.3', 'fd12::7']);
+      headers.push(['X-Forwarded-For', address]);
+    }
+    if (route.gate === 'undeclared' || (route.gate && random.chance(0.7))) headers.push(['X-Edge', 'secret']);
+    if (has('device') && random.chance(0.5)) headers.push(['X-Device', 'mobile']);
+    if (random.chance(0.1))
+      headers.push(['Cache-Control', random.pick(['no-cache', 'max-stale', 'max-age=0'])]);
+    if (random.chance(0.1)) headers.push(['If-None-Match', '"1"']);
+    if (random.chance(0.15)) headers.push(['Accept-Encoding', 'gzip']);
+    if (cookies.length > 0) headers.push(['Cookie', cookies.join('; ')]);
+    const host = has('host') ? random.pick(['a.example', 'b.example']) : 'a.example';
+    let target = pathOf();
+    if (has('query') && random.chance(0.8))
+      target += random.pick(['?q=1', '?q=2', '?q=1&q=2', '?q=', '?Q=1']);
+    const body = has('body') && random.chance(0.6) ? random.pick(['one', 'two']) : undefined;
+    const method = body === undefined && random.chance(0.06) ? 'HEAD' : 'GET';
+    const wire = { method, target, headers: [['Host', host], ...headers], body } as const;
+    const isCertified = who !== undefined && (route.source === 'certificate' || random.chance(0.1));
+    shapes.push({ route: index, client: { user: who, isCertified }, wire });
+  }
+  return shapes;
+}
+
+function addIdentity(
+  app: AppSpec,
+  route: RouteSpec,
+  who: User,
+  headers: [string, string][],
+  cookies: string[],
+) {
+  const { source } = route;
+  if (source === 'authorization' || source === 'members') headers.push(['Authorization', tokenOf(who)]);
+  if (source === 'api-key') headers.push(['X-Api-Key', tokenOf(who)]);
+  if (source === 'session') cookies.push(`sid=${encodeURIComponent(signSession(sessionIdOf(who)))}`);
+  if (source === 'header') headers.push(['X-Session', tokenOf(who)]);
+  if (source === 'cookie') cookies.push(`uid=${tokenOf(who)}`);
+  if (source === 'storage') {
+    headers.push([app.storageHeader === 'authorization' ? 'Authorization' : 'X-Session', tokenOf(who)]);
+  }
+}
+
+function makeSteps(random: Random, app: AppSpec, shapes: readonly Shape[], requests: number): Step[] {
+  const steps: Step[] = [];
+  const routes = app.routes.length;
+  const ofRoute = app.routes.map((_, index) =>
+    shapes.map((_shape, at) => at).filter((at) => shapes[at]!.route === index),
+  );
+  for (let sent = 0; sent < requests; ) {
+    // Few shapes at once, so that requests meet each other.
+    const pool = Array.from({ length: 1 + random.below(2) }, () => random.below(routes)).flatMap(
+      (route) => ofRoute[route]!,
+    );
+    const few = random.chance(0.5) ? Array.from({ length: 3 }, () => random.pick(pool)) : pool;
+    const size = 2 + random.below(random.chance(0.2) ? 60 : 20);
+    const batch = Array.from({ length: size }, () => random.pick(few));
+    steps.push({
+      kind: 'batch',
+      instance: random.below(app.instances),
+      shapes: batch,
+      leaver: random.chance(0.08) ? batch[0] : undefined,
+    });
+    sent += size;
+    if (random.chance(0.6)) steps.push({ kind: 'settle' });
+    if (random.chance(0.5))
+      steps.push({ kind: 'pass', ms: random.pick([100, 600, 1050, 1050, 2100, 10_000, 61_000]) });
+    if (random.chance(0.06)) {
+      const by = random.pick(['all', 'tag', 'pattern'] as const);
+      steps.push({ kind: 'purge', instance: random.below(app.instances), route: random.below(routes), by });
+    }
+    if (random.chance(0.02)) steps.push({ kind: 'expire', instance: random.below(app.instances) });
+    if (random.chance(0.03)) {
+      steps.push({ kind: 'write', instance: random.below(app.instances), route: random.below(routes) });
+    }
+    if (random.chance(0.05))
+      steps.push({ kind: 'fail', route: random.below(routes), fails: random.chance(0.4) });
+    if (random.chance(0.05))
+      steps.push({ kind: 'hide', route: random.below(routes), isGone: random.chance(0.5) });
+  }
+  return steps;
+}
