@@ -20,7 +20,10 @@ export default defineConfig({
   splitting: true,
   sourcemap: true,
   clean: true,
-  onSuccess: () => relativeMaps('dist'),
+  onSuccess: async () => {
+    await keepPrivateFieldsApart('dist');
+    await relativeMaps('dist');
+  },
 });
 
 /** The maps of CommonJS with splitting name their files by the absolute paths of the machine that built them. */
@@ -33,6 +36,21 @@ async function relativeMaps(folder: string): Promise<void> {
       map.file = basename(file, '.map');
       map.sources = map.sources.map((source) => (isAbsolute(source) ? basename(source) : source));
       await writeFile(path, JSON.stringify(map));
+    }),
+  );
+}
+
+/**
+ * The step that splits CommonJS takes a private field for the export of the same name: it turns `this.#metrics = x`
+ * into `this.#metrics = exports.metrics = x`, which replaces the export when the field is set.
+ */
+async function keepPrivateFieldsApart(folder: string): Promise<void> {
+  const files = (await readdir(folder)).filter((file) => file.endsWith('.cjs'));
+  await Promise.all(
+    files.map(async (file) => {
+      const path = join(folder, file);
+      const code = await readFile(path, 'utf8');
+      await writeFile(path, code.replace(/(#(\w+)) = exports\.\2 ([^\s\w=]*=)(?!=)/g, '$1 $3'));
     }),
   );
 }

@@ -38,7 +38,7 @@ export class HitForMiss {
 
   remember(key: string, reason: string): void {
     if (this.#seconds <= 0) return;
-    this.#reasons ??= new LRUCache({ max: MOST_KEYS, ttl: this.#seconds * 1000 });
+    this.#reasons ??= new LRUCache({ max: MOST_KEYS, ttl: this.#seconds * 1000, ttlResolution: 0 });
     this.#reasons.set(this.#hashOf(key), ownText(reason.slice(0, LONGEST_REASON)));
   }
 

@@ -92,7 +92,7 @@ export class Exchange {
   #locked = false;
   /** Node has passed the last byte on. A client that leaves makes it say `finish` and `writableFinished` too. */
   #whole = false;
-  #guarded = false;
+  #hasLock = false;
   #endLength = -1;
   #table: PathTable<unknown> | undefined;
   #match: unknown;
@@ -196,8 +196,8 @@ export class Exchange {
   /** From now on what the app does to the response is ignored; only `respond` reaches the client. */
   lock(): void {
     this.#locked = true;
-    if (this.#guarded) return;
-    this.#guarded = true;
+    if (this.#hasLock) return;
+    this.#hasLock = true;
     guardResponse(this.res, () => this.#locked);
   }
 

@@ -54,6 +54,16 @@ describe('the tarball', () => {
   });
 });
 
+describe('the CommonJS build', () => {
+  it('sets no export when a private field of the same name is set', () => {
+    const dist = join(probes, 'node_modules', 'hotpath', 'dist');
+    const set = readdirSync(dist)
+      .filter((file) => file.endsWith('.cjs'))
+      .flatMap((file) => readFileSync(join(dist, file), 'utf8').match(/#\w+ = exports\.\w+/g) ?? []);
+    expect(set).toEqual([]);
+  });
+});
+
 describe('what a subpath exports', () => {
   it('every subpath of package.json is in the list, and no other', () => {
     const published = Object.keys(manifest.exports)
