@@ -12,44 +12,44 @@ const policyForms = "'immutable', 'no-store', 'private', 'no-cache' or an object
 export interface CacheControlDirectives {
   /** Any cache may store the response, even to a request with `Authorization` (§5.2.2.9). */
   public?: boolean;
-  /** Only the visitor's own cache may store it (§5.2.2.7). */
+  /** Only the client's own cache may store it (§5.2.2.7). */
   private?: boolean;
   /** No cache may store it (§5.2.2.5). */
   noStore?: boolean;
-  /** Stored, but used only after the origin has confirmed it (§5.2.2.4). */
+  /** May be stored, but must be revalidated before each use (§5.2.2.4). */
   noCache?: boolean;
   /** Intermediaries may not change the body (§5.2.2.6). */
   noTransform?: boolean;
-  /** Once stale, used only after the origin has confirmed it (§5.2.2.2). */
+  /** Must be revalidated once it is stale (§5.2.2.2). */
   mustRevalidate?: boolean;
-  /** `mustRevalidate` for shared caches alone (§5.2.2.8). */
+  /** `mustRevalidate` for shared caches only (§5.2.2.8). */
   proxyRevalidate?: boolean;
-  /** Stored only by caches that know what the status code asks for (§5.2.2.3). */
+  /** Only caches that know the rules of the status code may store it (§5.2.2.3). */
   mustUnderstand?: boolean;
   /** How long the response is fresh (§5.2.2.1). */
   maxAge?: Duration;
   /** The same for shared caches (§5.2.2.10). */
   sMaxage?: Duration;
-  /** How long a stale response may be used while it is refreshed (RFC 5861 §3). */
+  /** How long a stale response may be served while it is refreshed (RFC 5861 §3). */
   staleWhileRevalidate?: Duration;
-  /** How long a stale response may stand in for an error (RFC 5861 §4). */
+  /** How long a stale response may replace an error (RFC 5861 §4). */
   staleIfError?: Duration;
-  /** The body never changes while fresh, so a reload need not ask (RFC 8246). */
+  /** The body never changes while it is fresh, so a reload need not revalidate it (RFC 8246). */
   immutable?: boolean;
 }
 
 /**
- * What a response says to caches. The presets:
+ * A preset, or an object of directives. The presets:
  * - `'immutable'`: `public, max-age=31536000, immutable`, for files with a hash in their name.
  * - `'no-store'`: `no-store`.
- * - `'private'`: `private, no-cache`: kept by the visitor's browser alone, and confirmed at each use.
- * - `'no-cache'`: `no-cache`: kept anywhere, and confirmed at each use.
+ * - `'private'`: `private, no-cache`. Only the client's browser keeps it, and revalidates it on each use.
+ * - `'no-cache'`: `no-cache`. Any cache may keep it, and revalidates it on each use.
  */
 export type CacheControlPolicy = 'immutable' | 'no-store' | 'private' | 'no-cache' | CacheControlDirectives;
 
 /** Options of the Cache-Control middleware. */
 export interface CacheControlOptions {
-  /** What a response says when neither its handler nor its route does; `false`: nothing. Default `'no-cache'`. */
+  /** The policy of responses for which neither the handler nor the route sets one; `false`: none. Default: `'no-cache'`. */
   default?: CacheControlPolicy | false;
 }
 

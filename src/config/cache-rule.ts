@@ -18,47 +18,51 @@ import type { Reader, Reading } from './reading.js';
 import { leaf, list, resolve, type Schema, section } from './schema.js';
 import { type Duration, readDuration } from './units.js';
 
-/** How one route is cached. A handler that says `private`, `no-store` or its own lifetime is never overridden. */
+/** How one route is cached. A rule never overrides a handler that sends `private`, `no-store` or its own lifetime. */
 export interface CacheRule {
   /** How long a response is fresh when the handler gives no lifetime. Greater than 0. Default: none. */
   ttl?: Duration;
-  /** How long after its lifetime a response may be served while it is refreshed (RFC 5861 §3). Needs `ttl`. Default: none. */
+  /** How long after its lifetime a response is served stale while the cache refreshes it (RFC 5861 §3). Needs `ttl`. Default: none. */
   staleWhileRevalidate?: Duration;
-  /** How long after its lifetime a response may stand in for an error (RFC 5861 §4). Needs `ttl`. Default: none. */
+  /** How long after its lifetime a response replaces a 5xx, an exception or a timeout (RFC 5861 §4). Needs `ttl`. Default: none. */
   staleIfError?: Duration;
-  /** After this a refresh is given up and the stale response is served. At most one day. Default: none. */
+  /** The time limit of a refresh; the stale response is served after it. At most one day. Default: 30 seconds. */
   timeout?: Duration;
-  /** After this a stale response is served while the refresh goes on. Needs `ttl`; at most `timeout`. Default: none. */
+  /** How long a client waits for a refresh before it gets the stale response; the refresh goes on. Needs `ttl`; at most `timeout`. Default: `timeout`. */
   softTimeout?: Duration;
-  /** Share of its lifetime, between 0 and 1, after which the next request for a response has it refreshed in the background, while it is still fresh. Needs `ttl`. Default: none, it is refreshed when it is stale. */
+  /** Share of the lifetime, between 0 and 1, such as 0.8. After it, the next request refreshes the response in the background while it is still fresh. Needs `ttl`. Default: none. */
   eagerRefresh?: number;
-  /** Share of `ttl`, 0 to 1, by which lifetimes are shortened at random, so that entries do not expire together. Needs `ttl`. Default 0. */
+  /** Share of `ttl`, 0 to 1, by which lifetimes are shortened at random, so that entries do not all expire together. Needs `ttl`. Default: `0`. */
   jitter?: number;
-  /** Status codes that may be stored: 200 to 599 without those that answer one request or one client alone (206, 304, 401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431). A 5xx or a 204 is stored where it is listed. Default `[200, 301, 308]`. */
+  /**
+   * Status codes that may be stored: 200 to 599 without those that answer one request or client alone (206, 304, 401,
+   * 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431). A 204 or a 5xx is stored only if it is listed.
+   * Default: `[200, 301, 308]`.
+   */
   statuses?: readonly number[];
-  /** Names by which entries are purged together. Default none. */
+  /** Names for purging entries together: a list, or a function that returns one. Default: none. */
   tags?: readonly string[] | ((context: CacheContext) => readonly string[]);
-  /** What distinguishes one response from another, besides method, host and path. */
+  /** Parts of the request that the key holds besides method, scheme, host and path. */
   vary?: CacheVary;
-  /** Query parameters that change nothing, such as `'utm_*'` (a trailing `*` stands for any ending). Not together with `vary.query`. Default none. */
+  /** Query parameters that do not change the response, such as `'utm_*'` (a trailing `*` matches any ending). The handler does not see them. Not together with `vary.query`. Default: none. */
   ignoreQuery?: readonly string[];
-  /** Whose response this is. An empty answer, or a throw, means that the cache is bypassed. Default: everybody's. */
+  /** Returns the owner of the response, such as a user id; each owner has its own entries. The cache is bypassed if it returns nothing or throws. Default: one entry for all clients. */
   partition?: (context: CacheContext) => string | number | undefined | null;
-  /** The response is the same for everybody, so the front door (`attach`) may serve it before anything of the app runs. Not together with `partition`. Default `false`. */
+  /** Declares that the response is the same for every client, so that the front door (`attach`) may serve it before Express runs. Not together with `partition`. Default: `false`. */
   shared?: boolean;
-  /** Whether requests for a missing entry wait for the one that fills it: within this process (`true`, `'instance'`), among all instances (`'cluster'`), or not. Default `'instance'`. */
+  /** Whether requests for a missing entry wait for the request that fills it: in this process (`true`, `'instance'`), on all instances that share a Redis (`'cluster'`), or not (`false`). Default: `'instance'`. */
   collapse?: boolean | 'instance' | 'cluster';
-  /** Whether the rule applies to a request; a throw means no. Default: always. */
+  /** Returns whether the cache may handle a request; an exception means no. Default: always. */
   when?: (context: CacheContext) => boolean;
 }
 
-/** The parts of a request that belong to the key of an entry. */
+/** Parts of the request that the key of an entry holds. */
 export interface CacheVary {
-  /** Query parameters that matter; all others are ignored. Default: all matter. */
+  /** The only query parameters that matter; the handler sees no others. Default: all. */
   query?: readonly string[];
-  /** Request headers that matter, besides those the response names in `Vary`. Default none. */
+  /** Request headers that matter besides those that the response names in `Vary`. Default: none. */
   headers?: readonly string[];
-  /** Cookies that matter; `[]` declares that none does, so that requests with cookies may be cached. Default: not declared, a request with cookies is personal. */
+  /** Cookies that matter. `[]` declares that no cookie matters, so that requests with cookies can be cached. Default: not declared; a request with cookies is personal. */
   cookies?: readonly string[];
 }
 

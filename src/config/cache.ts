@@ -30,66 +30,70 @@ export type { RedisClient, RedisOptions, RedisSettings } from './redis.js';
 
 /** Options of the response cache. */
 export interface CacheOptions {
-  /** The tier in this process's memory. */
+  /** The memory tier of this process. */
   memory?: {
-    /** Most that entries may take together: keys, headers, tags and bodies counted. Bytes or a size. Default `'64mb'`. */
+    /** The most bytes of all entries together: bodies, keys, headers and tags. Default: `'64mb'`. */
     maxBytes?: Size;
-    /** Most entries. Default 10,000. */
+    /** The most entries. Default: `10_000`. */
     maxEntries?: number;
   };
-  /** The tier that instances share. */
+  /** The Redis tier, and the invalidation log that instances share. Default: none. */
   redis?: RedisOptions;
-  /** What may be stored: `'safe'` only what says itself, or has a rule that says, that it may be shared; `'rfc9111'` all that the standard allows a shared cache. Default `'safe'`. */
+  /** Which responses may be stored. `'safe'`: those that declare themselves public or that a rule covers. `'rfc9111'`: everything that the standard allows a shared cache. Default: `'safe'`. */
   profile?: 'safe' | 'rfc9111';
   /**
-   * Response fields that speak to this cache as `Cache-Control` does to all, from the most applicable to the least
-   * (RFC 9213 §2.2). Where one is there and valid, `Cache-Control`, `Expires` and `Pragma` do not count here; all
-   * are passed on as they are. With `'surrogate-control'`, handlers are told `Surrogate-Capability: hotpath=…`.
-   * Default `[]`; in the profile `'rfc9111'` `['cdn-cache-control', 'surrogate-control']`: an app that stands
-   * behind a CDN of its own sets `[]`, or names a field of its own, lest it does what is meant for the CDN.
+   * Response headers that address this cache instead of `Cache-Control`, the most specific first (RFC 9213 §2.2). If one
+   * is present and valid, this cache ignores `Cache-Control`, `Expires` and `Pragma`; clients still get all of them.
+   * With `'surrogate-control'`, handlers see `Surrogate-Capability: hotpath=…`. An app behind its own CDN sets `[]` or a
+   * header of its own; otherwise the cache obeys headers that are meant for the CDN. Default: `[]`;
+   * `['cdn-cache-control', 'surrogate-control']` with `profile: 'rfc9111'`.
    */
   targets?: readonly string[];
-  /** Whether a visitor's `Cache-Control` (RFC 9111 §5.2.1) can force a fresh response. Default `'ignore'`: otherwise any visitor could put load on the app. */
+  /** Whether the client's `Cache-Control` (RFC 9111 §5.2.1) can force a fresh response. With `'honor'`, any client can make your handlers run. Default: `'ignore'`. */
   requestDirectives?: 'ignore' | 'honor';
-  /** How long entries are served after contact with the invalidation log was lost. Seconds or a duration. Default `'5s'`. */
+  /** How long entries are served after contact with the shared invalidation log is lost. Default: `'5s'`. */
   maxStaleness?: Duration;
-  /** Larger bodies are not stored. Bytes or a size, at most `memory.maxBytes`. Default `'1mb'`. */
+  /** The largest body that is stored; at most `memory.maxBytes`. Default: `'1mb'`. */
   maxEntryBytes?: Size;
   /**
-   * What makes a request personal: names of request headers, and `client-certificate` for a client that has presented
-   * one, to this server or to a proxy that says so in `Client-Cert` (RFC 9440). A list given here replaces the default
+   * What makes a request personal: names of request headers, and `client-certificate` for a certificate that the client
+   * has presented, to this server or to a proxy that sends `Client-Cert` (RFC 9440). Your list replaces the default, so
+   * it should name `client-certificate` too. Default:
    * `['authorization', 'cookie', 'x-api-key', 'proxy-authorization', 'client-certificate']`.
    */
   credentials?: readonly string[];
   /**
-   * Response headers that belong to one response alone, such as an id: they are not stored. A `*` at the end stands for
-   * any ending (`'x-acme-*'`). Added to those that are known (see docs/caching.md). Default none.
+   * Response headers that belong to one response, such as an id, and are not stored. A trailing `*` matches any ending
+   * (`'x-acme-*'`). Your list is added to the headers that hotpath knows. Default: none.
    */
   perResponseHeaders?: readonly string[];
-  /** How long a request waits for another's fill of the same entry, then runs by itself. Seconds or a duration, at most one day. Default `'5s'`. */
+  /** How long a request waits for another request that fills the same entry; then it runs the handler itself. At most one day. Default: `'5s'`. */
   waitTimeout?: Duration;
-  /** How long a key whose response could not be stored is remembered, so that its requests do not wait for each other. 0: not at all. Default `'2m'`. */
+  /** How long a key with an uncacheable response is remembered, so that its requests do not wait for each other; 0: not at all. Default: `'2m'`. */
   hitForMiss?: Duration;
-  /** How many background refreshes run at once. More wait; those that a request waits for go first, and of too many the oldest is dropped. From 1 to 10,000. Default 32. */
+  /**
+   * How many background refreshes run at once, from 1 to 10,000. Others wait; those that a client waits for go first. If
+   * more than 256 wait, the oldest is dropped. Default: `32`.
+   */
   refreshConcurrency?: number;
   /**
-   * Header fields that every background refresh carries, so that a gate of the app lets it through. Not `Host`, nor
-   * fields of the connection, of conditions, of ranges or of the body. Default none.
+   * Headers that every background refresh carries, so that a gate in your app lets it through. Not `Host`, nor headers of
+   * the connection, conditions, ranges or the body. Default: none.
    */
   refreshHeaders?: Readonly<Record<string, string>>;
   /**
-   * What follows when the app answers a background refresh with 401, 403 or 429: `'foreground'`, the next client's own
-   * request runs in the foreground, and nothing is served stale; `'stale'`, stale responses are served on, for an app
-   * that sheds load so. Default `'foreground'`.
+   * What happens after a 401, 403 or 429 to a background refresh. `'foreground'`: stale serving ends, and the next
+   * client's own request runs the handler. `'stale'`: stale responses are still served, for an app that sheds load with
+   * these codes. Default: `'foreground'`.
    */
   refreshRefused?: 'foreground' | 'stale';
-  /** How long a key gets no background refresh after one was refused, or its answer could not be stored. Doubles with each further one, up to an hour. Greater than 0. Default `'2m'`. */
+  /** How long a key gets no background refresh after a refused one. Doubles with each further refusal, up to an hour. Greater than 0. Default: `'2m'`. */
   noBackgroundRefresh?: Duration;
-  /** How long after a failed refresh stale responses are served without another. Doubles with each further one, up to 30 s. 0: not at all. Default `'1s'`. */
+  /** How long stale responses are served without another refresh after a failed one. Doubles with each further failure, up to 30 s; 0: not at all. Default: `'1s'`. */
   refreshBackoff?: Duration;
-  /** Whether responses carry `X-Cache` and `Cache-Status` (RFC 9211), which tell visitors what is cached and why; `'key'`: with the scheme, host, path and query that the key holds. Default `true`. */
+  /** Whether responses carry `X-Cache` and `Cache-Status` (RFC 9211), which show clients what is cached and why. `'key'` adds scheme, host, path and query. Default: `true`. */
   statusHeader?: boolean | 'key';
-  /** Told of every failure that a request survived; `where` names the part. Default: none. */
+  /** Called with every error that did not reach the client; `where` names the part. Default: a process warning. */
   onError?: (error: unknown, where: string) => void;
 }
 
@@ -117,7 +121,7 @@ export interface CacheSettings {
 
 /** Options of `responseCache()` used alone. */
 export interface StandaloneCacheOptions extends CacheOptions {
-  /** Rules by path, in Express 5 syntax; the first match wins; `false`: never cached. */
+  /** Rules by path, in Express 5 syntax; the first match wins; `false`: never cached. Default: none. */
   routes?: Readonly<Record<string, CacheRule | false>>;
 }
 

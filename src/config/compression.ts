@@ -12,28 +12,25 @@ export type ContentEncoding = 'br' | 'gzip' | 'deflate';
 
 /** Options of the compression middleware. */
 export interface CompressionOptions {
-  /** Bodies smaller than this stay as they are. Bytes or a size. Default `'1kb'`. */
+  /** Smaller bodies are not compressed. Default: `'1kb'`. */
   threshold?: Size;
-  /** Effort of gzip and deflate: 1 (fast) to 9 (small), or -1 for zlib's own choice, which is 6. Default 6. */
+  /** The effort of gzip and deflate: 1 (fast) to 9 (small), or -1 for zlib's own choice, which is 6. Default: `6`. */
   level?: number;
-  /** Effort of Brotli: 0 (fast) to 11 (small, far too slow for a live response). Default 4. */
+  /** The effort of Brotli: 0 (fast) to 11 (small, but too slow for a live response). Default: `4`. */
   brotliQuality?: number;
-  /** Encodings offered, the preferred one first. Default `['br', 'gzip']`. */
+  /** The encodings to offer, the preferred one first; `'deflate'` too. Default: `['br', 'gzip']`. */
   encodings?: readonly ContentEncoding[];
-  /**
-   * The share of its size, 0 to 1, that a stored body must lose for its compressed variant to be kept.
-   * Default 0.1.
-   */
+  /** The share of its size, 0 to 1, that a stored body must lose for the compressed form to be kept. Default: `0.1`. */
   minimumGain?: number;
-  /** Whether a response may be compressed; asked before its headers go. Default: by its `Content-Type`. */
+  /** Returns whether a response may be compressed; called before the headers are sent. Default: decided by `Content-Type`. */
   filter?: (req: HotpathRequest, res: ServerResponse) => boolean;
 }
 
 /**
- * Compression for one route: off, on as the section says, or on with other numbers.
+ * `false`: off; `true`: as in the section; or other numbers for one route.
  *
- * Turn it off where an answer holds a secret (a token, a session's page) beside text that the requester can
- * choose: the length of the compressed answer tells how much the two have in common (BREACH).
+ * Turn it off for responses that hold a secret, such as a token, beside text that the client can choose: the length of
+ * the compressed response reveals how much the two have in common (BREACH).
  */
 export type CompressionPolicy = boolean | Pick<CompressionOptions, 'threshold' | 'level' | 'brotliQuality'>;
 

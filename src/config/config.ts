@@ -38,37 +38,37 @@ import {
 } from './size-limit.js';
 import { type TimingOptions, type TimingSettings, timingSchema } from './timing.js';
 
-/** What holds for the requests of one path. */
+/** The policies of one path. */
 export interface RoutePolicies {
-  /** How responses are cached; `false`: never. Default: as the responses themselves say. */
+  /** How responses are cached; `false`: never. Default: responses that declare themselves cacheable are stored. */
   cache?: CacheRule | false;
-  /** The `Cache-Control` of responses that have none; `false`: left alone. Default: that of the section. */
+  /** The `Cache-Control` header of responses that set none; `false`: add nothing. Default: `cacheControl.default`. */
   cacheControl?: CacheControlPolicy | false;
-  /** Largest request body; `false`: no limit. Default: that of the section. */
+  /** The largest request body. Default: the `sizeLimit` section. */
   sizeLimit?: SizeLimitPolicy;
-  /** Compression; `false`: off. Default: that of the section. */
+  /** Compression of responses. Default: the `compression` section. */
   compression?: CompressionPolicy;
 }
 
-/** The whole config. For each section `false` turns its middleware off; `true` or absent takes the defaults. */
+/** The whole config. In each section, `false` turns the middleware off; `true` or nothing takes the defaults. */
 export interface HotpathConfig {
-  /** Policies by path, in Express 5 syntax (`/api/products/:id`, `/assets/*path`); the first match wins. Default none. */
+  /** Policies by path, in Express 5 syntax (`/api/products/:id`, `/assets/*path`); the first match wins. Default: none. */
   routes?: Readonly<Record<string, RoutePolicies>>;
-  /** Request ids, response times and the slow-request hook. */
+  /** Request ids, response times and the slow-request hook. Default: on. */
   timing?: TimingOptions | boolean;
-  /** Prometheus metrics. */
+  /** Prometheus metrics. Default: on. */
   metrics?: MetricsOptions | boolean;
-  /** The largest request body. */
+  /** The largest request body. Default: on. */
   sizeLimit?: SizeLimitOptions | boolean;
-  /** `Cache-Control` headers. */
+  /** `Cache-Control` headers. Default: on. */
   cacheControl?: CacheControlOptions | boolean;
-  /** The response cache. */
+  /** The response cache. Default: on. */
   cache?: CacheOptions | boolean;
-  /** Compression of responses. */
+  /** Compression of responses. Default: on. */
   compression?: CompressionOptions | boolean;
 }
 
-/** Resolved policies of one path; what is absent is left to the section. */
+/** Resolved policies of one path; the section decides whatever is absent. */
 export interface ResolvedPolicies
   extends CacheRoutePolicies,
     CacheControlRoutePolicies,
@@ -107,7 +107,7 @@ const configSchema = section({
   compression: v.optional(toggle(compressionSchema), {}),
 });
 
-/** Gives a config back as it is; for the types, in a file of its own. */
+/** Returns the config unchanged; gives types to a config in a file of its own. */
 export function defineConfig(config: HotpathConfig): HotpathConfig {
   return config;
 }

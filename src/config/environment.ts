@@ -18,21 +18,33 @@ export interface DatabaseEnvironment {
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const databaseVariables = {
+  /** Checked here and returned by `databaseFromEnv()`: `postgres://` or `postgresql://`. */
   DATABASE_URL: readUrl('postgres', 'postgresql'),
+  /** Checked here and returned by `databaseFromEnv()`: connections, 1 to 1,000. */
   DB_POOL_SIZE: fromDigits(readInteger(1, 1000)),
+  /** Checked here and returned by `databaseFromEnv()`: a duration. */
   SLOW_QUERY: fromDigits(readDuration),
 };
 
 const variables = {
   ...databaseVariables,
+  /** Turns `compression` on or off, with any encoding: off behind a proxy that compresses. */
   ENABLE_GZIP_COMPRESSION: readSwitch,
+  /** Sets `compression.threshold`. */
   COMPRESSION_THRESHOLD: fromDigits(readSize),
+  /** Sets `cache.redis.url`, unless the config has a client or options. */
   REDIS_URL: readUrl('redis', 'rediss'),
+  /** Sets `ttl` of the cache rules that have none. */
   CACHE_TTL: fromDigits(readPositiveDuration),
+  /** Sets `cache.memory.maxBytes`. */
   CACHE_MAX_BYTES: fromDigits(readPositiveSize),
+  /** Sets `cache.memory.maxEntries`. */
   CACHE_MAX_ENTRIES: fromDigits(readInteger(1)),
+  /** Sets `sizeLimit.limit`. */
   REQUEST_SIZE_LIMIT: fromDigits(readSize),
+  /** Sets `timing.slow`. */
   SLOW_REQUEST: fromDigits(readDuration),
+  /** Turns `metrics` on or off. */
   METRICS_ENABLED: readSwitch,
 };
 

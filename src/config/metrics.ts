@@ -6,13 +6,13 @@ import { leaf, resolve, type Schema, section } from './schema.js';
 
 /** Options of the metrics middleware. */
 export interface MetricsOptions {
-  /** Whether the process's own metrics (memory, event loop, garbage collection) are collected too. Default `true`. */
+  /** Whether to collect the metrics of the process too: memory, event loop, garbage collection. Default: `true`. */
   defaultMetrics?: boolean;
-  /** The `prom-client` registry to register in. Default: one of its own. */
+  /** The `prom-client` registry to use. Default: a new one. */
   registry?: Registry;
-  /** Upper bounds of the duration histogram, in seconds, ascending. Default 0.005 to 10, the Prometheus clients' own. */
+  /** Upper bounds of the duration histogram in seconds, ascending. Default: `[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]`. */
   buckets?: readonly number[];
-  /** Most label sets per metric; further ones are counted as overflow. Default 2,000. */
+  /** The most label sets per metric; further ones count as `overflow`. Default: `2000`. */
   maxSeries?: number;
 }
 

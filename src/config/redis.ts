@@ -37,25 +37,25 @@ export function isRedisClient(value: unknown): value is RedisClient {
   );
 }
 
-/** The tier that instances share, and the log by which they agree on what is valid. One of `url`, `options` and `client` says where it is. */
+/** The Redis tier and the invalidation log that instances share. Set one of `url`, `options` and `client`. */
 export interface RedisOptions {
-  /** `redis://` or `rediss://` (TLS). Default: none, the memory tier alone. */
+  /** `redis://` or `rediss://` (TLS). Default: none; only the memory tier is used. */
   url?: string;
-  /** Options of a client of our own, as ioredis takes them: `{ sentinels, name }`, `{ host, port, tls }`, … */
+  /** Options for the ioredis client that hotpath creates: `{ sentinels, name }`, `{ host, port, tls }`, … Default: none. */
   options?: object;
-  /** Your own client, a `Redis` or a `Cluster` of ioredis 5 or 6. It is neither closed nor changed; its `keyPrefix` applies. */
+  /** Your own `Redis` or `Cluster` of ioredis 5 or 6. hotpath neither closes nor changes it; its `keyPrefix` applies. Default: none. */
   client?: RedisClient;
-  /** Begins the name of every key. Apps that share a Redis each need their own, or they purge each other's entries. Default `'hotpath:'`. */
+  /** The start of every key name. Apps that share a Redis need one each, or they purge each other's entries. Default: `'hotpath:'`. */
   prefix?: string;
-  /** How long a request waits for Redis, then goes on without. Seconds or a duration. Default 0.05. */
+  /** How long a request waits for Redis before it goes on without. Default: `0.05`. */
   readTimeout?: Duration;
-  /** How long a write may take that no request waits for, and a purge's record. Seconds or a duration. Default 0.25. */
+  /** The time limit of writes in the background and of a purge's record. Default: `0.25`. */
   writeTimeout?: Duration;
-  /** Has purges wait until replicas have their record (`WAIT`), so that a failover loses fewer. Default: they do not. */
+  /** Makes a purge wait until replicas have its record (`WAIT`), so that fewer purges are lost in a failover. Default: none. */
   wait?: {
-    /** How many replicas. */
+    /** The number of replicas. Required. */
     replicas: number;
-    /** How long; then the purge counts as acknowledged by the primary alone. Seconds or a duration. Default 0.1. */
+    /** How long to wait; after it the purge counts as acknowledged by the primary alone. Default: `0.1`. */
     timeout?: Duration;
   };
 }

@@ -8,20 +8,19 @@ import { readSize, type Size } from './units.js';
 
 /** The limits of a request body. */
 export interface SizeLimits {
-  /** Largest request body, as it arrives (still compressed). Bytes or a size. Default `'10mb'`. */
+  /** The largest request body, counted as it arrives (still compressed). Default: `'10mb'`. */
   limit?: Size;
   /**
-   * Largest that a request body with a `Content-Encoding` may become when that is taken off: 53 bytes of Brotli
-   * can hold 64 MB. Such a body is decoded here beside the app, which receives of it only what has been
-   * counted; hotpath changes nothing of it. One coding is accepted (gzip, deflate or br); others, and several,
-   * are refused with 415, and what is not in the coding that it names with 400. `false`: codings are not
-   * looked at, for an app that passes such bodies on as they are. Bytes or a size. Default: as `limit`.
+   * The largest size of a compressed request body after decompression: 53 bytes of Brotli can hold 64 MB. hotpath
+   * decompresses such a body to count it; the app still gets the compressed bytes, never more than were counted. One
+   * coding is accepted (gzip, deflate or br). Other codings, or several, get a 415; a body that is not in the coding it
+   * declares gets a 400. `false`: not checked, for an app that passes such bodies on. Default: the same as `limit`.
    */
   inflated?: Size | false;
   /**
-   * Largest window of a Brotli body, as a power of two: 10 to 24. A decoder holds as much memory as the window, so a
-   * larger one is refused with 415. Default 22 (4 MB), which is what encoders use unless they are told otherwise;
-   * the `brotli` command takes 24 (16 MB) for large files.
+   * The largest window of a Brotli body, as a power of two from 10 to 24. A decoder holds as much memory as the window;
+   * a body that asks for a larger one gets a 415. 22 (4 MB) is what encoders use unless told otherwise; the `brotli`
+   * command uses 24 (16 MB) for large files. Default: `22`.
    */
   brotliWindow?: number;
 }
@@ -29,14 +28,14 @@ export interface SizeLimits {
 /** Options of the request-size limit. */
 export interface SizeLimitOptions extends SizeLimits {
   /**
-   * Memory that the decoders of compressed bodies may hold together, in the whole process; half of it is for those
-   * that need 64 kB and no more, as gzip does. A body that needs more than is left waits; while one waits, bodies that have sent next to nothing for five seconds are ended with 408.
-   * Bytes or a size. Default `'64mb'`.
+   * The memory that the decoders of compressed bodies hold together, in the whole process. Half of it is for decoders
+   * that need at most 64 kB, as gzip does. A body that needs more than is left waits. While one waits, bodies that have
+   * sent next to nothing for five seconds end with a 408. Default: `'64mb'`.
    */
   decoderMemory?: Size;
 }
 
-/** The limit of one route, or both its limits; `false`: none. What is not given is that of the section. */
+/** A size, an object with limits, or `false` for no limit. The section decides what is absent, and `decoderMemory`. */
 export type SizeLimitPolicy = Size | false | SizeLimits;
 
 /** Resolved options of the request-size limit. */

@@ -21,26 +21,26 @@ export interface SlowRequest {
 
 /** Options of request ids. */
 export interface RequestIdOptions {
-  /** The header, inbound and outbound. Default `'X-Request-Id'`. */
+  /** The header in requests and responses. Default: `'X-Request-Id'`. */
   header?: string;
-  /** Whether an id that the client or a proxy sent, and that is well-formed, is kept. Default `true`. */
+  /** Whether to keep a well-formed id that the client or a proxy sent. Default: `true`. */
   trustInbound?: boolean;
 }
 
 /** Options of the timing middleware. */
 export interface TimingOptions {
-  /** The header with the time until the response began, such as `12.345ms`; `false`: none. Default `'X-Response-Time'`. */
+  /** The header with the time until the response began, such as `12.345ms`; `false`: none. Default: `'X-Response-Time'`. */
   header?: string | false;
   /**
-   * Whether `Server-Timing` is sent. It tells every visitor how long the app took and whether the answer came
-   * from the cache; where that is a secret, turn it off together with `header`. Default `true`.
+   * Whether to send `Server-Timing`. It shows every client how long the app took and whether the response came from the
+   * cache. If that is a secret, turn off `header` too. Default: `true`.
    */
   serverTiming?: boolean;
-  /** Request ids; `true` takes the defaults. Default `true`. */
+  /** Request ids; `false`: none. Default: `true`. */
   requestId?: boolean | RequestIdOptions;
-  /** Requests that take at least this long are reported to `onSlow`. Seconds or a duration; `false`: none. Default `false`. */
+  /** Requests that take at least this long are reported to `onSlow`; `false`: none. Default: `false`. */
   slow?: Duration | false;
-  /** Told of every slow request; a throw is ignored. Default: none. */
+  /** Called with every slow request; an exception is ignored. Default: one line on the console. */
   onSlow?: (request: SlowRequest) => void;
 }
 
