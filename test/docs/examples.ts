@@ -2,12 +2,13 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { inspect } from 'node:util';
 import type { Express } from 'express';
+import session from 'express-session';
 import * as hotpath from 'hotpath';
 import * as cache from 'hotpath/cache';
 import { expect } from 'vitest';
 import { type express5, listen, waitFor } from '../helpers/http.js';
 
-/** A request of a page of the docs, and the answer that it shows. */
+/** A request on a page of the docs, and the response that it shows. */
 interface Exchange {
   readonly method: string;
   readonly path: string;
@@ -16,11 +17,11 @@ interface Exchange {
   readonly shown: readonly (readonly [name: string, value: string])[];
   /** Not compared where the page shows none. */
   readonly body: string | undefined;
-  /** The page says that it comes to this in a moment. */
+  /** The page says that this happens after a while. */
   readonly eventually: boolean;
 }
 
-/** An app that a page of the docs shows, and what is asked of it, in order. */
+/** An app that a page of the docs shows, and the requests to it, in order. */
 export interface Example {
   /** The heading that it stands under. */
   readonly name: string;
@@ -28,16 +29,18 @@ export interface Example {
 }
 
 /** What the code of an example may import. */
-const MODULES: Readonly<Record<string, object>> = { hotpath, 'hotpath/cache': cache };
+const MODULES: Readonly<Record<string, object>> = {
+  hotpath,
+  'hotpath/cache': cache,
+  'express-session': session,
+};
 
 /** How far a shown age or time to live may be from the real one: machines differ in speed. Seconds. */
 const TOLERANCE = 60;
 
 /**
- * The examples of a page: blocks of code marked `example`, each with the blocks that follow it, code marked
- * `continued` and exchanges (`http`). All other code must be marked `sketch`.
- *
- * @throws Error for a block that is none of these, so that nothing is left untried by a slip.
+ * The examples of a page: blocks of code marked `example`, each with the blocks that follow it: code marked `continued`
+ * and exchanges (`http`). Other blocks of `ts` are fragments, which are compiled (`fragmentsOf`).
  */
 export function examplesOf(page: string): Example[] {
   const examples: { name: string; steps: ({ code: string } | { exchange: Exchange })[] }[] = [];
@@ -52,16 +55,33 @@ export function examplesOf(page: string): Example[] {
     else if (language === 'http') {
       const exchange = parseExchange(text, mark === 'eventually');
       examples.at(-1)?.steps.push({ exchange });
-    } else if (mark !== 'sketch' && language !== 'text') {
-      throw new Error(`under "${heading}": a block of ${language} that nothing tries`);
     }
   }
   return examples;
 }
 
-/** Runs an example on a port of its own and compares every answer that the page shows. */
-export async function runExample({ steps }: Example, express: typeof express5): Promise<void> {
-  const scope: Record<string, unknown> = { express };
+/** The blocks of `ts` of a page that are not run, by the heading above them. */
+export function fragmentsOf(page: string): { readonly name: string; readonly code: string }[] {
+  const fragments: { name: string; code: string }[] = [];
+  let heading = '';
+  for (const [, title, code] of page.matchAll(/^#+ (.+)$|^```ts\n([\s\S]*?)^```$/gm)) {
+    if (title !== undefined) heading = title;
+    else if (code !== undefined) fragments.push({ name: heading, code });
+  }
+  return fragments;
+}
+
+/**
+ * Runs an example on a port of its own and compares every response that the page shows.
+ *
+ * @param given variables that the code uses and does not declare.
+ */
+export async function runExample(
+  { steps }: Example,
+  express: typeof express5,
+  given: Readonly<Record<string, unknown>> = {},
+): Promise<void> {
+  const scope: Record<string, unknown> = { ...given, express };
   const logged: string[] = [];
   const wanted: string[] = [];
   let code = '';
@@ -101,7 +121,8 @@ export async function runExample({ steps }: Example, express: typeof express5): 
 
 function imported(names: string, from: string): Record<string, unknown> {
   const module = MODULES[from] as Record<string, unknown> | undefined;
-  const list = /^\{ (.+) \}$/.exec(names)?.[1]?.split(', ') ?? [];
+  const list = /^\{ (.+) \}$/.exec(names)?.[1]?.split(', ');
+  if (!list) return { [names]: module };
   return Object.fromEntries(
     list.map((name) => {
       if (module?.[name] === undefined) throw new Error(`${from} exports no ${name}`);
@@ -145,27 +166,27 @@ function field(line: string): [name: string, value: string] {
   return [line.slice(0, colon), line.slice(colon + 2)];
 }
 
-/** What of the real answer is not as shown. */
+/** The parts of the real response that differ from the page. */
 async function differences(port: number, exchange: Exchange): Promise<string[]> {
   const { method, path, headers, status, shown, body } = exchange;
   const sent = request({ port, method, path, headers: Object.fromEntries(headers), agent: false });
   sent.end();
-  const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
   const chunks: Buffer[] = [];
-  for await (const chunk of answer) chunks.push(chunk as Buffer);
+  for await (const chunk of response) chunks.push(chunk as Buffer);
   const found: string[] = [];
   const compare = (what: string, real: string, expected: string) => {
     if (!isShown(real, expected, what)) found.push(`${what}: ${real}, shown as ${expected}`);
   };
-  compare('status', `${answer.statusCode} ${answer.statusMessage}`, status);
+  compare('status', `${response.statusCode} ${response.statusMessage}`, status);
   for (const [name, value] of shown) {
-    compare(name, [answer.headers[name.toLowerCase()] ?? '(none)'].flat().join(', '), value);
+    compare(name, [response.headers[name.toLowerCase()] ?? '(none)'].flat().join(', '), value);
   }
   if (body !== undefined) compare('body', Buffer.concat(chunks).toString(), body);
   return found;
 }
 
-/** Whether a text is as shown: `…` stands for anything, and an `Age` or a `ttl` may be another near it. */
+/** Whether a text is as shown: `…` stands for anything, and an `Age` or a `ttl` may differ a little. */
 function isShown(real: string, shown: string, what = ''): boolean {
   if (what === 'Age') return Math.abs(Number(real) - Number(shown)) <= TOLERANCE;
   const seconds: number[] = [];
