@@ -34,9 +34,8 @@ export interface CacheRule {
   eagerRefresh?: number;
   /** Share of `ttl`, 0 to 1, by which lifetimes are shortened at random, so that entries do not all expire together. Needs `ttl`. Default: `0`. */
   jitter?: number;
-  /**
-   * Status codes that may be stored: 200 to 599 without those that answer one request or client alone (206, 304, 401,
-   * 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431). A 204 or a 5xx is stored only if it is listed.
+  /**   * Status codes that may be stored, from 200 to 599. Those that answer one request or client alone are refused: 206,
+   * 304, 401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429 and 431.
    * Default: `[200, 301, 308]`.
    */
   statuses?: readonly number[];

@@ -55,10 +55,9 @@ export interface CacheOptions {
   maxStaleness?: Duration;
   /** The largest body that is stored; at most `memory.maxBytes`. Default: `'1mb'`. */
   maxEntryBytes?: Size;
-  /**
-   * What makes a request personal: names of request headers, and `client-certificate` for a certificate that the client
-   * has presented, to this server or to a proxy that sends `Client-Cert` (RFC 9440). Your list replaces the default, so
-   * it should name `client-certificate` too. Default:
+  /**   * Credentials that make a request personal: names of request headers, and `client-certificate`. The latter is a
+   * certificate that the client has presented, to this server or to a proxy that sends `Client-Cert` (RFC 9440). Your
+   * list replaces the default, so name `client-certificate` in it too. Default:
    * `['authorization', 'cookie', 'x-api-key', 'proxy-authorization', 'client-certificate']`.
    */
   credentials?: readonly string[];
@@ -69,7 +68,7 @@ export interface CacheOptions {
   perResponseHeaders?: readonly string[];
   /** How long a request waits for another request that fills the same entry; then it runs the handler itself. At most one day. Default: `'5s'`. */
   waitTimeout?: Duration;
-  /** How long a key with an uncacheable response is remembered, so that its requests do not wait for each other; 0: not at all. Default: `'2m'`. */
+  /** How long a key with an uncacheable response is remembered, so that its requests do not wait for each other and its handler sees their conditions; 0: not at all. Default: `'2m'`. */
   hitForMiss?: Duration;
   /**
    * How many background refreshes run at once, from 1 to 10,000. Others wait; those that a client waits for go first. If
@@ -81,8 +80,7 @@ export interface CacheOptions {
    * the connection, conditions, ranges or the body. Default: none.
    */
   refreshHeaders?: Readonly<Record<string, string>>;
-  /**
-   * What happens after a 401, 403 or 429 to a background refresh. `'foreground'`: stale serving ends, and the next
+  /**   * How the cache treats a 401, 403 or 429 to a background refresh. `'foreground'`: stale serving ends, and the next
    * client's own request runs the handler. `'stale'`: stale responses are still served, for an app that sheds load with
    * these codes. Default: `'foreground'`.
    */

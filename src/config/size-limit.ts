@@ -12,14 +12,15 @@ export interface SizeLimits {
   limit?: Size;
   /**
    * The largest size of a compressed request body after decompression: 53 bytes of Brotli can hold 64 MB. hotpath
-   * decompresses such a body to count it; the app still gets the compressed bytes, never more than were counted. One
-   * coding is accepted (gzip, deflate or br). Other codings, or several, get a 415; a body that is not in the coding it
-   * declares gets a 400. `false`: not checked, for an app that passes such bodies on. Default: the same as `limit`.
+   * decompresses such a body to count it, while the app reads it; the app still gets the compressed bytes, never more
+   * than were counted. One coding is accepted (gzip, deflate or br). Other codings, or several, get a 415; a body that is
+   * not in the coding it declares gets a 400. A body that the app does not read is not checked. `false`: not checked, for
+   * an app that passes such bodies on. Default: the same as `limit`.
    */
   inflated?: Size | false;
   /**
    * The largest window of a Brotli body, as a power of two from 10 to 24. A decoder holds as much memory as the window;
-   * a body that asks for a larger one gets a 415. 22 (4 MB) is what encoders use unless told otherwise; the `brotli`
+   * a body that asks for a larger one gets a 415. Encoders use 22 (4 MB) by default; the `brotli`
    * command uses 24 (16 MB) for large files. Default: `22`.
    */
   brotliWindow?: number;
@@ -30,7 +31,8 @@ export interface SizeLimitOptions extends SizeLimits {
   /**
    * The memory that the decoders of compressed bodies hold together, in the whole process. Half of it is for decoders
    * that need at most 64 kB, as gzip does. A body that needs more than is left waits. While one waits, bodies that have
-   * sent next to nothing for five seconds end with a 408. Default: `'64mb'`.
+   * sent next to nothing for five seconds end with a 408, or with a 503 if memory or their reader held them up.
+   * Default: `'64mb'`.
    */
   decoderMemory?: Size;
 }

@@ -40,7 +40,7 @@ export interface TimingOptions {
   requestId?: boolean | RequestIdOptions;
   /** Requests that take at least this long are reported to `onSlow`; `false`: none. Default: `false`. */
   slow?: Duration | false;
-  /** Called with every slow request; an exception is ignored. Default: one line on the console. */
+  /** Called with every slow request; an exception or a rejected promise is ignored. Default: one line on the console. */
   onSlow?: (request: SlowRequest) => void;
 }
 
