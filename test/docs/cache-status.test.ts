@@ -57,7 +57,8 @@ describe('docs/cache-status.md', () => {
     const credentials = cache ? cache.credentials : [];
     const onlyInExplain = ['off', 'upgrade'];
     const others = documented.filter((word) => !emitted.has(word) && /^[a-z-]+$/.test(word));
-    expect(others.toSorted()).toEqual([...credentials, ...onlyInExplain].toSorted());
+    const expected = [...credentials, ...onlyInExplain].filter((word) => !emitted.has(word));
+    expect(others.toSorted()).toEqual(expected.toSorted());
     expect(new Set(documented).size).toBe(documented.length);
   });
 
@@ -77,10 +78,16 @@ describe('docs/cache-status.md', () => {
 });
 
 describe('the collection of detail words', () => {
-  it.each(['timeout', 'error', 'nonce', 'target-form', 'collapse-timeout', 'upstream-headers'])(
-    'follows %s through branches, variables, parameters and return values',
-    (word) => {
-      expect([...emitted]).toContain(word);
-    },
-  );
+  it.each([
+    'timeout',
+    'error',
+    'nonce',
+    'x-csrf-token',
+    'when-changed',
+    'target-form',
+    'collapse-timeout',
+    'upstream-headers',
+  ])('follows %s through branches, variables, lists, parameters and return values', (word) => {
+    expect([...emitted]).toContain(word);
+  });
 });

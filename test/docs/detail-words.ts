@@ -48,6 +48,8 @@ export function detailWords(root: string, folders: readonly string[]): Set<strin
         follow(node.right);
       }
     } else if (ts.isIdentifier(node)) followName(node);
+    else if (ts.isArrayLiteralExpression(node)) node.elements.forEach(follow);
+    else if (isFind(node)) follow(node.expression.expression);
     else if (ts.isCallExpression(node)) {
       for (const { node: called } of functions.get(calledName(node)) ?? []) followReturns(called);
     }
@@ -132,6 +134,17 @@ function add<T>(map: Map<string, T[]>, name: string, value: T): void {
 function lastName(node: ts.Node): string {
   if (ts.isPropertyAccessExpression(node)) return node.name.text;
   return ts.isIdentifier(node) ? node.text : '';
+}
+
+/** Whether a call chooses an element of a list. */
+function isFind(
+  node: ts.Node,
+): node is ts.CallExpression & { readonly expression: ts.PropertyAccessExpression } {
+  return (
+    ts.isCallExpression(node) &&
+    ts.isPropertyAccessExpression(node.expression) &&
+    node.expression.name.text === 'find'
+  );
 }
 
 function calledName(call: ts.CallExpression): string {
