@@ -40,7 +40,8 @@ export interface CacheControlDirectives {
 
 /**
  * A preset, or an object of directives. The presets:
- * - `'immutable'`: `public, max-age=31536000, immutable`, for files with a hash in their name.
+ * - `'immutable'`: `public, max-age=31536000, immutable`, for files with a hash in their name. Serve them with
+ *   `express.static(dir, { cacheControl: false })`, because the header that `express.static` sends is kept.
  * - `'no-store'`: `no-store`.
  * - `'private'`: `private, no-cache`. Only the client's browser keeps it, and revalidates it on each use.
  * - `'no-cache'`: `no-cache`. Any cache may keep it, and revalidates it on each use.
