@@ -12,11 +12,11 @@ const config: HotpathConfig = { routes: { '/:name': { cache: shared } } };
 const routes: SiteOptions['routes'] = (app, count) =>
   app.get('/:name', (_req: Request, res: Response) => void res.send(`run ${count()}`));
 
-describe.each(majors)('the front door of an app of %s', (_, express) => {
+describe.each(majors)('front door of an Express app (%s)', (_, express) => {
   const open = (options: Partial<SiteOptions> = {}) =>
     site({ express, way: 'door', config, routes, ...options });
 
-  it('answers a hit before anything of the app runs', async () => {
+  it('serves a hit before any middleware of the app runs', async () => {
     let seen = 0;
     const made = await open({
       before: (app) =>
@@ -36,7 +36,7 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     ['X-Api-Key', 'x'],
     ['Cookie', 'sid=1'],
     ['X-Secret', 'x'],
-  ])('lets a request with %s pass by, even to what is public', async (name, value) => {
+  ])('skips a request with %s, even for a public response', async (name, value) => {
     const credentials = ['authorization', 'cookie', 'x-api-key', 'proxy-authorization', 'x-secret'];
     const made = await open({
       config: { cache: { credentials } },
@@ -50,11 +50,11 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     await made.ask(head('/a'));
     expect(made.perf.cache.stats().frontDoor).toBe(1);
     const answer = await made.ask(head('/a', { [name]: value }));
-    // Inside, what says that it is public is for everybody.
+    // Inside Express, an explicitly public response is shared with every client.
     expect([answer.header('x-cache'), made.perf.cache.stats().frontDoor]).toEqual(['HIT', 1]);
   });
 
-  it('serves what its rule shares and what is public by itself, and leaves all else to the inside', async () => {
+  it('serves shared and public responses only; Express handles the rest', async () => {
     const made = await open({
       config: {
         routes: {
@@ -83,7 +83,7 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     expect(await byDoor('/other')).toEqual(['MISS', 0]);
   });
 
-  it('does not serve what others had given headers: the inside does, and says why', async () => {
+  it('leaves a response with upstream headers to Express, which names the reason', async () => {
     let n = 0;
     const made = await open({
       before: (app) =>
@@ -99,7 +99,7 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     expect(made.perf.cache.stats()).toMatchObject({ frontDoor: 0, hits: 2 });
   });
 
-  it('never replays what others set for one request after us', async () => {
+  it('never replays header fields that middlewares after hotpath set per request', async () => {
     let n = 0;
     const made = await open({
       routes: (app) => {
@@ -117,7 +117,7 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     expect(hit.header('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  it('a purge is heard at once; what is stale is left to the inside', async () => {
+  it('applies a purge at once and leaves stale responses to Express', async () => {
     const made = await open({
       config: { routes: { '/:name': { cache: { ...shared, staleWhileRevalidate: 60, tags: ['x'] } } } },
     });
@@ -156,8 +156,8 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     expect(made.perf.cache.stats().frontDoor).toBe(2);
   });
 
-  it('a client that leaves within a large hit is counted as one, and no longer as in progress', async () => {
-    // More than the buffers of both ends take.
+  it('counts an aborted large hit as 499 and no longer as in progress', async () => {
+    // More than the buffers of both ends hold.
     const body = Buffer.alloc(20 * 1024 ** 2, 'x');
     const made = await open({
       config: { ...config, cache: { maxEntryBytes: '40mb' }, compression: false },
@@ -175,7 +175,7 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     expect(made.perf.cache.stats().frontDoor).toBe(1);
   });
 
-  it('pipelined requests are answered in their order, hits and misses', async () => {
+  it('keeps the order of pipelined hits and misses', async () => {
     const made = await open();
     await made.ask(head('/a'));
     const requests = ['/a', '/b', '/a', '/c', '/a'];
@@ -189,7 +189,7 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     expect(made.perf.cache.stats().frontDoor).toBe(3);
   });
 
-  it('stands before app.listen, http.createServer and a mounted app alike, attached before or after', async () => {
+  it('works for a mounted app, attached once or twice, until it is closed', async () => {
     const app = express();
     const perf = hotpath({ routes: { '/*path': { cache: shared } } });
     const server = await listen(createServer(app));
@@ -199,28 +199,28 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     app.use(perf);
     app.use('/inner', inner);
     perf.attach(app);
-    perf.attach(app); // again: nothing
+    perf.attach(app); // has no effect
     try {
       for (let i = 0; i < 3; i++) expect(await (await fetch(`${server.url}/inner/x`)).text()).toBe('run 1');
       expect(perf.cache.stats().frontDoor).toBe(2);
     } finally {
       await perf.close();
-      // Closed, it lets everything pass.
+      // When closed, every request goes on to Express.
       expect(await (await fetch(`${server.url}/inner/x`)).text()).toBe('run 2');
       await server.close();
     }
   });
 
   it.each([
-    ['another app beside the first', () => undefined, /another app/],
+    ['a second app', () => undefined, /another app/],
     ['an app without cache', () => ({ cache: false }), /the cache is off/],
     [
-      'a shared rule with a function that wants Express',
+      'a shared rule with a function that needs the Express request',
       () => ({ routes: { '/a': { cache: { ttl: 1, shared: true, when: () => true } } } }),
       /routes\["\/a"\]\.cache\.when/,
     ],
-    ['a filter of compression', () => ({ compression: { filter: () => true } }), /compression\.filter/],
-  ] as [string, () => HotpathConfig | undefined, RegExp][])('refuses %s', (_what, made, message) => {
+    ['a compression filter', () => ({ compression: { filter: () => true } }), /compression\.filter/],
+  ] as [string, () => HotpathConfig | undefined, RegExp][])('rejects %s', (_what, made, message) => {
     const perf = hotpath(made());
     if (message.source.startsWith('another')) perf.attach(express());
     const attach = () => perf.attach(express());
@@ -228,7 +228,7 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     expect(attach).toThrow(message);
   });
 
-  it('refuses what is no app, and an app that is mounted in another', () => {
+  it('rejects values that are not an app, and an app mounted in another', () => {
     const perf = hotpath();
     for (const wrong of [undefined, {}, () => {}, express.Router()]) {
       expect(() => perf.attach(wrong as never)).toThrow(/expected an app made by express/);
@@ -239,7 +239,7 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
   });
 
   it.each([0, 1, 255, 256, 4095, 4096, 4097, 16_384, 100_000])(
-    'sends a body of %i bytes, of any value, byte for byte, one of many requests on a connection or alone',
+    'sends a body of %i bytes unchanged, pipelined or alone',
     async (length) => {
       const bytes = bytesOf(length);
       const made = await open({
@@ -248,14 +248,14 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
       });
       await made.ask(head('/a'));
       expect((await made.ask(head('/a'))).body.equals(bytes)).toBe(true);
-      // All at once, so that each but the first waits in its response until the one before it has gone.
+      // All at once, so that each response but the first waits until the one before it is sent.
       const bodies = await askMany(made.port, Array<string>(21).fill('/a'));
       expect(bodies.every((body) => bytes.equals(Buffer.from(body, 'latin1')))).toBe(true);
       expect(made.perf.cache.stats().frontDoor).toBe(22);
     },
   );
 
-  it.each([10, 10_000])('sends a body of %i bytes where Node insists on its length', async (length) => {
+  it.each([10, 10_000])('sends a body of %i bytes when Node enforces its content length', async (length) => {
     const made = await open({
       routes: (app) => app.get('/:name', (_req, res) => void res.type('text').send('x'.repeat(length))),
     });
@@ -267,18 +267,18 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
     expect(made.perf.cache.stats().frontDoor).toBe(1);
   });
 
-  it('sends the same where Node has no place for a head as text', async () => {
+  it('sends the same response when Node has no _storeHeader', async () => {
     const made = await open();
     await made.ask(head('/a'));
     const asText = await made.ask(head('/a'));
     const { _storeHeader: storeHeader } = ServerResponse.prototype as unknown as { _storeHeader: unknown };
-    let isAsked = false;
-    // As if it were gone for us alone: Node itself goes on with it.
+    let isRead = false;
+    // As if it were missing for hotpath alone: Node itself still reads it.
     Object.defineProperty(ServerResponse.prototype, '_storeHeader', {
       configurable: true,
       get() {
-        const isOurs = !isAsked;
-        isAsked = true;
+        const isOurs = !isRead;
+        isRead = true;
         return isOurs ? undefined : storeHeader;
       },
     });
@@ -287,7 +287,7 @@ describe.each(majors)('the front door of an app of %s', (_, express) => {
       .finally(() => Reflect.deleteProperty(ServerResponse.prototype, '_storeHeader'));
     const names = (answer: typeof asText) => answer.headers.map(([name]) => name).sort();
     expect([names(asFields), asFields.text]).toEqual([names(asText), asText.text]);
-    expect(isAsked).toBe(true);
+    expect(isRead).toBe(true);
     expect(made.perf.cache.stats().frontDoor).toBe(2);
   });
 });

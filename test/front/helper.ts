@@ -5,10 +5,10 @@ import { type Hotpath, type HotpathConfig, hotpath } from 'hotpath';
 import { afterEach } from 'vitest';
 import { type Listening, listen, type RawAnswer, raw } from '../helpers/http.js';
 
-/** Where in an app a request is answered by what is stored. */
+/** Which part of an app serves a hit. */
 export type Way = 'door' | 'lane' | 'middlewares';
 
-/** An app with hotpath, on a port. */
+/** An app with hotpath, listening on a port. */
 export interface Site extends Listening {
   readonly app: Express;
   readonly perf: Hotpath;
@@ -30,12 +30,12 @@ afterEach(async () => {
   await Promise.all(open.splice(0).map((close) => close()));
 });
 
-/** Makes an app whose hits are answered in one of the three ways; it is closed after the test. */
+/** Creates an app whose hits are served in one of the three ways; it is closed after the test. */
 export async function site({ express, way, config, before, routes }: SiteOptions): Promise<Site> {
   let runs = 0;
   const app = express();
   const perf = hotpath(config);
-  // Who waits for an answer's end is to see it as the app made it: such a response goes the long way.
+  // A listener for the end of the response expects it as the app made it: such a response skips the fast path.
   if (way === 'middlewares') {
     app.use((_req: IncomingMessage, res: ServerResponse, next: () => void) => {
       res.on('close', () => {});
@@ -55,12 +55,12 @@ export async function site({ express, way, config, before, routes }: SiteOptions
   return { ...listening, app, perf, runs: () => runs, ask };
 }
 
-/** Bytes of any value. */
+/** Bytes that cover all values. */
 export function bytesOf(length: number): Buffer {
   return Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8)) % 256));
 }
 
-/** A request's head, with a host. */
+/** A request head with a Host field. */
 export function head(target: string, fields: Readonly<Record<string, string>> = {}, method = 'GET'): string {
   const lines = Object.entries({ Host: 'shop.example', ...fields }).map(
     ([name, value]) => `${name}: ${value}`,
@@ -68,7 +68,7 @@ export function head(target: string, fields: Readonly<Record<string, string>> = 
   return [`${method} ${target} HTTP/1.1`, ...lines].join('\r\n');
 }
 
-/** Values that differ from answer to answer. */
+/** Values that differ between responses. */
 const MOVING: readonly [name: string, form: RegExp][] = [
   ['x-request-id', /^[0-9a-f-]{36}$/],
   ['x-response-time', /^\d+\.\d{3}ms$/],
@@ -77,7 +77,7 @@ const MOVING: readonly [name: string, form: RegExp][] = [
   ['cache-status', /(ttl=)\d+/],
 ];
 
-/** The lines of a head, in the order of their names, with what moves taken out where it has its form. */
+/** The sorted lines of a head, without the values that differ between responses if they have the expected form. */
 export function still({ headers }: RawAnswer): string[] {
   const lines = headers.map(([name, value]) => {
     const moving = MOVING.find(([known]) => known === name.toLowerCase());
@@ -88,23 +88,23 @@ export function still({ headers }: RawAnswer): string[] {
   return lines.sort();
 }
 
-/** What is asked for. */
+/** A request. */
 export interface Request {
   readonly path: string;
   readonly fields: Readonly<Record<string, string>>;
   readonly method?: string;
 }
 
-/** Asks until the answer no longer changes in what is not of the moment: a hit, in the form that is kept. */
+/** Repeats a request until the response stops changing, apart from the values above: a hit in its stored form. */
 export async function settled(made: Site, { path, fields, method = 'GET' }: Request): Promise<RawAnswer> {
   const ask = () => made.ask(head(path, fields, method));
   let before = await ask();
-  for (let asked = 0; ; asked++) {
+  for (let attempts = 0; ; attempts++) {
     const answer = await ask();
-    // What is never stored, or never stored in this form.
-    if (asked > 50) return answer;
+    // Responses that are never stored, or never stored in this form.
+    if (attempts > 50) return answer;
     const isSame = still(answer).join() === still(before).join();
-    // What is to be kept in another coding is encoded in the background; until then it goes in chunks.
+    // A response stored in another coding is encoded in the background; until then it is chunked.
     if (answer.header('x-cache') !== 'MISS' && !answer.header('transfer-encoding') && isSame) return answer;
     before = answer;
   }

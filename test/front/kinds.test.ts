@@ -4,14 +4,14 @@ import { majors, partOn4, type RawAnswer } from '../helpers/http.js';
 import { type Request, settled, site, still, type Way } from './helper.js';
 
 const LONG = JSON.stringify({ items: Array.from({ length: 200 }, (_, id) => ({ id, name: `item ${id}` })) });
-// Dates that are yet to come have no age, so that what has them has that in common.
+// Future dates have no age, so all responses with a future date have that in common.
 const [ahead, furtherAhead, ago, longAgo] = [-600_000, -900_000, 1000, 86_400_000].map((ms) =>
   new Date(Date.now() - ms).toUTCString(),
 ) as [string, string, string, string];
 
-/** Responses of one route, each with something of its own. */
+/** Responses of one route; each has a property of its own. */
 const responses: Readonly<Record<string, (res: Response) => unknown>> = {
-  // First, so that what is worked out of it would be used for those that are as they should be.
+  // First: data derived from invalid fields must not be reused for valid ones.
   odd: (res) => res.set('ETag', 'odd').type('json').send(LONG),
   strange: (res) => res.set('Date', 'yesterday').type('json').send(LONG),
   plain: (res) => res.json({ name: 'plain' }),
@@ -56,7 +56,7 @@ const wholeOf = (answer: RawAnswer) =>
   JSON.stringify([answer.head.split('\r\n')[0], still(answer), answer.body.toString('latin1')]);
 
 it.each(majors)(
-  'what responses of one kind share is nothing that differs between them, on %s',
+  'shares nothing that differs between responses of one head group, on %s',
   async (major, express) => {
     const make = (way: Way) =>
       site({
@@ -84,7 +84,7 @@ it.each(majors)(
         [long!, ...others].map((made) => settled(made, request)),
       );
       for (const answer of answers) {
-        // So many answers that `expect`, which costs more than the comparison, only tells of those that differ.
+        // `expect` costs more than the comparison, so it only reports the responses that differ.
         if (wholeOf(answer) === wholeOf(expected!)) continue;
         expect(answer.head.split('\r\n')[0], JSON.stringify(request)).toBe(expected!.head.split('\r\n')[0]);
         expect(still(answer), JSON.stringify(request)).toEqual(still(expected!));
@@ -93,14 +93,14 @@ it.each(majors)(
       return expected!;
     };
     const paths = Object.keys(responses).flatMap((name) => {
-      // Where `Expires` is to follow from a date that is none, it is of the moment, and each app has its own.
+      // Without a valid date, `Expires` depends on the current time and differs per app.
       return name === 'strange' ? [`/${name}`] : [`/${name}`, `/promised/${name}`];
     });
     for (const fields of partOn4(major, accepted, [{ 'Accept-Encoding': 'gzip' }])) {
       for (const path of paths) {
         const tag = (await compare({ path, fields })).header('etag');
         if (tag === undefined) continue;
-        // These differ in one field alone.
+        // These differ in one field only.
         if (path.includes('/of-')) continue;
         for (const list of [tag, `W/${tag}`, tag.replace(/(--[a-z]+)?"$/, '--gzip"'), `"other", ${tag}`]) {
           await compare({ path, fields: { ...fields, 'If-None-Match': list } });

@@ -13,7 +13,7 @@ afterAll(() => server.stop());
 
 const shared = { ttl: 600, shared: true, tags: ['x'] } as const;
 
-describe.each(majors)('the front door of two instances of %s on one Redis', (name, express) => {
+describe.each(majors)('front door of two instances on one Redis (%s)', (name, express) => {
   const instance = async (
     rule: object = shared,
     readTimeout = 5,
@@ -44,21 +44,21 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
   const stored = (made: Site, times: number) =>
     waitFor(() => (redis(made).operations.set?.answered ?? 0) >= times);
 
-  it('answers with what the other has stored, before anything of the app runs, and counts it once', async () => {
+  it('serves an entry of the other instance before the app runs, and counts it once', async () => {
     const [a, b] = [await instance(), await instance()];
     expect((await a.ask(head('/hit'))).text).toBe('run 1');
     await stored(a, 1);
     const first = await b.ask(head('/hit'));
     expect([first.text, first.header('x-cache'), b.runs()]).toEqual(['run 1', 'HIT', 0]);
     expect(b.perf.cache.stats()).toMatchObject({ frontDoor: 1, hits: 1, misses: 0 });
-    // The next is in memory, and the same.
+    // The next hit comes from memory and is the same.
     expect(still(await b.ask(head('/hit')))).toEqual(still(first));
     expect(redis(b).operations.get).toMatchObject({ sent: 1 });
     expect(await a.perf.cache.purge({ tag: 'x' })).toMatchObject({ acknowledged: true });
     await waitFor(async () => (await b.ask(head('/hit'))) && b.runs() === 1);
   });
 
-  it('what nobody has stored is asked for once, and goes on into the app', async () => {
+  it('looks up a missing entry once, then continues into the app', async () => {
     const made = await instance();
     const answer = await made.ask(head('/miss'));
     expect([answer.text, answer.header('x-cache')]).toEqual(['run 1', 'MISS']);
@@ -66,7 +66,7 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
     expect(made.perf.cache.stats()).toMatchObject({ misses: 1, memory: { hits: 0, misses: 1 } });
   });
 
-  it('a rule that does not share, and a request with a cookie, are asked for inside', async () => {
+  it('leaves unshared rules and requests with cookies to Express', async () => {
     const [a, b] = [await instance({ ttl: 600 }), await instance({ ttl: 600 })];
     await a.ask(head('/inside'));
     await stored(a, 1);
@@ -78,9 +78,9 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
   });
 
   it.each([
-    ['at the door', true],
-    ['inside', false],
-  ])('what a memory of one entry has no room for is served %s all the same', async (_where, isShared) => {
+    ['at the front door', true],
+    ['in Express', false],
+  ])('serves %s what a memory of one entry has no room for', async (_where, isShared) => {
     const rule = { ttl: 600, shared: isShared };
     const [a, b] = [await instance(rule), await instance(rule, 5, { maxEntries: 1 })];
     const targets = Array.from({ length: 20 }, (_, i) => `/${isShared}-${i}`);
@@ -91,20 +91,20 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
     expect([b.runs(), b.perf.cache.stats().frontDoor]).toEqual([0, isShared ? targets.length : 0]);
   });
 
-  it('what a full memory has no room for is kept once it is asked for again', async () => {
+  it('keeps an entry on its second request when memory is full', async () => {
     const [a, b] = [await instance(), await instance(shared, 5, { maxEntries: 1 })];
     for (const target of ['/room', '/none']) await a.ask(head(target));
     await stored(a, 2);
     for (const target of ['/room', '/none', '/none', '/none', '/none']) await b.ask(head(target));
-    // The first had room; the other is brought twice.
+    // The first entry had room; the other is fetched twice.
     expect(redis(b).operations.get).toMatchObject({ sent: 3 });
     const expected = { hits: 5, frontDoor: 5, memory: { hits: 2, misses: 3 } };
     expect([b.runs(), b.perf.cache.stats()]).toMatchObject([0, expected]);
   });
 
-  it('G14 bodies of any length and value are sent byte for byte, whether memory has room for them or not', async () => {
+  it('sends bodies of any length and value unchanged, with or without room in memory [G14]', async () => {
     const [a, b] = [await instance(), await instance(shared, 5, { maxEntries: 1 })];
-    // Below and above what is sent as text: 16 kB with the head.
+    // Below and above the limit for sending as text: 16 kB with the head.
     const lengths = [0, 1, 4096, 10_000, ...Array.from({ length: 21 }, (_, i) => 15_400 + i * 50), 100_000];
     const targets = lengths.map((length) => `/bytes-${length}`);
     for (const target of targets) await a.ask(head(target));
@@ -121,7 +121,7 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
     expect(body.length).toBe(0);
   });
 
-  it('what is brought and can not be answered with at the door is used inside', async () => {
+  it('passes an entry on to Express when the front door cannot serve it', async () => {
     const [a, b] = [await instance(), await instance(shared, 5, { maxEntries: 1 })];
     for (const target of ['/first', '/large']) await a.ask(head(target));
     await stored(a, 2);
@@ -132,7 +132,7 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
     expect(b.perf.cache.stats()).toMatchObject({ frontDoor: 1, hits: 2, misses: 0 });
   });
 
-  it('what the door was brought is for its own cache: another one behind it asks for itself', async () => {
+  it('keeps its Redis lookup apart from another cache in the app', async () => {
     const other = responseCache({
       redis: { url: server.url, prefix: `other ${name}:`, readTimeout: 5, writeTimeout: 5 },
       routes: { '/:name': { ttl: 600 } },
@@ -149,13 +149,13 @@ describe.each(majors)('the front door of two instances of %s on one Redis', (nam
     }
   });
 
-  it('while Redis hangs, a request goes on into the app when the deadline of one read has passed', async () => {
+  it('continues into the app after one read timeout while Redis hangs', async () => {
     const made = await instance(shared, 0.05);
     server.pause();
     try {
       const answer = await made.ask(head('/hangs'));
       expect(answer.text).toBe('run 1');
-      // The time that it waited is the answer's.
+      // The response time includes the wait.
       expect(Number.parseFloat(answer.header('x-response-time')!)).toBeGreaterThanOrEqual(49);
       expect(redis(made).operations.get).toMatchObject({ sent: 1, answered: 0 });
     } finally {

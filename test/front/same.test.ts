@@ -7,7 +7,7 @@ import { settled, site, still, type Way } from './helper.js';
 const DATE = new Date(Date.now() - 1000).toUTCString();
 const TEXT = JSON.stringify({ items: Array.from({ length: 200 }, (_, id) => ({ id, name: `item ${id}` })) });
 
-/** Handlers by path, and what their rules say. */
+/** Handlers by path. */
 const handlers: Record<string, (res: Response) => unknown> = {
   '/json': (res) => res.type('json').send(TEXT),
   '/small': (res) => res.send('small'),
@@ -48,7 +48,7 @@ const config: HotpathConfig = {
 const encodings = ['', 'gzip', 'br, gzip', 'gzip;q=0', 'identity;q=0, gzip'];
 const get = (path: string, fields: Record<string, string> = {}, method = 'GET') => ({ path, fields, method });
 
-/** Requests, each asked until its answer is that of a hit with the stored form. */
+/** Requests; each is repeated until the response is a hit in its stored form. */
 const requests = [
   ...Object.keys(handlers).flatMap((path) =>
     encodings.map((accepted) => get(path, accepted ? { 'Accept-Encoding': accepted } : {})),
@@ -80,26 +80,26 @@ const requests = [
   get('//json'),
 ];
 
-describe.each(majors)('a hit is the same wherever it is answered, on %s', (_, express) => {
-  const make = (way: Way, trust: boolean | undefined) =>
-    site({
-      express,
-      way,
-      config,
-      before: (app: Express) => trust !== undefined && app.set('trust proxy', trust),
-      routes: (app) => {
-        for (const [path, handle] of Object.entries(handlers)) {
-          app.get(path, (_req, res) => {
-            res.set('Date', DATE);
-            handle(res);
-          });
-        }
-      },
-    });
+describe.each(majors)(
+  'hits are the same from the front door, the fast path and the middlewares (%s)',
+  (_, express) => {
+    const make = (way: Way, trust: boolean | undefined) =>
+      site({
+        express,
+        way,
+        config,
+        before: (app: Express) => trust !== undefined && app.set('trust proxy', trust),
+        routes: (app) => {
+          for (const [path, handle] of Object.entries(handlers)) {
+            app.get(path, (_req, res) => {
+              res.set('Date', DATE);
+              handle(res);
+            });
+          }
+        },
+      });
 
-  it.each([undefined, true])(
-    'to the byte, head and body, at the front door, at once in Express, and through the middlewares (trust proxy %s)',
-    async (trust) => {
+    it.each([undefined, true])('in each byte of head and body (trust proxy %s)', async (trust) => {
       const ways = await Promise.all(
         (['middlewares', 'lane', 'door'] as const).map((way) => make(way, trust)),
       );
@@ -112,31 +112,31 @@ describe.each(majors)('a hit is the same wherever it is answered, on %s', (_, ex
           expect(answer.body.equals(long!.body), what).toBe(true);
         }
       }
-      // What was compared was answered where it was to be.
+      // The compared responses came from the intended place.
       expect(ways[0]!.perf.cache.stats().frontDoor).toBe(0);
       expect(ways[2]!.perf.cache.stats().frontDoor).toBeGreaterThan(requests.length);
-    },
-  );
+    });
 
-  it('also without any of what differs from answer to answer, and with the key in Cache-Status', async () => {
-    for (const cache of [{ statusHeader: false }, { statusHeader: 'key' as const }]) {
-      const ways = await Promise.all(
-        (['middlewares', 'lane', 'door'] as const).map((way) =>
-          site({
-            express,
-            way,
-            config: {
-              cache,
-              routes: { '/*path': { cache: shared } },
-              timing: { header: false, serverTiming: false, requestId: false },
-            },
-            before: (app) => app.disable('x-powered-by'),
-            routes: (app) => app.get('/json', (_req, res) => void res.set('Date', DATE).json({ a: 1 })),
-          }),
-        ),
-      );
-      const [long, ...others] = await Promise.all(ways.map((made) => settled(made, get('/json?a="b"'))));
-      for (const answer of others) expect(still(answer)).toEqual(still(long!));
-    }
-  });
-});
+    it('also without per-response header fields, and with the key in Cache-Status', async () => {
+      for (const cache of [{ statusHeader: false }, { statusHeader: 'key' as const }]) {
+        const ways = await Promise.all(
+          (['middlewares', 'lane', 'door'] as const).map((way) =>
+            site({
+              express,
+              way,
+              config: {
+                cache,
+                routes: { '/*path': { cache: shared } },
+                timing: { header: false, serverTiming: false, requestId: false },
+              },
+              before: (app) => app.disable('x-powered-by'),
+              routes: (app) => app.get('/json', (_req, res) => void res.set('Date', DATE).json({ a: 1 })),
+            }),
+          ),
+        );
+        const [long, ...others] = await Promise.all(ways.map((made) => settled(made, get('/json?a="b"'))));
+        for (const answer of others) expect(still(answer)).toEqual(still(long!));
+      }
+    });
+  },
+);

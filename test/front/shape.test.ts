@@ -5,7 +5,7 @@ import { majors, waitFor } from '../helpers/http.js';
 import { head, site } from './helper.js';
 
 setFlagsFromString('--allow-natives-syntax');
-/** Whether V8 has one hidden class for two objects: dictionaries, which are slow, may have one too. */
+/** Whether V8 gives two objects the same hidden class, other than a slow dictionary. */
 const areAlike = new Function('a', 'b', 'return %HaveSameMap(a, b) && %HasFastProperties(a)') as (
   a: object,
   b: object,
@@ -15,8 +15,8 @@ type Held = readonly [req: Request, res: Response];
 const body = { text: 'x'.repeat(2_000) };
 const config = { routes: { '/:id': { cache: { ttl: 60, shared: true } } } };
 
-describe.each(majors)('requests and responses of an app of %s', (_, express) => {
-  /** Compares two requests, and two responses, that have come equally far, with others before them. */
+describe.each(majors)('requests and responses of an Express app (%s)', (_, express) => {
+  /** Compares two requests and two responses at the same stage, after others have been served. */
   async function compare(coding: string): Promise<Record<string, boolean>> {
     const held: Held[] = [];
     const routes = (app: ReturnType<typeof express>) =>
@@ -38,13 +38,13 @@ describe.each(majors)('requests and responses of an app of %s', (_, express) => 
   }
 
   it.each(['identity', 'gzip'])(
-    'are of one hidden class behind a front door, answered in %s',
+    'have one hidden class behind a front door, encoded as %s',
     async (coding) => {
       expect(await compare(coding)).toEqual({ requests: true, responses: true, answered: true });
     },
   );
 
-  /** Has something done to what Express gets, in front of the door: as by a server that prepares requests for its apps. */
+  /** Prepares requests and responses before the front door, as a server that hosts several apps does. */
   function inFront(app: ReturnType<typeof express>, prepare: (req: Request, res: Response) => void): void {
     const handling = app as unknown as { handle: (req: Request, res: Response) => void };
     const { handle } = handling;
@@ -54,7 +54,7 @@ describe.each(majors)('requests and responses of an app of %s', (_, express) => 
     };
   }
 
-  it('have what others had set before, and nothing besides that has a value', async () => {
+  it('keep properties that were set before, and gain no other values', async () => {
     const seen: unknown[] = [];
     const made = await site({
       express,
@@ -83,7 +83,7 @@ describe.each(majors)('requests and responses of an app of %s', (_, express) => 
     ]);
   });
 
-  it('that can not be readied are answered all the same', async () => {
+  it('are still served when they cannot be prepared', async () => {
     const made = await site({
       express,
       way: 'door',
