@@ -24,7 +24,7 @@ import {
   type User,
 } from './spec.js';
 
-/** What stands before the handlers: hotpath, nothing, or a cache that knows URLs alone. */
+/** The middleware before the handlers: hotpath, none, or a cache keyed by URL only. */
 export type CacheKind = 'hotpath' | 'none' | 'by-url';
 
 interface AppRequest extends IncomingMessage {
@@ -37,12 +37,12 @@ interface AppRequest extends IncomingMessage {
 type Next = (error?: unknown) => void;
 type Middleware = (req: AppRequest, res: ServerResponse, next: Next) => void;
 
-/** What the handlers of all instances of an app share, as a database, and the test changes. */
+/** State that the handlers of all instances of an app share, like a database; the test changes it. */
 export class AppState {
-  /** Of what the pages show; it grows with every write. */
+  /** The version that pages show; it grows with every write. */
   version = 1;
   runs = 0;
-  /** Handlers that have not answered yet. */
+  /** Handlers that have not responded yet. */
   pending = 0;
   readonly failing = new Set<number>();
   readonly gone = new Set<number>();
@@ -50,7 +50,7 @@ export class AppState {
 
 export interface RunningApp {
   readonly port: number;
-  /** For each URL and view, the version at which a background refresh of this instance has found the page gone. */
+  /** For each URL and view, the version at which a background refresh of this instance found the page gone. */
   readonly ended: ReadonlyMap<string, number>;
   readonly cache: ResponseCache | undefined;
   readonly perf: Hotpath | undefined;
@@ -62,11 +62,11 @@ export interface RunningApp {
 export interface Surroundings {
   readonly certificates: Certificates | undefined;
   readonly redisUrl: string | undefined;
-  /** Of the keys in Redis. */
+  /** The key prefix in Redis. */
   readonly prefix: string;
 }
 
-/** The mark of content for one user: no response may bring it to another. */
+/** Marks content of one user: no response may carry it to another user. */
 export const canaryOf = (owner: string) => `c~${owner}~`;
 export const CANARY = /c~([a-z]+)~/g;
 
@@ -225,7 +225,7 @@ function expressListener(spec: AppSpec, { before, cache, after, routes, attach }
   return app;
 }
 
-/** Without Express, which does not know HTTP/2. */
+/** An app without Express, which does not support HTTP/2. */
 function plainListener(_spec: AppSpec, { before, cache, after, routes }: Parts): unknown {
   const byPath = new Map<string, readonly Middleware[]>();
   routes((path, handlers) => {
@@ -249,7 +249,7 @@ function plainListener(_spec: AppSpec, { before, cache, after, routes }: Parts):
 
 const pathOf = (req: IncomingMessage) => (req.url ?? '/').split('?')[0]!;
 
-/** Paths of a route, in the order in which they are mounted; a neighbour is a route that no rule is meant for. */
+/** The paths of a route in mounting order; a neighbour is a route that no rule covers. */
 function pathsOf(
   route: RouteSpec,
 ): readonly (readonly [path: string, isNeighbour: boolean, isMounted: boolean])[] {
@@ -308,7 +308,7 @@ function ruleOf(spec: AppSpec, route: RouteSpec): CacheRule {
     staleWhileRevalidate,
     staleIfError,
     eagerRefresh,
-    // What it does without a Redis is warned of at the start.
+    // Without Redis, `cluster` logs a warning at start.
     collapse: route.collapse === 'cluster' && !spec.redis ? true : route.collapse,
     tags: [`tag:${route.path}`],
     shared: route.shared,
@@ -366,7 +366,7 @@ interface Answering {
   readonly isNeighbour: boolean;
 }
 
-/** The handler of every route. It is right without a cache: what it depends on, it says. */
+/** The handler of every route. It is correct without a cache: its response declares all inputs. */
 function answerWith(answering: Answering, req: AppRequest, res: ServerResponse): void {
   const { state, route } = answering;
   if (req.method === 'POST') {
@@ -397,7 +397,7 @@ function answerWith(answering: Answering, req: AppRequest, res: ServerResponse):
   req.on('end', () => afterDelay(body));
 }
 
-/** Who asks, as the handler sees it. */
+/** The user as the handler sees it. */
 function askerOf({ spec, route, storage, isNeighbour }: Answering, req: AppRequest) {
   const of = (owner: string | undefined) => ({ owner, isIdentified: owner !== undefined });
   if (route.neighbour && !isNeighbour) return of(undefined);
@@ -421,7 +421,7 @@ function askerOf({ spec, route, storage, isNeighbour }: Answering, req: AppReque
     case 'storage':
       return {
         owner: storage.getStore() as string | undefined,
-        // As many apps do: it looks at the request, and hands on who that is in another way.
+        // As in many apps: the middleware reads the request and passes the user on in another way.
         isIdentified: req.headers[spec.storageHeader] !== undefined,
       };
     case undefined:
@@ -459,7 +459,7 @@ function writeAnswer(answering: Answering, req: AppRequest, res: ServerResponse,
   const view = viewOf(route, req, body);
   const fields = new Map<string, string | string[]>();
   const set = (name: string, value: string) => void fields.set(name, value);
-  // A HEAD may confirm a stored response, and brings header fields of its own (RFC 9111 §4.3.5).
+  // A HEAD response may revalidate a stored response and sends its own header fields (RFC 9111 §4.3.5).
   if (req.method !== 'HEAD') set('X-Run', String(run));
   set('X-Version', String(state.version));
   set('X-View', view);
@@ -568,7 +568,7 @@ function send(
   res.end(body);
 }
 
-/** A cache as one writes it in ten lines: what it does wrong, the test must find. */
+/** A cache as written in ten lines: the test must find its mistakes. */
 function cacheByUrl(): Middleware {
   const stored = new Map<string, { status: number; headers: Record<string, never>; body: Buffer }>();
   return (req, res, next) => {

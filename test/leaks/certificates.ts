@@ -8,14 +8,14 @@ export interface KeyPair {
   readonly cert: string;
 }
 
-/** A certificate authority of the test's own, with a server and a few clients. */
+/** A certificate authority for the test, with a server and a few clients. */
 export interface Certificates {
   readonly ca: string;
   readonly server: KeyPair;
   readonly clients: Readonly<Record<string, KeyPair>>;
 }
 
-/** Makes certificates with OpenSSL, which needs no network. */
+/** Creates certificates with OpenSSL, which needs no network. */
 export function makeCertificates(users: readonly string[]): Certificates {
   const folder = mkdtempSync(join(tmpdir(), 'hotpath-certificates-'));
   const file = (name: string) => join(folder, name);

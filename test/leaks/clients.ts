@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { KeyPair } from './certificates.js';
 
-/** A request as it goes over the wire: header values hold one byte per character. */
+/** A request as sent over the wire: header values hold one byte per character. */
 export interface WireRequest {
   readonly method: 'GET' | 'HEAD' | 'POST';
   readonly target: string;
@@ -11,19 +11,19 @@ export interface WireRequest {
   readonly body?: string;
 }
 
-/** A response; names of headers are in lower case, lines of one name are joined by commas. */
+/** A response; header names are in lower case, values of one name are joined by commas. */
 export interface WireResponse {
   readonly status: number;
   readonly headers: ReadonlyMap<string, string>;
   readonly body: Buffer;
 }
 
-/** How long a response may take. */
+/** The time limit for a response. */
 const PATIENCE_MS = 30_000;
 
-/** The connection of one client: requests of one call are in flight together. */
+/** The connection of one client: the requests of one call are in flight together. */
 export interface Connection {
-  /** An error stands for a response that did not come. */
+  /** An error stands for a missing response. */
   send(requests: readonly WireRequest[]): Promise<(WireResponse | Error)[]>;
   close(): void;
 }
@@ -33,7 +33,7 @@ export type Transport = 'http' | 'https' | 'http2';
 export interface ConnectionOptions {
   readonly transport: Transport;
   readonly port: number;
-  /** Of the server's certificate. */
+  /** The authority of the server's certificate. */
   readonly ca: string | undefined;
   /** The client certificate. */
   readonly shown: KeyPair | undefined;
@@ -54,7 +54,7 @@ interface Expected {
   readonly settle: (response: WireResponse | Error) => void;
 }
 
-/** HTTP/1.1: all requests of a batch are written at once, and Node hands them to the app at once. */
+/** HTTP/1.1: all requests of a batch are written at once, and Node passes them to the app at once. */
 class PipelinedConnection implements Connection {
   readonly #connect: () => Socket;
   readonly #expected: Expected[] = [];
@@ -123,7 +123,7 @@ function serialise({ method, target, headers, body }: WireRequest): string {
   return `${text}\r\n${body ?? ''}`;
 }
 
-/** The first response in the bytes; `undefined` while it is not whole. */
+/** The first response in the bytes; `undefined` while it is incomplete. */
 function parseResponse(
   bytes: Buffer,
   isHead: boolean,
@@ -187,7 +187,7 @@ function sendOnStream(session: ClientHttp2Session, request: WireRequest): Promis
     if (key === 'host') fields[':authority'] = value;
     else fields[key] = value;
   }
-  // No `content-length`: in HTTP/2 a body needs none.
+  // No `content-length`: HTTP/2 bodies do not need one.
   const stream = session.request(fields, { endStream: request.body === undefined });
   if (request.body !== undefined) stream.end(request.body, 'latin1');
   return new Promise((settle) => {

@@ -8,18 +8,18 @@ import { type Outcome, runPlan } from './run.js';
 import { describePlan, shrink } from './shrink.js';
 import { type Plan, planOf, USERS } from './spec.js';
 
-/** Requests of one app. */
+/** Requests per app. */
 const PER_APP = 500;
 const AT_ONCE = 4;
 const wanted = Number(process.env.LEAK_REQUESTS ?? 100_000);
-/** Given apps (`LEAK_SEED=1,2`), or one after the other from a random one. */
+/** Given apps (`LEAK_SEED=1,2`), or consecutive seeds from a random one. */
 const given = process.env.LEAK_SEED?.split(',').map(Number);
 const first = randomInt(2 ** 30);
 
-/** A gate refuses refreshes, and an app is closed while what it stores may still be on its way to Redis. */
+/** A gate refuses refreshes, and an app may be closed while it still writes to Redis. */
 const EXPECTED_FAULTS = /refused the background refresh|Connection is closed/;
 
-/** Seeds that have once shown a leak. */
+/** Seeds that once showed a leak. */
 const known: readonly number[] = [];
 
 let surroundings: Omit<Surroundings, 'prefix'>;
@@ -43,7 +43,7 @@ function run(plan: Plan, kind?: CacheKind): Promise<Outcome> {
 const makePlan = (seed: number, requests = PER_APP) =>
   planOf(seed, { redis: true, certificates: true }, requests);
 
-/** @throws with all that is needed to see it, when an app leaks. */
+/** @throws with a reproduction when an app leaks. */
 async function expectNoLeak(seed: number): Promise<Outcome> {
   const plan = makePlan(seed);
   const outcome = await run(plan);
@@ -58,7 +58,7 @@ async function expectNoLeak(seed: number): Promise<Outcome> {
 }
 
 describe('random apps behind the cache', () => {
-  it(`serve no user the data of another: ${given ? 'given seeds' : `${wanted} requests`} [A02 A04 C03 H02 H12]`, async () => {
+  it(`serve no user the data of another: ${given ? 'given seeds' : `${wanted} requests`} [A02, A04, C03, H02, H12]`, async () => {
     const total = { requests: 0, hits: 0, stale: 0, collapsed: 0, refreshes: 0 };
     const add = (outcome: Outcome) => {
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += outcome[name];
@@ -90,7 +90,7 @@ describe('random apps behind the cache', () => {
     }
   }, 3_600_000);
 
-  it('leak nothing without a cache, so that each leak is the fault of the cache', async () => {
+  it('leak nothing without a cache, so every leak is the fault of the cache', async () => {
     for (let seed = 1; seed <= 30; seed++) {
       const { leaks } = await run(makePlan(seed, 100), 'none');
       expect(leaks, `seed ${seed}`).toEqual([]);

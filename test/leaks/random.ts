@@ -1,6 +1,6 @@
 import { randomOf } from '../helpers/virtual-time.js';
 
-/** Choices that a seed determines. */
+/** Choices determined by a seed. */
 export class Random {
   readonly #next: () => number;
 

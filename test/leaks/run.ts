@@ -12,23 +12,23 @@ import {
 import { type Connection, openConnection, type WireResponse } from './clients.js';
 import type { AppSpec, Client, Plan, RouteSpec, Step } from './spec.js';
 
-/** What is wrong with a response. */
+/** How a response is wrong. */
 export type LeakKind =
-  /** It holds the canary of somebody else. */
+  /** It holds the canary of another user. */
   | 'canary'
-  /** The app would never give it to this request. */
+  /** The app would never send it for this request. */
   | 'view'
   | 'owner'
   | 'status'
-  /** Its head is of another run than its body. */
+  /** Its head is from another run than its body. */
   | 'mixed'
-  /** It is older than a purge or a write that came before the request. */
+  /** It is older than a purge or a write that preceded the request. */
   | 'purged'
   /** It is older than a refresh that found the page gone. */
   | 'ended'
-  /** It brings a header that was good for one response. */
+  /** It repeats a header that was valid for one response. */
   | 'replayed'
-  /** No response came. */
+  /** No response arrived. */
   | 'unanswered';
 
 export interface Leak {
@@ -51,20 +51,20 @@ export interface Outcome {
 
 export interface Options {
   readonly kind?: CacheKind;
-  /** Goes on after the first leak. */
+  /** Continues after the first leak. */
   readonly all?: boolean;
-  /** Lets time pass, for the cache. */
+  /** Advances the cache's clock. */
   readonly pass: (ms: number) => void;
 }
 
-/** What the app answers to a shape when no cache is there. */
+/** The response to a shape without a cache. */
 interface Expectation {
   readonly owner: string | undefined;
   readonly status: number;
   readonly view: string | undefined;
 }
 
-/** Sends the requests of a plan, and compares each response with those of the same app without a cache. */
+/** Sends the requests of a plan, and compares each response with that of the same app without a cache. */
 export async function runPlan(plan: Plan, surroundings: Surroundings, options: Options): Promise<Outcome> {
   const { app: spec } = plan;
   const twin = await startApp(spec, 'none', surroundings);
@@ -157,9 +157,9 @@ class Run {
   readonly #connections: readonly Connections[];
   readonly #leaks: Leak[] = [];
   readonly #tokens = new Set<string>();
-  /** For each instance and route, the least version that a later response may show. */
+  /** For each instance and route, the lowest version that a later response may show. */
   readonly #least: Map<number, number>[];
-  /** The same for one URL. */
+  /** The same per URL. */
   readonly #leastOf: Map<string, number>[];
   #requests = 0;
 
@@ -274,7 +274,7 @@ class Run {
     this.#requests += shapes.length;
   }
 
-  /** Sends a request and closes the connection, at about the time when the handler answers. */
+  /** Sends a request and closes the connection at about the time when the handler responds. */
   #leave(at: number, shape: number): void {
     const { client, wire } = this.#plan.shapes[shape]!;
     const connections = new Connections(this.#plan.app, this.#instances[at]!.port, this.#surroundings);
@@ -309,19 +309,20 @@ class Run {
     };
     const text = `${[...headers.values()].join('\n')}\n${body}`;
     for (const [, canary] of text.matchAll(CANARY)) {
-      if (canary !== expected.owner) return report('canary', `nobody's but ${expected.owner ?? 'nobody'}'s`);
+      if (canary !== expected.owner)
+        return report('canary', `only a canary of ${expected.owner ?? 'nobody'}`);
     }
     const run = headers.get('x-run');
     const bodyRun = /\brun=(\d+);/.exec(body)?.[1];
     if (run !== undefined && bodyRun !== undefined && run !== bodyRun) return report('mixed', `run ${run}`);
     if (route.token && status < 300) {
       for (const token of tokensIn(headers)) {
-        if (this.#tokens.has(token)) return report('replayed', 'a token of its own');
+        if (this.#tokens.has(token)) return report('replayed', 'a new token');
         this.#tokens.add(token);
       }
     }
     if (status >= 500 || status === 304 || headers.has('x-gone')) return;
-    // What the app's own handlers did not write, such as Express's 404, has no version.
+    // Responses that the app's handlers did not write, such as Express's 404, have no version.
     const version = Number(headers.get('x-version') ?? Number.POSITIVE_INFINITY);
     const host = shape.wire.headers.find(([name]) => name === 'Host')![1];
     const { target } = shape.wire;
@@ -331,7 +332,7 @@ class Run {
     );
     if (version < least) return report('purged', `version ${least} or later`);
     const view = headers.get('x-view');
-    // The refusal of an eager refresh leaves a fresh response alone; and the same view has one key only here.
+    // A refused eager refresh does not end a fresh response; and a view has only one key without these inputs.
     const isOneKey = !route.inputs.includes('theme') && !route.inputs.includes('language');
     if (view !== undefined && xCache === 'STALE' && isOneKey) {
       const end = ended.get(endKeyOf(host, target, view)) ?? 0;
@@ -349,7 +350,7 @@ class Run {
   }
 }
 
-/** Whether the app itself lets a cache give an identified user the page of nobody in particular. */
+/** Whether the app itself lets a cache send an identified user the anonymous page. */
 function mayGetAnonymous(spec: AppSpec, route: RouteSpec): boolean {
   const { declaration, base, source } = route;
   if (declaration === 'forbidden' || declaration === 'set-cookie' || declaration === 'gateway') return true;
@@ -357,7 +358,7 @@ function mayGetAnonymous(spec: AppSpec, route: RouteSpec): boolean {
   if (declaration === 'credential' || declaration === 'own-credential') {
     return base === 'public' || base === 's-maxage' || spec.profile === 'rfc9111';
   }
-  // The page for the outside, which says that it is public.
+  // The external page, which declares itself public.
   return source === undefined && (base === 'public' || base === 's-maxage');
 }
 
@@ -365,7 +366,7 @@ function unanswered(step: number, shape: number, error: Error): Leak {
   return { kind: 'unanswered', step, shape, expected: 'a response', got: error.message };
 }
 
-/** A request for a part may be given the whole (RFC 9110 §14.2). */
+/** A range request may receive the complete representation (RFC 9110 §14.2). */
 function isWholeFor(expected: string | undefined, got: string | undefined): boolean {
   if (expected === undefined || got === undefined) return false;
   const { range: _part, ...whole } = JSON.parse(decodeURIComponent(expected));

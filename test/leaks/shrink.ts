@@ -1,7 +1,7 @@
 import type { Leak, Outcome } from './run.js';
 import type { Plan, Step } from './spec.js';
 
-/** Runs that may be spent on one plan. */
+/** The maximum number of runs per plan. */
 const MOST_RUNS = 60;
 
 /**
@@ -9,7 +9,7 @@ const MOST_RUNS = 60;
  * Responses depend on what runs at the same time, so the result may need some attempts to fail again.
  */
 export async function shrink(plan: Plan, leak: Leak, run: (plan: Plan) => Promise<Outcome>): Promise<Plan> {
-  // Each attempt would wait for long.
+  // Each attempt would take long.
   if (leak.kind === 'unanswered') return plan;
   const route = plan.shapes[leak.shape]!.route;
   let runs = 0;
@@ -51,7 +51,7 @@ function onlyRoute(plan: Plan, step: Step, route: number): Step | undefined {
   return shapes.length > 0 ? { ...step, shapes } : undefined;
 }
 
-/** What a person needs to see the leak. */
+/** The description of a leak for a person. */
 export function describePlan(plan: Plan, leak: Leak): string {
   const { shapes, steps, app } = plan;
   const shape = shapes[leak.shape]!;

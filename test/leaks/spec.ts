@@ -4,22 +4,22 @@ import { Random } from './random.js';
 export const USERS = ['ann', 'bob', 'cid'] as const;
 export type User = (typeof USERS)[number];
 
-/** Where a handler learns who asks. */
+/** Where a handler finds the user. */
 export type Source =
   | 'authorization'
   | 'api-key'
   | 'session'
   | 'certificate'
-  /** A header of the app's own, which no cache knows as a credential. */
+  /** A custom header, which no cache treats as a credential. */
   | 'header'
-  /** A cookie that the rule puts into the key. */
+  /** A cookie that the rule adds to the key. */
   | 'cookie'
-  /** All users see the same page, and nobody else does. */
+  /** All users see the same page, anonymous clients do not. */
   | 'members'
   /** The handler reads `AsyncLocalStorage`, which a middleware has filled from a header. */
   | 'storage';
 
-/** How the app says that a page for one user is not for others. */
+/** How the app declares that a page for one user is not for others. */
 export type Declaration =
   /** By the credential in the request alone (RFC 9111 §3.5). */
   | 'credential'
@@ -31,14 +31,14 @@ export type Declaration =
   | 'vary'
   | 'rule-headers'
   | 'rule-cookies'
-  /** `Vary` on a header that a middleware writes, over what the client sent. */
+  /** `Vary` on a header that a middleware writes, replacing the client's value. */
   | 'gateway'
   /** The header is listed in `cache.credentials`. */
   | 'own-credential'
-  /** Nothing: no rule is meant for this route. */
+  /** Not declared: no rule covers this route. */
   | 'no-rule';
 
-/** What else the page depends on. */
+/** Other inputs of the page. */
 export type Input =
   | 'language'
   | 'filter'
@@ -50,7 +50,7 @@ export type Input =
   | 'device'
   | 'host';
 
-/** A route next to one that has a rule; the pattern of the rule matches its path too. */
+/** A route next to one with a rule; the rule's pattern matches its path too. */
 export type Neighbour = 'optional-segment' | 'mounted' | 'case' | 'strict' | 'parameter';
 
 export interface RouteSpec {
@@ -64,21 +64,21 @@ export interface RouteSpec {
   readonly shared: boolean;
   readonly source: Source | undefined;
   readonly declaration: Declaration | undefined;
-  /** `Cache-Control` of the identified user's page, where it says so. */
+  /** `Cache-Control` of an identified user's page, if it forbids storing. */
   readonly forbidding: string;
-  /** `Cache-Control` of a page for nobody in particular. */
+  /** `Cache-Control` of an anonymous page. */
   readonly base: 'none' | 'public' | 's-maxage' | 'max-age';
   readonly inputs: readonly Input[];
-  /** Which of the inputs the rule declares, rather than `Vary`. */
+  /** The inputs that the rule declares instead of `Vary`. */
   readonly byRule: readonly Input[];
   readonly neighbour: Neighbour | undefined;
-  /** A gate refuses requests without a header: one that `Vary` names, or one that every client sends and no refresh. */
+  /** A gate refuses requests without a header: one in `Vary`, or one that every client but no refresh sends. */
   readonly gate: 'declared' | 'undeclared' | undefined;
   readonly delay: 'none' | 'turn' | 'turns' | 'timer';
   readonly form: 'end' | 'write' | 'writeHead' | 'long';
-  /** A header whose value is good for one response. */
+  /** A header whose value is valid for one response. */
   readonly token: string | undefined;
-  /** What the handler answers once the page is gone. */
+  /** The response of the handler once the page is gone. */
   readonly gone: 'private' | 'no-store' | '404' | '410' | 'set-cookie' | 'redirect';
 }
 
@@ -108,17 +108,17 @@ export interface AppSpec {
   readonly routes: readonly RouteSpec[];
 }
 
-/** Each has connections of its own: `enterWith` reaches the next request on its connection, cache or not. */
+/** Each client has its own connections: `enterWith` reaches the next request on its connection, cache or not. */
 export interface Client {
   readonly user: User | undefined;
-  /** It shows the client certificate of its user. */
+  /** It presents the client certificate of its user. */
   readonly isCertified: boolean;
 }
 
 /** A request that is sent many times. */
 export interface Shape {
   readonly route: number;
-  /** Whose connection it takes. */
+  /** The client whose connection it uses. */
   readonly client: Client;
   readonly wire: WireRequest;
 }
@@ -128,7 +128,7 @@ export type Step =
       readonly kind: 'batch';
       readonly instance: number;
       readonly shapes: readonly number[];
-      /** A request that comes first, and whose client leaves. */
+      /** A request that is sent first and whose client leaves. */
       readonly leaver: number | undefined;
     }
   | { readonly kind: 'pass'; readonly ms: number }
@@ -144,14 +144,14 @@ export type Step =
   | { readonly kind: 'fail'; readonly route: number; readonly fails: boolean }
   | { readonly kind: 'hide'; readonly route: number; readonly isGone: boolean };
 
-/** An app, the requests that it is sent, and their order. */
+/** An app, its requests, and their order. */
 export interface Plan {
   readonly app: AppSpec;
   readonly shapes: readonly Shape[];
   readonly steps: readonly Step[];
 }
 
-/** Values that an app in its right mind means to be read as `private` or `no-store`. */
+/** Values that a sensible app intends as `private` or `no-store`. */
 const FORBIDDING_SAFE = [
   'private',
   'no-store',
@@ -197,7 +197,7 @@ export interface Possible {
   readonly certificates: boolean;
 }
 
-/** Makes the plan of one seed. */
+/** Creates the plan of one seed. */
 export function planOf(seed: number, possible: Possible, requests: number): Plan {
   const random = new Random(seed);
   const app = makeApp(random, seed, possible);
@@ -226,7 +226,7 @@ function makeApp(random: Random, seed: number, possible: Possible): AppSpec {
     strict: random.chance(0.3),
     identify: random.pick(['before', 'after'] as const),
     session: isHttp2 || random.chance(0.5) ? 'plain' : 'express-session',
-    // With a front door hotpath is to be mounted first: a hit passes over all that stands before it.
+    // With a front door, hotpath must be mounted first: a hit skips all middlewares before it.
     gateway: random.chance(0.5) && !door ? 'before' : 'after',
     storage: random.pick(['run', 'enterWith'] as const),
     storagePlace: random.pick(['before', 'after'] as const),
@@ -287,7 +287,7 @@ function makeRoute(random: Random, app: Omit<AppSpec, 'routes'>, index: number):
       add('authorization', 'partition');
     }
   }
-  // The network input has a canary of its own.
+  // The network input has its own canary.
   const [source, declaration] =
     neighbour || (!inputs.includes('network') && random.chance(0.8)) ? random.pick(choices) : [];
   const isPersonal = source !== undefined;
@@ -362,7 +362,7 @@ export const tokenOf = (user: User) => `token-${user}`;
 export const sessionSecret = SECRET;
 export const sessionIdOf = (user: User) => `session-${user}`;
 
-/** @param sign makes the signature of a session's id. */
+/** @param sign computes the signature of a session id. */
 let signSession: (id: string) => string = (id) => id;
 export function setSessionSigner(sign: (id: string) => string): void {
   signSession = sign;
@@ -386,7 +386,7 @@ function makeShapes(random: Random, app: AppSpec, route: RouteSpec, index: numbe
     const headers: [string, string][] = [];
     const cookies: string[] = [];
     if (who && route.source) addIdentity(app, route, who, headers, cookies);
-    // An attacker writes what the gateway writes; nobody else sends that header.
+    // An attacker writes the header of the gateway; no other client sends it.
     if (route.declaration === 'gateway' && random.chance(0.4)) {
       headers.push(['X-User-Id', random.pick(USERS.filter((user) => user !== who))]);
     }
@@ -445,7 +445,7 @@ function makeSteps(random: Random, app: AppSpec, shapes: readonly Shape[], reque
     shapes.map((_shape, at) => at).filter((at) => shapes[at]!.route === index),
   );
   for (let sent = 0; sent < requests; ) {
-    // Few shapes at once, so that requests meet each other.
+    // Few shapes at once, so that requests collide.
     const pool = Array.from({ length: 1 + random.below(2) }, () => random.below(routes)).flatMap(
       (route) => ofRoute[route]!,
     );
