@@ -5,14 +5,14 @@ import { cacheApp } from '../helpers/cache.js';
 import { majors, waitFor } from '../helpers/http.js';
 
 const rule = { '/x': { ttl: 60 } } as const;
-/** Says `close`, since a client waits for what is missing as long as the connection lasts. */
+/** Sends `close`, since a client waits for missing bytes as long as the connection lasts. */
 const short = { 'Content-Length': '10', Connection: 'close' };
 const fault = (message: string) => {
   throw new Error(message);
 };
 const times = <T>(count: number, one: (i: number) => T) => Array.from({ length: count }, (_, i) => one(i));
 
-/** Opens a connection, sends a GET and leaves when told to. */
+/** Opens a connection, sends a GET and leaves on demand. */
 function visitor(port: number, path: string): { leave: () => void } {
   const socket = connect(port, '127.0.0.1', () =>
     socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`),
@@ -30,16 +30,16 @@ function gate() {
   return { opened, open: () => open() };
 }
 
-describe.each(majors)('waiting for what fails, on %s', (_, express) => {
+describe.each(majors)('waiting for a fill that fails (%s)', (_, express) => {
   it.each<[how: string, seen: number | 'broken', runs: number, fail: (res: Response) => void]>([
     ['throws', 500, 2, () => fault('of the first')],
     ['answers 500', 500, 2, (res) => res.status(500).send('error')],
     ['answers 503', 503, 2, (res) => res.status(503).set('Cache-Control', 'max-age=60').end()],
     ['sends less than it declared', 'broken', 2, (res) => res.writeHead(200, short).end('less')],
     ['breaks off', 'broken', 2, (res) => res.write('half', () => res.destroy())],
-    // Whether its visitor has left or it died can't be told: the deadline lets them go, each by himself.
+    // A left client and a dead handler look the same: the deadline releases the waiting requests one by one.
     ['destroys the connection', 'broken', 31, (res) => res.destroy()],
-  ])('H04 when the first run %s, those who wait are answered', async (_how, seen, runs, fail) => {
+  ])('responds to waiting requests when the first run %s [H04]', async (_how, seen, runs, fail) => {
     const { opened, open } = gate();
     const made = await cacheApp({
       express,
@@ -64,14 +64,14 @@ describe.each(majors)('waiting for what fails, on %s', (_, express) => {
     await waitFor(() => made.cache.stats().pending === 0);
   });
 
-  it('H04 a route that always fails answers everyone, and nobody waits more than twice', async () => {
+  it('responds to every client of a failing route after at most two waits [H04]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: rule, waitTimeout: 60 },
       routes: (app, { count }) =>
         app.get('/x', async (_req, res) => {
           const n = count();
-          // The first two are waited for by all others; these go on beside each other, or would never all be here.
+          // All others wait for the first two runs; the rest must run side by side, or they would never all arrive.
           if (n === 1) await waitFor(() => made.requests() === 50);
           if (n === 2) await new Promise((resolve) => setImmediate(resolve));
           if (n > 2) await waitFor(() => made.runs() === 50);
@@ -84,7 +84,7 @@ describe.each(majors)('waiting for what fails, on %s', (_, express) => {
     expect(made.cache.stats().pending).toBe(0);
   });
 
-  it('D07 a handler that never ends keeps those who wait no longer than waitTimeout, and poisons nothing', async () => {
+  it('limits the wait for a handler that never ends to waitTimeout [D07]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: rule, waitTimeout: 0.2 },
@@ -95,7 +95,7 @@ describe.each(majors)('waiting for what fails, on %s', (_, express) => {
     });
     const hung = visitor(made.port, '/x');
     await waitFor(() => made.runs() === 1);
-    // The first one still hangs when all have their answer: whoever waited for its end would not get any.
+    // The first run still hangs when all others have a response: a request that waited for its end would get none.
     const answers = await Promise.all(times(50, () => made.get('/x')));
     for (const { text } of answers) expect(text).toBe('body');
     expect(made.runs()).toBeLessThanOrEqual(51);
@@ -106,7 +106,7 @@ describe.each(majors)('waiting for what fails, on %s', (_, express) => {
     expect(made.cache.stats().pending).toBe(0);
   });
 
-  it('D07 a handler that sends headers and then hangs lets those who wait go too', async () => {
+  it('releases waiting requests when a handler hangs after its headers [D07]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: rule, waitTimeout: 0.2 },
@@ -125,7 +125,7 @@ describe.each(majors)('waiting for what fails, on %s', (_, express) => {
     expect((await made.get('/x')).text).toBe('body');
   });
 
-  it('D07 a hung fill whose client leaves is forgotten after waitTimeout', async () => {
+  it('drops a hung fill whose client left, after waitTimeout [D07]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: rule, waitTimeout: 0.1 },
@@ -137,7 +137,7 @@ describe.each(majors)('waiting for what fails, on %s', (_, express) => {
     await waitFor(() => made.cache.stats().pending === 0);
   });
 
-  it('D06 when the first visitor leaves, its run still serves those who wait', async () => {
+  it('still serves waiting requests when the first client leaves [D06]', async () => {
     const { opened, open } = gate();
     const made = await cacheApp({
       express,
@@ -160,7 +160,7 @@ describe.each(majors)('waiting for what fails, on %s', (_, express) => {
     expect(made.cache.stats().pending).toBe(0);
   });
 
-  it('D06 200 visitors that wait and leave are let go, and keep nothing', async () => {
+  it('releases 200 waiting clients that leave, and retains nothing [D06]', async () => {
     const { opened, open } = gate();
     const made = await cacheApp({
       express,

@@ -19,7 +19,7 @@ function gate() {
   return { opened, open: () => open() };
 }
 
-/** Who comes goes on when so many have come; then it begins anew. */
+/** Releases its callers once `size` of them wait; then it starts again. */
 function assembly(size: number): () => Promise<void> {
   let here = 0;
   let { opened, open } = gate();
@@ -36,9 +36,9 @@ function assembly(size: number): () => Promise<void> {
 
 afterEach(() => void vi.restoreAllMocks());
 
-describe.each(majors)('collapsing on %s', (major, express) => {
+describe.each(majors)('collapsing (%s)', (major, express) => {
   const crowd = crowdOf(major);
-  it(`H01 ${crowd} concurrent GETs of a cold entry run the handler once`, async () => {
+  it(`runs the handler once for ${crowd} concurrent GETs of a cold entry [H01]`, async () => {
     const { opened, open } = gate();
     const made = await cacheApp({
       express,
@@ -61,7 +61,7 @@ describe.each(majors)('collapsing on %s', (major, express) => {
     expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, hits: crowd - 1, misses: 1 });
   });
 
-  it(`H01 ${crowd} concurrent GETs of a body that comes in pieces run the handler once, and each gets it whole`, async () => {
+  it(`runs the handler once for ${crowd} concurrent GETs of a streamed body [H01]`, async () => {
     const body = Buffer.concat(times(40, (i) => Buffer.alloc(1000, i)));
     const { opened, open } = gate();
     const made = await cacheApp({
@@ -91,7 +91,7 @@ describe.each(majors)('collapsing on %s', (major, express) => {
     ['the end of its lifetime', (_made, clock) => clock.pass(600)],
     ['a purge', ({ cache }) => cache.purge({ tag: 'x' })],
     ['an expiry', ({ cache }) => cache.expire({ url: '/x' })],
-  ])('H01 after %s, 100 concurrent GETs run the handler once more', async (when, happen) => {
+  ])('runs the handler once more for 100 concurrent GETs after %s [H01]', async (when, happen) => {
     const clock = stopClock();
     const made = await cacheApp({
       express,
@@ -124,7 +124,7 @@ describe.each(majors)('collapsing on %s', (major, express) => {
         setImmediate(() => res.end(String(n)));
       },
     ],
-  ])('H02 with %s, each of 50 concurrent visitors gets an answer of their own', async (_what, answer) => {
+  ])('gives each of 50 concurrent clients a separate response with %s [H02]', async (_what, answer) => {
     const made = await cacheApp({
       express,
       cache: { routes: rule },
@@ -144,7 +144,7 @@ describe.each(majors)('collapsing on %s', (major, express) => {
     expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 0, entries: 0 });
   });
 
-  it('H02 a waiter gets only the variant that is its own', async () => {
+  it('serves a waiting request only the variant that it matches [H02]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: rule },
@@ -165,13 +165,13 @@ describe.each(majors)('collapsing on %s', (major, express) => {
     expect(made.cache.stats().pending).toBe(0);
   });
 
-  it('H03 an uncacheable route is remembered: 100 concurrent requests run beside each other from then on', async () => {
+  it('runs 100 concurrent requests of a known uncacheable route in parallel [H03]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: rule, waitTimeout: 60 },
       routes: (app, { count }) =>
         app.get('/x', async (_req, res) => {
-          // None is answered before all are here: one that waited for another would never come.
+          // No response is sent before all requests are here: with a waiting request, that would never happen.
           if (count() > 1) await waitFor(() => made.runs() === 101);
           res.set('Cache-Control', 'no-store').send('mine');
         }),
@@ -182,9 +182,9 @@ describe.each(majors)('collapsing on %s', (major, express) => {
   });
 
   it.each([
-    [`all of ${crowd} others run at once, and of the next burst every one`, '2m'],
-    [`all of ${crowd} others run at once, also where refusals are not remembered`, 0],
-  ] as const)('H03 once the first answer was refused %s', async (_what, hitForMiss) => {
+    [`all ${crowd} others at once, and the next burst`, '2m'],
+    [`all ${crowd} others at once without hitForMiss`, 0],
+  ] as const)('once the first response is refused, runs %s [H03]', async (_what, hitForMiss) => {
     const together = assembly(crowd);
     const { opened, open } = gate();
     const made = await cacheApp({
@@ -193,7 +193,7 @@ describe.each(majors)('collapsing on %s', (major, express) => {
       routes: (app, { count }) =>
         app.get('/x', async (_req, res) => {
           if (count() === 1) await opened;
-          // Were any of them kept waiting for another, these would never all be here.
+          // If any of them waited for another, they would never all be here.
           else await together();
           res.set('Cache-Control', 'no-store').send('mine');
         }),
@@ -211,7 +211,7 @@ describe.each(majors)('collapsing on %s', (major, express) => {
     expect(made.runs()).toBe(2 * crowd + 1);
   });
 
-  it('H03 a route that becomes storable is collapsed again at once', async () => {
+  it('collapses a route again as soon as it becomes storable [H03]', async () => {
     let storable = false;
     const made = await cacheApp({
       express,
@@ -232,7 +232,7 @@ describe.each(majors)('collapsing on %s', (major, express) => {
     expect(made.runs()).toBe(3);
   });
 
-  it("H03 what a visitor's credentials cause is not remembered: others are still collapsed", async () => {
+  it("does not mark a route as uncacheable because of one client's credentials [H03]", async () => {
     const made = await cacheApp({
       express,
       cache: { routes: rule },
@@ -252,14 +252,14 @@ describe.each(majors)('collapsing on %s', (major, express) => {
     expect(made.runs()).toBe(11);
   });
 
-  it('H03 collapse: false lets every request run by itself', async () => {
+  it('runs every request separately with collapse: false [H03]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60, collapse: false } } },
       routes: (app, { count }) =>
         app.get('/x', async (_req, res) => {
           count();
-          // One that came after the first was stored would be served from the store.
+          // A request that came after the first was stored would be a hit.
           await waitFor(() => made.runs() === 10);
           res.send('body');
         }),
@@ -273,7 +273,7 @@ describe.each(majors)('collapsing on %s', (major, express) => {
   it.each([
     ['served from the fill', ''],
     ['that runs by itself', 'no-store'],
-  ])('H02 the AsyncLocalStorage of a waiter %s is its own', async (_how, cacheControl) => {
+  ])('keeps the AsyncLocalStorage of a waiting request %s [H02]', async (_how, cacheControl) => {
     const storage = new AsyncLocalStorage<string>();
     const ended: [asked: string, found: string | undefined][] = [];
     const made = await cacheApp({
@@ -306,7 +306,7 @@ describe.each(majors)('collapsing on %s', (major, express) => {
     expect(made.runs()).toBe(cacheControl ? 20 : 1);
   });
 
-  it('H13 a cached handler that asks for its own URL is answered when the deadline has passed', async () => {
+  it('responds to a cached handler that requests its own URL, after the deadline [H13]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: rule, waitTimeout: 0.2 },

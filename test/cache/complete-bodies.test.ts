@@ -21,7 +21,7 @@ async function* breaking(pieces: number): AsyncGenerator<string> {
   throw fault();
 }
 
-/** How a handler may fail to send a body whole; each on its own way. */
+/** How a handler may fail to send a complete body. */
 const breaks: [how: string, answer: (req: Request, res: Response) => unknown][] = [
   ['a pipeline whose source fails half-way', (_req, res) => pipeline(Readable.from(breaking(3)), res)],
   [
@@ -70,7 +70,7 @@ const breaks: [how: string, answer: (req: Request, res: Response) => unknown][] 
     },
   ],
   [
-    'an error after the headers, handed to next()',
+    'an error after the headers, passed to next()',
     (_req, res) => {
       res.write('half');
       throw fault();
@@ -98,7 +98,7 @@ const lengths: [how: string, answer: (res: Response) => unknown][] = [
   ['nothing of what was declared', (res) => res.set({ 'Content-Length': '9', Connection: 'close' }).end()],
 ];
 
-/** Asks, leaves when the handler runs, and waits until the fill is settled. */
+/** Sends a request, leaves when the handler runs, and waits until the fill is settled. */
 async function leaveEarly(made: CacheApp, path: string, headers: Record<string, string> = {}): Promise<void> {
   const leaving = new AbortController();
   const asked = made.get(path, headers, { signal: leaving.signal }).catch(() => {});
@@ -108,8 +108,8 @@ async function leaveEarly(made: CacheApp, path: string, headers: Record<string, 
   await waitFor(() => made.cache.stats().pending === 0);
 }
 
-describe.each(majors)('whole bodies on %s', (major, express) => {
-  /** Answers as the test says the first time, and whole from then on. */
+describe.each(majors)('complete bodies (%s)', (major, express) => {
+  /** Responds as the test defines the first time, and completely from then on. */
   const make = (answer: (req: Request, res: Response) => unknown) =>
     cacheApp({
       express,
@@ -126,10 +126,10 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
     });
 
   it.each(breaks)(
-    'D01 after %s nothing is stored and the next visitor gets the whole',
+    'stores nothing after %s and sends the next client the whole body [D01]',
     async (_how, answer) => {
       const made = await make(answer);
-      // Whoever comes first sees that it broke: no end of the chunked coding, no whole answer.
+      // The first client sees that the body broke off: no last chunk, no complete response.
       const first = await raw(made.port, `GET /x HTTP/1.1\nHost: 127.0.0.1:${made.port}\n\n`).catch(
         () => undefined,
       );
@@ -141,7 +141,7 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
     },
   );
 
-  it.each(lengths)('D02 D03 a body of %s is not stored', async (_how, answer) => {
+  it.each(lengths)('does not store a body of %s [D02, D03]', async (_how, answer) => {
     const made = await make((_req, res) => answer(res));
     await made.raw('GET /x HTTP/1.1');
     for (let i = 0; i < 2; i++) {
@@ -153,7 +153,7 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
     expect(made.cache.stats()).toMatchObject({ stores: 1, pending: 0 });
   });
 
-  it('D04 a response that never ends is not stored, whatever it sent', async () => {
+  it('does not store a response that never ends, whatever it sent [D04]', async () => {
     const made = await make((_req, res) => res.write(whole));
     const socket = connect(made.port, '127.0.0.1', () =>
       socket.write(`GET /x HTTP/1.1\r\nHost: 127.0.0.1:${made.port}\r\n\r\n`),
@@ -166,7 +166,7 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
     expect(made.runs()).toBe(2);
   });
 
-  it('D05 200 visitors that leave at any moment of a streamed fill leave nothing partial behind', async () => {
+  it('stores nothing partial when 200 clients leave during a streamed fill [D05]', async () => {
     let closed = 0;
     let started = 0;
     const made = await cacheApp({
@@ -203,7 +203,7 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
         socket.on('close', () => resolve());
         setTimeout(go, 300 + i).unref();
       });
-    // In rounds, with the entry purged between them, so that there are many fills to leave.
+    // In rounds, with a purge between them, so that there are many fills to leave.
     for (let round = 0; round < 10; round++) {
       await Promise.all(Array.from({ length: 20 }, (_visitor, i) => leave(round * 20 + i)));
       expect((await made.get('/x')).text).toBe(whole.repeat(20));
@@ -215,7 +215,7 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
     expect(process.getActiveResourcesInfo().filter((name) => /zlib/i.test(name))).toEqual([]);
   });
 
-  it('D06 a visitor that leaves before a stream begins leaves no empty answer behind, if it is ended all the same', async () => {
+  it('stores no empty response when a client leaves before a stream begins [D06]', async () => {
     const made = await make(async (req, res) => {
       await once(req, 'close');
       await pipeline(Readable.from([whole, whole]), res).catch(() => {});
@@ -226,7 +226,7 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
     expect(made.runs()).toBe(2);
   });
 
-  it('D06 after its visitor left, a handler still sees no more than the key covers', async () => {
+  it('limits a handler to the inputs of the key after its client left [D06]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60, vary: { query: ['a'] } } } },
@@ -244,9 +244,9 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
   });
 
   const megabytes = partOn4(major, 1024, 256);
-  it(`D08 D09 I-BOUND a stream of ${megabytes} MB goes through whole, and nothing of it is kept`, async () => {
+  it(`passes a stream of ${megabytes} MB through whole, retains none [D08, D09, I-BOUND]`, async () => {
     const step = 4096;
-    /** What stands at every 4,096th byte: enough to see a piece that is lost, doubled or misplaced. */
+    /** The byte at every multiple of 4,096: enough to find a lost, repeated or misplaced piece. */
     const mark = (at: number) => (at / step) % 251;
     const piece = Buffer.alloc(1024 ** 2, 'x');
     let highest = 0;
@@ -256,7 +256,7 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
         for (let at = 0; at < piece.length; at += step) piece[at] = mark(i * piece.length + at);
         if (!res.write(piece)) {
           waited++;
-          await once(res, 'drain'); // the piece has gone then, and is filled anew
+          await once(res, 'drain'); // the piece is sent then, and can be filled again
         }
         highest = Math.max(highest, process.memoryUsage.rss());
       }
@@ -272,7 +272,7 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
           void stream(res);
         }),
     });
-    /** Bytes that came, up to the first that was wrong. */
+    /** The number of bytes received, up to the first wrong one. */
     const received = async (path: string) => {
       const req = request({ host: '127.0.0.1', port: made.port, path, agent: false }).end();
       const [res] = (await once(req, 'response')) as [IncomingMessage];
@@ -285,16 +285,16 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
       }
       return bytes;
     };
-    // The visitor is in this process too, and its buffers: first without the cache.
+    // The client runs in this process too, with its buffers: first without the cache.
     expect(await received('/plain')).toBe(megabytes * 1024 ** 2);
     const without = highest;
-    // What is kept of the body is there every time; what other things leave to the collector, only sometimes.
+    // Retained bytes count every time; garbage that is not yet collected only sometimes.
     let least = Number.POSITIVE_INFINITY;
     for (let attempt = 1; attempt <= 4 && least >= 50; attempt++) {
       highest = waited = 0;
       expect(await received('/x')).toBe(megabytes * 1024 ** 2);
       expect(made.runs()).toBe(attempt);
-      // The handler is told when to wait, so that nothing piles up in front of a visitor either.
+      // The handler learns when to wait, so that nothing accumulates before a client either.
       expect(waited).toBeGreaterThan(megabytes / 2);
       least = Math.min(least, (highest - without) / 1024 ** 2);
     }
@@ -302,7 +302,7 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
     expect(made.cache.stats()).toMatchObject({ entries: 0, pending: 0 });
   }, 60_000);
 
-  it('D09 a slow reader keeps a handler that honours drain waiting, also while its answer is recorded', async () => {
+  it('makes a handler that awaits drain wait for a slow reader during a fill [D09]', async () => {
     let written = 0;
     const made = await cacheApp({
       express,
@@ -334,7 +334,7 @@ describe.each(majors)('whole bodies on %s', (major, express) => {
     socket.destroy();
   });
 
-  it('D08 a body just within maxEntryBytes is stored, one byte more is not, declared or not', async () => {
+  it('stores a body of exactly maxEntryBytes, but not one byte more [D08]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/:size/:how': { ttl: 60 } }, maxEntryBytes: 1024 },

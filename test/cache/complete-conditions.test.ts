@@ -11,11 +11,11 @@ const earlier = 'Tue, 31 Dec 2019 23:59:59 GMT';
 
 const compressions: [name: string, mount: (app: Express) => unknown][] = [
   ['no compression', () => {}],
-  ['our compression before it', (app) => app.use(own())],
+  ['hotpath compression before it', (app) => app.use(own())],
   ['the compression package before it', (app) => app.use(compression() as never)],
 ];
 
-describe.each(majors)('HEAD and conditions on %s', (_, express) => {
+describe.each(majors)('HEAD and conditional requests (%s)', (_, express) => {
   describe.each(compressions)('with %s', (_name, before) => {
     const make = () =>
       cacheApp({
@@ -31,7 +31,7 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
     const encodings = ['identity', 'gzip'] as const;
 
     it.each(encodings)(
-      'D10 HEAD, then GET accepting %s: the whole page, and HEAD had none of it',
+      'serves the whole page to a GET after a HEAD without a body, encoded as %s [D10]',
       async (encoding) => {
         const made = await make();
         const head = await made.get('/x', { 'Accept-Encoding': encoding }, { method: 'HEAD' });
@@ -42,25 +42,22 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
       },
     );
 
-    it.each(encodings)(
-      'D10 GET, then HEAD accepting %s: the headers of the GET, without a body',
-      async (encoding) => {
-        const made = await make();
-        await made.get('/x', { 'Accept-Encoding': encoding });
-        const ask = (method: string) =>
-          made.raw(`${method} /x HTTP/1.1\nAccept-Encoding: ${encoding}\nConnection: close`);
-        const [got, head] = [await ask('GET'), await ask('HEAD')];
-        expect(head.status).toBe(200);
-        expect(head.wire.toString('latin1').endsWith('\r\n\r\n')).toBe(true);
-        for (const name of ['content-type', 'etag', 'last-modified', 'vary', 'x-powered-by'])
-          expect([name, head.header(name)]).toEqual([name, got.header(name)]);
-        // Where the GET is not encoded, its length is known.
-        if (!got.header('content-encoding')) expect(head.header('content-length')).toBe(String(page.length));
-        expect(made.runs()).toBe(1);
-      },
-    );
+    it.each(encodings)('serves a HEAD from a stored GET, encoded as %s [D10]', async (encoding) => {
+      const made = await make();
+      await made.get('/x', { 'Accept-Encoding': encoding });
+      const ask = (method: string) =>
+        made.raw(`${method} /x HTTP/1.1\nAccept-Encoding: ${encoding}\nConnection: close`);
+      const [got, head] = [await ask('GET'), await ask('HEAD')];
+      expect(head.status).toBe(200);
+      expect(head.wire.toString('latin1').endsWith('\r\n\r\n')).toBe(true);
+      for (const name of ['content-type', 'etag', 'last-modified', 'vary', 'x-powered-by'])
+        expect([name, head.header(name)]).toEqual([name, got.header(name)]);
+      // The length of an unencoded GET is known.
+      if (!got.header('content-encoding')) expect(head.header('content-length')).toBe(String(page.length));
+      expect(made.runs()).toBe(1);
+    });
 
-    it('D10 a HEAD among 20 concurrent cold GETs neither waits for them nor poisons them', async () => {
+    it('lets a HEAD among 20 concurrent cold GETs neither wait for them nor spoil them [D10]', async () => {
       const made = await make();
       const [head, ...gets] = await Promise.all([
         made.get('/x', {}, { method: 'HEAD' }),
@@ -72,7 +69,7 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
     });
 
     it.each(encodings)(
-      'D12 a visitor who has it gets 304 from fill and hit, accepting %s, and the whole is stored',
+      'sends 304 from fill and hit, encoded as %s, and stores the whole page [D12]',
       async (encoding) => {
         const made = await make();
         for (let i = 0; i < 2; i++) {
@@ -91,7 +88,7 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
   });
 
   it.each([undefined, 'whole'])(
-    'D10 a handler of HEAD alone that ends with %s poisons no GET',
+    'stores nothing for GET from a HEAD-only handler that ends with %s [D10]',
     async (body) => {
       const made = await cacheApp({
         express,
@@ -110,7 +107,7 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
     },
   );
 
-  /** Each condition, and whether it selects 304 (RFC 9110 §13.1, §13.2.2). */
+  /** Each condition, and the status that it selects (RFC 9110 §13.1, §13.2.2). */
   const conditions: [headers: Record<string, string>, status: number][] = [
     [{ 'If-None-Match': '"one"' }, 304],
     [{ 'If-None-Match': 'W/"one"' }, 304],
@@ -130,7 +127,7 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
   ];
 
   it.each(conditions)(
-    'D12 %j is answered with %i by fill and hit alike, and what is stored is the whole',
+    'responds to %j with %i from fill and hit, and stores the whole page [D12]',
     async (headers, status) => {
       const made = await cacheApp({
         express,
@@ -162,7 +159,7 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
     },
   );
 
-  it('D12 a streamed fill for a visitor who has it sends nothing and stores the whole', async () => {
+  it('sends 304 without a body from a streamed fill and stores the whole body [D12]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } } },
@@ -181,7 +178,7 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('D12 the tag that a hit makes up is good for a 304, and goes with its body', async () => {
+  it('matches its generated ETag until the body changes [D12]', async () => {
     let body = 'first';
     const made = await cacheApp({
       express,
@@ -202,7 +199,7 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
     expect(made.runs()).toBe(2);
   });
 
-  it.each(['If-Match', 'If-Unmodified-Since'])('D12 %s is the business of the handler', async (name) => {
+  it.each(['If-Match', 'If-Unmodified-Since'])('leaves %s to the origin handler [D12]', async (name) => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } } },
@@ -220,7 +217,7 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
   });
 
   it.each([{}, { ignoreQuery: ['utm_*'] }])(
-    'D11 D12 a request for a part keeps its If-Range, so that no part of another version is sent, under %j',
+    'keeps If-Range of a range request under %j, so versions never mix [D11, D12]',
     async (rule) => {
       const made = await cacheApp({
         express,
@@ -228,7 +225,7 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
         routes: (app, { count }) =>
           app.get('/x', (req, res) => {
             count();
-            // What a handler of ranges does: the whole where the version is another.
+            // As range handlers do: the whole body if the version differs.
             if (req.headers.range && req.headers['if-range'] === '"now"')
               return void res.status(206).end('part');
             res.set('ETag', '"now"').end('whole');
@@ -241,7 +238,7 @@ describe.each(majors)('HEAD and conditions on %s', (_, express) => {
     },
   );
 
-  it("D12 the visitor's conditions are back for whoever logs the request afterwards", async () => {
+  it("restores the client's conditions for middlewares that log the request later [D12]", async () => {
     const seen: unknown[] = [];
     const made = await cacheApp({
       express,

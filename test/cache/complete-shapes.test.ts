@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ADDED_HEADERS, cacheApp, expectSame } from '../helpers/cache.js';
 import { majors, parse, waitFor } from '../helpers/http.js';
 
-/** A hit knows its length, whatever its fill knew. */
+/** The fill may not know its length, a hit does. */
 const FRAMING = [...ADDED_HEADERS, 'content-length', 'transfer-encoding'];
 
 let folder = '';
@@ -19,7 +19,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Tells how often a callback was called, and what calls returned. */
+/** Records a callback, or the value that a call returned. */
 type Note = (what: string, value?: unknown) => void;
 type Shape = (res: Response, note: Note, req: Request) => unknown;
 
@@ -138,7 +138,7 @@ const others: [how: string, shape: Shape][] = [
   ['a cookie', (res) => res.cookie('a', '1').cookie('b', '2').send('cookies')],
 ];
 
-describe.each(majors)('every shape of an answer on %s', (_, express) => {
+describe.each(majors)('response shapes (%s)', (_, express) => {
   async function both(shape: Shape) {
     const notes: Record<'alone' | 'cached', string[]> = { alone: [], cached: [] };
     const closed: string[] = [];
@@ -164,13 +164,13 @@ describe.each(majors)('every shape of an answer on %s', (_, express) => {
   }
 
   it.each(storable)(
-    'D14 D15 D16 D19 D23 I-SAME %s: fill and hit are what Express sends',
+    'sends what Express sends, from fill and hit: %s [D14, D15, D16, D19, D23, I-SAME]',
     async (_how, shape) => {
       const { alone, cached, notes, closed } = await both(shape);
       const path = '/x?callback=call';
       const expected = await alone.get(path);
       expectSame(await cached.get(path), expected);
-      // Callbacks come at the end at the latest; one that is missing now is missing for good.
+      // Callbacks come at the end at the latest; a callback missing now never comes.
       await waitFor(() => closed.length === 2);
       await delay(5);
       expect(notes.cached.sort()).toEqual(notes.alone.sort());
@@ -185,7 +185,7 @@ describe.each(majors)('every shape of an answer on %s', (_, express) => {
   );
 
   it.each(others)(
-    'D14 I-SAME %s: what is not stored is what Express sends, every time',
+    'sends what Express sends when the response is not stored: %s [D14, I-SAME]',
     async (_how, shape) => {
       const { alone, cached } = await both(shape);
       const expected = await alone.get('/x');
@@ -194,7 +194,7 @@ describe.each(majors)('every shape of an answer on %s', (_, express) => {
     },
   );
 
-  it('D14 a stored 204 has no Content-Length, as Express sends it', async () => {
+  it('sends a stored 204 without Content-Length, as Express does [D14]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60, statuses: [200, 204, 205, 404] } } },
@@ -214,7 +214,7 @@ describe.each(majors)('every shape of an answer on %s', (_, express) => {
     expect(made.runs()).toBe(3);
   });
 
-  it('D19 an empty 200 is stored like any other, and served as what it is', async () => {
+  it('stores an empty 200 like any other response [D19]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } } },
@@ -229,7 +229,7 @@ describe.each(majors)('every shape of an answer on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('D16 the final answer is what is stored, and interim ones are not repeated', async () => {
+  it('stores the final response and does not repeat interim ones [D16]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } } },
@@ -250,7 +250,7 @@ describe.each(majors)('every shape of an answer on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('D20 an HTTP/1.0 client gets fill and hit without chunks, and both are of one entry', async () => {
+  it('serves fill and hit without chunks to an HTTP/1.0 client, from one entry [D20]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } } },
@@ -269,7 +269,7 @@ describe.each(majors)('every shape of an answer on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('D20 a slow fill and a hit in one packet are answered in order, each framed', async () => {
+  it('keeps the order of a slow fill and a hit in one packet, each with its framing [D20]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/:name': { ttl: 60 } } },
@@ -294,7 +294,7 @@ describe.each(majors)('every shape of an answer on %s', (_, express) => {
     expect(made.runs()).toBe(2);
   });
 
-  it('D22 what others do to the headers and the body of a hit does not change the entry', async () => {
+  it('keeps an entry unchanged when middlewares change headers and body of a hit [D22]', async () => {
     const made = await cacheApp({
       express,
       before: (app) =>
@@ -335,7 +335,7 @@ describe.each(majors)('every shape of an answer on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('D22 a handler that writes over its own buffer afterwards does not change the entry', async () => {
+  it('keeps an entry unchanged when the handler overwrites its buffer later [D22]', async () => {
     const buffer = Buffer.from('body');
     const made = await cacheApp({
       express,
@@ -357,12 +357,12 @@ function get(port: number, connection: string): string {
   return `GET /x HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: ${connection}\r\n\r\n`;
 }
 
-/** The body as latin1 text, one character a byte. */
+/** The body as latin1 text, one character per byte. */
 async function bytesOf(url: string): Promise<string> {
   return Buffer.from(await (await fetch(url, { redirect: 'manual' })).arrayBuffer()).toString('latin1');
 }
 
-/** Everything that comes back until the server closes. */
+/** All bytes that arrive until the server closes. */
 function wireOf(port: number, request: string): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];

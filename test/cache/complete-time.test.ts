@@ -6,7 +6,7 @@ import { stopClock } from '../helpers/clock.js';
 import { majors, waitFor } from '../helpers/http.js';
 
 const hour = 3_600_000;
-/** Reads `in 50 s`, `in -10 s` as dates from now on; other values are themselves. */
+/** Turns `in 50 s` and `in -10 s` into dates relative to now; returns other values unchanged. */
 const dated = (value: string) =>
   value.replace(/^in (-?\d+) s$/, (_, seconds) => new Date(Date.now() + seconds * 1000).toUTCString());
 
@@ -15,8 +15,8 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-describe.each(majors)('lifetimes on %s', (_, express) => {
-  /** Answers with these headers and the number of the run, under a rule with a lifetime or none. */
+describe.each(majors)('lifetimes (%s)', (_, express) => {
+  /** Sends these headers and the number of the run, under a rule with or without a lifetime. */
   const make = (headers: Record<string, string>, rule: { ttl?: number } = { ttl: 60 }) =>
     cacheApp({
       express,
@@ -42,7 +42,7 @@ describe.each(majors)('lifetimes on %s', (_, express) => {
     [{ Expires: 'soon' }],
     [{ 'Cache-Control': 'max-age=60', Age: '60' }],
     [{ 'Cache-Control': 'max-age=60', Date: 'in -120 s' }],
-  ])('H15 %j has no lifetime left: it is stored by no rule', async (headers) => {
+  ])('does not store %j, which has no lifetime left, under any rule [H15]', async (headers) => {
     const made = await make(headers);
     await made.get('/x');
     expect((await made.get('/x')).text).toBe('run 2');
@@ -55,7 +55,7 @@ describe.each(majors)('lifetimes on %s', (_, express) => {
     [{ 'Cache-Control': 'public, max-age=60', Age: '20' }, 40],
     [{ 'Cache-Control': 'public', Expires: 'in 50 s' }, 50],
     [{ 'Cache-Control': 'public, max-age=99999999999999999999' }, 2 ** 31],
-  ])('H15 %j lives for %i seconds', async (headers, seconds) => {
+  ])('keeps %j fresh for %i seconds [H15]', async (headers, seconds) => {
     stopClock();
     const made = await make(headers, {});
     await made.get('/x');
@@ -63,11 +63,11 @@ describe.each(majors)('lifetimes on %s', (_, express) => {
     expect(text).toBe('run 1');
     const ttl = Number(/ttl=(-?\d+)/.exec(cacheStatus!)?.[1]);
     expect(ttl).toBeLessThanOrEqual(seconds);
-    // Dates are of whole seconds.
+    // Dates have a resolution of one second.
     expect(ttl).toBeGreaterThanOrEqual(seconds - 1);
   });
 
-  it('H15 a lifetime of a fraction of a second ends', async () => {
+  it('ends a lifetime of a fraction of a second [H15]', async () => {
     const clock = stopClock();
     const made = await make({}, { ttl: 0.6 });
     await made.get('/x');
@@ -80,7 +80,7 @@ describe.each(majors)('lifetimes on %s', (_, express) => {
   it.each([
     ['back by an hour', -hour],
     ['forward by a year', 365 * 24 * hour],
-  ])('H15 a clock that steps %s makes an entry neither immortal nor old', async (_step, by) => {
+  ])('makes an entry neither immortal nor old when the clock steps %s [H15]', async (_step, by) => {
     const clock = stopClock();
     const made = await make({}, { ttl: 0.6 });
     await made.get('/x');
@@ -94,7 +94,7 @@ describe.each(majors)('lifetimes on %s', (_, express) => {
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('H16 Age grows with the time in the store, so that max-age minus Age is what is left', async () => {
+  it('increases Age with the time in the store, so max-age minus Age is the time left [H16]', async () => {
     const clock = stopClock();
     const made = await make({ 'Cache-Control': 'public, max-age=60', Age: '5' });
     const fill = await made.get('/x');
@@ -110,7 +110,7 @@ describe.each(majors)('lifetimes on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('H16 with jitter no lifetime is longer than the rule says', async () => {
+  it('never lengthens a lifetime beyond the rule with jitter [H16]', async () => {
     stopClock();
     const made = await cacheApp({
       express,
@@ -128,7 +128,7 @@ describe.each(majors)('lifetimes on %s', (_, express) => {
   });
 });
 
-describe.each(majors)('what users hand in, on %s', (_, express) => {
+describe.each(majors)('functions from the configuration (%s)', (_, express) => {
   const fail = () => {
     throw new Error('of the hook');
   };
@@ -141,13 +141,13 @@ describe.each(majors)('what users hand in, on %s', (_, express) => {
     ['when is async', { ttl: 60, when: (async () => true) as never }, 'when'],
     ['tags throws', { ttl: 60, tags: fail }, 'store'],
     ['tags rejects', { ttl: 60, tags: reject }, 'store'],
-    ['tags gives no list', { ttl: 60, tags: () => 'a' as never }, 'store'],
-    ['tags gives an empty name', { ttl: 60, tags: () => [''] }, 'store'],
-    ['tags gives undefined', { ttl: 60, tags: () => undefined as never }, 'store'],
+    ['tags returns no list', { ttl: 60, tags: () => 'a' as never }, 'store'],
+    ['tags returns an empty name', { ttl: 60, tags: () => [''] }, 'store'],
+    ['tags returns undefined', { ttl: 60, tags: () => undefined as never }, 'store'],
     ['partition throws', { ttl: 60, partition: fail }, 'partition'],
     ['partition rejects', { ttl: 60, partition: reject }, 'partition'],
   ])(
-    'K04 I-FAILOPEN where %s every request is answered by its handler, nothing is stored, and it is reported',
+    'calls the handler per request, stores nothing and reports it when %s [K04, I-FAILOPEN]',
     async (...given) => {
       const [, rule, where] = given;
       const made = await cacheApp({
@@ -166,7 +166,7 @@ describe.each(majors)('what users hand in, on %s', (_, express) => {
   it.each<[string, (error: unknown, where: string) => void]>([
     ['throws', fail],
     ['rejects', reject],
-  ])('K04 I-FAILOPEN an onError that %s is itself survived', async (_how, onError) => {
+  ])('survives an onError that %s [K04, I-FAILOPEN]', async (_how, onError) => {
     const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const made = await cacheApp({
       express,
@@ -177,7 +177,7 @@ describe.each(majors)('what users hand in, on %s', (_, express) => {
     warned.mockRestore();
   });
 
-  it('K04 I-FAILOPEN a trust proxy function that throws costs the cache, not the route', async () => {
+  it('skips the cache, not the route, when a trust proxy function throws [K04, I-FAILOPEN]', async () => {
     const made = await cacheApp({
       express,
       before: (app) => app.set('trust proxy', fail),
@@ -188,7 +188,7 @@ describe.each(majors)('what users hand in, on %s', (_, express) => {
     for (let i = 1; i < 3; i++) expect((await made.get('/x', headers)).text).toBe(`run ${i}`);
   });
 
-  it('K04 without onError a fault is a process warning, and the request goes on', async () => {
+  it('emits a process warning for a fault without onError, and continues [K04]', async () => {
     const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const made = await cacheApp({
       express,
@@ -199,7 +199,7 @@ describe.each(majors)('what users hand in, on %s', (_, express) => {
     warned.mockRestore();
   });
 
-  it('K11 I-BOUND a flood of URLs, headers and tags stays below maxBytes and maxEntries', async () => {
+  it('stays below maxBytes and maxEntries in a flood of URLs, headers and tags [K11, I-BOUND]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/:id': { ttl: 60 } }, memory: { maxBytes: '256kb', maxEntries: 100 } },
@@ -222,7 +222,7 @@ describe.each(majors)('what users hand in, on %s', (_, express) => {
     expect(bytes / entries).toBeGreaterThan(1000);
   });
 
-  it('K11 a flood of variants of one URL keeps the variants bounded', async () => {
+  it('limits the variants of one URL in a flood of variants [K11]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } } },
@@ -239,7 +239,7 @@ describe.each(majors)('what users hand in, on %s', (_, express) => {
     expect(made.runs()).toBe(200);
   });
 
-  it('K11 an entry larger than the whole tier is served and not kept', async () => {
+  it('serves an entry larger than the whole tier without keeping it [K11]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } }, memory: { maxBytes: 2000 } },

@@ -11,13 +11,13 @@ const STATIC: Record<string, CacheRule> = {
   '/assets/*path': { ttl: '1h', vary: { cookies: [] } },
 };
 
-/** Answers with what belongs to whoever has the cookie, and says nothing of caching. */
+/** Sends content of the cookie's owner, without caching headers. */
 const account = (made: CacheApp) => (req: Request, res: Response) => {
   made.count('account');
   res.send(`account of ${req.headers.cookie === 'sid=victim' ? CANARY : 'nobody'}`);
 };
 
-/** The victim follows the attacker's link, then the attacker asks for the same without the cookie. */
+/** The victim follows the attacker's link, then the attacker requests the same URL without the cookie. */
 async function attack(made: CacheApp, path: string): Promise<void> {
   const target = path.replaceAll(' ', '%20');
   const ask = (cookie: string) => made.raw(`GET ${target} HTTP/1.1\n${cookie}Connection: close`);
@@ -68,7 +68,7 @@ const TRAVERSALS = [
   '/assets/../static/../account',
 ]; // prettier-ignore
 
-describe.each(majors)('web cache deception, on %s', (_name, express) => {
+describe.each(majors)('web cache deception (%s)', (_name, express) => {
   const wildcard = express === express5 ? '/account/*splat' : '/account/*';
   const build = (app: Express, made: CacheApp) => {
     app.get('/static/:file', (_req, res) => void res.type('css').send(`static ${made.count('static')}`));
@@ -77,16 +77,19 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
     app.get('/users/:id', account(made));
   };
 
-  it.each(SUFFIXES)('C01 a suffix that looks static, %s, makes no dynamic route storable', async (suffix) => {
-    const made = await cacheApp({ express, cache: { routes: STATIC }, routes: build });
-    await attack(made, `/account${suffix}`);
-    await attack(made, `/users/1${suffix}`);
-    expect(made.runs('account')).toBeGreaterThanOrEqual(3);
-    expect(made.cache.stats().entries).toBe(0);
-  });
+  it.each(SUFFIXES)(
+    'does not store a dynamic route because of the static-looking suffix %s [C01]',
+    async (suffix) => {
+      const made = await cacheApp({ express, cache: { routes: STATIC }, routes: build });
+      await attack(made, `/account${suffix}`);
+      await attack(made, `/users/1${suffix}`);
+      expect(made.runs('account')).toBeGreaterThanOrEqual(3);
+      expect(made.cache.stats().entries).toBe(0);
+    },
+  );
 
   it.each(SUFFIXES)(
-    'C01 not even under a rule for the route, as long as it says nothing of cookies: %s',
+    'does not store it under a route rule without cookies either: %s [C01]',
     async (suffix) => {
       const routes: Record<string, CacheRule> = {
         '/account{/*path}': { ttl: '1h' },
@@ -99,7 +102,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
   );
 
   it.each([...DELIMITERS.map((end) => `/account${end}`), ...DELIMITERS.map((end) => `/users/1${end}`)])(
-    'C02 nor does a delimiter, as it is or encoded: %s',
+    'does not store a dynamic route because of a delimiter, raw or encoded: %s [C02]',
     async (path) => {
       const made = await cacheApp({ express, cache: { routes: STATIC }, routes: build });
       await attack(made, path);
@@ -107,20 +110,23 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
     },
   );
 
-  it.each(TRAVERSALS)('C02 nor a way out of the static folder: %s', async (path) => {
-    const made = await cacheApp({ express, cache: { routes: STATIC }, routes: build });
-    await attack(made, path);
-  });
+  it.each(TRAVERSALS)(
+    'does not store a dynamic route for a path that leaves the static folder: %s [C02]',
+    async (path) => {
+      const made = await cacheApp({ express, cache: { routes: STATIC }, routes: build });
+      await attack(made, path);
+    },
+  );
 
   it.each(TRAVERSALS)(
-    'C03 a rule holds for the route that answers, when something after us resolves %s',
+    'applies a rule to the route that responds when a later middleware resolves %s [C03]',
     async (path) => {
       const made = await cacheApp({
         express,
         cache: { routes: STATIC },
         routes: (app, inner) => {
           app.use((req, _res, next) => {
-            // As a rewriting middleware, or a router that resolves dots, would.
+            // As a rewriting middleware, or a router that resolves dots, does.
             const resolved = new URL(
               decodeURIComponent(req.url).replaceAll('\\', '/').replace(/^\/+/, '/'),
               'http://x',
@@ -136,7 +142,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
     },
   );
 
-  it('C03 what the rule was written for is stored all the same', async () => {
+  it('stores the routes that the rule was written for [C03]', async () => {
     const made = await cacheApp({ express, cache: { routes: STATIC }, routes: build });
     await made.get('/static/x.css', { cookie: 'sid=victim' });
     expect((await made.get('/static/x.css')).text).toBe('static 1');
@@ -147,7 +153,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
 
   it.each([
     ['the route itself', (app: Express, handler: never) => app.get('/api/items', handler)],
-    ['a parameter in its place', (app: Express, handler: never) => app.get('/api/:what', handler)],
+    ['a parameter in place of a segment', (app: Express, handler: never) => app.get('/api/:what', handler)],
     [
       'a mounted router',
       (app: Express, handler: never) => app.use('/api', express.Router().get('/items', handler)),
@@ -155,8 +161,8 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
     ['a mounted handler', (app: Express, handler: never) => app.use('/api', handler)],
     ['a list of paths', (app: Express, handler: never) => app.get(['/api/things', '/api/items'], handler)],
     ['a regular expression', (app: Express, handler: never) => app.get(/^\/api\/items$/, handler)],
-    ['a handler for all', (app: Express, handler: never) => app.use(handler)],
-  ])('C03 a rule holds for %s', async (_case, mount) => {
+    ['a handler for all requests', (app: Express, handler: never) => app.use(handler)],
+  ])('applies a rule to %s [C03]', async (_case, mount) => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/api/items': { ttl: '1m' } } },
@@ -168,7 +174,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
   });
 
   it.each(['/api/products/export', '/api/products/export/'])(
-    'C03 a rule for a parameter does not hold for the route that spells it out: %s',
+    'does not apply a parameter rule to a route that spells it out: %s [C03]',
     async (path) => {
       const made = await cacheApp({
         express,
@@ -185,7 +191,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
     },
   );
 
-  /** What the client gets the second time, and why it was not stored the first time. */
+  /** The second response, and the reason why the first was not stored. */
   async function twice(
     build: (app: Express, handler: (name: string) => (req: Request, res: Response) => void) => void,
     rules: Record<string, CacheRule>,
@@ -263,9 +269,9 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
         app.use('/x', express.Router().use(handler('gate')).get('/:id/y', handler('y')));
       },
     ],
-    ['a route for all beneath', '/x/:id/y', '/x/1/y', (app, handler) => app.all(rest, handler('gate'))],
+    ['a route for all paths below', '/x/:id/y', '/x/1/y', (app, handler) => app.all(rest, handler('gate'))],
     [
-      'a route that begins with all there is',
+      'a route that begins with a wildcard',
       '/x/:id/y',
       '/x/1/y',
       (app, handler) => app.get(express === express5 ? '/*rest/y' : '/*/y', handler('gate')),
@@ -281,7 +287,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
     ],
     ['a regular expression', '/x/:id', '/x/mine', (app, handler) => app.get(/^\/x\/mine$/, handler('mine'))],
     [
-      'another case, where the app tells cases apart',
+      'another case in a case-sensitive app',
       '/Report',
       '/report',
       (app, handler) => {
@@ -290,7 +296,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
       sensitive,
     ],
     [
-      'another case, answered by a parameter',
+      'another case that matches a parameter',
       '/Report',
       '/report',
       (app, handler) => {
@@ -299,7 +305,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
       sensitive,
     ],
     [
-      'another case, where a router tells cases apart',
+      'another case in a case-sensitive router',
       '/in/Report',
       '/in/report',
       (app, handler) => {
@@ -310,7 +316,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
       },
     ],
     [
-      'another slash, where the app tells them apart',
+      'a trailing slash in a strict app',
       '/list',
       '/list/',
       (app, handler) => {
@@ -320,7 +326,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
       strict,
     ],
     [
-      'another slash, at the root of the app',
+      'a trailing slash at the root of the app',
       '/list',
       '/list/',
       (app, handler) => {
@@ -329,7 +335,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
       strict,
     ],
     [
-      'no slash, where the rule has one',
+      'a missing slash that the rule has',
       '/list/',
       '/list',
       (app, handler) => {
@@ -338,7 +344,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
       strict,
     ],
     [
-      'another slash, where a router tells them apart',
+      'a trailing slash in a strict router',
       '/in/list',
       '/in/list/',
       (app, handler) => {
@@ -348,11 +354,14 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
         app.use('/in', router);
       },
     ],
-  ])('does not store what answers for a rule but is %s [C03]', async (_case, rule, path, build, before) => {
-    const got = await twice(build, minute(rule), path, before);
-    expect(got.text).toMatch(/ 2$/);
-    expect(got.status).toContain('detail=route');
-  });
+  ])(
+    'does not store the response of a route that matches a rule but is %s [C03]',
+    async (_case, rule, path, build, before) => {
+      const got = await twice(build, minute(rule), path, before);
+      expect(got.text).toMatch(/ 2$/);
+      expect(got.status).toContain('detail=route');
+    },
+  );
 
   it.each<[string, string, string, Parameters<typeof twice>[0], ((app: Express) => void)?]>([
     [
@@ -368,7 +377,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
       (app, handler) => app.get(optional, handler('page')),
     ],
     [
-      'one of two routes for its forms',
+      'one of two routes for its two forms',
       '/docs{/:page}',
       '/docs/a',
       (app, handler) => {
@@ -401,26 +410,26 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
       },
     ],
     [
-      'what is mounted under a rule for all of it',
+      'a mounted handler under a wildcard rule',
       '/x/*path',
       '/x/1/y',
       (app, handler) => app.use('/x', handler('x')),
     ],
     [
-      'a route under a rule for all of it',
+      'a route under a wildcard rule',
       '/x/*path',
       '/x/mine',
       (app, handler) => app.get('/x/mine', handler('x')),
     ],
     [
-      'what is mounted where the rule ends',
+      'a handler mounted where the rule ends',
       '/x/:id',
       '/x/1',
       (app, handler) => app.use('/x/:id', handler('x')),
     ],
     ['the whole app', '/x/:id/y', '/x/1/y', (app, handler) => app.use(handler('app'))],
     [
-      'its own spelling, where the app tells them apart',
+      'the exact spelling in a strict, case-sensitive app',
       '/List/',
       '/List/',
       (app, handler) => {
@@ -432,7 +441,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
       },
     ],
     [
-      'another case of the URL, where the app does not tell them apart',
+      'another case of the URL in a case-insensitive app',
       '/list',
       '/LIST',
       (app, handler) => {
@@ -443,7 +452,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
     expect((await twice(build, minute(rule), path, before)).text).toMatch(/ 1$/);
   });
 
-  it('stores with cache.route() where a rule does not hold: the remedy for detail=route [C03]', async () => {
+  it('stores with cache.route() where a rule does not apply, as detail=route advises [C03]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: minute('/x/:id/y') },
@@ -455,7 +464,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
   });
 
   it.each(['text/html', 'application/json', 'text/css'])(
-    'C04 the type of what is answered (%s) decides nothing: without a rule or a word of the app, nothing is stored',
+    'ignores the content type (%s): stores nothing without a rule or Cache-Control [C04]',
     async (type) => {
       const made = await cacheApp({
         express,
@@ -469,7 +478,7 @@ describe.each(majors)('web cache deception, on %s', (_name, express) => {
         },
       });
       await attack(made, '/account/x.css');
-      // Anonymous all along: still nothing.
+      // Anonymous requests only: still nothing is stored.
       await made.get('/account/y.css');
       const runs = made.runs('account');
       expectOnlyOwn(await made.get('/account/y.css'), undefined, [CANARY]);

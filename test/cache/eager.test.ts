@@ -4,10 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { cacheApp } from '../helpers/cache.js';
 import { majors, waitFor } from '../helpers/http.js';
 
-/** Of each response when it comes: with lifetimes of 100 s, the share that has gone already. */
+/** The age of each response when it arrives: with lifetimes of 100 s, this share has passed. */
 const AGE = '60';
 
-describe.each(majors)('eager refresh on %s', (_, express) => {
+describe.each(majors)('eager refresh (%s)', (_, express) => {
   const make = (
     rule: Partial<CacheRule>,
     handler: (run: number, req: Request, res: Response) => unknown = (run, _req, res) =>
@@ -22,7 +22,7 @@ describe.each(majors)('eager refresh on %s', (_, express) => {
         }),
     });
 
-  it('a hit past the share is served as it is, and starts one refresh, which then replaces it', async () => {
+  it('serves a hit past the share as it is and starts one refresh, which replaces it', async () => {
     let open = () => {};
     const opened = new Promise<void>((resolve) => {
       open = resolve;
@@ -47,10 +47,10 @@ describe.each(majors)('eager refresh on %s', (_, express) => {
     ['before the share', { eagerRefresh: 0.7 }],
     ['without the option', {}],
     ['of a partition', { eagerRefresh: 0.5, partition: () => 'mine' }],
-  ])('a hit %s starts none', async (_what, rule) => {
+  ])('starts no refresh for a hit %s', async (_what, rule) => {
     const made = await make(rule);
     for (let i = 0; i < 5; i++) expect((await made.get('/x')).text).toBe('run 1');
-    // A refresh that begins after it has come to its end.
+    // A refresh that began later has ended.
     for (let i = 0; i < 2; i++) await made.get('/eager/x');
     await waitFor(() => made.runs('/eager/x') === 2 && made.cache.stats().pending === 0);
     expect(made.runs('/x')).toBe(1);
@@ -62,7 +62,7 @@ describe.each(majors)('eager refresh on %s', (_, express) => {
     ['no-store', (res) => res.set('Cache-Control', 'no-store').send('mine')],
     ['a break', (res) => res.destroy()],
   ])(
-    'after a refresh that ends in %s the response stays, and is not refreshed again and again',
+    'keeps the response after a refresh that ends in %s, without refreshing it again',
     async (_what, fail) => {
       const made = await make({ eagerRefresh: 0.5 }, (run, _req, res) =>
         run === 1 ? res.set('Age', AGE).send('run 1') : fail(res),
@@ -76,11 +76,11 @@ describe.each(majors)('eager refresh on %s', (_, express) => {
     },
   );
 
-  it('H12 the refresh carries none of the visitor’s credentials', async () => {
+  it('refreshes without the credentials of the client [H12]', async () => {
     const seen: unknown[] = [];
     const made = await make({ eagerRefresh: 0.5 }, (_run, req, res) => {
       seen.push([req.headers.cookie, req.headers.authorization]);
-      res.set({ Age: AGE, 'Cache-Control': 'public' }).send('everybody’s');
+      res.set({ Age: AGE, 'Cache-Control': 'public' }).send('public');
     });
     await made.get('/x');
     const personal = { Cookie: 'sid=canary', Authorization: 'Bearer canary' };
@@ -92,13 +92,13 @@ describe.each(majors)('eager refresh on %s', (_, express) => {
     ]);
   });
 
-  it('G33 with jitter, entries that were stored together are not all refreshed together', async () => {
+  it('spreads the refreshes of entries stored together when jitter is set [G33]', async () => {
     const made = await make({ eagerRefresh: 0.75, jitter: 0.35 });
     const paths = Array.from({ length: 60 }, (_, i) => `/${i}`);
     for (const path of paths) await made.get(path);
     for (const path of paths) await made.get(path);
     await waitFor(() => made.cache.stats().pending === 0);
-    // Of lifetimes between 65 and 100 s, 60 s are enough for those up to 80 s.
+    // With lifetimes between 65 and 100 s, an age of 60 s exceeds the share for those up to 80 s.
     const refreshed = paths.filter((path) => made.runs(path) === 2).length;
     expect(refreshed).toBeGreaterThan(5);
     expect(refreshed).toBeLessThan(55);

@@ -6,7 +6,7 @@ import { type Listening, listen, majors, raw, waitFor } from '../helpers/http.js
 let close: (() => Promise<void>) | undefined;
 afterEach(() => close?.());
 
-describe.each(majors)('a response that ends without a head of its own, on %s', (_name, express) => {
+describe.each(majors)('a response that ends without an ordinary head (%s)', (_name, express) => {
   async function serve(first: RequestHandler) {
     const perf = hotpath({
       metrics: false,
@@ -36,7 +36,7 @@ describe.each(majors)('a response that ends without a head of its own, on %s', (
     'with status 199 and a body': (_req, res) => void res.status(199).end('body'),
   };
 
-  it.each(Object.keys(ends))('frees those who wait for its fill: %s', async (name) => {
+  it.each(Object.keys(ends))('releases the requests that wait for its fill: %s', async (name) => {
     let begun = () => {};
     const waiting = new Promise<void>((resolve) => (begun = resolve));
     const { port, runs, perf } = await serve((req, res, next) => {

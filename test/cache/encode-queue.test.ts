@@ -12,7 +12,7 @@ afterEach(() => {
   open = [];
 });
 
-/** A queue whose jobs last until they are told, by a clock and an event loop of the test's. */
+/** A queue whose jobs last until the test ends them, with a clock and an event loop of the test. */
 function make(bounds: QueueBounds = {}) {
   const begun: string[] = [];
   const ends: (() => void)[] = [];
@@ -34,7 +34,7 @@ function make(bounds: QueueBounds = {}) {
 }
 
 describe('the queue of encoding jobs', () => {
-  it('runs one job at a time, in order, and not within the call that adds it', async () => {
+  it('runs one job at a time, in order, after the call that adds it has returned', async () => {
     const { queue, begun, end } = make();
     for (const key of ['a', 'b', 'c']) expect(queue.add(job(key))).toBe(true);
     expect(begun).toEqual([]);
@@ -48,7 +48,7 @@ describe('the queue of encoding jobs', () => {
     expect([begun, queue.size]).toEqual([['a', 'b', 'c'], 0]);
   });
 
-  it('I-BOUND of 10,000 jobs at once it takes what its bounds allow', () => {
+  it('takes no more of 10,000 jobs at once than its bounds allow [I-BOUND]', () => {
     const { queue } = make();
     let taken = 0;
     for (let i = 0; i < 10_000; i++) if (queue.add(job(`${i}`))) taken++;
@@ -57,7 +57,7 @@ describe('the queue of encoding jobs', () => {
     expect([taken, queue.size]).toEqual([320, 320]);
   });
 
-  it('an upgrade waits until the event loop has little to do, and for every first form', async () => {
+  it('delays an upgrade until the event loop is nearly idle and every first form is done', async () => {
     const { queue, begun, state, end } = make();
     state.use = 0.9;
     queue.add(job('up', true));
@@ -71,7 +71,7 @@ describe('the queue of encoding jobs', () => {
     expect(begun).toEqual(['first', 'up']);
   });
 
-  it('upgrades take at most their share of a core: one of 10 ms is followed by 190 ms of rest', async () => {
+  it('limits upgrades to a share of a core: 10 ms of work, then 190 ms of rest', async () => {
     const { queue, begun, state, end } = make();
     queue.add(job('one', true));
     queue.add(job('two', true));
@@ -79,10 +79,10 @@ describe('the queue of encoding jobs', () => {
     const timers = vi.spyOn(globalThis, 'setTimeout');
     state.now = 10;
     end();
-    await new Promise((resolve) => setImmediate(resolve)); // the rest is measured from now on
+    await new Promise((resolve) => setImmediate(resolve)); // the rest period starts now
     queue.add(job('first'));
     await new Promise((resolve) => setImmediate(resolve));
-    expect(begun).toEqual(['one', 'first']); // which need not rest
+    expect(begun).toEqual(['one', 'first']); // first forms do not rest
     end();
     const [[, rest]] = timers.mock.calls as [[unknown, number]];
     timers.mockRestore();
@@ -91,7 +91,7 @@ describe('the queue of encoding jobs', () => {
     expect(begun).toEqual(['one', 'first', 'two']);
   });
 
-  it('a closed queue forgets what waits, begins nothing and takes nothing', async () => {
+  it('drops waiting jobs on close, starts none and accepts none', async () => {
     const { queue, begun, end } = make();
     queue.add(job('a'));
     queue.add(job('b'));
@@ -105,14 +105,14 @@ describe('the queue of encoding jobs', () => {
     expect(begun).toEqual(['a']);
   });
 
-  it("a job does not run in its request's AsyncLocalStorage", async () => {
+  it('runs a job outside the AsyncLocalStorage of its request', async () => {
     const storage = new AsyncLocalStorage<string>();
     let seen: unknown = 'not run';
     const queue = new EncodeQueue(async () => {
       seen = storage.getStore();
     });
     open.push(queue);
-    storage.run('a visitor', () => queue.add(job('a')));
+    storage.run('a client', () => queue.add(job('a')));
     await waitFor(() => seen !== 'not run');
     expect(seen).toBeUndefined();
   });

@@ -10,7 +10,7 @@ import { waitFor } from '../helpers/http.js';
 
 const effort = { level: 6, brotliQuality: 4, minimumGain: 0.1 };
 
-/** The job that was just asked for has begun; its end can't be seen before the next turn of the loop. */
+/** The job just requested has started; its end is not visible before the next turn of the loop. */
 const begun = () => new Promise((resolve) => setImmediate(resolve));
 
 let open: Encodings[] = [];
@@ -61,7 +61,7 @@ function make(maxBytes = 1e8, maxEntries = 100_000) {
 }
 
 describe('encoding in the background', () => {
-  it('D01: what is purged while it is being encoded gets no variant, and does not come back', async () => {
+  it('discards the variant of an entry that is purged during its encoding [D01]', async () => {
     const { store, log, encodings, put, idle } = make();
     const entry = put('a', PAGE, ['t']);
     expect(encodings.find(entry, 'br', effort)).toBeUndefined();
@@ -76,7 +76,7 @@ describe('encoding in the background', () => {
   it.each<[string, (made: ReturnType<typeof make>) => void, number]>([
     ['erased', ({ store }) => void store.delete('a'), 0],
     ['replaced with another body', ({ put }) => void put('a', PAGE.toUpperCase()), 1],
-  ])('an entry that was %s while it was being encoded is not resurrected', async (_what, change, entries) => {
+  ])('does not restore an entry that was %s during its encoding', async (_what, change, entries) => {
     const made = make();
     const entry = made.put('a');
     made.encodings.find(entry, 'br', effort);
@@ -90,7 +90,7 @@ describe('encoding in the background', () => {
     if (now?.kind === 'response') expect(now.encoded?.get('br')?.body).toBeUndefined();
   });
 
-  it('an entry that is refilled with the same body while it is being encoded keeps the variant', async () => {
+  it('keeps the variant of an entry refilled with the same body during its encoding', async () => {
     const made = make();
     made.encodings.find(made.put('a'), 'br', effort);
     await begun();
@@ -100,7 +100,7 @@ describe('encoding in the background', () => {
     expect(made.store.bytes).toBe(sizeOf('a', fresh));
   });
 
-  it.each(['br', 'gzip', 'deflate'])('K11: a small %s form keeps no memory but its own', async (coding) => {
+  it.each(['br', 'gzip', 'deflate'])('retains no memory beyond a small %s form [K11]', async (coding) => {
     const { encodings, put, idle } = make();
     const entry = put('a');
     encodings.find(entry, coding, effort);
@@ -109,7 +109,7 @@ describe('encoding in the background', () => {
     expect(form.buffer.byteLength).toBe(form.length);
   });
 
-  it('K11 I-BOUND: bytes of variants count, and drive out what is wanted least', async () => {
+  it('counts the bytes of variants and evicts the least used entries [K11, I-BOUND]', async () => {
     const { store, encodings, put, idle } = make(5 * PAGE.length + 5_000);
     for (const key of ['a', 'b', 'c', 'd']) put(key);
     const entry = store.get('d') as StoredResponse;
@@ -128,7 +128,7 @@ describe('encoding in the background', () => {
     expect(store.bytes).toBe(0);
   });
 
-  it('K11 I-BOUND: a variant for which the tier has no room is not kept, nor tried again', async () => {
+  it('does not keep a variant that has no room, nor encode it again [K11, I-BOUND]', async () => {
     const { store, encodings, put, idle } = make(PAGE.length + 1500);
     const entry = put('a');
     encodings.find(entry, 'br', effort);
@@ -139,7 +139,7 @@ describe('encoding in the background', () => {
     expect(encodings.stats).toMatchObject({ made: 0, discarded: 1, waiting: 0 });
   });
 
-  it('I-BOUND: 10,000 entries that are asked for at once leave 256 jobs; the others are asked for again', async () => {
+  it('queues 256 jobs for 10,000 entries at once and queues others later [I-BOUND]', async () => {
     const { encodings, put } = make();
     const small = PAGE.slice(0, 2000);
     const entries = Array.from({ length: 10_000 }, (_, i) => put(`${i}`, small));
@@ -155,16 +155,16 @@ describe('encoding in the background', () => {
     ['after 15 requests', PAGE, effort, 15],
     ['of a body over 256 kB', PAGE.repeat(20), effort, 20],
     ['that Brotli 11 made', PAGE, { ...effort, brotliQuality: 11 }, 20],
-  ])('no variant is upgraded %s', async (_why, body, how, asked) => {
+  ])('does not upgrade a variant %s', async (_why, body, how, requests) => {
     const { encodings, put, idle } = make();
     const entry = put('a', body);
     encodings.find(entry, 'br', how);
     await idle();
-    for (let i = 0; i < asked; i++) expect(encodings.find(entry, 'br', how)).toBeInstanceOf(Buffer);
+    for (let i = 0; i < requests; i++) expect(encodings.find(entry, 'br', how)).toBeInstanceOf(Buffer);
     expect(encodings.stats).toMatchObject({ made: 1, waiting: 0, upgraded: 0 });
   });
 
-  it('a variant is upgraded once, after 16 requests, and its bytes are counted again', async () => {
+  it('upgrades a variant once, after 16 requests, and recounts its bytes', async () => {
     const { store, encodings, put, idle } = make();
     const entry = put('a');
     encodings.find(entry, 'br', effort);
@@ -181,7 +181,7 @@ describe('encoding in the background', () => {
     expect(encodings.stats).toMatchObject({ waiting: 0, upgraded: 1 });
   });
 
-  it('an effort that zlib refuses is reported once, and the body is sent as it is', async () => {
+  it('reports an effort that zlib rejects once, and sends the body unencoded', async () => {
     const { encodings, put, faults, idle } = make();
     const entry = put('a');
     encodings.find(entry, 'gzip', { ...effort, level: 99 });
@@ -190,7 +190,7 @@ describe('encoding in the background', () => {
     expect(encodings.find(entry, 'gzip', effort)).toBeNull();
   });
 
-  it('a coding that is not ours, and a response that is not in the store, are nobody’s work', () => {
+  it('ignores unsupported codings and responses that are not in the store', () => {
     const { store, encodings, put } = make();
     const entry = put('a');
     for (const coding of ['zstd', 'identity', 'toString', '__proto__'])
@@ -200,7 +200,7 @@ describe('encoding in the background', () => {
     expect(encodings.stats.waiting).toBe(0);
   });
 
-  it('after close nothing is made, and what runs is dropped', async () => {
+  it('encodes nothing after close and drops the running job', async () => {
     const { encodings, put, idle } = make();
     const entry = put('a');
     encodings.find(entry, 'br', effort);

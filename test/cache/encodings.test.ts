@@ -9,7 +9,7 @@ import { countStreams, countZlib, encodedApp, PAGE } from '../helpers/encodings.
 import { listen, majors, raw, waitFor } from '../helpers/http.js';
 
 const ALL = { encodings: ['br', 'gzip', 'deflate'] } as const;
-/** Clients, and the coding that each is to get. */
+/** Clients, and the coding that each must get. */
 const CLIENTS: [accept: string | undefined, coding: string | undefined][] = [
   ['br, gzip', 'br'],
   ['gzip', 'gzip'],
@@ -19,8 +19,8 @@ const CLIENTS: [accept: string | undefined, coding: string | undefined][] = [
   [undefined, undefined],
 ];
 
-describe.each(majors)('encoded variants on %s', (_name, express) => {
-  it('one run of the handler serves six clients with different Accept-Encoding, and hits never compress', async () => {
+describe.each(majors)('encoded variants (%s)', (_name, express) => {
+  it('serves six clients with different Accept-Encoding from one run, without compressing hits', async () => {
     const made = await encodedApp(express, { config: { compression: ALL } });
     for (const coding of ['br', 'gzip', 'deflate']) await made.warm(coding);
     const streams = countStreams();
@@ -44,7 +44,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect(made.perf.cache.stats().encodings).toMatchObject({ made: 3, useless: 0, waiting: 0 });
   });
 
-  it('six clients that ask at once for what is not stored yet cause one run of the handler', async () => {
+  it('runs the handler once for six concurrent clients with different codings', async () => {
     let arrived = 0;
     const made = await encodedApp(express, {
       config: { compression: ALL },
@@ -66,15 +66,15 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('once its form exists, a hit asks nothing of zlib, whatever it accepts', async () => {
+  it('calls zlib for no hit once its variant exists, for any Accept-Encoding', async () => {
     const made = await encodedApp(express, { config: { compression: ALL } });
     for (const coding of ['br', 'gzip', 'deflate']) await made.warm(coding);
     await waitFor(() => made.perf.cache.stats().encodings.waiting === 0);
     const calls = countZlib();
     gzipSync('x');
-    expect(calls()).toBe(1); // it does count
+    expect(calls()).toBe(1); // the counter works
     for (const [accept, coding] of CLIENTS) {
-      // Fewer than make it popular.
+      // Fewer hits than a popular variant has.
       for (let i = 0; i < 5; i++) {
         const line = accept === undefined ? '' : `Accept-Encoding: ${accept}\n`;
         const got = await raw(made.port, `GET /page HTTP/1.1\nHost: 127.0.0.1:${made.port}\n${line}\n`);
@@ -85,7 +85,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('until the variant is there, a hit is compressed as any response is', async () => {
+  it('compresses a hit like any response until its variant exists', async () => {
     const made = await encodedApp(express);
     const streams = countStreams();
     await made.ask('identity');
@@ -102,7 +102,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     ['identity, gzip;q=0.5', undefined],
     ['*;q=0', undefined],
     ['zstd', undefined],
-  ])('E03: a stored variant is chosen by its weight: %s', async (accept, coding) => {
+  ])('chooses a stored variant by its weight: %s [E03]', async (accept, coding) => {
     const made = await encodedApp(express);
     await made.warm('br');
     await made.warm('gzip');
@@ -112,7 +112,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect(got.body.toString()).toBe(PAGE);
   });
 
-  it('HEAD has the headers of the GET in each coding, and no body', async () => {
+  it('sends the header fields of a GET to a HEAD in each coding, without a body', async () => {
     const made = await encodedApp(express);
     await made.warm('br');
     for (const accept of ['br', 'identity']) {
@@ -123,7 +123,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     }
   });
 
-  it('E05: 304 for the tag of any coding, whichever is accepted now, named as the client has it', async () => {
+  it('sends 304 for the ETag of any coding, with the ETag that the client sent [E05]', async () => {
     const made = await encodedApp(express);
     await made.warm('br');
     await made.warm('gzip');
@@ -148,7 +148,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('E05: the tag of a variant is good for a 304 when the entry has gone and the handler runs again', async () => {
+  it("sends 304 for a variant's ETag when the entry is gone and the handler runs again [E05]", async () => {
     const made = await encodedApp(express);
     await made.warm('br');
     await made.perf.cache.purge({ all: true });
@@ -156,7 +156,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect([got.status, got.header('etag'), made.runs()]).toEqual([304, 'W/"abc--br"', 2]);
   });
 
-  it('a body below the threshold of its route has no variants', async () => {
+  it('encodes no variants of a body below the threshold of its route', async () => {
     const routes = { '/small': { cache: { ttl: 60 }, compression: { threshold: '100kb' } } } as const;
     const made = await encodedApp(express, {
       config: { routes: { ...routes, '/*path': { cache: { ttl: 60 } } } },
@@ -173,12 +173,12 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
       { routes: { '/*path': { cache: { ttl: 60 }, compression: false } } },
       () => {},
     ],
-    ['compression that is off', { compression: false }, () => {}],
-    ['a filter that refuses it', { compression: { filter: () => false } }, () => {}],
-    ['a type that gains nothing', {}, (res) => res.type('png')],
+    ['disabled compression', { compression: false }, () => {}],
+    ['a filter that excludes it', { compression: { filter: () => false } }, () => {}],
+    ['an incompressible type', {}, (res) => res.type('png')],
     ['`no-transform` of the handler', {}, (res) => res.set('Cache-Control', 'max-age=60, No-Transform')],
     ['`no-transform` of a policy', { cacheControl: { default: { noTransform: true } } }, () => {}],
-  ])('what is not compressed has no variants: %s', async (_why, config, prepare) => {
+  ])('encodes no variants of a response that is not compressed: %s', async (_why, config, prepare) => {
     const made = await encodedApp(express, {
       config,
       handler: (_req, res) => {
@@ -198,7 +198,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     });
   });
 
-  it('E01: an entry that its handler encoded has no variants', async () => {
+  it('encodes no variants of a response that its handler encoded [E01]', async () => {
     const made = await encodedApp(express, {
       handler: (_req, res) => void res.type('text').set('Content-Encoding', 'gzip').end(gzipSync(PAGE)),
     });
@@ -209,7 +209,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect(made.perf.cache.stats().encodings).toMatchObject({ made: 0, waiting: 0 });
   });
 
-  it('a variant that gains too little is tried once; hits get the plain body and compress nothing', async () => {
+  it('encodes a variant with too little gain once; hits then get the plain body', async () => {
     const made = await encodedApp(express, { config: { compression: { minimumGain: 0.99 } } });
     await made.warm('br');
     const streams = countStreams();
@@ -221,12 +221,12 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     }
     expect(streams()).toBe(0);
     expect(made.perf.cache.stats().encodings).toMatchObject({ made: 0, useless: 1, waiting: 0 });
-    // RFC 9110 §12.5.3: whoever excludes the plain body does not get it.
+    // RFC 9110 §12.5.3: a client that excludes the plain body does not get it.
     expect((await made.ask('br, identity;q=0')).header('content-encoding')).toBe('br');
     expect((await made.ask('br, *;q=0')).header('content-encoding')).toBe('br');
   });
 
-  it('digests and ranges of the plain body do not go with a variant', async () => {
+  it('sends no digests or ranges of the plain body with a variant', async () => {
     const made = await encodedApp(express, {
       handler: (_req, res) =>
         void res.type('text').set({ 'Accept-Ranges': 'bytes', 'Content-MD5': 'x', Digest: 'y' }).send(PAGE),
@@ -237,7 +237,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     for (const name of ['accept-ranges', 'content-md5', 'digest']) expect(got.header(name)).toBeUndefined();
   });
 
-  it('a refill with the same body goes on with its variants; with another body it begins anew', async () => {
+  it('keeps the variants of a refill with the same body, and drops them with another body', async () => {
     let body = PAGE;
     const made = await encodedApp(express, { handler: (_req, res) => void res.type('text').send(body) });
     await made.warm('br');
@@ -256,7 +256,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect([again.body.toString(), streams()]).toEqual([body, 1]);
   });
 
-  it('a popular variant is upgraded to Brotli 11 in idle time, once, and the hits go on', async () => {
+  it('upgrades a popular variant to Brotli 11 once, in idle time, while hits continue', async () => {
     const made = await encodedApp(express);
     await made.warm('br');
     const before = (await made.ask('br')).coded.length;
@@ -271,7 +271,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect(made.perf.cache.stats().encodings).toMatchObject({ made: 1, upgraded: 1, waiting: 0 });
   });
 
-  it('whoever patched the response after us still sees, and changes, the plain body', async () => {
+  it('shows the plain body to middlewares that patch the response after hotpath', async () => {
     const made = await encodedApp(express, {
       config: { routes: {} },
       routes: (app, { cache }) => {
@@ -291,7 +291,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect(made.perf.cache.stats().encodings).toMatchObject({ made: 0, waiting: 0 });
   });
 
-  it('an entry of `cache.route()` has variants too', async () => {
+  it('encodes variants of entries of `cache.route()`', async () => {
     const made = await encodedApp(express, {
       config: { routes: {} },
       routes: (app, { cache }) => app.use(cache.route({ ttl: 60 })),
@@ -302,7 +302,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     expect([made.runs(), streams()]).toEqual([1, 0]);
   });
 
-  it('E12: each mounted alone, the cache inside keeps variants and the cache outside keeps the plain body', async () => {
+  it('keeps variants in a cache inside compression and the plain body outside it [E12]', async () => {
     for (const isInside of [true, false]) {
       const cache = responseCache({ routes: { '/x': { ttl: 60 } } });
       const app = express();
@@ -323,7 +323,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     }
   });
 
-  it('E08: a handler that listens for `drain` before it writes hears it, beneath a cache that let it pass', async () => {
+  it('emits `drain` to a handler whose request bypasses the cache [E08]', async () => {
     const piece = Buffer.from(PAGE.repeat(20));
     const made = await encodedApp(express, {
       config: { routes: {} },
@@ -344,16 +344,16 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
 
   describe.each<[string, (app: Express) => void]>([
     ['alone', () => {}],
-    ['beneath another compression of ours', (app) => app.use(compression())],
-    ['beneath the compression package', (app) => app.use(compress() as never)],
-  ])('E12: %s', (_where, before) => {
+    ['below another hotpath compression', (app) => app.use(compression())],
+    ['below the compression package', (app) => app.use(compress() as never)],
+  ])('mounted %s [E12]', (_where, before) => {
     it.each(['br', 'gzip', 'identity', 'br;q=0, gzip;q=0', 'identity;q=0, gzip'])(
-      'on miss and hits a client that accepts %s gets each coding declared and put on once',
+      'applies and declares each coding once on miss and hits for %s',
       async (accept) => {
         const made = await encodedApp(express, { before });
         const seen = new Set<string | undefined>();
         for (let i = 0; i < 6; i++) {
-          const got = await made.ask(accept); // which decodes by what is declared
+          const got = await made.ask(accept); // which decodes the declared coding
           expect(got.body.toString()).toBe(PAGE);
           expect(got.header('vary')).toMatch(/accept-encoding/i);
           seen.add(got.header('content-encoding'));
@@ -366,7 +366,7 @@ describe.each(majors)('encoded variants on %s', (_name, express) => {
     );
   });
 
-  it('a variant is what its coding says: Brotli of the plain body', async () => {
+  it('stores the Brotli form of the plain body as the br variant', async () => {
     const made = await encodedApp(express);
     await made.warm('br');
     expect(brotliDecompressSync((await made.ask('br')).coded).toString()).toBe(PAGE);

@@ -6,7 +6,7 @@ import { parseList } from '../../src/http/structured.js';
 import { type CacheApp, cacheApp } from '../helpers/cache.js';
 import { listen, majors, partOn4, waitFor } from '../helpers/http.js';
 
-/** The parameters of our member of `Cache-Status`, as an independent reader of structured fields has them. */
+/** The parameters of the hotpath member of `Cache-Status`, parsed by an independent structured field parser. */
 function parametersOf(text: string): Record<string, unknown> {
   const [member] = parseList(text) ?? [];
   return Object.fromEntries([...member!.parameters].map(([name, { value }]) => [name, value]));
@@ -29,7 +29,7 @@ const rules: Record<string, CacheRule | false> = {
   '/alone': { ttl: '1h', collapse: false },
 };
 
-/** What the handlers of the same paths do; `/x` has no rule. */
+/** The handlers of the same paths; `/x` has no rule. */
 const handlers: Record<string, (req: Request, res: Response) => unknown> = {
   '/x/public': (_req, res) => res.set('Cache-Control', 'public, max-age=3600').send('x'),
   '/x/private': (_req, res) => res.set('Cache-Control', 'private').send('x'),
@@ -78,8 +78,8 @@ const states: Record<string, (made: CacheApp, path: string) => Promise<unknown>>
   },
 };
 
-describe.each(majors)('explain() on %s', (major, express) => {
-  /** An app that keeps the explanation of each request, made just before the cache gets it. */
+describe.each(majors)('explain() (%s)', (major, express) => {
+  /** An app that keeps the explanation of each request, created just before the cache handles it. */
   async function explaining(options: object = {}) {
     const explained: { real: CacheExplanation; described: CacheExplanation }[] = [];
     let cache: ResponseCache | undefined;
@@ -116,10 +116,10 @@ describe.each(majors)('explain() on %s', (major, express) => {
       { profile: 'rfc9111', requestDirectives: 'honor' },
       ['/ttl', '/while', '/if-error', '/x/public', '/x/vary', '/x/modified'],
     ],
-  ])('%s', (_profile, options, asked) => {
-    const everyOther = asked.filter((_, i) => i % 2 === 0);
-    const some = partOn4(major, asked, everyOther);
-    it.each(some)('of %s it says what the cache then says, whatever is asked and stored', async (path) => {
+  ])('%s', (_profile, options, routesOfProfile) => {
+    const everyOther = routesOfProfile.filter((_, i) => i % 2 === 0);
+    const some = partOn4(major, routesOfProfile, everyOther);
+    it.each(some)("predicts the cache's decision for %s, for any request and stored state", async (path) => {
       const { made, explained } = await explaining(options);
       for (const [state, prepare] of Object.entries(states)) {
         for (const [shape, { method = 'GET', query = '', headers = {}, body }] of Object.entries(shapes)) {
@@ -132,7 +132,7 @@ describe.each(majors)('explain() on %s', (major, express) => {
           const { real, described } = explained.at(-1)!;
           const what = `${shape} with ${state}`;
           const said = answer.header('x-cache')!;
-          // So many answers that `expect`, which costs more than the comparison, only tells of a failure.
+          // `expect` costs more than the comparison, so it only reports failures.
           if (!real.possible.includes(said as never)) expect(real.possible, what).toContain(said);
           if (real.result && said !== real.result) expect(said, what).toBe(real.result);
           const actual = parametersOf(answer.header('cache-status')!);
@@ -141,7 +141,7 @@ describe.each(majors)('explain() on %s', (major, express) => {
             const { hit, fwd, ttl, detail } = real.status;
             expect([hit, fwd], what).toEqual([actual.hit, actual.fwd]);
             if (hit) expect(Math.abs(Number(actual.ttl) - ttl!), what).toBeLessThan(30);
-            // What the response is refused for comes before what the request is remembered by.
+            // The reason for refusing the response precedes the remembered reason.
             if (detail !== undefined && detail !== 'range') expect(actual.detail, what).toBe(detail);
           }
           if (real.obstacles.some(({ final }) => final)) expect(actual.stored, what).toBeUndefined();
@@ -154,24 +154,25 @@ describe.each(majors)('explain() on %s', (major, express) => {
     });
   });
 
-  it('asking changes nothing: no count, no use, no fill, and no handler runs', async () => {
+  it('changes nothing: no counter, no use, no fill, and no handler runs', async () => {
     const made = await cacheApp({
       express,
       cache: { memory: { maxEntries: 10 }, routes: { '/:page': { ttl: '1h' } } },
       routes: (app, { count }) => app.get('/:page', (_req, res) => res.send(`run ${count()}`)),
     });
-    await made.get('/asked');
+    await made.get('/explained');
     const before = made.cache.stats();
-    for (let i = 0; i < 3; i++) expect(made.cache.explain({ url: `${made.url}/asked` }).result).toBe('HIT');
+    for (let i = 0; i < 3; i++)
+      expect(made.cache.explain({ url: `${made.url}/explained` }).result).toBe('HIT');
     expect(made.cache.explain({ url: `${made.url}/other` }).result).toBe('MISS');
-    expect(made.cache.explain({ url: `${made.url}/asked` }).entry?.bytes).toBe(before.bytes);
+    expect(made.cache.explain({ url: `${made.url}/explained` }).entry?.bytes).toBe(before.bytes);
     expect([made.cache.stats(), made.runs()]).toEqual([before, 1]);
-    // Had it counted as a use, a flood of others would spare it.
+    // If it counted as a use, the entry would survive a flood of others.
     for (let i = 0; i < 12; i++) await made.get(`/flood-${i}`);
-    expect(made.cache.explain({ url: `${made.url}/asked` }).entry).toBeUndefined();
+    expect(made.cache.explain({ url: `${made.url}/explained` }).entry).toBeUndefined();
   });
 
-  it('asking about what was purged leaves its bytes and its state alone', async () => {
+  it('keeps bytes and state of a purged entry unchanged', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: '1h' } } },
@@ -186,7 +187,7 @@ describe.each(majors)('explain() on %s', (major, express) => {
     expect(made.cache.stats()).toEqual(before);
   });
 
-  it('of what is stored it tells all that decides on its use', async () => {
+  it('returns all properties that decide on the use of an entry', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/p/:id': { ttl: '1h', tags: ({ params }) => [`p:${params.id}`] } } },
@@ -232,7 +233,7 @@ describe.each(majors)('explain() on %s', (major, express) => {
     expect(ask({ 'X-Key': 'k' }).entry).toMatchObject({ use: 'validate', expired: true });
   });
 
-  it('it tells of the encoded forms that exist', async () => {
+  it('returns the encoded forms that exist', async () => {
     const perf = hotpath({ timing: false, metrics: false, routes: { '/x': { cache: { ttl: '1h' } } } });
     const app = express();
     app.use(perf);
@@ -255,7 +256,7 @@ describe.each(majors)('explain() on %s', (major, express) => {
     }
   });
 
-  it('it shows no credential and no partition', async () => {
+  it('returns no credential and no partition', async () => {
     const made = await cacheApp({
       express,
       cache: {
@@ -280,7 +281,7 @@ describe.each(majors)('explain() on %s', (major, express) => {
     });
   });
 
-  it('it remembers why a response was refused, for as long as the cache does', async () => {
+  it('returns the hit-for-miss reason for as long as the cache remembers it', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: '1h' } } },
@@ -295,7 +296,7 @@ describe.each(majors)('explain() on %s', (major, express) => {
     expect(ask()).toMatchObject({ hitForMiss: undefined, result: 'HIT' });
   });
 
-  it('while a fill is under way it says that the request would wait for it', async () => {
+  it('reports that a request would wait for a fill in flight', async () => {
     let release = () => {};
     const made = await cacheApp({
       express,
@@ -319,7 +320,7 @@ describe.each(majors)('explain() on %s', (major, express) => {
     expect(made.cache.explain({ url: `${made.url}/x` })).toMatchObject({ filling: false, result: 'HIT' });
   });
 
-  it('a function of the rule that throws is reported, and the answer is that of the flow', async () => {
+  it('reports a rule function that throws, and returns the decision of the flow', async () => {
     const { made } = await explaining();
     expect(made.cache.explain({ url: `${made.url}/throws` })).toMatchObject({
       result: 'BYPASS',
@@ -332,7 +333,7 @@ describe.each(majors)('explain() on %s', (major, express) => {
     expect(made.faults.map(({ where }) => where)).toEqual(['when']);
   });
 
-  it('the middleware beside a handler explains itself, with what came before it', async () => {
+  it('explains a cache.route() middleware with the state of the middlewares before it', async () => {
     let explained: CacheExplanation | undefined;
     const made = await cacheApp({
       express,
@@ -360,13 +361,13 @@ describe.each(majors)('explain() on %s', (major, express) => {
     }
     expect((await made.get('/me/a')).xCache).toBe('BYPASS');
     expect(explained).toMatchObject({ result: 'BYPASS', status: { detail: 'no-partition' } });
-    // Its entries are served there only.
+    // Its entries are only served there.
     expect(
       made.cache.explain({ url: `${made.url}/me/a`, headers: { 'x-user': 'anna' } }).entry,
     ).toBeUndefined();
   });
 
-  it('of a request within its own handler it says what the next one like it would get', async () => {
+  it("describes the next similar request when called in the request's own handler", async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/sub/why': { ttl: '1h', vary: { query: ['page'] } } } },
@@ -384,7 +385,7 @@ describe.each(majors)('explain() on %s', (major, express) => {
     expect(answer.status).toBe(304);
   });
 
-  it('a cache that is off, closed or not asked says nothing of itself', async () => {
+  it('returns no decision for a cache that is off, closed or does not apply', async () => {
     const perf = hotpath({ cache: false, timing: false, metrics: false });
     expect(perf.cache.explain({ url: '/x' })).toMatchObject({ possible: [], cacheStatus: undefined });
     const { made } = await explaining();
@@ -403,13 +404,13 @@ describe.each(majors)('explain() on %s', (major, express) => {
     ['https://shop.example', 'https://shop.example/'],
     ['HTTPS://shop.example:8443?a=1', 'https://shop.example:8443/?a=1'],
     ['/a?b', 'http://from.header/a?b'],
-  ])('a description of %s is a request for %s', async (url, expected) => {
+  ])('reads a description of %s as a request for %s', async (url, expected) => {
     const { made } = await explaining();
     expect(made.cache.explain({ url, headers: { Host: 'from.header' } }).key?.url).toBe(expected);
   });
 
   it.each([undefined, null, {}, '/x', { url: 'x' }, { url: 'ftp://x/' }, { url: 'http://' }, { url: 1 }])(
-    '%j is no request, and the error says what is',
+    'rejects %j with an error that describes a valid request',
     async (given) => {
       const { made } = await explaining();
       expect(() => made.cache.explain(given as never)).toThrow(

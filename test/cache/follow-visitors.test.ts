@@ -9,8 +9,8 @@ import type { CacheAppOptions } from '../helpers/cache.js';
 import { majors, waitFor } from '../helpers/http.js';
 import { following, LENGTH, PIECES, paced, times, WHOLE } from '../helpers/paced.js';
 
-describe.each(majors)('who follows a running fill, on %s', (_, express) => {
-  it('H07 who comes after a purge gets nothing of a fill that began before it; who followed already goes on', async () => {
+describe.each(majors)('requests that follow a fill in flight (%s)', (_, express) => {
+  it('excludes requests after a purge from an older fill, but not earlier followers [H07]', async () => {
     const made = await paced(express, { head: (res) => void cacheOf(res).tag('early') });
     const { leader, followers } = await following(made, 3);
     await made.cache.purge({ tag: 'early' });
@@ -23,7 +23,7 @@ describe.each(majors)('who follows a running fill, on %s', (_, express) => {
     expect(after.answer?.header('x-cache')).toBe('MISS');
   });
 
-  it('H07 nor when the purge is of a tag that the handler names only at the end', async () => {
+  it('excludes them also when the handler names the purged tag at the end [H07]', async () => {
     const made = await paced(express, {
       send: async (res, pieces) => {
         for await (const data of pieces) res.write(data);
@@ -44,7 +44,7 @@ describe.each(majors)('who follows a running fill, on %s', (_, express) => {
     expect(made.runs()).toBe(2);
   });
 
-  it('H02 who differs in what the response varies by does not follow', async () => {
+  it('does not let a request with another variant follow [H02]', async () => {
     const made = await paced(express, { head: (res) => res.vary('Accept-Language') });
     const { leader, followers } = await following(made, 2, { 'Accept-Language': 'de' });
     const other = made.visit({ 'Accept-Language': 'fr' });
@@ -66,7 +66,7 @@ describe.each(majors)('who follows a running fill, on %s', (_, express) => {
     ],
     ['private', undefined, (res) => res.set('Cache-Control', 'private')],
     ['a cookie', undefined, (res) => res.cookie('sid', 'mine')],
-  ])('H02 a response with %s is followed by nobody', async (_what, before, head) => {
+  ])('lets no request follow a response with %s [H02]', async (_what, before, head) => {
     const made = await paced(express, { before, head });
     const leader = made.visit();
     await waitFor(() => made.runs() === 1);
@@ -79,7 +79,7 @@ describe.each(majors)('who follows a running fill, on %s', (_, express) => {
     expect(made.cache.stats().stores).toBe(0);
   });
 
-  it('a visitor who has it already gets 304 at once, by the handler’s tag or date; by our tag, when it is made', async () => {
+  it('sends 304 as soon as the validator is known: ETag, date or generated ETag', async () => {
     const date = new Date(Date.now() - 100_000).toUTCString();
     for (const validator of ['ETag', 'Last-Modified', undefined]) {
       const made = await paced(express, {
@@ -105,7 +105,7 @@ describe.each(majors)('who follows a running fill, on %s', (_, express) => {
     }
   });
 
-  it('a HEAD or a range asked for meanwhile is answered by the handler, without waiting', async () => {
+  it('runs the handler for a HEAD or range request during a fill, without waiting', async () => {
     const made = await paced(express);
     const { leader } = await following(made, 1);
     const head = await made.raw('HEAD /x HTTP/1.1\nConnection: close');
@@ -115,7 +115,7 @@ describe.each(majors)('who follows a running fill, on %s', (_, express) => {
     leader.leave();
   });
 
-  it('HTTP/1.0 visitors follow too', async () => {
+  it('lets HTTP/1.0 clients follow', async () => {
     const made = await paced(express);
     const { leader } = await following(made, 1);
     const old = made.visit({}, '1.0');
@@ -127,7 +127,7 @@ describe.each(majors)('who follows a running fill, on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('H02 the AsyncLocalStorage of one who follows is its own', async () => {
+  it('keeps the AsyncLocalStorage of a following request [H02]', async () => {
     const storage = new AsyncLocalStorage<string>();
     const wrote: [asked: string, found: string | undefined][] = [];
     const made = await paced(express, {
@@ -162,7 +162,7 @@ describe.each(majors)('who follows a running fill, on %s', (_, express) => {
     for (const [asked, found] of own) expect(found).toBe(asked);
   });
 
-  it('what a middleware after us does to the chunks of one is not seen by the others', async () => {
+  it("hides changes that a middleware makes to one follower's chunks from the others", async () => {
     const made = await paced(express, {
       before: (app) =>
         app.use((req, res, next) => {
@@ -188,7 +188,7 @@ describe.each(majors)('who follows a running fill, on %s', (_, express) => {
     expect((await made.get('/x')).text).toBe(WHOLE);
   });
 
-  it('each follower gets the coding it accepts, all of one run of the handler', async () => {
+  it('sends each follower the coding it accepts, from one run of the handler', async () => {
     const perf = hotpath({ routes: { '/x': { cache: { ttl: 60 } } }, metrics: false });
     const made = await paced(express, {
       cache: { routes: {} },

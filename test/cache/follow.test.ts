@@ -18,8 +18,8 @@ import {
   WHOLE,
 } from '../helpers/paced.js';
 
-describe.each(majors)('following a running fill, on %s', (_, express) => {
-  it('H01 those who wait get the head and each piece while the handler still runs, and all of it in the end', async () => {
+describe.each(majors)('following a fill in flight (%s)', (_, express) => {
+  it('sends head and pieces to waiting requests while the handler runs, then the rest [H01]', async () => {
     const made = await paced(express);
     const waiting = times(20, () => made.visit());
     await waitFor(() => made.runs() === 1);
@@ -28,7 +28,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
       made.write();
       await waitFor(() => waiting.every(({ body }) => body === WHOLE.slice(0, n * 1000)));
     }
-    // Who comes now gets at once what the others have.
+    // A request that arrives now gets all earlier pieces at once.
     const late = made.visit();
     await waitFor(() => late.body.length === (PIECES - 1) * 1000);
     made.write();
@@ -48,7 +48,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('H01 without a declared length they wait for the end', async () => {
+  it('makes requests wait for the end of a body without a declared length [H01]', async () => {
     const made = await paced(express, { declared: false });
     const leader = made.visit();
     await waitFor(() => made.runs() === 1);
@@ -62,7 +62,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('D08 a declared length beyond maxEntryBytes is followed by nobody', async () => {
+  it('lets no request follow a declared length beyond maxEntryBytes [D08]', async () => {
     const made = await paced(express, {
       cache: { routes: { '/x': { ttl: 60 } }, maxEntryBytes: LENGTH - 1 },
     });
@@ -77,7 +77,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     expect(made.cache.stats().entries).toBe(0);
   });
 
-  it('D09 a follower that reads nothing holds back neither the leader nor the others', async () => {
+  it('lets a follower that does not read delay neither the leader nor other followers [D09]', async () => {
     const length = 24 * 1024 ** 2;
     let written = 0;
     const responses: Response[] = [];
@@ -107,14 +107,14 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     await made.arrived(3);
     made.write();
     await waitFor(() => written === length && responses[2]?.writableLength === 0);
-    // What it does not read yet is in the recording alone, not in a queue of its own.
+    // Its unread bytes exist only in the recording, not in a separate queue.
     expect(responses[1]?.writableLength).toBeLessThan(1024 ** 2);
     made.write();
     const { coded } = await leader;
     expect((await quick).coded.equals(coded)).toBe(true);
     expect(coded).toHaveLength(length);
     expect(slow.body.length).toBeLessThan(length);
-    // It is behind, and loses nothing by it.
+    // It is late, but loses nothing.
     let received = slow.body.length;
     slow.socket.removeAllListeners('data');
     slow.socket.on('data', (data: Buffer) => {
@@ -135,35 +135,32 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
         end();
       },
     ],
-  ])(
-    'D02 when the body %s, those who follow see that it broke, and the next get the whole',
-    async (_how, spoil) => {
-      const made = await paced(express, {
-        send: async (res, pieces) => {
-          try {
-            for await (const data of pieces) res.write(data);
-            res.end();
-          } catch {
-            res.destroy();
-          }
-        },
-      });
-      const { leader, followers } = await following(made, 5);
-      spoil(made);
-      await waitFor(() => followers.every(({ closed }) => closed));
-      for (const { body, answer } of followers) {
-        expect(answer?.header('content-length')).toBe(String(LENGTH));
-        expect(body.length).toBeLessThan(LENGTH);
-        expect(WHOLE.startsWith(body)).toBe(true);
-      }
-      leader.leave();
-      await settled(made);
-      expect(made.cache.stats()).toMatchObject({ stores: 0, entries: 0 });
-      expect((await made.get('/x')).text).toBe(WHOLE);
-    },
-  );
+  ])('aborts followers when the body %s, and serves the next request in full [D02]', async (_how, spoil) => {
+    const made = await paced(express, {
+      send: async (res, pieces) => {
+        try {
+          for await (const data of pieces) res.write(data);
+          res.end();
+        } catch {
+          res.destroy();
+        }
+      },
+    });
+    const { leader, followers } = await following(made, 5);
+    spoil(made);
+    await waitFor(() => followers.every(({ closed }) => closed));
+    for (const { body, answer } of followers) {
+      expect(answer?.header('content-length')).toBe(String(LENGTH));
+      expect(body.length).toBeLessThan(LENGTH);
+      expect(WHOLE.startsWith(body)).toBe(true);
+    }
+    leader.leave();
+    await settled(made);
+    expect(made.cache.stats()).toMatchObject({ stores: 0, entries: 0 });
+    expect((await made.get('/x')).text).toBe(WHOLE);
+  });
 
-  it('D03 nothing looks whole before its end: the last byte waits for it', async () => {
+  it('holds back the last byte for followers until the response ends [D03]', async () => {
     const made = await paced(express);
     const { leader, followers } = await following(made, 3);
     made.write(PIECES - 1);
@@ -175,11 +172,11 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 0 });
   });
 
-  it('D06 when the leader’s visitor leaves and the handler goes on, so do those who follow', async () => {
+  it("continues followers when the leader's client leaves and the handler goes on [D06]", async () => {
     const made = await paced(express);
     const { leader, followers } = await following(made, 5);
     leader.leave();
-    await settled(made); // nobody is to join it any more
+    await settled(made); // no further request joins
     made.write();
     await waitFor(() => followers.every(({ body }) => body.length === 2000));
     made.write(PIECES - 2);
@@ -194,7 +191,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     ['a pipeline', (res, pieces) => pipeline(pieces, res).catch(() => {})],
     ['a pipe', (res, pieces) => pieces.pipe(res)],
   ])(
-    'D06 when it leaves %s, which then stops, those who follow get the rest from another run',
+    'serves followers the rest from another run when the leader leaves %s, which stops [D06]',
     async (_how, send) => {
       const made = await paced(express, { cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 60 }, send });
       const { leader, followers } = await following(made, 5);
@@ -206,7 +203,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     },
   );
 
-  it('D06 D07 when it leaves a handler that says nothing more, they get it after waitTimeout', async () => {
+  it('starts another run after waitTimeout when the abandoned handler is silent [D06, D07]', async () => {
     const made = await paced(express, { cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 0.2 } });
     const { leader, followers } = await following(made, 5);
     leader.leave();
@@ -219,8 +216,8 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     ['another length', (res) => res.send(`${WHOLE}.`)],
     ['another date', (res) => res.set('Last-Modified', new Date().toUTCString()).send(WHOLE)],
     ['an error', (res) => res.status(500).send(WHOLE)],
-    ['what may not be shared', (res) => res.set('Cache-Control', 'private').send(WHOLE)],
-  ])('D02 D06 where the other run brings %s, those who follow see that it broke', async (_what, again) => {
+    ['a private response', (res) => res.set('Cache-Control', 'private').send(WHOLE)],
+  ])('aborts followers when the second run sends %s [D02, D06]', async (_what, again) => {
     const made = await paced(express, { send: (res, pieces) => pieces.pipe(res), again });
     const { leader, followers } = await following(made, 5);
     leader.leave();
@@ -229,7 +226,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     expect(made.runs()).toBe(2);
   });
 
-  it('D06 where it can’t be had again without its visitor, those who follow see at once that it broke', async () => {
+  it('aborts followers at once when the response depends on the client that left [D06]', async () => {
     const made = await paced(express, {
       cache: { routes: { '/x': { ttl: 60, partition: () => 'mine' } }, waitTimeout: 60 },
       send: (res, pieces) => pieces.pipe(res),
@@ -241,7 +238,7 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('D07 a leader’s visitor who does not read holds those who follow no longer than waitTimeout', async () => {
+  it('limits how long a leader that does not read holds followers to waitTimeout [D07]', async () => {
     const length = 24 * 1024 ** 2;
     const block = Buffer.alloc(65_536, 'x');
     const made = await paced(express, {
@@ -267,19 +264,19 @@ describe.each(majors)('following a running fill, on %s', (_, express) => {
     leader.leave();
   });
 
-  it('D07 a handler that stops within the body does not poison the key: after waitTimeout nobody joins', async () => {
+  it('lets no request join a stalled body after waitTimeout [D07]', async () => {
     const made = await paced(express, { cache: { routes: { '/x': { ttl: 60 } }, waitTimeout: 2 } });
     const { leader, followers } = await following(made, 1);
     await settled(made);
     expect((await made.get('/x')).text).toBe(WHOLE);
     expect(made.runs()).toBe(2);
-    // Whoever had joined shares the leader's lot, which may be a good one.
+    // Earlier followers stay with the leader, whose response may still be complete.
     made.write(PIECES - 1);
     made.end();
     await waitFor(() => leader.isWhole && followers[0]?.isWhole);
   });
 
-  it('D06 200 visitors that follow and leave at any moment keep nothing, and disturb nobody', async () => {
+  it('releases 200 followers that leave at any time, without affecting others [D06]', async () => {
     const made = await paced(express);
     const { leader, followers } = await following(made, 200);
     const [stays, ...others] = followers as [Visitor, ...Visitor[]];

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { cacheApp, type Wanted } from '../helpers/cache.js';
 import { majors, waitFor } from '../helpers/http.js';
 
-/** Groups of a page: those after the `@` of its path. */
+/** The groups of a page: the parts after `@` in its path. */
 const groupsOf = (path: string) =>
   decodeURIComponent(path)
     .split('@')
@@ -13,8 +13,8 @@ const groupsOf = (path: string) =>
     .map((group) => `"${group}"`)
     .join(', ');
 
-describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
-  /** Pages that name their groups, and `/write`, whose answer invalidates the groups it is told to. */
+describe.each(majors)('cache groups, RFC 9875 (%s)', (_name, express) => {
+  /** Pages that name their groups, and `/write`, whose response invalidates the groups in its query. */
   const shop = (cache?: StandaloneCacheOptions) =>
     cacheApp({
       express,
@@ -38,7 +38,7 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
     status = '200',
   ) => made.get(`/write?${new URLSearchParams({ groups, status })}`, {}, { method: 'POST', ...wanted });
 
-  it('groups are tags: a purge by tag voids the group and no other', async () => {
+  it('treats groups as tags: a purge by tag removes one group only', async () => {
     const made = await shop();
     for (const path of ['/a@red', '/b@red@blue', '/c@Red', '/d']) await made.get(path);
     await made.cache.purge({ tag: 'red' });
@@ -49,7 +49,7 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
     expect((await made.get('/a@red')).headers.get('cache-groups')).toBe('"red"');
   });
 
-  it('who has written reads what they wrote: the answer that names groups purges them all', async () => {
+  it('purges all groups that a response names before the client reads it', async () => {
     const made = await shop();
     const paths = ['/a@red', '/b@red@blue', '/c@green', '/d'];
     for (const path of paths) await made.get(path);
@@ -59,7 +59,7 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
     expect(made.cache.stats().invalidations).toBe(3);
   });
 
-  it.each(['PUT', 'PATCH', 'DELETE'])('so does a %s', async (method) => {
+  it.each(['PUT', 'PATCH', 'DELETE'])('purges them for %s too', async (method) => {
     const made = await shop();
     await made.get('/a@red');
     await write(made, '"red"', { method });
@@ -67,7 +67,7 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
   });
 
   it.each(['GET', 'HEAD', 'OPTIONS'])(
-    '§3 on the answer to %s, which is safe, the field means nothing',
+    'ignores the field in a response to %s, a safe method [§3]',
     async (method) => {
       const made = await shop();
       await made.get('/a@red');
@@ -76,24 +76,21 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
     },
   );
 
-  it.each(['400', '404', '500'])('an answer that ends in %s invalidates nothing', async (status) => {
+  it.each(['400', '404', '500'])('invalidates nothing for status %s', async (status) => {
     const made = await shop();
     await made.get('/a@red');
     await write(made, '"red"', {}, status);
     expect((await made.get('/a@red')).text).toBe('run 1');
   });
 
-  it.each(['red', '"red', '("red")', '"red", 1'])(
-    'a malformed invalidation, %s, is ignored',
-    async (groups) => {
-      const made = await shop();
-      await made.get('/a@red');
-      await write(made, groups);
-      expect((await made.get('/a@red')).text).toBe('run 1');
-    },
-  );
+  it.each(['red', '"red', '("red")', '"red", 1'])('ignores a malformed invalidation: %s', async (groups) => {
+    const made = await shop();
+    await made.get('/a@red');
+    await write(made, groups);
+    expect((await made.get('/a@red')).text).toBe('run 1');
+  });
 
-  it('all groups of a long invalidation are purged, more than one response may have', async () => {
+  it('purges all groups of an invalidation longer than the limit per response', async () => {
     const made = await shop();
     const names = Array.from({ length: 300 }, (_, i) => `group-${i}`);
     for (const name of [names[0], names[299]]) await made.get(`/a@${name}`);
@@ -101,7 +98,7 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
     for (const name of [names[0], names[299]]) expect((await made.get(`/a@${name}`)).text).toBe('run 2');
   });
 
-  it('§2.1 A16 groups belong to an origin: the answer of one host leaves those of others alone', async () => {
+  it('limits an invalidation to the groups of its own origin [A16, §2.1]', async () => {
     const made = await shop();
     const read = (host: string) => made.raw(`GET /a@red HTTP/1.1\nHost: ${host}\nConnection: close\n`);
     await read('one.example');
@@ -112,7 +109,7 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
     expect(String((await read('one.example')).body)).toBe('run 3');
   });
 
-  it('§2.1 a group and a tag of the app with the same name are two things to an invalidation', async () => {
+  it('keeps a group and a tag of the app with the same name apart [§2.1]', async () => {
     const made = await shop({ routes: { '/*path': { ttl: '1h', tags: ['red'] } } });
     await made.get('/d');
     await write(made, '"red"');
@@ -124,7 +121,7 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
   it.each([
     ['129 groups', Array.from({ length: 129 }, (_, i) => `g${i}`)],
     ['a group of 257 characters', ['x'.repeat(257)]],
-  ])('a response with %s is not stored, since it could not be invalidated', async (_case, groups) => {
+  ])('does not store a response with %s, which could not be invalidated', async (_case, groups) => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/*path': { ttl: '1h' } } },
@@ -137,7 +134,7 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('groups that come, or change, when the headers go keep a response out of the store', async () => {
+  it('does not store a response whose groups change while its head is written', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/*path': { ttl: '1h' } } },
@@ -152,7 +149,7 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('§4.3.4 a 304 that names other groups moves the stored response to them; one that names none leaves it', async () => {
+  it('moves an entry to the groups of a 304, and keeps its groups without any [§4.3.4]', async () => {
     let groups: string | undefined = '"red"';
     const made = await cacheApp({
       express,
@@ -170,24 +167,24 @@ describe.each(majors)('cache groups (RFC 9875) on %s', (_name, express) => {
       },
     });
     const post = (group: string) => made.get(`/write/${group}`, {}, { method: 'POST' });
-    const confirm = async () => {
+    const revalidate = async () => {
       await made.cache.expire({ url: '/x' });
       expect(await made.get('/x')).toMatchObject({ text: 'run 1', xCache: 'REVALIDATED' });
     };
     await made.get('/x');
     groups = '"blue"';
-    await confirm();
+    await revalidate();
     await post('red');
     expect((await made.get('/x')).headers.get('cache-groups')).toBe('"blue"');
     groups = undefined;
-    await confirm();
+    await revalidate();
     expect((await made.get('/x')).headers.get('cache-groups')).toBe('"blue"');
     expect(made.runs()).toBe(1);
     await post('blue');
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('A16 a fill that began before the write and ends after it is not stored', async () => {
+  it('does not store a fill that began before a write and ends after it [A16]', async () => {
     let release = () => {};
     const held = new Promise<void>((resolve) => {
       release = resolve;

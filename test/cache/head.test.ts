@@ -6,10 +6,10 @@ import { majors, waitFor } from '../helpers/http.js';
 
 const MODIFIED = 'Sat, 01 Nov 2025 00:00:00 GMT';
 
-describe.each(majors)('a HEAD that reaches the handler, on %s (RFC 9111 §4.3.5)', (_name, express) => {
+describe.each(majors)('a HEAD request to the handler, RFC 9111 §4.3.5 (%s)', (_name, express) => {
   type Headers = Record<string, string>;
 
-  /** `/x` with one stored answer to a GET, stale by now; `head` is what the handler answers to a HEAD. */
+  /** `/x` with a stored, stale response to a GET; `head` is the handler's response to a HEAD. */
   async function stale(
     get: Headers,
     head: (res: Response, req: Request) => unknown,
@@ -36,7 +36,7 @@ describe.each(majors)('a HEAD that reaches the handler, on %s (RFC 9111 §4.3.5)
     ['ETag', { ETag: '"v1"' }],
     ['Last-Modified', { 'Last-Modified': MODIFIED }],
     ['both, and Content-Length', { ETag: '"v1"', 'Last-Modified': MODIFIED, 'Content-Length': '5' }],
-  ])('whose %s agrees makes the stored response fresh again, with its headers', async (_what, validators) => {
+  ])('refreshes a stored response and its header fields when %s matches', async (_what, validators) => {
     const made = await stale({ ...validators, 'X-Old': '1', 'X-Both': '1' }, (res) =>
       res.set({ ...validators, 'X-Both': '2' }).end(),
     );
@@ -45,7 +45,7 @@ describe.each(majors)('a HEAD that reaches the handler, on %s (RFC 9111 §4.3.5)
       'REVALIDATED',
       'hotpath; fwd=stale; stored; ttl=3600',
     ]);
-    // It is what a GET would get.
+    // The same as for a GET.
     expect(Object.fromEntries(answer.headers)).toMatchObject({
       'x-old': '1',
       'x-both': '2',
@@ -57,7 +57,7 @@ describe.each(majors)('a HEAD that reaches the handler, on %s (RFC 9111 §4.3.5)
     expect([made.runs('GET'), made.runs('HEAD')]).toEqual([1, 1]);
   });
 
-  it('gives it the lifetime that it says itself', async () => {
+  it('takes the lifetime from the HEAD response', async () => {
     const made = await stale({ ETag: '"v1"' }, (res) =>
       res.set({ ETag: '"v1"', 'Cache-Control': 'public, max-age=77' }).end(),
     );
@@ -74,7 +74,7 @@ describe.each(majors)('a HEAD that reaches the handler, on %s (RFC 9111 §4.3.5)
       { 'Last-Modified': 'Sun, 02 Nov 2025 00:00:00 GMT' },
     ],
     ['the ETag, and another length', { ETag: '"v1"' }, { ETag: '"v1"', 'Content-Length': '6' }],
-  ])('with %s renews nothing', async (_what, get, different) => {
+  ])('refreshes nothing with %s', async (_what, get, different) => {
     const made = await stale(get, (res) => res.set(different).end());
     expect(await head(made)).toMatchObject({
       status: 200,
@@ -84,7 +84,7 @@ describe.each(majors)('a HEAD that reaches the handler, on %s (RFC 9111 §4.3.5)
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('that differs makes a fresh response stale, where a visitor may ask past it', async () => {
+  it('makes a fresh response stale when it differs and the client may bypass it', async () => {
     const made = await stale({ ETag: '"v1"' }, (res) => res.set('ETag', '"v2"').end(), {
       requestDirectives: 'honor',
     });
@@ -101,19 +101,19 @@ describe.each(majors)('a HEAD that reaches the handler, on %s (RFC 9111 §4.3.5)
     ['is a 404', (res) => res.status(404).end()],
     ['is a 304', (res) => res.status(304).end()],
     ['is a 500', (res) => res.status(500).end()],
-  ])('whose answer %s renews nothing', async (_what, answer) => {
+  ])('refreshes nothing when its response %s', async (_what, answer) => {
     const made = await stale({ ETag: '"v1"' }, (res) => answer(res.set('ETag', '"v1"')));
     expect((await head(made)).xCache).toBe('MISS');
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('with credentials renews nothing of what is everybody’s', async () => {
+  it('refreshes no public entry when it has credentials', async () => {
     const made = await stale({ ETag: '"v1"' }, (res) => res.set('ETag', '"v1"').end());
     expect((await head(made, { cookie: 'session=1' })).xCache).toBe('MISS');
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('without a validator says nothing in the safe profile, and confirms where the standard decides', async () => {
+  it('needs a validator in the safe profile, but not in profile rfc9111', async () => {
     const safe = await stale({}, (res) => res.end());
     expect((await head(safe)).xCache).toBe('MISS');
     expect((await safe.get('/x')).text).toBe('run 2');
@@ -124,7 +124,7 @@ describe.each(majors)('a HEAD that reaches the handler, on %s (RFC 9111 §4.3.5)
     expect(await open.get('/x')).toMatchObject({ text: 'run 1', xCache: 'HIT' });
   });
 
-  it('H07 a purge while its handler runs wins over what it confirms', async () => {
+  it('does not undo a purge that happens while its handler runs [H07]', async () => {
     let release = () => {};
     const made = await stale({ ETag: '"v1"' }, (res) => {
       release = () => res.set('ETag', '"v1"').end();
@@ -140,41 +140,38 @@ describe.each(majors)('a HEAD that reaches the handler, on %s (RFC 9111 §4.3.5)
   it.each([
     ['agrees with', '"v1"'],
     ['differs from', '"v0"'],
-  ])(
-    'a newer response that was stored while its handler ran stays, where it %s the older',
-    async (_what, etag) => {
-      let release = () => {};
-      let version = 1;
-      const made = await cacheApp({
-        express,
-        cache: { routes: { '/x': { ttl: '1h' } }, requestDirectives: 'honor' },
-        routes: (app, { count }) => {
-          app.head('/x', (_req, res) => {
-            count('HEAD');
-            release = () => res.set('ETag', etag).end();
-          });
-          app.get('/x', (_req, res) => res.set('ETag', `"v${version}"`).end(`run ${count()}`));
-        },
-      });
-      await made.get('/x');
-      const pending = made.get('/x', { 'cache-control': 'no-cache' }, { method: 'HEAD' });
-      await waitFor(() => made.runs('HEAD') === 1);
-      version = 2;
-      expect((await made.get('/x', { 'cache-control': 'no-cache' })).text).toBe('run 2');
-      release();
-      await pending;
-      expect(await made.get('/x')).toMatchObject({ text: 'run 2', xCache: 'HIT' });
-    },
-  );
+  ])('keeps a newer response, stored while its handler ran, that %s the older', async (_what, etag) => {
+    let release = () => {};
+    let version = 1;
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/x': { ttl: '1h' } }, requestDirectives: 'honor' },
+      routes: (app, { count }) => {
+        app.head('/x', (_req, res) => {
+          count('HEAD');
+          release = () => res.set('ETag', etag).end();
+        });
+        app.get('/x', (_req, res) => res.set('ETag', `"v${version}"`).end(`run ${count()}`));
+      },
+    });
+    await made.get('/x');
+    const pending = made.get('/x', { 'cache-control': 'no-cache' }, { method: 'HEAD' });
+    await waitFor(() => made.runs('HEAD') === 1);
+    version = 2;
+    expect((await made.get('/x', { 'cache-control': 'no-cache' })).text).toBe('run 2');
+    release();
+    await pending;
+    expect(await made.get('/x')).toMatchObject({ text: 'run 2', xCache: 'HIT' });
+  });
 
-  it('stores nothing by itself', async () => {
+  it('stores nothing without a stored response', async () => {
     const made = await stale({ ETag: '"v1"' }, (res) => res.set('ETag', '"v1"').end());
     await made.cache.purge({ all: true });
     expect((await head(made)).cacheStatus).toBe('hotpath; fwd=miss; detail=head');
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('is answered by the one handler for both, as Express has it', async () => {
+  it('works with the common GET and HEAD handler of Express', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: '1h' } } },

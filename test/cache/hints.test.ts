@@ -5,11 +5,11 @@ import { cacheApp } from '../helpers/cache.js';
 import { stopClock } from '../helpers/clock.js';
 import { listen, majors } from '../helpers/http.js';
 
-// Wrong hints are reported as process warnings, which are wanted here and nowhere else.
+// Invalid hints cause process warnings, which are expected here only.
 beforeEach(() => void vi.spyOn(process, 'emitWarning').mockImplementation(() => {}));
 afterEach(() => void vi.restoreAllMocks());
 
-describe.each(majors)('cacheOf(res) on %s', (_, express) => {
+describe.each(majors)('cacheOf(res) (%s)', (_, express) => {
   const make = (hint: (hints: CacheHints, res: ServerResponse) => void, rule: CacheRule = { ttl: 60 }) =>
     cacheApp({
       express,
@@ -21,7 +21,7 @@ describe.each(majors)('cacheOf(res) on %s', (_, express) => {
         }),
     });
 
-  it('H07 tags given by the handler are added to those of the rule, and each purges', async () => {
+  it('adds tags of the handler to those of the rule, and each purges [H07]', async () => {
     const made = await make((hints) => hints.tag('a', 'b').tag('c'), { ttl: 60, tags: ['rule'] });
     for (const [i, tag] of ['a', 'b', 'c', 'rule'].entries()) {
       expect((await made.get('/x')).text).toBe(`run ${i + 1}`);
@@ -30,7 +30,7 @@ describe.each(majors)('cacheOf(res) on %s', (_, express) => {
     }
   });
 
-  it('D22 a list of tags that its function changes later still purges by what it was', async () => {
+  it('purges by the original tags when the function changes its list later [D22]', async () => {
     const tags = ['first'];
     const made = await make(() => {}, { ttl: 60, tags: () => tags });
     await made.get('/x');
@@ -39,7 +39,7 @@ describe.each(majors)('cacheOf(res) on %s', (_, express) => {
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('H15 a lifetime given by the handler comes before that of the rule, and ends', async () => {
+  it('prefers a lifetime of the handler over that of the rule [H15]', async () => {
     const clock = stopClock();
     const made = await make((hints) => hints.ttl(0.6));
     await made.get('/x');
@@ -50,7 +50,7 @@ describe.each(majors)('cacheOf(res) on %s', (_, express) => {
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('H15 a lifetime given by the handler is enough without one in the rule', async () => {
+  it('accepts a lifetime of the handler without one in the rule [H15]', async () => {
     const made = await make((hints) => hints.ttl('10s'), {});
     await made.get('/x');
     expect((await made.get('/x')).text).toBe('run 1');
@@ -64,18 +64,18 @@ describe.each(majors)('cacheOf(res) on %s', (_, express) => {
     ['a lifetime in words', (hints) => hints.ttl('5 min' as never), 'invalid-ttl'],
     ['no lifetime', (hints) => hints.ttl(undefined as never), 'invalid-ttl'],
     ['a lifetime that is an object', (hints) => hints.ttl({} as never), 'invalid-ttl'],
-    ['a tag that is no text', (hints) => hints.tag(7 as never), 'invalid-tag'],
+    ['a tag that is not a string', (hints) => hints.tag(7 as never), 'invalid-tag'],
     ['an empty tag', (hints) => hints.tag('ok', ''), 'invalid-tag'],
     ['a list as a tag', (hints) => hints.tag(['a', 'b'] as never), 'invalid-tag'],
-    ['a tag without any text', (hints) => hints.tag(Object.create(null) as never), 'invalid-tag'],
+    ['a tag without a string form', (hints) => hints.tag(Object.create(null) as never), 'invalid-tag'],
     ['a symbol as a tag', (hints) => hints.tag(Symbol('x') as never), 'invalid-tag'],
     ['skip', (hints) => hints.skip(), 'skip'],
     ['skip with a reason', (hints) => hints.skip('too new'), '"too new"'],
-    ['skip with a reason that breaks lines', (hints) => hints.skip('a\r\nX-Evil: 1'), '"aX-Evil: 1"'],
+    ['skip with a reason that contains line breaks', (hints) => hints.skip('a\r\nX-Evil: 1'), '"aX-Evil: 1"'],
     ['skip with an empty reason', (hints) => hints.skip(''), 'skip'],
-    ['skip with a reason that is no text', (hints) => hints.skip(Symbol('x') as never), 'skip'],
+    ['skip with a reason that is not a string', (hints) => hints.skip(Symbol('x') as never), 'skip'],
     ['skip after a lifetime', (hints) => hints.ttl('1h').tag('a').skip('why'), 'why'],
-  ])('K04 %s keeps a response out of the cache, and breaks nothing', async (_name, hint, detail) => {
+  ])('does not store a response with %s, and breaks nothing [K04]', async (_name, hint, detail) => {
     const made = await make((hints) => void hint(hints));
     expect(await made.get('/x')).toMatchObject({ status: 200, text: 'run 1' });
     const second = await made.get('/x');
@@ -85,7 +85,7 @@ describe.each(majors)('cacheOf(res) on %s', (_, express) => {
   });
 
   it.each(['private', 'no-store', 'no-cache'])(
-    'H15 a lifetime never makes %s storable',
+    'does not store %s because of a lifetime [H15]',
     async (directive) => {
       const made = await make((hints, res) => {
         res.setHeader('Cache-Control', directive);
@@ -96,7 +96,7 @@ describe.each(majors)('cacheOf(res) on %s', (_, express) => {
     },
   );
 
-  it('K04 reasons that handlers invent are counted apart up to a bound', async () => {
+  it('limits the number of different skip reasons in the statistics [K04]', async () => {
     let n = 0;
     const made = await make((hints) => hints.skip(`reason ${n++}`));
     for (let i = 0; i < 150; i++) await made.get('/x');
@@ -107,7 +107,7 @@ describe.each(majors)('cacheOf(res) on %s', (_, express) => {
 });
 
 describe('cacheOf(res) without a cache', () => {
-  it('K04 is harmless on a plain server, and each response has its own', async () => {
+  it('is harmless on a plain server, with separate hints per response [K04]', async () => {
     const { url, close } = await listen(
       createServer((_req, res) => {
         const hints = cacheOf(res);

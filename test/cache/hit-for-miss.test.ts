@@ -9,8 +9,8 @@ afterEach(() => void vi.restoreAllMocks());
 
 const LAST_MODIFIED = 'Wed, 01 Jan 2025 00:00:00 GMT';
 
-describe.each(majors)('a key whose responses were refused, on %s', (_major, express) => {
-  /** A handler that refuses to be stored, and answers conditions at little cost. */
+describe.each(majors)('a key with hit-for-miss (%s)', (_major, express) => {
+  /** A handler whose responses are not storable, and for which conditional requests are cheap. */
   async function serve(
     answer: Handler,
     rule: CacheRule = { ttl: 60 },
@@ -34,7 +34,7 @@ describe.each(majors)('a key whose responses were refused, on %s', (_major, expr
     ['If-Modified-Since', { 'If-Modified-Since': LAST_MODIFIED }],
     ['both', { 'If-None-Match': '"v1"', 'If-Modified-Since': LAST_MODIFIED }],
   ];
-  it.each(conditions)('passes %s on to the handler, whose own 304 costs no body', async (_name, headers) => {
+  it.each(conditions)('passes %s on to the handler, whose 304 costs no body', async (_name, headers) => {
     let bodies = 0;
     const made = await serve((req, res) => {
       res.set({ ETag: '"v1"', 'Last-Modified': LAST_MODIFIED, 'Cache-Control': 'no-store' });
@@ -45,7 +45,7 @@ describe.each(majors)('a key whose responses were refused, on %s', (_major, expr
       bodies++;
       res.send('body');
     });
-    // Not remembered yet: the response might be stored.
+    // Not marked yet: the response might be storable.
     expect((await made.get('/x', headers)).status).toBe(304);
     expect(bodies).toBe(1);
     for (let i = 0; i < 3; i++) expect((await made.get('/x', headers)).status).toBe(304);
@@ -55,7 +55,7 @@ describe.each(majors)('a key whose responses were refused, on %s', (_major, expr
     expect((await made.get('/x', { 'If-None-Match': '"v0"' })).text).toBe('body');
   });
 
-  it('passes conditions on where requests do not wait for each other, too', async () => {
+  it('passes conditions on without collapsing, too', async () => {
     const made = await serve(
       (_req, res) => void res.set({ ETag: '"v1"', 'Cache-Control': 'no-store' }).send('body'),
       { ttl: 60, collapse: false },
@@ -66,7 +66,7 @@ describe.each(majors)('a key whose responses were refused, on %s', (_major, expr
     expect(made.seen).toEqual([undefined, '"v1"', '"v1"']);
   });
 
-  it('leaves Range and If-Range to the handler, and If-Match and If-Unmodified-Since', async () => {
+  it('leaves Range, If-Range, If-Match and If-Unmodified-Since to the handler', async () => {
     const made = await serve((req, res) => {
       res.set('Cache-Control', 'no-store');
       res.json(['range', 'if-range', 'if-match', 'if-unmodified-since'].map((name) => req.get(name) ?? null));
@@ -83,7 +83,7 @@ describe.each(majors)('a key whose responses were refused, on %s', (_major, expr
     }
   });
 
-  it('is not kept refused by a 304 that passed through', async () => {
+  it('is not extended by a 304 that passes through', async () => {
     const clock = stopClock();
     let isStorable = false;
     const made = await serve((req, res) => {
@@ -100,14 +100,14 @@ describe.each(majors)('a key whose responses were refused, on %s', (_major, expr
       await ask();
     }
     expect(made.runs()).toBe(4);
-    // After two minutes the whole is asked for, and stored.
+    // After two minutes the cache requests the complete response and stores it.
     expect((await ask()).status).toBe(304);
     expect((await ask()).status).toBe(304);
     expect(made.seen.at(-1)).toBe(undefined);
     expect(made.cache.stats().entries).toBe(1);
   });
 
-  it('stores a whole response that a condition brought, and hides conditions again', async () => {
+  it('stores a complete response to a conditional request, and hides conditions again', async () => {
     let version = 1;
     const made = await serve((req, res) => {
       res.set('ETag', `"v${version}"`);
@@ -123,7 +123,7 @@ describe.each(majors)('a key whose responses were refused, on %s', (_major, expr
     expect(made.runs()).toBe(2);
   });
 
-  it("is not remembered for the sake of one client's `no-store` [H03]", async () => {
+  it('is not created by the `no-store` of one client [H03]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } }, requestDirectives: 'honor' },
@@ -143,7 +143,7 @@ describe.each(majors)('a key whose responses were refused, on %s', (_major, expr
   });
 });
 
-describe('the memory of refused keys', () => {
+describe('the memory of hit-for-miss keys', () => {
   it('takes a few MB for any number of keys of any length [B14, B17]', () => {
     const memory = new HitForMiss(120);
     const kept: string[] = [];
@@ -152,12 +152,12 @@ describe('the memory of refused keys', () => {
       memory.remember(key, 'status'.repeat(1000));
       if (i % 1000 === 0) kept.push(key);
     }
-    // The first 2,000 were forgotten.
+    // The first 2,000 are evicted.
     expect(kept.map((key) => memory.has(key))).toEqual(kept.map((_, i) => i >= 2));
     expect(memory.reasonOf(kept.at(-1)!)).toHaveLength(100);
   });
 
-  it('takes no key for another, whatever differs, however long they are [B17]', () => {
+  it('distinguishes keys of any length by every character [B17]', () => {
     const memory = new HitForMiss(120);
     const long = 'y'.repeat(16_000);
     memory.remember(`${long}a${long}`, 'status');

@@ -5,7 +5,7 @@ import { responseCache } from '../../src/entries/cache.js';
 import { cacheApp } from '../helpers/cache.js';
 import { listen, majors } from '../helpers/http.js';
 
-describe.each(majors)('%s: unsafe methods invalidate (RFC 9111 §4.4)', (_name, express) => {
+describe.each(majors)('%s: invalidation by unsafe methods, RFC 9111 §4.4', (_name, express) => {
   async function shop() {
     const cache = responseCache({ routes: { '/items{/:id}': { ttl: '1h' } } });
     const runs = new Map<string, number>();
@@ -29,7 +29,7 @@ describe.each(majors)('%s: unsafe methods invalidate (RFC 9111 §4.4)', (_name, 
   }
 
   it.each(['POST', 'PUT', 'PATCH', 'DELETE'])(
-    'A16 a %s that succeeds makes the stored response of its URL unusable',
+    'invalidates the stored response of the URL after a successful %s [A16]',
     async (method) => {
       const { read, send, server } = await shop();
       expect([await read('/items'), await read('/items')]).toEqual([1, 1]);
@@ -39,7 +39,7 @@ describe.each(majors)('%s: unsafe methods invalidate (RFC 9111 §4.4)', (_name, 
     },
   );
 
-  it.each([400, 404, 500])('A16 one that ends in %i invalidates nothing', async (status) => {
+  it.each([400, 404, 500])('invalidates nothing after a POST with status %i [A16]', async (status) => {
     const { read, send, server } = await shop();
     await read(`/items?status=${status}`);
     await send('POST', `/items?status=${status}`);
@@ -47,7 +47,7 @@ describe.each(majors)('%s: unsafe methods invalidate (RFC 9111 §4.4)', (_name, 
     await server.close();
   });
 
-  it.each(['OPTIONS', 'PROPFIND'])('A16 %s is safe and invalidates nothing', async (method) => {
+  it.each(['OPTIONS', 'PROPFIND'])('invalidates nothing after %s, a safe method [A16]', async (method) => {
     const { read, send, server } = await shop();
     await read('/items');
     await send(method, '/items');
@@ -56,7 +56,7 @@ describe.each(majors)('%s: unsafe methods invalidate (RFC 9111 §4.4)', (_name, 
   });
 
   it.each(['location', 'contentLocation'])(
-    'A16 what %s names is invalidated, on the same origin only',
+    'invalidates the URL in %s if it has the same origin [A16]',
     async (name) => {
       const { read, send, server } = await shop();
       await read('/items?page=1');
@@ -89,7 +89,7 @@ describe.each(majors)('%s: a write to another spelling of a URL', (_name, expres
     ['/mounted//y', '/mounted/y'],
     ['/%78', '/x'],
     ['/rewritten/x', '/x'],
-  ])('purges after a POST to %s the response to %s [A16] [B09]', async (target, stored) => {
+  ])('a POST to %s purges the response to %s [A16, B09]', async (target, stored) => {
     const made = await cacheApp({
       express,
       cache: { routes: RULES },
@@ -127,9 +127,9 @@ describe.each(majors)('%s: a write to another spelling of a URL', (_name, expres
   });
 
   it.each([
-    ['as Express sets it', false],
-    ['where the app tells cases and slashes apart', true],
-  ])('purges all targets that give one handler the same, %s [A16] [B09]', async (_case, isStrict) => {
+    ['with default routing', false],
+    ['with case-sensitive, strict routing', true],
+  ])('purges all targets that look the same to a handler, %s [A16, B09]', async (_case, isStrict) => {
     const configure = (app: Express) => {
       if (isStrict) app.enable('strict routing').enable('case sensitive routing');
     };
