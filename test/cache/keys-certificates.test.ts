@@ -17,7 +17,7 @@ afterEach(async () => {
 
 type Client = keyof typeof certificates | undefined;
 
-describe.each(majors)('client certificates, on %s', (_name, express) => {
+describe.each(majors)('client certificates (%s)', (_name, express) => {
   async function serve({ door = false, credentials }: { door?: boolean; credentials?: string[] } = {}) {
     const perf = hotpath({
       routes: { '/mail': { cache: { ttl: '1m', shared: door } } },
@@ -73,7 +73,7 @@ describe.each(majors)('client certificates, on %s', (_name, express) => {
     ['shut', false],
     ['open', true],
   ])(
-    'are credentials: nobody is served what is made for one, with the front door %s [A03, K13]',
+    'serves no client the response for a certificate, with the front door %s [A03, K13]',
     async (_case, door) => {
       const { get, perf } = await serve({ door });
       for (let i = 0; i < 2; i++) {
@@ -88,14 +88,14 @@ describe.each(majors)('client certificates, on %s', (_name, express) => {
     },
   );
 
-  it('count when a proxy tells of them (RFC 9440) [A03]', async () => {
+  it('counts a certificate that a proxy forwards as a credential, RFC 9440 [A03]', async () => {
     const { get, perf } = await serve();
-    const told = await get(undefined, '/mail', { 'client-cert': ':AA==:' });
-    expect(told.status).toContain('detail=client-certificate');
+    const forwarded = await get(undefined, '/mail', { 'client-cert': ':AA==:' });
+    expect(forwarded.status).toContain('detail=client-certificate');
     expect(perf.cache.stats().entries).toBe(0);
   });
 
-  it('make no difference to a response that says it is public, or where the list leaves them out [A02]', async () => {
+  it('ignores certificates for public responses, or if not listed as credentials [A02]', async () => {
     const { get, runs } = await serve();
     for (const client of ['alice', 'bob', undefined] as const)
       await get(client, '/mail?cc=public,max-age=60');
@@ -105,12 +105,12 @@ describe.each(majors)('client certificates, on %s', (_name, express) => {
     expect(other.runs()).toBe(1);
   });
 
-  it('are looked up once for each connection [A03]', async () => {
+  it('looks a certificate up once per connection [A03]', async () => {
     const { get } = await serve({ door: true });
     await get('alice', '/');
     await get(undefined, '/');
-    const asked = vi.spyOn(TLSSocket.prototype, 'getPeerCertificate');
+    const lookups = vi.spyOn(TLSSocket.prototype, 'getPeerCertificate');
     for (let i = 0; i < 3; i++) for (const client of ['alice', undefined] as const) await get(client, '/');
-    expect(asked).not.toHaveBeenCalled();
+    expect(lookups).not.toHaveBeenCalled();
   });
 });

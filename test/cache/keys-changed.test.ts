@@ -6,7 +6,7 @@ import { majors, waitFor } from '../helpers/http.js';
 
 type Middleware = (req: Request, res: Response, next: NextFunction) => void;
 
-/** A session by a query parameter, which is no credential to any cache: `?as=ann`. */
+/** A session from a query parameter, which no cache treats as a credential: `?as=ann`. */
 const session: Middleware = (req, _res, next) => {
   const user = new URL(req.originalUrl, 'http://x').searchParams.get('as') ?? req.get('x-as');
   Object.assign(req, { session: user ? { user } : undefined });
@@ -14,7 +14,7 @@ const session: Middleware = (req, _res, next) => {
 };
 const userOf = (req: Request) => (req as unknown as { session?: { user: string } }).session?.user;
 
-describe.each(majors)('requests that change behind the cache, on %s', (_name, express) => {
+describe.each(majors)('requests that change after the cache (%s)', (_name, express) => {
   const app = (
     behind: Middleware,
     handler: Handler,
@@ -35,7 +35,7 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
       },
     });
 
-  /** A gateway that knows its clients by something that is no credential to the cache, here their address. */
+  /** A gateway that identifies clients by something that is no credential for the cache, here their address. */
   const gateway: Middleware = (req, _res, next) => {
     delete req.headers['x-user-id'];
     if (req.headers['x-real-ip'] === '10.0.0.1') req.headers['x-user-id'] = 'alice';
@@ -48,9 +48,9 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
   it.each<[string, CacheRule, StandaloneCacheOptions]>([
     ['a rule', {}, {}],
     ['a rule that names the header', { vary: { headers: ['x-user-id'] } }, {}],
-    ['the standard alone', {}, { profile: 'rfc9111' }],
+    ['the standard only', {}, { profile: 'rfc9111' }],
   ])(
-    'refuses a response made for a header that a gateway set, under %s [B21, A08]',
+    'does not store a response made for a header that a gateway set, under %s [B21, A08]',
     async (_case, rule, cache) => {
       const made = await app(gateway, mail, rule, cache);
       const own = await made.get('/x', alice);
@@ -85,13 +85,13 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
         next();
       },
     ],
-  ])('sees it too where a middleware %s [B21]', async (_case, behind) => {
+  ])('notices the change also when a middleware %s [B21]', async (_case, behind) => {
     const made = await app(behind, mail);
     await made.get('/x', { 'x-user-id': 'bob' });
     expect(made.cache.stats().entries).toBe(0);
   });
 
-  it('keys by what a middleware before the cache has set [B03]', async () => {
+  it('builds the key from headers that a middleware set before the cache [B03]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: '1m', vary: { headers: ['x-tenant'] } } } },
@@ -108,7 +108,7 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
     expect([await of('a'), await of('b'), await of('a')]).toEqual(['a 1', 'b 2', 'a 1']);
   });
 
-  it('takes the headers as they are where cache.route() stands, behind the gateway [B21]', async () => {
+  it('uses the current headers when cache.route() is mounted after the gateway [B21]', async () => {
     const made = await app(gateway, mail, {}, {}, (inner, { cache, count }) =>
       inner.get('/y', cache.route({ ttl: '1m' }), (req, res) => {
         count();
@@ -122,7 +122,7 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
     expect(made.runs()).toBe(2);
   });
 
-  it('stores where a header was deleted, as proxies delete Accept-Encoding [A08]', async () => {
+  it('stores a response after a header was deleted, as proxies delete Accept-Encoding [A08]', async () => {
     const made = await app(
       (req, _res, next) => {
         delete req.headers['accept-encoding'];
@@ -134,7 +134,7 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
     expect((await made.get('/x')).xCache).toBe('HIT');
   });
 
-  it('does not count its own edits of the request [B13]', async () => {
+  it("does not count hotpath's own changes of the request [B13]", async () => {
     const made = await app(
       (_req, _res, next) => next(),
       (_req, res) => res.vary('If-None-Match').vary('Surrogate-Capability').send('x'),
@@ -147,7 +147,7 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
   });
 
   it.each(['rule', 'vary'])(
-    'refuses where a cookie that the key covers was changed, by %s [A04]',
+    'does not store a response after a change of a cookie in the key, by %s [A04]',
     async (by) => {
       const made = await app(
         (req, _res, next) => {
@@ -163,7 +163,7 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
     },
   );
 
-  it('takes a credential that a middleware sets later for one [A02]', async () => {
+  it('treats a credential that a middleware sets later as a credential [A02]', async () => {
     const made = await app(
       (req, _res, next) => {
         if (req.headers['x-real-ip']) req.headers.authorization = `Bearer ${req.headers['x-real-ip']}`;
@@ -178,7 +178,7 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
   const partition: NonNullable<CacheRule['partition']> = ({ req }) => userOf(req as Request) ?? 'guest';
   const page: Handler = (req, res) => res.send(`page of ${userOf(req) ?? 'guest'}`);
 
-  it('refuses a page whose partition is set behind the rule [A04, B20]', async () => {
+  it('does not store a page whose partition is set after the cache [A04, B20]', async () => {
     const made = await app(session, page, { partition });
     const ann = await made.get('/x', { 'x-as': 'ann' });
     expect(ann.text).toBe('page of ann');
@@ -188,7 +188,7 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
     expect(made.cache.stats().entries).toBe(1);
   });
 
-  it('refuses it from cache.route() before the session as well [A04]', async () => {
+  it('does not store it in cache.route() before the session either [A04]', async () => {
     const made = await app(
       (_req, _res, next) => next(),
       page,
@@ -201,7 +201,7 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
   });
 
   it.each(['before the headers', 'while the headers go', 'while the body goes'])(
-    'gives nobody who waits a page whose partition changes %s [H02]',
+    'serves no waiting request a page whose partition changes %s [H02]',
     async (when) => {
       const held: (() => void)[] = [];
       const made = await app(
@@ -236,19 +236,19 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
       await waitFor(() => made.requests() === 3);
       held[0]!();
       expect((await first).text).toBe('page of ann');
-      // Who was served from the body while it went is broken off, since it turned out to be another's.
+      // A request that followed the body is aborted, since the body turned out to belong to another user.
       for (const got of await Promise.all(others)) expect(got?.text ?? 'page of guest').toBe('page of guest');
       expect((await made.get('/x')).text).toBe('page of guest');
     },
   );
 
-  it('refuses a page to which `when` no longer applies, for it is another’s [A04]', async () => {
+  it('does not store a page for which `when` no longer holds [A04]', async () => {
     const made = await app(session, page, { when: ({ req }) => userOf(req as Request) === undefined });
     expect((await made.get('/x', { 'x-as': 'ann' })).cacheStatus).toContain('detail=when-changed');
     expect((await made.get('/x')).text).toBe('page of guest');
   });
 
-  it('asks the functions of a rule as if no router had changed the URL since [B18]', async () => {
+  it('calls the functions of a rule with the URL from before any router changed it [B18]', async () => {
     const made = await app(
       (_req, _res, next) => next(),
       page,
@@ -272,25 +272,25 @@ describe.each(majors)('requests that change behind the cache, on %s', (_name, ex
     expect((await made.get('/in/a')).text).toBe('/a 1');
   });
 
-  it('warns once for each rule, with the remedy and what is still served [K14]', async () => {
-    const told: Error[] = [];
-    const note = (warning: Error) => {
-      if ((warning as { code?: string }).code === 'HOTPATH_RULE_CHANGED') told.push(warning);
+  it('warns once per rule, with the remedy and the remaining effect [K14]', async () => {
+    const warnings: Error[] = [];
+    const collect = (warning: Error) => {
+      if ((warning as { code?: string }).code === 'HOTPATH_RULE_CHANGED') warnings.push(warning);
     };
-    process.on('warning', note);
+    process.on('warning', collect);
     try {
       const made = await app(session, page, {}, { routes: { '/x': { ttl: '1m', partition } } });
       for (const user of ['ann', 'ben', 'ann']) await made.get(`/x?as=${user}`);
-      await waitFor(() => told.length > 0);
+      await waitFor(() => warnings.length > 0);
       await made.get('/x?as=cid');
       await new Promise((resolve) => setImmediate(resolve));
     } finally {
-      process.off('warning', note);
+      process.off('warning', collect);
     }
-    expect(told).toHaveLength(1);
-    expect(told[0]!.message).toContain(`routes["/x"].cache`);
-    expect(told[0]!.message).toContain('perf.cache.route(');
-    expect(told[0]!.message).toContain('still served');
-    expect(told[0]!.message).not.toMatch(/ann|ben/);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]!.message).toContain(`routes["/x"].cache`);
+    expect(warnings[0]!.message).toContain('perf.cache.route(');
+    expect(warnings[0]!.message).toContain('still served');
+    expect(warnings[0]!.message).not.toMatch(/ann|ben/);
   });
 });

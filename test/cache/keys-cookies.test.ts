@@ -5,7 +5,7 @@ import { readCookies, selectCookies } from '../../src/cache/key.js';
 import { cacheApp } from '../helpers/cache.js';
 import { majors, raw } from '../helpers/http.js';
 
-/** The parser that Express itself uses, and `cookie-parser` and `express-session` with it. */
+/** The parser of Express itself, which `cookie-parser` and `express-session` use too. */
 const { parse } = createRequire(createRequire(import.meta.url).resolve('express'))('cookie') as {
   parse(header: string): Record<string, string>;
 };
@@ -34,23 +34,26 @@ const HEADERS = [
   'x=theme=dark',
 ];
 
-describe.each(majors)('cookies and header values in the key, on %s', (_name, express) => {
-  it.each(HEADERS)('gives a page made for another %j to nobody [A04, B07]', async (cookie) => {
-    const made = await cacheApp({
-      express,
-      cache: { routes: { '/x': { ttl: '1m', vary: { cookies: ['theme'] } } } },
-      routes: (app, { count }) =>
-        app.get('/x', (req, res) => {
-          count();
-          res.json(parse(req.headers.cookie ?? '').theme ?? null);
-        }),
-    });
-    for (const header of [cookie, ...HEADERS, cookie]) {
-      const lines = `GET /x HTTP/1.1\r\nHost: x\r\nCookie: ${header}\r\nConnection: close\r\n\r\n`;
-      const { text } = await raw(made.port, [Buffer.from(lines, 'latin1')]);
-      expect([header, JSON.parse(text)]).toEqual([header, parse(header).theme ?? null]);
-    }
-  });
+describe.each(majors)('cookies and header values in the key (%s)', (_name, express) => {
+  it.each(HEADERS)(
+    'serves no client a page that was made for a cookie different from %j [A04, B07]',
+    async (cookie) => {
+      const made = await cacheApp({
+        express,
+        cache: { routes: { '/x': { ttl: '1m', vary: { cookies: ['theme'] } } } },
+        routes: (app, { count }) =>
+          app.get('/x', (req, res) => {
+            count();
+            res.json(parse(req.headers.cookie ?? '').theme ?? null);
+          }),
+      });
+      for (const header of [cookie, ...HEADERS, cookie]) {
+        const lines = `GET /x HTTP/1.1\r\nHost: x\r\nCookie: ${header}\r\nConnection: close\r\n\r\n`;
+        const { text } = await raw(made.port, [Buffer.from(lines, 'latin1')]);
+        expect([header, JSON.parse(text)]).toEqual([header, parse(header).theme ?? null]);
+      }
+    },
+  );
 
   it.each<[StandaloneCacheOptions['profile'], string, string, string, boolean]>([
     ['safe', 'x-filter', '{"name":"Smith , John"}', '{"name":"Smith,John"}', false],
@@ -80,16 +83,16 @@ describe.each(majors)('cookies and header values in the key, on %s', (_name, exp
 });
 
 describe('readCookies', () => {
-  it.each(HEADERS)('finds in %j the names that the cookie package finds [A04]', (header) => {
+  it.each(HEADERS)('finds the same cookie names in %j as the cookie package [A04]', (header) => {
     expect([...readCookies(header).keys()].sort()).toEqual(Object.keys(parse(header)).sort());
   });
 
-  it('tells apart a cookie without value, one that is no cookie, and none', () => {
+  it('distinguishes a cookie without value, a malformed one and a missing one', () => {
     const values = ['theme=', 'theme', undefined].map((header) => readCookies(header).get('theme'));
     expect(values).toEqual(['', undefined, undefined]);
   });
 
-  it('selects the pairs as they were sent, so that a refresh is sent what the key holds [H12]', () => {
+  it('selects the original pairs, so a refresh sends what the key holds [H12]', () => {
     expect(selectCookies('sid=1; theme="a b"; lang=de; theme=c; theme', ['theme', 'lang'])).toBe(
       'theme="a b"; lang=de; theme=c',
     );

@@ -9,7 +9,7 @@ import { express5, majors } from '../helpers/http.js';
 const RULE: Record<string, CacheRule> = { '/*path': { ttl: '1m' } };
 const BODY = Buffer.alloc(10_000, 'x');
 
-/** Asks `count` times, ten at once. */
+/** Sends `count` requests, ten at once. */
 async function flood(count: number, ask: (i: number) => Promise<unknown>): Promise<void> {
   for (let i = 0; i < count; i += 10) await Promise.all(Array.from({ length: 10 }, (_, j) => ask(i + j)));
 }
@@ -33,9 +33,9 @@ function response(key: string): StoredResponse {
   return { kind: 'response', key, etag: '"x"', explicitlyShared: false, ...parts, ...times };
 }
 
-describe('B14 a flood of keys', () => {
+describe('memory tier in a flood of keys', () => {
   it.each([100, 60_000])(
-    'B14 with 200,000 other keys a key that is asked every %i stays, and the tier within its bounds',
+    'keeps a key used every %i requests in a flood of 200,000 keys, within bounds [B14]',
     (every) => {
       const bounds = { maxBytes: 64 * 1024 ** 2, maxEntries: 10_000 };
       const store = new MemoryStore(bounds);
@@ -51,12 +51,12 @@ describe('B14 a flood of keys', () => {
         }
       }
       expect(misses).toBe(0);
-      // The flood may have all the room that nothing wanted needs.
+      // The flood may use all the room that is not needed.
       expect(store.bytes).toBeGreaterThan(bounds.maxBytes * 0.95);
     },
   );
 
-  it('B14 what was wanted once, but no more, makes room for what is wanted now', () => {
+  it('evicts entries that were used once before entries in use now [B14]', () => {
     const store = new MemoryStore({ maxBytes: 1e9, maxEntries: 100 });
     for (const time of ['old', 'new']) {
       for (let i = 0; i < 90; i++) {
@@ -72,7 +72,7 @@ describe('B14 a flood of keys', () => {
     expect(store.entries).toBe(100);
   });
 
-  it.each([1, 2, 3])('B14 holds %i entries where that is the bound', (maxEntries) => {
+  it.each([1, 2, 3])('holds %i entries when that is the limit [B14]', (maxEntries) => {
     const store = new MemoryStore({ maxBytes: 1e9, maxEntries });
     for (let i = 0; i < 20; i++) {
       expect(store.set(`k${i}`, response(`k${i}`))).toBe(true);
@@ -82,7 +82,7 @@ describe('B14 a flood of keys', () => {
     expect(store.entries).toBe(maxEntries);
   });
 
-  it('B14 takes an entry of nearly the whole tier, and never more bytes than the bound', () => {
+  it('accepts an entry of nearly the whole tier, and never exceeds its bytes [B14]', () => {
     const one = response('a');
     const store = new MemoryStore({ maxBytes: 12_000, maxEntries: 10 });
     for (const key of ['a', 'b', 'b', 'c']) {
@@ -94,8 +94,8 @@ describe('B14 a flood of keys', () => {
   });
 });
 
-describe.each(majors)('floods over HTTP, on %s', (_name, express) => {
-  it('B14 ?cb=… fills neither more bytes nor more entries than allowed, and the page that visitors use stays', async () => {
+describe.each(majors)('floods over HTTP (%s)', (_name, express) => {
+  it('keeps the used page and its bounds in a flood of ?cb=… [B14]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: RULE, memory: { maxBytes: '512kb', maxEntries: 1000 } },
@@ -117,7 +117,7 @@ describe.each(majors)('floods over HTTP, on %s', (_name, express) => {
     expect(pending).toBe(0);
   });
 
-  it('B14 a rule that names the parameters that matter is not flooded at all', async () => {
+  it('stores one entry in a flood when the rule lists the relevant parameters [B14]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/page': { ttl: '1m', vary: { query: ['q'] } } } },
@@ -130,7 +130,7 @@ describe.each(majors)('floods over HTTP, on %s', (_name, express) => {
 
   const variants = (made: CacheApp) => made.cache.stats().entries;
   it.each(['accept-encoding', 'accept-language', 'user-agent'])(
-    'B15 a flood of values of %s, on which the response varies, stays small and keeps the variant that visitors use',
+    'limits variants in a flood of %s values, and keeps the used one [B15]',
     async (name) => {
       const made = await cacheApp({
         express,
@@ -150,7 +150,7 @@ describe.each(majors)('floods over HTTP, on %s', (_name, express) => {
     },
   );
 
-  it('B15 with 40 variants in use all are answered, though only some are kept', async () => {
+  it('serves 40 variants in use, though it keeps fewer [B15]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: RULE },
@@ -167,11 +167,11 @@ describe.each(majors)('floods over HTTP, on %s', (_name, express) => {
       }
     }
     expect(variants(made)).toBeLessThanOrEqual(33);
-    // The last one is a hit each time: newcomers are let in.
+    // The last variant is always a hit: new variants are admitted.
     expect(made.runs()).toBeLessThanOrEqual(120);
   });
 
-  it('B15 with our compression around the cache the encodings open no variants', async () => {
+  it('creates no variants for encodings with hotpath compression around the cache [B15]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: RULE },
@@ -192,32 +192,29 @@ describe.each(majors)('floods over HTTP, on %s', (_name, express) => {
     ['br', 'gzip'],
     ['gzip', 'identity'],
     ['gzip;q=0', 'gzip'],
-  ])(
-    'B07 who accepts "%s" and who accepts "%s" each get an encoding that they can read',
-    async (first, second) => {
-      const made = await cacheApp({
-        express,
-        cache: { routes: RULE },
-        routes: (app, { count }) =>
-          app.get('/page', (req, res) => {
-            count();
-            const accepted = String(req.headers['accept-encoding']);
-            const encoding = accepted.includes('br')
-              ? 'br'
-              : /gzip(?!;q=0)/.test(accepted)
-                ? 'gzip'
-                : 'identity';
-            res.vary('accept-encoding').set('X-Encoding', encoding).send(`for ${accepted}`);
-          }),
-      });
-      for (const accepted of [first, second, first, second]) {
-        expect((await made.get('/page', { 'accept-encoding': accepted })).text).toBe(`for ${accepted}`);
-      }
-      expect(made.runs()).toBe(2);
-    },
-  );
+  ])('sends clients that accept "%s" and "%s" an encoding they can read [B07]', async (first, second) => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: RULE },
+      routes: (app, { count }) =>
+        app.get('/page', (req, res) => {
+          count();
+          const accepted = String(req.headers['accept-encoding']);
+          const encoding = accepted.includes('br')
+            ? 'br'
+            : /gzip(?!;q=0)/.test(accepted)
+              ? 'gzip'
+              : 'identity';
+          res.vary('accept-encoding').set('X-Encoding', encoding).send(`for ${accepted}`);
+        }),
+    });
+    for (const accepted of [first, second, first, second]) {
+      expect((await made.get('/page', { 'accept-encoding': accepted })).text).toBe(`for ${accepted}`);
+    }
+    expect(made.runs()).toBe(2);
+  });
 
-  it('B17 long URLs and long header values are counted: the tier stays within its bytes', async () => {
+  it('counts the bytes of long URLs and header values [B17]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: RULE, memory: { maxBytes: '1mb' }, maxEntryBytes: '100kb' },
@@ -232,7 +229,7 @@ describe.each(majors)('floods over HTTP, on %s', (_name, express) => {
     expect(made.runs()).toBe(300);
     const { bytes, entries } = made.cache.stats();
     expect(bytes).toBeLessThanOrEqual(1024 ** 2);
-    // Each takes its URL several times over.
+    // Each entry contains its URL several times.
     expect(entries).toBeLessThan(60);
     const last = await made.get(`/page?299${long}`, { 'x-long': `${long}299` });
     expect(last.text).toBe('small');
@@ -240,8 +237,8 @@ describe.each(majors)('floods over HTTP, on %s', (_name, express) => {
   });
 });
 
-describe('B14 on Express, without a rule', () => {
-  it('B14 a flood of what nobody may store takes no memory', async () => {
+describe('floods without a rule', () => {
+  it('takes no memory for a flood of responses that are not storable [B14]', async () => {
     const made = await cacheApp({
       express: express5,
       routes: (app, { count }) => app.get('/page', (_req, res) => void res.send(`run ${count()}`)),

@@ -7,9 +7,9 @@ import { majors } from '../helpers/http.js';
 const PROTOTYPE = ['__proto__', 'constructor', 'hasOwnProperty', 'toString', 'valueOf', 'prototype'];
 const HUGE = 'x'.repeat(10 * 1024 ** 2);
 
-describe.each(majors)('names and functions of the user, on %s', (_name, express) => {
+describe.each(majors)('names and functions of the user (%s)', (_name, express) => {
   it.each(PROTOTYPE)(
-    'B16 %s is a path, a parameter, a tag, a partition, a header and a cookie like any other',
+    'treats %s like any other path, parameter, tag, partition, header and cookie [B16]',
     async (name) => {
       const routes: Record<string, CacheRule> = {
         '/tag/:id': { ttl: '1m', tags: ({ params }) => [String(params.id)] },
@@ -44,13 +44,13 @@ describe.each(majors)('names and functions of the user, on %s', (_name, express)
       await made.cache.purge({ tag: name });
       await made.get(`/plain/${name}`);
       expect(made.runs(`/plain/${name}`)).toBe(2);
-      // And what has another tag alone was not touched; nor was anything that all objects share.
+      // Entries with other tags are untouched, and so is `Object.prototype`.
       expect(Object.getOwnPropertyNames(Object.prototype)).not.toContain('1');
       expect(made.faults).toEqual([]);
     },
   );
 
-  it('B16 a request header called __proto__ changes nothing', async () => {
+  it('ignores a request header named __proto__ [B16]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/*path': { ttl: '1m', vary: { headers: ['constructor'] } } } },
@@ -76,30 +76,30 @@ describe.each(majors)('names and functions of the user, on %s', (_name, express)
       },
     ],
     [
-      'throws nothing at all',
+      'throws undefined',
       () => {
         throw undefined;
       },
     ],
-    ['answers undefined', () => undefined],
-    ['answers null', () => null],
-    ["answers ''", () => ''],
-    ['answers NaN', () => Number.NaN],
-    ['answers an object', () => ({ toString: () => 'same' })],
-    ['answers a list', () => ['a', 'b']],
-    ['answers a function', () => () => 'a'],
-    ['answers a symbol', () => Symbol('a')],
-    ['answers a promise', async () => 'a'],
+    ['returns undefined', () => undefined],
+    ['returns null', () => null],
+    ["returns ''", () => ''],
+    ['returns NaN', () => Number.NaN],
+    ['returns an object', () => ({ toString: () => 'same' })],
+    ['returns a list', () => ['a', 'b']],
+    ['returns a function', () => () => 'a'],
+    ['returns a symbol', () => Symbol('a')],
+    ['returns a promise', async () => 'a'],
     [
-      'answers a promise that fails',
+      'returns a promise that rejects',
       async () => {
         throw new Error('late');
       },
     ],
-    ['answers 10 MB', () => HUGE],
+    ['returns 10 MB', () => HUGE],
   ];
 
-  /** Under a rule that holds such a function. */
+  /** An app with a rule that contains such a function. */
   const under = (odd: object) =>
     cacheApp({
       express,
@@ -107,7 +107,7 @@ describe.each(majors)('names and functions of the user, on %s', (_name, express)
       routes: (app, { count }) => app.get('/x', (_req, res) => void res.send(`run ${count()}`)),
     });
 
-  it.each(ODD)('B20 a partition that %s means that the cache is bypassed', async (_case, partition) => {
+  it.each(ODD)('bypasses the cache for a partition that %s [B20]', async (_case, partition) => {
     const made = await under({ partition });
     expect(await made.get('/x')).toMatchObject({ status: 200, text: 'run 1' });
     expect(await made.get('/x')).toMatchObject({
@@ -117,7 +117,7 @@ describe.each(majors)('names and functions of the user, on %s', (_name, express)
     expect(made.cache.stats().entries).toBe(0);
   });
 
-  it.each(ODD)('B20 a `when` that %s means that the rule does not apply', async (_case, when) => {
+  it.each(ODD)('does not apply the rule for a `when` that %s [B20]', async (_case, when) => {
     const made = await under({ when });
     expect(await made.get('/x')).toMatchObject({ status: 200, text: 'run 1' });
     expect((await made.get('/x')).text).toBe('run 2');
@@ -125,13 +125,13 @@ describe.each(majors)('names and functions of the user, on %s', (_name, express)
   });
 
   it.each<[string, () => unknown]>([
-    ...ODD.filter(([name]) => name !== 'answers a list'),
-    ["answers a list with ''", () => ['a', '']],
-    ['answers a list with an object', () => ['a', {}]],
-    ['answers a tag of 10 MB', () => [HUGE]],
-    ['answers 100,000 tags', () => Array.from({ length: 100_000 }, (_, i) => `tag ${i}`)],
+    ...ODD.filter(([name]) => name !== 'returns a list'),
+    ["returns a list with ''", () => ['a', '']],
+    ['returns a list with an object', () => ['a', {}]],
+    ['returns a tag of 10 MB', () => [HUGE]],
+    ['returns 100,000 tags', () => Array.from({ length: 100_000 }, (_, i) => `tag ${i}`)],
   ])(
-    'B20 a response whose tags function %s is not stored, since it could not be purged',
+    'does not store a response whose tags function %s, as no purge could reach it [B20]',
     async (_case, tags) => {
       const made = await under({ tags });
       expect(await made.get('/x')).toMatchObject({ status: 200, text: 'run 1' });
@@ -141,7 +141,7 @@ describe.each(majors)('names and functions of the user, on %s', (_name, express)
     },
   );
 
-  it('B20 functions see the request as it came, at odd targets too', async () => {
+  it('calls functions with the original request, for odd targets too [B20]', async () => {
     const seen: string[] = [];
     const made = await cacheApp({
       express,

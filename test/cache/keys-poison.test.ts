@@ -7,11 +7,11 @@ import { majors } from '../helpers/http.js';
 
 const RULE: Record<string, CacheRule> = { '/*path': { ttl: '1m' } };
 
-/** What a handler can make of where a request was sent. */
+/** The information that a handler has about the target of a request. */
 const place = (req: Request) =>
   `${req.protocol}://${req.hostname}|${req.originalUrl}|${JSON.stringify(req.query)}`;
 
-describe.each(majors)('the key, on %s', (_name, express) => {
+describe.each(majors)('the key (%s)', (_name, express) => {
   const app = (
     handler: (req: Request, res: Response) => unknown,
     rule: CacheRule = {},
@@ -30,7 +30,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
   const ask = async (made: CacheApp, target: string, ...headers: string[]) =>
     (await made.raw([`GET ${target} HTTP/1.1`, ...headers, 'Connection: close'].join('\n'))).text;
 
-  it('B01 one host never gets the page of another', async () => {
+  it('never serves the page of one host for another [B01]', async () => {
     const made = await app((req, res) => res.send(`host ${req.headers.host}`));
     expect(await ask(made, '/x', 'Host: evil.example')).toBe('host evil.example');
     expect(await ask(made, '/x', 'Host: good.example')).toBe('host good.example');
@@ -53,31 +53,28 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     ["'loopback'", 'loopback'],
     ['1', 1],
     ['2', 2],
-  ])(
-    'B02 with `trust proxy` %s the key follows the host and scheme that the app sees',
-    async (_case, trust) => {
-      const made = await app(
-        (req, res) => res.send(place(req)),
-        {},
-        (outer) => outer.set('trust proxy', trust),
+  ])('uses the host and scheme that the app sees, with `trust proxy` %s [B02]', async (_case, trust) => {
+    const made = await app(
+      (req, res) => res.send(place(req)),
+      {},
+      (outer) => outer.set('trust proxy', trust),
+    );
+    // The response of the same app without a cache.
+    const plain = await cacheApp({
+      express,
+      before: (outer) => outer.set('trust proxy', trust),
+      routes: (inner) => inner.use((req, res) => void res.send(place(req))),
+    });
+    for (const poison of [...POISONS, 'X-Nothing: 1', ...POISONS, 'X-Nothing: 1']) {
+      expect(await ask(made, '/x', 'Host: good.example', poison)).toBe(
+        await ask(plain, '/x', 'Host: good.example', poison),
       );
-      // What the same app answers without a cache.
-      const plain = await cacheApp({
-        express,
-        before: (outer) => outer.set('trust proxy', trust),
-        routes: (inner) => inner.use((req, res) => void res.send(place(req))),
-      });
-      for (const poison of [...POISONS, 'X-Nothing: 1', ...POISONS, 'X-Nothing: 1']) {
-        expect(await ask(made, '/x', 'Host: good.example', poison)).toBe(
-          await ask(plain, '/x', 'Host: good.example', poison),
-        );
-      }
-      // Where the proxy is not trusted its headers open no second entry.
-      if (trust === false || trust === '10.0.0.1') expect(made.runs()).toBe(1);
-    },
-  );
+    }
+    // The headers of an untrusted proxy create no second entry.
+    if (trust === false || trust === '10.0.0.1') expect(made.runs()).toBe(1);
+  });
 
-  it('B03 a header that the rule or the response names is an input, and keeps its values apart', async () => {
+  it('separates the values of headers that the rule or the response names [B03]', async () => {
     const names = [
       'x-forwarded-scheme',
       'x-forwarded-port',
@@ -106,7 +103,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     ['a length', 'Content-Length: 6', 'a=evil'],
     ['chunks', 'Transfer-Encoding: chunked', '6\r\na=evil\r\n0\r\n\r\n'],
   ])(
-    'B04 a GET with a body, given by %s, is neither stored nor answered from the store',
+    'neither stores nor serves from the store for a GET with a body, sent with %s [B04]',
     async (_case, header, body) => {
       const made = await app(
         (req, res) => res.send(`a ${(req.body as { a?: string } | undefined)?.a ?? req.query.a}`),
@@ -128,7 +125,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     },
   );
 
-  it('does not store the answer to a GET whose body a parser has read and hidden [B04]', async () => {
+  it('does not store the response to a GET whose body a parser read and hid [B04]', async () => {
     const made = await app(
       (req, res) => res.send(`a ${(req.body as { a?: string } | undefined)?.a ?? req.query.a}`),
       {},
@@ -181,7 +178,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     '?a=1,2',
   ]; // prettier-ignore
   it.each(['simple', 'extended'])(
-    'B05 B08 two queries never share an entry, with the %s parser',
+    'never shares an entry between two queries, with the %s parser [B05, B08]',
     async (parser) => {
       const made = await app(
         (req, res) => res.send(place(req)),
@@ -200,7 +197,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
   );
 
   it.each(['/x/%C0', '/x/%C1', '/x/%', '/x/%zz', '/x/e%CC%81', '/x/%C3%A9', '/x/%ED%A0%80'])(
-    'B08 the path %s is an entry of its own, and no error',
+    'stores the path %s as a separate entry, without an error [B08]',
     async (path) => {
       const made = await app((req, res) => res.send(req.originalUrl));
       await ask(made, '/x/%C2');
@@ -230,9 +227,9 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     '/\\profile',
   ]; // prettier-ignore
   it.each([
-    ['as by default', false],
+    ['by default', false],
     ['with case-sensitive and strict routing', true],
-  ])('B09 each form of a path gets what Express gives to that form, %s', async (_case, strict) => {
+  ])('serves each spelling of a path what Express serves for it, %s [B09]', async (_case, strict) => {
     const build = (outer: Express, made?: CacheApp) => {
       outer.get('/profile', (req, res) => void res.send(`profile ${made?.count()} ${req.originalUrl}`));
       outer.get('/:other', (req, res) => void res.send(`other ${made?.count()} ${req.originalUrl}`));
@@ -250,7 +247,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     }
   });
 
-  it('B10 an absolute target is no entry of its own, nor anybody else’s', async () => {
+  it('stores no absolute target, and serves it from no other entry [B10]', async () => {
     const made = await app((req, res) => res.send(`see ${req.originalUrl}`));
     for (let i = 0; i < 50; i++) {
       const target = `http://evil${i}.example/x`;
@@ -263,7 +260,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
   });
 
   it.each(['#x', '%23x', '\u00a0', '\u00a0x'])(
-    'B10 a target with %j is not matched as another path than Express sees',
+    'matches a target with %j as the same path that Express sees [B10]',
     async (end) => {
       const seen: string[] = [];
       const made = await cacheApp({
@@ -277,13 +274,13 @@ describe.each(majors)('the key, on %s', (_name, express) => {
       });
       const bytes = Buffer.from(`GET /page${end} HTTP/1.1`, 'latin1').toString('latin1');
       const first = await made.raw(`${bytes}\nConnection: close`).catch(() => undefined);
-      // Node may refuse such a target itself.
+      // Node may reject such a target itself.
       if (first?.status === 200 && seen[0] !== `/page${end}`) expect(made.cache.stats().entries).toBe(0);
       expect((await made.get('/page')).text).toBe('/page');
     },
   );
 
-  it('B11 with two Host lines the key holds the one that the app sees', async () => {
+  it('uses the Host line that the app sees when there are two [B11]', async () => {
     const made = await app((req, res) => res.send(`host ${req.headers.host}`));
     const both = await made.raw('GET /x HTTP/1.1\nHost: good.example\nHost: evil.example\nConnection: close');
     if (both.status === 200) expect(both.text).toBe('host good.example');
@@ -292,7 +289,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     expect(await ask(made, '/x', 'Host: good.example')).toBe('host good.example');
   });
 
-  it('B12 the order of parameters stays as it came, and counts', async () => {
+  it('keeps the order of parameters in the key [B12]', async () => {
     const made = await app((req, res) => res.send(JSON.stringify(req.query)), { ignoreQuery: ['x'] });
     expect((await made.get('/x?a=1&x=1&a=2')).text).toBe('{"a":["1","2"]}');
     expect((await made.get('/x?a=2&a=1')).text).toBe('{"a":["2","1"]}');
@@ -304,34 +301,28 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     ['ignoreQuery', { ignoreQuery: ['utm_*', 'fbclid'] }],
     ['vary.query', { vary: { query: ['q'] } }],
   ];
-  it.each(IGNORING)(
-    'B13 what %s leaves out of the key the handler does not see, wherever it looks',
-    async (_case, rule) => {
-      const see = (req: Request) =>
-        [
-          req.originalUrl,
-          req.url,
-          JSON.stringify(req.query),
-          new URL(req.originalUrl, 'http://x').search,
-        ].join(' ');
-      const made = await app((req, res) => res.send(see(req)), rule);
-      const clean = '/x?q=1 /x?q=1 {"q":"1"} ?q=1';
-      for (const query of [
-        '?q=1&utm_source=evil',
-        '?utm_source=evil&q=1',
-        '?q=1&utm%5Fsource=evil',
-        '?q=1&fbclid=evil',
-        '?q=1&utm_source[]=evil',
-        '?q=1',
-      ]) {
-        expect((await made.get(`/x${query}`)).text).toBe(clean);
-      }
-      expect(made.runs()).toBe(1);
-    },
-  );
+  it.each(IGNORING)('hides from the handler what %s leaves out of the key [B13]', async (_case, rule) => {
+    const see = (req: Request) =>
+      [req.originalUrl, req.url, JSON.stringify(req.query), new URL(req.originalUrl, 'http://x').search].join(
+        ' ',
+      );
+    const made = await app((req, res) => res.send(see(req)), rule);
+    const clean = '/x?q=1 /x?q=1 {"q":"1"} ?q=1';
+    for (const query of [
+      '?q=1&utm_source=evil',
+      '?utm_source=evil&q=1',
+      '?q=1&utm%5Fsource=evil',
+      '?q=1&fbclid=evil',
+      '?q=1&utm_source[]=evil',
+      '?q=1',
+    ]) {
+      expect((await made.get(`/x${query}`)).text).toBe(clean);
+    }
+    expect(made.runs()).toBe(1);
+  });
 
   it.each(IGNORING)(
-    'B13 with %s those who are not served from the store see the same as those who are',
+    'shows the handler the same for bypassed and cached requests, with %s [B13]',
     async (_case, rule) => {
       const made = await app((req, res) => res.send(req.originalUrl), rule);
       expect((await made.get('/x?q=1&utm_a=evil', { cookie: 'a=1' })).text).toBe('/x?q=1');
@@ -339,7 +330,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     },
   );
 
-  it('B13 what is ignored comes back for the log, and what others put into req.url stays', async () => {
+  it('restores ignored parameters for the log, and keeps changes of req.url [B13]', async () => {
     const logged: string[] = [];
     const made = await app(
       (req, res) => res.send(`${req.url} ${JSON.stringify(req.query)}`),
@@ -348,7 +339,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
         outer.use((req, res, next) => {
           res.on('finish', () => logged.push(req.originalUrl));
           req.url += '&tenant=t1';
-          // Express 4 has parsed the query by now; those who rewrite it do so too.
+          // Express 4 has parsed the query by now; middlewares that rewrite it do so too.
           if (Object.hasOwn(req, 'query')) req.query = { ...req.query, tenant: 't1' };
           next();
         });
@@ -358,7 +349,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     expect(logged).toEqual(['/x?q=1&utm_a=1']);
   });
 
-  it('B18 a router that is mounted twice has entries for each place', async () => {
+  it('keeps separate entries for each place where a router is mounted [B18]', async () => {
     const made = await cacheApp({
       express,
       routes: (outer, { count }) => {
@@ -380,7 +371,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     }
   });
 
-  it('B18 a URL that was rewritten before the cache has an entry of its own', async () => {
+  it('keeps a separate entry for a URL rewritten before the cache [B18]', async () => {
     const made = await app(
       (req, res) => res.send(`page ${req.url}`),
       {},
@@ -396,7 +387,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     expect(made.runs()).toBe(2);
   });
 
-  it('B18 two handlers of one path, each with its cache.route(), never share entries', async () => {
+  it('never shares entries between two handlers with cache.route() on one path [B18]', async () => {
     const made = await cacheApp({
       express,
       routes: (outer, { cache, count }) => {
@@ -417,7 +408,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     expect((await made.get('/x')).text).toBe('public 2');
   });
 
-  it('B18 a sub-app that trusts proxies, where the app does not, poisons nobody', async () => {
+  it('is not poisoned by a sub-app that trusts proxies when the app does not [B18]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: RULE },
@@ -441,7 +432,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     expect(await ask(made, '/sub/x', 'Host: good.example')).toBe('http://good.example');
   });
 
-  it('B19 two caches never answer for each other, nor does a purge of one reach the other', async () => {
+  it('keeps entries and purges of two caches apart [B19]', async () => {
     const one = await app((_req, res) => res.send('one'));
     const two = await app((_req, res) => res.send('two'));
     for (const made of [one, two, one, two]) {
@@ -453,7 +444,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     expect([one.runs(), two.runs()]).toEqual([2, 1]);
   });
 
-  // Every header that the library reads on a request, and those by which other caches let themselves be told.
+  // Every request header that hotpath reads, and those that control other caches.
   const CONTROLS: Record<string, string> = {
     'Cache-Control': 'no-cache, no-store, max-age=0',
     Pragma: 'no-cache',
@@ -497,21 +488,21 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     'X-Original-URL': '/evil',
   }; // prettier-ignore
   it.each(Object.entries(CONTROLS))(
-    'B21 %s: %s from anybody changes neither the answer nor what is stored',
+    'changes neither response nor entry for a request with %s: %s [B21]',
     async (name, value) => {
       const made = await app((_req, res) => res.send(`run ${made.count('shown')}`));
       const clean = await made.get('/x');
       const sent = async () => ask(made, '/x', `${name}: ${value}`);
       expect(await sent()).toBe(clean.text);
       expect((await made.get('/x')).text).toBe(clean.text);
-      // And a fill under it is the fill that all others get.
+      // A fill with this header is served to all other clients.
       await made.cache.purge({ all: true });
       expect(await sent()).toBe('run 2');
       expect((await made.get('/x')).text).toBe('run 2');
     },
   );
 
-  it('B21 Range: bytes=0-0 from anybody gets its part, and changes nothing that is stored', async () => {
+  it('serves Range: bytes=0-0 its part, and changes no entry [B21]', async () => {
     const made = await app((_req, res) => res.send(`run ${made.count('shown')}`));
     const clean = await made.get('/x');
     expect(await made.get('/x', { range: 'bytes=0-0' })).toMatchObject({ status: 206, text: 'r' });
@@ -521,7 +512,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     expect((await made.get('/x')).text).toMatch(/^run \d$/);
   });
 
-  it.each(['PURGE', 'BAN', 'REFRESH', 'FLUSH'])('B21 the method %s purges nothing', async (method) => {
+  it.each(['PURGE', 'BAN', 'REFRESH', 'FLUSH'])('purges nothing for the method %s [B21]', async (method) => {
     const made = await app((req, res) =>
       req.method === 'GET' ? res.send(`run ${made.count('shown')}`) : res.status(404).end(),
     );
@@ -530,7 +521,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     expect((await made.get('/x')).text).toBe('run 1');
   });
 
-  // These make a request personal, or one that no stored answer fits; then its own handler runs, and nothing else happens.
+  // These make a request personal, or exclude stored responses; its handler runs, and nothing else happens.
   it.each([
     ['Cookie', 'a=1'],
     ['Authorization', 'x'],
@@ -539,7 +530,7 @@ describe.each(majors)('the key, on %s', (_name, express) => {
     ['If-Match', '*'],
     ['If-Unmodified-Since', 'Sun, 06 Nov 2044 08:49:37 GMT'],
     ['Upgrade', 'x'],
-  ])('B21 %s: %s gets a run of its own and leaves what is stored as it was', async (name, value) => {
+  ])('runs the handler for %s: %s and leaves the entry unchanged [B21]', async (name, value) => {
     const made = await app((_req, res) => res.send(`run ${made.count('shown')}`));
     const clean = await made.get('/x');
     await ask(made, '/x', `${name}: ${value}`);

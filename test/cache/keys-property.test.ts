@@ -5,7 +5,7 @@ import { joinParts, type KeyParts, RequestKeys, readCookies, variantKey } from '
 import { resolveCacheRule } from '../../src/config/cache.js';
 import { normaliseQuery, parseNoVarySearch } from '../../src/http/no-vary-search.js';
 
-// What separates, quotes and escapes anywhere, digits and `-` as our own joining uses them, and wide characters.
+// Separators, quotes and escapes, the digits and `-` that keys are joined with, and wide characters.
 const ALPHABET = [
   '|',
   ':',
@@ -68,12 +68,12 @@ function keyOf(tuple: Tuple): string {
 const targetOf = ({ path, query }: Tuple) => `/${path}?${query.join('&')}`;
 const trimmed = (value: string | undefined) => value?.trim().replace(/[ \t]*,[ \t]*/g, ',');
 
-/** Of so many values: `expect`, which costs far more than the comparison, tells of those that differ. */
+/** `expect` costs far more than the comparison, so it only reports values that differ. */
 function expectSame(actual: unknown, expected: unknown): void {
   if (!Object.is(actual, expected)) expect(actual).toBe(expected);
 }
 
-/** What the tuple means, written so that nothing can run into anything else. */
+/** The meaning of the tuple, written without ambiguity. */
 function meaningOf(tuple: Tuple): string {
   const cookies = readCookies(tuple.headers.cookie);
   const { scope, scheme, rawHost, host, rewritten, partition } = tuple;
@@ -82,8 +82,8 @@ function meaningOf(tuple: Tuple): string {
   return JSON.stringify(all.map((part) => part ?? null));
 }
 
-describe('B06 the key', () => {
-  it('B06 of 100,000 random tuples two have one key exactly when they are the same', () => {
+describe('the key', () => {
+  it('is equal for two of 100,000 random tuples exactly when they are equal [B06]', () => {
     const byKey = new Map<string, string>();
     const byMeaning = new Map<string, string>();
     fc.assert(
@@ -101,11 +101,11 @@ describe('B06 the key', () => {
     expect(byKey.size).toBeGreaterThan(50_000);
   }, 300_000);
 
-  it('B06 where one part ends and the next begins can be told, whatever they hold', () => {
+  it('marks unambiguously where one part ends and the next begins [B06]', () => {
     const parts = fc.array(maybe, { minLength: 6, maxLength: 6 });
     fc.assert(
       fc.property(parts, fc.nat({ max: 4 }), fc.nat({ max: 4 }), (one, at, length) => {
-        // The same characters in the same order, cut elsewhere: what a joining that is not injective mixes up.
+        // The same characters in the same order, cut at another place: a join that is not injective confuses them.
         const other = [...one];
         const [left = '', right = ''] = [one[at], one[at + 1]];
         const cut = Math.max(0, left.length - length);
@@ -117,7 +117,7 @@ describe('B06 the key', () => {
     );
   });
 
-  it('B06 two requests share a key for equivalent queries exactly when they differ in these alone, and no other key', () => {
+  it('is shared for equivalent queries that differ in nothing else [B06]', () => {
     const noteOf = (generation: number, field: string) =>
       ({ kind: 'variance', generation, variance: parseNoVarySearch(field)! }) as const;
     const notes = [noteOf(1, 'params=("a" "1")'), noteOf(2, 'key-order'), noteOf(10, 'params=("a" "1")')];
@@ -162,13 +162,13 @@ describe('B06 the key', () => {
     expect(seen.size).toBeGreaterThan(1_000);
   });
 
-  it('B06 a variant has the key of its values: same names and values, same key, and never that of another', () => {
+  it('of a variant depends exactly on its names and values [B06]', () => {
     const names = fc.uniqueArray(fc.constantFrom('x', 'y', 'cookie', 'x-y'), { maxLength: 3 });
     const seen = new Map<string, string>();
     fc.assert(
       fc.property(text, names, headers, (primary, listed, given) => {
         const sorted = [...listed].sort();
-        // The primary key is length-prefixed itself, so it can't be the beginning of another with names.
+        // The primary key is length-prefixed, so it cannot be a prefix of another key with names.
         const key = variantKey(joinParts([primary]), sorted, requestWith(given));
         const meaning = JSON.stringify([primary, sorted.map((name) => [name, trimmed(given[name]) ?? null])]);
         expectSame(seen.get(key) ?? meaning, meaning);

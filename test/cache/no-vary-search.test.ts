@@ -12,8 +12,8 @@ const PROFILES: [string, StandaloneCacheOptions][] = [
   ['rfc9111', { profile: 'rfc9111' }],
 ];
 
-describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
-  /** Pages that say what `says` gives for their URL, and tell which run made them, and for which URL. */
+describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
+  /** Pages with the field that `says` returns for their URL; their body names the run and its URL. */
   const shop = (
     says: string | ((req: Request) => string | undefined),
     cache: StandaloneCacheOptions = {},
@@ -45,7 +45,7 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
       ['params, except=("q")', ['/x?q=a+b', '/x?q=a%20b&x=1', '/x?y&q=a+b', '/x?&q=a+b']],
       ['key-order', ['/x?a=1&b=2', '/x?b=2&a=1', '/x?b=2&&a=1']],
       ['params', ['/x', '/x?a', '/x?a=1&b=2']],
-    ])('one run answers all queries that %s calls equivalent, whichever came first', async (says, paths) => {
+    ])('serves all queries that are equivalent under %s from one run, in any order', async (says, paths) => {
       for (const first of paths) {
         const made = await shop(says, cache);
         const others = paths.filter((path) => path !== first);
@@ -59,7 +59,7 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
       [UTM, ['/x?a=1&utm=2', '/x?a=2&utm=2', '/x?b=1', '/x', '/y?a=1&utm=2', '/x?a=1&a=1', '/x?a=1&UTM=1']],
       ['params, except=("q")', ['/x?q=1', '/x?q=2', '/x?q=1&q=2', '/x?q=2&q=1', '/x']],
       ['key-order', ['/x?a=1&b=2', '/x?a=2&b=1', '/x?a=1&a=2', '/x?a=2&a=1']],
-    ])('B06 what %s does not call equivalent is not', async (says, paths) => {
+    ])('keeps queries apart that are not equivalent under %s [B06]', async (says, paths) => {
       const made = await shop(says, cache);
       expect(await texts(made, ...paths)).toEqual(paths.map((path, i) => `run ${i + 1}: ${path}`));
       expect(await texts(made, ...paths)).toEqual(paths.map((path, i) => `run ${i + 1}: ${path}`));
@@ -67,14 +67,14 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
   });
 
   it.each(['params=(utm)', 'params=("utm"', 'except=("q")', 'params=1', ''])(
-    'a field that breaks its grammar, %s, says nothing',
+    'ignores a field with invalid syntax: %s',
     async (says) => {
       const made = await shop(says);
       expect(await texts(made, '/x?utm=1', '/x?utm=2')).toEqual(['run 1: /x?utm=1', 'run 2: /x?utm=2']);
     },
   );
 
-  it('B01 what one host or partition has said of its queries concerns no other', async () => {
+  it('applies the field to one host and one partition only [B01]', async () => {
     const made = await shop(UTM);
     const ask = async (host: string, path: string) =>
       String((await made.raw(`GET ${path} HTTP/1.1\nHost: ${host}\nConnection: close\n`)).body);
@@ -92,7 +92,7 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
     expect(await read('bob', '/x?utm=2')).toBe('run 2: /x?utm=1');
   });
 
-  it('variants by request headers stay apart, under all equivalent queries', async () => {
+  it('keeps variants by request headers apart under all equivalent queries', async () => {
     const made = await shop(UTM, {}, { handler: (_req, res) => res.vary('X-Tone') });
     const ask = async (tone: string, path: string) => (await made.get(path, { 'X-Tone': tone })).text;
     expect(await ask('red', '/x?utm=1')).toBe('run 1: /x?utm=1');
@@ -101,7 +101,7 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
     expect(await ask('blue', '/x')).toBe('run 2: /x?utm=2');
   });
 
-  it('a rule’s own say on queries comes first', async () => {
+  it("prefers the rule's query options over the field", async () => {
     const made = await shop(UTM, { routes: { '/*path': { ttl: '1h', ignoreQuery: ['ref'] } } });
     expect(await texts(made, '/x?ref=1&utm=1&a=1', '/x?a=1&ref=2', '/x?a=2&ref=1')).toEqual([
       'run 1: /x?utm=1&a=1',
@@ -112,7 +112,7 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
     expect(await texts(named, '/x?a=1&b=1', '/x?a=2&b=2')).toEqual(['run 1: /x?a=1', 'run 1: /x?a=1']);
   });
 
-  it('B06 of a query that a middleware before us has changed the response has said nothing', async () => {
+  it('does not apply the field to a query that an earlier middleware changed [B06]', async () => {
     const made = await shop(
       'params, except=("a")',
       {},
@@ -131,38 +131,38 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
     expect(await ask('en', '/x?a=1')).toMatch(/^run 2:/);
   });
 
-  it('another word on the same path takes the place of the first, under which nothing is found any more', async () => {
+  it('replaces the field of a path by a newer one, and serves nothing stored under the old', async () => {
     let says = UTM;
     const made = await shop(() => says);
     expect(await texts(made, '/x?a=1&utm=1', '/x?a=1&utm=2')).toEqual([
       'run 1: /x?a=1&utm=1',
       'run 1: /x?a=1&utm=1',
     ]);
-    // Under the first word `a=1` stood for all that differ by `utm`; under this it stands for others.
+    // Under the first field, `a=1` covers all that differ in `utm`; under this one it covers others.
     says = 'params, except=("a")';
     expect(await texts(made, '/x?b=2', '/x?a=1&b=3')).toEqual(['run 2: /x?b=2', 'run 3: /x?a=1&b=3']);
-    // Nor when the first word comes back: what was stored then is older than what was served since.
+    // Also when the first field returns: responses stored then are older than those served since.
     says = UTM;
     expect(await texts(made, '/x?a=3', '/x?a=1&utm=2')).toEqual(['run 4: /x?a=3', 'run 5: /x?a=1&utm=2']);
   });
 
-  it('a response without the field answers for its own URL alone, and in place of what answered before', async () => {
+  it('serves a response without the field for its own URL only, in place of older ones', async () => {
     const made = await shop((req) => (req.query.plain === undefined ? 'params=("utm" "plain")' : undefined));
     expect(await texts(made, '/x?utm=1', '/x?b&plain', '/x?b&plain')).toEqual([
       'run 1: /x?utm=1',
       'run 2: /x?b&plain',
       'run 2: /x?b&plain',
     ]);
-    // Others of its path are not lost.
+    // Other responses of the path remain.
     expect((await made.get('/x?utm=2')).text).toBe('run 1: /x?utm=1');
-    // It is older than this, which answers for its URL too, and does not come back when this has gone.
+    // It is older than this response, which covers its URL too, and does not return when this one is gone.
     expect(await texts(made, '/x?b', '/x?b&plain')).toEqual(['run 3: /x?b', 'run 3: /x?b']);
     await made.cache.purge({ url: '/x?b' }, { erase: true });
     expect((await made.get('/x?b&plain')).text).toBe('run 4: /x?b&plain');
     expect((await made.get('/x?b')).text).toBe('run 5: /x?b');
   });
 
-  it('where the handler says nothing any more, its new response is found, and not the stale one of all', async () => {
+  it('finds a new response without the field, not the stale shared one', async () => {
     let says: string | undefined = UTM;
     const made = await shop(() => says);
     await made.get('/x?utm=1');
@@ -175,7 +175,7 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
     ]);
   });
 
-  it('a field that comes or goes when the headers go keeps a response out of the store', async () => {
+  it('does not store a response whose field changes while its head is written', async () => {
     const made = await shop(
       UTM,
       {},
@@ -191,23 +191,23 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
   });
 
   describe('purging', () => {
-    it('a purge of the entry’s own URL voids it for all that are equivalent', async () => {
+    it('purges the URL of an entry for all equivalent queries', async () => {
       const made = await shop(UTM);
       await texts(made, '/x?utm=1', '/x?utm=2');
       await made.cache.purge({ url: '/x?utm=1' });
       expect(await texts(made, '/x?utm=2', '/x', '/x?utm=1')).toEqual(Array(3).fill('run 2: /x?utm=2'));
     });
 
-    it('nobody who asks for a purged URL gets what is older, though another has answered for it', async () => {
+    it('does not serve an older equivalent response for a purged URL', async () => {
       const made = await shop(UTM);
       await made.get('/x?utm=1');
       await made.cache.purge({ url: '/x?utm=2' });
-      // A use by its own URL, after which its stamp is that of the purge.
+      // A use by its own URL; then its stamp is that of the purge.
       expect((await made.get('/x?utm=1')).text).toBe('run 1: /x?utm=1');
       expect((await made.get('/x?utm=2')).text).toBe('run 2: /x?utm=2');
     });
 
-    it('an expiry of a URL makes stale what answers for it', async () => {
+    it('makes a response stale when an equivalent URL expires', async () => {
       const made = await shop(UTM);
       await made.get('/x?utm=1');
       await made.cache.expire({ url: '/x?utm=2' });
@@ -215,27 +215,27 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
       expect((await made.get('/x?utm=1')).text).toBe('run 2: /x?utm=2');
     });
 
-    it('A16 a write to a URL is seen by who reads that URL next', async () => {
+    it('invalidates equivalent responses for the URL of a write [A16]', async () => {
       const made = await shop(UTM);
       await made.get('/x?utm=1');
       await made.get('/x?utm=2', {}, { method: 'POST' });
       expect((await made.get('/x?utm=2')).text).toBe('run 3: /x?utm=2');
     });
 
-    it.each([[{ pattern: '/x' }], [{ all: true }]] as const)('by %j', async (selector) => {
+    it.each([[{ pattern: '/x' }], [{ all: true }]] as const)('purges by %j', async (selector) => {
       const made = await shop(UTM);
       await made.get('/x?utm=1');
       await made.cache.purge(selector);
       expect((await made.get('/x?utm=2')).text).toBe('run 2: /x?utm=2');
     });
 
-    it('erase deletes the bytes of what answers for the URL', async () => {
+    it('erases the bytes of the response that covers the URL', async () => {
       const made = await shop(UTM);
       await texts(made, '/x?a=1&utm=1', '/x?a=2');
       expect((await made.cache.purge({ url: '/x?a=1&utm=7' }, { erase: true })).erased).toBe(1);
     });
 
-    it('H07 a fill that began before the purge of an equivalent URL is not for those who ask for that one after it', async () => {
+    it('excludes requests after a purge from an older fill of an equivalent URL [H07]', async () => {
       let release = () => {};
       let isHeld = false;
       const made = await shop(
@@ -285,33 +285,33 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
     };
     const times = (n: number, path: (i: number) => string) => Array.from({ length: n }, (_, i) => path(i));
 
-    it('H01 once a path has spoken, one run serves all who ask for equivalent URLs at once', async () => {
+    it('collapses concurrent requests for equivalent URLs of a known path [H01]', async () => {
       const { made, hold } = await held(() => UTM);
       await made.get('/x?first');
       hold(true);
-      const asked = times(10, (i) => `/x?a=1&utm=${i}`).map((path) => made.get(path));
+      const pending = times(10, (i) => `/x?a=1&utm=${i}`).map((path) => made.get(path));
       await waitFor(() => made.runs() === 2);
       await new Promise((resolve) => setTimeout(resolve, 100));
       hold(false);
-      const answers = await Promise.all(asked);
+      const answers = await Promise.all(pending);
       expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
       expect(made.runs()).toBe(2);
     });
 
-    it('H01 when the response that is waited for is the first to speak, those of its URL are served from it', async () => {
+    it('collapses requests for one URL when its response is the first with the field [H01]', async () => {
       const { made, hold } = await held(() => UTM);
       hold(true);
-      const asked = times(5, () => '/x?utm=1').map((path) => made.get(path));
+      const pending = times(5, () => '/x?utm=1').map((path) => made.get(path));
       await waitFor(() => made.runs() === 1);
       await new Promise((resolve) => setTimeout(resolve, 100));
       hold(false);
-      expect(new Set((await Promise.all(asked)).map(({ text }) => text))).toEqual(
+      expect(new Set((await Promise.all(pending)).map(({ text }) => text))).toEqual(
         new Set(['run 1: /x?utm=1']),
       );
       expect(made.runs()).toBe(1);
     });
 
-    it('H04 who has waited for one that failed is served what another has brought for an equivalent URL', async () => {
+    it('serves a request whose fill failed from a response to an equivalent URL [H04]', async () => {
       let fail = () => {};
       const made = await shop(
         UTM,
@@ -337,7 +337,7 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
       expect(made.runs()).toBe(2);
     });
 
-    it('D06 a body that is on its way is followed by those who ask for equivalent URLs', async () => {
+    it('lets requests for equivalent URLs follow a body in flight [D06]', async () => {
       let finish = () => {};
       const made = await cacheApp({
         express,
@@ -358,7 +358,7 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
       expect([await leader.text(), await follower.text()]).toEqual(['run 2end', 'run 2end']);
     });
 
-    it('H01 who has waited in vain for an equivalent URL, whose response does not say so, gets their own', async () => {
+    it('runs the handler after a wait for a response that turns out not equivalent [H01]', async () => {
       const { made, hold } = await held((req) =>
         req.query.plain === undefined ? 'params=("utm" "plain")' : undefined,
       );
@@ -374,7 +374,7 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
     });
   });
 
-  it('a stale response is refreshed by whoever asks for an equivalent URL, and confirmed by a 304', async () => {
+  it('revalidates a stale response on a request for an equivalent URL', async () => {
     const made = await shop(UTM, {}, { handler: (_req, res) => res.set('ETag', '"v1"') });
     const confirmed = await cacheApp({
       express,
@@ -395,17 +395,17 @@ describe.each(majors)('No-Vary-Search on %s', (_name, express) => {
     expect(conditional.status).toBe(304);
   });
 
-  it('explain() tells of the response that would answer', async () => {
+  it('explain() describes the response that would be served', async () => {
     const made = await shop(UTM);
     await made.get('/x?utm=1');
     const { host } = new URL(made.url);
-    const told = () => made.cache.explain({ url: '/x?utm=2', headers: { host } });
-    expect(told()).toMatchObject({ result: 'HIT', entry: { use: 'fresh' } });
+    const explain = () => made.cache.explain({ url: '/x?utm=2', headers: { host } });
+    expect(explain()).toMatchObject({ result: 'HIT', entry: { use: 'fresh' } });
     await made.cache.purge({ url: '/x?utm=2' });
-    expect(told().result).toBe('MISS');
+    expect(explain().result).toBe('MISS');
   });
 
-  it('D01 floods of words of many names are bounded with all else that is stored', async () => {
+  it('limits the bytes of fields with many names like any other entry [D01]', async () => {
     const made = await shop(
       (req) => `params=(${Array.from({ length: 100 }, (_, i) => `"${req.path.slice(1)}-${i}"`).join(' ')})`,
       { memory: { maxBytes: 200_000 } },

@@ -4,7 +4,7 @@ import { holdForPurge, type PurgeHold, type PurgeTarget } from '../../src/cache/
 import { invalidates } from '../../src/cache/unsafe.js';
 import { listen, raw } from '../helpers/http.js';
 
-/** A server whose answers wait for a purge of the test's own. */
+/** A server whose responses are held for a purge of the test. */
 async function holding(hold: Omit<PurgeHold, 'fault'>, target: PurgeTarget = { all: true }) {
   const faults: unknown[] = [];
   const { url, close } = await listen(
@@ -18,7 +18,7 @@ async function holding(hold: Omit<PurgeHold, 'fault'>, target: PurgeTarget = { a
 }
 
 describe('the end of a write', () => {
-  it('H07 does not come before its purge is acknowledged', async () => {
+  it('waits for the acknowledgement of its purge [H07]', async () => {
     let acknowledge = () => {};
     const acknowledged = new Promise<void>((resolve) => {
       acknowledge = resolve;
@@ -34,7 +34,7 @@ describe('the end of a write', () => {
     await close();
   });
 
-  it('H07 waits for what its method and its groups invalidate, too (RFC 9111 §4.4, RFC 9875 §3)', async () => {
+  it('waits for the invalidations of its method and groups, RFC 9111 §4.4, RFC 9875 §3 [H07]', async () => {
     const purged: unknown[] = [];
     let isAcknowledged = false;
     const purge = (selectors: readonly unknown[]) =>
@@ -52,7 +52,7 @@ describe('the end of a write', () => {
     await close();
   });
 
-  it('waits for the URL of an absolute target too, without Express [A16]', async () => {
+  it('waits for the URL of an absolute target without Express, too [A16]', async () => {
     const purged: unknown[] = [];
     const { url, close, faults } = await holding(
       { purge: (selectors) => purged.push(...selectors) },
@@ -65,14 +65,14 @@ describe('the end of a write', () => {
     await close();
   });
 
-  it('H07 comes at the deadline when the purge hangs, and the fault is reported', async () => {
+  it('does not wait beyond the deadline for a hung purge, and reports the fault [H07]', async () => {
     const { url, close, faults } = await holding({ purge: () => new Promise(() => {}), deadline: 50 });
     expect(await (await fetch(url)).text()).toBe('written');
     expect(String(faults)).toContain('took too long');
     await close();
   });
 
-  it('H07 comes when the purge fails, and the fault is reported', async () => {
+  it('does not wait for a failed purge, and reports the fault [H07]', async () => {
     const { url, close, faults } = await holding({ purge: () => Promise.reject(new Error('refused')) });
     expect(await (await fetch(url)).text()).toBe('written');
     expect(String(faults)).toContain('refused');

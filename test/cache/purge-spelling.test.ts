@@ -7,8 +7,8 @@ import { express5, majors } from '../helpers/http.js';
 
 const ALL = { '/*path': { ttl: 3600 } } as const;
 
-describe.each(majors)('purging by URL, on %s', (_name, express) => {
-  /** Every path answers with the number of the run, and may be stored though no rule is for it. */
+describe.each(majors)('purging by URL (%s)', (_name, express) => {
+  /** Every path sends the number of the run, and is storable without a rule. */
   const shop = (cache: StandaloneCacheOptions = { routes: ALL }, configure?: (app: Express) => void) =>
     cacheApp({
       express,
@@ -53,13 +53,13 @@ describe.each(majors)('purging by URL, on %s', (_name, express) => {
     ['/%C0%AF', '/%c0%af'],
     ['/a/../b', '/a/../b'],
     [`/${'long'.repeat(60)}/%C3%BC`, `/${'long'.repeat(60)}/ü`],
-  ])('purges the response to %s by %s [B08] [B09]', async (asked, purged) => {
+  ])('purges the response to %s by %s [B08, B09]', async (target, purged) => {
     const made = await shop();
     for (const kind of ['purge', 'expire'] as const) {
-      const run = await runOf(made, asked);
-      expect(await isStored(made, asked)).toBe(true);
+      const run = await runOf(made, target);
+      expect(await isStored(made, target)).toBe(true);
       await made.cache[kind]({ url: purged });
-      expect(await runOf(made, asked)).toBe(run + 1);
+      expect(await runOf(made, target)).toBe(run + 1);
     }
     expect((await made.cache.purge({ url: purged }, { erase: true })).erased).toBe(1);
     expect(made.faults).toEqual([]);
@@ -78,15 +78,15 @@ describe.each(majors)('purging by URL, on %s', (_name, express) => {
     ['/s?q=a%2Bb', '/s?q=a+b'],
     ['/s?a=1%26b', '/s?a=1&b'],
     ['/s?a=1&b=2', '/s?b=2&a=1'],
-  ])('keeps the response to %s when %s is purged [B08]', async (asked, purged) => {
+  ])('keeps the response to %s when %s is purged [B08]', async (target, purged) => {
     const made = await shop();
-    await made.get(asked);
+    await made.get(target);
     await made.cache.purge({ url: purged });
     await made.cache.expire({ url: purged });
-    expect(await isStored(made, asked)).toBe(true);
+    expect(await isStored(made, target)).toBe(true);
   });
 
-  it('purges random URLs by any spelling, and by no other URL [B08] [B09]', async () => {
+  it('purges random URLs by any spelling, and by no other URL [B08, B09]', async () => {
     const made = await shop();
     const letter = fc.constantFrom('a', 'B', '7', '~', 'ü', '日', '😀', '@', ',', ' ', '%', '/', '"', "'");
     const segments = fc.array(fc.string({ unit: letter, minLength: 1, maxLength: 4 }), { maxLength: 3 });
@@ -99,13 +99,13 @@ describe.each(majors)('purging by URL, on %s', (_name, express) => {
       (part) => part.replace(/[%/]/g, encodeURIComponent),
       (part) => Array.from(Buffer.from(part), (byte) => `%${byte.toString(16).padStart(2, '0')}`).join(''),
     ];
-    const asked = fc.constantFrom(...spelled.slice(0, 3), spelled[4]!);
+    const sentSpelling = fc.constantFrom(...spelled.slice(0, 3), spelled[4]!);
     let prefix = 0;
     await fc.assert(
       fc.asyncProperty(
         segments,
         segments,
-        asked,
+        sentSpelling,
         fc.constantFrom(...spelled),
         async (own, strange, one, other) => {
           const base = `/p${prefix++}`;
@@ -124,7 +124,7 @@ describe.each(majors)('purging by URL, on %s', (_name, express) => {
     );
   });
 
-  it('purges a full URL on its host alone, in any spelling of the host', async () => {
+  it('purges a full URL on its host only, in any spelling of the host', async () => {
     const made = await shop();
     const [here, there] = [{ Host: 'Shop.example' }, { Host: 'other.example:8080' }];
     const read = async () => [await runOf(made, '/x', here), await runOf(made, '/x', there)];
@@ -207,12 +207,12 @@ describe.each(majors)('purging by URL, on %s', (_name, express) => {
     ['/other/:page', '/wiki/%C0', false],
     ['/wiki/a/b', '/wiki/a%2Fb', false],
     ['/wiki/:page', '/wiki/a/b', false],
-  ])('matches pattern %s with %s: %s [B08]', async (pattern, asked, isMatch) => {
+  ])('matches pattern %s with %s: %s [B08]', async (pattern, target, isMatch) => {
     const made = await shop();
-    await made.get(asked);
-    expect(await isStored(made, asked)).toBe(true);
+    await made.get(target);
+    expect(await isStored(made, target)).toBe(true);
     await made.cache.purge({ pattern });
-    expect(await isStored(made, asked)).toBe(!isMatch);
+    expect(await isStored(made, target)).toBe(!isMatch);
   });
 
   describe('under rules that leave parameters out', () => {
@@ -234,13 +234,13 @@ describe.each(majors)('purging by URL, on %s', (_name, express) => {
       ['/q/2?page=2', '/q/2?notify=2', false],
       ['/caf%C3%A9/1?utm_a=1', '/café/1?utm_b=2', true],
       ['/plain/1', '/plain/1?utm_a=1', false],
-    ])('purges the response to %s by %s: %s [A16]', async (asked, purged, isMatch) => {
+    ])('purges the response to %s by %s: %s [A16]', async (target, purged, isMatch) => {
       const made = await shop({ routes });
       const unstored = async (purge: () => Promise<unknown>) => {
-        await made.get(asked);
-        expect(await isStored(made, asked)).toBe(true);
+        await made.get(target);
+        expect(await isStored(made, target)).toBe(true);
         await purge();
-        return !(await isStored(made, asked));
+        return !(await isStored(made, target));
       };
       expect(await unstored(() => made.cache.purge({ url: purged }))).toBe(isMatch);
       expect(await unstored(() => made.cache.expire({ url: purged }))).toBe(isMatch);
@@ -252,7 +252,7 @@ describe.each(majors)('purging by URL, on %s', (_name, express) => {
       expect(made.faults).toEqual([]);
     });
 
-    it('purges by the URL as it was sent, where the rule stands beside a handler [A16]', async () => {
+    it('purges by the URL as sent when the rule is in cache.route() [A16]', async () => {
       const made = await cacheApp({
         express,
         cache: {},
@@ -307,7 +307,7 @@ describe('the URL that a function of the app sees', () => {
     ['/a', 'user@shop.example#', 'http://shop.example/a'],
     ['/a', 'no host', 'http://localhost/a'],
     ['/a', '', 'http://localhost/a'],
-  ])('is made of target %s and host %s: %s [A16] [B10]', async (target, host, expected) => {
+  ])('combines target %s and host %s to %s [A16, B10]', async (target, host, expected) => {
     const seen: string[] = [];
     const made = await cacheApp({
       express: express5,

@@ -22,7 +22,7 @@ const strangers: [name: string, selector: Selector][] = [
   ['pattern', { pattern: '/orders/:id' }],
 ];
 
-/** Items with a version that a test sets; a handler reads it, waits at the gate, then answers. */
+/** Items with a version that a test sets; a handler reads it, waits at the gate, then responds. */
 function items(express: (typeof majors)[0][1], options: { waits?: Promise<void> } = {}) {
   const db = { version: 1 };
   const made = cacheApp({
@@ -40,7 +40,7 @@ function items(express: (typeof majors)[0][1], options: { waits?: Promise<void> 
   return { db, made };
 }
 
-/** Counts the calls of the memory tier that look at, or for, an entry. */
+/** Counts the calls of the memory tier that read, search or change entries. */
 function looksAtStore(): () => number {
   const names = ['get', 'peek', 'isUsed', 'set', 'resize', 'delete', 'erase'] as const;
   const spies = names.map((name) => vi.spyOn(MemoryStore.prototype, name));
@@ -49,9 +49,9 @@ function looksAtStore(): () => number {
 
 afterEach(() => void vi.restoreAllMocks());
 
-describe.each(majors)('purging on %s', (_, express) => {
+describe.each(majors)('purging (%s)', (_, express) => {
   it.each(selectors)(
-    'H07 after a purge by %s the next read is fresh, and is stored again',
+    'runs the handler on the next read after a purge by %s, and stores again [H07]',
     async (...given) => {
       const { db, made } = items(express);
       const { get, cache, runs } = await made;
@@ -65,7 +65,7 @@ describe.each(majors)('purging on %s', (_, express) => {
     },
   );
 
-  it.each(selectors)('H07 after an expiry by %s the next read is fresh', async (...given) => {
+  it.each(selectors)('runs the handler on the next read after an expiry by %s [H07]', async (...given) => {
     const { db, made } = items(express);
     const { get, cache, runs } = await made;
     await get('/items/1?full=1');
@@ -76,7 +76,7 @@ describe.each(majors)('purging on %s', (_, express) => {
     expect(runs()).toBe(2);
   });
 
-  it.each(strangers)('H07 a purge by another %s leaves an entry as it is', async (...given) => {
+  it.each(strangers)('keeps an entry that a purge by another %s does not select [H07]', async (...given) => {
     const { made } = items(express);
     const { get, cache, runs } = await made;
     await get('/items/1?full=1');
@@ -86,7 +86,7 @@ describe.each(majors)('purging on %s', (_, express) => {
     expect(runs()).toBe(1);
   });
 
-  it('H07 a purge by url reaches every host and variant, and erase deletes the bytes', async () => {
+  it('reaches every host and variant by url, and deletes the bytes with erase [H07]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } } },
@@ -118,7 +118,7 @@ describe.each(majors)('purging on %s', (_, express) => {
 
   describe.each(['purge', 'expire'] as const)('%s during a fill', (kind) => {
     it.each(selectors)(
-      'H07 by %s, between the read and the answer: what was read before is not stored, and no later visitor gets it',
+      'by %s neither stores the older fill nor serves it to later requests [H07]',
       async (_name, selector) => {
         let open = () => {};
         const opened = new Promise<void>((resolve) => {
@@ -136,7 +136,7 @@ describe.each(majors)('purging on %s', (_, express) => {
         await waitFor(() => requests() === 16);
         open();
         expect((await early).text).toBe('version 1');
-        // Those who came before the purge may have either; those after it only what was read after it.
+        // Requests from before the purge may get either; later ones only a response read after it.
         for (const { text } of await Promise.all(waiting)) expect(text).toMatch(/^version [12]$/);
         for (const { text } of await Promise.all(late)) expect(text).toBe('version 2');
         expect((await get('/items/1?full=1')).text).toBe('version 2');
@@ -146,7 +146,7 @@ describe.each(majors)('purging on %s', (_, express) => {
     );
   });
 
-  it('H07 a purge between the end of a fill and the answer of a waiter keeps the older one from him', async () => {
+  it('does not serve a waiting request the fill when a purge follows in the same turn [H07]', async () => {
     const db = { version: 1 };
     let purge: Promise<unknown> | undefined;
     const made = await cacheApp({
@@ -158,7 +158,7 @@ describe.each(majors)('purging on %s', (_, express) => {
           if (count() > 1) return void res.send(`version ${version}`);
           await waitFor(() => requests() === 10);
           res.send(`version ${version}`);
-          // In the same turn as the fill ends, before those who wait are woken.
+          // In the same turn in which the fill ends, before the waiting requests resume.
           db.version = 2;
           purge = cache.purge({ tag: 'items' });
         }),
@@ -172,8 +172,8 @@ describe.each(majors)('purging on %s', (_, express) => {
   it.each([
     ['no selector', undefined],
     ['an unknown form', { path: '/x' }],
-    ['one wrong among right ones', [{ tag: 'items' }, { tag: '' }]],
-  ])('K06 a purge with %s rejects and purges nothing', async (_name, given) => {
+    ['one invalid among valid ones', [{ tag: 'items' }, { tag: '' }]],
+  ])('rejects a purge with %s and purges nothing [K06]', async (_name, given) => {
     const { made } = items(express);
     const { get, cache, runs } = await made;
     await get('/items/1');
@@ -184,21 +184,21 @@ describe.each(majors)('purging on %s', (_, express) => {
     expect(() => cache.purgeAfter(given as never)).toThrow(HotpathError);
   });
 
-  it('H07 a purge costs the same however much is stored', async () => {
+  it('looks at no entry for a purge, whatever the selector [H07]', async () => {
     const { made } = items(express);
     const { get, cache } = await made;
     for (let i = 0; i < 20; i++) await get(`/items/${i}`);
-    // It is one record in the log: nothing that is stored is looked at, whatever the selector.
+    // It is one record in the log: no stored entry is looked at.
     const looks = looksAtStore();
     for (const [, selector] of [...selectors, ...strangers]) await cache.purge(selector);
     expect(looks()).toBe(0);
-    // As the counting shows where entries are to be deleted.
+    // The counter works, as deleting entries shows.
     await cache.purge({ tag: 'items' }, { erase: true });
     expect(looks()).toBeGreaterThan(0);
   });
 });
 
-describe.each(majors)('purgeAfter() on %s', (_, express) => {
+describe.each(majors)('purgeAfter() (%s)', (_, express) => {
   function shop(target: (cache: CacheApp['cache']) => ReturnType<CacheApp['cache']['purgeAfter']>) {
     const db = new Map<string, number>();
     return cacheApp({
@@ -222,7 +222,7 @@ describe.each(majors)('purgeAfter() on %s', (_, express) => {
   }
   const put = (made: CacheApp, path: string) => made.get(path, {}, { method: 'PUT' });
 
-  it('H07 whoever wrote reads what they wrote: 500 concurrent writes, each followed by a read', async () => {
+  it('lets 500 concurrent writers read their own write [H07]', async () => {
     const made = await shop((cache) => cache.purgeAfter(({ params }) => ({ url: `/items/${params.id}` })));
     const stale: unknown[] = [];
     const pair = async (i: number) => {
@@ -230,16 +230,16 @@ describe.each(majors)('purgeAfter() on %s', (_, express) => {
       await made.get(path);
       await put(made, path);
       const { text } = await made.get(path);
-      // Every client of this item has at least written once when its own read comes.
+      // Every client of this item has written at least once before its own read.
       if (Number(text) < Math.floor(i / 50) + 1) stale.push([i, text]);
     };
-    // Ten rounds of 50 items: in round n the item must be at n.
+    // Ten rounds of 50 items: in round n the item must be at version n.
     for (let round = 0; round < 10; round++) await Promise.all(times(50, (i) => pair(round * 50 + i)));
     expect(stale).toEqual([]);
     expect(made.faults).toEqual([]);
   });
 
-  it('H07 500 writers of one item at once: none reads less than was written before its read', async () => {
+  it('never serves 500 writers of one item less than was written before the read [H07]', async () => {
     let value = 0;
     const made = await cacheApp({
       express,
@@ -274,7 +274,7 @@ describe.each(majors)('purgeAfter() on %s', (_, express) => {
     [400, false],
     [404, false],
     [500, false],
-  ])('H07 an answer %i purges: %s', async (status, purges) => {
+  ])('status %i purges: %s [H07]', async (status, purges) => {
     const made = await shop((cache) => cache.purgeAfter({ tag: 'items' }));
     await made.get('/items/1');
     await put(made, `/items/1?status=${status}`);
@@ -287,7 +287,7 @@ describe.each(majors)('purgeAfter() on %s', (_, express) => {
     ['a list', [{ tag: 'other' }, { tag: 'items' }]],
     ['a function of the parameters', ({ params }) => ({ url: `/items/${params.id}` })],
     ['an async function', async ({ url }) => [{ url: url.pathname }]],
-  ])('H07 the target may be %s', async (_name, target) => {
+  ])('accepts %s as the target [H07]', async (_name, target) => {
     const made = await shop((cache) => cache.purgeAfter(target));
     await made.get('/items/1');
     expect(await put(made, '/items/1?stream=1')).toMatchObject({ status: 200, text: 'streamed written' });
@@ -303,15 +303,15 @@ describe.each(majors)('purgeAfter() on %s', (_, express) => {
       },
     ],
     ['rejects', () => Promise.reject(new Error('of the hook'))],
-    ['gives nothing', () => undefined as never],
-    ['gives what is no selector', () => ({ tag: 7 }) as never],
-  ])('K04 a function that %s breaks no answer, and is reported', async (_name, target) => {
+    ['returns nothing', () => undefined as never],
+    ['returns an invalid selector', () => ({ tag: 7 }) as never],
+  ])('reports a function that %s, and the response succeeds [K04]', async (_name, target) => {
     const made = await shop((cache) => cache.purgeAfter(target));
     expect(await put(made, '/items/1')).toMatchObject({ status: 200, text: 'written' });
     expect(made.faults).toMatchObject([{ where: 'purges' }]);
   });
 
-  it('H07 a write that breaks off after it had said 200 purges all the same', async () => {
+  it('purges after a write that breaks off after status 200 [H07]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes },
@@ -328,7 +328,7 @@ describe.each(majors)('purgeAfter() on %s', (_, express) => {
     expect((await made.get('/items/1')).text).toBe('2');
   });
 
-  it('H07 a writer that leaves before the answer still purges', async () => {
+  it('purges when the client leaves before the response [H07]', async () => {
     const made = await shop((cache) => cache.purgeAfter({ tag: 'items' }));
     await made.get('/items/1');
     const leaving = new AbortController();
@@ -388,7 +388,7 @@ describe.each(majors)('purgeAfter() on %s', (_, express) => {
     [{ on: 'error' }, "purgeAfter.on: expected 'success' or 'always', received 'error'"],
     [{ in: 'always' }, "purgeAfter.in: unknown option; did you mean 'on'?"],
     ['always', 'purgeAfter: expected an object of options'],
-  ])('refuses the options %j with an error that names the option [K06]', async (options, message) => {
+  ])('rejects the options %j with an error that names the option [K06]', async (options, message) => {
     const made = await shop((cache) => cache.purgeAfter({ tag: 'items' }));
     const wrong = () => made.cache.purgeAfter({ tag: 'items' }, options as never);
     expect(wrong).toThrow(expect.objectContaining({ code: 'HOTPATH_CONFIG_INVALID' }));
