@@ -9,7 +9,7 @@ beforeEach(async () => {
 });
 afterEach(() => server.stop());
 
-describe.each(majors)('what clients purge, on %s and two instances,', (_, express) => {
+describe.each(majors)('purges caused by clients, with two instances (%s)', (_, express) => {
   const instance = () =>
     cacheApp({
       express,
@@ -40,7 +40,7 @@ describe.each(majors)('what clients purge, on %s and two instances,', (_, expres
       },
     });
 
-  it('is marked in the log of Redis, and what the app purges is not; both hold everywhere [H08 A16]', async () => {
+  it('are marked in the Redis log, unlike purges of the app, and hold everywhere [H08, A16]', async () => {
     const [a, b] = [await instance(), await instance()];
     for (const { cache } of [a, b]) {
       await waitFor(() => cache.stats().redis!.ready && cache.stats().redis!.log.shares);

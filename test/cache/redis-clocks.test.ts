@@ -14,7 +14,7 @@ afterEach(async () => {
   await server.stop();
 });
 
-describe.each(majors)('two instances, on %s, whose wall clocks are a minute apart', (_, express) => {
+describe.each(majors)('two instances whose wall clocks are a minute apart (%s)', (_, express) => {
   const instance = () =>
     cacheApp({
       express,

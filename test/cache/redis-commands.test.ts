@@ -9,7 +9,7 @@ const shares = (made: CacheApp) => waitFor(() => made.cache.stats().redis?.log.s
 const ask = async (made: CacheApp, path: string) =>
   (await made.raw(`GET ${path} HTTP/1.1\nHost: shop.example\nConnection: close\n`)).text;
 
-describe.each(majors)('what the cache asks of Redis, on %s', (_, express) => {
+describe.each(majors)('Redis commands of the cache (%s)', (_, express) => {
   let server: RedisServer;
   let monitor: RedisMonitor;
   beforeEach(async () => {
@@ -33,7 +33,7 @@ describe.each(majors)('what the cache asks of Redis, on %s', (_, express) => {
       },
     });
 
-  it('G27 in no operation to look through keys or to empty anything; G16 every key has a time to live', async () => {
+  it('never scan or empty Redis, and set a time to live on every key [G16, G27]', async () => {
     const [a, b] = [await instance(), await instance()];
     await Promise.all([a, b].map(shares));
     const written = async (path: string) => {
@@ -56,16 +56,16 @@ describe.each(majors)('what the cache asks of Redis, on %s', (_, express) => {
     a.cache.stats();
     await a.cache.close();
     await monitor.caughtUp();
-    const asked = [...new Set(monitor.names)];
-    for (const own of ['SET', 'GETRANGE', 'XADD', 'EVAL']) expect(asked).toContain(own);
-    expect(asked.filter((name) => /^(KEYS|SCAN|FLUSH|RANDOMKEY|SORT|DBSIZE|SWAPDB)/.test(name))).toEqual([]);
+    const sent = [...new Set(monitor.names)];
+    for (const own of ['SET', 'GETRANGE', 'XADD', 'EVAL']) expect(sent).toContain(own);
+    expect(sent.filter((name) => /^(KEYS|SCAN|FLUSH|RANDOMKEY|SORT|DBSIZE|SWAPDB)/.test(name))).toEqual([]);
     const keys = (await server.command('KEYS', '*')) as string[];
     expect(keys.length).toBeGreaterThanOrEqual(6);
     for (const key of keys) expect([key, Number(await server.command('PTTL', key)) > 0]).toEqual([key, true]);
   });
 });
 
-describe.each(redisMajors)("G20 with the user's own client of %s", (_, { Redis, Cluster }) => {
+describe.each(redisMajors)("with the user's own client of %s", (_, { Redis, Cluster }) => {
   const [[, express]] = majors as [(typeof majors)[number]];
 
   /** Fills, purges, and closes the cache. */
@@ -84,7 +84,7 @@ describe.each(redisMajors)("G20 with the user's own client of %s", (_, { Redis, 
     return made;
   }
 
-  it('closing the cache leaves it open, as it was, and our own connections gone', async () => {
+  it("leaves the client open and unchanged on close, and closes hotpath's connections [G20]", async () => {
     const server = await RedisServer.start();
     const client = new Redis(server.url, { keyPrefix: 'app:' });
     try {
@@ -93,7 +93,7 @@ describe.each(redisMajors)("G20 with the user's own client of %s", (_, { Redis, 
       await useAndClose(client);
       expect([client.status, await client.get('mine')]).toEqual(['ready', 'yes']);
       expect(listenersOf(client)).toEqual(before);
-      // Ours asks, and the client's own connection.
+      // The client's connection and that of this command.
       const connected = async () => (await server.info('clients')).get('connected_clients');
       await waitFor(async () => (await connected()) === '2');
     } finally {
@@ -102,7 +102,7 @@ describe.each(redisMajors)("G20 with the user's own client of %s", (_, { Redis, 
     }
   });
 
-  it('the same with a Cluster', async () => {
+  it('leaves a Cluster open and unchanged on close [G20]', async () => {
     const servers = await startCluster();
     const cluster = new Cluster([{ host: '127.0.0.1', port: servers[0]!.port }]);
     try {

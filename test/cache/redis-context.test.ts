@@ -19,12 +19,12 @@ afterEach(async () => {
   await server.stop();
 });
 
-describe.each(majors)('the AsyncLocalStorage of a request, on %s', (_, express) => {
+describe.each(majors)('the AsyncLocalStorage of a request (%s)', (_, express) => {
   describe.each([
-    ['at the door', true],
-    ['inside', false],
+    ['at the front door', true],
+    ['in Express', false],
   ])('%s', (_where, atDoor) => {
-    /** Every answer says whose storage its handler has found. */
+    /** Every response names the storage that its handler found. */
     async function start(readTimeout: number): Promise<Listening> {
       const storage = new AsyncLocalStorage<string>();
       const perf = hotpath({
@@ -58,31 +58,31 @@ describe.each(majors)('the AsyncLocalStorage of a request, on %s', (_, express) 
           return got.body.toString();
         }),
       );
-    const everyone = Array.from({ length: REQUESTS }, (_none, id) => String(id));
+    const allIds = Array.from({ length: REQUESTS }, (_none, id) => String(id));
 
-    it('is its own once Redis has nothing for it', async () => {
+    it('is kept after a Redis miss', async () => {
       const { port } = await start(5);
-      expect(await askAll(port, (id) => `/${id}`)).toEqual(everyone);
+      expect(await askAll(port, (id) => `/${id}`)).toEqual(allIds);
     });
 
-    it('is its own where several have waited for one answer of Redis', async () => {
+    it('is kept when several requests wait for one Redis reply', async () => {
       const { port, server: http } = await start(5);
-      let asked = 0;
-      http.on('request', () => asked++);
+      let received = 0;
+      http.on('request', () => received++);
       server.pause();
       const answers = askAll(port, () => '/same');
-      await waitFor(() => asked === REQUESTS);
+      await waitFor(() => received === REQUESTS);
       server.resume();
-      expect(await answers).toEqual(everyone);
+      expect(await answers).toEqual(allIds);
     });
 
-    it('is its own after a deadline, which one timer keeps for all', async () => {
+    it('is kept after a deadline, which one timer watches for all', async () => {
       const { port } = await start(0.5);
-      // After that no command has a promise of its own.
+      // From then on, no command has its own promise.
       await askAll(port, (id) => `/before-${id}`);
       server.pause();
-      expect(await askAll(port, (id) => `/${id}`)).toEqual(everyone);
-      expect(await askAll(port, () => '/same')).toEqual(everyone);
+      expect(await askAll(port, (id) => `/${id}`)).toEqual(allIds);
+      expect(await askAll(port, () => '/same')).toEqual(allIds);
     });
   });
 });

@@ -12,8 +12,8 @@ afterEach(() => server.stop());
 const get = (made: EncodedApp, coding: string) => made.ask(coding, { headers: { Host: 'shop.example' } });
 const statsOf = (made: EncodedApp) => made.perf.cache.stats();
 
-describe.each(majors)('encoded forms of what came from Redis, on %s', (_, express) => {
-  it('are made in the background after the first hit, once; later hits compress nothing', async () => {
+describe.each(majors)('encoded forms of entries from Redis (%s)', (_, express) => {
+  it('are made once, in the background after the first hit; later hits compress nothing', async () => {
     const redis = { url: server.url, readTimeout: 5, writeTimeout: 5 };
     const config = { cache: { redis }, compression: {} };
     const first = await encodedApp(express, { config });
@@ -38,7 +38,7 @@ describe.each(majors)('encoded forms of what came from Redis, on %s', (_, expres
       expect(got.body.toString()).toBe(PAGE);
     }
     expect([streams(), second.runs()]).toEqual([0, 0]);
-    // What each client's end does to read the answers is all.
+    // Only the clients call zlib, to decode the responses.
     expect(zlib()).toBe(4);
     expect(statsOf(second).encodings).toMatchObject({ made: 2, useless: 0, waiting: 0 });
   });

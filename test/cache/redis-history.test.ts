@@ -4,15 +4,15 @@ import { FaultProxy } from '../helpers/fault-proxy.js';
 import { majors, waitFor } from '../helpers/http.js';
 import { RedisServer, until } from '../helpers/redis.js';
 
-/** What another instance may serve of before a purge that it has not heard of. Milliseconds. */
-const BOUND = 5000;
+/** How long another instance may serve entries from before a purge it has not received. Milliseconds. */
+const BOUND_MS = 5000;
 
-/** The servers of one test, by role, and the address that instances know, whoever stands behind it. */
+/** The servers of one test, by role, and the address that instances use, whichever server is behind it. */
 interface Site {
   readonly first: RedisServer;
   readonly second: RedisServer;
   /** The port behind the address. */
-  stand: number;
+  port: number;
 }
 
 interface History {
@@ -39,13 +39,13 @@ const histories: readonly History[] = [
       await site.first.kill();
       site.second.resume();
       await site.second.command('REPLICAOF', 'NO', 'ONE');
-      site.stand = site.second.port;
+      site.port = site.second.port;
     },
   },
   { what: 'was emptied', before: () => {}, after: ({ first }) => first.command('FLUSHALL') },
 ];
 
-/** The replica has all that the primary has written so far. */
+/** Waits until the replica has all writes of the primary. */
 async function caughtUp(primary: RedisServer, replica: RedisServer): Promise<void> {
   await until(async () => {
     const [there, here] = await Promise.all([primary.info('replication'), replica.info('replication')]);
@@ -57,19 +57,19 @@ async function caughtUp(primary: RedisServer, replica: RedisServer): Promise<voi
 }
 
 let site: Site;
-/** One for each instance, so that each can be cut off alone. */
+/** One per instance, so that each can be cut off alone. */
 let proxies: FaultProxy[];
 beforeEach(async () => {
   const first = await RedisServer.start();
   const second = await RedisServer.start({ replicaOf: first.port });
   await caughtUp(first, second);
-  // The child that filled the replica ends after the replica is up, and until then SAVE is refused.
+  // The child process that fills the replica ends after the replica is up; until then SAVE is refused.
   await until(
     async () => (await first.info('persistence')).get('rdb_bgsave_in_progress') === '0',
-    'the primary is done with filling its replica',
+    'the primary has filled its replica',
   );
-  site = { first, second, stand: first.port };
-  proxies = await Promise.all([0, 1, 2].map(() => FaultProxy.start(() => site.stand)));
+  site = { first, second, port: first.port };
+  proxies = await Promise.all([0, 1, 2].map(() => FaultProxy.start(() => site.port)));
 });
 afterEach(async () => {
   await Promise.all(proxies.map((proxy) => proxy.stop()));
@@ -82,8 +82,8 @@ const shares = (made: CacheApp) =>
     return redis?.ready === true && redis.log.shares;
   });
 
-describe.each(majors)('G37 two instances, on %s, whose Redis', (_, express) => {
-  /** What the app would say now. */
+describe.each(majors)('two instances (%s) whose Redis', (_, express) => {
+  /** The current response of the app. */
   let version: number;
   beforeEach(() => {
     version = 1;
@@ -95,7 +95,7 @@ describe.each(majors)('G37 two instances, on %s, whose Redis', (_, express) => {
       cache: {
         redis: { url: proxy.url, readTimeout: 5, writeTimeout: 5 },
         routes: { '/:name': { ttl: 600, tags: ['x'] } },
-        maxStaleness: BOUND / 1000,
+        maxStaleness: BOUND_MS / 1000,
       },
       routes: (app, { count }) =>
         app.get('/:name', (_req, res) => {
@@ -106,7 +106,7 @@ describe.each(majors)('G37 two instances, on %s, whose Redis', (_, express) => {
   const ask = async (made: CacheApp) =>
     (await made.raw('GET /x HTTP/1.1\nHost: shop.example\nConnection: close\n')).text;
 
-  /** Asks until the instance may take from Redis what others store there, and notes every answer. */
+  /** Repeats a request until the instance may use Redis entries of others, and records every response. */
   const watch = async (made: CacheApp, since: number) => {
     const answers: { after: number; text: string }[] = [];
     const look = async () => {
@@ -133,7 +133,7 @@ describe.each(majors)('G37 two instances, on %s, whose Redis', (_, express) => {
       },
     ],
     [
-      'was never known to the other',
+      'never knew the other',
       async ({ second }) => {
         await second.command('REPLICAOF', 'NO', 'ONE');
         await second.command('FLUSHALL');
@@ -141,14 +141,14 @@ describe.each(majors)('G37 two instances, on %s, whose Redis', (_, express) => {
       () => {},
     ],
   ])(
-    'address moves to another server and back to one that %s: a purge in between holds everywhere [G29 G37]',
+    'moves to a server that %s and back: purges in between hold [G29, G37]',
     async (_what, leave, comeBack) => {
       const [a, b] = [await instance(proxies[0]!), await instance(proxies[1]!)];
       await Promise.all([a, b].map(shares));
       expect([await ask(a), await ask(b)]).toEqual(['1', '1']);
       await waitFor(() => a.cache.stats().redis!.operations.set!.answered >= 1);
       const move = async (to: RedisServer) => {
-        site.stand = to.port;
+        site.port = to.port;
         for (const proxy of proxies) proxy.reset();
         await Promise.all(
           [a, b].map((made) => waitFor(() => made.cache.stats().redis?.log.shares === false)),
@@ -174,7 +174,7 @@ describe.each(majors)('G37 two instances, on %s, whose Redis', (_, express) => {
   );
 
   it.each(histories)(
-    '$what: what was purged before is not served, by the one that purged, one that was cut off, and one that starts',
+    '$what: the purging, a disconnected and a new instance serve no purged entry [G37]',
     async ({ before, after }) => {
       const [a, b] = [await instance(proxies[0]!), await instance(proxies[1]!)];
       await Promise.all([a, b].map(shares));
@@ -187,19 +187,19 @@ describe.each(majors)('G37 two instances, on %s, whose Redis', (_, express) => {
       version = 2;
       expect(await a.cache.purge({ tag: 'x' })).toMatchObject({ acknowledged: true });
       const purgedAt = performance.now();
-      expect(await ask(b)).toBe('1'); // within the bound
+      expect(await ask(b)).toBe('1'); // within maxStaleness
       await after(site);
-      // Connections to a server that is gone know it; those to one that is not do not.
+      // Connections to a stopped server notice it; those to a running one do not.
       proxies[0]!.reset();
       await proxies[1]!.mend();
       const c = await instance(proxies[2]!);
       const [ofA, ofB, ofC] = await Promise.all([a, b, c].map((made) => watch(made, purgedAt)));
-      const beyond = [...ofB!, ...ofC!].filter(({ text, after }) => text === '1' && after > BOUND);
+      const beyond = [...ofB!, ...ofC!].filter(({ text, after }) => text === '1' && after > BOUND_MS);
       expect(beyond).toEqual([]);
       expect([...ofA!, ...ofC!].filter(({ text }) => text === '1')).toEqual([]);
-      // Once the log is read again, the bound is over.
+      // Once the log is read again, no older entry is served.
       for (const made of [a, b, c]) expect(await ask(made)).toBe('2');
-      // All three go on together.
+      // All three continue together.
       version = 3;
       await waitFor(() => b.cache.stats().redis!.ready);
       expect(await b.cache.purge({ tag: 'x' })).toMatchObject({ acknowledged: true });

@@ -5,7 +5,7 @@ import { FaultProxy } from '../helpers/fault-proxy.js';
 import { majors, waitFor } from '../helpers/http.js';
 import { RedisServer } from '../helpers/redis.js';
 
-// On a machine that others use as well, Redis itself may need longer than the default.
+// On a shared machine, Redis itself may need longer than the default.
 const patient = { readTimeout: 5, writeTimeout: 5 };
 const host = { Host: 'shop.example' };
 const opened: { stop(): Promise<void> }[] = [];
@@ -20,7 +20,7 @@ async function redis() {
   return server;
 }
 
-describe.each(majors)('on %s', (_, express) => {
+describe.each(majors)('entries lost in Redis (%s)', (_, express) => {
   const instance = (name: string, url: string, options = {}) =>
     cacheApp({
       express,
@@ -36,7 +36,7 @@ describe.each(majors)('on %s', (_, express) => {
   const written = (made: Instance, count: number) =>
     waitFor(() => (made.cache.stats().redis?.operations.set?.answered ?? 0) >= count);
 
-  it('G18 when Redis evicts the log but not the entries, none of them is used again; nor is one that it evicts', async () => {
+  it('uses no entry after Redis evicts the log, nor an evicted entry [G18]', async () => {
     const server = await redis();
     const [a, b] = [await instance('a', server.url), await instance('b', server.url)];
     await Promise.all([a, b].map(shares));
@@ -54,20 +54,20 @@ describe.each(majors)('on %s', (_, express) => {
     await shares(c);
     const runs = () => a.runs() + b.runs() + c.runs();
     const before = runs();
-    // Nobody knows any more what was purged, so nothing of before is used.
+    // The purges are unknown now, so no older entry is used.
     const answers = [await ask(c, '/purged'), await ask(b, '/kept')].map(({ body }) => body.toString());
     expect(answers).toEqual(['c 1', 'b 1']);
     expect(runs()).toBe(before + 2);
     await written(b, 1);
     await written(c, 1);
     expect((await ask(a, '/kept')).body.toString()).toBe('b 1');
-    // The reverse: the log is there, the entry is not.
+    // The reverse: the log exists, the entry does not.
     const keys = (await server.command('KEYS', '*')) as string[];
     for (const key of keys) if (key !== 'hotpath:log') await server.command('DEL', key);
     expect((await ask(b, '/purged')).body.toString()).toBe('b 2');
   });
 
-  it('D21 what Redis says too late, or to a visitor who has left, is nobody’s answer', async () => {
+  it('ignores late Redis replies and those for a client that has left [D21]', async () => {
     const server = await redis();
     const proxy = await FaultProxy.start(server.port);
     opened.push(proxy);
@@ -76,7 +76,7 @@ describe.each(majors)('on %s', (_, express) => {
     await Promise.all([a, b].map(shares));
     for (let i = 0; i < 20; i++) await ask(b, `/${i}`);
     await written(b, 20);
-    // Each answer of Redis comes after the handler was asked, and brings a hit that is wanted no longer.
+    // Each reply of Redis arrives after the handler was called, with a hit that is no longer needed.
     proxy.set({ latency: 300 });
     for (let i = 0; i < 10; i++) {
       const answer = await ask(a, `/${i}`);
@@ -93,7 +93,7 @@ describe.each(majors)('on %s', (_, express) => {
     await waitFor(() => stats().outstanding === 0);
     expect(stats().operations.get!.unavailable.timeout).toBeGreaterThan(0);
     expect(a.faults.filter(({ where }) => where !== 'redis read' && where !== 'redis log')).toEqual([]);
-    // What the handler has made is what is stored.
+    // The response of the handler is the one stored.
     expect((await ask(a, '/0')).body.toString()).toBe('a 1');
   });
 });

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { express5, listen, waitFor } from '../helpers/http.js';
 import { RedisServer } from '../helpers/redis.js';
 
-// On a machine that others use as well, Redis itself may need longer than the default.
+// On a shared machine, Redis itself may need longer than the default.
 const patient = { readTimeout: 5, writeTimeout: 5 };
 const prefix = 'hotpath_cache_';
 
@@ -37,7 +37,7 @@ async function instance() {
   return { perf, ask, stats: () => perf.cache.stats(), show: () => samples(perf.metrics.registry!) };
 }
 
-/** The cache's samples as Prometheus reads them, by name with labels. */
+/** The samples of the cache as Prometheus reads them, by name with labels. */
 async function samples(registry: { metrics(): Promise<string> }): Promise<Record<string, number>> {
   const lines = (await registry.metrics()).split('\n').filter((line) => line.startsWith(prefix));
   return Object.fromEntries(
@@ -49,7 +49,7 @@ async function samples(registry: { metrics(): Promise<string> }): Promise<Record
 }
 
 describe('the metrics of the tiers and of the log', () => {
-  it('show what each tier had, what went to Redis and back, and how long it took', async () => {
+  it('show hits and misses per tier, Redis traffic and its duration', async () => {
     const { ask, stats, show } = await instance();
     await (await ask('/items/1')).text();
     await waitFor(() => stats().redis!.operations.set?.answered === 1);
@@ -81,7 +81,7 @@ describe('the metrics of the tiers and of the log', () => {
     expect(shown['redis_command_seconds_total{operation="get"}']).toBeLessThan(5);
   });
 
-  it('show purges by what they were meant for, and the log that they go into', async () => {
+  it('show purges by selector, and the state of the log', async () => {
     const { perf, show } = await instance();
     const before = await show();
     await perf.cache.purge([{ tag: 'items' }, { url: '/items/1' }]);
@@ -102,7 +102,7 @@ describe('the metrics of the tiers and of the log', () => {
     await waitFor(async () => (await show()).log_records_total! - before.log_records_total! === 3);
   });
 
-  it('show that Redis is gone, what waits for it, and which commands it cost', async () => {
+  it('show that Redis is disconnected, and how many records are queued', async () => {
     const { perf, ask, show } = await instance();
     await server.kill();
     await waitFor(() => !perf.cache.stats().redis!.ready);
@@ -112,7 +112,7 @@ describe('the metrics of the tiers and of the log', () => {
     expect(shown).toMatchObject({ redis_connected: 0, log_shares: 0, log_queued_records: 1 });
   });
 
-  it('show no more of a cache that is closed than what it counted', async () => {
+  it('show only the counters of a closed cache', async () => {
     const { perf, ask, show } = await instance();
     await (await ask('/items/1')).text();
     await perf.close();

@@ -18,7 +18,7 @@ afterEach(async () => {
 
 const tell = async (child: Child, message = 'tell') => (await child.tell(message)) as Told;
 
-/** An instance in a process of its own, with Redis at hand. */
+/** An instance in its own process, connected to Redis. */
 async function instance(NAME: string, env: Record<string, string>): Promise<Child> {
   const child = await startChild('instance', { NAME, REDIS_URL: server.url, READ_TIMEOUT: '5', ...env });
   children.push(child);
@@ -26,31 +26,31 @@ async function instance(NAME: string, env: Record<string, string>): Promise<Chil
   return child;
 }
 
-describe.each(['5', '4'])('instances in processes of their own, on Express %s', (EXPRESS) => {
+describe.each(['5', '4'])('instances in separate processes (Express %s)', (EXPRESS) => {
   const crowd = crowdOf(`Express ${EXPRESS}`);
   it.each([
     ['cluster', 1],
     ['instance', 2],
   ] as const)(
-    `collapse: '%s': of ${crowd} requests on each for one cold key at most %i reach the handler`,
+    `collapse: '%s' runs the handler at most %i times for ${crowd} requests to each instance`,
     async (collapse, most) => {
       const both = await Promise.all([instance('a', { EXPRESS }), instance('b', { EXPRESS })]);
       const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
       const what = { path: `/held/${collapse}`, language: 'de' };
-      const asked = both.flatMap(({ port }) =>
+      const pending = both.flatMap(({ port }) =>
         Array.from({ length: crowd }, () => askFor(port, what, { agent, giveUp: 50_000 })),
       );
       await waitFor(async () => {
-        const told = await Promise.all(both.map((child) => tell(child)));
-        return told.every(({ requests }) => requests === crowd) && told.some(({ runs }) => runs > 0);
+        const states = await Promise.all(both.map((child) => tell(child)));
+        return states.every(({ requests }) => requests === crowd) && states.some(({ runs }) => runs > 0);
       });
       for (const child of both) await tell(child, 'open');
-      const answers = await Promise.all(asked);
+      const answers = await Promise.all(pending);
       agent.destroy();
       expect(answers.filter(({ fault }) => fault)).toEqual([]);
-      const runs = (await Promise.all(both.map((child) => tell(child)))).map((told) => told.runs);
+      const runs = (await Promise.all(both.map((child) => tell(child)))).map((state) => state.runs);
       expect(runs[0]! + runs[1]!).toBeLessThanOrEqual(most);
-      // Everybody got what these runs made.
+      // All requests got the responses of these runs.
       expect(new Set(answers.map(({ by }) => by)).size).toBe(runs[0]! + runs[1]!);
     },
   );
@@ -61,8 +61,8 @@ it.each([
   ['not closed', 'no', false],
   ['closed while Redis hangs', 'yes', true],
   ['not closed while Redis hangs', 'no', true],
-])('K01 I-EXIT a process ends by itself, its cache %s', async (_, CLOSE, hangs) => {
-  // A Redis that answers may take its time where the machine is busy; one that hangs is not waited for.
+])('lets a process exit with its cache %s [K01, I-EXIT]', async (_, CLOSE, hangs) => {
+  // A running Redis may be slow on a busy machine; the cache does not wait for one that hangs.
   const child = await instance('a', { CLOSE, ...(hangs && { READ_TIMEOUT: '0.05' }) });
   for (let n = 0; n < 20; n++)
     expect((await askFor(child.port, { path: `/item/${n % 10}`, language: 'de' })).by).toBe('a');
@@ -76,7 +76,7 @@ it.each([
   expect(child.output()).not.toContain('not-for-the-logs'); // K14
 });
 
-it('H05 a process that is killed while others wait for its fill costs them its lease at most, and no error', async () => {
+it('waits at most for the lease when a process is killed during its fill [H05]', async () => {
   const [a, b] = await Promise.all([instance('a', {}), instance('b', {})]);
   const what = { path: '/held/cluster', language: 'de' };
   const first = askFor(a.port, what, { giveUp: 50_000 });

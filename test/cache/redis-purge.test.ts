@@ -12,8 +12,8 @@ const SAMPLE = 1000;
 
 afterEach(() => void vi.restoreAllMocks());
 
-// What it takes, in milliseconds, says `npm run bench:purge`.
-it(`H14 a purge by tag over ${ENTRIES.toLocaleString('en')} entries is one record, looks at none of them, and makes all of them misses on both instances`, async () => {
+// `npm run bench:purge` measures the duration.
+it(`purges ${ENTRIES.toLocaleString('en')} entries by one record, on both instances [H14]`, async () => {
   const server = await RedisServer.start();
   let version = 1;
   const instance = (name: string) =>
@@ -73,7 +73,7 @@ it(`H14 a purge by tag over ${ENTRIES.toLocaleString('en')} entries is one recor
   }
 }, 300_000);
 
-/** Notes every call of every method from now on. @returns the names of those called. */
+/** Records every call of every method from now on. @returns the names of the called methods. */
 function callsOf(prototype: object): () => string[] {
   const spies = Object.entries(Object.getOwnPropertyDescriptors(prototype))
     .filter(([name, { value }]) => name !== 'constructor' && typeof value === 'function')
@@ -81,7 +81,7 @@ function callsOf(prototype: object): () => string[] {
   return () => spies.filter(([, spy]) => spy.mock.calls.length > 0).map(([name]) => name);
 }
 
-/** So many of the list at random, each once. */
+/** A random sample of the list, without repetition. */
 function sample<T>(list: readonly T[], count: number): T[] {
   const chosen = new Set<T>();
   while (chosen.size < count) chosen.add(list[Math.floor(Math.random() * list.length)]!);

@@ -19,20 +19,20 @@ afterEach(async () => {
 const isRefresh = (req: unknown) => (req as { hotpath?: { internal?: boolean } }).hotpath?.internal === true;
 
 interface World {
-  /** What answers background refreshes instead of the handler. */
+  /** Responds to background refreshes instead of the handler. */
   gate?: ((res: Response) => unknown) | undefined;
-  /** What answers clients instead of the handler. */
+  /** Responds to clients instead of the handler. */
   client?: ((res: Response) => unknown) | undefined;
 }
 
-describe.each(majors)('a refused refresh of an entry that lies in Redis, on %s', (_, express) => {
+describe.each(majors)('a refused refresh of an entry in Redis (%s)', (_, express) => {
   describe.each([
     ['at the front door', true],
-    ['inside', false],
+    ['in Express', false],
   ])('%s', (_where, atDoor) => {
     async function instance(name: string, world: World) {
       const perf = hotpath({
-        // Room for one entry: what is asked for next drives it out, and Redis brings it back.
+        // Room for one entry: the next request evicts it, and Redis returns it later.
         cache: {
           redis: { url: server.url, readTimeout: 5, writeTimeout: 5 },
           memory: { maxEntries: 1 },
@@ -77,7 +77,7 @@ describe.each(majors)('a refused refresh of an entry that lies in Redis, on %s',
       };
     }
 
-    /** `a` has stored the entry, which is stale by now and lies in Redis and in the memory of `b`. */
+    /** `a` has stored the entry; it is stale by now, in Redis and in the memory of `b`. */
     async function two(world: World) {
       const a = await instance('a', {});
       const b = await instance('b', world);
@@ -93,7 +93,7 @@ describe.each(majors)('a refused refresh of an entry that lies in Redis, on %s',
       return { a, b };
     }
 
-    it('is not served stale again, when Redis brings it back after the pause [H11]', async () => {
+    it('does not serve the entry stale again when Redis returns it after the pause [H11]', async () => {
       const { b } = await two({
         gate: (res) => res.status(403).end(),
         client: (res) => res.status(401).send('who?'),
@@ -107,7 +107,7 @@ describe.each(majors)('a refused refresh of an entry that lies in Redis, on %s',
       expect(b.perf.cache.stats().refreshResults.refused).toBe(1);
     });
 
-    it('is deleted from Redis, when a client’s own request gets a 404 [H11]', async () => {
+    it("deletes the entry from Redis when a client's own request gets a 404 [H11]", async () => {
       const gone = (res: Response) => res.status(404).send('gone');
       const { b } = await two({ gate: gone, client: gone });
       expect((await b.get()).status).toBe(404);
@@ -116,7 +116,7 @@ describe.each(majors)('a refused refresh of an entry that lies in Redis, on %s',
       expect(await c.get()).toMatchObject({ text: 'c 1', xCache: 'MISS' });
     });
 
-    it('is replaced by what another instance has stored since [H11]', async () => {
+    it('uses the entry that another instance has stored since [H11]', async () => {
       const { a, b } = await two({ gate: (res) => res.status(403).end() });
       await a.get();
       await waitFor(async () => (await a.get()).text === 'a 2');

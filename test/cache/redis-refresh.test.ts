@@ -7,7 +7,7 @@ import { majors, waitFor } from '../helpers/http.js';
 import { RedisServer } from '../helpers/redis.js';
 
 const hour = 3600;
-// On a machine that others use as well, Redis itself may need longer than the default.
+// On a shared machine, Redis itself may need longer than the default.
 const patient = { readTimeout: 5, writeTimeout: 5 };
 
 let server: RedisServer;
@@ -16,7 +16,7 @@ beforeEach(async () => {
 });
 afterEach(() => server.stop());
 
-/** What one visitor gets; instances behind one balancer are asked by one name. */
+/** The response for one client; instances behind one balancer have one host name. */
 async function ask(made: CacheApp, headers: Record<string, string> = {}) {
   const given = { Host: 'shop.example', ...headers };
   const sent = request({
@@ -44,8 +44,8 @@ function gate() {
   return { promise, open };
 }
 
-describe.each(majors)('refreshing on two instances with one Redis, on %s', (_, express) => {
-  /** The first run of each handler has an age already; so an entry may be past its share from the beginning. */
+describe.each(majors)('refreshing on two instances with one Redis (%s)', (_, express) => {
+  /** The first run of each handler sends an age, so an entry may be past its share from the beginning. */
   async function two(rule: Partial<CacheRule>, before: (run: number) => Promise<void> | void = () => {}) {
     const instance = (name: string) =>
       cacheApp({
@@ -64,7 +64,7 @@ describe.each(majors)('refreshing on two instances with one Redis, on %s', (_, e
     return both;
   }
 
-  /** Both have what `a` made, and it is stale on both. */
+  /** Both hold the response of `a`, which is stale on both. */
   async function stale(rule: Partial<CacheRule>, before?: (run: number) => Promise<void> | void) {
     const both = await two(rule, before);
     const [a, b] = both;
@@ -76,7 +76,7 @@ describe.each(majors)('refreshing on two instances with one Redis, on %s', (_, e
     return both;
   }
 
-  it('what one has refreshed the other takes from Redis, and its handler does not run', async () => {
+  it('takes a refreshed entry of the other instance from Redis without a handler run', async () => {
     const [a, b] = await stale({ staleWhileRevalidate: hour });
     expect(await ask(a)).toMatchObject({ text: 'a 1', xCache: 'STALE' });
     await fresh(a);
@@ -88,7 +88,7 @@ describe.each(majors)('refreshing on two instances with one Redis, on %s', (_, e
     expect(b.cache.stats()).toMatchObject({ refreshes: 0, pending: 0 });
   });
 
-  it('what one has refreshed before its end the other takes from Redis as well', async () => {
+  it('takes an eagerly refreshed entry of the other instance from Redis', async () => {
     const [a, b] = await two({ eagerRefresh: 0.5 });
     await ask(a);
     await waitFor(() => answered(a, 'set') === 2);
@@ -101,7 +101,7 @@ describe.each(majors)('refreshing on two instances with one Redis, on %s', (_, e
     expect([a.runs(), b.runs()]).toEqual([1, 1]);
   });
 
-  it('what lies in Redis as stale as it is here is refreshed by the handler', async () => {
+  it('refreshes with the handler when the entry in Redis is as stale as the local one', async () => {
     const [a, b] = await stale({ staleWhileRevalidate: hour });
     expect((await ask(b)).text).toBe('a 1');
     await fresh(b);
@@ -112,29 +112,32 @@ describe.each(majors)('refreshing on two instances with one Redis, on %s', (_, e
   it.each<[string, Partial<CacheRule>, string[]]>([
     ['while-revalidate', { staleWhileRevalidate: hour }, ['a 1', 'a 1']],
     ['if-error', { staleIfError: hour }, ['new', 'new']],
-  ])("with collapse: 'cluster' one of them refreshes what is stale (%s)", async (_use, rule, expected) => {
-    const stop = gate();
-    let runs = 0;
-    const both = await stale({ ...rule, collapse: 'cluster' }, async () => {
-      if (++runs > 1) await stop.promise;
-    });
-    const gets = both.map((made) => answered(made, 'get'));
-    const answers = Promise.all(both.map((made) => ask(made)));
-    // Each has looked into Redis, several times, and whoever runs the handler without a turn does by now.
-    await waitFor(() => runs === 2);
-    await waitFor(() => both.every((made, at) => answered(made, 'get') > gets[at]!));
-    await waitFor(() => both.some((made, at) => answered(made, 'get') > gets[at]! + 3));
-    stop.open();
-    const texts = (await answers).map(({ text }) => (text === 'a 1' ? text : 'new'));
-    expect(texts).toEqual(expected);
-    await Promise.all(both.map(fresh));
-    expect(runs).toBe(2);
-    const [a, b] = await Promise.all(both.map((made) => ask(made)));
-    expect(a!.text).toBe(b!.text);
-  });
+  ])(
+    "refreshes a stale entry on one instance only with collapse: 'cluster' (%s)",
+    async (_use, rule, expected) => {
+      const stop = gate();
+      let runs = 0;
+      const both = await stale({ ...rule, collapse: 'cluster' }, async () => {
+        if (++runs > 1) await stop.promise;
+      });
+      const gets = both.map((made) => answered(made, 'get'));
+      const answers = Promise.all(both.map((made) => ask(made)));
+      // Each instance has looked in Redis several times; without a lease, both handlers would have run by now.
+      await waitFor(() => runs === 2);
+      await waitFor(() => both.every((made, at) => answered(made, 'get') > gets[at]!));
+      await waitFor(() => both.some((made, at) => answered(made, 'get') > gets[at]! + 3));
+      stop.open();
+      const texts = (await answers).map(({ text }) => (text === 'a 1' ? text : 'new'));
+      expect(texts).toEqual(expected);
+      await Promise.all(both.map(fresh));
+      expect(runs).toBe(2);
+      const [a, b] = await Promise.all(both.map((made) => ask(made)));
+      expect(a!.text).toBe(b!.text);
+    },
+  );
 
   it.each(['instance', 'cluster'] as const)(
-    'with Redis gone each refreshes for itself (%s)',
+    'refreshes on each instance separately without Redis (%s)',
     async (collapse) => {
       const both = await stale({ staleWhileRevalidate: hour, collapse });
       await server.kill();

@@ -9,17 +9,17 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-describe.each(majors)('refused keys beside Redis, on %s', (_major, express) => {
+describe.each(majors)('hit-for-miss with Redis (%s)', (_major, express) => {
   it.each([
     ['a range', { Range: 'bytes=0-1' }, 206],
     ['a range that nothing satisfies', { Range: 'bytes=9-' }, 416],
     ['a condition', { 'If-None-Match': '"v1"' }, 304],
   ])(
-    'remembers nothing of the answer to %s: Redis is asked for others [H03]',
+    'marks no key after a response to %s, so other requests still look in Redis [H03]',
     async (_name, headers, status) => {
       const made = await cacheApp({
         express,
-        // No lifetime by rule: conditions reach the handler.
+        // No lifetime in the rule: conditional requests reach the handler.
         cache: { redis: { url: server.url, readTimeout: 5 }, routes: { '/x': {} } },
         routes: (app) =>
           app.get('/x', (req, res) => {
@@ -36,7 +36,7 @@ describe.each(majors)('refused keys beside Redis, on %s', (_major, express) => {
     },
   );
 
-  it('remembers the refusal of a whole response, until one is stored [H03]', async () => {
+  it('marks a key after a complete response that is not storable, until one is stored [H03]', async () => {
     let isStorable = false;
     const made = await cacheApp({
       express,

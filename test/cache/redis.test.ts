@@ -8,7 +8,7 @@ import { crowdOf, majors, waitFor } from '../helpers/http.js';
 import { RedisServer } from '../helpers/redis.js';
 
 const rule = { ttl: 60, tags: ['x'] };
-// On a machine that others use as well, Redis itself may need longer than the default.
+// On a shared machine, Redis itself may need longer than the default.
 const patient = { readTimeout: 5, writeTimeout: 5 };
 
 let server: RedisServer;
@@ -17,7 +17,7 @@ beforeEach(async () => {
 });
 afterEach(() => server.stop());
 
-/** What one visitor gets; instances behind one balancer are asked by one name. */
+/** The response for one client; instances behind one balancer have one host name. */
 async function ask(made: CacheApp, path: string, headers: Record<string, string> = {}) {
   const sent = request({ port: made.port, host: '127.0.0.1', path, agent: false });
   for (const [name, value] of Object.entries({ Host: 'shop.example', ...headers }))
@@ -33,7 +33,7 @@ const shares = (made: CacheApp) => waitFor(() => made.cache.stats().redis?.log.s
 const written = (made: CacheApp, count = 1) =>
   waitFor(() => (made.cache.stats().redis?.operations.set?.answered ?? 0) >= count);
 
-describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
+describe.each(majors)('two instances on one Redis (%s)', (major, express) => {
   const crowd = crowdOf(major);
   const instance = async (
     name: string,
@@ -57,7 +57,7 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
     return both;
   };
 
-  it('what one has stored the other serves, with its age, and its handler does not run', async () => {
+  it('serves entries of the other instance with their age, without a handler run', async () => {
     const [a, b] = await two();
     await ask(a, '/x', { 'Accept-Language': 'de' });
     await written(a, 2);
@@ -65,16 +65,16 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
     expect([got.text, got.headers['x-cache']]).toEqual(['a 1', 'HIT']);
     expect(Number(got.headers.age)).toBeGreaterThanOrEqual(0);
     expect(got.headers['cache-status']).toMatch(/^hotpath; hit; ttl=\d+$/);
-    // The second time it is in its own memory.
+    // The second time it is in local memory.
     const { hits } = b.cache.stats().redis!;
     expect((await ask(b, '/x', { 'Accept-Language': 'de' })).text).toBe('a 1');
     expect(b.cache.stats().redis!.hits).toBe(hits);
     expect(b.runs()).toBe(0);
-    // Another variant is not there.
+    // Another variant is missing.
     expect((await ask(b, '/x', { 'Accept-Language': 'fr' })).text).toBe('b 1');
   });
 
-  it('B01 responses of one URL that name different headers are told apart by all of them, on both', async () => {
+  it('separates responses of one URL by all headers that they name, on both [B01]', async () => {
     const made = async (name: string) =>
       cacheApp({
         express,
@@ -87,20 +87,20 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
       });
     const [a, b] = [await made('a'), await made('b')];
     await Promise.all([a, b].map(shares));
-    const asked: Record<string, string>[] = [
+    const requests: Record<string, string>[] = [
       { 'Accept-Language': 'de' },
       { 'X-Kind': 'k' },
       { 'Accept-Language': 'fr' },
     ];
     for (const made of [a, b, a, b]) {
-      for (const headers of asked) {
+      for (const headers of requests) {
         const { text } = await ask(made, '/x', headers);
         expect(text.split(' ')[2]).toBe(Object.values(headers)[0]);
       }
     }
     await written(a, 4);
     const runs = a.runs() + b.runs();
-    for (const made of [a, b]) for (const headers of asked) await ask(made, '/x', headers);
+    for (const made of [a, b]) for (const headers of requests) await ask(made, '/x', headers);
     expect(a.runs() + b.runs()).toBe(runs);
   });
 
@@ -110,7 +110,7 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
     ['pattern', { pattern: '/:name' }],
     ['everything', { all: true }],
   ] as const)(
-    'H07 after a purge by %s on one, neither serves what was stored before',
+    'serves no older response on either instance after a purge by %s [H07]',
     async (_by, selector) => {
       const [a, b] = await two();
       await ask(a, '/x');
@@ -128,7 +128,7 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
     ['on its host', { url: 'https://Shop.Example/wiki/Z%c3%bcrich' }],
     ['by a pattern', { pattern: '/wiki/Zürich' }],
     ['by a write', undefined],
-  ] as const)('purges a URL %s on both instances and in Redis [H07] [B08]', async (_by, selector) => {
+  ] as const)('purges a URL %s on both instances and in Redis [H07, B08]', async (_by, selector) => {
     const cache = { routes: { '/wiki/:page': { ttl: 60, ignoreQuery: ['utm_*'] } } };
     const [a, b] = await two({ cache, path: '/wiki/:page' });
     a.app.post('/wiki/:page', (_req, res) => void res.status(204).end());
@@ -144,7 +144,7 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
     expect((await ask(b, '/wiki/other')).text).toBe('a 2');
   });
 
-  it('a purge by a write on one is done on the other when the answer to the write is there', async () => {
+  it('completes the purge of a write on the other instance before the response', async () => {
     const [a, b] = await two();
     a.app.post('/x', a.cache.purgeAfter({ tag: 'x' }), (_req, res) => res.status(204).end());
     await ask(b, '/x');
@@ -154,7 +154,7 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
     expect((await ask(a, '/x')).text).toBe('a 1');
   });
 
-  it('G01 with Redis down at start everything works, and the instance joins when it comes', async () => {
+  it('works with Redis down at start, and joins when it is up [G01]', async () => {
     await server.kill();
     // The purge waits for a first connection as long as a write may.
     const a = await instance('a', { redis: { writeTimeout: 1 } });
@@ -176,7 +176,7 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
     expect((await ask(b, '/x')).text).toBe('a 3');
   });
 
-  it('G02 when Redis goes, what is in memory is served on, and new entries are made', async () => {
+  it('serves from memory and stores new entries when Redis goes down [G02]', async () => {
     const [a, b] = await two();
     await ask(a, '/x');
     await ask(b, '/x');
@@ -188,7 +188,7 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
     expect((await ask(a, '/x', { 'Accept-Language': 'new' })).text).toMatch(/^a /);
   });
 
-  it(`${crowd} requests on each for one cold key run the handler once with collapse: 'cluster'`, async () => {
+  it(`runs the handler once for ${crowd} requests to each instance with collapse: 'cluster'`, async () => {
     const routes = { '/x': { ttl: 60, collapse: 'cluster' as const } };
     const open = deferred();
     const make = (name: string) =>
@@ -213,7 +213,7 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
     expect(both[0].runs() + both[1].runs()).toBe(1);
   });
 
-  it('G03 who has waited for a silent Redis once does not wait for it again', async () => {
+  it('does not wait for a silent Redis a second time in one request [G03]', async () => {
     const proxy = await FaultProxy.start(server.port);
     const a = await cacheApp({
       express,
@@ -234,7 +234,7 @@ describe.each(majors)('two instances on one Redis, on %s', (major, express) => {
     }
   });
 
-  it('a route that says it is nobody else’s is asked of Redis once, not at every request', async () => {
+  it('looks a private route up in Redis once, not on every request', async () => {
     const a = await cacheApp({
       express,
       cache: { redis: { url: server.url, ...patient } },

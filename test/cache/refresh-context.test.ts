@@ -26,7 +26,7 @@ const entering: Record<
   },
 };
 
-describe.each(majors)('the async context of a background refresh on %s', (_, express) => {
+describe.each(majors)('the async context of a background refresh (%s)', (_, express) => {
   describe.each(Object.keys(entering))('with %s', (how) => {
     async function appWith(rule: CacheRule, age?: string) {
       const users = new AsyncLocalStorage<string>();
@@ -66,7 +66,7 @@ describe.each(majors)('the async context of a background refresh on %s', (_, exp
       expect(await made.get('/x')).toMatchObject({ text: 'run 2 for everyone', xCache: 'HIT' });
     });
 
-    it('is not that of a refresh before it, nor of a client whose request made the cache [H12]', async () => {
+    it('is neither that of an earlier refresh nor of the client that created the cache [H12]', async () => {
       const users = new AsyncLocalStorage<string>();
       let cache: ResponseCache | undefined;
       const made = await cacheApp({
@@ -81,7 +81,7 @@ describe.each(majors)('the async context of a background refresh on %s', (_, exp
           });
           app.get('/x', (_req: Request, res: Response) => {
             const user = users.getStore() ?? 'everyone';
-            // It stays for what runs after it, if that shares its context.
+            // It remains for later code that shares this context.
             users.enterWith('the refresh before');
             res.set('Cache-Control', 'public').send(`run ${count()} for ${user}`);
           });
@@ -98,7 +98,7 @@ describe.each(majors)('the async context of a background refresh on %s', (_, exp
     });
   });
 
-  it('is a waiting client’s own, when a refused refresh makes it go on [H12]', async () => {
+  it("is the waiting client's own when a refused refresh lets it continue [H12]", async () => {
     const users = new AsyncLocalStorage<string>();
     const made = await cacheApp({
       express,
@@ -127,8 +127,8 @@ describe.each(majors)('the async context of a background refresh on %s', (_, exp
   });
 });
 
-describe.each(majors)('the run that brings the rest of a body on %s', (_, express) => {
-  it('is in the context of neither the leader, who left, nor of those who follow [H12, D06]', async () => {
+describe.each(majors)('the second run for the rest of a body (%s)', (_, express) => {
+  it('is in the context of neither the leader that left nor its followers [H12, D06]', async () => {
     const users = new AsyncLocalStorage<string>();
     const seen: unknown[] = [];
     const made = await paced(express, {
@@ -152,7 +152,7 @@ describe.each(majors)('the run that brings the rest of a body on %s', (_, expres
 });
 
 describe('the encode queue', () => {
-  it('runs jobs in no client’s context, though a client’s request made it [H12]', async () => {
+  it('runs jobs outside the context of the client that created it [H12]', async () => {
     const users = new AsyncLocalStorage<string>();
     const seen: unknown[] = [];
     const queue = users.run('alice', () => new EncodeQueue(async () => void seen.push(users.getStore())));

@@ -9,7 +9,7 @@ describe('the marks of keys without background refreshes', () => {
     return { time, marks, useAt };
   }
 
-  it('tell entries from before and after a refused refresh apart, also after its pause [H11]', () => {
+  it('distinguish entries from before and after a refused refresh, also after its pause [H11]', () => {
     const { time, marks, useAt } = marksOf();
     marks.refuse('k', time.now, '404');
     expect([useAt(0), useAt(1000)]).toEqual(['foreground', 'foreground']);
@@ -21,7 +21,7 @@ describe('the marks of keys without background refreshes', () => {
     expect([useAt(0), marks.size]).toEqual(['refresh', 0]);
   });
 
-  it('stay when another run fails meanwhile, and outlive a later failure', () => {
+  it('remain when another run fails meanwhile, and outlive a later failure', () => {
     const { time, marks, useAt } = marksOf();
     marks.refuse('k', time.now, '403');
     marks.fail('k', '500');
@@ -33,7 +33,7 @@ describe('the marks of keys without background refreshes', () => {
     expect([useAt(2000), useAt(0)]).toEqual(['refresh', 'foreground']);
   });
 
-  it('double the back-off from 1 s to 30 s, and begin again after a success', () => {
+  it('double the back-off from 1 s to 30 s, and restart it after a success', () => {
     const { time, marks, useAt } = marksOf();
     for (const seconds of [1, 2, 4, 8, 16, 30, 30]) {
       marks.fail('k', '500');
@@ -48,13 +48,13 @@ describe('the marks of keys without background refreshes', () => {
     expect(useAt(0)).toBe('refresh');
   });
 
-  it('make no pause where the back-off is 0', () => {
+  it('make no pause when the back-off is 0', () => {
     const { marks, useAt } = marksOf(120, 0);
     marks.fail('k', '500');
     expect(useAt(0)).toBe('refresh');
   });
 
-  it('are bounded, however many and however long the keys are [B14]', () => {
+  it('are bounded for any number and length of keys [B14]', () => {
     const { marks } = marksOf();
     const before = process.memoryUsage().heapUsed;
     for (let i = 0; i < 50_000; i++) marks.refuse(`${'k'.repeat(2000)}${i}`, 0, '403');

@@ -6,11 +6,11 @@ import { majors, waitFor } from '../helpers/http.js';
 
 afterEach(() => vi.restoreAllMocks());
 
-/** What the handler answers. */
+/** The responses of the handler. */
 const ANSWERS = [200, 301, 302, 404, 410, 451, 418, 500, 503, 'private', 'no-store', 'set-cookie'] as const;
-/** What a gate before the handler answers to background refreshes; `page`: 200, and another page. */
+/** The responses of a gate before the handler to background refreshes; `page`: 200 with another page. */
 const GATES = ['open', 302, 401, 403, 407, 429, 503, 'page'] as const;
-/** What a gate answers to one client's own request. */
+/** The responses of a gate to a client's own request. */
 const CLIENTS = ['good', 400, 401, 403, 429, 431] as const;
 
 type Answer = (typeof ANSWERS)[number];
@@ -31,16 +31,16 @@ interface Mark {
   readonly pause: number;
 }
 
-/** What a client sees, and how often the handler ran for it and for a refresh. */
+/** The response that a client sees, and the number of handler runs for it and for a refresh. */
 interface Seen {
   readonly status: number;
-  /** The run that made the response; 0 for one that is no run's. */
+  /** The run that made the response; 0 for a response of no run. */
   readonly run: number;
   readonly xCache: string | null;
   readonly runs: number;
 }
 
-/** The table in docs/caching.md ("When stale serving ends"), for one URL and clients that come one after the other. */
+/** The table in docs/caching.md ("When stale serving ends"), for one URL and consecutive clients. */
 class Model {
   now = 0;
   answer: Answer = 200;
@@ -136,7 +136,7 @@ interface World {
   client: Client;
 }
 
-describe.each(majors)('stale serving on %s', (_, express) => {
+describe.each(majors)('stale serving (%s)', (_, express) => {
   function appWith(world: World, windows: Windows, keepsStale: boolean): Promise<CacheApp> {
     return cacheApp({
       express,
@@ -176,7 +176,7 @@ describe.each(majors)('stale serving on %s', (_, express) => {
     staleIfError: fc.constantFrom(0, 200, 1e6),
   });
 
-  it('follows the table in docs/caching.md for any answers, gates and clients [H11, H12]', async () => {
+  it('follows the table in docs/caching.md for any responses, gates and clients [H11, H12]', async () => {
     await fc.assert(
       fc.asyncProperty(
         windows,

@@ -24,7 +24,7 @@ describe('the queue of background refreshes', () => {
     return { queue, log, add, end };
   }
 
-  it('runs so many at once; those that a client waits for go first', async () => {
+  it('limits concurrent refreshes, and runs those that a client waits for first', async () => {
     const { queue, log, add, end } = queueOf(2);
     for (const name of ['a', 'b', 'c', 'd']) add(name);
     add('e', true);
@@ -36,7 +36,7 @@ describe('the queue of background refreshes', () => {
     expect([queue.running, queue.waiting]).toEqual([0, 0]);
   });
 
-  it('drops the oldest that no client waits for, where too many wait', () => {
+  it('drops the oldest refresh without a waiting client when too many wait', () => {
     const { log, add } = queueOf(1);
     add('first');
     add('awaited', true);
@@ -48,7 +48,7 @@ describe('the queue of background refreshes', () => {
     expect(log.at(-1)).toBe('drop awaited');
   });
 
-  it('drops what waits when it is closed, and what comes later', () => {
+  it('drops waiting and later refreshes once it is closed', () => {
     const { queue, log, add } = queueOf(1);
     for (const name of ['a', 'b']) add(name);
     queue.close();
@@ -58,8 +58,8 @@ describe('the queue of background refreshes', () => {
   });
 });
 
-describe.each(majors)('many stale keys on %s', (_, express) => {
-  it('run no more handlers at once than `refreshConcurrency`, and dropping is no failure [H01]', async () => {
+describe.each(majors)('many stale keys (%s)', (_, express) => {
+  it('run at most `refreshConcurrency` handlers, and a dropped refresh is no failure [H01]', async () => {
     let now = 0;
     let most = 0;
     let isOpen = true;
@@ -88,7 +88,7 @@ describe.each(majors)('many stale keys on %s', (_, express) => {
     expect(most).toBe(8);
     const { stored, failed, dropped } = made.cache.stats().refreshResults;
     expect([stored, failed, dropped]).toEqual([264, 0, 136]);
-    // One that was dropped is refreshed with its next request.
+    // A dropped key is refreshed on its next request.
     for (const path of paths.slice(8, 12)) {
       await made.get(path);
       await waitFor(async () => (await made.get(path)).text === 'run 2');

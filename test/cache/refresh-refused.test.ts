@@ -13,7 +13,7 @@ const settled = (made: CacheApp) => waitFor(() => made.cache.stats().pending ===
 
 type Handler = (run: number, req: Request, res: Response) => unknown;
 
-describe.each(majors)('a refused background refresh on %s', (major, express) => {
+describe.each(majors)('a refused background refresh (%s)', (major, express) => {
   const appWith = (
     handler: Handler,
     given: {
@@ -65,7 +65,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     ['a 429', (res: Response) => res.status(429).send('later'), 'refused', false],
     ['a 421', (res: Response) => res.status(421).send('elsewhere'), 'refused', false],
   ] as const)('%s', (_what, answer, result, drops) => {
-    it('ends stale serving, and the next client’s own request leads [H11]', async () => {
+    it("ends stale serving, and the next client's own request leads [H11]", async () => {
       const clock = stopClock();
       const made = await appWith(
         (run, _req, res) => (run === 1 ? res.set('ETag', '"1"').send('run 1') : answer(res)),
@@ -89,7 +89,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
       ).toBe(drops);
     });
 
-    it('waits for nobody: within stale-if-error the same client’s own request follows [H11]', async () => {
+    it("lets the same client's own request follow at once within stale-if-error [H11]", async () => {
       const clock = stopClock();
       const made = await appWith((run, req, res) => (isRefresh(req) ? answer(res) : res.send(`run ${run}`)), {
         cache: { maxEntryBytes: 2000, routes: { '/:id': { ttl: 10, staleIfError: 1000 } } },
@@ -98,7 +98,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
       clock.pass(11_000);
       const all = await Promise.all(Array.from({ length: 20 }, () => made.get('/x')));
       expect(new Set(all.map(({ text }) => text))).toEqual(new Set(['run 3']));
-      // The next time nobody tries in vain.
+      // The next time, no refresh is tried.
       clock.pass(11_000);
       expect((await made.get('/x')).text).toBe('run 4');
     });
@@ -120,7 +120,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
 
   it.each<[string, (res: Response) => unknown]>([
     ['a 500', (res) => res.status(500).send('error')],
-    ['a break', (res) => res.destroy()],
+    ['an aborted response', (res) => res.destroy()],
     [
       'a 404 whose body breaks off',
       (res) => res.status(404).write('go') && setImmediate(() => res.destroy()),
@@ -136,7 +136,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
         setImmediate(() => res.destroy());
       },
     ],
-  ])('is not what %s means: the stale response is served on [H10, H11]', async (_what, fail) => {
+  ])('does not follow from %s: stale serving continues [H10, H11]', async (_what, fail) => {
     const clock = stopClock();
     const made = await appWith((run, _req, res) => (run === 2 ? fail(res) : res.send(`run ${run}`)));
     await made.get('/x');
@@ -155,7 +155,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     expect((await made.get('/x')).text).toBe('run 3');
   });
 
-  it('makes clients wait for a handler that hangs once in a while, not one after the other [H10]', async () => {
+  it('makes clients wait for a hung handler occasionally, not one after the other [H10]', async () => {
     const made = await appWith((run, _req, res) => (run === 1 ? res.send('run 1') : undefined), {
       rule: { ttl: '1h', staleIfError: '1h', timeout: 0.3 },
     });
@@ -163,11 +163,11 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     await made.cache.expire({ all: true });
     await made.get('/x');
     for (let i = 0; i < 10; i++) expect((await made.get('/x')).xCache).toBe('STALE');
-    // Each one that waited would have run it.
+    // Each client that waited would have run it.
     expect(made.runs()).toBeLessThanOrEqual(4);
   });
 
-  it('doubles its pause from two minutes to an hour, whatever clients store in between [H11]', async () => {
+  it('doubles its pause from 2 to 60 minutes, whatever clients store in between [H11]', async () => {
     const clock = stopClock();
     let refusals = 0;
     const made = await appWith((run, _req, res) => res.send(`run ${run}`), {
@@ -197,7 +197,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     }
   });
 
-  it('never serves the ended response again, though its pause is over [H11]', async () => {
+  it('never serves the ended response again, even after its pause [H11]', async () => {
     const clock = stopClock();
     const made = await appWith(
       (run, _req, res) => (run === 1 ? res.send('run 1') : res.status(404).send('gone')),
@@ -260,7 +260,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
   );
 
   it.each([400, 401, 403, 406, 412, 413, 414, 415, 416, 417, 429, 431])(
-    'leaves the entry to other clients, when one client’s own request gets a %i [A11, B21]',
+    "leaves the entry to other clients when one client's own request gets a %i [A11, B21]",
     async (status) => {
       const clock = stopClock();
       let mayAnswer = () => true;
@@ -300,7 +300,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
       void app.use((req, res, next) =>
         /127\.0\.0\.1$/.test(req.ip ?? '') ? next() : void res.status(403).send('not from there'),
       ),
-    'a limiter that counts all together': (app) =>
+    'a limiter with one counter for all': (app) =>
       void app.use((req, res, next) =>
         isRefresh(req) ? void res.status(429).set('Retry-After', '1').end() : next(),
       ),
@@ -311,13 +311,13 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
   const cases = Object.keys(gates).flatMap((gate) => places.map((place) => [gate, place] as const));
 
   it.each(partOn4(major, cases, cases.slice(0, 4)))(
-    'by %s %s the cache leaves at most one handler run at a time, and nothing stale [H11]',
+    'by %s %s the cache allows one handler run at a time and serves nothing stale [H11]',
     async (gate, place) => {
       let now = 0;
       let most = 0;
       const made = await cacheApp({
         express,
-        // Made by the response alone, as static site generators do; for clients with cookies as well.
+        // Cached by the response's own headers, as static site generators do; for clients with cookies as well.
         cache: { statusHeader: true },
         before: place === 'before' ? gates[gate] : undefined,
         routes: (app, { count }) => {
@@ -348,15 +348,15 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     },
   );
 
-  it('does not keep the clients of a limiter waiting for each other’s refusals [H03, H11]', async () => {
+  it("does not make the clients of a limiter wait for each other's rejections [H03, H11]", async () => {
     let now = 0;
     let most = 0;
-    let haveCome = () => true;
+    let haveArrived = () => true;
     const made = await appWith((run, _req, res) => res.send(`run ${run}`), {
       gate: async (req, res, next) => {
         most = Math.max(most, ++now);
         await new Promise((resolve) => setTimeout(resolve, 50));
-        await waitFor(() => haveCome());
+        await waitFor(() => haveArrived());
         now--;
         if (isRefresh(req) || req.headers['x-bad']) res.status(429).end();
         else next();
@@ -367,14 +367,14 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     await made.get('/x');
     await settled(made);
     const before = made.requests();
-    haveCome = () => made.requests() === before + 50;
+    haveArrived = () => made.requests() === before + 50;
     const all = await Promise.all(Array.from({ length: 50 }, () => made.get('/x', { 'x-bad': '1' })));
     expect(new Set(all.map(({ status }) => status))).toEqual(new Set([429]));
-    // After two refusals nobody waits for a third.
+    // After two rejections, no request waits for a third.
     expect(most).toBeGreaterThan(40);
   });
 
-  it('leaves a fresh response alone, when it was an eager one [H11]', async () => {
+  it('keeps a fresh response when the refresh was eager [H11]', async () => {
     const made = await appWith(
       (run, _req, res) => (run === 1 ? res.set('Age', '60').send('run 1') : res.status(404).send('gone')),
       { rule: { ttl: 100, eagerRefresh: 0.5, staleWhileRevalidate: 1000 } },
@@ -388,7 +388,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     expect((await made.get('/x')).status).toBe(404);
   });
 
-  it('lets the response stand in for a 5xx, and be confirmed by its validators [H11]', async () => {
+  it('allows the stale response for a 5xx, and its revalidation with the handler [H11]', async () => {
     const made = await appWith(
       (_run, req, res) => {
         if (req.headers['x-fail']) res.status(503).send('down');
@@ -409,7 +409,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     expect(await made.get('/x')).toMatchObject({ status: 200, text: 'whole', xCache: 'REVALIDATED' });
   });
 
-  it('lets the response stand in for all clients that wait for one handler that fails [H11]', async () => {
+  it('serves the stale response to all clients that wait for one failing handler [H11]', async () => {
     let isFailing = false;
     let now = 0;
     let most = 0;
@@ -433,7 +433,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     expect(most).toBe(1);
   });
 
-  it('keeps the clients of a login page from running the handler beside each other [H03, H11]', async () => {
+  it('prevents parallel handler runs when a client of a login page leads [H03, H11]', async () => {
     let now = 0;
     let most = 0;
     const made = await appWith(
@@ -455,7 +455,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     await made.cache.expire({ all: true });
     await made.get('/x', known);
     await settled(made);
-    // One without a session comes first, and leads.
+    // A client without a session comes first, and leads.
     const all = await Promise.all(
       Array.from({ length: 50 }, (_none, i) => made.get('/x', i === 0 ? {} : known)),
     );
@@ -465,7 +465,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     expect(most).toBe(1);
   });
 
-  it('is not overruled by a client that accepts stale responses [H11]', async () => {
+  it('takes precedence over a client that accepts stale responses [H11]', async () => {
     const made = await appWith(
       (run, _req, res) => (run === 1 ? res.send('run 1') : res.status(404).send('gone')),
       {
@@ -484,7 +484,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     expect((await made.get('/x', patient)).status).toBe(404);
   });
 
-  it('is reported once for each route, with the remedies [H11]', async () => {
+  it('is reported once per route, with the remedies [H11]', async () => {
     const made = await appWith((run, _req, res) => res.send(`run ${run}`), {
       gate: (req, res, next) => (isRefresh(req) ? void res.status(403).end() : next()),
     });
@@ -503,7 +503,7 @@ describe.each(majors)('a refused background refresh on %s', (major, express) => 
     });
   });
 
-  it('comes from no limiter by address, though it follows every request [H12]', async () => {
+  it('does not come from a rate limiter by address during many requests [H12]', async () => {
     const made = await appWith((run, _req, res) => res.send(`run ${run}`), {
       before: (app) => void app.use(rateLimit({ windowMs: 60_000, limit: 60 })),
     });

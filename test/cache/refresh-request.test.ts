@@ -9,11 +9,11 @@ import { majors, waitFor } from '../helpers/http.js';
 const isRefresh = (req: unknown) => (req as { hotpath?: { internal?: boolean } }).hotpath?.internal === true;
 const STALE: CacheRule = { ttl: '1h', staleWhileRevalidate: '1h' };
 
-describe.each(majors)('the request of a background refresh on %s', (_, express) => {
+describe.each(majors)('the request of a background refresh (%s)', (_, express) => {
   const settled = (made: CacheApp, refreshes = 1) =>
     waitFor(() => made.cache.stats().refreshes >= refreshes && made.cache.stats().pending === 0);
 
-  /** One stored response, made stale; then the next client triggers a refresh. */
+  /** Stores a response and makes it stale; then the next client triggers a refresh. */
   async function refreshed(
     made: CacheApp,
     path: string,
@@ -51,7 +51,7 @@ describe.each(majors)('the request of a background refresh on %s', (_, express) 
       },
     });
 
-  it('is not answered under another URL than that of its entry [H12, B18]', async () => {
+  it('is not handled under another URL than that of its entry [H12, B18]', async () => {
     const made = await appWith((run, req, res) => res.send(`${req.url} run ${run}`), {
       before: (app) => {
         app.use((req, _res, next) => {
@@ -68,7 +68,7 @@ describe.each(majors)('the request of a background refresh on %s', (_, express) 
     expect((await made.get('/x', phone)).text).toBe('/mobile/x run 2');
   });
 
-  it('is rewritten as its entry’s was, where that does not depend on the client [B18]', async () => {
+  it('is rewritten like its entry when that does not depend on the client [B18]', async () => {
     const made = await appWith((run, req, res) => res.send(`${req.url} run ${run}`), {
       before: (app) => {
         app.use((req, _res, next) => {
@@ -81,7 +81,7 @@ describe.each(majors)('the request of a background refresh on %s', (_, express) 
     expect(await made.get('/x?a=1')).toMatchObject({ text: '/tenant/x?a=1 run 2', xCache: 'HIT' });
   });
 
-  it('is made only where `when` allows it for the refresh itself [H12]', async () => {
+  it('is sent only if `when` allows it for the refresh itself [H12]', async () => {
     const made = await appWith((run, _req, res) => res.send(`run ${run}`), {
       rule: { ...STALE, when: ({ req }) => req.headers['x-app'] === 'shop' },
     });
@@ -92,7 +92,7 @@ describe.each(majors)('the request of a background refresh on %s', (_, express) 
     expect(await made.get('/x', shop)).toMatchObject({ text: 'run 2', xCache: 'MISS' });
   });
 
-  it('comes from no private network, so `when` sees it as it sees the internet [H12]', async () => {
+  it('has no private address, so `when` treats it as it treats the internet [H12]', async () => {
     const isPrivate = (ip = '') => /^(?:10\.|192\.168\.|127\.|f[cd]|::1$|::ffff:127)/.test(ip);
     const made = await appWith(
       (run, req, res) => res.send(`${isPrivate(req.ip) ? 'internal' : 'public'} page, run ${run}`),
@@ -106,7 +106,7 @@ describe.each(majors)('the request of a background refresh on %s', (_, express) 
     expect(text).toBe('public page, run 2');
   });
 
-  it('has a documentation address, of another /56 network each time [H12]', async () => {
+  it('has a documentation address of another /56 network each time [H12]', async () => {
     const addresses: string[] = [];
     const made = await appWith((run, req, res) => {
       if (isRefresh(req)) addresses.push(req.ip ?? '');
@@ -123,10 +123,10 @@ describe.each(majors)('the request of a background refresh on %s', (_, express) 
 
   it.each([
     ['a cookie', { cookie: 'city=Köln; sid=1' }, { vary: { cookies: ['city'] } }],
-    ['a cookie that comes twice', { cookie: 'city=Köln; city=Bonn' }, { vary: { cookies: ['city'] } }],
+    ['a repeated cookie', { cookie: 'city=Köln; city=Bonn' }, { vary: { cookies: ['city'] } }],
     ['a header', { 'x-city': 'Köln' }, { vary: { headers: ['x-city'] } }],
-    ['a header that the response names', { 'x-city': 'Zürich' }, {}],
-  ])('has the very bytes of %s that the key covers [H12]', async (_what, headers, rule) => {
+    ['a header in Vary', { 'x-city': 'Zürich' }, {}],
+  ])('has the same bytes of %s that the key covers [H12]', async (_what, headers, rule) => {
     const seen: string[] = [];
     const made = await appWith(
       (run, req, res) => {
@@ -137,14 +137,14 @@ describe.each(majors)('the request of a background refresh on %s', (_, express) 
       { rule: { ...STALE, ...rule } },
     );
     const own = { ...headers } as Record<string, string>;
-    // As a browser sends it: the bytes of UTF-8, which Node reads as Latin-1.
+    // As a browser sends it: UTF-8 bytes, which Node reads as Latin-1.
     for (const name of Object.keys(own)) own[name] = Buffer.from(own[name]!, 'utf8').toString('latin1');
     await refreshed(made, '/x', own);
     expect(await made.get('/x', own)).toMatchObject({ text: 'run 2', xCache: 'HIT' });
     expect(seen[1]).toBe(seen[0]);
   });
 
-  it('carries no header of the client that the app itself does not believe [H12]', async () => {
+  it('carries no client header that the app itself does not trust [H12]', async () => {
     const seen: unknown[] = [];
     const made = await appWith((run, req, res) => {
       const { 'x-forwarded-proto': proto, 'x-forwarded-host': host } = req.headers;
@@ -155,7 +155,7 @@ describe.each(majors)('the request of a background refresh on %s', (_, express) 
     expect(seen).toEqual([undefined, undefined]);
   });
 
-  it('sees the forwarded host of its entry, whether or not its address is trusted [H12]', async () => {
+  it('sees the forwarded host of its entry, with or without a trusted address [H12]', async () => {
     for (const trust of [true, 'loopback'] as const) {
       const made = await appWith((run, req, res) => res.send(`${req.hostname} run ${run}`), {
         before: (app) => void app.set('trust proxy', trust),
@@ -187,7 +187,7 @@ describe.each(majors)('the request of a background refresh on %s', (_, express) 
       (app: Express, page: (req: Request, res: Response, next: () => void) => void) =>
         app.get('/{*any}', page),
     ],
-  ] as const)('does not store a page %s that a gate answers with 200 [H12]', async (_what, mount) => {
+  ] as const)('does not store a page %s that a gate sends with status 200 [H12]', async (_what, mount) => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/*path': STALE } },
@@ -207,7 +207,7 @@ describe.each(majors)('the request of a background refresh on %s', (_, express) 
     expect(await made.get('/x')).toMatchObject({ text: 'run 2', xCache: 'MISS' });
   });
 
-  it('carries `cache.refreshHeaders`, so a gate lets it through [H12]', async () => {
+  it('carries `cache.refreshHeaders`, so a gate accepts it [H12]', async () => {
     const made = await appWith((run, _req, res) => res.send(`run ${run}`), {
       cache: { routes: { '/*path': STALE }, refreshHeaders: { 'X-Origin-Verify': 'secret' } },
       after: (app) => {
@@ -226,8 +226,8 @@ describe.each(majors)('the request of a background refresh on %s', (_, express) 
 
   it.each([
     ['stores a response that declares itself shared', 'public, max-age=3600', 'run 2', 'HIT'],
-    ['does not store one that may be for that alone', 'max-age=3600', 'run 3', 'MISS'],
-  ])('with a credential of its own %s [H12]', async (_what, cacheControl, text, xCache) => {
+    ['does not store one that may be for its credential', 'max-age=3600', 'run 3', 'MISS'],
+  ])('with its own credential %s [H12]', async (_what, cacheControl, text, xCache) => {
     const shared = 'public, max-age=3600, stale-while-revalidate=3600';
     const made = await appWith(
       (run, req, res) => {

@@ -20,8 +20,8 @@ function authenticate(req: Authenticated, res: Response, next: NextFunction): vo
 
 const own: CacheRule = { ttl: 60, partition: ({ req }) => (req as unknown as Authenticated).user?.id };
 
-describe.each(majors)('cache.route() on %s', (_, express) => {
-  /** `/me` of whoever asks, cached beside its handler. */
+describe.each(majors)('cache.route() (%s)', (_, express) => {
+  /** `/me` of the authenticated user, cached after the authentication. */
   function shop(rule: CacheRule = own, cache = {}): Promise<CacheApp> {
     return cacheApp({
       express,
@@ -35,7 +35,7 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     });
   }
 
-  it('A03 a stored entry is served only after authentication', async () => {
+  it('serves a stored entry only after authentication [A03]', async () => {
     const made = await shop();
     for (let i = 0; i < 2; i++) await made.get('/me', bearer('alice'));
     expect(made.runs('alice')).toBe(1);
@@ -46,7 +46,7 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('C03 mounted again, on the app and on a router, one request is looked for and stored once', async () => {
+  it('looks up and stores a request once when mounted on the app and on a router [C03]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/again': { ttl: 60 } } },
@@ -62,20 +62,20 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     expect(made.cache.stats()).toMatchObject({ hits: 1, misses: 1, memory: { hits: 1, misses: 1 } });
   });
 
-  it('A02 I-CANARY users who ask at once, many times, each see only their own', async () => {
+  it('serves each of many concurrent users only their own response [A02, I-CANARY]', async () => {
     const made = await shop();
-    const visits = Array.from({ length: 400 }, async (_visit, i) => {
+    const requests = Array.from({ length: 400 }, async (_none, i) => {
       const user = users[(i * 7) % users.length]!;
       const answer = await made.get('/me', bearer(user));
       expect(answer.text).toBe(`canary-of-${user}`);
       expectOnlyOwn(answer, `canary-of-${user}`, canaries);
     });
-    await Promise.all(visits);
+    await Promise.all(requests);
     for (const user of users) expect(made.runs(user)).toBe(1);
     expect(made.cache.stats()).toMatchObject({ entries: 5, pending: 0 });
   });
 
-  it("A02 a user's answer tells downstream caches that it is private", async () => {
+  it("marks a user's response as private for downstream caches [A02]", async () => {
     const made = await shop();
     for (const expected of ['MISS', 'HIT']) {
       const { headers, xCache } = await made.get('/me', bearer('alice'));
@@ -99,23 +99,20 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     ],
     ['is a promise', () => Promise.resolve('alice') as never],
     ['rejects', () => Promise.reject(new Error('of the hook')) as never],
-  ])(
-    'K04 a partition that %s means bypass: nothing is stored, nobody sees another',
-    async (name, partition) => {
-      const made = await shop({ ttl: 60, partition });
-      for (const user of ['alice', 'bob', 'alice']) {
-        const answer = await made.get('/me', bearer(user));
-        expect(answer.text).toBe(`canary-of-${user}`);
-        expect(answer.cacheStatus).toBe('hotpath; fwd=bypass; detail=no-partition');
-      }
-      expect(made.runs()).toBe(3);
-      expect(made.cache.stats().entries).toBe(0);
-      const isFault = /throws|promise|rejects/.test(name);
-      expect(made.faults).toHaveLength(isFault ? 3 : 0);
-    },
-  );
+  ])('bypasses the cache and stores nothing for a partition that %s [K04]', async (name, partition) => {
+    const made = await shop({ ttl: 60, partition });
+    for (const user of ['alice', 'bob', 'alice']) {
+      const answer = await made.get('/me', bearer(user));
+      expect(answer.text).toBe(`canary-of-${user}`);
+      expect(answer.cacheStatus).toBe('hotpath; fwd=bypass; detail=no-partition');
+    }
+    expect(made.runs()).toBe(3);
+    expect(made.cache.stats().entries).toBe(0);
+    const isFault = /throws|promise|rejects/.test(name);
+    expect(made.faults).toHaveLength(isFault ? 3 : 0);
+  });
 
-  it('A02 a partition of 1 and one of "1" are two', async () => {
+  it('keeps the partitions 1 and "1" apart [A02]', async () => {
     const made = await cacheApp({
       express,
       routes: (app, { cache, count }) =>
@@ -131,7 +128,7 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     expect(texts).toEqual(['run 1', 'run 2', 'run 1', 'run 2']);
   });
 
-  it('A02 two routes on one path never serve each other, even where their partitions are equal', async () => {
+  it('never shares entries between two routes on one path, even in equal partitions [A02]', async () => {
     const made = await cacheApp({
       express,
       routes: (app, { cache, count }) => {
@@ -149,7 +146,7 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
         expect((await made.get('/orders', { 'X-Role': role, 'X-Id': '1' })).text).toBe(`canary-of-${role} 1`);
   });
 
-  it('A03 the global middleware never serves what a route stored', async () => {
+  it('never serves entries of a route from the global middleware [A03]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } } },
@@ -160,13 +157,13 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     });
     for (let i = 0; i < 3; i++) expect((await made.get('/x')).text).toBe('run 1');
     expect(made.cache.stats().entries).toBe(1);
-    // Were it the global one that served, a middleware between them would never be asked.
+    // If the global middleware served it, a middleware between them would not run.
     expect((await made.get('/x?deny=1')).status).toBe(403);
     await made.cache.purge({ all: true });
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('D22 a request that both would fill has one fill and one Cache-Status, and 50 at once run it once', async () => {
+  it('fills once, with one Cache-Status, when both caches could fill [D22]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60, vary: { query: ['a'] } } } },
@@ -178,7 +175,7 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
         }),
     });
     const answers = await Promise.all(Array.from({ length: 50 }, () => made.get('/x?a=1&b=2')));
-    // The route's own rule counts: every parameter matters, so the handler sees them all.
+    // The route's own rule applies: every parameter matters, so the handler sees them all.
     for (const { text, cacheStatus } of answers) {
       expect(text).toBe('{"a":"1","b":"2"} of /x?a=1&b=2');
       expect(cacheStatus).not.toContain(',');
@@ -187,7 +184,7 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     expect(made.cache.stats()).toMatchObject({ stores: 1, entries: 1, pending: 0 });
   });
 
-  it('D12 the conditions of a visitor are answered on hit and fill, whichever of the two caches', async () => {
+  it('handles conditional requests on hit and fill in either cache [D12]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } } },
@@ -205,7 +202,7 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     expect(made.runs()).toBe(1);
   });
 
-  it('H07 a purge by tag or url reaches the entries of every partition', async () => {
+  it('purges the entries of every partition by tag or url [H07]', async () => {
     const made = await shop({
       ...own,
       tags: ({ req }) => [`user:${(req as unknown as Authenticated).user!.id}`],
@@ -220,7 +217,7 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     expect([made.runs('alice'), made.runs('bob')]).toEqual([3, 2]);
   });
 
-  it('A15 a route that answers every method caches GET alone', async () => {
+  it('caches only GET of a route for all methods [A15]', async () => {
     const made = await cacheApp({
       express,
       routes: (app, { cache, count }) =>
@@ -230,17 +227,17 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
     expect((await made.get('/x')).text).toBe('GET 2');
     expect((await made.get('/x')).text).toBe('GET 2');
     expect((await made.get('/x', {}, { method: 'DELETE' })).text).toBe('DELETE 3');
-    // The DELETE has invalidated what was stored (A16), and put nothing in its place.
+    // The DELETE has invalidated the entry (A16) and stored nothing in its place.
     expect((await made.get('/x')).text).toBe('GET 4');
     expect((await made.get('/x')).text).toBe('GET 4');
   });
 
-  it('K06 a rule that makes no sense fails when the route is made', async () => {
+  it('rejects an invalid rule when the route is created [K06]', async () => {
     const made = await shop();
     expect(() => made.cache.route({ ttl: '5 min' as never })).toThrow(/ttl/);
   });
 
-  it('K02 close() may be called again and again; what is under way is answered, the rest passes by', async () => {
+  it('closes repeatedly; requests in flight complete, later ones bypass the cache [K02]', async () => {
     let open = () => {};
     const opened = new Promise<void>((resolve) => {
       open = resolve;
@@ -258,12 +255,12 @@ describe.each(majors)('cache.route() on %s', (_, express) => {
         app.get('/y', cache.route({ ttl: 60 }), cache.purgeAfter({ all: true }), handler);
       },
     });
-    const under = [made.get('/x'), made.get('/x')];
+    const inFlight = [made.get('/x'), made.get('/x')];
     await waitFor(() => made.cache.stats().pending === 1);
     await Promise.all([made.cache.close(), made.cache.close()]);
     await made.cache.close();
     open();
-    for (const { status } of await Promise.all(under)) expect(status).toBe(200);
+    for (const { status } of await Promise.all(inFlight)) expect(status).toBe(200);
     for (const path of ['/x', '/x', '/y', '/y']) {
       const answer = await raw(made.port, `GET ${path} HTTP/1.1\nHost: x\nConnection: close\n\n`);
       expect(answer.text).toBe(`run ${made.runs()}`);
