@@ -20,7 +20,7 @@ function gate(): Stop {
   return { promise, open };
 }
 
-describe.each(majors)('stale responses on %s', (_name, express) => {
+describe.each(majors)('stale responses (%s)', (_name, express) => {
   /** A route with one stored response, which `expire` has made stale. */
   async function stale(
     rule: object,
@@ -48,7 +48,7 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
   }
   const answer = (run: number, _req: Request, res: Response) => res.send(`run ${run}`);
 
-  it('H10 a stale response is served while one refresh runs, which then replaces it', async () => {
+  it('serves a stale response while one refresh runs, which replaces it [H10]', async () => {
     const stop = gate();
     const made = await stale({ staleWhileRevalidate: '1h' }, async (run, _req, res) => {
       if (run === 2) await stop.promise;
@@ -63,12 +63,12 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
     expect(made.runs()).toBe(2);
   });
 
-  it('H11 without a stale-while-revalidate window the visitor gets what the handler says now', async () => {
+  it('runs the handler without a stale-while-revalidate window [H11]', async () => {
     const made = await stale({}, answer);
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('H11 must-revalidate forbids stale answers, whatever the rule says', async () => {
+  it('serves nothing stale with must-revalidate, despite the rule [H11]', async () => {
     const made = await stale({ staleWhileRevalidate: '1h', staleIfError: '1h' }, (run, _req, res) =>
       res.set('Cache-Control', 'public, max-age=60, must-revalidate').send(`run ${run}`),
     );
@@ -84,34 +84,34 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
         throw new Error('of the handler');
       },
     ],
-  ])('H11 a stale response stands in for %s, and for no more than that', async (_what, fail) => {
+  ])('serves a stale response instead of %s, and then refreshes [H11]', async (_what, fail) => {
     const made = await stale({ staleIfError: '1h' }, (run, _req, res) =>
       run === 2 ? fail(res) : res.send(`run ${run}`),
     );
     const first = await made.get('/x');
     expect([first.status, first.text, first.xCache]).toEqual([200, 'run 1', 'STALE']);
-    // After a pause the next refresh is tried.
+    // After a pause, the next refresh is tried.
     await waitFor(async () => (await made.get('/x')).text === 'run 3');
   });
 
-  it('H11 a 404 is an answer, and no error to hide', async () => {
+  it('sends a 404 of the handler, which is no error to hide [H11]', async () => {
     const made = await stale({ staleIfError: '1h' }, (run, _req, res) =>
       run > 1 ? res.status(404).send('gone') : res.send(`run ${run}`),
     );
     expect(await made.get('/x')).toMatchObject({ status: 404, text: 'gone' });
   });
 
-  it('H10 a refresh that hangs is given up at its timeout; the next request tries again', async () => {
+  it('cancels a refresh that hangs at its timeout; the next request tries again [H10]', async () => {
     const made = await stale({ staleIfError: '1h', timeout: 0.1 }, (run, _req, res) =>
       run === 2 ? undefined : res.send(`run ${run}`),
     );
     expect(await made.get('/x')).toMatchObject({ text: 'run 1', xCache: 'STALE' });
-    // A later run it is, where even an answer at once takes longer than the timeout.
+    // A later run, in which even an immediate response takes longer than the timeout.
     await waitFor(async () => (await made.get('/x')).text !== 'run 1');
     expect(made.runs()).toBeGreaterThanOrEqual(3);
   });
 
-  it('H10 after the soft timeout the stale response is served, and the refresh goes on', async () => {
+  it('serves the stale response after the soft timeout while the refresh continues [H10]', async () => {
     const stop = gate();
     const made = await stale(
       { staleIfError: '1h', softTimeout: 0.05, timeout: 60 },
@@ -126,7 +126,7 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
     expect(made.runs()).toBe(2);
   });
 
-  it('H09 a refresh that fails does the process no harm, and the stale response stays', async () => {
+  it('keeps process and stale response when a refresh fails [H09]', async () => {
     const made = await stale({ staleWhileRevalidate: '1h' }, (run, _req, res) => {
       if (run === 2) return res.destroy(new Error('of the handler'));
       return res.send(`run ${run}`);
@@ -135,7 +135,7 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
     await waitFor(async () => (await made.get('/x')).text === 'run 3');
   });
 
-  it('H12 a refresh carries none of the visitor’s credentials, and only headers that the key covers', async () => {
+  it('refreshes without client credentials, with only the headers in the key [H12]', async () => {
     const seen: Request['headers'][] = [];
     const made = await stale(
       { staleWhileRevalidate: '1h', vary: { headers: ['x-tenant'], cookies: ['lang'] } },
@@ -144,19 +144,19 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
         res.set('Cache-Control', 'public, max-age=600').send(`run ${run}`);
       },
     );
-    const visitor = { 'x-tenant': 't1', cookie: 'lang=de; sid=secret', 'x-other': '1' };
-    await made.get('/x', visitor);
+    const client = { 'x-tenant': 't1', cookie: 'lang=de; sid=secret', 'x-other': '1' };
+    await made.get('/x', client);
     await made.cache.expire({ all: true });
     seen.length = 0;
-    await made.get('/x', { ...visitor, authorization: 'Bearer secret' });
+    await made.get('/x', { ...client, authorization: 'Bearer secret' });
     await waitFor(() => seen.length > 0);
     const { host, ...headers } = seen[0] ?? {};
     expect(host).toBe(`127.0.0.1:${made.port}`);
-    // Its own condition, by which the handler may confirm what is stored, is the only other one.
+    // The only other one is its own condition, which lets the handler validate the stored response.
     expect(headers).toEqual({ 'x-tenant': 't1', cookie: 'lang=de', 'if-none-match': expect.any(String) });
   });
 
-  it('H12 a refresh comes from an address that is nobody’s, and another one each time', async () => {
+  it('uses a new private IPv6 address for each background refresh [H12]', async () => {
     const addresses: string[] = [];
     const made = await stale({ staleWhileRevalidate: '1h' }, (run, req, res) => {
       addresses.push(req.ip ?? '');
@@ -167,12 +167,12 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
       await waitFor(async () => (await made.get('/x')).text === `run ${run}`);
       await made.cache.expire({ all: true });
     }
-    const [visitor = '', ...others] = addresses;
+    const [client = '', ...others] = addresses;
     expect(isIPv6(others[0] ?? '') && isIPv6(others[1] ?? '')).toBe(true);
-    expect(new Set([visitor, ...others]).size).toBe(3);
+    expect(new Set([client, ...others]).size).toBe(3);
   });
 
-  it('H12 a partitioned response is refreshed by its own visitor’s request alone', async () => {
+  it('refreshes a partitioned response only by a request of its own client [H12]', async () => {
     const made = await cacheApp({
       express,
       cache: {},
@@ -192,7 +192,7 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
     expect((await made.get('/x', { 'x-user': 'a' })).text).toBe('run 2 for a');
   });
 
-  it('a route beside its handler is refreshed too, through the app’s own middlewares', async () => {
+  it("refreshes a response of cache.route() through the app's own middlewares", async () => {
     const made = await cacheApp({
       express,
       cache: {},
@@ -209,7 +209,7 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
     expect((await made.get('/x')).xCache).toBe('HIT');
   });
 
-  it('helmet, sessions, a rate limit, allowed hosts and a redirect to HTTPS do not spoil a refresh, nor count it', async () => {
+  it('refreshes behind helmet, sessions, a rate limit, allowed hosts and an HTTPS redirect', async () => {
     const made = await stale(
       { staleWhileRevalidate: '1h' },
       answer,
@@ -235,7 +235,7 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
     }
   });
 
-  it('a stale response that its handler confirms with a 304 is fresh again, without being sent twice', async () => {
+  it('refreshes a stale response by a 304 of the handler, without a second body', async () => {
     let sent = 0;
     const made = await cacheApp({
       express,
@@ -251,18 +251,18 @@ describe.each(majors)('stale responses on %s', (_name, express) => {
     });
     await made.get('/x');
     await made.cache.expire({ all: true });
-    const confirmed = await made.get('/x');
-    expect(confirmed).toMatchObject({ status: 200, text: 'the body', xCache: 'REVALIDATED' });
-    expect(confirmed.cacheStatus).toBe('hotpath; fwd=stale; fwd-status=304; stored; ttl=3600');
-    expect(confirmed.headers.get('x-made')).toBe('2');
+    const revalidated = await made.get('/x');
+    expect(revalidated).toMatchObject({ status: 200, text: 'the body', xCache: 'REVALIDATED' });
+    expect(revalidated.cacheStatus).toBe('hotpath; fwd=stale; fwd-status=304; stored; ttl=3600');
+    expect(revalidated.headers.get('x-made')).toBe('2');
     expect(await made.get('/x')).toMatchObject({ status: 200, text: 'the body', xCache: 'HIT' });
     expect([made.runs('handler'), sent]).toEqual([2, 1]);
-    // The visitor's own condition is answered as well.
+    // The client's own condition is evaluated as well.
     await made.cache.expire({ all: true });
     expect(await made.get('/x', { 'if-none-match': '"v1"' })).toMatchObject({ status: 304, text: '' });
   });
 
-  it('a purged response is never used again, stale or to stand in', async () => {
+  it('never uses a purged response again, neither stale nor for an error', async () => {
     const made = await stale({ staleWhileRevalidate: '1h', staleIfError: '1h' }, (run, _req, res) =>
       run === 1 ? res.send('run 1') : res.status(500).send('error'),
     );

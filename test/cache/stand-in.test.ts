@@ -13,8 +13,8 @@ interface Case {
   status?: number;
 }
 
-describe.each(majors)('what stands in for an error where nothing says so, on %s', (_name, express) => {
-  /** A route whose first answer has become stale; every later one fails. */
+describe.each(majors)('stale responses for errors by default (%s)', (_name, express) => {
+  /** A route whose first response is stale; every later one fails. */
   async function failing({ profile = 'rfc9111', rule, cacheControl, status = 503 }: Case) {
     const made = await cacheApp({
       express,
@@ -32,7 +32,7 @@ describe.each(majors)('what stands in for an error where nothing says so, on %s'
     return made;
   }
 
-  it('H11 with all that the standard allows, a stale response (RFC 9111 §4.3.3)', async () => {
+  it('serves a stale response in profile rfc9111, RFC 9111 §4.3.3 [H11]', async () => {
     const made = await failing({});
     const answer = await made.get('/x');
     expect(answer).toMatchObject({ status: 200, text: 'run 1', xCache: 'STALE' });
@@ -40,7 +40,7 @@ describe.each(majors)('what stands in for an error where nothing says so, on %s'
     expect(made.runs()).toBe(2);
   });
 
-  it('H11 in the safe profile nothing', async () => {
+  it('serves none in the safe profile [H11]', async () => {
     const made = await failing({ profile: 'safe' });
     expect(await made.get('/x')).toMatchObject({ status: 503, text: 'run 2' });
   });
@@ -50,12 +50,12 @@ describe.each(majors)('what stands in for an error where nothing says so, on %s'
     'max-age=60, proxy-revalidate',
     'max-age=60, s-maxage=60',
     'max-age=60, stale-if-error=0',
-  ])('H11 nothing where the response forbids it: %s (§4.2.4)', async (cacheControl) => {
+  ])('serves none when the response forbids it: %s, RFC 9111 §4.2.4 [H11]', async (cacheControl) => {
     const made = await failing({ cacheControl });
     expect(await made.get('/x')).toMatchObject({ status: 503, text: 'run 2' });
   });
 
-  it('H11 nothing beyond the window that the rule sets', async () => {
+  it('serves none beyond the window of the rule [H11]', async () => {
     const made = await failing({ rule: { ttl: '1h', staleIfError: 0 } });
     expect(await made.get('/x')).toMatchObject({ status: 503, text: 'run 2' });
   });
@@ -63,7 +63,7 @@ describe.each(majors)('what stands in for an error where nothing says so, on %s'
   it.each([
     ['a response', 'that has been stale for less than a day', 80_000, 200],
     ['nothing', 'that has been stale for longer', 90_000, 503],
-  ])('H11 %s %s', async (_what, _when, age, status) => {
+  ])('serves %s %s [H11]', async (_what, _when, age, status) => {
     const made = await cacheApp({
       express,
       cache: { profile: 'rfc9111' },
@@ -79,12 +79,12 @@ describe.each(majors)('what stands in for an error where nothing says so, on %s'
     expect(made.runs()).toBe(2);
   });
 
-  it('H11 nothing for a status that is no error of a server', async () => {
+  it('serves none for a status outside 5xx [H11]', async () => {
     const made = await failing({ status: 999 });
     expect((await made.raw('GET /x HTTP/1.1\r\n')).status).toBe(999);
   });
 
-  it('H11 nothing that is an error itself', async () => {
+  it('serves none that is an error itself [H11]', async () => {
     const made = await cacheApp({
       express,
       cache: { profile: 'rfc9111' },

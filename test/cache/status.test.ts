@@ -7,7 +7,7 @@ import { majors, waitFor } from '../helpers/http.js';
 
 type Handle = (run: number, req: Request, res: Response) => unknown;
 
-describe.each(majors)('Cache-Status (RFC 9211) on %s', (_name, express) => {
+describe.each(majors)('Cache-Status, RFC 9211 (%s)', (_name, express) => {
   const make = (rule: CacheRule, handle: Handle, cache: StandaloneCacheOptions = {}) =>
     cacheApp({
       express,
@@ -18,20 +18,20 @@ describe.each(majors)('Cache-Status (RFC 9211) on %s', (_name, express) => {
   const known: Handle = (_run, req, res) =>
     req.headers['if-none-match'] === '"v"' ? res.status(304).end() : res.set('ETag', '"v"').send('x');
 
-  it('a miss says how long its response will be fresh, a hit how long it still is', async () => {
+  it('names the lifetime of a stored response on a miss, and the time left on a hit', async () => {
     const made = await make({ ttl: 600 }, answer);
     expect((await made.get('/x')).cacheStatus).toBe('hotpath; fwd=uri-miss; stored; ttl=600');
     expect((await made.get('/x')).cacheStatus).toMatch(/^hotpath; hit; ttl=(?:600|59\d)$/);
   });
 
-  it('what is not stored has no freshness', async () => {
+  it('names no lifetime for a response that is not stored', async () => {
     const made = await make({ ttl: 600 }, (_run, _req, res) => res.cookie('a', '1').send('x'));
     expect((await made.get('/x')).cacheStatus).toBe('hotpath; fwd=uri-miss; detail=set-cookie');
   });
 
-  it('fwd-status is there where the visitor gets another status than the handler gave', async () => {
+  it('contains fwd-status when the client gets another status than the handler sent', async () => {
     const made = await make({ ttl: 600 }, known);
-    // The handler was asked for the whole; the visitor has it already.
+    // The handler got an unconditional request; the client has the response already.
     const first = await made.get('/x', { 'if-none-match': '"v"' });
     expect([first.status, first.cacheStatus]).toEqual([
       304,
@@ -48,7 +48,7 @@ describe.each(majors)('Cache-Status (RFC 9211) on %s', (_name, express) => {
     expect([third.status, third.cacheStatus]).toEqual([304, 'hotpath; fwd=stale; stored; ttl=600']);
   });
 
-  it('what stands in for an error went forward, and is no hit (§2.1)', async () => {
+  it('reports a stale response instead of an error as forwarded, not as a hit [§2.1]', async () => {
     const made = await make({ ttl: 600, staleIfError: 600 }, (run, _req, res) =>
       run > 1 ? res.status(503).send('error') : res.send('x'),
     );
@@ -59,14 +59,14 @@ describe.each(majors)('Cache-Status (RFC 9211) on %s', (_name, express) => {
     expect([stale.status, stale.xCache]).toEqual([200, 'STALE']);
   });
 
-  it('what is served stale while it is refreshed is a hit with negative freshness (§3)', async () => {
+  it('reports a response served stale during a refresh as a hit with negative ttl [§3]', async () => {
     const made = await make({ ttl: 600, staleWhileRevalidate: 600 }, answer);
     await made.get('/x');
     await made.cache.expire({ all: true });
     expect((await made.get('/x')).cacheStatus).toMatch(/^hotpath; hit; ttl=-\d+$/);
   });
 
-  it('a refresh that was waited for tells what the handler answered to it', async () => {
+  it("names the handler's status for a refresh that the request waited for", async () => {
     const made = await make({ ttl: 600, staleIfError: 600 }, known);
     await made.get('/x');
     await made.cache.expire({ all: true });
@@ -76,13 +76,13 @@ describe.each(majors)('Cache-Status (RFC 9211) on %s', (_name, express) => {
   });
 
   it.each<[string, (res: Response) => unknown, RegExp]>([
-    ['answered', (res) => res.send('x'), /^hotpath; fwd=uri-miss; collapsed; ttl=(?:600|599)$/],
+    ['served from it', (res) => res.send('x'), /^hotpath; fwd=uri-miss; collapsed; ttl=(?:600|599)$/],
     [
-      'in vain',
+      'refused',
       (res) => res.cookie('a', '1').send('x'),
       /^hotpath; fwd=uri-miss; stored; collapsed=\?0; ttl=600; detail=collapse-refused$/,
     ],
-  ])('who waited for another, and was %s, says so (§2.6)', async (_what, first, expected) => {
+  ])('reports a request that waited for another and was %s [§2.6]', async (_what, first, expected) => {
     let arrived = 0;
     let release = () => {};
     const made = await cacheApp({
@@ -120,7 +120,7 @@ describe.each(majors)('Cache-Status (RFC 9211) on %s', (_name, express) => {
       'hotpath; fwd=request; fwd-status=304; stored; ttl=600',
     ],
     ['another language', { 'accept-language': 'fr' }, 'hotpath; fwd=vary-miss; stored; ttl=600'],
-  ])('%s is named as the reason', async (_what, headers, expected) => {
+  ])('names %s as the reason', async (_what, headers, expected) => {
     const made = await make({ ttl: 600 }, (_run, _req, res) => res.set('Vary', 'Accept-Language').send('x'), {
       requestDirectives: 'honor',
     });
@@ -129,14 +129,14 @@ describe.each(majors)('Cache-Status (RFC 9211) on %s', (_name, express) => {
     expect((await made.raw(`GET /x HTTP/1.1\n${lines.join('')}`)).header('cache-status')).toBe(expected);
   });
 
-  it('no-cache on a stale response went forward because that was stale', async () => {
+  it('names stale as the reason for no-cache on a stale response', async () => {
     const made = await make({ ttl: 600 }, answer, { requestDirectives: 'honor' });
     await made.get('/x');
     await made.cache.expire({ all: true });
     expect((await made.get('/x', { 'cache-control': 'no-cache' })).cacheStatus).toContain('fwd=stale');
   });
 
-  it('only-if-cached with nothing stored went nowhere: no hit and no fwd', async () => {
+  it('has neither hit nor fwd for only-if-cached without a stored response', async () => {
     const made = await make({ ttl: 600 }, answer, { requestDirectives: 'honor' });
     const { status, cacheStatus } = await made.get('/x', { 'cache-control': 'only-if-cached' });
     expect([status, cacheStatus]).toEqual([504, 'hotpath; detail=only-if-cached']);
@@ -148,7 +148,7 @@ describe.each(majors)('Cache-Status (RFC 9211) on %s', (_name, express) => {
       ['/x?a=%22quoted%22', { authorization: 'CANARY3' }],
     ];
     it.each(cases)(
-      'the key of %s is scheme, host, path and query that count, on misses and hits',
+      'names scheme, host, path and relevant query of %s, on misses and hits',
       async (path, headers) => {
         const made = await make(
           {
@@ -173,25 +173,25 @@ describe.each(majors)('Cache-Status (RFC 9211) on %s', (_name, express) => {
       },
     );
 
-    it('a request without a key has none', async () => {
+    it('is absent for a request without a key', async () => {
       const made = await make({ ttl: 600, when: () => false }, answer, { statusHeader: 'key' });
       expect((await made.get('/x')).cacheStatus).toBe('hotpath; fwd=bypass; detail=when');
     });
 
-    it('explain() gives it as well', async () => {
+    it('is returned by explain() as well', async () => {
       const made = await make({ ttl: 600 }, answer, { statusHeader: 'key' });
       const { status, cacheStatus } = made.cache.explain({ url: `${made.url}/x` });
       expect(status.key).toBe(`${made.url}/x`);
       expect(cacheStatus).toBe(`hotpath; fwd=uri-miss; key="${made.url}/x"`);
     });
 
-    it('it is not there unasked', async () => {
+    it('is absent by default', async () => {
       const made = await make({ ttl: 600 }, answer);
       expect((await made.get('/x')).cacheStatus).not.toContain('key');
     });
   });
 });
 
-it.each(['yes', 1, null])('statusHeader: %j is refused, with what is accepted', (statusHeader) => {
+it.each(['yes', 1, null])('rejects statusHeader: %j and names the accepted values', (statusHeader) => {
   expect(() => responseCache({ statusHeader: statusHeader as never })).toThrow(/true, false or 'key'/);
 });

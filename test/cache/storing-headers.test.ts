@@ -22,9 +22,9 @@ const FORMS: [string, (res: Response, headers: Record<string, string>) => Respon
 
 afterEach(() => void vi.restoreAllMocks());
 
-describe.each(majors)('the headers of what is stored, on %s', (_name, express) => {
+describe.each(majors)('stored header fields (%s)', (_name, express) => {
   it.each(['content-security-policy', 'content-security-policy-report-only'])(
-    'A17 a page with a nonce in its %s is not stored: header and body are of one generation',
+    'does not store a page with a nonce in its %s [A17]',
     async (header) => {
       const made = await cacheApp({
         express,
@@ -44,7 +44,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
         },
       });
       const pages = [await made.get('/page'), await made.get('/page')];
-      // Whoever has the first page gets a new one, and no 304 with a header that does not fit it.
+      // A client with the first page gets a new one, not a 304 with a header that does not match it.
       pages.push(await made.get('/page', { 'if-none-match': pages[0]?.headers.get('etag') ?? '' }));
       const nonces = pages.map((page) => {
         expect(page.status).toBe(200);
@@ -77,7 +77,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
       'CF-Ray',
       'X-Cloud-Trace-Context',
       'X-Runtime',
-    ])('A18 no visitor gets the %s of another', async (name) => {
+    ])('never serves the %s of one request to another [A18]', async (name) => {
       const use = (app: Express) =>
         app.use((_req, res, next) => {
           res.setHeader(name, randomUUID());
@@ -101,7 +101,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
       expect(seen.length).toBe(place === 'before' ? 3 : 1);
     });
 
-    it('A18 with our own timing each answer has its own id and time', async () => {
+    it("sends a separate id and time per response with hotpath's timing [A18]", async () => {
       const made = await cacheApp({
         express,
         cache: { routes: RULE },
@@ -119,7 +119,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
     });
   });
 
-  it('leaves out the response headers that perResponseHeaders adds, by name or beginning [A18]', async () => {
+  it('omits response headers listed in perResponseHeaders, by name or prefix [A18]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: RULE, perResponseHeaders: ['X-Acme-Call', 'X-Job-*'] },
@@ -144,7 +144,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
     expect(() => responseCache({ perResponseHeaders: [name] })).toThrow(/perResponseHeaders\[0\]/);
   });
 
-  it('A18 a hit has an Age, the Date of the response, and never more of its lifetime left than before', async () => {
+  it('sends a hit with Age, original Date and never a longer lifetime than before [A18]', async () => {
     const clock = stopClock();
     const made = await cacheApp({
       express,
@@ -165,7 +165,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
     expect(made.runs()).toBe(1);
   });
 
-  it('A18 a response older than its lifetime is not stored', async () => {
+  it('does not store a response older than its lifetime [A18]', async () => {
     const made = await cacheApp({
       express,
       routes: (app) =>
@@ -181,7 +181,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
     }
   });
 
-  it('A19 fields of one connection, and those it lists, are not handed out again', async () => {
+  it('does not repeat hop-by-hop fields or those listed in Connection [A19]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: RULE },
@@ -228,7 +228,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
       { 'Cache-Control': 'no-store' },
       { 'Set-Cookie': 'a=1', 'Cache-Control': 'public, max-age=60' },
       { Vary: '*', 'Cache-Control': 'public, max-age=60' },
-    ])('A20 %o keeps a response from the store, though no header was set before', async (headers) => {
+    ])('does not store %o even if no header was set before [A20]', async (headers) => {
       const made = await cacheApp({
         express,
         cache: { routes: RULE, statusHeader: false },
@@ -243,7 +243,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
       expect(made.cache.stats().entries).toBe(0);
     });
 
-    it('A20 the headers of a public response are the same on a hit', async () => {
+    it('repeats the headers of a public response on a hit [A20]', async () => {
       const made = await cacheApp({
         express,
         cache: { statusHeader: false },
@@ -280,7 +280,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
           ] as never)
           .end('x'),
     ],
-    ['an array over what was set', (res) => res.set('X-A', '0').writeHead(200, ['X-A', '1']).end('x')],
+    ['an array over fields set before', (res) => res.set('X-A', '0').writeHead(200, ['X-A', '1']).end('x')],
     [
       'lists',
       (res) =>
@@ -291,7 +291,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
     ],
     ['appended fields', (res) => res.append('X-A', '1').append('X-A', '2').append('Link', '<a>').send('x')],
     ['numbers', (res) => res.setHeader('X-N', 5).writeHead(200, { 'X-M': 6 }).end('x')],
-  ])('A22 %s arrive with the whole stack as from the app alone, filled and hit', async (_case, respond) => {
+  ])('sends %s through the whole stack like the app alone, on fill and hit [A22]', async (_case, respond) => {
     const build = (use: (app: Express) => void) => {
       const app = express();
       app.disable('x-powered-by');
@@ -337,8 +337,8 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
       ['a list', { origin: allowed }],
       ['any origin, reflected', { origin: true }],
       ['a function', { origin: (origin, answer) => answer(null, allowed.includes(origin ?? '')) }],
-      ['everybody', {}],
-    ])('A23 each origin gets its own Access-Control-Allow-Origin: %s', async (_case, options) => {
+      ['every origin', {}],
+    ])('sends each origin its own Access-Control-Allow-Origin: %s [A23]', async (_case, options) => {
       const build = (app: Express) => {
         app.use(cors(options));
         app.get('/x', (_req, res) => res.send('data'));
@@ -359,7 +359,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
         },
       });
       try {
-        // Whoever comes first must not decide for the others: each of them does, in turn.
+        // The first origin must not decide for the others: each of them comes first once.
         for (let first = 0; first < 4; first++) {
           const origins = ['', allowed[0], allowed[1], 'https://evil.example'];
           origins.unshift(...origins.splice(first));
@@ -376,7 +376,7 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
     });
   });
 
-  it('A23 an origin that is allowed by hand, without Vary, is not shared', async () => {
+  it('does not share a manually allowed origin without Vary [A23]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: RULE },
@@ -395,34 +395,31 @@ describe.each(majors)('the headers of what is stored, on %s', (_name, express) =
   it.each([
     ['cache-control, then the cache', true],
     ['the cache, then cache-control', false],
-  ])(
-    'A25 %s: a preset makes nothing storable that the handler or the exchange forbids',
-    async (_case, outside) => {
-      const preset = cacheControl({ default: { public: true, maxAge: '1m' } });
-      const made = await cacheApp({
-        express,
-        before: (app) => void (outside && app.use(preset)),
-        routes: (app, { count }) => {
-          if (!outside) app.use(preset);
-          app.get('/private', (_req, res) => res.set('Cache-Control', 'private').send(`${count()}`));
-          app.get('/cookie', (_req, res) => res.cookie('a', '1').send(`${count()}`));
-          app.get('/401', (_req, res) => res.status(401).send(`${count()}`));
-          app.get('/500', (_req, res) => res.status(500).send(`${count()}`));
-          app.get('/auth', (_req, res) => res.send(`${count()}`));
-        },
-      });
-      for (const path of ['/private', '/cookie', '/401', '/500', '/auth']) {
-        const headers = path === '/auth' ? { authorization: 'x' } : undefined;
-        const first = await made.get(path, headers);
-        const second = await made.get(path, headers);
-        expect(second.text).not.toBe(first.text);
-        expect(second.headers.get('cache-control')).not.toMatch(/public|s-maxage/);
-      }
-      expect(made.cache.stats().entries).toBe(0);
-    },
-  );
+  ])('%s: a preset makes nothing storable that handler or request forbid [A25]', async (_case, outside) => {
+    const preset = cacheControl({ default: { public: true, maxAge: '1m' } });
+    const made = await cacheApp({
+      express,
+      before: (app) => void (outside && app.use(preset)),
+      routes: (app, { count }) => {
+        if (!outside) app.use(preset);
+        app.get('/private', (_req, res) => res.set('Cache-Control', 'private').send(`${count()}`));
+        app.get('/cookie', (_req, res) => res.cookie('a', '1').send(`${count()}`));
+        app.get('/401', (_req, res) => res.status(401).send(`${count()}`));
+        app.get('/500', (_req, res) => res.status(500).send(`${count()}`));
+        app.get('/auth', (_req, res) => res.send(`${count()}`));
+      },
+    });
+    for (const path of ['/private', '/cookie', '/401', '/500', '/auth']) {
+      const headers = path === '/auth' ? { authorization: 'x' } : undefined;
+      const first = await made.get(path, headers);
+      const second = await made.get(path, headers);
+      expect(second.text).not.toBe(first.text);
+      expect(second.headers.get('cache-control')).not.toMatch(/public|s-maxage/);
+    }
+    expect(made.cache.stats().entries).toBe(0);
+  });
 
-  it('A25 a preset outside the cache is not in what is stored, and stands on a hit as on a miss', async () => {
+  it('does not store a preset outside the cache, and sends it on hits and misses [A25]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: RULE },

@@ -49,7 +49,7 @@ describe('isMalformedCacheControl', () => {
   });
 });
 
-describe.each(majors)('what says its cacheability badly, on %s', (_name, express) => {
+describe.each(majors)('malformed Cache-Control (%s)', (_name, express) => {
   const app = (headers: Record<string, string | string[]>, cache: StandaloneCacheOptions = {}) =>
     cacheApp({
       express,
@@ -88,7 +88,7 @@ describe.each(majors)('what says its cacheability badly, on %s', (_name, express
     'no-store no-cache',
     'max-age=60; private, no-store;',
     'PRIVATE, Max-Age=60',
-  ])('is not stored where a field of the target list hides a restriction: %j [A05]', async (value) => {
+  ])('is not stored when a malformed targeted field hides a restriction: %j [A05]', async (value) => {
     for (const field of ['cdn-cache-control', 'surrogate-control']) {
       const made = await app(
         { [field]: value, 'Cache-Control': 'public, max-age=60' },
@@ -100,17 +100,17 @@ describe.each(majors)('what says its cacheability badly, on %s', (_name, express
   });
 
   it.each<[string, Record<string, string>]>([
-    ['a lifetime alone', { 'CDN-Cache-Control': 'max-age="60"' }],
-    ['what is meant for other surrogates', { 'Surrogate-Control': 'no-store;edge, max-age=5;edge' }],
+    ['only a lifetime', { 'CDN-Cache-Control': 'max-age="60"' }],
+    ['directives for other surrogates', { 'Surrogate-Control': 'no-store;edge, max-age=5;edge' }],
     ['a capability', { 'Surrogate-Control': 'content="x, no-store"' }],
     ['a valid field before it', { 'CDN-Cache-Control': 'max-age=60', 'Surrogate-Control': 'no-store, x="' }],
-  ])('is judged by the next field where the malformed one says %s', async (_case, headers) => {
+  ])('is ignored in a targeted field with %s; the next field applies', async (_case, headers) => {
     const made = await app({ ...headers, 'Cache-Control': 'public, max-age=60' }, { profile: 'rfc9111' });
     expect((await made.get('/x')).cacheStatus).toContain('stored');
   });
 
   it.each(['public=bad, max-age=60', 'public="x", max-age=60', 'must-revalidate=1, max-age=60'])(
-    'does not share with credentials by a targeted field that misuses what allows it: %j [A02]',
+    'does not share with credentials by a targeted field with invalid arguments: %j [A02]',
     async (value) => {
       const made = await app({ 'CDN-Cache-Control': value }, { profile: 'rfc9111' });
       const { cacheStatus } = await made.get('/x', { authorization: 'a' });

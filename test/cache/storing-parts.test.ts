@@ -5,7 +5,7 @@ import { majors } from '../helpers/http.js';
 
 const WHOLE = 'abcdefghijklmnopqrstuvwxyz';
 
-describe.each(majors)('responses to a Range, on %s', (_name, express) => {
+describe.each(majors)('responses to a Range request (%s)', (_name, express) => {
   const app = (handler: Handler, profile: 'safe' | 'rfc9111' = 'safe', rule: CacheRule = { ttl: '1m' }) =>
     cacheApp({
       express,
@@ -17,14 +17,14 @@ describe.each(majors)('responses to a Range, on %s', (_name, express) => {
         }),
     });
 
-  /** An API with pages in a unit of its own, which it answers with 200. */
+  /** An API with pages in a custom unit, which it sends with status 200. */
   const paged: Handler = (req, res) => {
     const [, from = '0', to = '24'] = /(\d+)-(\d+)/.exec(req.get('range') ?? '') ?? [];
     res.set({ 'Last-Modified': 'Tue, 01 Jan 2019 00:00:00 GMT' }).send(`items ${from} to ${to}`);
   };
 
   it.each(['items=0-9', 'items=25-49', 'Items=0-9', 'items', 'items 0-9', 'pages=1', '=0-9'])(
-    'are neither stored nor taken from the store where the unit is not bytes: %s [D11, B21]',
+    'are neither stored nor served from the store for units other than bytes: %s [D11, B21]',
     async (range) => {
       for (const profile of ['safe', 'rfc9111'] as const) {
         const made = await app(paged, profile);
@@ -46,7 +46,7 @@ describe.each(majors)('responses to a Range, on %s', (_name, express) => {
     'bytes=0-1,4-5',
     'bytes=0-4,2-6',
     'bytes=0-99',
-  ])('are not stored where the handler sends a part with 200: %s [D11, A13]', async (range) => {
+  ])('are not stored when the handler sends a part with 200: %s [D11, A13]', async (range) => {
     const made = await app((req, res) => {
       const [, from, to] = /=(\d*)-(\d*)/.exec(req.get('range') ?? '') ?? [];
       if (from === undefined) return void res.type('text').send(WHOLE);
@@ -62,14 +62,14 @@ describe.each(majors)('responses to a Range, on %s', (_name, express) => {
     ['Content-Range', (_req, res) => res.set('Content-Range', 'bytes 0-4/26').send(WHOLE)],
     ['several parts', (_req, res) => res.type('multipart/byteranges; boundary=x').send(WHOLE)],
     ['no length', (_req, res) => res.write(WHOLE) && res.end()],
-  ])('are not stored where the response has %s [D11]', async (_case, handler) => {
+  ])('are not stored when the response has %s [D11]', async (_case, handler) => {
     const made = await app(handler);
     await made.get('/x', { range: 'bytes=0-4' });
     expect(made.cache.stats().entries).toBe(0);
   });
 
   it.each(['bytes=0-4', 'bytes=5-2', 'bytes=x'])(
-    'are stored where they are the whole, which is longer than the part, or the range does not count: %s [D11]',
+    'are stored when they are complete or the range does not apply: %s [D11]',
     async (range) => {
       const made = await app((_req, res) => res.type('text').send(WHOLE));
       await made.get('/x', { range });
@@ -78,7 +78,7 @@ describe.each(majors)('responses to a Range, on %s', (_name, express) => {
   );
 
   it.each(['Accept-Ranges', 'Content-Range'])(
-    'are the handler’s where what is stored names the unit, by %s; explain() says so [D11]',
+    'come from the handler if the entry names the unit in %s, as explain() says [D11]',
     async (field) => {
       const made = await app((req, res) => {
         res.set(field, field === 'Accept-Ranges' ? 'items' : 'items 0-24/99');

@@ -8,12 +8,12 @@ import { majors } from '../helpers/http.js';
 const RULE: Record<string, CacheRule> = { '/*path': { ttl: '1m' } };
 const COOKIES_DECLARED: Record<string, CacheRule> = { '/*path': { ttl: '1m', vary: { cookies: [] } } };
 
-describe.each(majors)('what is personal, on %s', (_name, express) => {
+describe.each(majors)('personal responses (%s)', (_name, express) => {
   it.each([
     ['without a rule', {}],
     ['with a rule', RULE],
     ['with a rule that declares cookies irrelevant', COOKIES_DECLARED],
-  ])('A01 a response with Set-Cookie is never stored nor handed out again, %s', async (_case, routes) => {
+  ])('never stores or repeats a response with Set-Cookie, %s [A01]', async (_case, routes) => {
     const made = await cacheApp({
       express,
       cache: { routes },
@@ -38,27 +38,24 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
     'X-CSRF-Token',
     'X-XSRF-Token',
     'X-Access-Token',
-  ])(
-    'does not store a response with %s, set by the handler or as the headers go [A01, A21]',
-    async (name) => {
-      for (const late of [false, true]) {
-        const made = await cacheApp({
-          express,
-          cache: { routes: RULE },
-          routes: (app) =>
-            app.get('/x', (_req, res) => {
-              const set = () => void res.set(name, `"secret${made.count()}"`);
-              late ? onHeaders(res, set) : set();
-              res.set('Cache-Control', 'public, max-age=60').send('x');
-            }),
-        });
-        const first = await made.get('/x');
-        if (!late) expect(first.cacheStatus).toContain(`detail=${name.toLowerCase()}`);
-        expect((await made.get('/x')).headers.get(name)).toBe('"secret2"');
-        expect(made.cache.stats().entries).toBe(0);
-      }
-    },
-  );
+  ])('does not store a response with %s, set by the handler or in writeHead [A01, A21]', async (name) => {
+    for (const late of [false, true]) {
+      const made = await cacheApp({
+        express,
+        cache: { routes: RULE },
+        routes: (app) =>
+          app.get('/x', (_req, res) => {
+            const set = () => void res.set(name, `"secret${made.count()}"`);
+            late ? onHeaders(res, set) : set();
+            res.set('Cache-Control', 'public, max-age=60').send('x');
+          }),
+      });
+      const first = await made.get('/x');
+      if (!late) expect(first.cacheStatus).toContain(`detail=${name.toLowerCase()}`);
+      expect((await made.get('/x')).headers.get(name)).toBe('"secret2"');
+      expect(made.cache.stats().entries).toBe(0);
+    }
+  });
 
   it.each([
     ['nothing', undefined, false],
@@ -68,7 +65,7 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
     ['must-revalidate', 'max-age=60, must-revalidate', true],
     ['private', 'private, max-age=60', false],
   ])(
-    'A02 with Authorization and %s in the response, only what says it is for all is shared',
+    'shares explicitly public responses only, for Authorization with %s [A02]',
     async (_case, cacheControl, shared) => {
       const canaries = ['canary-a', 'canary-b'];
       const made = await cacheApp({
@@ -83,14 +80,14 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
       });
       const a = await made.get('/me', { authorization: 'canary-a' });
       const b = await made.get('/me', { authorization: 'canary-b' });
-      const nobody = await made.get('/me');
+      const anonymous = await made.get('/me');
       expectOnlyOwn(a, 'canary-a', canaries);
       expectOnlyOwn(b, 'canary-b', canaries);
-      expectOnlyOwn(nobody, undefined, canaries);
+      expectOnlyOwn(anonymous, undefined, canaries);
       if (!shared) {
         expect(made.runs()).toBe(3);
         expect(a.cacheStatus).toMatch(/detail=/);
-        // What the anonymous visitor got is not for those who say who they are either.
+        // The anonymous response is not for authenticated clients either.
         const again = await made.get('/me', { authorization: 'canary-a' });
         expect(again.text).toBe('for canary-a');
       } else expect(made.runs()).toBeLessThan(3);
@@ -102,7 +99,7 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
     ['authorization', 'Authorization'],
     ['proxy-authorization', 'Proxy-Authorization'],
     ['x-own-key', 'X-Own-Key'],
-  ])('A03 a cache before the check of %s never answers whoever comes without it', async (name, header) => {
+  ])('never serves a client without the %s that a later check requires [A03]', async (name, header) => {
     const made = await cacheApp({
       express,
       cache: {
@@ -124,7 +121,7 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
   it.each([
     ['without a rule', {}],
     ['with a rule', RULE],
-  ])('A04 a page that differs by cookie is not shared, %s', async (_case, routes) => {
+  ])('does not share a page that differs by cookie, %s [A04]', async (_case, routes) => {
     const made = await cacheApp({
       express,
       cache: { routes },
@@ -144,7 +141,7 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
     expect((await made.get('/dash', { cookie: 's=B' })).text).toBe('dash of s=B');
   });
 
-  it('A04 a rule that names a cookie keeps its values apart, and other cookies do not matter', async () => {
+  it('separates the values of a cookie in the rule and ignores other cookies [A04]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/page': { ttl: '1m', vary: { cookies: ['lang'] } } } },
@@ -168,12 +165,12 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
     expect(made.runs()).toBe(3);
   });
 
-  it('A04 a cookie given twice is not taken for the same cookie given once, whichever the app reads', async () => {
+  it('distinguishes a repeated cookie from a single one [A04]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/page': { ttl: '1m', vary: { cookies: ['lang'] } } } },
       routes: (app) =>
-        // An app whose parser takes the last.
+        // An app whose parser takes the last value.
         app.get('/page', (req, res) =>
           res.send([...(req.headers.cookie ?? '').matchAll(/lang=(\w+)/g)].at(-1)?.[1]),
         ),
@@ -183,7 +180,7 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
   });
 
   it.each(['Authorization', 'authorization, Accept', 'Cookie', 'COOKIE', 'Accept, cookie'])(
-    'A06 a response with Vary: %s is not stored, not even for those without credentials',
+    'does not store a response with Vary: %s, even without credentials [A06]',
     async (vary) => {
       const made = await cacheApp({
         express,
@@ -215,7 +212,7 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
       ['Vary', 'X-Secret'],
       ['Vary', '*'],
       ['Content-Security-Policy', "script-src 'nonce-abc'"],
-    ])('A21 %s: %s added when the headers go keeps a response from the store', async (name, value) => {
+    ])('does not store a response when %s: %s is added in writeHead [A21]', async (name, value) => {
       const { outer, inner } = mount((app) =>
         app.use((_req, res, next) => {
           onHeaders(res, () => res.setHeader(name, value));
@@ -241,7 +238,7 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
       expect(made.runs()).toBe(2);
     });
 
-    it('A21 a status that is changed when the headers go is not stored as the one before', async () => {
+    it('does not store a response under the status from before writeHead [A21]', async () => {
       const { outer, inner } = mount((app) =>
         app.use((req, res, next) => {
           onHeaders(res, () => {
@@ -263,7 +260,7 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
       expect(await made.get('/page')).toMatchObject({ status: 200, text: 'run 2' });
     });
 
-    it('A21 express-session hands each visitor a session of their own, and none is stored', async () => {
+    it('keeps express-session cookies separate per client, and stores none [A21]', async () => {
       const { outer, inner } = mount((app) =>
         app.use(session({ secret: 'x', resave: false, saveUninitialized: true })),
       );
@@ -288,7 +285,7 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
     });
   });
 
-  it('A21 a cookie that a patched writeHead hands straight to Node is seen, even when no header was set', async () => {
+  it('notices a cookie that a patched writeHead passes directly to Node [A21]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: RULE, statusHeader: false },
@@ -304,7 +301,7 @@ describe.each(majors)('what is personal, on %s', (_name, express) => {
       routes: (app) =>
         app.get('/page', (_req, res) => {
           made.count();
-          // In pieces, since for one piece its length would be declared.
+          // In pieces, since the length of a single piece would be declared.
           res.write('pa');
           res.end('ge');
         }),

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { cacheApp } from '../helpers/cache.js';
 import { majors } from '../helpers/http.js';
 
-describe.each(majors)('redirects, on %s', (_name, express) => {
+describe.each(majors)('redirects (%s)', (_name, express) => {
   const app = (
     location: string | string[],
     status = 301,
@@ -47,7 +47,7 @@ describe.each(majors)('redirects, on %s', (_name, express) => {
     '#top',
     '',
     '\\\\shop.example\\a\\b?c=1',
-  ])('are not stored where they lead back to their own URL: %j [A14]', async (location) => {
+  ])('are not stored when they lead back to their own URL: %j [A14]', async (location) => {
     for (const code of [301, 302, 307, 308]) {
       const made = await app(location, code);
       expect(await status(made)).toContain('detail=redirect-loop');
@@ -65,12 +65,12 @@ describe.each(majors)('redirects, on %s', (_name, express) => {
     'app://shop.example/a/b?c=1',
     'http://[bad',
     '/',
-  ])('are stored where they lead elsewhere: %j [A14]', async (location) => {
+  ])('are stored when they lead elsewhere: %j [A14]', async (location) => {
     const made = await app(location);
     expect(await status(made)).toContain('stored');
   });
 
-  it('are not stored where the URL they lead to is an entry of the same key [A14, B13]', async () => {
+  it('are not stored when their target has the same key [A14, B13]', async () => {
     const ignoring = await app('/a?utm_source=x', 301, { ignoreQuery: ['utm_*'] });
     expect(await status(ignoring, '/a')).toContain('detail=redirect-loop');
     const equivalent = await app('/a?page=2', 301, {}, { 'No-Vary-Search': 'params' });
@@ -78,7 +78,7 @@ describe.each(majors)('redirects, on %s', (_name, express) => {
     expect(await status(await app('/a?page=2'), '/a?page=1')).toContain('stored');
   });
 
-  it('are not stored behind a proxy that ends TLS, trusted or not [A14]', async () => {
+  it('are not stored behind a proxy that terminates TLS, trusted or not [A14]', async () => {
     for (const trust of [false, true]) {
       const made = await app('https://shop.example/a', 301, {}, {}, (outer) =>
         outer.set('trust proxy', trust),
@@ -88,13 +88,13 @@ describe.each(majors)('redirects, on %s', (_name, express) => {
     }
   });
 
-  it('are not stored where one of several Location lines, or a port of their own, leads back [A14]', async () => {
+  it('are not stored when one of several Location lines, or a custom port, leads back [A14]', async () => {
     expect(await status(await app(['/elsewhere', '/a']), '/a')).toContain('detail=redirect-loop');
     const made = await app('https://shop.example:3000/a');
     expect(await status(made, '/a', 'shop.example:3000')).toContain('detail=redirect-loop');
   });
 
-  it('are not stored where a middleware changes the Location as the headers go [A21]', async () => {
+  it('are not stored when a middleware changes Location in writeHead [A21]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: { '/a': { ttl: '1m' } } },

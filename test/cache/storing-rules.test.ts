@@ -6,7 +6,7 @@ import { majors } from '../helpers/http.js';
 
 const RULE = { '/*path': { ttl: '1m' } } as const;
 
-describe.each(majors)('what may be stored, on %s', (_name, express) => {
+describe.each(majors)('storable responses (%s)', (_name, express) => {
   const handled = (
     routes: NonNullable<Parameters<typeof cacheApp>[0]['cache']>['routes'],
     handler: (req: Request, res: Response, run: number) => unknown,
@@ -27,11 +27,11 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     ['two lines', ['public, max-age=60', 'no-store']],
     ['a trailing comma', 'private,'],
     ['a tab', 'public,\tno-store'],
-    ['an argument that it does not have', 'public, max-age=60, no-store=1'],
-    ['a lifetime that is no number', 'public, max-age=abc'],
-    ['no lifetime left', 'public, max-age=0'],
-    ['a lifetime of none for shared caches', 'public, max-age=60, s-maxage=0'],
-  ])('A05 Cache-Control with %s is not stored, and goes out as the app wrote it', async (_case, value) => {
+    ['an argument that the directive does not take', 'public, max-age=60, no-store=1'],
+    ['a lifetime that is not a number', 'public, max-age=abc'],
+    ['a lifetime of zero', 'public, max-age=0'],
+    ['a lifetime of zero for shared caches', 'public, max-age=60, s-maxage=0'],
+  ])('does not store Cache-Control with %s, and forwards it unchanged [A05]', async (_case, value) => {
     const made = await handled(RULE, (_req, res, run) =>
       res.setHeader('Cache-Control', value).end(`run ${run}`),
     );
@@ -43,7 +43,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
   it.each([
     ['object', (res: Response) => res.writeHead(200, { 'Cache-Control': 'private' })],
     ['flat array', (res: Response) => res.writeHead(200, ['Cache-Control', 'no-store'])],
-  ])('A05 Cache-Control given to writeHead as %s counts', async (_case, write) => {
+  ])('respects Cache-Control passed to writeHead as %s [A05]', async (_case, write) => {
     const made = await handled(RULE, (_req, res, run) => write(res).end(`run ${run}`));
     await made.get('/x');
     expect((await made.get('/x')).text).toBe('run 2');
@@ -52,14 +52,14 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
   it.each([
     ['a directive inside a quoted string', 'public, max-age=60, x="a,no-store"'],
     ['an unknown directive that begins alike', 'public, max-age=60, no-store-really, privateer'],
-  ])('A05 %s is no directive', async (_case, value) => {
+  ])('does not read %s as a directive [A05]', async (_case, value) => {
     const made = await handled({}, (_req, res, run) => res.set('Cache-Control', value).end(`run ${run}`));
     await made.get('/x');
     expect((await made.get('/x')).text).toBe('run 1');
   });
 
   it.each(['max-age=60', '', 'must-revalidate'])(
-    'A05 without a rule a response that says only "%s" is not stored',
+    'does not store a response with only "%s" without a rule [A05]',
     async (value) => {
       const made = await handled({}, (_req, res, run) => res.set('Cache-Control', value).end(`run ${run}`));
       await made.get('/x');
@@ -70,11 +70,11 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
   it.each([
     ['an asterisk', '*'],
     ['an asterisk in a list', 'accept, *'],
-    ['no list of names', 'foo bar'],
+    ['not a list of names', 'foo bar'],
     ['a name of 200 characters', 'a'.repeat(200)],
     ['500 names', Array.from({ length: 500 }, (_, i) => `n${i}`).join(', ')],
     ['31 names', Array.from({ length: 31 }, (_, i) => `n${i}`).join(', ')],
-  ])('A07 Vary that is %s is not stored', async (_case, vary) => {
+  ])('does not store a response whose Vary is %s [A07]', async (_case, vary) => {
     const made = await handled(RULE, (_req, res, run) => res.set('Vary', vary).end(`run ${run}`));
     const first = await made.get('/x');
     expect(first.cacheStatus).toMatch(/detail=vary/);
@@ -84,13 +84,13 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
   it.each([
     ['only commas', ',,,'],
     ['empty', ''],
-  ])('A07 Vary that is %s names nothing', async (_case, vary) => {
+  ])('ignores a Vary that is %s [A07]', async (_case, vary) => {
     const made = await handled(RULE, (_req, res, run) => res.set('Vary', vary).end(`run ${run}`));
     await made.get('/x');
     expect((await made.get('/x')).text).toBe('run 1');
   });
 
-  it('A08 a header that only the response names keeps tenants apart', async () => {
+  it('keeps tenants apart by a header that only the response names [A08]', async () => {
     const made = await handled(RULE, (req, res) =>
       res.set('Vary', 'X-Tenant').end(`for ${req.get('x-tenant')}`),
     );
@@ -100,7 +100,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     expect(made.runs()).toBe(3);
   });
 
-  it('A08 an absent header, an empty one and its own name are three values', async () => {
+  it('distinguishes a missing header, an empty one and the value "undefined" [A08]', async () => {
     const made = await handled(RULE, (req, res) => res.set('Vary', 'X-T').end(`${req.get('x-t')}.`));
     expect((await made.get('/x')).text).toBe('undefined.');
     expect((await made.get('/x', { 'x-t': '' })).text).toBe('.');
@@ -108,9 +108,9 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     expect(made.runs()).toBe(3);
   });
 
-  it('A09 when the responses of one URL name different headers, all of them count', async () => {
+  it('separates by all headers when responses of one URL name different ones [A09]', async () => {
     const made = await handled(RULE, (req, res) => {
-      // Only premium visitors get a page that depends on the second header.
+      // Only premium clients get a page that depends on the second header.
       const premium = req.get('x') === 'premium';
       res
         .set('Vary', premium ? 'X, Y' : 'X')
@@ -128,7 +128,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     expect(made.runs()).toBe(runs);
   });
 
-  it('A09 when the responses of one URL name now one header, now another, both count', async () => {
+  it('separates by both headers when responses of one URL alternate between them [A09]', async () => {
     const made = await handled(RULE, (req, res, run) => {
       res.set('Vary', run % 2 ? 'X' : 'Y').end(`${req.get('x')} ${req.get('y')}`);
     });
@@ -137,7 +137,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     }
   });
 
-  it('A09 a response without Vary does not answer for those that had one', async () => {
+  it('does not serve a response without Vary for those with Vary [A09]', async () => {
     const made = await handled(RULE, (req, res, run) => {
       if (run !== 2) res.set('Vary', 'X');
       res.end(`x ${req.get('x')}`);
@@ -145,7 +145,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     for (const x of ['a', 'b', 'c', 'a', 'b', 'c']) expect((await made.get('/x', { x })).text).toBe(`x ${x}`);
   });
 
-  it.each([500, 502, 503, 504])('A10 a %i is not stored, whatever it says', async (status) => {
+  it.each([500, 502, 503, 504])('does not store a %i, even with a lifetime [A10]', async (status) => {
     const made = await handled(RULE, (_req, res, run) => {
       res
         .set('Cache-Control', 'public, max-age=60')
@@ -156,7 +156,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     expect(await made.get('/x')).toMatchObject({ status: 200, text: 'run 2' });
   });
 
-  it('A10 an error that the handler throws is not stored', async () => {
+  it('does not store an error that the handler throws [A10]', async () => {
     const made = await handled(RULE, (_req, res, run) => {
       if (run === 1) throw new Error('once');
       res.end(`run ${run}`);
@@ -166,7 +166,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
   });
 
   it.each([400, 401, 403, 404, 405, 410, 413, 414, 429, 431, 451, 501])(
-    'A11 a %i that an attacker provokes does not become the page',
+    'does not store a %i that an attacker provokes [A11]',
     async (status) => {
       const made = await handled(RULE, (req, res) => {
         const attacked = (req.get('x-big')?.length ?? 0) > 4000 || req.get('x-meta')?.includes('\t');
@@ -182,7 +182,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     },
   );
 
-  it('A11 a 404 is stored only where the rule lists it', async () => {
+  it('stores a 404 only when the rule lists it [A11]', async () => {
     const made = await handled(
       { '/listed': { ttl: '1m', statuses: [200, 404] }, '/plain': { ttl: '1m' } },
       (_req, res, run) => res.status(404).end(`run ${run}`),
@@ -196,39 +196,36 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     ['after', 'a header'],
     ['before', 'a function'],
     ['after', 'a function'],
-  ])(
-    'A12 method-override mounted %s the cache, with %s, stores nothing of the other method',
-    async (place, by) => {
-      const getter = (req: { headers: Record<string, unknown> }) =>
-        String(req.headers['x-http-method-override'] ?? '');
-      const override = methodOverride(by === 'a header' ? 'X-HTTP-Method-Override' : (getter as never), {
-        methods: null as unknown as string[],
-      });
-      const made = await cacheApp({
-        express,
-        cache: { routes: RULE },
-        before: (app) => void (place === 'before' && app.use(override)),
-        routes: (app, { count }) => {
-          if (place === 'after') app.use(override);
-          app.delete('/item', (_req, res) =>
-            res.set('Cache-Control', 'public, max-age=60').send(`deleted ${count('delete')}`),
-          );
-          app.get('/item', (_req, res) =>
-            res.set('Cache-Control', 'public, max-age=60').send(`item ${count('get')}`),
-          );
-          app.put('/item', (_req, res) => res.status(405).end());
-        },
-      });
-      expect((await made.get('/item', { 'x-http-method-override': 'PUT' })).status).toBe(405);
-      expect((await made.get('/item', { 'x-http-method-override': 'DELETE' })).text).toBe('deleted 1');
-      expect(made.cache.stats().stores).toBe(0);
-      expect(await made.get('/item')).toMatchObject({ status: 200, text: 'item 1' });
-      expect((await made.get('/item')).text).toBe('item 1');
-    },
-  );
+  ])('stores nothing of another method with method-override %s the cache, by %s [A12]', async (place, by) => {
+    const getter = (req: { headers: Record<string, unknown> }) =>
+      String(req.headers['x-http-method-override'] ?? '');
+    const override = methodOverride(by === 'a header' ? 'X-HTTP-Method-Override' : (getter as never), {
+      methods: null as unknown as string[],
+    });
+    const made = await cacheApp({
+      express,
+      cache: { routes: RULE },
+      before: (app) => void (place === 'before' && app.use(override)),
+      routes: (app, { count }) => {
+        if (place === 'after') app.use(override);
+        app.delete('/item', (_req, res) =>
+          res.set('Cache-Control', 'public, max-age=60').send(`deleted ${count('delete')}`),
+        );
+        app.get('/item', (_req, res) =>
+          res.set('Cache-Control', 'public, max-age=60').send(`item ${count('get')}`),
+        );
+        app.put('/item', (_req, res) => res.status(405).end());
+      },
+    });
+    expect((await made.get('/item', { 'x-http-method-override': 'PUT' })).status).toBe(405);
+    expect((await made.get('/item', { 'x-http-method-override': 'DELETE' })).text).toBe('deleted 1');
+    expect(made.cache.stats().stores).toBe(0);
+    expect(await made.get('/item')).toMatchObject({ status: 200, text: 'item 1' });
+    expect((await made.get('/item')).text).toBe('item 1');
+  });
 
   it.each([201, 202, 203, 204, 205, 206, 300, 302, 303, 304, 307])(
-    'A13 a %i to a special request does not become the page',
+    'does not store a %i to a special request as the page [A13]',
     async (status) => {
       const made = await handled(RULE, (req, res) => {
         res.set('Cache-Control', 'public, max-age=60');
@@ -245,23 +242,23 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     ['if-none-match', '"v1"'],
     ['if-modified-since', 'Sun, 06 Nov 2044 08:49:37 GMT'],
     ['range', 'bytes=0-3'],
-  ])('A13 a first request with %s does not leave a part for those who come after', async (name, value) => {
+  ])('stores no part from a first request with %s [A13]', async (name, value) => {
     const made = await handled(RULE, (req, res) => {
       res.set({ ETag: '"v1"', 'Last-Modified': 'Sun, 06 Nov 1994 08:49:37 GMT' });
       if (req.get('range')) res.status(206).set('Content-Range', 'bytes 0-3/14').end('the ');
       else res.send('the whole page');
     });
-    // Not with fetch, which adds `Cache-Control: no-cache` to a condition: Express would not answer it with 304.
+    // Not with fetch, which adds `Cache-Control: no-cache` to a condition: Express would not send a 304.
     const first = await made.raw(`GET /x HTTP/1.1\n${name}: ${value}\nConnection: close`);
     expect([206, 304]).toContain(first.status);
     expect(await made.get('/x')).toMatchObject({ status: 200, text: 'the whole page' });
-    // And to whoever has it, or wants a part of it, the stored one is an answer too.
+    // The entry also serves a client that has it, or that requests a part of it.
     expect([200, 206, 304]).toContain((await made.get('/x', { [name]: value })).status);
-    // A condition was kept from the handler, so the first fill already recorded the whole.
+    // The condition was hidden from the handler, so the first fill is complete.
     expect(made.runs()).toBe(name === 'range' ? 2 : 1);
   });
 
-  it('A14 a redirect that names the host goes to those of the same host alone', async () => {
+  it('serves a redirect with a host only for requests to the same host [A14]', async () => {
     const made = await cacheApp({
       express,
       cache: { routes: RULE },
@@ -284,7 +281,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     expect(made.runs()).toBe(4);
   });
 
-  it.each([302, 303, 307])('A14 a %i, which often depends on who asks, is not stored', async (status) => {
+  it.each([302, 303, 307])('does not store a %i, which often depends on the client [A14]', async (status) => {
     const made = await handled(RULE, (_req, res, run) =>
       res.set('Cache-Control', 'public, max-age=60').redirect(status, `/to/${run}`),
     );
@@ -293,7 +290,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
   });
 
   it.each(['DELETE', 'POST', 'PUT', 'PATCH', 'PROPFIND', 'OPTIONS', 'REPORT'])(
-    'A15 %s is neither stored nor answered from the store',
+    'neither stores %s nor serves it from the store [A15]',
     async (method) => {
       const made = await handled(RULE, (req, res) => {
         made.count(req.method);
@@ -308,7 +305,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
     },
   );
 
-  it('A15 HEAD is answered from what GET stored, and stores nothing itself', async () => {
+  it('serves HEAD from a stored GET and stores nothing from HEAD [A15]', async () => {
     const made = await handled(RULE, (req, res, run) => res.end(`${req.method} ${run}`));
     expect((await made.get('/x', {}, { method: 'HEAD' })).text).toBe('');
     expect((await made.get('/x')).text).toBe('GET 2');
@@ -317,7 +314,7 @@ describe.each(majors)('what may be stored, on %s', (_name, express) => {
   });
 
   it.each(['no-store', 'no-cache', 'max-age=0', 'only-if-cached'])(
-    "A24 a visitor's own Cache-Control: %s forces no run, as the default promises",
+    "ignores the client's Cache-Control: %s by default [A24]",
     async (value) => {
       const made = await handled(RULE, (_req, res, run) => res.end(`run ${run}`));
       expect((await made.get('/x', { 'cache-control': value, pragma: 'no-cache' })).text).toBe('run 1');

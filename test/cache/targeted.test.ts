@@ -10,7 +10,7 @@ type Fields = Record<string, string>;
 const BY_STANDARD = { profile: 'rfc9111' } as const;
 const SAFE = { targets: ['CDN-Cache-Control'] } as const;
 
-describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
+describe.each(majors)('targeted fields, RFC 9213 (%s)', (_name, express) => {
   const app = (
     cache: StandaloneCacheOptions,
     fields: Fields,
@@ -41,10 +41,10 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
       ['over no-store', { 'Cache-Control': 'no-store' }],
       ['over private', { 'Cache-Control': 'private' }],
       ['over no-cache and Pragma', { 'Cache-Control': 'no-cache', Pragma: 'no-cache' }],
-      ['over Pragma alone', { Pragma: 'no-cache' }],
-      ['over an Expires that has passed', { Expires: past }],
-      ['over an Expires that is no date', { Expires: '0' }],
-    ])('a lifetime in CDN-Cache-Control counts, %s', async (_case, fields) => {
+      ['over Pragma only', { Pragma: 'no-cache' }],
+      ['over an expired Expires', { Expires: past }],
+      ['over an invalid Expires', { Expires: '0' }],
+    ])('takes the lifetime from CDN-Cache-Control %s', async (_case, fields) => {
       const made = await app(cache, { ...fields, 'CDN-Cache-Control': long });
       expect((await made.get('/x')).text).toBe('run 1');
       expect(await made.get('/x')).toMatchObject({ text: 'run 1', xCache: 'HIT' });
@@ -58,25 +58,22 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
       's-maxage=0, max-age=60',
       'max-age=60, no-store',
       'must-understand, private',
-    ])(
-      '%j in CDN-Cache-Control keeps a response from being used again, whatever Cache-Control says',
-      async (value) => {
-        const until = new Date(Date.now() + 3_600_000).toUTCString();
-        const open = { 'Cache-Control': 'public, max-age=3600', Expires: until };
-        const made = await app(cache, { ...open, 'CDN-Cache-Control': value });
-        await made.get('/x');
-        expect((await made.get('/x')).text).toBe('run 2');
-      },
-    );
+    ])('does not reuse a response with %j in CDN-Cache-Control, despite Cache-Control', async (value) => {
+      const until = new Date(Date.now() + 3_600_000).toUTCString();
+      const open = { 'Cache-Control': 'public, max-age=3600', Expires: until };
+      const made = await app(cache, { ...open, 'CDN-Cache-Control': value });
+      await made.get('/x');
+      expect((await made.get('/x')).text).toBe('run 2');
+    });
 
-    it('a response that is older than its targeted lifetime is stale', async () => {
+    it('treats a response older than its targeted lifetime as stale', async () => {
       const made = await app(cache, { 'CDN-Cache-Control': long, Age: '7200' });
       await made.get('/x');
       expect((await made.get('/x')).text).toBe('run 2');
     });
 
     it.each(['max-age=60, &&&', 'max-age="60"', 'max-age =60', 'MaX-aGe=60', ''])(
-      'an invalid field, %j, is passed over: Cache-Control counts',
+      'ignores an invalid field %j and applies Cache-Control',
       async (value) => {
         const closed = await app(cache, { 'Cache-Control': 'no-store', 'CDN-Cache-Control': value });
         await closed.get('/x');
@@ -87,7 +84,7 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
       },
     );
 
-    it('all fields go on to the client as the app wrote them, from the handler and from the store', async () => {
+    it('forwards all fields unchanged, from handler and store', async () => {
       const fields = {
         'Cache-Control': 'max-age=1, private',
         'CDN-Cache-Control': 'max-age=3600, foo;bar',
@@ -102,7 +99,7 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
     });
 
     it.each(['no-store', 'private', 'max-age=0'])(
-      'one that comes when the headers go, %j, is looked at as well',
+      'applies a field %j that is added in writeHead',
       async (value) => {
         const made = await app(
           cache,
@@ -120,7 +117,7 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
       },
     );
 
-    it('where it is taken away when the headers go, Cache-Control counts again', async () => {
+    it('applies Cache-Control when the targeted field is removed in writeHead', async () => {
       const made = await app(
         cache,
         { 'Cache-Control': 'no-store', 'CDN-Cache-Control': long },
@@ -136,7 +133,7 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
       expect((await made.get('/x')).text).toBe('run 2');
     });
 
-    it('where it stays, a stricter Cache-Control that comes when the headers go does not count', async () => {
+    it('ignores a stricter Cache-Control added in writeHead while a targeted field remains', async () => {
       const made = await app(
         cache,
         { 'CDN-Cache-Control': long },
@@ -153,7 +150,7 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
       expect([hit.text, hit.headers.get('cache-control')]).toEqual(['run 1', 'no-store']);
     });
 
-    it('A01 a lifetime for this cache does not make a response to a visitor with credentials everybody’s', async () => {
+    it('does not share responses to credentials because of a targeted lifetime [A01]', async () => {
       const made = await app(cache, { 'CDN-Cache-Control': long });
       await made.get('/x', { Authorization: 'Basic dTpw' });
       await made.get('/x', { Authorization: 'Basic dTpw' });
@@ -164,7 +161,7 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
     });
   });
 
-  it('the safe profile reads none unless it is told to: the field may be meant for a CDN before the app', async () => {
+  it('is off in the safe profile, as the field may be for a CDN in front of the app', async () => {
     const made = await app({}, { 'CDN-Cache-Control': long, 'Surrogate-Control': long });
     await made.get('/x');
     expect(await made.get('/x')).toMatchObject({
@@ -173,7 +170,7 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
     });
   });
 
-  it('with `targets: []` the standard profile reads none either', async () => {
+  it('is off in profile rfc9111 with `targets: []`', async () => {
     const fields = { 'Cache-Control': 'no-store', 'CDN-Cache-Control': long, 'Surrogate-Control': long };
     const made = await app({ ...BY_STANDARD, targets: [] }, fields, {
       seen: (req) => expect(req.headers['surrogate-capability']).toBeUndefined(),
@@ -182,7 +179,7 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('the first valid field of the list counts, and none that is not on it', async () => {
+  it('applies the first valid field of the list, and no other', async () => {
     const cache = { ...BY_STANDARD, targets: ['Shop-Cache-Control', 'CDN-Cache-Control'] };
     const fields = { 'CDN-Cache-Control': 'no-store', 'Surrogate-Control': 'no-store' };
     const ours = await app(cache, { ...fields, 'Shop-Cache-Control': long });
@@ -194,7 +191,7 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
   });
 
   it.each(['MaX-aGe=3600', 'max-age=3600;hotpath', 'max-age=0, max-age=3600;hotpath', 'max-age=99999999999'])(
-    'Surrogate-Control: %s is read as its own syntax wants',
+    'parses Surrogate-Control: %s by its own syntax',
     async (value) => {
       const made = await app(BY_STANDARD, { 'Cache-Control': 'no-store', 'Surrogate-Control': value });
       await made.get('/x');
@@ -202,21 +199,21 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
     },
   );
 
-  it('Surrogate-Control for another device does not count here', async () => {
+  it('ignores Surrogate-Control for another device', async () => {
     const fields = { 'Cache-Control': 'max-age=0', 'Surrogate-Control': 'max-age=3600;not-for-you' };
     const made = await app(BY_STANDARD, fields);
     await made.get('/x');
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it('handlers are told the name to address us by, beside those of the caches before; afterwards it is gone', async () => {
-    const told: unknown[] = [];
+  it('adds the Surrogate-Capability of hotpath for handlers and removes it afterwards', async () => {
+    const seen: unknown[] = [];
     const after: unknown[] = [];
     const made = await app(
       BY_STANDARD,
       {},
       {
-        seen: (req) => told.push(req.headers['surrogate-capability']),
+        seen: (req) => seen.push(req.headers['surrogate-capability']),
         before: (app) =>
           app.use((req, res, next) => {
             res.on('close', () => after.push(req.headers['surrogate-capability']));
@@ -227,7 +224,7 @@ describe.each(majors)('targeted fields (RFC 9213) on %s', (_name, express) => {
     await made.get('/x');
     await made.get('/x', { 'Surrogate-Capability': 'edge="Surrogate/1.0"' });
     await waitFor(() => after.length === 2);
-    expect(told).toEqual(['hotpath="Surrogate/1.0"', 'edge="Surrogate/1.0", hotpath="Surrogate/1.0"']);
+    expect(seen).toEqual(['hotpath="Surrogate/1.0"', 'edge="Surrogate/1.0", hotpath="Surrogate/1.0"']);
     expect(after).toEqual([undefined, 'edge="Surrogate/1.0"']);
   });
 });
