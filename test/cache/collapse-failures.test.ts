@@ -2,7 +2,9 @@ import { connect } from 'node:net';
 import type { Response } from 'express';
 import { describe, expect, it } from 'vitest';
 import { cacheApp } from '../helpers/cache.js';
+import { gate } from '../helpers/gate.js';
 import { majors, waitFor } from '../helpers/http.js';
+import { times } from '../helpers/times.js';
 
 const rule = { '/x': { ttl: 60 } } as const;
 /** Sends `close`, since a client waits for missing bytes as long as the connection lasts. */
@@ -10,24 +12,13 @@ const short = { 'Content-Length': '10', Connection: 'close' };
 const fault = (message: string) => {
   throw new Error(message);
 };
-const times = <T>(count: number, one: (i: number) => T) => Array.from({ length: count }, (_, i) => one(i));
-
 /** Opens a connection, sends a GET and leaves on demand. */
-function visitor(port: number, path: string): { leave: () => void } {
+function openClient(port: number, path: string): { leave: () => void } {
   const socket = connect(port, '127.0.0.1', () =>
     socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`),
   );
   socket.on('error', () => {});
   return { leave: () => socket.destroy() };
-}
-
-/** Handlers that wait here go on together. */
-function gate() {
-  let open = () => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { opened, open: () => open() };
 }
 
 describe.each(majors)('waiting for a fill that fails (%s)', (_, express) => {
@@ -93,7 +84,7 @@ describe.each(majors)('waiting for a fill that fails (%s)', (_, express) => {
           if (count() > 1) res.send('body');
         }),
     });
-    const hung = visitor(made.port, '/x');
+    const hung = openClient(made.port, '/x');
     await waitFor(() => made.runs() === 1);
     // The first run still hangs when all others have a response: a request that waited for its end would get none.
     const answers = await Promise.all(times(50, () => made.get('/x')));
@@ -116,7 +107,7 @@ describe.each(majors)('waiting for a fill that fails (%s)', (_, express) => {
           else res.write('half');
         }),
     });
-    const hung = visitor(made.port, '/x');
+    const hung = openClient(made.port, '/x');
     await waitFor(() => made.runs() === 1);
     const answers = await Promise.all(times(10, () => made.get('/x')));
     for (const { text } of answers) expect(text).toBe('body');
@@ -131,7 +122,7 @@ describe.each(majors)('waiting for a fill that fails (%s)', (_, express) => {
       cache: { routes: rule, waitTimeout: 0.1 },
       routes: (app, { count }) => app.get('/x', () => void count()),
     });
-    const hung = visitor(made.port, '/x');
+    const hung = openClient(made.port, '/x');
     await waitFor(() => made.cache.stats().pending === 1);
     hung.leave();
     await waitFor(() => made.cache.stats().pending === 0);
@@ -150,7 +141,7 @@ describe.each(majors)('waiting for a fill that fails (%s)', (_, express) => {
           res.send('body');
         }),
     });
-    const first = visitor(made.port, '/x');
+    const first = openClient(made.port, '/x');
     await waitFor(() => made.runs() === 1);
     const others = times(30, () => made.get('/x'));
     await waitFor(() => made.requests() === 31);
@@ -174,9 +165,9 @@ describe.each(majors)('waiting for a fill that fails (%s)', (_, express) => {
     });
     const first = made.get('/x');
     await waitFor(() => made.runs() === 1);
-    const visitors = times(200, () => visitor(made.port, '/x'));
+    const clients = times(200, () => openClient(made.port, '/x'));
     await waitFor(() => made.requests() === 201);
-    for (const { leave } of visitors) leave();
+    for (const { leave } of clients) leave();
     open();
     expect((await first).text).toBe('body');
     expect((await made.get('/x')).text).toBe('body');

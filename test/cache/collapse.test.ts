@@ -5,20 +5,11 @@ import { cacheOf } from 'hotpath/cache';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type CacheApp, cacheApp } from '../helpers/cache.js';
 import { type StoppedClock, stopClock } from '../helpers/clock.js';
+import { gate } from '../helpers/gate.js';
 import { crowdOf, majors, raw, waitFor } from '../helpers/http.js';
+import { times } from '../helpers/times.js';
 
 const rule = { '/x': { ttl: 60 } } as const;
-const times = <T>(count: number, one: (i: number) => T) => Array.from({ length: count }, (_, i) => one(i));
-
-/** Handlers that wait here go on together. */
-function gate() {
-  let open = () => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { opened, open: () => open() };
-}
-
 /** Releases its callers once `size` of them wait; then it starts again. */
 function assembly(size: number): () => Promise<void> {
   let here = 0;
@@ -156,11 +147,11 @@ describe.each(majors)('collapsing (%s)', (major, express) => {
         }),
     });
     const languages = ['de', 'fr', 'en'];
-    const asked = times(60, (i) => languages[i % 3]!);
+    const wanted = times(60, (i) => languages[i % 3]!);
     const answers = await Promise.all(
-      asked.map((language) => made.get('/x', { 'Accept-Language': language })),
+      wanted.map((language) => made.get('/x', { 'Accept-Language': language })),
     );
-    expect(answers.map(({ text }) => text)).toEqual(asked);
+    expect(answers.map(({ text }) => text)).toEqual(wanted);
     expect(made.runs()).toBeLessThan(60);
     expect(made.cache.stats().pending).toBe(0);
   });
@@ -275,7 +266,7 @@ describe.each(majors)('collapsing (%s)', (major, express) => {
     ['that runs by itself', 'no-store'],
   ])('keeps the AsyncLocalStorage of a waiting request %s [H02]', async (_how, cacheControl) => {
     const storage = new AsyncLocalStorage<string>();
-    const ended: [asked: string, found: string | undefined][] = [];
+    const ended: [id: string, found: string | undefined][] = [];
     const made = await cacheApp({
       express,
       before: (app) =>
@@ -301,7 +292,7 @@ describe.each(majors)('collapsing (%s)', (major, express) => {
     });
     const answers = await Promise.all(times(20, (i) => made.get('/x', { 'X-Id': `id-${i}` })));
     expect(ended).toHaveLength(20);
-    for (const [asked, found] of ended) expect(found).toBe(asked);
+    for (const [id, found] of ended) expect(found).toBe(id);
     if (cacheControl) expect(answers.map(({ text }) => text)).toEqual(times(20, (i) => `id-${i}`));
     expect(made.runs()).toBe(cacheControl ? 20 : 1);
   });

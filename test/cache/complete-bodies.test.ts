@@ -3,6 +3,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Request, Response } from 'express';
 import type { StandaloneCacheOptions } from 'hotpath/cache';
 import { describe, expect, it } from 'vitest';
@@ -101,10 +102,10 @@ const lengths: [how: string, answer: (res: Response) => unknown][] = [
 /** Sends a request, leaves when the handler runs, and waits until the fill is settled. */
 async function leaveEarly(made: CacheApp, path: string, headers: Record<string, string> = {}): Promise<void> {
   const leaving = new AbortController();
-  const asked = made.get(path, headers, { signal: leaving.signal }).catch(() => {});
+  const pending = made.get(path, headers, { signal: leaving.signal }).catch(() => {});
   await waitFor(() => made.runs() === 1);
   leaving.abort();
-  await asked;
+  await pending;
   await waitFor(() => made.cache.stats().pending === 0);
 }
 
@@ -205,7 +206,7 @@ describe.each(majors)('complete bodies (%s)', (major, express) => {
       });
     // In rounds, with a purge between them, so that there are many fills to leave.
     for (let round = 0; round < 10; round++) {
-      await Promise.all(Array.from({ length: 20 }, (_visitor, i) => leave(round * 20 + i)));
+      await Promise.all(Array.from({ length: 20 }, (_none, i) => leave(round * 20 + i)));
       expect((await made.get('/x')).text).toBe(whole.repeat(20));
       await made.cache.purge({ all: true }, { erase: true });
     }
@@ -323,7 +324,7 @@ describe.each(majors)('complete bodies (%s)', (major, express) => {
     await waitFor(async () => {
       if (written === last) return true;
       last = written;
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await delay(50);
       return false;
     });
     expect(written).toBeLessThan(40);

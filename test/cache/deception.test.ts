@@ -14,7 +14,7 @@ const STATIC: Record<string, CacheRule> = {
 /** Sends content of the cookie's owner, without caching headers. */
 const account = (made: CacheApp) => (req: Request, res: Response) => {
   made.count('account');
-  res.send(`account of ${req.headers.cookie === 'sid=victim' ? CANARY : 'nobody'}`);
+  res.send(`account of ${req.headers.cookie === 'sid=victim' ? CANARY : 'anonymous'}`);
 };
 
 /** The victim follows the attacker's link, then the attacker requests the same URL without the cookie. */

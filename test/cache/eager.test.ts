@@ -2,6 +2,7 @@ import type { Request, Response } from 'express';
 import type { CacheRule } from 'hotpath/cache';
 import { describe, expect, it } from 'vitest';
 import { cacheApp } from '../helpers/cache.js';
+import { gate } from '../helpers/gate.js';
 import { majors, waitFor } from '../helpers/http.js';
 
 /** The age of each response when it arrives: with lifetimes of 100 s, this share has passed. */
@@ -23,10 +24,7 @@ describe.each(majors)('eager refresh (%s)', (_, express) => {
     });
 
   it('serves a hit past the share as it is and starts one refresh, which replaces it', async () => {
-    let open = () => {};
-    const opened = new Promise<void>((resolve) => {
-      open = resolve;
-    });
+    const { opened, open } = gate();
     const made = await make({ eagerRefresh: 0.5 }, async (run, _req, res) => {
       if (run === 2) await opened;
       res.set('Age', run === 1 ? AGE : '0').send(`run ${run}`);

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type EncodeJob, EncodeQueue, type QueueBounds } from '../../src/cache/encode-queue.js';
 import { waitFor } from '../helpers/http.js';
@@ -101,7 +102,7 @@ describe('the queue of encoding jobs', () => {
     queue.close();
     end();
     expect([queue.add(job('c')), queue.add(job('d', true)), queue.size]).toEqual([false, false, 0]);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await delay(10);
     expect(begun).toEqual(['a']);
   });
 

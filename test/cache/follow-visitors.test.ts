@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import type { Request, Response } from 'express';
 import session from 'express-session';
@@ -7,14 +8,15 @@ import { cacheOf } from 'hotpath/cache';
 import { describe, expect, it } from 'vitest';
 import type { CacheAppOptions } from '../helpers/cache.js';
 import { majors, waitFor } from '../helpers/http.js';
-import { following, LENGTH, PIECES, paced, times, WHOLE } from '../helpers/paced.js';
+import { following, LENGTH, PIECES, paced, WHOLE } from '../helpers/paced.js';
+import { times } from '../helpers/times.js';
 
 describe.each(majors)('requests that follow a fill in flight (%s)', (_, express) => {
   it('excludes requests after a purge from an older fill, but not earlier followers [H07]', async () => {
     const made = await paced(express, { head: (res) => void cacheOf(res).tag('early') });
     const { leader, followers } = await following(made, 3);
     await made.cache.purge({ tag: 'early' });
-    const after = made.visit();
+    const after = made.request();
     await made.arrived(5);
     made.write(PIECES - 1);
     made.end();
@@ -33,10 +35,10 @@ describe.each(majors)('requests that follow a fill in flight (%s)', (_, express)
     });
     await following(made, 1);
     await made.cache.purge({ tag: 'late' });
-    const after = made.visit();
+    const after = made.request();
     await made.arrived(3);
     made.write(1);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await delay(50);
     expect(after.answer).toBeUndefined();
     made.write(PIECES - 2);
     made.end();
@@ -47,7 +49,7 @@ describe.each(majors)('requests that follow a fill in flight (%s)', (_, express)
   it('does not let a request with another variant follow [H02]', async () => {
     const made = await paced(express, { head: (res) => res.vary('Accept-Language') });
     const { leader, followers } = await following(made, 2, { 'Accept-Language': 'de' });
-    const other = made.visit({ 'Accept-Language': 'fr' });
+    const other = made.request({ 'Accept-Language': 'fr' });
     await made.arrived(4);
     made.write();
     await waitFor(() => followers.every(({ body }) => body.length === 2000));
@@ -68,9 +70,9 @@ describe.each(majors)('requests that follow a fill in flight (%s)', (_, express)
     ['a cookie', undefined, (res) => res.cookie('sid', 'mine')],
   ])('lets no request follow a response with %s [H02]', async (_what, before, head) => {
     const made = await paced(express, { before, head });
-    const leader = made.visit();
+    const leader = made.request();
     await waitFor(() => made.runs() === 1);
-    const others = times(10, () => made.visit());
+    const others = times(10, () => made.request());
     await waitFor(() => others.every(({ isWhole }) => isWhole));
     expect(made.runs()).toBe(11);
     made.write(PIECES);
@@ -90,16 +92,16 @@ describe.each(majors)('requests that follow a fill in flight (%s)', (_, express)
       const { leader } = await following(made, 1);
       const asks: Record<string, string> =
         validator === 'Last-Modified' ? { 'If-Modified-Since': date } : { 'If-None-Match': 'W/"mine"' };
-      const visitor = made.visit(asks);
+      const client = made.request(asks);
       await made.arrived(3);
-      if (validator) await waitFor(() => visitor.answer?.status === 304);
+      if (validator) await waitFor(() => client.answer?.status === 304);
       else {
         made.write();
         await waitFor(() => leader.body.length === 2000);
-        expect(visitor.answer).toBeUndefined();
+        expect(client.answer).toBeUndefined();
         made.write(PIECES - 2);
         made.end();
-        await waitFor(() => visitor.isWhole);
+        await waitFor(() => client.isWhole);
       }
       expect(made.runs()).toBe(1);
     }
@@ -118,7 +120,7 @@ describe.each(majors)('requests that follow a fill in flight (%s)', (_, express)
   it('lets HTTP/1.0 clients follow', async () => {
     const made = await paced(express);
     const { leader } = await following(made, 1);
-    const old = made.visit({}, '1.0');
+    const old = made.request({}, '1.0');
     await waitFor(() => old.body.length === 1000);
     made.write(PIECES - 1);
     made.end();
@@ -129,7 +131,7 @@ describe.each(majors)('requests that follow a fill in flight (%s)', (_, express)
 
   it('keeps the AsyncLocalStorage of a following request [H02]', async () => {
     const storage = new AsyncLocalStorage<string>();
-    const wrote: [asked: string, found: string | undefined][] = [];
+    const wrote: [id: string, found: string | undefined][] = [];
     const made = await paced(express, {
       before: (app) =>
         app.use((req, res, next) => {
@@ -146,9 +148,9 @@ describe.each(majors)('requests that follow a fill in flight (%s)', (_, express)
           });
         }),
     });
-    const leader = made.visit({ 'X-Id': 'leader' });
+    const leader = made.request({ 'X-Id': 'leader' });
     await waitFor(() => made.runs() === 1);
-    const followers = times(5, (i) => made.visit({ 'X-Id': `follower ${i}` }));
+    const followers = times(5, (i) => made.request({ 'X-Id': `follower ${i}` }));
     await waitFor(() => followers.every(({ answer }) => answer));
     for (let n = 1; n < PIECES; n++) {
       made.write();
@@ -157,9 +159,9 @@ describe.each(majors)('requests that follow a fill in flight (%s)', (_, express)
     made.write();
     made.end();
     await waitFor(() => [leader, ...followers].every(({ isWhole }) => isWhole));
-    const own = wrote.filter(([asked]) => asked !== 'leader');
+    const own = wrote.filter(([id]) => id !== 'leader');
     expect(own.length).toBeGreaterThanOrEqual(5 * PIECES);
-    for (const [asked, found] of own) expect(found).toBe(asked);
+    for (const [id, found] of own) expect(found).toBe(id);
   });
 
   it("hides changes that a middleware makes to one follower's chunks from the others", async () => {
@@ -176,9 +178,9 @@ describe.each(majors)('requests that follow a fill in flight (%s)', (_, express)
           next();
         }),
     });
-    const leader = made.visit();
+    const leader = made.request();
     await waitFor(() => made.runs() === 1);
-    const [spoilt, other] = [made.visit({ 'X-Spoil': '1' }), made.visit()];
+    const [spoilt, other] = [made.request({ 'X-Spoil': '1' }), made.request()];
     await waitFor(() => spoilt.answer && other.answer);
     made.write(2);
     await waitFor(() => spoilt.body === '!'.repeat(2000) && other.body.length === 2000);
@@ -200,9 +202,9 @@ describe.each(majors)('requests that follow a fill in flight (%s)', (_, express)
       ['gzip', gunzipSync],
       ['identity', (body) => body],
     ];
-    const leader = made.visit({ 'Accept-Encoding': 'identity' });
+    const leader = made.request({ 'Accept-Encoding': 'identity' });
     await waitFor(() => made.runs() === 1);
-    const followers = codings.map(([accept]) => made.visit({ 'Accept-Encoding': accept }));
+    const followers = codings.map(([accept]) => made.request({ 'Accept-Encoding': accept }));
     await waitFor(() => followers.every(({ answer }) => answer));
     for (let n = 0; n < PIECES; n++) made.write();
     made.end();

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { ask } from '../helpers/client.js';
 import { majors, waitFor } from '../helpers/http.js';
 import {
+  type Client,
   following,
   LENGTH,
   type Paced,
@@ -13,15 +14,14 @@ import {
   paced,
   piece,
   settled,
-  times,
-  type Visitor,
   WHOLE,
 } from '../helpers/paced.js';
+import { times } from '../helpers/times.js';
 
 describe.each(majors)('following a fill in flight (%s)', (_, express) => {
   it('sends head and pieces to waiting requests while the handler runs, then the rest [H01]', async () => {
     const made = await paced(express);
-    const waiting = times(20, () => made.visit());
+    const waiting = times(20, () => made.request());
     await waitFor(() => made.runs() === 1);
     await waitFor(() => waiting.every(({ answer }) => answer?.status === 200));
     for (let n = 1; n < PIECES; n++) {
@@ -29,7 +29,7 @@ describe.each(majors)('following a fill in flight (%s)', (_, express) => {
       await waitFor(() => waiting.every(({ body }) => body === WHOLE.slice(0, n * 1000)));
     }
     // A request that arrives now gets all earlier pieces at once.
-    const late = made.visit();
+    const late = made.request();
     await waitFor(() => late.body.length === (PIECES - 1) * 1000);
     made.write();
     made.end();
@@ -50,9 +50,9 @@ describe.each(majors)('following a fill in flight (%s)', (_, express) => {
 
   it('makes requests wait for the end of a body without a declared length [H01]', async () => {
     const made = await paced(express, { declared: false });
-    const leader = made.visit();
+    const leader = made.request();
     await waitFor(() => made.runs() === 1);
-    const waiting = made.visit();
+    const waiting = made.request();
     await made.arrived(2);
     made.write(PIECES);
     await waitFor(() => leader.body === WHOLE);
@@ -66,9 +66,9 @@ describe.each(majors)('following a fill in flight (%s)', (_, express) => {
     const made = await paced(express, {
       cache: { routes: { '/x': { ttl: 60 } }, maxEntryBytes: LENGTH - 1 },
     });
-    const leader = made.visit();
+    const leader = made.request();
     await waitFor(() => made.runs() === 1);
-    const other = made.visit();
+    const other = made.request();
     await waitFor(() => other.isWhole);
     expect(made.runs()).toBe(2);
     made.write(PIECES);
@@ -100,7 +100,7 @@ describe.each(majors)('following a fill in flight (%s)', (_, express) => {
     });
     const leader = ask(made.port, { path: '/x', agent: false });
     await waitFor(() => made.runs() === 1);
-    const slow = made.visit();
+    const slow = made.request();
     await waitFor(() => slow.answer !== undefined);
     slow.socket.pause();
     const quick = ask(made.port, { path: '/x', agent: false });
@@ -251,7 +251,7 @@ describe.each(majors)('following a fill in flight (%s)', (_, express) => {
       },
       again: (res) => res.send(Buffer.alloc(length, 'x')),
     });
-    const leader = made.visit();
+    const leader = made.request();
     await waitFor(() => made.runs() === 1 && leader.answer);
     leader.socket.pause();
     const follower = ask(made.port, { path: '/x', agent: false });
@@ -279,10 +279,10 @@ describe.each(majors)('following a fill in flight (%s)', (_, express) => {
   it('releases 200 followers that leave at any time, without affecting others [D06]', async () => {
     const made = await paced(express);
     const { leader, followers } = await following(made, 200);
-    const [stays, ...others] = followers as [Visitor, ...Visitor[]];
-    for (const [i, visitor] of others.entries()) if (i % 2) visitor.leave();
+    const [stays, ...others] = followers as [Client, ...Client[]];
+    for (const [i, client] of others.entries()) if (i % 2) client.leave();
     made.write();
-    for (const visitor of others) visitor.leave();
+    for (const client of others) client.leave();
     made.write(PIECES - 2);
     made.end();
     await waitFor(() => leader.isWhole && stays.isWhole);

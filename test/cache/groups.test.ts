@@ -3,6 +3,7 @@ import type { StandaloneCacheOptions } from 'hotpath/cache';
 import onHeaders from 'on-headers';
 import { describe, expect, it } from 'vitest';
 import { cacheApp, type Wanted } from '../helpers/cache.js';
+import { gate } from '../helpers/gate.js';
 import { majors, waitFor } from '../helpers/http.js';
 
 /** The groups of a page: the parts after `@` in its path. */
@@ -185,10 +186,7 @@ describe.each(majors)('cache groups, RFC 9875 (%s)', (_name, express) => {
   });
 
   it('does not store a fill that began before a write and ends after it [A16]', async () => {
-    let release = () => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
+    const { opened: held, open: release } = gate();
     const made = await cacheApp({
       express,
       cache: { routes: { '/*path': { ttl: '1h' } } },

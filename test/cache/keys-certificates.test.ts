@@ -33,7 +33,7 @@ describe.each(majors)('client certificates (%s)', (_name, express) => {
       const { subject } = (req.socket as TLSSocket).getPeerCertificate();
       res
         .set('Cache-Control', String(req.query.cc ?? 'max-age=60'))
-        .send(`mail of ${subject?.CN ?? 'nobody'}`);
+        .send(`mail of ${subject?.CN ?? 'anonymous'}`);
     });
     const server = createServer(
       { ...certificates.server, requestCert: true, rejectUnauthorized: false },
@@ -81,7 +81,7 @@ describe.each(majors)('client certificates (%s)', (_name, express) => {
         expect(alice).toMatchObject({ text: 'mail of alice' });
         expect(alice.status).toContain('detail=client-certificate');
         expect((await get('bob')).text).toBe('mail of bob');
-        expect((await get(undefined)).text).toBe('mail of nobody');
+        expect((await get(undefined)).text).toBe('mail of anonymous');
         expect((await get('alice')).text).toBe('mail of alice');
       }
       expect(perf.cache.stats().entries).toBe(1);

@@ -42,7 +42,7 @@ describe.each(majors)('requests that change after the cache (%s)', (_name, expre
     next();
   };
   const mail: Handler = (req, res) =>
-    res.vary('X-User-Id').send(`mail of ${req.headers['x-user-id'] ?? 'nobody'}`);
+    res.vary('X-User-Id').send(`mail of ${req.headers['x-user-id'] ?? 'anonymous'}`);
   const alice = { 'x-real-ip': '10.0.0.1' };
 
   it.each<[string, CacheRule, StandaloneCacheOptions]>([
@@ -56,10 +56,10 @@ describe.each(majors)('requests that change after the cache (%s)', (_name, expre
       const own = await made.get('/x', alice);
       expect(own).toMatchObject({ text: 'mail of alice' });
       expect(own.cacheStatus).toContain('detail=header-changed');
-      expect((await made.get('/x', { 'x-user-id': 'alice' })).text).toBe('mail of nobody');
-      expect((await made.get('/x')).text).toBe('mail of nobody');
+      expect((await made.get('/x', { 'x-user-id': 'alice' })).text).toBe('mail of anonymous');
+      expect((await made.get('/x')).text).toBe('mail of anonymous');
       expect((await made.get('/x', alice)).text).not.toBe('mail of bob');
-      expect((await made.get('/x', { 'x-user-id': 'alice' })).text).toBe('mail of nobody');
+      expect((await made.get('/x', { 'x-user-id': 'alice' })).text).toBe('mail of anonymous');
     },
   );
 
@@ -117,7 +117,7 @@ describe.each(majors)('requests that change after the cache (%s)', (_name, expre
     );
     for (let i = 0; i < 2; i++) {
       expect((await made.get('/y', alice)).text).toBe('mail of alice');
-      expect((await made.get('/y', { 'x-user-id': 'alice' })).text).toBe('mail of nobody');
+      expect((await made.get('/y', { 'x-user-id': 'alice' })).text).toBe('mail of anonymous');
     }
     expect(made.runs()).toBe(2);
   });
@@ -169,10 +169,10 @@ describe.each(majors)('requests that change after the cache (%s)', (_name, expre
         if (req.headers['x-real-ip']) req.headers.authorization = `Bearer ${req.headers['x-real-ip']}`;
         next();
       },
-      (req, res) => res.send(`for ${req.headers.authorization ?? 'nobody'}`),
+      (req, res) => res.send(`for ${req.headers.authorization ?? 'anonymous'}`),
     );
     expect((await made.get('/x', alice)).cacheStatus).toContain('detail=authorization');
-    expect((await made.get('/x')).text).toBe('for nobody');
+    expect((await made.get('/x')).text).toBe('for anonymous');
   });
 
   const partition: NonNullable<CacheRule['partition']> = ({ req }) => userOf(req as Request) ?? 'guest';

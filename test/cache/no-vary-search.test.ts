@@ -1,9 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Express, Request, Response } from 'express';
 import type { StandaloneCacheOptions } from 'hotpath/cache';
 import onHeaders from 'on-headers';
 import { describe, expect, it } from 'vitest';
 import { type CacheApp, cacheApp } from '../helpers/cache.js';
 import { majors, waitFor } from '../helpers/http.js';
+import { times } from '../helpers/times.js';
 
 const UTM = 'params=("utm")';
 const FRESH = 'public, max-age=3600';
@@ -13,9 +15,9 @@ const PROFILES: [string, StandaloneCacheOptions][] = [
 ];
 
 describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
-  /** Pages with the field that `says` returns for their URL; their body names the run and its URL. */
+  /** Pages with the field that `field` returns for their URL; their body names the run and its URL. */
   const shop = (
-    says: string | ((req: Request) => string | undefined),
+    field: string | ((req: Request) => string | undefined),
     cache: StandaloneCacheOptions = {},
     more: { before?: (app: Express) => void; handler?: (req: Request, res: Response) => unknown } = {},
   ) =>
@@ -27,7 +29,7 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
         app.use(async (req: Request, res: Response) => {
           const run = count();
           await more.handler?.(req, res);
-          const variance = typeof says === 'string' ? says : says(req);
+          const variance = typeof field === 'string' ? field : field(req);
           if (variance) res.set('No-Vary-Search', variance);
           if (!res.hasHeader('Cache-Control')) res.set('Cache-Control', FRESH);
           res.end(`run ${run}: ${req.originalUrl}`);
@@ -45,9 +47,9 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
       ['params, except=("q")', ['/x?q=a+b', '/x?q=a%20b&x=1', '/x?y&q=a+b', '/x?&q=a+b']],
       ['key-order', ['/x?a=1&b=2', '/x?b=2&a=1', '/x?b=2&&a=1']],
       ['params', ['/x', '/x?a', '/x?a=1&b=2']],
-    ])('serves all queries that are equivalent under %s from one run, in any order', async (says, paths) => {
+    ])('serves all queries that are equivalent under %s from one run, in any order', async (field, paths) => {
       for (const first of paths) {
-        const made = await shop(says, cache);
+        const made = await shop(field, cache);
         const others = paths.filter((path) => path !== first);
         const answers = await texts(made, first, ...others, first);
         expect(new Set(answers)).toEqual(new Set([`run 1: ${first}`]));
@@ -59,8 +61,8 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
       [UTM, ['/x?a=1&utm=2', '/x?a=2&utm=2', '/x?b=1', '/x', '/y?a=1&utm=2', '/x?a=1&a=1', '/x?a=1&UTM=1']],
       ['params, except=("q")', ['/x?q=1', '/x?q=2', '/x?q=1&q=2', '/x?q=2&q=1', '/x']],
       ['key-order', ['/x?a=1&b=2', '/x?a=2&b=1', '/x?a=1&a=2', '/x?a=2&a=1']],
-    ])('keeps queries apart that are not equivalent under %s [B06]', async (says, paths) => {
-      const made = await shop(says, cache);
+    ])('keeps queries apart that are not equivalent under %s [B06]', async (field, paths) => {
+      const made = await shop(field, cache);
       expect(await texts(made, ...paths)).toEqual(paths.map((path, i) => `run ${i + 1}: ${path}`));
       expect(await texts(made, ...paths)).toEqual(paths.map((path, i) => `run ${i + 1}: ${path}`));
     });
@@ -68,8 +70,8 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
 
   it.each(['params=(utm)', 'params=("utm"', 'except=("q")', 'params=1', ''])(
     'ignores a field with invalid syntax: %s',
-    async (says) => {
-      const made = await shop(says);
+    async (field) => {
+      const made = await shop(field);
       expect(await texts(made, '/x?utm=1', '/x?utm=2')).toEqual(['run 1: /x?utm=1', 'run 2: /x?utm=2']);
     },
   );
@@ -132,17 +134,17 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
   });
 
   it('replaces the field of a path by a newer one, and serves nothing stored under the old', async () => {
-    let says = UTM;
-    const made = await shop(() => says);
+    let field = UTM;
+    const made = await shop(() => field);
     expect(await texts(made, '/x?a=1&utm=1', '/x?a=1&utm=2')).toEqual([
       'run 1: /x?a=1&utm=1',
       'run 1: /x?a=1&utm=1',
     ]);
     // Under the first field, `a=1` covers all that differ in `utm`; under this one it covers others.
-    says = 'params, except=("a")';
+    field = 'params, except=("a")';
     expect(await texts(made, '/x?b=2', '/x?a=1&b=3')).toEqual(['run 2: /x?b=2', 'run 3: /x?a=1&b=3']);
     // Also when the first field returns: responses stored then are older than those served since.
-    says = UTM;
+    field = UTM;
     expect(await texts(made, '/x?a=3', '/x?a=1&utm=2')).toEqual(['run 4: /x?a=3', 'run 5: /x?a=1&utm=2']);
   });
 
@@ -163,11 +165,11 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
   });
 
   it('finds a new response without the field, not the stale shared one', async () => {
-    let says: string | undefined = UTM;
-    const made = await shop(() => says);
+    let field: string | undefined = UTM;
+    const made = await shop(() => field);
     await made.get('/x?utm=1');
     await made.cache.expire({ all: true });
-    says = undefined;
+    field = undefined;
     expect(await texts(made, '/x?utm=1', '/x?utm=1', '/x?utm=2')).toEqual([
       'run 2: /x?utm=1',
       'run 2: /x?utm=1',
@@ -265,11 +267,11 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
   });
 
   describe('waiting', () => {
-    const held = async (says: (req: Request) => string | undefined) => {
+    const held = async (field: (req: Request) => string | undefined) => {
       const releases: (() => void)[] = [];
       let holds = false;
       const made = await shop(
-        says,
+        field,
         { routes: { '/*path': { ttl: '1h' } } },
         {
           handler: () => {
@@ -283,7 +285,6 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
       };
       return { made, hold };
     };
-    const times = (n: number, path: (i: number) => string) => Array.from({ length: n }, (_, i) => path(i));
 
     it('collapses concurrent requests for equivalent URLs of a known path [H01]', async () => {
       const { made, hold } = await held(() => UTM);
@@ -291,7 +292,7 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
       hold(true);
       const pending = times(10, (i) => `/x?a=1&utm=${i}`).map((path) => made.get(path));
       await waitFor(() => made.runs() === 2);
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await delay(100);
       hold(false);
       const answers = await Promise.all(pending);
       expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
@@ -303,7 +304,7 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
       hold(true);
       const pending = times(5, () => '/x?utm=1').map((path) => made.get(path));
       await waitFor(() => made.runs() === 1);
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await delay(100);
       hold(false);
       expect(new Set((await Promise.all(pending)).map(({ text }) => text))).toEqual(
         new Set(['run 1: /x?utm=1']),
@@ -330,7 +331,7 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
       await waitFor(() => made.runs() === 1);
       const waiter = made.get('/x?utm=1');
       await made.get('/x?utm=2');
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await delay(100);
       fail();
       expect((await leader).status).toBe(500);
       expect((await waiter).text).toBe('run 2: /x?utm=2');
@@ -367,7 +368,7 @@ describe.each(majors)('No-Vary-Search (%s)', (_name, express) => {
       const leader = made.get('/x?a=1&plain');
       await waitFor(() => made.runs() === 2);
       const other = made.get('/x?a=1&utm=1');
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await delay(100);
       hold(false);
       expect((await leader).text).toBe('run 2: /x?a=1&plain');
       expect((await other).text).toBe('run 3: /x?a=1&utm=1');

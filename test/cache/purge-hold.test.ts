@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { describe, expect, it } from 'vitest';
 import { holdForPurge, type PurgeHold, type PurgeTarget } from '../../src/cache/purges.js';
 import { invalidates } from '../../src/cache/unsafe.js';
+import { gate } from '../helpers/gate.js';
 import { listen, raw } from '../helpers/http.js';
 
 /** A server whose responses are held for a purge of the test. */
@@ -19,10 +20,7 @@ async function holding(hold: Omit<PurgeHold, 'fault'>, target: PurgeTarget = { a
 
 describe('the end of a write', () => {
   it('waits for the acknowledgement of its purge [H07]', async () => {
-    let acknowledge = () => {};
-    const acknowledged = new Promise<void>((resolve) => {
-      acknowledge = resolve;
-    });
+    const { opened: acknowledged, open: acknowledge } = gate();
     let isAcknowledged = false;
     const { url, close } = await holding({ purge: () => acknowledged });
     const answer = fetch(url).then(async (response) => [await response.text(), isAcknowledged]);

@@ -4,11 +4,11 @@ import { cacheOf, type Selector } from 'hotpath/cache';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { MemoryStore } from '../../src/store/memory.js';
 import { type CacheApp, cacheApp } from '../helpers/cache.js';
+import { gate } from '../helpers/gate.js';
 import { majors, waitFor } from '../helpers/http.js';
+import { times } from '../helpers/times.js';
 
 const routes = { '/items/:id': { ttl: 60, tags: ['items'] } } as const;
-const times = <T>(count: number, one: (i: number) => T) => Array.from({ length: count }, (_, i) => one(i));
-
 const selectors: [name: string, selector: Selector][] = [
   ['tag', { tag: 'items' }],
   ['tag given by the handler', { tag: 'item:1' }],
@@ -120,10 +120,7 @@ describe.each(majors)('purging (%s)', (_, express) => {
     it.each(selectors)(
       'by %s neither stores the older fill nor serves it to later requests [H07]',
       async (_name, selector) => {
-        let open = () => {};
-        const opened = new Promise<void>((resolve) => {
-          open = resolve;
-        });
+        const { opened, open } = gate();
         const { db, made } = items(express, { waits: opened });
         const { get, cache, runs, requests } = await made;
         const early = get('/items/1?full=1');

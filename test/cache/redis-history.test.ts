@@ -122,7 +122,7 @@ describe.each(majors)('two instances (%s) whose Redis', (_, express) => {
   };
 
   it.each<[string, (site: Site) => unknown, (site: Site) => unknown]>([
-    ['has gone on alone', ({ second }) => second.command('REPLICAOF', 'NO', 'ONE'), () => {}],
+    ['has continued alone', ({ second }) => second.command('REPLICAOF', 'NO', 'ONE'), () => {}],
     [
       'was a replica of the other meanwhile',
       ({ second }) => second.command('REPLICAOF', 'NO', 'ONE'),

@@ -1,4 +1,5 @@
 import type { RequestListener } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Request, Response } from 'express';
 import { hotpath } from 'hotpath';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -100,7 +101,7 @@ describe.each(majors)('a refused refresh of an entry in Redis (%s)', (_, express
       });
       for (let i = 0; i < 3; i++) {
         await b.get('/other');
-        await new Promise((resolve) => setTimeout(resolve, 60));
+        await delay(60);
         expect(await b.get()).toMatchObject({ status: 401, text: 'who?' });
       }
       expect(b.runs()).toBe(0);

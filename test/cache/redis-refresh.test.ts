@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers';
 import type { CacheRule } from 'hotpath/cache';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CacheApp, cacheApp } from '../helpers/cache.js';
+import { gate } from '../helpers/gate.js';
 import { majors, waitFor } from '../helpers/http.js';
 import { RedisServer } from '../helpers/redis.js';
 
@@ -35,14 +36,6 @@ async function ask(made: CacheApp, headers: Record<string, string> = {}) {
 const redisOf = (made: CacheApp) => made.cache.stats().redis!;
 const answered = (made: CacheApp, operation: string) => redisOf(made).operations[operation]?.answered ?? 0;
 const fresh = (made: CacheApp) => waitFor(async () => (await ask(made)).xCache === 'HIT');
-
-function gate() {
-  let open = () => {};
-  const promise = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { promise, open };
-}
 
 describe.each(majors)('refreshing on two instances with one Redis (%s)', (_, express) => {
   /** The first run of each handler sends an age, so an entry may be past its share from the beginning. */
@@ -118,7 +111,7 @@ describe.each(majors)('refreshing on two instances with one Redis (%s)', (_, exp
       const stop = gate();
       let runs = 0;
       const both = await stale({ ...rule, collapse: 'cluster' }, async () => {
-        if (++runs > 1) await stop.promise;
+        if (++runs > 1) await stop.opened;
       });
       const gets = both.map((made) => answered(made, 'get'));
       const answers = Promise.all(both.map((made) => ask(made)));

@@ -4,6 +4,7 @@ import type { StandaloneCacheOptions } from 'hotpath/cache';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CacheApp, cacheApp } from '../helpers/cache.js';
 import { FaultProxy } from '../helpers/fault-proxy.js';
+import { gate } from '../helpers/gate.js';
 import { crowdOf, majors, waitFor } from '../helpers/http.js';
 import { RedisServer } from '../helpers/redis.js';
 
@@ -190,7 +191,7 @@ describe.each(majors)('two instances on one Redis (%s)', (major, express) => {
 
   it(`runs the handler once for ${crowd} requests to each instance with collapse: 'cluster'`, async () => {
     const routes = { '/x': { ttl: 60, collapse: 'cluster' as const } };
-    const open = deferred();
+    const { opened, open } = gate();
     const make = (name: string) =>
       cacheApp({
         express,
@@ -198,7 +199,7 @@ describe.each(majors)('two instances on one Redis (%s)', (major, express) => {
         routes: (app, { count }) =>
           app.get('/x', async (_req, res) => {
             count();
-            await open.promise;
+            await opened;
             res.send(name);
           }),
       });
@@ -207,7 +208,7 @@ describe.each(majors)('two instances on one Redis (%s)', (major, express) => {
     const answers = both.flatMap((made) => Array.from({ length: crowd }, () => ask(made, '/x')));
     await waitFor(() => both.every((made) => made.requests() === crowd));
     await waitFor(() => both.some((made) => made.runs() === 1));
-    open.resolve();
+    open();
     const texts = new Set((await Promise.all(answers)).map(({ text }) => text));
     expect(texts.size).toBe(1);
     expect(both[0].runs() + both[1].runs()).toBe(1);
@@ -245,11 +246,3 @@ describe.each(majors)('two instances on one Redis (%s)', (major, express) => {
     expect(a.cache.stats().redis!.operations.get!.sent).toBe(1);
   });
 });
-
-function deferred() {
-  let resolve = () => {};
-  const promise = new Promise<void>((done) => {
-    resolve = done;
-  });
-  return { promise, resolve };
-}

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Express, NextFunction, Request, Response } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import type { CacheRule, StandaloneCacheOptions } from 'hotpath/cache';
@@ -325,7 +326,7 @@ describe.each(majors)('a refused background refresh (%s)', (major, express) => {
           app.get('/x', async (_req, res) => {
             const run = count();
             most = Math.max(most, ++now);
-            await new Promise((resolve) => setTimeout(resolve, 20));
+            await delay(20);
             now--;
             res
               .set('Cache-Control', 'public, s-maxage=3600, stale-while-revalidate=31535999')
@@ -355,7 +356,7 @@ describe.each(majors)('a refused background refresh (%s)', (major, express) => {
     const made = await appWith((run, _req, res) => res.send(`run ${run}`), {
       gate: async (req, res, next) => {
         most = Math.max(most, ++now);
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        await delay(50);
         await waitFor(() => haveArrived());
         now--;
         if (isRefresh(req) || req.headers['x-bad']) res.status(429).end();
@@ -416,7 +417,7 @@ describe.each(majors)('a refused background refresh (%s)', (major, express) => {
     const made = await appWith(
       async (run, _req, res) => {
         most = Math.max(most, ++now);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await delay(20);
         now--;
         if (isFailing) res.status(500).send('error');
         else res.send(`run ${run}`);
@@ -439,7 +440,7 @@ describe.each(majors)('a refused background refresh (%s)', (major, express) => {
     const made = await appWith(
       async (run, _req, res) => {
         most = Math.max(most, ++now);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await delay(20);
         now--;
         res.send(`run ${run}`);
       },

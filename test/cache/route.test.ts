@@ -3,6 +3,7 @@ import type { NextFunction, Request, Response } from 'express';
 import type { CacheRule } from 'hotpath/cache';
 import { describe, expect, it } from 'vitest';
 import { type CacheApp, cacheApp, expectOnlyOwn } from '../helpers/cache.js';
+import { gate } from '../helpers/gate.js';
 import { majors, raw, waitFor } from '../helpers/http.js';
 
 const users = ['alice', 'bob', 'carol', 'dave', 'erin'];
@@ -238,10 +239,7 @@ describe.each(majors)('cache.route() (%s)', (_, express) => {
   });
 
   it('closes repeatedly; requests in flight complete, later ones bypass the cache [K02]', async () => {
-    let open = () => {};
-    const opened = new Promise<void>((resolve) => {
-      open = resolve;
-    });
+    const { opened, open } = gate();
     const made = await cacheApp({
       express,
       cache: { routes: { '/x': { ttl: 60 } } },

@@ -5,20 +5,8 @@ import session from 'express-session';
 import helmet from 'helmet';
 import { describe, expect, it } from 'vitest';
 import { cacheApp } from '../helpers/cache.js';
+import { gate } from '../helpers/gate.js';
 import { majors, waitFor } from '../helpers/http.js';
-
-interface Stop {
-  promise: Promise<void>;
-  open: () => void;
-}
-
-function gate(): Stop {
-  let open = () => {};
-  const promise = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { promise, open };
-}
 
 describe.each(majors)('stale responses (%s)', (_name, express) => {
   /** A route with one stored response, which `expire` has made stale. */
@@ -51,7 +39,7 @@ describe.each(majors)('stale responses (%s)', (_name, express) => {
   it('serves a stale response while one refresh runs, which replaces it [H10]', async () => {
     const stop = gate();
     const made = await stale({ staleWhileRevalidate: '1h' }, async (run, _req, res) => {
-      if (run === 2) await stop.promise;
+      if (run === 2) await stop.opened;
       res.send(`run ${run}`);
     });
     const answers = await Promise.all(Array.from({ length: 20 }, () => made.get('/x')));
@@ -116,7 +104,7 @@ describe.each(majors)('stale responses (%s)', (_name, express) => {
     const made = await stale(
       { staleIfError: '1h', softTimeout: 0.05, timeout: 60 },
       async (run, _req, res) => {
-        if (run === 2) await stop.promise;
+        if (run === 2) await stop.opened;
         res.send(`run ${run}`);
       },
     );

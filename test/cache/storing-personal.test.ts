@@ -75,7 +75,7 @@ describe.each(majors)('personal responses (%s)', (_name, express) => {
           app.get('/me', (req, res) => {
             made.count();
             if (cacheControl) res.set('Cache-Control', cacheControl);
-            res.send(shared ? 'for all' : `for ${req.get('authorization') ?? 'nobody'}`);
+            res.send(shared ? 'for all' : `for ${req.get('authorization') ?? 'anonymous'}`);
           }),
       });
       const a = await made.get('/me', { authorization: 'canary-a' });
@@ -128,7 +128,7 @@ describe.each(majors)('personal responses (%s)', (_name, express) => {
       routes: (app) =>
         app.get('/dash', (req, res) => {
           made.count();
-          res.send(`dash of ${req.headers.cookie ?? 'nobody'}`);
+          res.send(`dash of ${req.headers.cookie ?? 'anonymous'}`);
         }),
     });
     for (const cookie of ['s=A', 's=B', 's=A']) {
@@ -137,7 +137,7 @@ describe.each(majors)('personal responses (%s)', (_name, express) => {
         xCache: 'BYPASS',
       });
     }
-    expect((await made.get('/dash')).text).toBe('dash of nobody');
+    expect((await made.get('/dash')).text).toBe('dash of anonymous');
     expect((await made.get('/dash', { cookie: 's=B' })).text).toBe('dash of s=B');
   });
 
@@ -188,13 +188,15 @@ describe.each(majors)('personal responses (%s)', (_name, express) => {
         routes: (app) =>
           app.get('/me', (req, res) => {
             res.set({ Vary: vary, 'Cache-Control': 'public, max-age=60' });
-            res.send(`run ${made.count()} for ${req.get('authorization') ?? req.get('cookie') ?? 'nobody'}`);
+            res.send(
+              `run ${made.count()} for ${req.get('authorization') ?? req.get('cookie') ?? 'anonymous'}`,
+            );
           }),
       });
       expect((await made.get('/me', { authorization: 'canary-a' })).text).toBe('run 1 for canary-a');
       expect((await made.get('/me', { cookie: 'canary-b' })).text).toBe('run 2 for canary-b');
-      expect((await made.get('/me')).text).toBe('run 3 for nobody');
-      expect((await made.get('/me')).text).toBe('run 4 for nobody');
+      expect((await made.get('/me')).text).toBe('run 3 for anonymous');
+      expect((await made.get('/me')).text).toBe('run 4 for anonymous');
     },
   );
 

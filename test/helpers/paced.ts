@@ -4,16 +4,15 @@ import type { Request, Response } from 'express';
 import type { StandaloneCacheOptions } from 'hotpath/cache';
 import { type CacheApp, type CacheAppOptions, cacheApp } from './cache.js';
 import { parse, waitFor } from './http.js';
+import { times } from './times.js';
 
-export const times = <T>(count: number, one: (i: number) => T) =>
-  Array.from({ length: count }, (_, i) => one(i));
 export const piece = (i: number) => `piece ${i} `.padEnd(1000, 'x');
 export const PIECES = 5;
 export const LENGTH = PIECES * 1000;
 export const WHOLE = times(PIECES, piece).join('');
 
-/** A visitor over a plain socket, who sees what has come so far. */
-export class Visitor {
+/** A client on a plain socket, which shows the bytes received so far. */
+export class Client {
   readonly socket: Socket;
   closed = false;
   #wire = Buffer.alloc(0);
@@ -46,7 +45,7 @@ export class Visitor {
   }
 }
 
-/** A handler that the test lets write piece by piece; only its first run waits for that. */
+/** A handler that writes pieces on demand of the test; later runs send the complete body at once. */
 export async function paced(
   express: CacheAppOptions['express'],
   options: {
@@ -54,9 +53,9 @@ export async function paced(
     before?: CacheAppOptions['before'];
     head?: (res: Response, req: Request) => void;
     declared?: number | false;
-    /** What runs after the first answer. Default: the whole. */
+    /** Responds in later runs. Default: the complete body. */
     again?: (res: Response) => unknown;
-    /** Default: writes until the end, whoever listens. */
+    /** Writes the first response. Default: all pieces, without backpressure. */
     send?: (res: Response, pieces: PassThrough) => unknown;
   } = {},
 ) {
@@ -90,7 +89,7 @@ export async function paced(
   let written = 0;
   return {
     ...made,
-    visit: (headers?: Record<string, string>, version?: string) => new Visitor(made.port, headers, version),
+    request: (headers?: Record<string, string>, version?: string) => new Client(made.port, headers, version),
     arrived: (n: number) => waitFor(() => arrived >= n),
     write(n = 1) {
       for (let i = 0; i < n; i++) pieces.write(piece(written++));
@@ -101,13 +100,13 @@ export async function paced(
 }
 export type Paced = Awaited<ReturnType<typeof paced>>;
 
-/** A leader and some who follow, all of whom have got the first piece. */
+/** A leader and its followers, after all have received the first piece. */
 export async function following(made: Paced, count: number, headers: Record<string, string> = {}) {
-  const leader = made.visit(headers);
+  const leader = made.request(headers);
   await waitFor(() => made.runs() === 1);
   made.write();
   await waitFor(() => leader.body.length === 1000);
-  const followers = times(count, () => made.visit(headers));
+  const followers = times(count, () => made.request(headers));
   await waitFor(() => followers.every(({ body }) => body.length === 1000));
   return { leader, followers };
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { until } from '../helpers/redis.js';
 import {
@@ -93,8 +94,8 @@ export async function runPlan(plan: Plan, surroundings: Surroundings, options: O
   }
 }
 
-const NOBODY: Client = { user: undefined, isCertified: false };
-const nameOf = ({ user, isCertified }: Client) => `${user ?? 'nobody'}${isCertified ? ', certified' : ''}`;
+const ANONYMOUS: Client = { user: undefined, isCertified: false };
+const nameOf = ({ user, isCertified }: Client) => `${user ?? 'anonymous'}${isCertified ? ', certified' : ''}`;
 
 class Connections {
   readonly #spec: AppSpec;
@@ -233,7 +234,7 @@ class Run {
     const route = spec.routes[step.route]!;
     if (step.kind === 'write') {
       const wire = { method: 'POST', target: route.path, headers: [['Host', 'a.example']] } as const;
-      await this.#connections[step.instance]!.of(NOBODY).send([wire]);
+      await this.#connections[step.instance]!.of(ANONYMOUS).send([wire]);
       this.#leastOf[step.instance]!.set(`a.example ${route.path}`, state.version);
       return;
     }
@@ -251,7 +252,7 @@ class Run {
     for (let quiet = 0, turns = 0; quiet < 3 && turns < 200; turns++) {
       await new Promise((resolve) => setImmediate(resolve));
       quiet = this.#state.pending === 0 ? quiet + 1 : 0;
-      if (quiet === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      if (quiet === 0) await delay(1);
     }
   }
 
@@ -310,7 +311,7 @@ class Run {
     const text = `${[...headers.values()].join('\n')}\n${body}`;
     for (const [, canary] of text.matchAll(CANARY)) {
       if (canary !== expected.owner)
-        return report('canary', `only a canary of ${expected.owner ?? 'nobody'}`);
+        return report('canary', `only a canary of ${expected.owner ?? 'anonymous'}`);
     }
     const run = headers.get('x-run');
     const bodyRun = /\brun=(\d+);/.exec(body)?.[1];

@@ -61,7 +61,7 @@ export function describePlan(plan: Plan, leak: Leak): string {
     const requests = step.shapes.map((at) => {
       const { client, wire } = shapes[at]!;
       const { method, target, headers, body } = wire;
-      const from = `${client.user ?? 'nobody'}${client.isCertified ? ' (certificate)' : ''}`;
+      const from = `${client.user ?? 'anonymous'}${client.isCertified ? ' (certificate)' : ''}`;
       const fields = headers.map(([name, value]) => `${name}: ${value}`).join(' | ');
       return `  ${from}: ${method} ${target} ${fields}${body === undefined ? '' : ` body=${body}`}`;
     });
