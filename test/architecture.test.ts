@@ -9,20 +9,20 @@ import { checkImports, type ImportGraph, importsOf, readImports } from './helper
 const root = fileURLToPath(new URL('..', import.meta.url));
 const source = join(root, 'src');
 
-describe('the imports of src run one way', () => {
+describe('import direction in src', () => {
   const graph = readImports(source);
 
-  it('no arrow runs back up and there is no cycle', () => {
+  it('has no upward import and no cycle', () => {
     expect(checkImports(graph)).toEqual([]);
   });
 
-  it('the check reads the real files: it sees arrows that are known to be there', () => {
+  it('reads the real files: finds imports that are known to exist', () => {
     expect(graph.get('exchange/exchange.ts')).toContain('exchange/headers.ts');
     expect(graph.get('exchange/exchange.ts')).toContain('node:http');
     expect([...graph.values()].flat().filter((target) => graph.has(target)).length).toBeGreaterThan(10);
   });
 
-  it('every kind of import is an arrow, that of a type as well', () => {
+  it('counts every kind of import, type imports included', () => {
     const text = `
       import { a } from './a.js';
       import type { B } from './b.js';
@@ -58,7 +58,7 @@ describe('the imports of src run one way', () => {
   const withArrow = (from: string, to: string): ImportGraph =>
     new Map(sound).set(from, [...(sound.get(from) ?? []), to]);
 
-  it('a sound graph passes the check', () => {
+  it('accepts a valid graph', () => {
     expect(checkImports(sound)).toEqual([]);
   });
 
@@ -83,11 +83,11 @@ describe('the imports of src run one way', () => {
     ['hotpath.ts', 'index.ts'],
     ['cache/cache.ts', 'cache/gone.ts'],
     ['surprise/file.ts', 'http/vary.ts'],
-  ])('the check fails on %s -> %s', (from, to) => {
+  ])('rejects the import %s -> %s', (from, to) => {
     expect(checkImports(withArrow(from, to)).join('\n')).toContain(from);
   });
 
-  it('the check fails when any real arrow between rooms is turned', () => {
+  it('rejects every real import between folders once it is reversed', () => {
     const room = (file: string) => file.split('/')[0];
     let turnedArrows = 0;
     for (const [from, targets] of graph) {
@@ -106,13 +106,13 @@ describe('the imports of src run one way', () => {
     expect(turnedArrows).toBeGreaterThan(10);
   });
 
-  it('the check fails on a cycle inside one room', () => {
+  it('rejects a cycle inside one folder', () => {
     const problems = checkImports(withArrow('config/errors.ts', 'config/units.ts'));
     expect(problems.some((problem) => problem.startsWith('cycle:'))).toBe(true);
   });
 });
 
-describe('the files of the repository', () => {
+describe('repository files', () => {
   const code = /\.(ts|mts|cts|js|mjs|cjs|css|html|sql)$/;
   const tracked = execFileSync(
     // A checkout may belong to another user than the one who tests it.
@@ -130,7 +130,7 @@ describe('the files of the repository', () => {
     }
   };
 
-  it('no file in src, examples, bench or scripts is over 600 lines', () => {
+  it('keeps each file in src, examples, bench and scripts to 600 lines', () => {
     const ours = tracked.filter((file) => /^(src|examples|bench|scripts)\//.test(file) && code.test(file));
     expect(ours.length).toBeGreaterThan(10);
     const long = ours
@@ -139,7 +139,7 @@ describe('the files of the repository', () => {
     expect(long).toEqual([]);
   });
 
-  it('no file names a machine: no path of one, no package registry', () => {
+  it('names no machine path and no package registry', () => {
     // In pieces, so that this file does not contain what it looks for.
     const traces = [
       new RegExp(['', '(work|root|Users)', ''].join('/')),
@@ -167,7 +167,7 @@ describe('the files of the repository', () => {
       return ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
     });
 
-  it('src has no default export', () => {
+  it('has no default export in src', () => {
     const found = sources.filter(hasDefaultExport).map((file) => file.fileName);
     expect(found).toEqual([]);
     const sample = ['export default 1;', 'export default class {}', 'const a = 1; export { a as default };'];
@@ -176,7 +176,7 @@ describe('the files of the repository', () => {
     }
   });
 
-  it('src has no variable of a module that could change', () => {
+  it('has no mutable module variable in src', () => {
     const found = sources.filter(hasModuleVariable).map((file) => file.fileName);
     expect(found).toEqual([]);
     expect(hasModuleVariable(ts.createSourceFile('x.ts', 'let a = 1;', ts.ScriptTarget.Latest, true))).toBe(
