@@ -58,15 +58,15 @@ const resultsOf = (...all: LoadResult[]): Results => ({
 describe('ratios', () => {
   const result = resultOf('hit-10kb-identity', { hotpath: [100, 120, 80], assembled: [50, 40, 50] });
 
-  it('are those of the medians, with the extremes of rounds compared one by one', () => {
+  it('divide the medians, and compare the extremes round by round', () => {
     expect(ratioOf(result, 'hotpath', 'assembled')).toEqual({ ratio: 2, min: 1.6, max: 3 });
   });
 
-  it('of CPU times are turned round: less is better', () => {
+  it('are inverted for CPU times: less is better', () => {
     expect(ratioOf(result, 'hotpath', 'assembled', 'cpu')?.ratio).toBeCloseTo(2);
   });
 
-  it('leave out runs that do not count, and do not exist where one side has none', () => {
+  it('leave out uncounted runs, and are undefined where one side has no runs', () => {
     const uncounted = { runs: [run(0, 999, { isCounted: false, reason: 'the server was not busy' })] };
     const mixed = resultOf('hit-10kb-identity', { hotpath: [100] }, { nginx: uncounted });
     expect(ratioOf(mixed, 'hotpath', 'nginx')).toBeUndefined();
@@ -88,13 +88,13 @@ describe('verdicts', () => {
     expect(of(below, /inside Express, to the assembled/, /10 kB/)).toMatchObject({ holds: false });
   });
 
-  it('say nothing of what was not measured', () => {
+  it('are undefined for loads that were not measured', () => {
     const verdicts = verdictsOf({ machine, loads: {} });
     expect(verdicts.length).toBeGreaterThan(20);
     expect(verdicts.every(({ holds, ratio }) => holds === undefined && ratio === undefined)).toBe(true);
   });
 
-  it('of the number of entries hold up to 1.3 times the time', () => {
+  it('accept up to 1.3 times the CPU time for 1,000,000 entries', () => {
     const entry = { contender: 'hotpath', heap: 1, resident: 1, body: 1 };
     const scale = (cpu: number) => ({
       entries: [
@@ -108,7 +108,7 @@ describe('verdicts', () => {
     expect([holds(13), holds(13.1)]).toEqual([true, false]);
   });
 
-  it('are made of loads that exist, for contenders that take part in them', () => {
+  it('use only loads that exist and contenders that take part in them', () => {
     const titles = verdictsOf({ machine, loads: {} }).map(({ load }) => load);
     for (const id of titles.filter((each) => each !== 'scale'))
       expect(loads.map((load) => load.id)).toContain(id);
@@ -122,19 +122,19 @@ describe('the report', () => {
   const results = resultsOf(resultOf('hit-10kb-identity', rates, { ...absent, varnish: slow }));
   const text = writeReport(results);
 
-  it('says where a peer is ahead, by how much, and does not count what answers without a cache', () => {
+  it('names peers that are ahead and their ratio, without contenders that have no cache', () => {
     const section = text.split('## Where a peer is ahead')[1]?.split('##')[0];
     expect(section).toContain('cacheable in a handler (1.25 times)');
     expect(section).not.toContain('assembled');
     expect(section).not.toContain('node:http');
   });
 
-  it('says what is not installed, and what could not be counted and why', () => {
+  it('names contenders that are not installed or not counted, with the reason', () => {
     expect(text).toMatch(/nginx[^\n]*not installed/);
     expect(text).toMatch(/Varnish[^\n]*not counted: the server was not busy \(40 % busy\)/);
   });
 
-  it('says which figures are of a closed and which of an open model, and names the machine’s parts only', () => {
+  it('separates closed-model from open-model figures, and names only parts of the machine', () => {
     const latency = resultOf('latency', { hotpath: [500] });
     const all = writeReport(resultsOf(resultOf('hit-10kb-identity', rates), { ...latency, rate: 500 }));
     expect(all).toContain('closed; 32 connections');
@@ -142,7 +142,7 @@ describe('the report', () => {
     expect(all).toContain('A Processor, 2 cores, 24 GiB, Linux 6.1, Node v20.20.2');
   });
 
-  it('has rows as wide as their heads', () => {
+  it('writes table rows as wide as their heads', () => {
     const lines = text.split('\n').filter((line) => line.startsWith('|'));
     const cells = (line: string) => line.split(/(?<!\\)\|/).length;
     lines.forEach((line, i) => {
@@ -152,14 +152,14 @@ describe('the report', () => {
     });
   });
 
-  it('has a chart with every contender that was counted, for light and dark pages', () => {
+  it('draws a chart with every counted contender, for light and dark pages', () => {
     const chart = chartOf(results);
     expect(chart).toContain('hotpath inside Express');
     expect(chart).not.toContain('Varnish');
     expect(chart).toContain('prefers-color-scheme: dark');
   });
 
-  it('tables and charts take any text', () => {
+  it('accepts any text in tables and charts', () => {
     expect(table(['a', 'b'], [['x|y', '1\n2']])).toContain('| x\\|y | 1 2 |');
     const bars = [{ label: '<b> & "c"', value: 1, min: 1, max: 1, isOurs: false }];
     const chart = drawChart([{ title: 't', unit: 'u', bars }]);
@@ -167,7 +167,7 @@ describe('the report', () => {
   });
 });
 
-describe('before a contender is measured', () => {
+describe('checks before a measurement', () => {
   const answer = (status: number, body: string, headers = {}) => ({
     status,
     headers,
@@ -176,13 +176,13 @@ describe('before a contender is measured', () => {
   });
   const right = JSON.stringify(productsOf(SIZES['10kb']));
 
-  it('the bodies are exactly as long as they are called', () => {
+  it('sends bodies of exactly the stated length', () => {
     for (const bytes of [...Object.values(SIZES), 900]) {
       expect(JSON.stringify(productsOf(bytes))).toHaveLength(bytes);
     }
   });
 
-  it('a wrong status, body or coding is found, and a right answer is not', () => {
+  it('finds a wrong status, body or coding, and accepts a right response', () => {
     const load = loadOf('hit-10kb-identity');
     expect(faultsOf(load, load.path, answer(200, right))).toEqual([]);
     expect(faultsOf(load, load.path, answer(500, right))).toEqual(['status 500 instead of 200']);
@@ -193,7 +193,7 @@ describe('before a contender is measured', () => {
     expect(faultsOf(gzip, gzip.path, broken)).toEqual(['the body cannot be decoded']);
   });
 
-  it('a 304 that wrk cannot read is found', () => {
+  it('finds a 304 that wrk cannot read', () => {
     const load = loadOf('not-modified');
     expect(faultsOf(load, load.path, answer(304, ''))).toEqual([]);
     expect(faultsOf(load, load.path, answer(304, '', { 'content-length': '10' }))[0]).toMatch(
@@ -202,33 +202,33 @@ describe('before a contender is measured', () => {
   });
 });
 
-describe('the generator reads answers', () => {
+describe('responses read by the load generator', () => {
   const read = (...chunks: string[]) => {
     const reader = new AnswerReader();
     return chunks.map((chunk) => reader.read(Buffer.from(chunk)));
   };
   const head = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n';
 
-  it('in one piece, in several, and one after the other on a connection', () => {
+  it('are found in one piece, in several pieces, and one after the other on a connection', () => {
     expect(read(`${head}hello`)).toEqual([200]);
     expect(read(head.slice(0, 20), `${head.slice(20)}he`, 'llo', `${head}again`)).toEqual([
       ...[undefined, undefined, 200, 200],
     ]);
   });
 
-  it('in chunks, whose end may be split', () => {
+  it('are found in chunks whose end is split', () => {
     const chunked = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
     expect(read(`${chunked}5\r\nhello\r\n0\r\n\r\n`)).toEqual([200]);
     expect(read(`${chunked}5\r\nhello\r\n0\r`, '\n\r', '\n')).toEqual([undefined, undefined, 200]);
   });
 
-  it('a 304 has no body, whatever length it tells', () => {
+  it('have no body for a 304, whatever its Content-Length', () => {
     expect(read('HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n')).toEqual([304]);
   });
 });
 
 describe('the command line', () => {
-  it('chooses loads and contenders by name or beginning', () => {
+  it('selects loads and contenders by name or prefix', () => {
     const options = readOptions(['--loads', 'hit-1kb-,miss', '--only', 'bare*,express', '--rounds', '2']);
     const contenders = ['bare', 'bare-same-headers', 'express', 'bare-redis', 'bare-redis-same-headers'];
     expect(options).toMatchObject({ rounds: 2, processes: 1, contenders });
@@ -236,7 +236,7 @@ describe('the command line', () => {
     expect(chosen).toEqual(['hit-1kb-identity', 'hit-1kb-gzip', 'hit-1kb-br', 'miss']);
   });
 
-  it('says what there is when a name is wrong, and what a number must be', () => {
+  it('lists the choices for a wrong name, and says what a number must be', () => {
     expect(() => readOptions(['--only', 'expres'])).toThrow(/no contender expres; there are bare, /);
     expect(() => readOptions(['--rounds', '0'])).toThrow(
       '--rounds takes a whole number of at least 1, not 0',
