@@ -25,10 +25,10 @@ function begin(port: number, path: string, headers = ''): Socket {
   return socket;
 }
 
-describe.each(majors)('what breaks off, on %s', (major, express) => {
+describe.each(majors)('aborted responses on %s', (major, express) => {
   const serve = (mount: Mount, routes: (app: Express) => void) => pairOf(check, express, { mount, routes });
 
-  it('D06: those who wait are not kept by a response that its own handler destroyed', async () => {
+  it('starts a new fill for collapsed requests when the first response is destroyed [D06]', async () => {
     let runs = 0;
     const pair = await serve(mounts['composed, first']!, (app) => {
       app.get('/cached/a', (_req, res) => {
@@ -59,7 +59,7 @@ describe.each(majors)('what breaks off, on %s', (major, express) => {
       ['once the end was written', 'end'],
     ] as const;
     it.each(casesFor(major, way, moments))(
-      'D04 D05 E14 I08: a client that leaves %s harms nobody, and the next is answered whole',
+      'survives a client that leaves %s, and serves the next request whole [D04, D05, E14, I08]',
       async (_when, moment) => {
         const reached: string[] = [];
         const go = new Map<string, () => void>();
@@ -121,7 +121,7 @@ describe.each(majors)('what breaks off, on %s', (major, express) => {
       ['/cached/big', 'identity'],
     ] as const;
     it.each(casesFor(major, way, longBodies))(
-      'D09: back-pressure reaches the handler of %s through everything, and memory stays flat: %s',
+      'keeps back-pressure and flat memory for a handler of %s: %s [D09]',
       async (path, coding) => {
         // Longer than the window of gzip, so that it stays as long as it is.
         const noise = randomBytes(64 * 1024);
@@ -163,7 +163,7 @@ describe.each(majors)('what breaks off, on %s', (major, express) => {
     );
   });
 
-  it('K10: nothing holds on to a response once it is closed', async () => {
+  it('keeps no reference to a closed response [K10]', async () => {
     for (const [, mount] of mountRows) {
       const refs: WeakRef<Response>[] = [];
       const pair = await serve(mount, (app) => {

@@ -201,11 +201,11 @@ const requests: { method?: string; headers?: Record<string, string>; ways?: 'eve
   { headers: { 'If-None-Match': 'W/"nothing"', 'Accept-Encoding': 'gzip' }, ways: 'odd' },
 ];
 
-describe.each(majors)('every way to answer, on %s', (major, express) => {
+describe.each(majors)('response methods on %s', (major, express) => {
   const remembered = memoriesOf(Object.keys(shapes));
   describe.each(mountRows)('%s', (way, mount) => {
     it.each(casesFor(major, way, Object.keys(shapes)))(
-      'D14 D15 D16 D19 E13: is the same with and without us, cached or not: %s',
+      'sends the same with and without hotpath, cached or not: %s [D14, D15, D16, D19, E13]',
       async (name) => {
         const pair = await pairOf(check, express, {
           mount,

@@ -32,13 +32,13 @@ class Reader {
   }
 }
 
-describe.each(majors)('the protocol, on %s', (_name, express) => {
+describe.each(majors)('HTTP protocol on %s', (_name, express) => {
   describe.each(mountRows)('%s', (_mount, mount) => {
     const serve = (routes: (app: Express) => void) => pairOf(check, express, { mount, routes });
     const eachOf = ({ plain, ours }: { plain: Listening; ours: Listening }) => [plain, ours];
 
     it.each(['identity', 'gzip', 'br'])(
-      'D17: each event of a stream arrives before the handler writes the next: %s',
+      'sends each event of a stream before the handler writes the next: %s [D17]',
       async (coding) => {
         let arrived = () => {};
         const pair = await serve((app) => {
@@ -69,7 +69,7 @@ describe.each(majors)('the protocol, on %s', (_name, express) => {
       },
     );
 
-    it('D18: an upgrade by hand, an offer of one that nobody takes, and CONNECT are as without us', async () => {
+    it('leaves a manual upgrade, an ignored upgrade offer and CONNECT unchanged [D18]', async () => {
       const pair = await serve((app) => {
         app.get(['/cached/a', '/plain'], (_req, res) => void res.send(TEXT));
       });
@@ -104,7 +104,7 @@ describe.each(majors)('the protocol, on %s', (_name, express) => {
       }
     });
 
-    it('D16: an interim answer is passed on, and the final one alone is stored and counted', async () => {
+    it('forwards an interim response, and stores and counts only the final one [D16]', async () => {
       const pair = await serve((app) => {
         app.all(['/cached/hints', '/echo'], async (req, res) => {
           if (req.method === 'GET') res.writeEarlyHints({ link: '</a.css>; rel=preload; as=style' });
@@ -135,7 +135,7 @@ describe.each(majors)('the protocol, on %s', (_name, express) => {
       ]);
     });
 
-    it('D20: pipelined requests are answered in order: a slow miss, a hit, a HEAD, a 404', async () => {
+    it('answers pipelined requests in order: a slow miss, a hit, a HEAD, a 404 [D20]', async () => {
       const answer = new Map<string, () => void>();
       const pair = await serve((app) => {
         app.get('/cached/slow', async (req, res) => {
@@ -166,7 +166,7 @@ describe.each(majors)('the protocol, on %s', (_name, express) => {
       }
     });
 
-    it('D20: an HTTP/1.0 client gets no chunks, missed or hit, and the end of the body is told', async () => {
+    it('sends an HTTP/1.0 client no chunks and marks the end of the body, miss or hit [D20]', async () => {
       const pair = await serve((app) => {
         app.get('/cached/whole', (_req, res) => void res.type('text').send(TEXT));
         app.get('/cached/stream', (_req, res) => {
@@ -187,7 +187,7 @@ describe.each(majors)('the protocol, on %s', (_name, express) => {
       }
     });
 
-    it('D19: an empty 200 is stored like any other, and is no miss', async () => {
+    it('stores an empty 200 like any other, and does not treat it as a miss [D19]', async () => {
       let runs = 0;
       const pair = await serve((app) => {
         app.get('/cached/empty', (_req, res) => {
@@ -201,7 +201,7 @@ describe.each(majors)('the protocol, on %s', (_name, express) => {
     });
   });
 
-  it('D18 I08: a socket that an app takes over by itself leaves nothing in progress', async () => {
+  it('leaves nothing in progress for a socket that the app takes over [D18, I08]', async () => {
     const [, mount] = mountRows[0]!;
     const pair = await pairOf(check, express, {
       mount,

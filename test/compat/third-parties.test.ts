@@ -103,14 +103,14 @@ function routes(app: Express): void {
 
 const form = '--b\r\nContent-Disposition: form-data; name="f"; filename="a.txt"\r\n\r\nhello\r\n--b--\r\n';
 
-describe.each(majors)('among other middlewares, on %s', (major, express) => {
+describe.each(majors)('other middlewares on %s', (major, express) => {
   const remembered = memoriesOf(Object.keys(others));
   describe.each(mountRows)('%s', (way, mount) => {
     // A session's id, and what hangs on the moment of the request.
     const volatile = ['set-cookie', 'ratelimit-reset'];
 
     it.each(casesFor(major, way, Object.keys(others)))(
-      'K10 D14 E12: every answer is the same with and without us: %s',
+      'sends every response the same with and without hotpath: %s [K10, D14, E12]',
       async (name) => {
         const pair = await pairOf(check, express, {
           mount,
@@ -174,7 +174,7 @@ describe.each(majors)('among other middlewares, on %s', (major, express) => {
     );
   });
 
-  it('K10 E12: hits are served in every order, unless a middleware made the answer personal', async () => {
+  it('serves hits in every order unless a middleware made the response personal [K10, E12]', async () => {
     for (const [order, mount] of mountRows) {
       const names = ['helmet', 'morgan', 'body-parser', 'cors, of a list', 'all of them'];
       for (const name of casesFor(major, order, names)) {
@@ -195,7 +195,7 @@ describe.each(majors)('among other middlewares, on %s', (major, express) => {
     }
   });
 
-  it('I08: morgan, before and after, logs each request once, with the status that went out', async () => {
+  it('lets morgan log each request once with the sent status, before and after hotpath [I08]', async () => {
     for (const [, mount] of mountRows.slice(0, 2)) {
       const pair = await pairOf(check, express, { mount, others: others.morgan!, routes });
       lines.length = 0;
