@@ -28,7 +28,7 @@ const problems = (config: unknown) => problemsOf(() => resolveConfig(config as H
 const paths = (config: unknown) => problems(config).map((line) => line.slice(0, line.indexOf(': ')));
 
 describe('resolveConfig', () => {
-  it('fills in the documented defaults for nothing, {}, undefined sections, true and no prototype', () => {
+  it('fills in the documented defaults for nothing, {}, undefined, true and no prototype', () => {
     const { routes, ...sections } = resolveConfig();
     expect(routes.size).toBe(0);
     expect(sections).toMatchObject({
@@ -66,7 +66,7 @@ describe('resolveConfig', () => {
     }
   });
 
-  it('reads the headers of background refreshes, with names in lower case', () => {
+  it('reads the headers of background refreshes and lowercases their names', () => {
     const { refreshHeaders } = resolveCache({ refreshHeaders: { 'X-Origin-Verify': 's3cret', 'x-b': 'ö' } });
     expect(refreshHeaders).toEqual({ 'x-origin-verify': 's3cret', 'x-b': 'ö' });
     expect(Object.isFrozen(refreshHeaders)).toBe(true);
@@ -97,7 +97,7 @@ describe('resolveConfig', () => {
     expect(() => resolveCache(options)).not.toThrow(/s3cret/);
   });
 
-  it('reads targeted fields of the cache where the standard profile or the app asks for it', () => {
+  it('reads targeted cache fields only with the standard profile or the app option', () => {
     expect(resolveCache().targets).toEqual([]);
     expect(resolveCache({ profile: 'rfc9111' }).targets).toEqual(['cdn-cache-control', 'surrogate-control']);
     expect(resolveCache({ profile: 'rfc9111', targets: [] }).targets).toEqual([]);
@@ -119,7 +119,7 @@ describe('resolveConfig', () => {
     expect(resolveConfig(off)).toMatchObject(off);
   });
 
-  it('converts units and fills the gaps of a route from its section', () => {
+  it('converts units and completes a route with the values of its section', () => {
     const tags = () => ['x'];
     const { routes } = resolveConfig({
       routes: {
@@ -158,7 +158,7 @@ describe('resolveConfig', () => {
     expect(routes.match('/d')?.policy.compression).toEqual({ threshold: 2048, level: 6, brotliQuality: 4 });
   });
 
-  it('is frozen at every depth, and never writes to or freezes what the caller gave', () => {
+  it('freezes its result at every depth, and never changes or freezes the input', () => {
     const registry = new Registry();
     const config = defineConfig({
       routes: { '/a': { cache: { ttl: 1, tags: ['t'], vary: { query: ['q'] } } } },
@@ -182,13 +182,13 @@ describe('resolveConfig', () => {
   });
 
   it.each([[false], [true], [null], ['cache'], [[]], [5], [() => {}], [new Date()]])(
-    'K06 rejects %j as a config',
+    'rejects %j as a config [K06]',
     (config) => {
       expect(problems(config)).toEqual(['config: expected an object of options']);
     },
   );
 
-  it('K06 lists every mistake of every section in one error', () => {
+  it('lists every mistake of every section in one error [K06]', () => {
     const config = {
       cahce: {},
       routes: {
@@ -235,7 +235,7 @@ describe('resolveConfig', () => {
     );
   });
 
-  it('K06 suggests the option that was meant, and never one of Object.prototype', () => {
+  it('suggests the intended option, and never a name from Object.prototype [K06]', () => {
     expect(problems({ cache: { memory: { mxEntries: 1 } } })).toEqual([
       "cache.memory.mxEntries: unknown option; did you mean 'maxEntries'?",
     ]);
@@ -244,7 +244,7 @@ describe('resolveConfig', () => {
   });
 });
 
-describe('F06 a limit that is no size never turns the guard off', () => {
+describe('limits that are no size never turn the guard off [F06]', () => {
   it.each([
     ['10 mbb'],
     [Number.NaN],
@@ -260,21 +260,21 @@ describe('F06 a limit that is no size never turns the guard off', () => {
     expect(() => resolveSizeLimit({ limit } as never)).toThrow(HotpathError);
     expect(paths({ sizeLimit: { limit } })).toEqual(['sizeLimit.limit']);
   });
-  it('takes the default for undefined', () => {
+  it('uses the default for undefined', () => {
     expect(resolveSizeLimit({ limit: undefined, brotliWindow: undefined })).toEqual({
       limit: 10_485_760,
       brotliWindow: 22,
       decoderMemory: 67_108_864,
     });
   });
-  it('rejects such a limit of a route, too', () => {
+  it('rejects the same limit in a route', () => {
     for (const sizeLimit of ['10 mbb', null, {}, true]) {
       expect(paths({ routes: { '/a': { sizeLimit } } })).toEqual(["routes['/a'].sizeLimit"]);
     }
   });
 });
 
-describe('K05 prototypes', () => {
+describe('prototype pollution [K05]', () => {
   afterEach(() => {
     delete (Object.prototype as Record<string, unknown>).ttl;
   });
@@ -287,18 +287,18 @@ describe('K05 prototypes', () => {
       "routes['/a'].cache.vary.__proto__",
     ],
     ['{"routes":{"__proto__":{"sizeLimit":false}}}', 'routes.__proto__'],
-  ])('K05 rejects %s by name and pollutes nothing', (json, path) => {
+  ])('rejects %s by name and pollutes nothing [K05]', (json, path) => {
     expect(paths(JSON.parse(json))).toEqual([path]);
     expect(({} as Record<string, unknown>).enabled).toBeUndefined();
   });
 
-  it('K05 takes no option from a polluted Object.prototype', () => {
+  it('takes no option from a polluted Object.prototype [K05]', () => {
     (Object.prototype as Record<string, unknown>).ttl = 60;
     expect(Object.hasOwn(resolveCacheRule({}), 'ttl')).toBe(false);
   });
 });
 
-describe('rules that contradict themselves', () => {
+describe('contradictory rules', () => {
   it.each([
     [{ staleWhileRevalidate: 1 }, 'staleWhileRevalidate'],
     [{ staleIfError: 1 }, 'staleIfError'],
@@ -324,20 +324,20 @@ describe('rules that contradict themselves', () => {
     [{ jitter: 1.5, ttl: 1 }, 'jitter'],
     [{ tags: 'products' }, 'tags'],
     [{ tags: [''] }, 'tags[0]'],
-  ])('K06 rejects the cache rule %j, at %s alone', (rule, key) => {
+  ])('rejects the cache rule %j, at %s alone [K06]', (rule, key) => {
     const found = problemsOf(() => resolveCacheRule(rule as never));
     expect(found).toHaveLength(1);
     expect(found[0]).toMatch(`rule.${key}: `);
   });
 
   it.each([206, 304, 401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431])(
-    'rejects %i in statuses: it answers one request or one client alone [K06, A11]',
+    'rejects %i in statuses, because it belongs to one request or client [K06, A11]',
     (status) => {
       expect(problemsOf(() => resolveCacheRule({ statuses: [200, status] }))[0]).toContain(String(status));
     },
   );
 
-  it('points from ttl 0 to cache: false', () => {
+  it('suggests cache: false in place of a ttl of 0', () => {
     expect(() => resolveCacheRule({ ttl: 0 })).toThrow(/cache: false/);
   });
 
@@ -350,7 +350,7 @@ describe('rules that contradict themselves', () => {
     [{ maxAge: 1, staleIfError: 1, mustRevalidate: true }, 'staleIfError'],
     [{ maxAge: 0.5 }, 'maxAge'],
     [{}, 'maxAge'],
-  ])('K06 rejects the Cache-Control policy %j', (policy, key) => {
+  ])('rejects the Cache-Control policy %j [K06]', (policy, key) => {
     expect(problemsOf(() => resolveCacheControlPolicy(policy))[0]).toMatch(`cacheControl.${key}: `);
   });
 
@@ -359,14 +359,14 @@ describe('rules that contradict themselves', () => {
     expect(resolveCacheControlPolicy(policy)).toEqual({ mustUnderstand: true, noStore: true, maxAge: 60 });
   });
 
-  it('fits the largest entry into the memory tier, and rejects one that can not fit', () => {
+  it('limits the largest entry to the memory tier, and rejects one that cannot fit', () => {
     expect(resolveCache({ memory: { maxBytes: '512kb' } }).maxEntryBytes).toBe(524_288);
     expect(() => resolveCache({ memory: { maxBytes: '512kb' }, maxEntryBytes: '1mb' })).toThrow(
       /cache\.maxEntryBytes/,
     );
   });
 
-  it('counts a Redis without address as none', () => {
+  it('ignores a Redis section without an address', () => {
     expect(resolveCache({ redis: { url: undefined } })).not.toHaveProperty('redis');
     expect(resolveCache({ redis: { url: 'rediss://h:1' } }).redis).toEqual({
       source: { url: 'rediss://h:1' },
@@ -376,7 +376,7 @@ describe('rules that contradict themselves', () => {
     });
   });
 
-  it('takes a client of ioredis, its options or a URL, and of these one; anything else is named', () => {
+  it('accepts one of an ioredis client, its options or a URL, and names any other value', () => {
     const client = new Redis({ lazyConnect: true });
     expect(resolveCache({ redis: { client } }).redis?.source).toEqual({ client });
     expect(resolveCache({ redis: { options: { host: 'h' } } }).redis?.source).toEqual({
@@ -396,7 +396,7 @@ describe('rules that contradict themselves', () => {
 });
 
 describe('standalone options', () => {
-  it('give tables of the same shape as the composed config', () => {
+  it('resolve to tables of the same shape as the composed config', () => {
     const compression = resolveCompressionStandalone({
       level: 3,
       routes: { '/a': false, '/b': { level: 1 } },
@@ -420,7 +420,7 @@ describe('standalone options', () => {
   });
 });
 
-it('K06 rejects at run time what the types reject at compile time', () => {
+it('are rejected at run time when the types reject them at compile time [K06]', () => {
   expect(
     problems(defineConfig({ sizeLimit: { limit: '10mb' }, routes: { '/a': { cache: { ttl: '1.5h' } } } })),
   ).toEqual([]);

@@ -34,12 +34,12 @@ describe('configFromEnv', () => {
     expect(base).toEqual(copy);
   });
 
-  it('leaves a Redis alone whose client or options the config gives: REDIS_URL may be what it was made of', () => {
+  it('keeps a configured Redis client or options when REDIS_URL is set', () => {
     const base = { cache: { redis: { options: { host: 'h' } } } };
     expect(configFromEnv(base, { REDIS_URL: 'redis://cache' })).toEqual(base);
   });
 
-  it('wins over the config, and keeps what it does not name', () => {
+  it('overrides the config, and keeps options that no variable names', () => {
     const base = {
       sizeLimit: { limit: 1 },
       cache: { profile: 'rfc9111', memory: { maxBytes: 9, maxEntries: 3 } },
@@ -61,7 +61,7 @@ describe('configFromEnv', () => {
     expect(configFromEnv({ compression }, { ENABLE_GZIP_COMPRESSION: text }).compression).toEqual(expected);
   });
 
-  it('does not turn on by a detail what the config turns off', () => {
+  it('does not turn on a section that the config turns off', () => {
     const env = {
       CACHE_MAX_BYTES: '1mb',
       REDIS_URL: 'redis://h',
@@ -72,11 +72,11 @@ describe('configFromEnv', () => {
     expect(configFromEnv(off, env)).toEqual(off);
   });
 
-  it('counts an empty variable as absent', () => {
+  it('ignores an empty variable', () => {
     expect(configFromEnv({}, { REDIS_URL: '', CACHE_TTL: ' ', METRICS_ENABLED: '' })).toEqual({});
   });
 
-  it('K06 names every malformed variable with its value, but no password', () => {
+  it('names every malformed variable with its value, but no password [K06]', () => {
     const env = {
       ENABLE_GZIP_COMPRESSION: 'maybe',
       COMPRESSION_THRESHOLD: '1 kb',
@@ -120,7 +120,7 @@ describe('databaseFromEnv', () => {
     expect(databaseFromEnv({})).toEqual({});
   });
 
-  it('K06 rejects what is malformed', () => {
+  it('rejects malformed values [K06]', () => {
     expect(() => databaseFromEnv({ DB_POOL_SIZE: '0', DATABASE_URL: 'h' })).toThrow(
       /DATABASE_URL[\s\S]*DB_POOL_SIZE/,
     );

@@ -27,12 +27,12 @@ describe('HotpathError', () => {
     null,
     undefined,
     'HotpathError',
-  ])('is not taken for something else (%s)', (value) => {
+  ])('is not confused with something else (%s)', (value) => {
     expect(isHotpathError(value)).toBe(false);
     expect((value as unknown) instanceof HotpathError).toBe(false);
   });
 
-  it('lists every problem on a line of its own', () => {
+  it('lists each problem on its own line', () => {
     const error = configError([
       { path: 'a', message: 'expected b', received: "'c'" },
       { path: 'd.e', message: 'contradicts `f`' },
@@ -61,7 +61,7 @@ describe('HotpathError', () => {
   });
 
   it.each(['7#hunter2', 'hunter2#7', '7/hunter2', '7?hunter2', '7@hunter2#', 'hunter2%', '7#', '#hunter2'])(
-    'refuses a URL of Redis whose password %s is not encoded, and shows nothing of it [K14]',
+    'rejects a Redis URL whose password %s is not encoded, and shows no part of it [K14]',
     (password) => {
       for (const user of ['', 'user']) {
         for (const scheme of ['redis', 'rediss']) {

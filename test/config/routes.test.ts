@@ -4,7 +4,7 @@ import { express4, express5, listen } from '../helpers/http.js';
 import { expectLinear } from '../helpers/linear.js';
 
 describe('compileRoutes', () => {
-  it('gives the first match in the order written', () => {
+  it('returns the first match in the order written', () => {
     const table = compileRoutes({ '/a/special': 1, '/a/:id': 2, '/a/*rest': 3 });
     expect(table.size).toBe(3);
     expect(table.match('/a/special')).toMatchObject({ pattern: '/a/special', policy: 1 });
@@ -14,7 +14,7 @@ describe('compileRoutes', () => {
     expect(compileRoutes({ '/a/:id': 2, '/a/special': 1 }).match('/a/special')?.policy).toBe(2);
   });
 
-  it('ignores case and a trailing slash, of the path and of the pattern, as Express does by default', () => {
+  it('ignores case and a trailing slash in path and pattern, like Express by default', () => {
     const table = compileRoutes({ '/Api/Products': 1, '/b/': 2, '/': 3 });
     expect(table.match('/api/products/')?.policy).toBe(1);
     expect(table.match('/b')?.policy).toBe(2);
@@ -34,7 +34,7 @@ describe('compileRoutes', () => {
   });
 
   it.each(['/p/%', '/p/%zz', '/p/%c3', '/p/%E0%A4%A', '/p/a/%ff'])(
-    'matches the malformed path %s, since a handler without parameters is routed to [F01]',
+    'matches the malformed path %s, which Express routes to a handler without parameters [F01]',
     (path) => {
       const found = compileRoutes({ '/q': 0, '/p/*rest': 1, '/*all': 2 }).match(path);
       expect(found?.policy).toBe(1);
@@ -43,7 +43,7 @@ describe('compileRoutes', () => {
     },
   );
 
-  it('names every bad pattern, with its place and the syntax that is accepted', () => {
+  it('names every bad pattern, with its place and the accepted syntax', () => {
     expect(() =>
       compileRoutes({ '/assets/*': 1, '/a(b)': 1, '/ok': 1, 'no-slash': 1, '/x?': 1 }, 'x.routes'),
     ).toThrow(
@@ -51,7 +51,7 @@ describe('compileRoutes', () => {
     );
   });
 
-  it('K08 matches long paths against tricky patterns in linear time', () => {
+  it('matches long paths against hard patterns in linear time [K08]', () => {
     const table = compileRoutes({ '/a/*x/b/*y/c': 1, '/:a-:b-:c': 2, '/{:x/}{:y/}z': 3 });
     expectLinear(
       (path) => table.match(path),

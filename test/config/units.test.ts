@@ -43,11 +43,11 @@ describe('durations', () => {
     true,
     {},
     [5],
-  ])('K06 rejects %j as a duration instead of guessing', (input) => {
+  ])('rejects %j as a duration instead of guessing [K06]', (input) => {
     expect(() => parseDuration(input)).toThrow(HotpathError);
   });
 
-  it('tells whoever writes milliseconds how to write them in seconds', () => {
+  it('explains how to write milliseconds as seconds', () => {
     expect(() => parseDuration('500ms')).toThrow(/milliseconds are written as '0.5s' or 0.5/);
   });
 
@@ -99,11 +99,11 @@ describe('sizes', () => {
     false,
     {},
     ['1kb'],
-  ])('F06 rejects %j as a size instead of guessing', (input) => {
+  ])('rejects %j as a size instead of guessing [F06]', (input) => {
     expect(() => parseSize(input)).toThrow(HotpathError);
   });
 
-  it('names what is accepted and what was received', () => {
+  it('names the accepted forms and the received value', () => {
     expect(() => parseSize('10 mbb')).toThrow(
       "size: expected a size such as '64mb' or a number of bytes, received '10 mbb'",
     );
