@@ -185,8 +185,8 @@ afterAll(async () => {
   await listening?.close();
 });
 
-describe('decisions under the profile rfc9111', () => {
-  it(`agree with http-cache-semantics, or the disagreement is reviewed, for ${PAIRS} random exchanges`, async () => {
+describe('decisions with the rfc9111 profile', () => {
+  it(`match http-cache-semantics or a reviewed disagreement, for ${PAIRS} random exchanges`, async () => {
     console.log(`semantics seed: ${seed}`);
     const random = new Random(seed);
     const exchanges: Exchange[] = [];

@@ -26,7 +26,7 @@ function conformance(
 }
 
 describe('npm run conformance', () => {
-  it('one test, on both majors: says what was seen, and ends by itself', async () => {
+  it('runs one test on both majors, prints the observed exchange, and exits by itself', async () => {
     const { code, output } = await conformance(
       asUsersDo,
       '--profile',
@@ -44,7 +44,7 @@ describe('npm run conformance', () => {
     [['--express', '3'], '--express 3: expected one of 5, 4'],
     [['--profile', 'fast'], '--profile fast: expected one of rfc9111, safe, none'],
     [['--id', 'nothing'], '--id nothing: there is no such test'],
-  ])('%j is refused, and what is accepted is said', async (args, message) => {
+  ])('rejects %j, and prints the accepted arguments', async (args, message) => {
     const { code, output } = await conformance(built, ...args);
     expect(output).toContain(message);
     expect(code).toBe(2);

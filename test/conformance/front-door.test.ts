@@ -14,14 +14,14 @@ async function differing(options: RunOptions): Promise<{ ids: string[]; atDoor: 
   return { ids, atDoor: door.atDoor };
 }
 
-describe('the public test suite of HTTP caches', () => {
+describe('the public cache test suite', () => {
   it.each([
     // Under the first many tests send directives of their own, which is for the inside to weigh: 28 answers of the door,
     // on a busy machine fewer (19 were seen). Under the other there are 162.
     ['5', 'rfc9111', 10],
     ['4', 'safe', 20],
   ] as const)(
-    'says the same of what is served at the front door as inside (Express %s, %s)',
+    'gives the same results at the front door as inside (Express %s, %s)',
     async (express, profile, least) => {
       const options: RunOptions = { express, profile, withRule: true };
       const { ids, atDoor } = await differing(options);

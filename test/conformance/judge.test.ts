@@ -22,15 +22,15 @@ function group(...tests: [id: string, kind: Kind, dependsOn?: string[]][]): Suit
 
 const wrong: Results[string] = ['Assertion', 'wrong'];
 
-describe('how a test ended', () => {
-  it('a test proves nothing when one that it depends on is not passed, however far away', () => {
+describe('test outcomes', () => {
+  it('prove nothing when a direct or indirect dependency has not passed', () => {
     const groups = [group(['c', 'check', ['b']], ['b', 'required', ['a']], ['a', 'optimal'])];
     const { outcomes, alone } = bothOutcomes(groups, { a: wrong, b: true, c: true });
     expect(Object.fromEntries(outcomes)).toEqual({ a: 'fail', b: 'dependency', c: 'dependency' });
     expect(Object.fromEntries(alone)).toEqual({ a: 'fail', b: 'pass', c: 'pass' });
   });
 
-  it('tells failures, setups that went wrong, retries, errors and tests without a result apart', () => {
+  it('tell failures, wrong setups, retries, errors and missing results apart', () => {
     const groups = [
       group(['a', 'required'], ['b', 'required'], ['c', 'required'], ['d', 'required'], ['e', 'required']),
     ];
@@ -39,7 +39,7 @@ describe('how a test ended', () => {
   });
 });
 
-describe('what the reviewed list explains', () => {
+describe('the reviewed list', () => {
   const groups = [group(['a', 'required'], ['b', 'required'], ['c', 'optimal'], ['d', 'check'])];
   const entry: ReviewedEntry = { profiles: ['safe'], refusal: 'set-cookie', reason: 'why', tests: ['a'] };
   const second: Results[string] = ['Assertion', 'Response 2 does not come from cache'];
@@ -53,12 +53,12 @@ describe('what the reviewed list explains', () => {
     );
   const ids = (list: { test: { id: string } }[]) => list.map(({ test }) => test.id);
 
-  it('a test that counts, is not passed and not listed makes the run fail; one that only asks does not', () => {
+  it('fails the run for an unlisted failing test that counts, and not for a mere check', () => {
     expect(ids(unexplained(review([])))).toEqual(['a', 'c']);
     expect(ids(unexplained(review([entry])))).toEqual(['c']);
   });
 
-  it('an entry explains nothing in a profile that it does not name', () => {
+  it('explains nothing in a profile that an entry does not name', () => {
     expect(ids(unexplained(review([entry], { profile: 'rfc9111' })))).toEqual(['a', 'c']);
   });
 
@@ -68,19 +68,19 @@ describe('what the reviewed list explains', () => {
     ['only the answer that fails gives it', ['hotpath; stored', 'hotpath; detail=set-cookie']],
     ['the answers before give another', ['hotpath; fwd=uri-miss; detail=status', 'hotpath; fwd=uri-miss']],
     ['one before gives another too', ['hotpath; detail=set-cookie', 'hotpath; detail=status', 'hotpath']],
-  ])('an entry explains nothing when %s', (_when, statuses) => {
+  ])('explains nothing when %s', (_when, statuses) => {
     const at = statuses.length > 2 ? 3 : 2;
     const failed = { ...results, a: ['Assertion', `Response ${at} does not come from cache`] } as const;
     expect(ids(unexplained(review([entry], { results: failed, statuses: { a: statuses } })))).toContain('a');
   });
 
-  it('a request by another method passes by, which is no second refusal', () => {
+  it('counts a request with another method as a bypass, not as a second refusal', () => {
     const third = { ...results, a: ['Assertion', 'Response 3 does not come from cache'] } as const;
     const statuses = { a: ['hotpath; detail=set-cookie', 'hotpath; fwd=method', 'hotpath'] };
     expect(ids(unexplained(review([entry], { results: third, statuses })))).toEqual(['c']);
   });
 
-  it('what is listed by the answer that fails must be in that answer', () => {
+  it('requires the listed word in the response that fails', () => {
     const hit: ReviewedEntry = { profiles: ['safe'], seen: 'hit', reason: 'why', tests: ['a'] };
     expect(ids(unexplained(review([hit])))).toEqual(['a', 'c']);
     expect(ids(unexplained(review([hit], { statuses: { a: ['hotpath; stored', 'hotpath; hit'] } })))).toEqual(
@@ -88,7 +88,7 @@ describe('what the reviewed list explains', () => {
     );
   });
 
-  it('what is listed as failing without a cache must fail there in this very run', () => {
+  it('requires a test listed as failing without a cache to fail there in this run', () => {
     const hopeless: ReviewedEntry = {
       profiles: ['safe'],
       failsWithoutCache: true,
@@ -100,26 +100,26 @@ describe('what the reviewed list explains', () => {
     expect(ids(unexplained(review([hopeless])))).toEqual(['a', 'c']);
   });
 
-  it('what is listed as passing with a rule must pass with one in this very run', () => {
+  it('requires a test listed as passing with a rule to pass with one in this run', () => {
     const ruled: ReviewedEntry = { ...entry, passesWithRule: true };
     expect(ids(unexplained(review([ruled], { withRule: { a: true } })))).toEqual(['c']);
     expect(ids(unexplained(review([ruled], { withRule: { a: wrong } })))).toEqual(['a', 'c']);
     expect(ids(unexplained(review([ruled])))).toEqual(['a', 'c']);
   });
 
-  it('a listed test that passes is told of', () => {
+  it('reports a listed test that passes', () => {
     const passing = [{ ...entry, tests: ['b'] }];
     expect(review(passing).stale).toEqual(['b']);
     expect(review(passing, { profile: 'rfc9111' }).stale).toEqual([]);
   });
 
-  it('a listed test that the suite does not have, or that is listed twice, is told of', () => {
+  it('reports a listed test that is unknown or listed twice', () => {
     expect(misplacedIds(groups, [entry, { ...entry, tests: ['z'] }])).toEqual(['z']);
     expect(misplacedIds(groups, [entry, { ...entry, tests: ['a'] }])).toEqual(['a']);
     expect(misplacedIds(groups, [entry, { ...entry, profiles: ['rfc9111'], tests: ['a'] }])).toEqual([]);
   });
 
-  it('an optimal test counts where it applies, and 95 of 100 are enough', () => {
+  it('counts an optimal test where it applies, and requires 95 of 100', () => {
     const many = group(...Array.from({ length: 21 }, (_one, n): [string, Kind] => [`t${n}`, 'optimal']));
     const listed = (tests: string[], applies?: false): ReviewedEntry[] => [
       { profiles: ['rfc9111'], reason: 'why', tests, applies },
@@ -139,8 +139,8 @@ describe('what the reviewed list explains', () => {
   });
 });
 
-describe('the suite as it is installed', () => {
-  it('has its tests for caches at servers, and published results whose counts are known', async () => {
+describe('the installed suite', () => {
+  it('has its tests for caches at servers, and published results with known counts', async () => {
     const groups = await loadSuite();
     const tests = groups.flatMap((one) => one.tests);
     const count = (kind: Kind) => tests.filter((test) => test.kind === kind).length;
@@ -155,12 +155,12 @@ describe('the suite as it is installed', () => {
     expect(countOf(tests, squid.outcomes, 'required')).toEqual({ passed: 122, total: 165 });
   });
 
-  it('its reviewed list names only tests that it has, each once for a profile', async () => {
+  it('has every test of the reviewed list, each listed once for a profile', async () => {
     const list = await readFile(new URL('reviewed.json', import.meta.url), 'utf8');
     expect(misplacedIds(await loadSuite(), JSON.parse(list) as Reviewed)).toEqual([]);
   });
 
-  it('the page of results lists every test that we do not pass, with its reason', () => {
+  it('has every test that hotpath fails on the results page, with its reason', () => {
     const groups = [group(['a', 'required'], ['b', 'required'], ['c', 'check'])];
     const reviewed: Reviewed = [
       { profiles: ['safe'], refusal: 'no-store', reason: 'Because.', tests: ['a'] },

@@ -26,7 +26,7 @@ describe.each(majors)('the proxy before the origin of the suite, in %s', (_name,
   const ask = (port: number, lines = '') =>
     raw(port, `GET /some/path?a=1 HTTP/1.1\r\nHost: example.test\r\n${lines}Connection: close\r\n\r\n`);
 
-  it('passes on status, phrase, the case of names, duplicates and what Connection names', async () => {
+  it('forwards status, phrase, the case of names, duplicates and fields that Connection names', async () => {
     const { port } = await proxied((_req, res) => {
       res.sendDate = false;
       res.writeHead(299, 'Quite Fine', [
@@ -45,7 +45,7 @@ describe.each(majors)('the proxy before the origin of the suite, in %s', (_name,
     expect(answer.text).toBe('body');
   });
 
-  it('passes on the request: method, target, fields and body', async () => {
+  it('forwards the request: method, target, fields and body', async () => {
     const { url } = await proxied(async (req, res) => {
       const chunks: Buffer[] = [];
       for await (const chunk of req) chunks.push(chunk as Buffer);
@@ -55,7 +55,7 @@ describe.each(majors)('the proxy before the origin of the suite, in %s', (_name,
     expect(await answer.text()).toBe('PUT /p?q=1 v sent');
   });
 
-  it('passes on trailers and an interim answer', async () => {
+  it('forwards trailers and an interim response', async () => {
     const { port } = await proxied((_req, res) => {
       res.writeEarlyHints({ link: '</style.css>; rel=preload' });
       res.setHeader('Trailer', 'X-Sum');
@@ -80,7 +80,7 @@ describe.each(majors)('the proxy before the origin of the suite, in %s', (_name,
     expect(Buffer.from((await reader?.read())?.value as Uint8Array).toString()).toBe('last');
   });
 
-  it('makes a 502 of an origin that hangs up, and breaks off an answer that the origin broke off', async () => {
+  it('sends 502 for an origin that hangs up, and aborts a response that the origin aborts', async () => {
     const { url } = await proxied((req, res) => {
       if (req.url === '/silent') return void req.socket.destroy();
       res.writeHead(200, { 'Content-Length': '10' });
@@ -90,7 +90,7 @@ describe.each(majors)('the proxy before the origin of the suite, in %s', (_name,
     await expect(fetch(`${url}/half`).then((answer) => answer.text())).rejects.toThrow();
   });
 
-  it('passes on as much as was declared of an answer that is longer', async () => {
+  it('forwards only the declared length of a longer response', async () => {
     const { url } = await proxied((_req, res) => {
       res.setHeader('Content-Length', '4');
       res.end('body and more');
@@ -99,7 +99,7 @@ describe.each(majors)('the proxy before the origin of the suite, in %s', (_name,
     expect([answer.status, await answer.text()]).toEqual([200, 'body']);
   });
 
-  it('lets the origin go when the client leaves', async () => {
+  it('disconnects from the origin when the client leaves', async () => {
     const origin = createServer();
     const asked = once(origin, 'request');
     const { url } = await serve(origin);
