@@ -23,7 +23,7 @@ const getJson = async (path: string) => {
 };
 
 describe('the product list', () => {
-  test('selects only the columns of the fields asked for', async () => {
+  test('selects only the columns of the requested fields', async () => {
     const before = shop.statements.length;
     const { body } = await getJson('/api/products?fields=priceCents,id&pageSize=3');
     expect(body.items.map(Object.keys)).toEqual(Array(3).fill(['id', 'priceCents']));
@@ -38,7 +38,7 @@ describe('the product list', () => {
     expect(body.items).toHaveLength(100);
   });
 
-  test('gives every product exactly once over all pages, in an order with ties', async () => {
+  test('returns every product exactly once over all pages, with ties in the sort order', async () => {
     const ids = new Set<number>();
     for (let page = 1; page <= SIZES.products / 100; page++) {
       const { body } = await getJson(`/api/products?pageSize=100&page=${page}&sort=-price&fields=id`);
@@ -47,7 +47,7 @@ describe('the product list', () => {
     expect(ids.size).toBe(SIZES.products);
   });
 
-  test('filters by category and price, and counts what it filtered', async () => {
+  test('filters by category and price, and counts the filtered products', async () => {
     const { body } = await getJson('/api/products?category=audio&minPrice=10000&maxPrice=20000&pageSize=100');
     expect(body.total).toBe(body.items.length);
     expect(body.total).toBeGreaterThan(0);
@@ -74,7 +74,7 @@ describe('the product list', () => {
     'fields=',
     'category=%00',
     'minPrice=1e3',
-  ])('answers 400 in problem+json to ?%s, without asking the database', async (query) => {
+  ])('sends 400 in problem+json for ?%s, without a database query', async (query) => {
     const before = shop.statements.length;
     const { status, type, body } = await getJson(`/api/products?${query}`);
     expect(status).toBe(400);
@@ -85,12 +85,12 @@ describe('the product list', () => {
 });
 
 describe('the other routes', () => {
-  test.each(['abc', '0', '-1', '1.0', '99999999999', '%00'])('answer 400 to the id %s', async (id) => {
+  test.each(['abc', '0', '-1', '1.0', '99999999999', '%00'])('send 400 for the id %s', async (id) => {
     expect((await getJson(`/api/products/${id}`)).status).toBe(400);
   });
 
   test.each(['/api/products/2000000000', '/nothing/here', '/assets/app.js'])(
-    'answer 404 in problem+json to %s',
+    'send 404 in problem+json for %s',
     async (path) => {
       const { status, type, body } = await getJson(path);
       expect({ status, title: body.title }).toEqual({ status: 404, title: 'Not Found' });
@@ -98,7 +98,7 @@ describe('the other routes', () => {
     },
   );
 
-  test('search finds the products that have all the words', async () => {
+  test('find the products that have all the searched words', async () => {
     const { body } = await getJson('/api/search?q=oak%20lamp');
     expect(body.items.length).toBeGreaterThan(0);
     for (const { name } of body.items) expect(name).toMatch(/oak lamp/);
@@ -106,7 +106,7 @@ describe('the other routes', () => {
     expect((await getJson(`/api/search?q=${encodeURIComponent(`'); DROP TABLE x; --`)}`)).status).toBe(200);
   });
 
-  test('figures by category add up to all orders that were not returned', async () => {
+  test('report category figures that add up to all orders that were not returned', async () => {
     const { body } = await getJson('/api/categories/stats');
     expect(body.categories).toHaveLength(30);
     for (const { unitsSold, revenueCents } of body.categories) {
@@ -115,7 +115,7 @@ describe('the other routes', () => {
     }
   });
 
-  test('a new product is found at its location; one without a price is refused', async () => {
+  test('create a product with a Location, and reject one without a price', async () => {
     const created = await sendJson('POST', `${shop.url}/api/products`, {
       name: 'Green tea',
       priceCents: 450,
@@ -144,11 +144,11 @@ describe('the other routes', () => {
     [{ category: 'unknown' }],
     [{}],
     [[]],
-  ])('a change to %j is refused with 400', async (change) => {
+  ])('reject a change to %j with 400', async (change) => {
     expect((await sendJson('PATCH', `${shop.url}/api/products/1`, change)).status).toBe(400);
   });
 
-  test('echo sends JSON back, and nothing that is not JSON', async () => {
+  test('echo JSON, and nothing that is not JSON', async () => {
     const sent = { hello: ['shop', 1, null] };
     expect(await (await sendJson('POST', `${shop.url}/api/echo`, sent)).json()).toEqual(sent);
     const broken = await fetch(`${shop.url}/api/echo`, {
@@ -161,7 +161,7 @@ describe('the other routes', () => {
     expect(text.status).toBe(400);
   });
 
-  test('the export streams the whole table', async () => {
+  test('stream the whole table as an export', async () => {
     const response = await fetch(`${shop.url}/api/orders/export.csv`);
     expect(response.headers.get('content-disposition')).toContain('orders.csv');
     const lines = (await response.text()).split('\r\n');
@@ -170,7 +170,7 @@ describe('the other routes', () => {
     expect(new Set(lines.slice(1, -1).map((line) => line.split(',', 2).join())).size).toBe(SIZES.orderItems);
   });
 
-  test('an event stream begins at once, tells of a change, and is never compressed', async () => {
+  test('start an event stream at once, report a change, and never compress the stream', async () => {
     const leave = new AbortController();
     const response = await fetch(`${shop.url}/api/events`, { signal: leave.signal });
     expect(response.headers.get('content-type')).toContain('text/event-stream');
@@ -196,7 +196,7 @@ describe('around the API', () => {
     ['evil.example', 421],
     ['localhost.evil.example', 421],
     ['localhost:evil', 421],
-  ])('a request for the host %s gets %i', async (host, status) => {
+  ])('answer the host %s with %i', async (host, status) => {
     const received = await new Promise((resolve, reject) => {
       const sent = request(`${shop.url}/api/products/1`, { headers: { host } }, (response) => {
         response.resume();
@@ -207,7 +207,7 @@ describe('around the API', () => {
     expect(received).toBe(status);
   });
 
-  test('a failure of the database becomes a 500 that tells nothing of it', async () => {
+  test('sends a 500 without details when the database fails', async () => {
     const secret = new Error('password authentication failed for user "shop" at 10.0.0.7');
     const reported: unknown[] = [];
     const report = (error: unknown) => reported.push(error);
@@ -224,7 +224,7 @@ describe('around the API', () => {
     }
   });
 
-  test('beyond the rate limit a visitor gets 429, and no answer tells of a quota', async () => {
+  test('sends 429 beyond the rate limit, and no quota in any response', async () => {
     const limited = await serveShop({ db: shop.db, rateLimit: 3 });
     try {
       const statuses: number[] = [];
@@ -240,7 +240,7 @@ describe('around the API', () => {
     }
   });
 
-  test('without the demonstration there is no ?hotpath=off and no count of queries', async () => {
+  test('has no ?hotpath=off and no query count without the demonstration', async () => {
     const serious = await serveShop({ db: shop.db, demo: false });
     try {
       for (const expected of ['MISS', 'HIT']) {
@@ -280,7 +280,7 @@ describe('the seed', () => {
     }
   };
 
-  test('makes the same rows on every database, the embedded one included, and only once', async () => {
+  test('inserts the same rows in every database, the embedded one included, and only once', async () => {
     const embedded = await openDatabase();
     const pools: pg.Pool[] = [];
     try {
@@ -301,7 +301,7 @@ describe('the seed', () => {
     }
   }, 60_000);
 
-  test('is made once by instances that start together', async () => {
+  test('runs once when several instances start together', async () => {
     const pool = new pg.Pool({ connectionString: await shop.postgres.createDatabase('shared'), max: 4 });
     try {
       const made = await Promise.all(Array.from({ length: 4 }, () => seedDatabase(pool, SIZES)));
@@ -312,7 +312,7 @@ describe('the seed', () => {
   }, 60_000);
 
   test.each([99, 1.5, Number.NaN, 1e9])(
-    'refuses the size %d before it touches the database',
+    'rejects the size %d before it touches the database',
     async (products) => {
       const pool = new pg.Pool({ host: 'nowhere.invalid' });
       await expect(seedDatabase(pool, { products })).rejects.toThrow(RangeError);

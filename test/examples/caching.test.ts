@@ -16,8 +16,8 @@ const get = async (path: string, headers: Record<string, string> = {}) => {
   return { response, headers: response.headers, status: response.status, text: await response.text() };
 };
 
-describe('a list asked for twice', () => {
-  test('A18 is a MISS that asks the database, then a HIT that does not', async () => {
+describe('a list requested twice', () => {
+  test('is a MISS that queries the database, then a HIT that does not [A18]', async () => {
     const path = '/api/products?pageSize=50&sort=price';
     const first = await get(path, { 'Accept-Encoding': 'gzip' });
     const second = await get(path, { 'Accept-Encoding': 'gzip' });
@@ -37,7 +37,7 @@ describe('a list asked for twice', () => {
     expect(first.headers.get('x-request-id')).not.toBe(second.headers.get('x-request-id'));
   });
 
-  test('is not encoded for a client that takes no encoding', async () => {
+  test('is sent unencoded to a client that accepts no encoding', async () => {
     const path = '/api/products?pageSize=50&sort=newest';
     const without = await get(path, { 'Accept-Encoding': 'identity' });
     await get(path, { 'Accept-Encoding': 'br' });
@@ -47,7 +47,7 @@ describe('a list asked for twice', () => {
     expect(again.text).toBe(without.text);
   });
 
-  test('is answered with 304 when the client has it', async () => {
+  test('is a 304 for a client that has a current copy', async () => {
     const path = '/api/products?pageSize=7';
     const { headers } = await get(path);
     const again = await get(path, { 'If-None-Match': headers.get('etag') ?? '' });
@@ -56,7 +56,7 @@ describe('a list asked for twice', () => {
     expect(again.headers.get('x-sql-queries')).toBe('0');
   });
 
-  test('is the same entry with a cookie or an unknown parameter, which no handler reads', async () => {
+  test('shares one entry across cookies and unknown parameters, which no handler reads', async () => {
     const path = '/api/products?pageSize=8';
     await get(path);
     expect((await get(path, { Cookie: 'consent=yes' })).headers.get('x-cache')).toBe('HIT');
@@ -64,7 +64,7 @@ describe('a list asked for twice', () => {
     expect((await get(`${path}&page=2`)).headers.get('x-cache')).toBe('MISS');
   });
 
-  test('H01 runs its query once for a crowd that asks at the same time', async () => {
+  test('runs its query once for 30 simultaneous requests [H01]', async () => {
     const before = shop.statements.length;
     const path = '/api/categories/stats';
     const crowd = await Promise.all(Array.from({ length: 30 }, () => get(path)));
@@ -72,7 +72,7 @@ describe('a list asked for twice', () => {
     expect(shop.statements.length - before).toBe(1);
   });
 
-  test('comes from the plain app with ?hotpath=off, and says so by what is missing', async () => {
+  test('comes from the plain app with ?hotpath=off, without the fields that hotpath adds', async () => {
     const path = '/api/products?pageSize=50';
     const withHotpath = await get(path);
     const without = await get(`${path}&hotpath=off`, { 'Accept-Encoding': 'gzip' });
@@ -92,7 +92,7 @@ describe('a list asked for twice', () => {
 });
 
 describe('after a write', () => {
-  test('H07 the next read is fresh, 500 times out of 500, while others read the same', async () => {
+  test('is fresh at the next read, 500 times out of 500, during other reads [H07]', async () => {
     const one = '/api/products/1';
     const list = '/api/products?pageSize=1&fields=id,priceCents';
     const port = Number(new URL(shop.url).port);
@@ -128,19 +128,19 @@ describe('after a write', () => {
     expect((await get(one)).headers.get('x-cache')).toBe('HIT');
   });
 
-  test('of another product, an entry stays', async () => {
+  test('keeps the entries of other products', async () => {
     await get('/api/products/2');
     await sendJson('PATCH', `${shop.url}/api/products/3`, { priceCents: 555 });
     expect((await get('/api/products/2')).headers.get('x-cache')).toBe('HIT');
   });
 
-  test('that was refused, everything stays', async () => {
+  test('keeps every entry if the write was rejected', async () => {
     await get('/api/products/4');
     await sendJson('PATCH', `${shop.url}/api/products/4`, { priceCents: 'free' });
     expect((await get('/api/products/4')).headers.get('x-cache')).toBe('HIT');
   });
 
-  test('of a new product, it is in the list', async () => {
+  test('includes a new product in the list', async () => {
     const path = '/api/products?sort=newest&pageSize=1';
     await get(path);
     const product = { name: 'Newest of all', priceCents: 1, category: 'toys' };
@@ -149,10 +149,10 @@ describe('after a write', () => {
   });
 });
 
-describe('a customer’s orders', () => {
+describe('the orders of a customer', () => {
   const ordersOf = (id: number) => get('/api/me/orders', { Authorization: `Bearer customer-${id}` });
 
-  test('A02 are never seen by another customer, however many ask at the same time', async () => {
+  test('are never sent to another customer, even with simultaneous requests [A02]', async () => {
     const ids = Array.from({ length: 150 }, (_, turn) => (turn % 5) + 1);
     for (let wave = 0; wave < 2; wave++) {
       const answers = await Promise.all(ids.map(async (id) => ({ id, answer: await ordersOf(id) })));
@@ -174,7 +174,7 @@ describe('a customer’s orders', () => {
     'Bearer customer-1 x',
     'Basic customer-1',
     'Bearer 1',
-  ])('A03 are refused to the credentials %j, though they are in the cache', async (credentials) => {
+  ])('are refused for the credentials %j, even when they are cached [A03]', async (credentials) => {
     await ordersOf(1);
     const { status, headers } = await get(
       '/api/me/orders',
@@ -184,7 +184,7 @@ describe('a customer’s orders', () => {
     expect(headers.get('www-authenticate')).toMatch(/^Bearer /);
   });
 
-  test('of a customer who does not exist are a 404', async () => {
+  test('are a 404 for an unknown customer', async () => {
     expect((await ordersOf(999_999)).status).toBe(404);
   });
 });
@@ -195,7 +195,7 @@ describe('a body of 11 MB', () => {
   test.each([
     ['F01', 'declared', { 'Content-Length': String(SIZE) }],
     ['F02', 'chunked', { 'Transfer-Encoding': 'chunked' }],
-  ])('%s is refused with 413 when it is %s', async (_id, _how, headers) => {
+  ])('%s is rejected with 413 when it is %s', async (_id, _how, headers) => {
     const sent = request(`${shop.url}/api/echo`, {
       method: 'POST',
       agent: false,
@@ -242,7 +242,7 @@ test('metrics count every request under its route, hits included', async () => {
   expect(text).not.toContain(path);
 });
 
-test('the page’s files may be kept for ever, the page itself is confirmed at each use', async () => {
+test('serves page files with a long max-age, and the page itself with revalidation', async () => {
   const page = await get('/');
   expect(page.headers.get('cache-control')).toContain('no-cache');
   const assets = [...page.text.matchAll(/"(\/assets\/[^"]+)"/g)].map(([, path]) => path!);

@@ -27,13 +27,13 @@ const dockerfile = read('Dockerfile');
 const instances = Object.entries(services).filter(([, { build }]) => build);
 
 describe('docker-compose.yml', () => {
-  test('has PostgreSQL, Redis and two instances, alike, behind nginx', () => {
+  test('has PostgreSQL, Redis and two identical instances behind nginx', () => {
     expect(Object.keys(services)).toEqual(['postgres', 'redis', 'a', 'b', 'nginx']);
     expect(services.a).toEqual(services.b);
     expect(instances).toHaveLength(2);
   });
 
-  test('every file that it names is there', () => {
+  test('names only files that exist', () => {
     for (const [, { build }] of instances) {
       const context = join(folder, build!.context);
       expect(context).toBe(root);
@@ -51,7 +51,7 @@ describe('docker-compose.yml', () => {
     expect(existsSync(join(root, main))).toBe(true);
   });
 
-  test('the environment of the instances is one that the example reads, and names the other services', () => {
+  test('gives the instances an environment that the example reads and that names the services', () => {
     const { environment } = services.a!;
     const known = `${read('settings.ts')}${readFileSync(join(root, 'src/config/environment.ts'), 'utf8')}`;
     for (const name of Object.keys(environment!)) expect(known).toContain(name);
@@ -68,7 +68,7 @@ describe('docker-compose.yml', () => {
     });
   });
 
-  test('nginx listens on the port that is published, and asks the instances on theirs', () => {
+  test('has nginx listen on the published port and call the instances on their ports', () => {
     const published = services.nginx!.ports!.map((ports) => ports.split(':')[1]);
     expect([...nginx.matchAll(/^ *listen (\d+);/gm)].map(([, port]) => port)).toEqual(published);
     const upstream = [...nginx.matchAll(/^ *server (\w+):(\d+);/gm)].map(([, name, port]) => [name, port]);
@@ -79,7 +79,7 @@ describe('docker-compose.yml', () => {
       expect(nginx).toContain(`proxy_set_header X-Forwarded-${name} $`);
   });
 
-  test('what waits for the health of a service waits for one that tells it', () => {
+  test('waits only for the health of services with a health check', () => {
     for (const [, service] of Object.entries(services)) {
       for (const [name, { condition }] of Object.entries(service.depends_on ?? {})) {
         expect(Object.keys(services)).toContain(name);
@@ -100,11 +100,11 @@ describe('docker-compose.yml', () => {
     ['- a\nb: 1'],
     ["a: 'x'"],
     ['a: x # y'],
-  ])('the check refuses what is not plain: %j', (text) => {
+  ])('rejects YAML that is not plain: %j', (text) => {
     expect(() => parsePlainYaml(text)).toThrow(/line \d+/);
   });
 
-  test('the check reads what is plain', () => {
+  test('reads plain YAML', () => {
     const expected: PlainYaml = { a: { 'b-c': '1', d: ['x:y', '8080:80'] }, e: 'f "g" h' };
     expect(parsePlainYaml('# c\na:\n  b-c: 1\n  d:\n    - x:y\n    - "8080:80"\n\ne: f "g" h\n')).toEqual(
       expected,

@@ -63,7 +63,7 @@ describe('the example as a process', () => {
     expect(await exited).toEqual([0, null]);
   }, 300_000);
 
-  test('K02 on SIGTERM takes no more requests, finishes those under way, ends event streams and exits', async () => {
+  test('finishes requests in flight on SIGTERM, accepts no more, ends event streams, exits [K02]', async () => {
     const postgres = await startPostgres();
     try {
       const { url, exited } = await start({
@@ -87,7 +87,7 @@ describe('the example as a process', () => {
 });
 
 describe('the settings', () => {
-  test('take defaults from an empty environment', () => {
+  test('use defaults for an empty environment', () => {
     expect(settingsFromEnv({})).toMatchObject({
       port: 3_000,
       databaseUrl: undefined,
@@ -108,7 +108,7 @@ describe('the settings', () => {
     ['PORT', '80a'],
     ['RATE_LIMIT', '-1'],
     ['SEED_PRODUCTS', '1e4'],
-  ])('name the variable %s when its value %s is not acceptable', (name, value) => {
+  ])('name the variable %s when its value %s is invalid', (name, value) => {
     expect(() => settingsFromEnv({ [name]: value })).toThrow(`${name} is "${value}"`);
   });
 });

@@ -61,7 +61,7 @@ async function product(url: string, host = new URL(url).host) {
 }
 
 describe('two instances of the example', () => {
-  test('share what they store and what they purge, and end together on SIGTERM', async () => {
+  test('share entries and purges, and end together on SIGTERM', async () => {
     const { front, instances, text, exited } = await start({}, asUsersDo);
     const { host } = new URL(front);
     expect(text).toContain('its own');
@@ -90,7 +90,7 @@ describe('two instances of the example', () => {
     for (const url of [front, ...instances]) await expect(fetch(url)).rejects.toThrow();
   }, 300_000);
 
-  test('use a Redis that is there, and leave it as it is', async () => {
+  test('use a running Redis, and leave it unchanged', async () => {
     redis = await RedisServer.start();
     postgres = await startPostgres();
     const DATABASE_URL = await postgres.createDatabase('shop');
@@ -105,7 +105,7 @@ describe('two instances of the example', () => {
     expect(await redis.command('PING')).toBe('PONG');
   }, 300_000);
 
-  test('say what to install where there is no Redis', async () => {
+  test('name the package to install where Redis is missing', async () => {
     const main = spawn(process.execPath, [...built.execArgv, built.file], {
       env: { PATH: '/nowhere', PORT: '0' },
       stdio: ['ignore', 'ignore', 'pipe'],
