@@ -27,12 +27,12 @@ async function given(handler: (res: import('express').Response) => unknown) {
   }
 }
 
-it('all who wait for it hear of it, and the response is destroyed', async () => {
+it('calls every listener, and destroys the response', async () => {
   const { told, answer } = await given((res) => res.destroy());
   expect([told, answer]).toEqual([['first', 'second'], 'broken']);
 });
 
-it('where `destroy` is called on something else, as a mere listener of it is, it is that of Node, and nobody is told', async () => {
+it('behaves like Node and calls no listener when `destroy` is called on another object', async () => {
   const outcomeOf = (destroy: () => unknown) => {
     const source = new PassThrough();
     try {

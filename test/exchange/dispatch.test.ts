@@ -14,7 +14,7 @@ afterEach(async () => {
   server = undefined;
 });
 
-describe.each(majors)('internal dispatch on %s', (_name, express) => {
+describe.each(majors)('internal requests on %s', (_name, express) => {
   /** An app that dispatches into itself; after each dispatch a real request is made. */
   async function serve(build: (app: Express) => void) {
     const app = express();
@@ -41,7 +41,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
   const header = (headers: readonly [string, string | string[]][], name: string) =>
     headers.find(([each]) => each.toLowerCase() === name)?.[1];
 
-  it('returns the whole answer: status, headers, body', async () => {
+  it('returns the whole response: status, headers, body', async () => {
     const dispatch = await serve((app) => {
       app.get('/json', (_req, res) => {
         res.status(201).cookie('a', '1').cookie('b', '2').json({ ok: true });
@@ -57,7 +57,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect(await dispatch('/empty')).toMatchObject({ status: 204, body: Buffer.alloc(0) });
   });
 
-  it('H12 carries the headers it is given and no other, so no visitor’s credentials', async () => {
+  it('sends only the given headers, so no credentials of a client [H12]', async () => {
     const dispatch = await serve((app) => {
       app.get('/headers', (req, res) => {
         res.json(req.headers);
@@ -67,7 +67,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect(JSON.parse(body.toString())).toEqual({ host: 'shop.example', 'x-kept': '1' });
   });
 
-  it('shows the app the request that was asked for', async () => {
+  it('shows the app the requested method, URL and headers', async () => {
     const dispatch = await serve((app) => {
       app.get('/who', (req, res) => {
         res.json({
@@ -101,7 +101,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     });
   });
 
-  it('takes streams, with back-pressure', async () => {
+  it('accepts streams, with back-pressure', async () => {
     const piece = Buffer.alloc(64 * 1024, 'p');
     let drains = 0;
     const dispatch = await serve((app) => {
@@ -132,7 +132,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect(drains).toBeGreaterThan(2);
   });
 
-  it('returns the answer of the error handler', async () => {
+  it('returns the response of the error handler', async () => {
     const dispatch = await serve((app) => {
       app.get('/throws', () => {
         throw new Error('thrown');
@@ -148,7 +148,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect((await dispatch('/nowhere')).status).toBe(404);
   });
 
-  it('returns redirects as they are', async () => {
+  it('returns redirects without following them', async () => {
     const dispatch = await serve((app) => {
       app.get('/old', (_req, res) => res.redirect(308, '/new'));
     });
@@ -156,7 +156,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect([status, header(headers, 'location')]).toEqual([308, '/new']);
   });
 
-  it('reaches sub-apps, whose real requests go on working too', async () => {
+  it('reaches sub-apps, whose real requests keep working', async () => {
     const dispatch = await serve((app) => {
       const sub = express();
       sub.get('/x/:id', (req, res) => {
@@ -169,7 +169,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect(await fetch(`${server!.url}/sub/x/7`).then((answer) => answer.text())).toBe(expected);
   });
 
-  it('returns what was written before compression', async () => {
+  it('returns the body before compression', async () => {
     const text = 'compressible '.repeat(500);
     const dispatch = await serve((app) => {
       app.use(compression() as RequestHandler);
@@ -183,7 +183,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect([body.toString(), header(headers, 'content-encoding')]).toEqual([text, undefined]);
   });
 
-  it('a handler that never ends is ended by the signal, and learns of it', async () => {
+  it('aborts a handler that never ends through the signal, and tells the handler', async () => {
     let isClosed = false;
     const dispatch = await serve((app) => {
       app.get('/never', (_req, res: Response) => {
@@ -203,7 +203,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     await expect(dispatch('/real', { signal: controller.signal })).rejects.toThrow('deadline');
   });
 
-  it('rejects when the answer breaks off or grows too long', async () => {
+  it('rejects when the response is cut off or too long', async () => {
     const dispatch = await serve((app) => {
       app.get('/broken', (_req, res) => {
         res.write('half');
@@ -218,7 +218,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect((await dispatch('/long', { maxBytes: 2 * MEGABYTE })).body.length).toBe(2 * MEGABYTE);
   });
 
-  it('refuses what would be more than one request', async () => {
+  it('rejects input that would make more than one request', async () => {
     const dispatch = await serve(() => {});
     const smuggled = { host: 'a\r\n\r\nGET /evil HTTP/1.1' };
     await expect(dispatch('/real', { headers: smuggled })).rejects.toThrow(TypeError);
@@ -227,7 +227,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     await expect(dispatch('/real', { headers: { host: 'a', x: 'a\u560ab' } })).rejects.toThrow(TypeError);
   });
 
-  it('sends the bytes of headers as they came, in Latin-1 [H12]', async () => {
+  it('sends header bytes unchanged, in Latin-1 [H12]', async () => {
     const dispatch = await serve((app) => {
       app.get('/header', (req, res) => {
         res.send(Buffer.from(String(req.headers['x-city']), 'latin1'));
@@ -240,7 +240,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect(body).toEqual(bytes);
   });
 
-  it('takes a head that is longer than Node allows by default', async () => {
+  it('accepts a head that is longer than the default limit of Node', async () => {
     const dispatch = await serve((app) => {
       app.get('/long', (req, res) => void res.send(String(req.url.length)));
     });
@@ -248,14 +248,14 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect((await dispatch(target)).body.toString()).toBe(String(target.length));
   });
 
-  it('rejects when the answer is shorter than it declares', async () => {
+  it('rejects when the response is shorter than its Content-Length', async () => {
     const dispatch = await serve((app) => {
       app.get('/short', (_req, res) => void res.set('Content-Length', '9').status(404).end('gone'));
     });
     await expect(dispatch('/short')).rejects.toThrow('4 of the 9 bytes');
   });
 
-  it('keeps no body where none is wanted', async () => {
+  it('keeps no body with discardsBody', async () => {
     const dispatch = await serve((app) => {
       app.get('/text', (_req, res) => void res.send('text'));
     });
@@ -263,7 +263,7 @@ describe.each(majors)('internal dispatch on %s', (_name, express) => {
     expect([answer.status, answer.body.length]).toEqual([200, 0]);
   });
 
-  it('runs many at once', async () => {
+  it('runs many requests at once', async () => {
     const dispatch = await serve((app) => {
       app.get('/n/:n', (req, res) => {
         setTimeout(() => res.send(req.params.n), Number(req.params.n) % 5);

@@ -43,7 +43,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     return server.port;
   }
 
-  it('brings the moments in their order, each once', async () => {
+  it('calls listeners in order, each once', async () => {
     const seen: string[] = [];
     const port = await serve(
       (exchange) => {
@@ -65,7 +65,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     expect(seen).toEqual(['capture', 'edit', 'seal', 'sent', 'chunk ab', 'chunk c', 'end 3', 'close false']);
   });
 
-  it('A20: `head` sees what was given to writeHead alone, in every shape', async () => {
+  it('shows `head` listeners headers passed only to writeHead, in every form [A20]', async () => {
     for (const args of [
       [200, { 'Cache-Control': 'private', 'Set-Cookie': ['a=1', 'b=2'] }],
       [200, 'Fine', { 'Cache-Control': 'private', 'Set-Cookie': ['a=1', 'b=2'] }],
@@ -94,7 +94,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     }
   });
 
-  describe('A21: what others add when the headers are flushed', () => {
+  describe('headers that other middlewares add when the headers are flushed [A21]', () => {
     const cookie: RequestHandler = (_req, res, next) => {
       onHeaders(res, () => res.setHeader('Set-Cookie', 'late=1'));
       next();
@@ -106,7 +106,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
       ['express-session, mounted before', sessions, 'before'],
       ['express-session, mounted after', sessions, 'after'],
     ];
-    it.each(cases)('is on the wire and seen by `sent`: %s', async (_case, middleware, where) => {
+    it.each(cases)('are on the wire and seen by `sent`: %s', async (_case, middleware, where) => {
       const seen: Record<string, boolean> = {};
       const port = await serve(
         (exchange, _req, res) => {
@@ -166,7 +166,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
       }
     });
 
-    it('`end` returns the response, `write` tells of back-pressure, `drain` comes', async () => {
+    it('returns the response from `end`, reports back-pressure from `write`, emits `drain`', async () => {
       const results: unknown[] = [];
       let response: Response | undefined;
       const port = await serve(
@@ -188,7 +188,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
       expect(response!.writableFinished).toBe(true);
     });
 
-    it('a write after the end harms nobody', async () => {
+    it('tolerates a write after the end', async () => {
       const errors: unknown[] = [];
       const port = await serve(
         () => {},
@@ -205,7 +205,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     });
   });
 
-  it('D13: the chunks are the bytes on the wire, whatever their encoding, and stay what they were', async () => {
+  it('passes chunks equal to the bytes on the wire in any encoding, and never changed [D13]', async () => {
     const chunks: Buffer[] = [];
     const port = await serve(
       (exchange) => exchange.onChunk((chunk) => chunks.push(chunk)),
@@ -224,7 +224,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     expect(answer.body.subarray(0, 3)).toEqual(Buffer.from([0xff, 0xfe, 0xe9]));
   });
 
-  describe('D04: how it ended', () => {
+  describe('completion of a response [D04]', () => {
     async function ending(handler: (req: Request, res: Response) => unknown, request = GET) {
       const seen: string[] = [];
       const port = await serve((exchange) => {
@@ -235,7 +235,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
       await waitFor(() => seen.includes('aborted') || seen.includes('whole'));
       return seen;
     }
-    it('whole after end', async () => {
+    it('is complete after end', async () => {
       expect(await ending((_req, res) => res.send('x'))).toEqual(['end', 'whole']);
       expect(await ending((_req, res) => res.send('x'), 'HEAD / HTTP/1.1\nHost: a\n\n')).toEqual([
         'end',
@@ -244,7 +244,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
       expect(await ending((_req, res) => res.status(204).end())).toEqual(['end', 'whole']);
       expect(await ending((_req, res) => res.send('x'), 'GET / HTTP/1.0\n\n')).toEqual(['end', 'whole']);
     });
-    it('aborted after destroy, at any moment', async () => {
+    it('is aborted after destroy, at any moment', async () => {
       expect(await ending((_req, res) => res.destroy())).toEqual(['aborted']);
       expect(await ending((req) => req.socket.destroy())).toEqual(['aborted']);
       const halfWay = (_req: Request, res: Response) => {
@@ -253,7 +253,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
       };
       expect(await ending(halfWay)).toEqual(['aborted']);
     });
-    it('aborted when the client leaves before the end, and when it leaves a big answer half-way', async () => {
+    it('is aborted when the client leaves before the end or half-way through a large response', async () => {
       for (const size of [0, 64 * 1024 * 1024]) {
         let exchange: Exchange | undefined;
         const port = await serve(
@@ -280,7 +280,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
   });
 
   describe('holdEnd', () => {
-    it('the end of the answer waits, its start does not', async () => {
+    it('delays the end of the response, and not its start', async () => {
       let release = () => {};
       const held = new Promise<void>((resolve) => {
         release = resolve;
@@ -315,7 +315,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
         },
       ],
       ['no hold at all', () => undefined],
-    ])('is let go by %s', async (_case, hold) => {
+    ])('releases the end after %s', async (_case, hold) => {
       vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
       const port = await serve(
         (exchange) => exchange.holdEnd(hold),
@@ -324,7 +324,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
       expect((await raw(port, GET)).text).toBe('body');
     });
 
-    it('a second end, a late write and a next() meanwhile do no harm', async () => {
+    it('tolerates a second end, a late write and a next() meanwhile', async () => {
       let release = () => {};
       const errors: unknown[] = [];
       const app = express();
@@ -351,7 +351,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     });
   });
 
-  it('dropBody: no body on the wire, the chunks are seen, callbacks come', async () => {
+  it('sends no body after dropBody, still passes chunks, and calls callbacks', async () => {
     const chunks: string[] = [];
     const called = vi.fn();
     const port = await serve(
@@ -374,7 +374,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     await waitFor(() => called.mock.calls.length === 2);
   });
 
-  it('lock: only `respond` reaches the client, and nothing that the app does throws', async () => {
+  it('sends only `respond` to the client after lock, and throws nothing in the app', async () => {
     const failures: unknown[] = [];
     const port = await serve(
       () => {},
@@ -405,7 +405,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     expect(failures).toEqual([]);
   });
 
-  it('beneath: another patcher sits below, though others patched above', async () => {
+  it('puts another patch below hotpath with beneath, though others patched above', async () => {
     const order: string[] = [];
     const port = await serve(
       (exchange) => exchange.onChunk((chunk) => order.push(`ours ${chunk}`)),
@@ -432,7 +432,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     expect(order).toEqual(['above', 'ours x', 'below x']);
   });
 
-  it('a listener that throws breaks nothing and is reported', async () => {
+  it('reports a listener that throws, and sends the response', async () => {
     const warning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const bad = () => {
       throw new Error('bad');
@@ -451,7 +451,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     warning.mockRestore();
   });
 
-  it('K03: headers that can not be sent reach the error handler, whose answer goes out', async () => {
+  it('sends headers that are invalid to the error handler, whose response is sent [K03]', async () => {
     const app = express();
     let heads = 0;
     app.use(((req, res, next) => {
@@ -470,7 +470,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     expect([answer.status, answer.text, heads]).toEqual([500, 'handled', 1]);
   });
 
-  it('two copies of the module share one exchange', async () => {
+  it('shares one exchange between two copies of the module', async () => {
     vi.resetModules();
     const copy = await import('../../src/exchange/exchange.js');
     expect(copy.exchangeOf).not.toBe(exchangeOf);

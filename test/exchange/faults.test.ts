@@ -21,7 +21,7 @@ describe.each(majors)('faults on %s', (_name, express) => {
   it.each([
     ['compression', compression],
     ['size limit', sizeLimit],
-  ])('K03: a fault within %s never breaks the route', async (_middleware, make) => {
+  ])('never break the route, within %s [K03]', async (_middleware, make) => {
     let calls = 0;
     const app = express();
     app.use(((req, _res, next) => {
@@ -47,7 +47,7 @@ describe.each(majors)('faults on %s', (_name, express) => {
     expect([answer.status, answer.text, calls]).toEqual([200, 'the route', 1]);
   });
 
-  it.each(Object.keys(stacks))('K03: a failure after an await is answered, behind %s', async (stack) => {
+  it.each(Object.keys(stacks))('are answered after an await, behind %s [K03]', async (stack) => {
     const app = express();
     stacks[stack]!(app);
     app.use((async (_req, res, next) => {
@@ -67,18 +67,15 @@ describe.each(majors)('faults on %s', (_name, express) => {
     expect([answer.status, answer.text]).toEqual([500, 'ERR_INVALID_CHAR']);
   });
 
-  it.each(Object.keys(stacks))(
-    'K03: an error with nobody to handle it is answered, behind %s',
-    async (stack) => {
-      const app = express();
-      app.set('env', 'test');
-      stacks[stack]!(app);
-      app.use(((_req, _res, next) => {
-        setImmediate(() => next(new Error('nobody handles it')));
-      }) as RequestHandler);
-      server = await listen(app);
-      const answer = await raw(server.port, GET);
-      expect([answer.status, answer.header('content-type')]).toEqual([500, 'text/html; charset=utf-8']);
-    },
-  );
+  it.each(Object.keys(stacks))('are answered without an error handler, behind %s [K03]', async (stack) => {
+    const app = express();
+    app.set('env', 'test');
+    stacks[stack]!(app);
+    app.use(((_req, _res, next) => {
+      setImmediate(() => next(new Error('nobody handles it')));
+    }) as RequestHandler);
+    server = await listen(app);
+    const answer = await raw(server.port, GET);
+    expect([answer.status, answer.header('content-type')]).toEqual([500, 'text/html; charset=utf-8']);
+  });
 });

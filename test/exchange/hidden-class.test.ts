@@ -59,7 +59,7 @@ describe.each(majors)('requests and responses of an app of %s, without a front d
     ['hotpath()', () => hotpath({ routes: { '/*path': { cache: { ttl: 60 } } } }) as never],
     ['compression()', () => compression() as never],
     ['responseCache()', () => responseCache({ routes: { '/*path': { ttl: 60 } } }) as never],
-  ])('are of one hidden class behind %s, whatever the app adds to them', async (_name, middleware) => {
+  ])('have one hidden class behind %s, for any properties that the app adds', async (_name, middleware) => {
     for (const coding of ['identity', 'gzip']) {
       // V8 keeps a few classes of dictionaries, and lets them go when it collects or when two fall on one place: it
       // may happen between two requests. Without us no two of them are ever alike.
@@ -71,7 +71,7 @@ describe.each(majors)('requests and responses of an app of %s, without a front d
     }
   });
 
-  it('have what they had', async () => {
+  it('keep their properties', async () => {
     const seen: unknown[] = [];
     await serve((app) => {
       const look = (req: Request, res: Response) => {
@@ -101,7 +101,7 @@ describe.each(majors)('requests and responses of an app of %s, without a front d
     expect(seen[2]).toMatchObject({ isClient: true, isOwn: true });
   });
 
-  it('that can not be changed are answered all the same', async () => {
+  it('are served even when they cannot be changed', async () => {
     await serve((app) => {
       app.use((req, res, next) => {
         Object.defineProperty(req, 'client', { value: req.socket, configurable: false });

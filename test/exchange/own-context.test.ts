@@ -2,8 +2,8 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it } from 'vitest';
 import { runInOwnContext } from '../../src/exchange/own-context.js';
 
-describe('the context of work for many clients', () => {
-  it('is that of no client, for what runs at once and for what follows from it [H12]', async () => {
+describe('the async context of work for many clients', () => {
+  it('is the context of no client, for synchronous and asynchronous work [H12]', async () => {
     const users = new AsyncLocalStorage<string>();
     const seen: unknown[] = [];
     await users.run('alice', () =>
@@ -18,13 +18,13 @@ describe('the context of work for many clients', () => {
     expect(seen).toEqual([undefined, undefined, undefined]);
   });
 
-  it('does not keep what one piece of work has entered for the next [H12]', () => {
+  it('keeps nothing that one piece of work entered for the next [H12]', () => {
     const users = new AsyncLocalStorage<string>();
     runInOwnContext(() => users.enterWith('the first'));
     expect(runInOwnContext(() => users.getStore())).toBeUndefined();
   });
 
-  it('gives the result back, and lets the client’s own context go on', () => {
+  it('returns the result, and restores the context of the client', () => {
     const users = new AsyncLocalStorage<string>();
     users.run('alice', () => {
       expect(runInOwnContext(() => 1)).toBe(1);

@@ -41,7 +41,7 @@ describe.each(majors)('the route template on %s', (name, express) => {
   }
   const any = name === 'Express 5' ? '/*rest' : '*';
 
-  it('is the path as it was written', async () => {
+  it('is the path as the app declares it', async () => {
     const template = await templates((app) => {
       app.get('/', ok);
       app.get('/plain', ok);
@@ -76,7 +76,7 @@ describe.each(majors)('the route template on %s', (name, express) => {
   /** A router with one route, which knows the parameters of its mounts. */
   const leaf = () => express.Router({ mergeParams: true }).get('/x', ok);
 
-  it('is the pattern of the mount, never what the client typed [I02]', async () => {
+  it('is the pattern of the mount, never the URL that the client sent [I02]', async () => {
     const is5 = name === 'Express 5';
     const template = await templates((app) => {
       app.use('/api', leaf());
@@ -138,7 +138,7 @@ describe.each(majors)('the route template on %s', (name, express) => {
     expect(await template('/three3/x')).not.toContain('three3');
   });
 
-  it('is that of every mount for the first request too, where we are mounted in a router [I02]', async () => {
+  it('has every mount from the first request on, with hotpath mounted in a router [I02]', async () => {
     const seen: (string | undefined)[] = [];
     const router = express.Router();
     router.use(((req, res, next) => {
@@ -157,7 +157,7 @@ describe.each(majors)('the route template on %s', (name, express) => {
     expect(seen).toEqual(['/t/:tenant/@:user/x/:y', '/t/:tenant/k/x/:y']);
   });
 
-  it('holds at most 200 bytes, where a router contains itself or a route is longer [I02]', async () => {
+  it('has at most 200 bytes, for a router that contains itself and for longer routes [I02]', async () => {
     const template = await templates((app) => {
       const tree = express.Router();
       tree.get('/leaf', ok);
@@ -202,7 +202,7 @@ describe.each(majors)('the route template on %s', (name, express) => {
     expect(await template('/users/42/next')).toBe('/users/:uid/next');
   });
 
-  it('is none for a 404 that no route answered, though routes were asked', async () => {
+  it('is undefined for a 404 that no route answered, even after routes ran', async () => {
     const template = await templates((app) => {
       const users = express.Router();
       users.get('/fall/:id', (_req, _res, next) => next());
@@ -213,7 +213,7 @@ describe.each(majors)('the route template on %s', (name, express) => {
     expect(await template('/nope')).toBeUndefined();
   });
 
-  it('is that of the route that answers 404 itself', async () => {
+  it('is that of a route that sends the 404 itself', async () => {
     const template = await templates((app) => {
       const users = express.Router();
       users.get('/:id', (_req, res) => {
@@ -224,7 +224,7 @@ describe.each(majors)('the route template on %s', (name, express) => {
     expect(await template('/users/42')).toBe('/users/:id');
   });
 
-  it('is that of the later route where the first calls next()', async () => {
+  it('is that of the later route when the first calls next()', async () => {
     const template = await templates((app) => {
       const first = express.Router();
       first.get('/:id', (_req, _res, next) => next());
@@ -234,7 +234,7 @@ describe.each(majors)('the route template on %s', (name, express) => {
     expect(await template('/mounted/1/2')).toBe('/mounted/:x/:y');
   });
 
-  it('is there when the client leaves', async () => {
+  it('is set when the client leaves', async () => {
     let seen: unknown;
     let isAsked = false;
     const app = express();

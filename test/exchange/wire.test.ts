@@ -114,7 +114,7 @@ const requests = {
   'GET over HTTP/1.0, kept alive': 'GET / HTTP/1.0\nHost: a\nConnection: keep-alive\n\n',
 };
 
-describe.each(majors)('what is on the wire, on %s', (_name, express) => {
+describe.each(majors)('bytes on the wire, on %s', (_name, express) => {
   describe.each(Object.keys(stacks))('with %s', (stack) => {
     async function both(handler: Handler, hasPoweredBy: boolean) {
       const ports: number[] = [];
@@ -134,7 +134,7 @@ describe.each(majors)('what is on the wire, on %s', (_name, express) => {
 
     describe.each([true, false])('x-powered-by: %s', (hasPoweredBy) => {
       const shapes = { ...heads, ...(hasPoweredBy ? {} : rawHeads) };
-      it.each(Object.keys(shapes))('A20, A22: equals Express alone: %s', async (shape) => {
+      it.each(Object.keys(shapes))('equal Express alone: %s [A20, A22]', async (shape) => {
         const [plain, ours] = await both(shapes[shape]!, hasPoweredBy);
         for (const [kind, request] of Object.entries(requests)) {
           // A kept-alive answer without a length ends with nothing but the connection.
@@ -145,7 +145,7 @@ describe.each(majors)('what is on the wire, on %s', (_name, express) => {
       });
     });
 
-    it('A22: keeps the duplicates of a flat array over what was set, as Node does from 22 on', async () => {
+    it('keep the duplicates of a flat array over earlier values, like Node 22 and later [A22]', async () => {
       const [, ours] = await both((res) => {
         res.setHeader('X-A', '0').setHeader('X-B', '0');
         res.writeHead(200, ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2', 'x-a', '1', 'x-a', '2']).end('body');
@@ -172,7 +172,7 @@ describe.each(majors)('what is on the wire, on %s', (_name, express) => {
       'binary',
     ] as const;
     it.each(encodings)(
-      'D13: bytes equal Express alone: %s among buffers and other encodings',
+      'equal Express alone: %s among buffers and other encodings [D13]',
       async (encoding) => {
         const text = encoding === 'hex' ? '616263' : encoding.startsWith('base64') ? 'w6liYw==' : 'aé€b';
         const handlers: Handler[] = [
@@ -203,7 +203,7 @@ describe.each(majors)('what is on the wire, on %s', (_name, express) => {
       },
     );
 
-    it('answers pipelined requests in order', async () => {
+    it('keep the order of pipelined requests', async () => {
       let count = 0;
       const [plain, ours] = await both((res) => {
         const mine = ++count;
