@@ -14,11 +14,11 @@ const OF_THE_APP = [
 ];
 
 describe('the event loop', () => {
-  it('calls no listener, timer or continuation of ours that could throw into it', () => {
+  it('calls no listener, timer or continuation of hotpath that could throw into it', () => {
     expect(looseCallbacks(programOf(root), join(root, 'src'))).toEqual(OF_THE_APP);
   });
 
-  it('the check sees what is not guarded', () => {
+  it('finds an unguarded callback in the check itself', () => {
     const text = `
       declare function guarded<F>(where: string, callback: F): F;
       declare function unawaited(promise: unknown, where: string): Promise<void>;

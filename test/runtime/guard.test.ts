@@ -26,7 +26,7 @@ const values: Record<string, unknown> = {
   'an error of another realm': runInNewContext('new Error("elsewhere")'),
 };
 
-describe('reports of faults', () => {
+describe('fault reports', () => {
   const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
   beforeEach(() => {
     warn.mockClear();
@@ -36,19 +36,19 @@ describe('reports of faults', () => {
     delete (globalThis as Record<symbol, unknown>)[Symbol.for('hotpath.faults')];
   });
 
-  it.each(Object.entries(values))('describes %s and never throws', (_name, value) => {
+  it.each(Object.entries(values))('describe %s and never throw', (_name, value) => {
     expect(typeof describeError(value)).toBe('string');
     expect(typeof messageOf(value)).toBe('string');
     reportFault('test', value);
     expect(warn).toHaveBeenCalledTimes(1);
   });
 
-  it('survives a process whose emitWarning throws', () => {
+  it('do not throw when emitWarning throws', () => {
     warn.mockImplementationOnce(throwing);
     expect(() => reportFault('test', new Error('on purpose'))).not.toThrow();
   });
 
-  it('a guarded callback keeps `this` and its arguments, and what it throws is reported', () => {
+  it('keep `this` and the arguments of a guarded callback, and report an error it throws', () => {
     const seen: unknown[] = [];
     const callback = guarded('test', function (this: unknown, ...args: unknown[]) {
       seen.push(this, ...args);
