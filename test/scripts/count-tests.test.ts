@@ -7,22 +7,22 @@ const file = (status: string, ...outcomes: string[]) => ({
 });
 
 describe('the count on the last line of the checks', () => {
-  it('counts the tests that passed and those that failed, and not the skipped', () => {
+  it('counts passed and failed tests, and not skipped ones', () => {
     const testResults = [file('passed', 'passed', 'skipped', 'passed'), file('failed', 'failed', 'passed')];
     expect(countTests({ testResults }, false)).toEqual({ passed: 3, failed: 1 });
     expect(countTests({ testResults: [file('passed', 'passed')] }, true)).toEqual({ passed: 1, failed: 0 });
   });
 
-  it('a file that could not be loaded is a failure, beside those of other files', () => {
+  it('counts a file that could not be loaded as a failure, beside failures of other files', () => {
     const testResults = [file('failed'), file('failed', 'failed'), file('passed', 'passed')];
     expect(countTests({ testResults }, false)).toEqual({ passed: 1, failed: 2 });
   });
 
-  it('a run that failed outside of any test is a failure', () => {
+  it('counts an error outside of any test as a failure', () => {
     expect(countTests({ testResults: [file('passed', 'passed')] }, false)).toEqual({ passed: 1, failed: 1 });
   });
 
-  it('a run without a single test, or without a report, is a failure', () => {
+  it('counts a run without a test or without a report as a failure', () => {
     expect(countTests({ testResults: [] }, true)).toEqual({ passed: 0, failed: 1 });
     expect(countTests({ testResults: [file('passed', 'skipped')] }, true)).toEqual({ passed: 0, failed: 1 });
     expect(countTests(undefined, false)).toEqual({ passed: 0, failed: 1 });
