@@ -64,8 +64,8 @@ describe('the CommonJS build', () => {
   });
 });
 
-describe('what a subpath exports', () => {
-  it('every subpath of package.json is in the list, and no other', () => {
+describe('the exports of each subpath', () => {
+  it('are listed for every subpath of package.json, and for no other', () => {
     const published = Object.keys(manifest.exports)
       .filter((path) => path !== './package.json')
       .map((path) => path.replace(/^\./, 'hotpath'));
@@ -79,7 +79,7 @@ describe('what a subpath exports', () => {
   });
 
   it.each(Object.entries(subpaths))(
-    '%s exports these names, as ES module and as CommonJS',
+    'of %s are these names, as ES module and as CommonJS',
     (path, { names }) => {
       const { imported, required } = found[path]!;
       expect({ imported: imported.sort(), required: required.sort() }).toEqual({
@@ -90,7 +90,7 @@ describe('what a subpath exports', () => {
   );
 });
 
-describe('what a subpath loads', () => {
+describe('the packages that each subpath loads', () => {
   describe.each(['loaded.mjs', 'loaded.cjs'])('%s', (probe) => {
     const runs = new Map<string, Promise<Ended>>();
     const loadedBy = async (path: string): Promise<string[]> => {
@@ -100,12 +100,15 @@ describe('what a subpath loads', () => {
       return packagesOf(stdout.split('\n'));
     };
 
-    it.each(Object.entries(subpaths))('%s loads only the packages it may', async (path, { packages }) => {
-      const loaded = await loadedBy(path);
-      expect(loaded, 'the probe sees the package itself').toContain('hotpath');
-      const may = new Set(['hotpath', ...withDependencies(packages)]);
-      expect(loaded.filter((name) => !may.has(name))).toEqual([]);
-    });
+    it.each(Object.entries(subpaths))(
+      '%s loads only the packages that it may',
+      async (path, { packages }) => {
+        const loaded = await loadedBy(path);
+        expect(loaded, 'the probe sees the package itself').toContain('hotpath');
+        const may = new Set(['hotpath', ...withDependencies(packages)]);
+        expect(loaded.filter((name) => !may.has(name))).toEqual([]);
+      },
+    );
 
     it('hotpath/compression loads neither a database driver, nor a Redis client, nor prom-client', async () => {
       const loaded = await loadedBy('hotpath/compression');
@@ -119,7 +122,7 @@ describe('what a subpath loads', () => {
       }
     });
 
-    it('the probe sees a heavy package where there is one: hotpath/metrics loads prom-client', async () => {
+    it('finds a heavy package where one is loaded: hotpath/metrics loads prom-client', async () => {
       expect(await loadedBy('hotpath/metrics')).toContain('prom-client');
       expect(await loadedBy('pg')).toContain('pg');
     });
@@ -127,19 +130,16 @@ describe('what a subpath loads', () => {
 });
 
 describe('ioredis', () => {
-  it('is a peer dependency that nobody has to install', () => {
+  it('is an optional peer dependency', () => {
     expect(manifest.peerDependencies).toHaveProperty('ioredis');
     expect(manifest.dependencies).not.toHaveProperty('ioredis');
     expect(manifest.peerDependenciesMeta).toEqual({ ioredis: { optional: true } });
   });
 
-  it.each(['redis.mjs', 'redis.cjs'])(
-    'is loaded when it is configured, and not before (%s)',
-    async (probe) => {
-      const report = await nodeReport<{ without: boolean; with: boolean }>(probes, probe);
-      expect(report).toEqual({ without: false, with: true });
-    },
-  );
+  it.each(['redis.mjs', 'redis.cjs'])('is loaded only when Redis is configured (%s)', async (probe) => {
+    const report = await nodeReport<{ without: boolean; with: boolean }>(probes, probe);
+    expect(report).toEqual({ without: false, with: true });
+  });
 });
 
 describe.each(majors)('the installed tarball, %s', (major, express) => {
@@ -147,7 +147,7 @@ describe.each(majors)('the installed tarball, %s', (major, express) => {
     ['ES modules', 'esm', 'main.mjs'],
     ['CommonJS', 'commonjs', 'main.cjs'],
   ])(
-    'a project of %s imports every subpath, serves a request and exits by itself',
+    'lets a project of %s import every subpath, serve a request and exit by itself',
     async (_, sources, main) => {
       const folder = await project(inScratch(`${sources} ${major}`), tarball, sources, { express });
       const { code, stdout, stderr } = await node(folder, main);
@@ -162,7 +162,7 @@ describe.each(majors)('the installed tarball, %s', (major, express) => {
     },
   );
 
-  it('its ES module and its CommonJS copy know each other: errors, and one exchange for a request', async () => {
+  it('shares errors and one exchange for each request between ES module and CommonJS copies', async () => {
     const folder = await project(inScratch(`both ${major}`), tarball, 'probes', { express });
     expect(await nodeReport(folder, 'both.mjs')).toEqual({
       copies: true,
@@ -206,7 +206,7 @@ describe('a TypeScript project', () => {
     expect(compile(folder, ['app.mts'], options)).toBe('');
   }, 240_000);
 
-  it("needs none of Express's types", async () => {
+  it('needs no Express types', async () => {
     const folder = await project(inScratch('types plain'), tarball, 'typescript', nodeTypes);
     const options = { module: ts.ModuleKind.NodeNext, noEmit: true };
     expect(compile(folder, ['plain.mts'], options)).toBe('');
