@@ -14,9 +14,9 @@ afterEach(() => {
   for (const child of children.splice(0)) child.process.kill('SIGKILL');
 });
 
-describe.each(['5', '4'])('the process, on Express %s', (EXPRESS) => {
+describe.each(['5', '4'])('process exit, on Express %s', (EXPRESS) => {
   test.each(['yes', 'no'])(
-    'K01 I-EXIT: ends by itself after server.close(); perf.close() called: %s',
+    'exits by itself after server.close(); perf.close() called: %s [K01, I-EXIT]',
     async (CLOSE) => {
       const child = await start({ EXPRESS, CLOSE });
       for (let i = 0; i < 20; i++) {
@@ -36,7 +36,7 @@ describe.each(['5', '4'])('the process, on Express %s', (EXPRESS) => {
   );
 
   test.each(['yes', 'no'])(
-    'K02: on SIGTERM with 100 requests in flight all of them are answered whole, then it ends; perf.close() called: %s',
+    'completes 100 requests in flight on SIGTERM, then exits; perf.close() called: %s [K02]',
     async (CLOSE) => {
       const child = await start({ EXPRESS, CLOSE });
       const agent = new Agent({ keepAlive: true, maxSockets: 200 });

@@ -52,7 +52,7 @@ afterAll(() => server.stop());
 // A Map or a WeakMap that each request comes to and goes from, a linked list whose members stay linked, a function of
 // its own on each response: any of these leaves what V8 can tell to be dead by marking the whole heap alone, and then
 // that happens every few hundred requests.
-describe('what a request leaves behind at the front door, a minor collection takes', () => {
+describe('memory of a request at the front door, freed by minor collections', () => {
   const measured = async (
     env: Record<string, string>,
     before: readonly string[],
@@ -74,7 +74,7 @@ describe('what a request leaves behind at the front door, a minor collection tak
     }
   };
 
-  it('of a hit in memory', async () => {
+  it('for a hit in memory', async () => {
     const { each, wholes, stats } = await measured({ ENTRIES: '1000' }, rounds, ({ port }) =>
       ask(port, rounds),
     );
@@ -83,7 +83,7 @@ describe('what a request leaves behind at the front door, a minor collection tak
     expect(each).toBeLessThan(300);
   });
 
-  it('of a hit in Redis that memory has no room for', async () => {
+  it('for a Redis hit that memory has no room for', async () => {
     // Fewer, or what ioredis leaves fills the old generation on newer V8.
     const some = IS_NEW_V8 ? rounds.slice(0, 10 * KEYS) : rounds;
     const env = { ENTRIES: '50', REDIS_URL: server.url };
@@ -93,7 +93,7 @@ describe('what a request leaves behind at the front door, a minor collection tak
     expect(each).toBeLessThan(OF_REDIS);
   });
 
-  it('of a miss', async () => {
+  it('for a miss', async () => {
     const other = rounds.map((_, i) => `/other-${i}`);
     const { each, wholes, stats } = await measured({ ENTRIES: '1' }, rounds, ({ port }) => ask(port, other));
     expect(stats.misses).toBeGreaterThan(KEYS * ROUNDS);

@@ -69,7 +69,7 @@ const hooks: Record<string, Hook> = {
   }),
 };
 
-describe.each(majors)("hooks of the user's that fail, on %s", (_name, express) => {
+describe.each(majors)('failing user functions, on %s', (_name, express) => {
   beforeEach(() => {
     vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
   });
@@ -125,13 +125,13 @@ describe.each(majors)("hooks of the user's that fail, on %s", (_name, express) =
   const cases = Object.keys(hooks).flatMap((hook) =>
     Object.keys(failures).map((how) => [hook, how] as const),
   );
-  it.each(cases)('K04 I-FAILOPEN: the answer is whole when %s %s', async (hook, how) => {
+  it.each(cases)('keep the response whole when %s %s [K04, I-FAILOPEN]', async (hook, how) => {
     const { port } = await serve(hooks[hook]!(failures[how]!));
     await expectServed(port);
   });
 
   it.each(Object.keys(failures))(
-    'K04: what can not be judged is not stored: cache hooks, one that %s',
+    'store no response that cannot be judged: cache hooks, one that %s [K04]',
     async (how) => {
       for (const hook of ['cache tags', 'cache partition', 'cache when']) {
         const { port, perf } = await serve(hooks[hook]!(failures[how]!));
@@ -142,7 +142,7 @@ describe.each(majors)("hooks of the user's that fail, on %s", (_name, express) =
   );
 
   it.each(Object.keys(failures).filter((how) => how !== 'never answers'))(
-    'K04: a write is answered though the function that says what to purge %s',
+    'do not stop a write when the purge function %s [K04]',
     async (how) => {
       const { port } = await serve({ routes: cached }, (perf) => [perf.cache.purgeAfter(failures[how]!)]);
       await expectServed(port);
@@ -150,7 +150,7 @@ describe.each(majors)("hooks of the user's that fail, on %s", (_name, express) =
   );
 
   it.each(['throws an error', 'rejects', 'rejects later'])(
-    "K04: a collect function of the app's own metrics that %s fails the scrape alone",
+    'fail the scrape alone when a collect function of the app metrics %s [K04]',
     async (how) => {
       const { port, registry } = await serve({});
       new Gauge({ name: 'mine', help: 'fails', registers: [registry], collect: failures[how]! });
@@ -160,7 +160,7 @@ describe.each(majors)("hooks of the user's that fail, on %s", (_name, express) =
     },
   );
 
-  it('K03: every middleware passes on, and never rejects, whatever the request is', async () => {
+  it('never make a middleware reject, for any request [K03]', async () => {
     const { port } = await serve({ routes: cached }, (perf) => [
       perf.cache.route({ ttl: '1m' }) as RequestHandler,
       perf.cache.purgeAfter({ tag: 'a' }) as RequestHandler,

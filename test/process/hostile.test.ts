@@ -118,7 +118,7 @@ describe.each(majors)('hostile input, on %s', (_name, express) => {
     vary: { headers: ['x-varied'], cookies: ['a'] },
   } as const;
 
-  it.each(ofRequests)('K08: the time for 16 kB of %s from a client is linear in its length', async (name) => {
+  it.each(ofRequests)('reads 16 kB of %s from a client in linear time [K08]', async (name) => {
     const { port } = await serve({ routes: { '/a': { cache: rule } } }, (_req, res) => {
       res.set('ETag', '"x"').type('text').send('body'.repeat(1000));
     });
@@ -136,7 +136,7 @@ describe.each(majors)('hostile input, on %s', (_name, express) => {
     }
   });
 
-  it.each(ofResponses)('K08: the time for 16 kB of %s from the app is linear in its length', async (name) => {
+  it.each(ofResponses)('reads 16 kB of %s from the app in linear time [K08]', async (name) => {
     let value = '';
     const { port } = await serve({ routes: { '/a': { cache: { ttl: '1m' } } } }, (_req, res) => {
       res.statusCode = 200;
@@ -168,7 +168,7 @@ describe.each(majors)('hostile input, on %s', (_name, express) => {
     '__defineGetter__',
   ];
   it.each(names)(
-    'K09: `%s` is a name like any other: of a header, a parameter, a cookie, in Vary',
+    'treats `%s` as an ordinary name of a header, parameter or cookie, and in Vary [K09]',
     async (name) => {
       let runs = 0;
       const { port, perf } = await serve(

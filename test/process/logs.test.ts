@@ -8,7 +8,7 @@ import { invariants } from '../helpers/invariants.js';
 const check = invariants();
 const SECRET = 'S3cr3t';
 
-describe.each(majors)('what is logged, on %s', (_name, express) => {
+describe.each(majors)('log output, on %s', (_name, express) => {
   const lines: string[] = [];
   beforeEach(() => {
     lines.length = 0;
@@ -60,7 +60,7 @@ describe.each(majors)('what is logged, on %s', (_name, express) => {
     'Accept-Encoding': 'gzip',
   };
 
-  it('K14: no line holds a credential, a cookie, a query, a body or a key of the cache', async () => {
+  it('holds no credential, cookie, query, body or cache key [K14]', async () => {
     const fail = () => {
       throw new Error('a hook that fails');
     };
@@ -90,7 +90,7 @@ describe.each(majors)('what is logged, on %s', (_name, express) => {
     expect(lines.join('\n')).not.toContain(SECRET);
   });
 
-  it('K14: a fault that comes with every request is a few lines, not one for each', async () => {
+  it('limits a fault of every request to a few lines [K14]', async () => {
     const port = await serve(
       {
         routes: {
@@ -111,7 +111,7 @@ describe.each(majors)('what is logged, on %s', (_name, express) => {
     expect(lines.length).toBeLessThan(10);
   });
 
-  it('K14: what a client sends can not forge a line, nor speak to a terminal', async () => {
+  it('escapes client text: no forged line and no terminal control codes [K14]', async () => {
     const port = await serve({ timing: { slow: 0.000001 } }, (_req, res) => void res.send('answered'));
     await ask(port, {
       path: '/a/%0Ahotpath:%20slow%1B[31m',

@@ -49,7 +49,7 @@ function routes(app: Express): void {
   });
 }
 
-describe.each(majors)('a request whose socket was taken away, on %s', (_name, express) => {
+describe.each(majors)('a request that lost its socket, on %s', (_name, express) => {
   beforeEach(() => {
     vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
   });
@@ -100,12 +100,15 @@ describe.each(majors)('a request whose socket was taken away, on %s', (_name, ex
     cache: () => responseCache({ routes: { '/a/*path': { ttl: '1m' } } }) as RequestHandler,
   };
 
-  it.each(Object.keys(alone))('is answered, and nothing is thrown, with %s alone [I08 F01]', async (name) => {
-    const app = express();
-    app.use(alone[name]!());
-    const { port } = await serve(app);
-    await expectServed(port);
-  });
+  it.each(Object.keys(alone))(
+    'is answered, and nothing is thrown, with %s alone [I08, F01]',
+    async (name) => {
+      const app = express();
+      app.use(alone[name]!());
+      const { port } = await serve(app);
+      await expectServed(port);
+    },
+  );
 
   it.each(['shut', 'open'])('is answered and counted once, with the front door %s [I08]', async (door) => {
     const registry = new Registry();

@@ -38,7 +38,7 @@ async function listen(server: Server, path?: string): Promise<number> {
   return path ? 0 : (server.address() as AddressInfo).port;
 }
 
-describe('K13: HTTP/2, through the compatible API', () => {
+describe('HTTP/2 through the compatibility API [K13]', () => {
   async function serve(handler: RequestListener) {
     const { perf, slow } = make();
     const warnings: Error[] = [];
@@ -72,7 +72,7 @@ describe('K13: HTTP/2, through the compatible API', () => {
     return { perf, slow, session, get, warnings };
   }
 
-  it('misses, hits, 304s and HEAD work, compressed and not', async () => {
+  it('serves misses, hits, 304s and HEAD, compressed and not', async () => {
     let runs = 0;
     const { get, perf, warnings } = await serve((_req, res) => {
       runs++;
@@ -106,7 +106,7 @@ describe('K13: HTTP/2, through the compatible API', () => {
     expect(warnings.map(({ message }) => message)).toEqual([]);
   });
 
-  it('neither stores nor serves a request whose body no field announces [B04, K13]', async () => {
+  it('neither stores nor serves a request with a body that no field announces [B04, K13]', async () => {
     let runs = 0;
     const { get, perf, session } = await serve(async (req, res) => {
       let body = '';
@@ -129,7 +129,7 @@ describe('K13: HTTP/2, through the compatible API', () => {
     expect(perf.cache.stats().entries).toBe(1);
   });
 
-  it('streams with a head, trailers and callbacks go through whole', async () => {
+  it('sends streams with a head, trailers and callbacks whole', async () => {
     const { get } = await serve((_req, res) => {
       res.writeHead(200, { 'Content-Type': 'text/plain', 'X-A': '1' });
       res.write(TEXT, () => {
@@ -142,7 +142,7 @@ describe('K13: HTTP/2, through the compatible API', () => {
     expect(got.headers['x-a']).toBe('1');
   });
 
-  it('a stream that the client resets harms nobody, and is told as 499', async () => {
+  it('survives a stream that the client resets, and counts it as 499', async () => {
     let go = () => {};
     const { session, slow, get } = await serve(async (req, res) => {
       if (req.url === '/plain') {
@@ -163,7 +163,7 @@ describe('K13: HTTP/2, through the compatible API', () => {
   });
 });
 
-describe.each(majors)('K13: the other ways to listen, on %s', (_name, express) => {
+describe.each(majors)('other listeners, on %s [K13]', (_name, express) => {
   function makeApp() {
     const { perf, slow } = make();
     const app = express();
@@ -179,7 +179,7 @@ describe.each(majors)('K13: the other ways to listen, on %s', (_name, express) =
     return { app, perf, slow, runs: () => runs };
   }
 
-  it('https: a miss, a hit, a POST, and an entry apart from that of http', async () => {
+  it('https: serves a miss, a hit and a POST, with entries apart from those of http', async () => {
     const { app, runs, perf } = makeApp();
     // With a shared key TLS needs no certificate.
     const psk = { identity: 'test', psk: Buffer.alloc(16, 7) };
@@ -214,7 +214,7 @@ describe.each(majors)('K13: the other ways to listen, on %s', (_name, express) =
     expect(perf.cache.stats().entries).toBe(2);
   });
 
-  it('a Unix socket, where there is no address: misses, hits, POST and slow requests', async () => {
+  it('Unix socket, without an address: serves misses, hits, POST and slow requests', async () => {
     const { app, runs, slow } = makeApp();
     const folder = await mkdtemp(join(tmpdir(), 'hotpath-socket-'));
     cleanUp.push(() => rm(folder, { recursive: true }));

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { program } from '../helpers/program.js';
 
 describe('a purge in a worker of node:cluster without Redis', () => {
-  it('is not acknowledged and warns once that it holds in this worker alone', async () => {
+  it('is not acknowledged, and warns once that only this worker is purged', async () => {
     const { execArgv, file } = program('test/process/children/purging-workers.ts');
     const { stdout } = await promisify(execFile)(process.execPath, [...execArgv, file], { timeout: 150_000 });
     const found = JSON.parse(stdout.trim().split('\n').at(-1)!);

@@ -6,8 +6,8 @@ import { type Measured, startMeasured } from '../helpers/measured.js';
 let measured: Measured | undefined;
 afterEach(() => measured?.close());
 
-describe.each(majors)('a flood of keys that are refused, on %s', (major) => {
-  it('leaves a few hundred bytes for each, however long its URL [B14, B17]', async () => {
+describe.each(majors)('a flood of refused keys, on %s', (major) => {
+  it('keeps a few hundred bytes for each, for URLs of any length [B14, B17]', async () => {
     measured = await startMeasured('missing, composed', major);
     const { port } = measured;
     const agent = new Agent({ keepAlive: true, maxSockets: 8 });
