@@ -24,7 +24,7 @@ const register = (registry: Registry, collect: () => Iterable<Count<'result'>>) 
   registerCounters(registry, name, 'Lookups.', ['result'], collect);
 
 describe('registerCounters', () => {
-  it('shows the counts as they are when it is scraped, zeros too', async () => {
+  it('shows the counts at the time of the scrape, zeros included', async () => {
     const registry = new Registry();
     const counts = { hit: 0, miss: 2 };
     register(registry, source(counts));
@@ -36,7 +36,7 @@ describe('registerCounters', () => {
     expect(await registry.metrics()).toContain('# TYPE hotpath_cache_requests_total counter');
   });
 
-  it('I07 sums several sources on one registry', async () => {
+  it('sums several sources on one registry [I07]', async () => {
     const registry = new Registry();
     const [a, b] = [{ hit: 1 }, { hit: 10 }];
     register(registry, source(a));
@@ -47,7 +47,7 @@ describe('registerCounters', () => {
     expect(await values(registry)).toEqual({ hit: 13 });
   });
 
-  it('never falls: not when a source is let go of, nor when one begins anew', async () => {
+  it('never falls, neither when a source is removed nor when one restarts', async () => {
     const registry = new Registry();
     const counts = { hit: 5 };
     const release = register(registry, source(counts));
@@ -77,7 +77,7 @@ describe('registerCounters', () => {
     expect(await values(registry)).toEqual({ hit: 1, miss: 2 });
   });
 
-  it('takes over a counter of the app of the same kind, and refuses one of another', async () => {
+  it('reuses a counter of the app of the same kind, and rejects a metric of another kind', async () => {
     const registry = new Registry();
     const own = new Counter({ name, help: 'x', labelNames: ['result'], registers: [registry] });
     own.inc({ result: 'hit' }, 3);

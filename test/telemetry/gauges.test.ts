@@ -22,7 +22,7 @@ const register = (registry: Registry, collect: () => Iterable<Level<'lane'>>, co
   registerGauges(registry, name, 'State.', ['lane'], collect, combine);
 
 describe('registerGauges', () => {
-  it('shows the values as they are when it is scraped, up and down', async () => {
+  it('shows the values at the time of the scrape, up and down', async () => {
     const registry = new Registry();
     const levels: Record<string, number> = { reads: 2, writes: 0 };
     register(registry, source(levels));
@@ -39,7 +39,7 @@ describe('registerGauges', () => {
     ['max', { reads: 2, writes: 2 }],
     ['min', { reads: 1, writes: 2 }],
   ] as const)(
-    'I07 puts several sources on one registry together (%s), and lets go of them',
+    'combines several sources on one registry (%s), and removes them [I07]',
     async (combine, both) => {
       const registry = new Registry();
       register(registry, source({ reads: 1 }), combine);
@@ -62,7 +62,7 @@ describe('registerGauges', () => {
     expect(process.emitWarning).toHaveBeenCalled();
   });
 
-  it('refuses a metric of another kind by its name', () => {
+  it('rejects a metric of another kind with the same name', () => {
     const registry = new Registry();
     new Gauge({ name, help: 'x', labelNames: ['route'], registers: [registry] });
     expect(() => register(registry, source({}))).toThrow(/metrics\.registry.*\(route\)/);

@@ -10,8 +10,8 @@ const run = async (...args: string[]) => {
   return JSON.parse(stdout.trim().split('\n').at(-1)!);
 };
 
-describe('the metrics of a process', () => {
-  it('I07 making and closing instances again and again neither fills the memory nor adds a timer each', async () => {
+describe('process metrics', () => {
+  it('leak neither memory nor timers when instances are made and closed repeatedly [I07]', async () => {
     const { execArgv, file: hotpath } = program('src/hotpath.ts');
     const code = `
       import { createRequire, syncBuiltinESMExports } from 'node:module';
@@ -36,7 +36,7 @@ describe('the metrics of a process', () => {
     expect(timers).toBe(1);
   });
 
-  it('I07 are the same in every registry, and what one registry does to them the others do not see', async () => {
+  it('are the same in every registry, and independent of changes to another registry [I07]', async () => {
     const plain = metrics().registry;
     const labelled = new Registry();
     labelled.setDefaultLabels({ service: 'shop' });
@@ -61,7 +61,7 @@ describe('the metrics of a process', () => {
     expect(names(plain)).toEqual(names(open));
   });
 
-  it('I12 in a cluster each worker has its own, prom-client can sum them, and a worker that dies holds no scrape up', async () => {
+  it('are separate in each cluster worker, can be summed, and survive a dead worker [I12]', async () => {
     const { execArgv, file } = program('test/telemetry/fixtures/cluster.mts');
     const found = await run(...execArgv, file);
     // A scrape that waited for a dead worker would be given up by prom-client, and have no numbers.

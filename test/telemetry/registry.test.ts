@@ -6,12 +6,12 @@ import { metrics } from '../../src/middleware/metrics.js';
 import { program } from '../helpers/program.js';
 
 describe('the registry of metrics', () => {
-  it('I07 is one of its own for each instance by default', () => {
+  it('is separate for each instance by default [I07]', () => {
     const [a, b] = [metrics({ defaultMetrics: false }), metrics({ defaultMetrics: false })];
     expect(a.registry).not.toBe(b.registry);
   });
 
-  it('I07 can be the app’s, shared by many instances, with process metrics collected by either', async () => {
+  it('can be the registry of the app, shared by many instances, with process metrics [I07]', async () => {
     const registry = new Registry();
     collectDefaultMetrics({ register: registry });
     for (let i = 0; i < 3; i++) expect(metrics({ registry }).registry).toBe(registry);
@@ -20,7 +20,7 @@ describe('the registry of metrics', () => {
     expect(text.match(/# TYPE process_cpu_user_seconds_total counter/g)?.length).toBe(1);
   });
 
-  it('I07 can be in the OpenMetrics format', async () => {
+  it('can be in the OpenMetrics format [I07]', async () => {
     const registry = new Registry();
     registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
     metrics({ registry, defaultMetrics: false });
@@ -29,7 +29,7 @@ describe('the registry of metrics', () => {
     expect((await registry.metrics()).match(/# TYPE http_requests counter/g)?.length).toBe(1);
   });
 
-  it('that holds something else by one of the names is a clear error when the middleware is made', () => {
+  it('rejects at creation a registry that holds another metric by one of the names', () => {
     const registry = new Registry();
     new Gauge({ name: 'http_requests_total', help: 'x', labelNames: ['code'], registers: [registry] });
     let error: unknown;
@@ -53,7 +53,7 @@ describe('the registry of metrics', () => {
     { maxSeries: 0 },
     { defaultMetrics: 'yes' },
     { bucket: [1] },
-  ])('options %j are refused when the middleware is made', (options) => {
+  ])('rejects options %j at creation', (options) => {
     expect(() => metrics(options as never)).toThrow(/metrics/);
   });
 

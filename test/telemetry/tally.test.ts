@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { beforeRead, Observations, Tally } from '../../src/telemetry/tally.js';
 
 describe('counts shown when they are read', () => {
-  it('shows zero as well, and what came since the last time, once', async () => {
+  it('shows zero as well, and counts each increment once', async () => {
     const registers = [new Registry()];
     const counter = new Counter({ name: 'c', help: 'c', labelNames: ['a'], registers });
     const gauge = new Gauge({ name: 'g', help: 'g', labelNames: ['a'], registers });
@@ -21,7 +21,7 @@ describe('counts shown when they are read', () => {
     expect(await values()).toEqual([3, 1]);
   });
 
-  it('I07: what others add to the same metric stays', async () => {
+  it('keeps values that others add to the same metric [I07]', async () => {
     const counter = new Counter({ name: 'c', help: 'c', labelNames: ['a'], registers: [] });
     const [one, other] = [new Tally(counter.labels('x')), new Tally(counter.labels('x'))];
     beforeRead(counter, () => one.show());
@@ -31,7 +31,7 @@ describe('counts shown when they are read', () => {
     expect((await counter.get()).values[0]?.value).toBe(7);
   });
 
-  it('hands on every observation, however many there are between two readings', async () => {
+  it('passes on every observation between two scrapes', async () => {
     const histogram = new Histogram({ name: 'h', help: 'h', labelNames: ['a'], buckets: [1], registers: [] });
     const seconds = new Observations(histogram.labels('x'));
     beforeRead(histogram, () => seconds.show());
