@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { Admission } from '../../src/store/admission.js';
 import { MemoryStore } from '../../src/store/memory.js';
 
-describe('the admission to a store', () => {
-  it('tells a key that has come before from one that has not', () => {
+describe('admission to a store', () => {
+  it('recognises a repeated key', () => {
     const admission = new Admission(1000);
     const keys = Array.from({ length: 100 }, (_, i) => `GET|shop.example|/products/${i}`);
     expect(keys.filter((key) => admission.hasMet(key))).toEqual([]);
@@ -12,7 +12,7 @@ describe('the admission to a store', () => {
     expect(keys.filter((key) => admission.hasMet(key)).length).toBeGreaterThan(85);
   });
 
-  it.each([1, 64, 1000, 100_000])('forgets what came before many others, for a store of %i', (entries) => {
+  it.each([1, 64, 1000, 100_000])('forgets keys after many others, for a store of %i', (entries) => {
     const admission = new Admission(entries);
     const first = Array.from({ length: 50 }, (_, i) => `first ${i}`);
     for (const key of first) admission.hasMet(key);
@@ -20,7 +20,7 @@ describe('the admission to a store', () => {
     expect(first.filter((key) => admission.hasMet(key)).length).toBeLessThan(5);
   });
 
-  it('takes a key without characters, and any other, for a key', () => {
+  it('accepts an empty key and any other text as a key', () => {
     const admission = new Admission(64);
     for (const key of ['', '\0', '\ud800', 'ш'.repeat(10_000)]) {
       expect([admission.hasMet(key), admission.hasMet(key)]).toEqual([false, true]);
@@ -28,11 +28,11 @@ describe('the admission to a store', () => {
   });
 });
 
-describe('what memory admits of what can be had again', () => {
+describe('admission to memory of an entry that Redis holds', () => {
   const item = { kind: 'variants', names: [], keys: [] } as const;
   const store = (maxEntries: number, maxBytes = 1e6) => new MemoryStore({ maxEntries, maxBytes });
 
-  it('is everything, while there is room', () => {
+  it('accepts everything while there is room', () => {
     const tier = store(3);
     for (const key of ['a', 'b', 'c']) {
       expect(tier.admits(key, item)).toBe(true);
@@ -41,21 +41,21 @@ describe('what memory admits of what can be had again', () => {
     expect(tier.admits('d', item)).toBe(false);
   });
 
-  it('is what is asked for again, when there is none: in entries or in bytes', () => {
+  it('accepts only a repeated key when entries or bytes are full', () => {
     for (const tier of [store(2), store(1000, 500)]) {
       for (let i = 0; i < 20; i++) tier.set(`${i}`, item);
       expect([tier.admits('new', item), tier.admits('new', item)]).toEqual([false, true]);
     }
   });
 
-  it('is what would replace an item that is there', () => {
+  it('accepts a replacement of an existing item', () => {
     const tier = store(1);
     tier.set('a', item);
     expect(tier.admits('a', item)).toBe(true);
   });
 
   // Zipf's law, s = 0.9, over ten times as many keys as there are places.
-  it('hits no less often than keeping all that is asked for, and puts a quarter as often', () => {
+  it('keeps the hit ratio of admitting everything, with a quarter of the writes', () => {
     const [places, count] = [200, 2000];
     const sums: number[] = [];
     for (let i = 0; i < count; i++) sums.push((sums.at(-1) ?? 0) + (i + 1) ** -0.9);

@@ -13,7 +13,7 @@ const entryAt = (stamp: number, path: string, tags: readonly string[] = []): Sta
   path,
 });
 
-describe('the keyed hash', () => {
+describe('keyed hash', () => {
   // From Linux, lib/tests/siphash_kunit.c: of the bytes 0, 1, 2, … in even numbers, under the key 00 01 … 07.
   it.each([
     [0, 0x5814c896],
@@ -34,15 +34,15 @@ describe('the keyed hash', () => {
     expect(keyedHash(Buffer.from([0, 1, 2, 3, 4, 5, 6, 7]))(bytes.toString('utf16le'))).toBe(hash);
   });
 
-  it('has another key in each process, so nobody can choose texts that share a hash', () => {
+  it('has a different key in each process, so clients cannot choose texts that collide', () => {
     const [one, other] = [keyedHash(), keyedHash()];
     const texts = Array.from({ length: 100 }, (_, i) => `/${i}`);
     expect(texts.map(one)).not.toEqual(texts.map(other));
   });
 });
 
-describe('purges that clients cause', () => {
-  it('void what they are about and, however many, few other entries [I-BOUND]', () => {
+describe('purges caused by clients', () => {
+  it('void their own entries and few others, in any number [I-BOUND]', () => {
     const index = new LogIndex();
     const others = Array.from({ length: 1000 }, (_, i) => entryAt(0, `/other/${i}`, [`t${i}`]));
     const records = 150_000;
@@ -59,7 +59,7 @@ describe('purges that clients cause', () => {
     expect(index.size).toBe(0);
   });
 
-  it('of tags are told from purges of the app, which stay exact', () => {
+  it('of tags are kept apart from purges by the app, which stay exact', () => {
     const index = new LogIndex({ clientBuckets: 1 });
     index.apply('purge', { kind: 'tag', value: 'a' }, 5, 0, 'client');
     index.apply('purge', { kind: 'tag', value: 'b' }, 7, 0);
@@ -70,7 +70,7 @@ describe('purges that clients cause', () => {
     expect(index.limit(entryAt(6, '/x', ['a']), 0)).toBe(FRESH);
   });
 
-  it('never make valid what an earlier or later one has voided, whatever shares a bucket', () => {
+  it('never make a voided entry valid, even when purges share a bucket', () => {
     const index = new LogIndex({ clientBuckets: 1 });
     index.apply('purge', { kind: 'url', value: '/a' }, 9, 0, 'client');
     index.apply('purge', { kind: 'url', value: '/b' }, 3, 0, 'client');
@@ -79,7 +79,7 @@ describe('purges that clients cause', () => {
     expect(index.limit(entryAt(9, '/a'), 0)).toBe(FRESH);
   });
 
-  it('say nothing more once the log begins again, and go on after that', () => {
+  it('void nothing new after the log restarts, and work again after that', () => {
     const index = new LogIndex({ clientBuckets: 1 });
     index.apply('purge', { kind: 'url', value: '/a' }, 9, 0, 'client');
     index.apply('purge', compileSelector({ pattern: '/a' }), 9, 0, 'client');
@@ -90,7 +90,7 @@ describe('purges that clients cause', () => {
     expect(index.limit(entryAt(12, '/a'), 0)).toBe(VOID);
   });
 
-  it('of patterns beyond their number void what begins alike, and nothing else', () => {
+  it('of patterns over the limit void paths with the same prefix, and nothing else', () => {
     const purges = new ClientPurges({ maxPatterns: 2 });
     const patterns = ['/users/1/*rest', '/Shop/:id', '/users/3/*rest', '/users/4/*rest'];
     for (const [i, value] of patterns.entries()) {
@@ -106,7 +106,7 @@ describe('purges that clients cause', () => {
   });
 
   it.each(['/:tenant/x', '/{a/}b', '/*rest', '/caf%C3%A9/x', '/a\\:b'])(
-    'of the pattern %s, once there are too many, void every path',
+    'of the pattern %s, over the limit, void every path',
     (pattern) => {
       const purges = new ClientPurges({ maxPatterns: 0 });
       purges.addPattern(pattern, () => false, 1);
@@ -115,7 +115,7 @@ describe('purges that clients cause', () => {
     },
   );
 
-  it('looks at a bounded number of segments of a path that clients choose [B17 I-BOUND]', () => {
+  it('compare a bounded number of path segments [B17, I-BOUND]', () => {
     const purges = new ClientPurges({ maxPatterns: 0 });
     const deep = '/a'.repeat(5000);
     purges.addPattern(`${deep}/b`, () => false, 1);

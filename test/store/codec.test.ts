@@ -69,7 +69,7 @@ function writtenWith(changes: Record<string, unknown> = {}) {
 
 describe('a frame', () => {
   it.each(Object.entries(golden))(
-    'gives back what was put in, byte by byte: %s',
+    'decodes to the encoded item, byte by byte: %s',
     (_, { key: ofKey, item }) => {
       expect(decode(encode(item, ofKey), ofKey)).toEqual({ item, at });
     },
@@ -78,7 +78,7 @@ describe('a frame', () => {
   const read = (file: string) => Buffer.from(readFileSync(new URL(file, goldenFiles), 'utf8'), 'base64');
 
   it.each(Object.entries(golden))(
-    `G13 what is written is the golden file of the format, and that is read: %s`,
+    `matches the golden file of its format, and reads it: %s [G13]`,
     (name, { key: ofKey, item }) => {
       const frame = read(`format-${FORMAT}-${name}.txt`);
       expect(encode(item, ofKey).equals(frame)).toBe(true);
@@ -90,11 +90,11 @@ describe('a frame', () => {
     (file) => /^format-\d/.test(file) && !file.includes(`-${FORMAT}-`),
   );
 
-  it.each(others)('G13 a golden file of another format is refused, and not misread: %s', (file) => {
+  it.each(others)('rejects a golden file of another format, and does not misread it: %s [G13]', (file) => {
     expect(reasonOf(read(file))).toBe('version');
   });
 
-  it('G14 a body of any bytes survives, and the encoded forms stay behind', () => {
+  it('keeps a body of any bytes, and leaves out the encoded forms [G14]', () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ maxLength: 2000 }),
@@ -110,7 +110,7 @@ describe('a frame', () => {
     );
   });
 
-  it('says the same to one who has read others before', () => {
+  it('decodes the same after other frames were decoded', () => {
     const codec = new Codec(times);
     const compactor = new Compactor();
     const item = fc.record({
@@ -133,16 +133,16 @@ describe('a frame', () => {
     );
   });
 
-  it('G35 of another key is refused', () => {
+  it('with another key is rejected [G35]', () => {
     expect(reasonOf(encode(), `${key}&x`)).toBe('key');
   });
 
-  it('G13 of another format is refused', () => {
+  it('of another format is rejected [G13]', () => {
     for (const format of [0, 1, 2, 4, 255])
       expect(reasonOf(forge(writtenWith(), { format }))).toBe('version');
   });
 
-  it('G11 cut short anywhere is refused', () => {
+  it('is rejected when it is truncated anywhere [G11]', () => {
     const frame = encode();
     for (let length = 0; length < frame.length; length++) {
       expect(reasonOf(frame.subarray(0, length)), `${length} bytes`).toBe('truncated');
@@ -150,7 +150,7 @@ describe('a frame', () => {
     expect(reasonOf(Buffer.concat([frame, Buffer.from('x')]))).toBe('shape');
   });
 
-  it('G11 with any one bit changed is refused', () => {
+  it('is rejected when any one bit is changed [G11]', () => {
     const frame = encode();
     for (let bit = 0; bit < frame.length * 8; bit++) {
       frame[bit >> 3]! ^= 1 << (bit & 7);
@@ -160,7 +160,7 @@ describe('a frame', () => {
     expect(reasonOf(frame)).toBeUndefined();
   });
 
-  it('G11 random bytes, JSON and text are refused', () => {
+  it('is rejected when it is random bytes, JSON or text [G11]', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => reasonOf(Buffer.from(bytes)) !== undefined),
     );
@@ -170,8 +170,8 @@ describe('a frame', () => {
   });
 });
 
-describe('G11 a frame that is whole, and whose content is not what it should be, is refused:', () => {
-  it('the forgery used below is read when nothing is wrong with it', () => {
+describe('a complete frame with invalid content is rejected [G11]:', () => {
+  it('reads a forged frame whose content is valid', () => {
     expect((decode(forge(writtenWith())) as Decoded).item).toEqual({ ...plain, body: Buffer.from('x') });
   });
 
@@ -222,13 +222,13 @@ describe('G11 a frame that is whole, and whose content is not what it should be,
     expect(reasonOf(forge(writtenWith(changes)))).toBe('shape');
   });
 
-  it('more or fewer of what a response has for itself', () => {
+  it('more or fewer fields of a response', () => {
     const { form, meta } = writtenWith();
     expect(reasonOf(forge({ form, meta: [...meta, true] }))).toBe('shape');
     expect(reasonOf(forge({ form, meta: meta.slice(0, -1) }))).toBe('shape');
   });
 
-  it('G12 `__proto__`, `constructor` and the like among the fields', () => {
+  it('`__proto__`, `constructor` and the like among the fields [G12]', () => {
     const { form, meta } = writtenWith();
     const text = JSON.stringify(form);
     for (const name of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
@@ -239,7 +239,7 @@ describe('G11 a frame that is whole, and whose content is not what it should be,
     expect('polluted' in {}).toBe(false);
   });
 
-  it('a required field that stands only in a prototype', () => {
+  it('a required field that exists only on a prototype', () => {
     const { form, meta } = writtenWith({ status: undefined });
     const forged = JSON.stringify(form).replace('{', '{"__proto__":{"status":200},');
     expect(reasonOf(forge({ form: forged, meta }))).toBe('shape');
@@ -254,13 +254,13 @@ describe('G11 a frame that is whole, and whose content is not what it should be,
     ['a number', '1'],
     ['an object nested 100,000 deep', `${'{"key":'.repeat(1e5)}1${'}'.repeat(1e5)}`],
     ['a list nested 100,000 deep', `${'['.repeat(1e5)}${']'.repeat(1e5)}`],
-  ])('%s in the place of the fields, or of the form', (_, text) => {
+  ])('%s in place of the fields or of the form', (_, text) => {
     const { form, meta } = writtenWith();
     expect(reasonOf(forge({ form, meta: text }))).toBe('shape');
     expect(reasonOf(forge({ form: text, meta }))).toBe('shape');
   });
 
-  it('a position in the log that is none', () => {
+  it('an invalid log position', () => {
     const { form, meta } = writtenWith();
     const [ofKey, , , ...own] = meta;
     for (const [epoch, position] of [[], ['e'], ['e', -1], ['e', 1.5], ['e', '1'], [1, 1], ['e', 2 ** 60]]) {
@@ -268,14 +268,14 @@ describe('G11 a frame that is whole, and whose content is not what it should be,
     }
   });
 
-  it('fields beyond the bound, before they are read', () => {
+  it('fields over the limit, before they are parsed', () => {
     const { form, meta } = writtenWith();
     const long = `["${'a'.repeat(1024 ** 2)}"]`;
     expect(reasonOf(forge({ form, meta: long }))).toBe('shape');
     expect(reasonOf(forge({ form: long, meta }))).toBe('shape');
   });
 
-  it('a kind that is none, and one of another content', () => {
+  it('an unknown kind, and a kind with the content of another', () => {
     for (const kind of [0, 2, 3, 255]) expect(reasonOf(forge(writtenWith(), { kind }))).toBe('shape');
     const meta = [key, 'e', 1, ['a'], ['b']];
     const nothing = Buffer.alloc(0);
@@ -293,19 +293,19 @@ describe('times', () => {
     fromShared: (shared: number) => shared - by,
   });
 
-  it('G36 are told on the clock of Redis: a process that started at another time reads the same age', () => {
+  it('use the clock of Redis: a process that started at another time reads the same age [G36]', () => {
     const frame = encode(plain, key, shifted(1_000_000));
     const read = decode(frame, key, shifted(999_000), 6_000) as Decoded;
     expect(read.item).toMatchObject({ storedAt: 6_000, freshUntil: 66_000 });
   });
 
-  it('G36 an age is never negative: what the clocks disagree by is cut off, and what is from the future is refused', () => {
+  it('never give a negative age, and reject a time in the future [G36]', () => {
     const frame = encode();
     expect(decode(frame, key, times, 4_500)).toMatchObject({ item: { storedAt: 4_500 } });
     expect(decode(frame, key, times, 3_000)).toEqual({ reason: 'clock' });
   });
 
-  it('are off by as much as the clock of Redis is set, and never from the future [G36]', () => {
+  it('shift with the clock of Redis, and are never in the future [G36]', () => {
     const hour = 3_600_000;
     const clock = new ServerClock();
     clock.sample(0, 2, 10 * hour);
@@ -321,7 +321,7 @@ describe('times', () => {
     expect(readAt(hour - 2000)).toEqual({ reason: 'clock' });
   });
 
-  it('that can not be told yet are not written and not read', () => {
+  it('are neither written nor read while the clock is unknown', () => {
     const unknown = shifted(Number.NaN);
     expect(encode(plain, key, unknown)).toBeUndefined();
     expect(decode(encode(), key, unknown)).toEqual({ reason: 'shape' });
@@ -329,8 +329,8 @@ describe('times', () => {
   });
 });
 
-describe('memory', () => {
-  it('the body is a view of the frame until it is kept: then it is a copy where it lies in something larger', () => {
+describe('memory of a body', () => {
+  it('is part of the frame until it is stored, and copied only out of a larger buffer', () => {
     const alone = Buffer.from(new Uint8Array(encode({ ...plain, body: Buffer.alloc(50_000, 'a') })).buffer);
     const large = Buffer.concat([Buffer.alloc(60_000), alone]);
     const compactor = new Compactor();
@@ -346,7 +346,7 @@ describe('memory', () => {
     }
   });
 
-  it('fields out of all proportion are not written', () => {
+  it('is not written with fields over the limit', () => {
     expect(encode({ ...plain, tags: ['a'.repeat(1024 ** 2)] })).toBeUndefined();
     expect(encode({ ...plain, template: 'a'.repeat(1024 ** 2) })).toBeUndefined();
   });

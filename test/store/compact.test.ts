@@ -57,7 +57,7 @@ function read(entry: StoredResponse, like: StoredResponse): Record<string, unkno
 }
 
 describe('a compact response', () => {
-  it('says in each field what it was made of, whatever others were made before', () => {
+  it('keeps every field of its source, after any other responses', () => {
     fc.assert(
       fc.property(fc.array(response, { maxLength: 20 }), (given) => {
         const compactor = new Compactor();
@@ -69,7 +69,7 @@ describe('a compact response', () => {
     );
   });
 
-  it('shares with others what they have in common', () => {
+  it('shares equal values with other responses', () => {
     const compactor = new Compactor();
     const [one, other] = [1, 2].map((n) =>
       compactor.compact({
@@ -82,7 +82,7 @@ describe('a compact response', () => {
     expect(one!.reuse).toBe(other!.reuse);
   });
 
-  it('forgets what is not seen any more', () => {
+  it('forgets values that are no longer in use', () => {
     const compactor = new Compactor();
     const made = (template: string) =>
       compactor.compact({ ...fc.sample(response, { numRuns: 1, seed: 1 })[0]!, template }).reuse;
@@ -92,12 +92,12 @@ describe('a compact response', () => {
     expect(made('/first')).toEqual(first);
   });
 
-  it('is older rather than younger than it was, and fresh no longer', () => {
+  it('rounds its times down: older, and never fresh for longer', () => {
     const given = { ...fc.sample(response, { numRuns: 1 })[0]!, storedAt: 10.9, freshUntil: 20.9 };
     expect(new Compactor().compact(given)).toMatchObject({ storedAt: 10, freshUntil: 20 });
   });
 
-  it('has no memory in common with what it was made of', () => {
+  it('shares no memory with its source', () => {
     const lines = ['a', 'b'];
     const tags = ['t'];
     const pooled = Buffer.from('a body');
@@ -111,7 +111,7 @@ describe('a compact response', () => {
     expect(entry.body.buffer.byteLength).toBe(6);
   });
 
-  it('is copied with all that it says, and its copy stands for itself', () => {
+  it('has an independent copy with the same fields', () => {
     fc.assert(
       fc.property(response, (given) => {
         const entry = new Compactor().compact(given);

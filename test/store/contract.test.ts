@@ -51,7 +51,7 @@ describe.each(redisMajors)('the Redis tier, %s', (_, module) => {
     });
   });
 
-  describe("G28 with the user's cluster", () => {
+  describe("with the user's cluster [G28]", () => {
     storeContract(() => {
       const client = new module.Cluster([{ port: cluster[0]!.port, host: '127.0.0.1' }]);
       opened.push({ close: () => client.disconnect() });

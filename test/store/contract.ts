@@ -37,13 +37,13 @@ const names = [
 
 /** The promises that every store keeps. `open` gives an empty one that takes bodies of up to 1 MB. */
 export function storeContract(open: () => Promise<ItemStore>): void {
-  describe('as every store', () => {
+  describe('store contract', () => {
     it('has nothing under a key that was never set', async () => {
       const store = await open();
       for (const name of names) expect(await store.get(name)).toBeUndefined();
     });
 
-    it('gives back what was set, every field and every byte of it', async () => {
+    it('returns every field and every byte that was set', async () => {
       const store = await open();
       for (const [name, { item }] of Object.entries(golden)) {
         const given =
@@ -65,7 +65,7 @@ export function storeContract(open: () => Promise<ItemStore>): void {
       }
     });
 
-    it('B16 G26 keeps every key apart, whatever is in it', async () => {
+    it('keeps every key apart, with any characters [B16, G26]', async () => {
       const store = await open();
       for (const [index, name] of names.entries()) {
         expect(await store.set(name, itemOf(name, { body: Buffer.from(`body ${index}`) }), minute)).toBe(
@@ -82,7 +82,7 @@ export function storeContract(open: () => Promise<ItemStore>): void {
       expect(await store.get(names[0]!)).toBeDefined();
     });
 
-    it('what is set later replaces what was there, of either kind', async () => {
+    it('replaces an item of either kind by a later one', async () => {
       const store = await open();
       await store.set('k', itemOf('k', { body: Buffer.from('first, and longer') }), minute);
       await store.set('k', itemOf('k', { body: Buffer.from('second') }), minute);
@@ -93,7 +93,7 @@ export function storeContract(open: () => Promise<ItemStore>): void {
       expect((await store.get('k'))?.kind).toBe('response');
     });
 
-    it('what was deleted is gone, and the answer says whether it was there', async () => {
+    it('removes a deleted item, and returns whether it existed', async () => {
       const store = await open();
       await store.set('k', itemOf('k'), minute);
       await store.set('other', itemOf('other'), minute);
@@ -103,14 +103,14 @@ export function storeContract(open: () => Promise<ItemStore>): void {
       expect(await store.delete('k')).toBe(false);
     });
 
-    it('G14 takes a body of 1 MB of any bytes', async () => {
+    it('accepts a body of 1 MB of any bytes [G14]', async () => {
       const store = await open();
       const body = Buffer.from(Uint8Array.from({ length: 1024 ** 2 }, (_, i) => (i * 31) % 256));
       expect(await store.set('large', itemOf('large', { body }), minute)).toBe(true);
       expect(((await store.get('large')) as StoredResponse).body.equals(body)).toBe(true);
     });
 
-    it('many at once do not get in each other’s way', async () => {
+    it('keeps 200 simultaneous operations apart', async () => {
       const store = await open();
       const keys = Array.from({ length: 200 }, (_, i) => `key ${i}`);
       await Promise.all(keys.map((key) => store.set(key, itemOf(key, { body: Buffer.from(key) }), minute)));

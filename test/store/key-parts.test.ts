@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { joinParts, partAt } from '../../src/store/key-parts.js';
 
-describe('the parts that a key begins with', () => {
-  it('are read as they were joined, whatever they hold and whatever follows', () => {
+describe('parts at the start of a key', () => {
+  it('are read as they were joined, with any content before and after', () => {
     const part = fc.option(fc.oneof(fc.string(), fc.constantFrom('1:', '-:', '3:abc')), { nil: undefined });
     fc.assert(
       fc.property(fc.array(part, { minLength: 1, maxLength: 6 }), fc.string(), (parts, rest) => {

@@ -13,7 +13,7 @@ const entryAt = (stamp: number, fields: Partial<Stamped> = {}): Stamped => ({
   ...fields,
 });
 
-describe('the index of the records', () => {
+describe('invalidation index', () => {
   const selector = fc.constantFrom<Selector>(
     { tag: 't' },
     { url: '/a?q=1' },
@@ -22,7 +22,7 @@ describe('the index of the records', () => {
   );
   const record = fc.record({ kind: fc.constantFrom<RecordKind>('purge', 'expire'), selector });
 
-  it('H07 says the same in whatever order the records come, and however often', () => {
+  it('gives the same result for records in any order and any number of repeats [H07]', () => {
     const order = fc.array(fc.nat(), { minLength: 1, maxLength: 60 });
     fc.assert(
       fc.property(
@@ -49,7 +49,7 @@ describe('the index of the records', () => {
     );
   });
 
-  it('H08 moves a stamp to what was applied, not to the last record that is known', () => {
+  it('moves a stamp to the applied position, not to the last known record [H08]', () => {
     const index = new LogIndex();
     index.apply('purge', { kind: 'tag', value: 'other' }, 9, 0);
     const entry = entryAt(5);
@@ -59,7 +59,7 @@ describe('the index of the records', () => {
     expect(index.limit(entry, 9)).toBe(VOID);
   });
 
-  it('a pattern that is purged a thousand times takes the room of one', () => {
+  it('stores a pattern once that is purged a thousand times', () => {
     const index = new LogIndex({ maxPatterns: 2 });
     const pattern = compileSelector({ pattern: '/a' });
     for (let position = 1; position <= 1000; position++) index.apply('purge', pattern, position, 0);
@@ -68,7 +68,7 @@ describe('the index of the records', () => {
     expect(index.limit(entryAt(0, { path: '/b' }), 0)).toBe(FRESH);
   });
 
-  it('I-BOUND B17 a URL of 16 kB is remembered by its hash', () => {
+  it('stores a URL of 16 kB as its hash [I-BOUND, B17]', () => {
     const url = `/a?${'x'.repeat(16_000)}`;
     expect(shortName(url).length).toBeLessThan(50);
     const index = new LogIndex();
@@ -80,7 +80,7 @@ describe('the index of the records', () => {
   it.each<[RecordKind, RecordKind]>([
     ['purge', 'expire'],
     ['expire', 'purge'],
-  ])('I-BOUND of names that were %sd and %sd the one changed longest ago is forgotten', (first, second) => {
+  ])('forgets the oldest of names that were %sd and %sd over the limit [I-BOUND]', (first, second) => {
     const index = new LogIndex({ maxNames: 2 });
     index.apply(first, { kind: 'tag', value: 'a' }, 1, 0);
     index.apply(second, { kind: 'tag', value: 'b' }, 2, 0);
@@ -89,7 +89,7 @@ describe('the index of the records', () => {
     expect([index.limit(entryAt(0), 0), index.limit(entryAt(1), 0)]).toEqual([VOID, FRESH]);
   });
 
-  it('applies a record of a full URL to entries of its host alone [H07]', () => {
+  it('applies a record of a full URL only to entries of its host [H07]', () => {
     const index = new LogIndex();
     index.apply('purge', compileSelector({ url: 'https://one.example/a?q=1' }), 5, 0);
     expect(index.limit(entryAt(1, { host: 'one.example' }), 5)).toBe(VOID);

@@ -24,16 +24,19 @@ describe('the log in memory', () => {
     ['pattern', { pattern: '/a/:id' }, { path: '/a/7' }, { path: '/b/7' }],
     ['a tag with the name of a URL', { tag: '/a?page=1' }, { tags: ['/a?page=1'] }, { url: '/a?page=1' }],
     ['a tag from Object.prototype', { tag: '__proto__' }, { tags: ['__proto__'] }, { tags: ['toString'] }],
-  ])('H07 a purge by %s voids what matches and was stamped before, and nothing else', async (...given) => {
-    const [, selector, matching, other] = given;
-    const log = logAt({ now: 1 });
-    await append(log, 'purge', selector);
-    expect(log.limit(entryAt(0, matching))).toBe(VOID);
-    expect(log.limit(entryAt(0, other))).toBe(FRESH);
-    expect(log.limit(entryAt(log.position, matching))).toBe(FRESH);
-  });
+  ])(
+    'voids entries that match and are older, and nothing else, for a purge by %s [H07]',
+    async (...given) => {
+      const [, selector, matching, other] = given;
+      const log = logAt({ now: 1 });
+      await append(log, 'purge', selector);
+      expect(log.limit(entryAt(0, matching))).toBe(VOID);
+      expect(log.limit(entryAt(0, other))).toBe(FRESH);
+      expect(log.limit(entryAt(log.position, matching))).toBe(FRESH);
+    },
+  );
 
-  it('H07 what was recorded of one URL is told for entries of others that answer for it, from any position on', async () => {
+  it('returns the limit of a URL for other entries, from any position on [H07]', async () => {
     const clock = { now: 5 };
     const log = logAt(clock, { maxNames: 2 });
     await append(log, 'expire', { url: '/a?page=2' });
@@ -50,7 +53,7 @@ describe('the log in memory', () => {
     expect(log.limitOfUrl('/c', 2)).toBe(FRESH);
   });
 
-  it('H07 an expiry sets the time of the expiry as the limit, and a purge beside it wins', async () => {
+  it('sets the time of an expiry as the limit, and lets a purge win over it [H07]', async () => {
     const clock = { now: 5 };
     const log = logAt(clock);
     await append(log, 'expire', { tag: 'x' });
@@ -60,7 +63,7 @@ describe('the log in memory', () => {
     expect(log.limit(entryAt(0, { tags: ['x'] }))).toBe(VOID);
   });
 
-  it('H07 an entry that was looked at is still found void by the next record', async () => {
+  it('voids a checked entry by a later record [H07]', async () => {
     const log = logAt({ now: 1 });
     const entry = entryAt(0, { tags: ['x'] });
     await append(log, 'purge', { tag: 'other' });
@@ -69,7 +72,7 @@ describe('the log in memory', () => {
     expect(log.limit(entry)).toBe(VOID);
   });
 
-  it('H07 positions are dense, and each append resolves with its own', async () => {
+  it('uses dense positions, and resolves each append with its own [H07]', async () => {
     const log = logAt({ now: 1 });
     const appends = ['a', 'b', 'c'].map((tag) => append(log, 'purge', { tag }));
     expect((await Promise.all(appends)).map(({ position }) => position)).toEqual([1, 2, 3]);
@@ -80,7 +83,7 @@ describe('the log in memory', () => {
     ['names', { maxNames: 3 }, (i) => ({ tag: `t${i}` })],
     ['patterns', { maxPatterns: 3 }, (i) => ({ pattern: `/p${i}` })],
   ])(
-    'H07 I-BOUND of %s, what overflows raises the floor: older stamps are void, later ones are not',
+    'raises the floor when %s overflow: voids older stamps, keeps later ones [H07, I-BOUND]',
     async (...given) => {
       const [, bounds, selector] = given;
       const log = logAt({ now: 1 }, bounds);
@@ -91,7 +94,7 @@ describe('the log in memory', () => {
     },
   );
 
-  it('H07 a pattern voids an entry whose path can not be decoded: nobody can tell that it was not meant', async () => {
+  it('voids an entry with an undecodable path for a pattern that may match it [H07]', async () => {
     const log = logAt({ now: 1 });
     await append(log, 'purge', { pattern: '/files/*path' });
     expect(log.limit(entryAt(0, { path: '/files/%zz' }))).toBe(VOID);
@@ -183,17 +186,17 @@ function replay(
   for (const one of stored) look(one);
 }
 
-describe('the log in memory against the rule it stands for', () => {
+describe('the log in memory, compared with its rule', () => {
   const steps = fc.array(step, { maxLength: 60 });
 
-  it('H07 an entry is valid if no later record matches it, in any order of records and looks', () => {
+  it('keeps an entry valid if no later record matches, in any order of records and checks [H07]', () => {
     fc.assert(
       fc.property(steps, (given) => replay(given, undefined, (got, wanted) => expect(got).toBe(wanted))),
       { numRuns: 2000 },
     );
   });
 
-  it('H07 I-BOUND with room for two names and one pattern it never calls valid what is void, nor fresh what is stale', () => {
+  it('never calls void entries valid, nor stale ones fresh, at its bounds [H07, I-BOUND]', () => {
     const rank = { fresh: 2, stale: 1, void: 0 } as Record<string, number>;
     const never = (got: string, wanted: string) => expect(rank[got]).toBeLessThanOrEqual(rank[wanted]!);
     const bounds = { maxNames: 2, maxPatterns: 1, clientBuckets: 3 };

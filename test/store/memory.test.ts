@@ -58,11 +58,11 @@ describe('the memory tier', () => {
     ['the URL', 'k', response('k', { url: 'u'.repeat(1000) }), 999],
     ['a tag', 'k', response('k', { tags: ['t'.repeat(1000)] }), 1000],
     ['variant keys', 'k', { kind: 'variants', names: ['a'], keys: Array(10).fill('v'.repeat(100)) }, 900],
-  ])('K11 the size of an item counts %s', (_, key, item, atLeast) => {
+  ])('counts %s in the size of an item [K11]', (_, key, item, atLeast) => {
     expect(sizeOf(key, item) - bare).toBeGreaterThanOrEqual(atLeast);
   });
 
-  it('K11 I-BOUND bytes never exceed maxBytes, and what is used most recently stays', () => {
+  it('never exceeds maxBytes, and keeps the most recently used entries [K11, I-BOUND]', () => {
     const store = new MemoryStore({ maxBytes: 100_000, maxEntries: 1000 });
     store.set('hot', response('hot', { body: Buffer.alloc(1000) }));
     for (let i = 0; i < 500; i++) {
@@ -73,13 +73,13 @@ describe('the memory tier', () => {
     expect(store.get('cold0')).toBeUndefined();
   });
 
-  it('K11 I-BOUND entries never exceed maxEntries', () => {
+  it('never exceeds maxEntries [K11, I-BOUND]', () => {
     const store = new MemoryStore({ maxBytes: 1e9, maxEntries: 10 });
     for (let i = 0; i < 100; i++) store.set(`k${i}`, response(`k${i}`));
     expect(store.entries).toBe(10);
   });
 
-  it('K11 what is asked for again and grows beyond its share stays, and newcomers go', () => {
+  it('keeps a reused entry that grows beyond its share, and evicts new ones [K11]', () => {
     const store = new MemoryStore({ maxBytes: 10_000, maxEntries: 10 });
     const hot = response('hot', { body: Buffer.alloc(1000) });
     store.set('hot', hot);
@@ -91,7 +91,7 @@ describe('the memory tier', () => {
     expect(store.set('hot', response('hot', { body: Buffer.alloc(9000) }))).toBe(true);
   });
 
-  it('K11 an item larger than the tier is refused, and takes what stood there with it', () => {
+  it('rejects an item larger than the tier, and removes the item it would replace [K11]', () => {
     const store = new MemoryStore({ maxBytes: 10_000, maxEntries: 10 });
     store.set('k', response('k'));
     expect(store.set('k', response('k', { body: Buffer.alloc(20_000) }))).toBe(false);
@@ -99,7 +99,7 @@ describe('the memory tier', () => {
     expect(store.bytes).toBe(0);
   });
 
-  it('K11 after close nothing is kept', () => {
+  it('keeps nothing after close [K11]', () => {
     const store = new MemoryStore({ maxBytes: 10_000, maxEntries: 10 });
     store.set('k', response('k'));
     store.close();
@@ -114,7 +114,7 @@ describe('the memory tier', () => {
     ['many tags', (i) => ({ tags: Array.from({ length: 50 }, (_, n) => `tag:${i}:${n}`) })],
     ['long URLs', (i) => ({ url: `/${i}?${'q'.repeat(1000)}${i}` })],
     ['URLs beyond Latin-1', (i) => ({ url: `/${i}?${'я'.repeat(1000)}${i}` })],
-  ])('K11 the bytes counted for %s are those of the memory taken', async (_, fields) => {
+  ])('counts the bytes of real memory for %s [K11]', async (_, fields) => {
     // What the runner and the compiler take meanwhile is in it as well, some of the time.
     const shares: number[] = [];
     for (let round = 0; round < 3; round++) {
@@ -126,7 +126,7 @@ describe('the memory tier', () => {
     expect(median).toBeGreaterThan(0.6);
   });
 
-  it('an entry of 1 kB with ten headers and two tags takes at most 900 bytes beyond body and key', async () => {
+  it('adds at most 900 bytes to body and key for an entry with ten headers and two tags', async () => {
     const { real, keys } = await memoryOf(30_000, (i) => ({
       url: `/products/${i}`,
       etag: `W/"3e8-${'e'.repeat(27 - `${i}`.length)}${i}"`,
@@ -150,7 +150,7 @@ describe('the memory tier', () => {
     ['the URL', (large) => ({ url: large.slice(1000, 1030) })],
     ['the template', (large) => ({ template: large.slice(1000, 1030) })],
     ['a small body', (large) => ({ body: Buffer.from(large).subarray(1000, 1030) })],
-  ])('%s that was cut out of something large does not keep that', async (_, fields) => {
+  ])('does not keep the large value that %s was cut out of', async (_, fields) => {
     const large = (i: number) => flat(`${i}`.padEnd(1e5, `${i},`));
     const { real, counted } = await memoryOf(300, (i) => fields(large(i)));
     expect(real).toBeLessThan(counted + 5e6); // of 30 MB

@@ -20,14 +20,14 @@ describe('selectors', () => {
     ['an unknown form', { path: '/x' }],
     ['a form by inheritance', Object.create({ all: true })],
     ['an object that holds itself', circular()],
-  ])('K06 %s is refused with an error that names the four forms', (_, given) => {
+  ])('rejects %s with an error that names the four forms [K06]', (_, given) => {
     const refused = () => compileSelector(given as never);
     expect(refused).toThrow(HotpathError);
     expect(refused).toThrow(expect.objectContaining({ code: 'HOTPATH_SELECTOR_INVALID' }));
     expect(refused).toThrow(/\{ tag: 'name' \}.*\{ all: true \}/s);
   });
 
-  it('K06 a pattern that can not be compiled is refused, naming it', () => {
+  it('names a pattern that cannot be compiled in the error [K06]', () => {
     expect(() => compileSelector({ pattern: '/a/*' })).toThrow(HotpathError);
     expect(() => compileSelector({ pattern: '/a/*' })).toThrow('/a/*');
   });
@@ -38,7 +38,7 @@ describe('selectors', () => {
     ['/x?page=1', 'a path in Express 5 syntax'],
     ['api/:id', "starting with '/'"],
     ['https://host/:id', "starting with '/'"],
-  ])('refuses the pattern %s with an error that says what is wrong [K06]', (pattern, hint) => {
+  ])('explains in an error why it rejects the pattern %s [K06]', (pattern, hint) => {
     const refused = () => compileSelector({ pattern });
     expect(refused).toThrow(expect.objectContaining({ code: 'HOTPATH_SELECTOR_INVALID' }));
     expect(refused).toThrow('selector: pattern: expected');
@@ -47,7 +47,7 @@ describe('selectors', () => {
     expect(refused).not.toThrow(/config|routes/);
   });
 
-  it('gives all spellings of a URL one name, which begins with the host of a full URL', () => {
+  it('gives all spellings of a URL one name, with the host of a full URL first', () => {
     const names = (url: string) => compileSelectors({ url }).map(({ value }) => value);
     expect(names('/Zürich/?a=1')).toEqual(names('/z%c3%bcrich?&a=1'));
     expect(names('https://Shop.Example:443/x')).toEqual(['shop.example/x']);
@@ -57,7 +57,7 @@ describe('selectors', () => {
     expect(names('/x#')).toEqual(['/x', '/x%23']);
   });
 
-  it('K06 an explicit undefined beside one form counts as absent', () => {
+  it('ignores an explicit undefined beside one form [K06]', () => {
     expect(compileSelector({ tag: 'a', url: undefined } as never)).toMatchObject({ kind: 'tag', value: 'a' });
   });
 });

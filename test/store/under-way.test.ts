@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { UnderWay } from '../../src/store/under-way.js';
 
-it('what is under way is found as in a Map, whatever comes and goes', () => {
+it('finds entries like a Map, after any operations', () => {
   // More keys than buckets, so that some share one.
   const key = fc.nat(200).map((n) => `key ${n}`);
   const step = fc.oneof(

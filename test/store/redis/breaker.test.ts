@@ -39,7 +39,7 @@ describe('the breaker', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it.each([0, 100])('after %i successes: a command that throws has failed', async (successes) => {
+  it.each([0, 100])('counts a command that throws as failed, after %i successes', async (successes) => {
     const breaker = open();
     for (let i = 0; i < successes; i++) await attempt(breaker, succeed);
     const sick = () => {
@@ -49,24 +49,27 @@ describe('the breaker', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it.each([0, 100])('after %i successes: of what a command tells, the first is heard', async (successes) => {
-    const breaker = open();
-    for (let i = 0; i < successes; i++) await attempt(breaker, succeed);
-    const told: unknown[] = [];
-    const talks: Start<unknown> = (resolve, reject) => {
-      resolve('well');
-      reject(new Error('sick'));
-      resolve('well again');
-    };
-    for (let i = 0; i < 30; i++)
-      breaker.run(
-        talks,
-        (value) => void told.push(value),
-        (error) => void told.push(error),
-      );
-    await vi.waitFor(() => expect(told).toEqual(Array.from({ length: 30 }, () => 'well')));
-    expect(breaker.state).toBe('closed');
-  });
+  it.each([0, 100])(
+    'uses the first result of a command that settles more than once, after %i successes',
+    async (successes) => {
+      const breaker = open();
+      for (let i = 0; i < successes; i++) await attempt(breaker, succeed);
+      const told: unknown[] = [];
+      const talks: Start<unknown> = (resolve, reject) => {
+        resolve('well');
+        reject(new Error('sick'));
+        resolve('well again');
+      };
+      for (let i = 0; i < 30; i++)
+        breaker.run(
+          talks,
+          (value) => void told.push(value),
+          (error) => void told.push(error),
+        );
+      await vi.waitFor(() => expect(told).toEqual(Array.from({ length: 30 }, () => 'well')));
+      expect(breaker.state).toBe('closed');
+    },
+  );
 
   it('stays closed while half succeed', async () => {
     const breaker = open();
@@ -74,7 +77,7 @@ describe('the breaker', () => {
     expect(breaker.state).toBe('closed');
   });
 
-  it('G30 lets one probe through, and refuses the others at once', async () => {
+  it('allows one probe, and rejects other commands at once [G30]', async () => {
     const breaker = open();
     await trip(breaker);
     vi.setSystemTime(Date.now() + 10_000);
@@ -88,7 +91,7 @@ describe('the breaker', () => {
     expect(breaker.lets()).toBe(true);
   });
 
-  it('G31 waits twice as long after each failed probe, with jitter, up to the longest', async () => {
+  it('doubles its wait after each failed probe, with jitter, up to the maximum [G31]', async () => {
     const breaker = open();
     await trip(breaker);
     for (let level = 0; level < 12; level++) {
@@ -100,7 +103,7 @@ describe('the breaker', () => {
     }
   });
 
-  it('G31 goes on from there when the server was well only for a moment, and starts again after a long peace', async () => {
+  it('continues its backoff after a short recovery, and resets it after a long one [G31]', async () => {
     const breaker = open();
     await trip(breaker);
     for (let level = 0; level < 4; level++) await waitOf(breaker, fail);
@@ -114,7 +117,7 @@ describe('the breaker', () => {
     expect(await waitOf(breaker, succeed)).toBeLessThanOrEqual(101);
   });
 
-  it('judges as one that counts each command, whatever overlaps, also after a long peace', async () => {
+  it('decides as if each command were counted, with overlaps and long pauses', async () => {
     const step = fc.oneof(
       { weight: 4, arbitrary: fc.constant('begin' as const) },
       { weight: 5, arbitrary: fc.record({ end: fc.nat(), isWell: fc.boolean() }) },

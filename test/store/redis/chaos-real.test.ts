@@ -18,7 +18,7 @@ describe.each(Object.keys(topologies) as Topology[])(
   'three instances on real servers, topology %s',
   (topology) => {
     it(
-      `never serve what was purged beyond the bound, in ${seeds.length} runs [H08 G04 G37]`,
+      `serve nothing purged beyond the bound, in ${seeds.length} runs [H08, G04, G37]`,
       async () => {
         const total = { served: 0, filled: 0, acknowledged: 0 };
         const runs = seeds.entries();

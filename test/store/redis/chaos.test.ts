@@ -7,7 +7,7 @@ const known = [73874796, 2100807230, 143423243];
 
 describe.each(Object.keys(topologies) as Topology[])('three instances, topology %s', (topology) => {
   it(
-    `never serve what was purged beyond the bound, in ${seeds.length} runs [H08 G04 G36 G37]`,
+    `serve nothing purged beyond the bound, in ${seeds.length} runs [H08, G04, G36, G37]`,
     async () => {
       console.log(`chaos seeds: ${seeds.join(',')}`);
       const total = { served: 0, shared: 0, voided: 0, filled: 0, acknowledged: 0, queued: 0 };
@@ -24,7 +24,7 @@ describe.each(Object.keys(topologies) as Topology[])('three instances, topology 
 });
 
 describe('the model of three instances', () => {
-  it('H07 the model is no pushover: without the check of positions it fails on every one of ten seeds', async () => {
+  it('fails on each of ten seeds without the position check [H07]', async () => {
     for (let seed = 1; seed <= 10; seed++) {
       expect(
         (await runChaos(seed, 'one', { noCheck: true })).violations.length,
@@ -33,7 +33,7 @@ describe('the model of three instances', () => {
     }
   });
 
-  it('H07 nor with the stamp taken after the handler instead of before: some of ten seeds fail', async () => {
+  it('fails on some of ten seeds with the stamp taken after the handler [H07]', async () => {
     const failed = [];
     for (let seed = 1; seed <= 10; seed++) {
       if ((await runChaos(seed, 'one', { lateStamp: true })).violations.length > 0) failed.push(seed);
@@ -41,14 +41,14 @@ describe('the model of three instances', () => {
     expect(failed.length).toBeGreaterThan(0);
   });
 
-  it('finds that the check of the continuation is missing [G37]', async () => {
+  it('fails without the continuation check [G37]', async () => {
     let seed = 1;
     while (seed < 100 && (await runChaos(seed, 'two', { noContinuation: true })).violations.length === 0)
       seed++;
     expect(seed).toBeLessThan(100);
   });
 
-  it('a seed replays: the same run twice, step by step', async () => {
+  it('replays a seed: the same run twice, step by step', async () => {
     expect(await runChaos(4711)).toEqual(await runChaos(4711));
   });
 });

@@ -27,7 +27,7 @@ afterEach(async () => {
     await (thing.stop ?? thing.close ?? thing.disconnect)?.call(thing);
 });
 
-it('the clients of both majors fit what we ask of one', () => {
+it('needs only methods that the clients of both majors have', () => {
   expectTypeOf<ioredis5.Redis>().toExtend<RedisClient>();
   expectTypeOf<ioredis5.Cluster>().toExtend<RedisClient>();
   expectTypeOf<ioredis6.Redis>().toExtend<RedisClient>();
@@ -79,7 +79,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     return Promise.all([ask(), ask(), ask()]);
   };
 
-  it('commands of one turn of the event loop go out in one write, and each is answered', async () => {
+  it('sends the commands of one event loop turn in one write, and answers each', async () => {
     const server = later(await RedisServer.start());
     const { connection } = start({ url: server.url });
     await untilReady(connection);
@@ -89,7 +89,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     expect(writes).toBe(2);
   });
 
-  it('comes from a URL or from options', async () => {
+  it('is made from a URL or from options', async () => {
     const server = later(await RedisServer.start({ password: 'geheim' }));
     for (const source of [{ url: server.url }, { options: { port: server.port, password: 'geheim' } }]) {
       const { connection } = start(source);
@@ -99,7 +99,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     }
   });
 
-  it('G01 a Redis that is down at start is no error: it is joined when it is there', async () => {
+  it('connects later, without an error, to a Redis that is down at start [G01]', async () => {
     const server = later(await RedisServer.prepare());
     const { connection, faults } = start({ url: server.url });
     await until(() => faults.length > 0, 'the failure is told');
@@ -109,7 +109,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     expect(await connection.client!.call('PING')).toBe('PONG');
   });
 
-  it('comes back after a kill, with listeners told of the loss and of the return', async () => {
+  it('reconnects after a kill, and notifies listeners of the loss and of the return', async () => {
     const server = later(await RedisServer.start());
     const { connection } = start({ url: server.url });
     const events: string[] = [];
@@ -123,7 +123,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     expect(events).toEqual(['ready', 'lost', 'ready']);
   });
 
-  it('G03 a server that takes the connection and never answers is given up, and joined when it does', async () => {
+  it('gives up a server that accepts and never answers, and reconnects when it answers [G03]', async () => {
     const server = later(await RedisServer.start());
     const proxy = later(await FaultProxy.start(server.port));
     server.pause();
@@ -134,7 +134,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     await untilReady(connection);
   });
 
-  it('G22 `restart` ends a connection to a hung server at once', async () => {
+  it('ends a connection to a hung server at once with `restart` [G22]', async () => {
     const server = later(await RedisServer.start());
     const { connection } = start({ url: server.url });
     await untilReady(connection);
@@ -152,7 +152,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     expect(connection.client).not.toBe(hung);
   });
 
-  it('G32 attempts while it is down become rarer, up to the cap', async () => {
+  it('tries less often while Redis is down, up to the cap [G32]', async () => {
     const server = later(await RedisServer.start());
     const proxy = later(await FaultProxy.start(server.port));
     const { connection } = start({ url: proxy.url });
@@ -171,7 +171,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     await untilReady(connection);
   });
 
-  it('K14 what is told has no password in it, and no flood of it', async () => {
+  it('reports errors without passwords, and not too often [K14]', async () => {
     const server = later(await RedisServer.start({ password: 'right' }));
     const { faults } = start({ url: `redis://:s3cret@127.0.0.1:${server.port}` });
     const down = start({ url: 'redis://user:s3cret@127.0.0.1:1' });
@@ -183,7 +183,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     expect(down.faults.length).toBeLessThan(5);
   });
 
-  it('`close` is idempotent, ends the duplicates too, and nothing is tried afterwards', async () => {
+  it('closes idempotently, with its duplicates, and never reconnects', async () => {
     const server = later(await RedisServer.start());
     const proxy = later(await FaultProxy.start(server.port));
     const { connection } = start({ url: proxy.url });
@@ -202,7 +202,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   });
 
   describe("with the user's client", () => {
-    it('G20 uses it as it is: never closed, never changed, its listeners as before', async () => {
+    it('keeps the client as it is: never closed, never changed, with its listeners [G20]', async () => {
       const server = later(await RedisServer.start());
       const client = later(new module.Redis({ port: server.port, keyPrefix: 'app:' }));
       expect(isRedisClient(client)).toBe(true);
@@ -219,7 +219,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
       expect({ options: { ...client.options }, listeners: client.listenerCount('error') }).toEqual(before);
     });
 
-    it('G19 errors of a client without a listener are told, not printed again and again', async () => {
+    it('reports errors of a client without a listener, without repeats on the console [G19]', async () => {
       const server = later(await RedisServer.start());
       const client = later(new module.Redis({ port: server.port, retryStrategy: () => 10 }));
       const { connection, faults } = start({ client });
@@ -231,7 +231,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
       await untilReady(connection);
     });
 
-    it('its writes are left as they are', async () => {
+    it('leaves the writes of the client as they are', async () => {
       const server = later(await RedisServer.start());
       const client = later(new module.Redis(server.url)) as unknown as RedisClient;
       const { connection } = start({ client });
@@ -239,14 +239,14 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
       expect(await writesOf(client, () => askThrice(connection))).toBe(3);
     });
 
-    it('a lazy client is connected, as its first command would have done', async () => {
+    it('connects a lazy client, as its first command would', async () => {
       const server = later(await RedisServer.start());
       const client = later(new module.Redis({ port: server.port, lazyConnect: true }));
       const { connection } = start({ client });
       await untilReady(connection);
     });
 
-    it('G06 a duplicate is ours: without an offline queue, with the key prefix', async () => {
+    it('makes duplicates without an offline queue, with the key prefix [G06]', async () => {
       const server = later(await RedisServer.start());
       const client = later(new module.Redis({ port: server.port, keyPrefix: 'app:' }));
       const { connection } = start({ client });
@@ -261,7 +261,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
       expect(await client.get('a')).toBe('1');
     });
 
-    it('G28 a Cluster is one too, and its duplicates reach every slot', async () => {
+    it('accepts a Cluster, whose duplicates reach every slot [G28]', async () => {
       const servers = await startCluster();
       for (const server of servers) later(server);
       const client = later(
@@ -282,7 +282,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     }, 60_000);
   });
 
-  it('G29 follows the master that a Sentinel has chosen', async () => {
+  it('follows the master that a Sentinel has chosen [G29]', async () => {
     const master = later(await RedisServer.start());
     const replica = later(await RedisServer.start({ replicaOf: master.port }));
     await until(
@@ -310,7 +310,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   }, 60_000);
 });
 
-it('a process with a connection that nobody closed exits by itself, whether Redis is up or not', async () => {
+it('lets the process exit while a connection is open, with Redis up or down', async () => {
   const server = later(await RedisServer.start());
   const { execArgv, file } = program('test/store/redis/fixtures/lingering.mts');
   for (const url of [server.url, 'redis://127.0.0.1:1']) {

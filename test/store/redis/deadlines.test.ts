@@ -6,7 +6,7 @@ import { Deadlines } from '../../../src/store/redis/deadlines.js';
 import { waitFor } from '../../helpers/http.js';
 import { program } from '../../helpers/program.js';
 
-it('who misses a deadline is told once, in order, and not before its time', async () => {
+it('calls each missed deadline once, in order, and not early', async () => {
   const deadlines = new Deadlines(30);
   const begun: number[] = [];
   const told: { which: number; after: number }[] = [];
@@ -25,7 +25,7 @@ it('who misses a deadline is told once, in order, and not before its time', asyn
   for (const { after } of told) expect(after).toBeGreaterThanOrEqual(30);
 });
 
-it('who meets a deadline is not told, whatever others do', async () => {
+it('calls no deadline that was met, whatever happens to others', async () => {
   const deadlines = new Deadlines(20);
   const told: string[] = [];
   const met = ['first', 'between', 'last'].map((name) => deadlines.add(() => told.push(name)));
@@ -42,7 +42,7 @@ it('who meets a deadline is not told, whatever others do', async () => {
   expect(told).toEqual(['missed', 'missed too']);
 });
 
-it('an open deadline keeps the process alive until it is missed, and one that is met does not', async () => {
+it('keeps the process alive until an open deadline is missed, and not for a met one', async () => {
   const { execArgv, file } = program('src/store/redis/deadlines.ts');
   const begin = (after: number) => `
     import { Deadlines } from ${JSON.stringify(file)};

@@ -55,8 +55,8 @@ function load({ store }: OpenStore): () => Promise<string[]> {
   };
 }
 
-describe.each(redisMajors)('when the master changes, with %s,', (_, module) => {
-  it('G29 a cluster of three whose master is killed under load goes on in all slots, and nothing throws', async () => {
+describe.each(redisMajors)('failover of the master, with %s,', (_, module) => {
+  it('uses all slots of a cluster of three again after a master dies under load [G29]', async () => {
     const servers = await startCluster({ replicas: true });
     for (const server of servers) later(server);
     const client = later(new module.Cluster(servers.map(({ port }) => ({ host: '127.0.0.1', port }))));
@@ -74,7 +74,7 @@ describe.each(redisMajors)('when the master changes, with %s,', (_, module) => {
     expect(all.store.stats()).toMatchObject({ reads: 'closed', writes: 'closed' });
   }, 240_000);
 
-  it('G29 a Sentinel that chooses another master is followed under load, and nothing throws', async () => {
+  it('follows the new master that a Sentinel chooses under load, without throwing [G29]', async () => {
     const master = later(await RedisServer.start());
     const replica = later(await RedisServer.start({ replicaOf: master.port }));
     await until(

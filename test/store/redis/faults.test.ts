@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { cleanMessage, DeadlineError, FaultReporter, wordOf } from '../../../src/store/redis/faults.js';
 
-describe('what is told of failures', () => {
+describe('reports of Redis failures', () => {
   const start = (interval = 1000) => {
     const told: Error[] = [];
     const clock = { now: 0 };
@@ -13,7 +13,7 @@ describe('what is told of failures', () => {
     return { told, clock, reporter };
   };
 
-  it('K14 each kind once in an interval, and then how often', () => {
+  it('contain each kind once in an interval, then with a count [K14]', () => {
     const { told, clock, reporter } = start();
     for (let i = 0; i < 100; i++) reporter.tell(new Error('OOM command not allowed'), 'redis write');
     for (let i = 0; i < 100; i++) reporter.tell(new DeadlineError(50), 'redis read');
@@ -28,7 +28,7 @@ describe('what is told of failures', () => {
     );
   });
 
-  it('K14 no passwords, no arguments of commands', () => {
+  it('contain no passwords and no command arguments [K14]', () => {
     const { told, reporter } = start();
     const error = Object.assign(new Error('WRONGPASS invalid username-password pair'), {
       command: { name: 'auth', args: ['s3cret'] },
@@ -49,13 +49,13 @@ describe('what is told of failures', () => {
     expect(text).toContain('rediss://***@host:6379/0');
   });
 
-  it('a message of any length is cut, and what is no error is told as text', () => {
+  it('shorten messages of any length, and print non-errors as text', () => {
     expect(cleanMessage(new Error('x'.repeat(10_000))).length).toBeLessThanOrEqual(300);
     expect(cleanMessage('text')).toBe('text');
     expect(cleanMessage(undefined)).toBe('undefined');
   });
 
-  it('a hook that throws breaks nothing', () => {
+  it('ignore a reporting function that throws', () => {
     const reporter = new FaultReporter(() => {
       throw new Error('of the user');
     });
@@ -71,7 +71,7 @@ describe('what is told of failures', () => {
     ['connect ECONNREFUSED 127.0.0.1:6379', 'connection'],
     ['UNKNOWNWORD x', 'connection'],
     ['__proto__', 'connection'],
-  ])('`%s` is counted as `%s`', (message, word) => {
+  ])('count `%s` as `%s`', (message, word) => {
     expect(wordOf(new Error(message))).toBe(word);
   });
 });

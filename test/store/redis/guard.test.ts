@@ -42,7 +42,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   const start = async (url: string, bounds: StoreSetup['bounds'] = {}, setup: StoreSetup = {}) =>
     later(await openStore(module, { url }, { bounds, ...setup }));
 
-  it('G03 a hung Redis costs a deadline, then nothing; it is asked again by one probe at a time, and joined when it answers', async () => {
+  it('waits one deadline for a hung Redis, then only probes, and recovers [G03]', async () => {
     const server = later(await RedisServer.start());
     const { guard } = await start(server.url, { ...quick, firstBackoff: 2000, maxBackoff: 2000 });
     await until(async () => wordOf(await get(guard)) === 'value', 'it answers');
@@ -58,7 +58,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     expect(guard.stats().reads).toBe('closed');
   });
 
-  it('G30 when the wait of the breaker is over and Redis still hangs, of 1,000 at once one is sent', async () => {
+  it('sends one of 1,000 simultaneous commands as a probe after the wait [G30]', async () => {
     const server = later(await RedisServer.start());
     const { guard } = await start(server.url, { ...quick, firstBackoff: 20, maxBackoff: 20 });
     server.pause();
@@ -74,7 +74,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     server.resume();
   });
 
-  it('G30 late answers of commands from before do not close the breaker', async () => {
+  it('keeps the breaker open when late replies to earlier commands arrive [G30]', async () => {
     const server = later(await RedisServer.start());
     const { guard } = await start(server.url, { ...quick, firstBackoff: 60_000, maxBackoff: 60_000 });
     server.pause();
@@ -84,7 +84,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     expect(guard.stats()).toMatchObject({ outstanding: 0, reads: 'open' });
   });
 
-  it('G05 while Redis hangs, what waits for it is bounded, in commands and in bytes', async () => {
+  it('limits the commands and bytes that wait for a hung Redis [G05]', async () => {
     const server = later(await RedisServer.start());
     const { guard } = await start(server.url, { ...quick, maxOutstanding: 10, maxOutstandingBytes: 5000 });
     server.pause();
@@ -103,7 +103,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     await until(async () => wordOf(await set(guard)) === 'value', 'it is written again');
   });
 
-  it("G06 nothing is queued in a user's client that would queue it", async () => {
+  it("queues nothing in a user's client that has an offline queue [G06]", async () => {
     const server = later(await RedisServer.start());
     const client = later(new module.Redis({ port: server.port, retryStrategy: () => 50 }));
     const { guard } = later(await openStore(module, { client }));
@@ -117,7 +117,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     await until(async () => wordOf(await get(guard)) === 'value', 'it answers again');
   });
 
-  it('G02 killed under load, nothing throws and nothing hangs; after a restart it is used again', async () => {
+  it('neither throws nor hangs after a kill under load, and recovers after a restart [G02]', async () => {
     const server = later(await RedisServer.start());
     const { guard } = await start(server.url, patient);
     const words = new Set<string>();
@@ -141,7 +141,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     expect(guard.stats().reads).toBe('closed');
   });
 
-  it('G08 a full Redis refuses writes; reads go on, and writes come back when there is room', async () => {
+  it('keeps reading from a full Redis, and writes again once there is room [G08]', async () => {
     const server = later(await RedisServer.start());
     const { guard, faults } = await start(server.url, patient);
     expect(wordOf(await set(guard))).toBe('value');
@@ -156,7 +156,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     expect(faults.filter((fault) => fault.includes('OOM'))).toHaveLength(1);
   });
 
-  it('G09 a master that became a replica refuses writes; reads go on', async () => {
+  it('keeps reading from a master that became a replica, and stops writing [G09]', async () => {
     const server = later(await RedisServer.start());
     const { guard } = await start(server.url, patient);
     await set(guard);
@@ -169,7 +169,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     await until(async () => wordOf(await set(guard)) === 'value', 'it is written again');
   });
 
-  it('G09 when the master keeps the connection as a replica, the new master at the same address is found', async () => {
+  it('finds the new master at the same address when the old one keeps the connection [G09]', async () => {
     const old = later(await RedisServer.start());
     const next = later(await RedisServer.start());
     let { port } = old;
@@ -182,7 +182,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     expect(await next.command('GET', 'k')).toBe('v');
   });
 
-  it('G09 an access rule that forbids writes is told, once and plainly, and reads go on', async () => {
+  it('reports an access rule that forbids writes once, and keeps reading [G09]', async () => {
     const server = later(await RedisServer.start());
     await server.command(
       'ACL',
@@ -212,7 +212,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     ['NOPERM this user has no permissions', 'noperm'],
     ['BUSY Redis is busy running a script.', 'busy'],
     ['WEIRD of a later version', 'connection'],
-  ])('G09 `%s` opens the breaker, is told once, and throws nothing', async (message, word) => {
+  ])('opens the breaker for `%s`, reports it once, and throws nothing [G09]', async (message, word) => {
     const server = later(await FakeRedis.start(message));
     const { guard, faults } = await start(
       server.url,
@@ -228,7 +228,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     if (word === 'noauth') expect(faults.join()).toContain('asks for a password');
   });
 
-  it('what Redis says of the command, not of itself, opens nothing', async () => {
+  it('keeps the breaker closed for errors of a single command', async () => {
     const server = later(await RedisServer.start());
     const { guard } = await start(server.url);
     await server.command('RPUSH', 'k', 'a');
@@ -238,7 +238,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     expect(guard.stats().reads).toBe('closed');
   });
 
-  it('an answer that is here when we were the slow ones counts as in time, and is told once', async () => {
+  it('accepts a reply in time when only this process was slow, and delivers it once', async () => {
     const server = later(await RedisServer.start());
     const { guard, faults } = await start(server.url, { readTimeout: 50 });
     await server.command('SET', 'k', 'v');
@@ -262,7 +262,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     expect({ faults: faults.length, late: guard.stats().late }).toEqual(before);
   });
 
-  it('G07 slower than the deadline is as good as down: the visitor waits no longer for it', async () => {
+  it('treats replies slower than the deadline like an outage, and waits no longer [G07]', async () => {
     const server = later(await RedisServer.start());
     const proxy = later(await FaultProxy.start(server.port));
     const { guard } = await start(proxy.url, { ...quick, readTimeout: 100 });
@@ -273,7 +273,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     await until(async () => wordOf(await get(guard)) === 'value', 'it answers again');
   });
 
-  it('G03 a connection whose other end is gone without a word is given up', async () => {
+  it('gives up a connection whose other end is silently gone [G03]', async () => {
     const server = later(await RedisServer.start());
     const proxy = later(await FaultProxy.start(server.port));
     const { guard } = await start(proxy.url, { ...quick, hungAfter: 200 });
@@ -287,7 +287,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     await until(async () => wordOf(await get(guard)) === 'value', 'it answers again');
   });
 
-  it('after `close` nothing is sent', async () => {
+  it('sends nothing after `close`', async () => {
     const server = later(await RedisServer.start());
     const { guard, connection } = await start(server.url);
     guard.close();

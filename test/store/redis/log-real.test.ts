@@ -66,7 +66,7 @@ function until(condition: () => boolean): Promise<void> {
 }
 
 describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) => {
-  it('H07 G38 a purge on one instance is acknowledged and voids on the other; the key has a lifetime (G16)', async () => {
+  it('acknowledges a purge, voids entries on the other instance, limits key life [H07, G16, G38]', async () => {
     const server = await start();
     const [a, b] = [join({ url: server.url }, module), join({ url: server.url }, module)];
     await Promise.all([a.ready(), b.ready()]);
@@ -77,7 +77,7 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     expect(Number(await server.command('PTTL', KEY))).toBeGreaterThan(29 * 24 * 3600 * 1000);
   });
 
-  it('instances of which one may not ask the server its name agree on an epoch, and stay in it', async () => {
+  it('agrees on one epoch when an instance has no permission for INFO', async () => {
     const server = await start();
     await server.command('ACL', 'SETUSER', 'shy', 'on', '>password', '~*', '+@all', '-info');
     const url = `redis://shy:password@127.0.0.1:${server.port}`;
@@ -99,7 +99,7 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     expect([named.log.stats.epoch, shy.log.stats.epoch]).toEqual([epoch, epoch]);
   });
 
-  it("G25 the prefix of a user's own client is kept, and the client stays open", async () => {
+  it("keeps the key prefix of a user's client, and leaves the client open [G25]", async () => {
     const server = await start();
     const client = new module.Redis(server.url, { keyPrefix: 'shop:' });
     ends.push(() => client.disconnect());
@@ -111,7 +111,7 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     expect(await client.ping()).toBe('PONG');
   });
 
-  it('G28 on a cluster', async () => {
+  it('works on a cluster [G28]', async () => {
     const servers = await startCluster();
     ends.push(...servers.map((server) => () => server.stop()));
     const nodes = servers.map(({ port }) => ({ host: '127.0.0.1', port }));
@@ -125,7 +125,7 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     await until(() => b.log.limit(entry) === VOID);
   });
 
-  it('the simulated stream of the chaos test answers as the scripts do', async () => {
+  it('behaves like the simulated stream of the chaos test', async () => {
     const server = await start();
     const client = new module.Redis(server.url);
     ends.push(() => client.disconnect());
@@ -184,7 +184,7 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     expect(await real.state(0)).toMatchObject({ last: 0, epoch: '' });
   });
 
-  it('G11 G24 a stream that others write into, or spoil, is set right by a new epoch', async () => {
+  it('begins a new epoch for a stream that others write into or spoil [G11, G24]', async () => {
     const server = await start();
     const { log, entry, ready, record } = join({ url: server.url }, module);
     await ready();
@@ -205,7 +205,7 @@ type Joined = ReturnType<typeof join>;
 describe('a real Redis that fails', () => {
   const [, module] = redisMajors[0];
 
-  it('G02 G37 killed and started again empty: both instances void what they had, and go on together', async () => {
+  it('voids entries of both instances after a kill and an empty restart, and recovers [G02, G37]', async () => {
     const server = await start();
     const [a, b] = [join({ url: server.url }, module), join({ url: server.url }, module)];
     await Promise.all([a.ready(), b.ready()]);
@@ -223,7 +223,7 @@ describe('a real Redis that fails', () => {
     await until(() => b.log.limit(later) === VOID);
   });
 
-  it('G37 restarted from its file, it is another process: what it acknowledged and lost can not be served', async () => {
+  it('serves nothing that was lost in a restart from its file [G37]', async () => {
     const server = await start({ persistent: true });
     const { log, entry, ready, record } = join({ url: server.url }, module);
     await ready();
@@ -235,7 +235,7 @@ describe('a real Redis that fails', () => {
     expect(log.limit(before)).toBe(VOID);
   });
 
-  it('G37 a replica without the last record takes over: a new epoch begins', async () => {
+  it('begins a new epoch when a replica without the last record takes over [G37]', async () => {
     const master = await start();
     const replica = await start({ replicaOf: master.port });
     await vi.waitFor(
@@ -259,7 +259,7 @@ describe('a real Redis that fails', () => {
     expect(await b.record({ tag: 'x' })).toMatchObject({ acknowledged: true });
   });
 
-  it('G22 paused without a word, it is noticed; what was purged meanwhile is void here and, later, everywhere', async () => {
+  it('detects a silent pause, and applies purges of that time locally, later everywhere [G22]', async () => {
     const server = await start();
     const options = { maxStaleness: 1500 };
     const [a, b] = [join({ url: server.url }, module, options), join({ url: server.url }, module, options)];
@@ -277,7 +277,7 @@ describe('a real Redis that fails', () => {
     await until(() => b.log.limit(other) === FRESH);
   });
 
-  it('G08 out of memory: purges are kept until there is room, and meanwhile Redis is not read', async () => {
+  it('keeps purges while memory is full, and does not read Redis meanwhile [G08]', async () => {
     const server = await start({ maxMemory: '100mb' });
     const { log, ready, record } = join({ url: server.url }, module);
     await ready();
@@ -288,7 +288,7 @@ describe('a real Redis that fails', () => {
     await until(() => log.canShare && log.stats.queued === 0);
   });
 
-  it('WAIT tells how many replicas have the record', async () => {
+  it('reports from WAIT how many replicas have the record', async () => {
     const master = await start();
     const replica = await start({ replicaOf: master.port });
     const online = async () => (await master.info('replication')).get('slave0');
@@ -302,7 +302,7 @@ describe('a real Redis that fails', () => {
     replica.resume();
   });
 
-  it('G27 none of its commands looks at other keys, or at the whole of Redis', async () => {
+  it('uses no command that reads other keys or scans Redis [G27]', async () => {
     const server = await start();
     const { ready, record, log } = join({ url: server.url }, module);
     await ready();
@@ -316,7 +316,7 @@ describe('a real Redis that fails', () => {
     expect(used.filter((name) => !allowed.split(' ').includes(name))).toEqual([]);
   });
 
-  it('100,000 records are read by an instance that starts, and Redis keeps no more', async () => {
+  it('keeps 100,000 records, and a new instance reads them all', async () => {
     const server = await start();
     const a = join({ url: server.url }, module);
     await a.ready();

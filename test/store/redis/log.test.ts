@@ -44,7 +44,7 @@ class Site {
 }
 
 describe('the log on a Redis Stream', () => {
-  it('H07 a purge is acknowledged, and voids on every instance what was stamped before, and nothing else', async () => {
+  it('acknowledges a purge, and voids older entries on every instance, nothing else [H07]', async () => {
     const site = new Site();
     const [a, b] = [await site.join(), await site.join()];
     const [here, there, other] = [a.entry(), b.entry(), b.entry({ tags: ['y'] })];
@@ -53,7 +53,7 @@ describe('the log on a Redis Stream', () => {
     expect([a.log.limit(a.entry()), b.log.limit(b.entry())]).toEqual([FRESH, FRESH]);
   });
 
-  it('H07 an expiry tells every instance since when, whatever its own clock and that of the server say', async () => {
+  it('gives every instance the time of an expiry, despite different clocks [H07]', async () => {
     const site = new Site();
     const [a, b] = [await site.join(), await site.join()];
     const entry = b.entry();
@@ -92,7 +92,7 @@ describe('the log on a Redis Stream', () => {
     },
   );
 
-  it('H08 a check moves a stamp no further than records were applied: one before our own may be on its way', async () => {
+  it('moves a stamp only to applied records, not past records still on the way [H08]', async () => {
     const site = new Site();
     const [a, b] = [await site.join(), await site.join()];
     const entry = a.entry();
@@ -108,7 +108,7 @@ describe('the log on a Redis Stream', () => {
     expect(a.log.limit(entry)).toBe(VOID);
   });
 
-  it('G21 records that came while the follower was away are read when it is back', async () => {
+  it('reads records that arrived while the reader was away [G21]', async () => {
     const site = new Site();
     const [a, b] = [await site.join(), await site.join()];
     const [meant, other] = [b.entry(), b.entry({ tags: ['y'] })];
@@ -121,7 +121,7 @@ describe('the log on a Redis Stream', () => {
     expect([b.log.limit(meant), b.log.limit(other)]).toEqual([VOID, FRESH]);
   });
 
-  it('G21 G23 a hole, where records were dropped before they were read, voids what was stamped before', async () => {
+  it('voids older entries after a gap of dropped records [G21, G23]', async () => {
     const site = new Site();
     const [a, b] = [await site.join(), await site.join()];
     const entry = b.entry({ tags: ['nobody purges this'] });
@@ -136,7 +136,7 @@ describe('the log on a Redis Stream', () => {
     expect(b.log.stats.counts.holes).toBe(1);
   });
 
-  it('G22 a follower that hears nothing is noticed: entries are used for maxStaleness from then on, new ones from their making', async () => {
+  it('limits entries to maxStaleness from the last contact, new ones from their creation [G22]', async () => {
     const site = new Site();
     const { log, entry } = await site.join({ maxStaleness: 5000 });
     const old = entry({ storedAt: 0 });
@@ -159,7 +159,7 @@ describe('the log on a Redis Stream', () => {
   });
 
   it.each([5000, 1000, 500])(
-    'G22 a silence is noticed early enough for a maxStaleness of %i ms, and a log that is merely quiet is none',
+    'detects silence within a maxStaleness of %i ms, and accepts a quiet log [G22]',
     async (maxStaleness) => {
       const site = new Site();
       const { log, entry } = await site.join({ maxStaleness });
@@ -174,7 +174,7 @@ describe('the log on a Redis Stream', () => {
     },
   );
 
-  it('G01 with Redis down at start entries live for maxStaleness, a purge works here and is written later', async () => {
+  it('applies purges locally with Redis down at start, and writes them later [G01]', async () => {
     const site = new Site();
     site.isUp = false;
     const { log, entry, record } = await site.join();
@@ -190,7 +190,7 @@ describe('the log on a Redis Stream', () => {
     expect(site.server.data.entries.at(-1)!.text).toMatch(/ pt \d+ x$/);
   });
 
-  it('G03 while Redis hangs only the first purge waits; all are applied here, kept in order, and written when it is back', async () => {
+  it('delays only the first purge while Redis hangs, and writes all in order later [G03]', async () => {
     const site = new Site();
     const [a, b] = [await site.join(), await site.join()];
     const [here, there] = [a.entry({ tags: ['second'] }), b.entry({ tags: ['second'] })];
@@ -206,7 +206,7 @@ describe('the log on a Redis Stream', () => {
     expect(a.log.limit(a.entry({ tags: ['first'] }))).toBe(FRESH);
   });
 
-  it('I-BOUND what is more than may be kept for later becomes one purge of everything', async () => {
+  it('replaces queued purges over the limit by one purge of everything [I-BOUND]', async () => {
     const site = new Site();
     const [a, b] = [await site.join({ maxQueued: 3 }), await site.join()];
     const there = b.entry({ tags: ['never named'] });
@@ -220,7 +220,7 @@ describe('the log on a Redis Stream', () => {
     expect([b.log.limit(there), a.log.stats.queued, a.log.canShare]).toEqual([VOID, 0, true]);
   });
 
-  it('keeps a purge once that is caused again and again while Redis is away [I-BOUND]', async () => {
+  it('queues a repeated purge once while Redis is away [I-BOUND]', async () => {
     const site = new Site();
     const [a, b] = [await site.join({ maxQueued: 3 }), await site.join()];
     const [there, other] = [b.entry(), b.entry({ tags: [], url: '/b' })];
@@ -242,7 +242,7 @@ describe('the log on a Redis Stream', () => {
     expect([a.log.stats.queued, a.log.canShare]).toEqual([0, true]);
   });
 
-  it('leaves an instance that reads the log from its start with what clients purged [H08]', async () => {
+  it('applies purges by clients on an instance that reads the log from its start [H08]', async () => {
     const site = new Site();
     const a = await site.join();
     const stamp = a.log.toShared(a.log.position)!;
@@ -279,7 +279,7 @@ describe('the log on a Redis Stream', () => {
       },
     ],
   ])(
-    'G37 a Redis that was %s begins a new epoch, in which nothing from before is used',
+    'begins a new epoch for a Redis that was %s, and uses no earlier entries [G37]',
     async (_name, happen) => {
       const site = new Site();
       const [a, b] = [await site.join(), await site.join()];
@@ -308,7 +308,7 @@ describe('the log on a Redis Stream', () => {
     ['named', true],
     ['without a name', false],
   ])(
-    'G37 a purge is not written to a server, %s, that took over before the follower has noticed: what it acknowledged may be old',
+    'uses no lost acknowledgement of a server, %s, that took over unnoticed [G37]',
     async (_name, isNamed) => {
       const site = new Site(isNamed);
       const [a, b] = [await site.join(), await site.join()];
@@ -348,7 +348,7 @@ describe('the log on a Redis Stream', () => {
       return { site, a, b, first, second: new SimulatedServer(site.time, kind, first.data), move };
     };
 
-    it('voids, back on the first, what was made there before a purge on the second [G29 G37]', async () => {
+    it('voids entries of the first server after a purge on the second [G29, G37]', async () => {
       const { site, a, b, first, second, move } = await moving();
       const shared = a.log.toShared(a.log.position)!;
       await move(second, a, b);
@@ -371,7 +371,7 @@ describe('the log on a Redis Stream', () => {
       expect([a.log.stats.epoch, b.log.stats.epoch]).toEqual([epoch, epoch]);
     });
 
-    it('goes on in the epoch that another has begun behind all that was read here [G37]', async () => {
+    it('adopts an epoch that another instance began after all records read here [G37]', async () => {
       const { a, b, second, move } = await moving();
       const entry = b.entry();
       await move(second, a);
@@ -381,7 +381,7 @@ describe('the log on a Redis Stream', () => {
       expect(b.log.limit(entry)).toBe(VOID);
     });
 
-    it('follows the server that the writer has moved to, so that purges arrive [G29]', async () => {
+    it('follows the server of the writer, so that purges arrive [G29]', async () => {
       const { a, b, second, site } = await moving();
       site.server = second;
       for (const { writer } of [a, b]) writer.restart();
@@ -391,7 +391,7 @@ describe('the log on a Redis Stream', () => {
       expect([b.log.limit(entry), a.log.canShare, b.log.canShare]).toEqual([VOID, true, true]);
     });
 
-    it('begins no epoch at an empty server with a purge of one that follows another [G29]', async () => {
+    it('begins no epoch on an empty server that the reader does not follow [G29]', async () => {
       const { a, site } = await moving();
       const empty = new SimulatedServer(site.time, { maxRecords: 100, isNamed: true });
       site.server = empty;
@@ -407,7 +407,7 @@ describe('the log on a Redis Stream', () => {
   });
 
   describe('on a server that loads older data while it runs', () => {
-    it('reads no record that stands behind others than those applied here [G37]', async () => {
+    it('reads no record that follows records other than those applied here [G37]', async () => {
       const site = new Site();
       const [a, b] = [await site.join(), await site.join()];
       await a.record('purge', { tag: 'one' }, 100);
@@ -427,7 +427,7 @@ describe('the log on a Redis Stream', () => {
       expect(a.log.stats.epoch).toBe(b.log.stats.epoch);
     });
 
-    it('tells the others of an own purge that was acknowledged and lost before it was read [G37]', async () => {
+    it('repeats its own purge that was acknowledged and lost before it was read [G37]', async () => {
       const site = new Site();
       const [a, b] = [await site.join(), await site.join()];
       await a.record('purge', { tag: 'one' }, 100);
@@ -445,7 +445,7 @@ describe('the log on a Redis Stream', () => {
       expect(a.log.stats.epoch).toBe(b.log.stats.epoch);
     });
 
-    it('notices another record in the place of an own one that is still to be read [G37]', async () => {
+    it('detects another record at the position of its own unread one [G37]', async () => {
       const site = new Site();
       const [a, b] = [await site.join(), await site.join()];
       await a.record('purge', { tag: 'one' }, 100);
@@ -464,7 +464,7 @@ describe('the log on a Redis Stream', () => {
     });
   });
 
-  it('H08 nothing is taken from Redis while our last record lies in an epoch that is still to be followed: older ones are read first', async () => {
+  it('reads nothing from Redis until its own last record belongs to a known epoch [H08]', async () => {
     const site = new Site();
     const [a, b] = [await site.join(), await site.join()];
     // On its way to a for a while.
@@ -486,7 +486,7 @@ describe('the log on a Redis Stream', () => {
     expect(a.log.canShare).toBe(true);
   });
 
-  it('H08 nothing is taken from Redis while a record of ours is not in the log, or others are still to be read', async () => {
+  it('reads nothing from Redis while own records are unwritten or others unread [H08]', async () => {
     const site = new Site();
     const { log, follower, writer, record } = await site.join();
     const shared = log.toShared(log.position)!;
@@ -503,7 +503,7 @@ describe('the log on a Redis Stream', () => {
     expect(log.canShare).toBe(true);
   });
 
-  it('G37 a stream whose last records were put in the place of others is noticed on the same server', async () => {
+  it('detects replaced records at the end of the stream on the same server [G37]', async () => {
     const site = new Site();
     const { log, entry, record } = await site.join();
     await record('purge', { tag: 'one' }, 100);
@@ -516,7 +516,7 @@ describe('the log on a Redis Stream', () => {
     expect(log.limit(before)).toBe(VOID);
   });
 
-  it('G13 a record of a later version voids everything; G24 one of nobody is counted', async () => {
+  it('voids everything for a record of a later version, and counts a foreign one [G13, G24]', async () => {
     const site = new Site();
     const { log, entry } = await site.join();
     const before = entry();
@@ -540,7 +540,7 @@ describe('the log on a Redis Stream', () => {
     expect(log.canShare).toBe(true);
   });
 
-  it('closed, it applies purges here and says that nobody else will know', async () => {
+  it('applies purges locally after close, and reports that no other instance will', async () => {
     const site = new Site();
     const { log, entry } = await site.join();
     const before = entry();

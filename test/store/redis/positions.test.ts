@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Positions } from '../../../src/store/redis/positions.js';
 
-describe('positions here and in the shared log', () => {
-  it('H07 an own record that is acknowledged is the stamp, but records before it may still come', () => {
+describe('local positions and positions in the shared log', () => {
+  it('use an acknowledged own record as the stamp, and expect earlier records later [H07]', () => {
     const positions = new Positions();
     positions.adopt('e', 10);
     positions.acknowledge(13);
@@ -14,7 +14,7 @@ describe('positions here and in the shared log', () => {
     expect(positions.settled).toBe(stamp);
   });
 
-  it('H07 what is purged here alone lies after all that is known, and before all that is to come', () => {
+  it('put a local purge after all known records, and before all later ones [H07]', () => {
     const positions = new Positions();
     positions.adopt('e', 10);
     positions.acknowledge(13);
@@ -30,7 +30,7 @@ describe('positions here and in the shared log', () => {
     expect(positions.toShared(positions.stamp)).toEqual({ epoch: 'e', position: 14 });
   });
 
-  it('G37 in another epoch, even of lower positions, every stamp is higher than any before', () => {
+  it('exceed every earlier stamp in a new epoch, even with lower positions [G37]', () => {
     const positions = new Positions();
     positions.adopt('one', 1000);
     positions.advance(1001);
@@ -49,14 +49,14 @@ describe('positions here and in the shared log', () => {
     ['that is no integer', { epoch: 'e', position: 12.5 }],
     ['that is no number', { epoch: 'e', position: Number.NaN }],
     ['beyond all numbers', { epoch: 'e', position: Number.POSITIVE_INFINITY }],
-  ])('G11 a shared position %s is of no use', (_name, stamp) => {
+  ])('ignore a shared position %s [G11]', (_name, stamp) => {
     const positions = new Positions();
     positions.adopt('e', 10);
     positions.advance(15);
     expect(positions.fromShared(stamp)).toBeUndefined();
   });
 
-  it('H08 an entry made with knowledge that is still on its way here counts as made now, not later', () => {
+  it('treat an entry made with newer records than were read as made now, not later [H08]', () => {
     const positions = new Positions();
     positions.adopt('e', 10);
     const stamp = positions.fromShared({ epoch: 'e', position: 12 })!;
@@ -65,7 +65,7 @@ describe('positions here and in the shared log', () => {
     expect(positions.advance(11)).toBeGreaterThan(stamp);
   });
 
-  it('before the log was read nothing can be shared, and stamps grow all the same', () => {
+  it('share nothing before the log was read, and grow all the same', () => {
     const positions = new Positions();
     const stamp = positions.addHere();
     expect(positions.toShared(stamp)).toBeUndefined();
@@ -73,7 +73,7 @@ describe('positions here and in the shared log', () => {
     expect(positions.adopt('e', 0)).toBeGreaterThan(stamp);
   });
 
-  it('I-BOUND of purges that could not be written, the oldest are forgotten, and their entries are not used', () => {
+  it('forget the oldest unwritten purges, and use no entries of that time [I-BOUND]', () => {
     const positions = new Positions();
     positions.adopt('e', 0);
     for (let record = 1; record <= 5000; record++) {
@@ -84,7 +84,7 @@ describe('positions here and in the shared log', () => {
     expect(positions.fromShared({ epoch: 'e', position: 5000 })).toBe(positions.stamp);
   });
 
-  it('H07 within an epoch the order is that of the shared log, whatever comes when; and there and back is not later', () => {
+  it('keep the order of the shared log within an epoch, and never return later stamps [H07]', () => {
     const step = fc.constantFrom('next', 'ours', 'here');
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {

@@ -8,7 +8,7 @@ import { entriesOf } from '../../../src/store/redis/stream.js';
 const EPOCH = 'abc-_123.0123456789abcdef0123';
 
 describe('a record of the log in Redis', () => {
-  it('says after the way through Redis what it said before, whatever the name', () => {
+  it('is the same after a round trip through Redis, for any name', () => {
     const name = fc.string({ minLength: 1, maxLength: 200, unit: 'grapheme' });
     const kinds = fc.constantFrom<RecordKind>('purge', 'expire');
     fc.assert(
@@ -31,7 +31,7 @@ describe('a record of the log in Redis', () => {
     );
   });
 
-  it('says who caused it, in a way that older versions read as the same record', () => {
+  it('names its cause in a form that older versions read as the same record', () => {
     const body = bodyOf('purge', { kind: 'tag', value: 'a' }, 'client');
     const text = textOf(EPOCH, body, 1_700_000_000_000);
     expect(text).toBe(`1 ${EPOCH} pt 01700000000000 a`);
@@ -45,7 +45,7 @@ describe('a record of the log in Redis', () => {
   it.each([
     ['of 16 kB', `/search?q=${'x'.repeat(16_000)}`],
     ['that UTF-8 can not carry', 'half \ud800 a pair'],
-  ])('B17 a name %s is recorded by its hash, short and the same for everybody', (_name, value) => {
+  ])('stores a name %s as its hash, short and the same on every instance [B17]', (_name, value) => {
     const body = bodyOf('purge', { kind: 'url', value });
     expect(body.value).toMatch(/^#[\w-]{43}$/);
     expect(bodyOf('purge', { kind: 'url', value: body.value })).toEqual(body);
@@ -64,7 +64,7 @@ describe('a record of the log in Redis', () => {
     '__proto__',
     '*',
     `${'9'.repeat(400)} ${EPOCH} pt 1 a`,
-  ])('G24 %j is no record', (text) => {
+  ])('rejects %j [G24]', (text) => {
     expect(parseRecord(text)).toBeUndefined();
   });
 
@@ -75,11 +75,11 @@ describe('a record of the log in Redis', () => {
     ['about nothing', `1 ${EPOCH} pt 1 `],
     ['cut off', `1 ${EPOCH} p`],
     ['with a time that is none', `1 ${EPOCH} pt 1e9 a`],
-  ])('G13 a record %s is unknown, so it stands for everything', (_name, text) => {
+  ])('treats a record %s as unknown, so it applies to everything [G13]', (_name, text) => {
     expect(parseRecord(text)).toEqual({ kind: 'unknown', epoch: EPOCH });
   });
 
-  it('reads a URL of an earlier version, and takes a hashed one for everything [G13]', () => {
+  it('reads a URL of an earlier version, and applies a hashed one to everything [G13]', () => {
     expect(parseRecord(`1 ${EPOCH} pu 1 /Wiki/%c3%a9/?a=%31`)).toMatchObject({
       kind: 'purge',
       target: { kind: 'url', value: canonicalTarget('/wiki/%C3%A9?a=1') },
@@ -88,13 +88,13 @@ describe('a record of the log in Redis', () => {
     expect(parseRecord(`1 ${EPOCH} pu 1 ${long}`)).toEqual({ kind: 'unknown', epoch: EPOCH });
   });
 
-  it('writes a URL as a kind that earlier versions take for everything [G13]', () => {
+  it('writes a URL as a kind that earlier versions apply to everything [G13]', () => {
     expect(bodyOf('purge', { kind: 'url', value: '/x' })).toEqual({ code: 'pn', cause: 'app', value: '/x' });
     expect(bodyOf('expire', { kind: 'url', value: '/x' })).toEqual({ code: 'xn', cause: 'app', value: '/x' });
     expect(bodyOf('purge', { kind: 'tag', value: 'x' })).toEqual({ code: 'pt', cause: 'app', value: 'x' });
   });
 
-  it('G24 nothing that anybody writes makes it throw', () => {
+  it('never throws for any text [G24]', () => {
     const anything = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.string().map((rest) => `1 ${EPOCH} ${rest}`),
@@ -110,7 +110,7 @@ describe('a record of the log in Redis', () => {
     );
   });
 
-  it('G13 a pattern that this version can not read matches everything', () => {
+  it('applies a pattern that this version cannot read to everything [G13]', () => {
     const record = parseRecord(`1 ${EPOCH} pp 1 /a/:(((`);
     expect(record).toMatchObject({ kind: 'purge', target: { kind: 'pattern' } });
     const target = (record as { target: Target }).target;
@@ -118,7 +118,7 @@ describe('a record of the log in Redis', () => {
   });
 });
 
-describe('what XREAD answers', () => {
+describe('replies of XREAD', () => {
   const entries = [
     ['1-0', ['r', 'one']],
     ['2-0', ['r', 'two']],
@@ -128,7 +128,7 @@ describe('what XREAD answers', () => {
     ['RESP3, as a flat list', ['log', entries]],
     ['RESP3, as a map', new Map([['log', entries]])],
     ['RESP3, as an object', { log: entries }],
-  ])('G38 is read in the shape of %s', (_name, answer) => {
+  ])('are read in the form of %s [G38]', (_name, answer) => {
     expect(entriesOf(answer)).toEqual([
       { id: '1-0', position: 1, text: 'one' },
       { id: '2-0', position: 2, text: 'two' },
@@ -136,13 +136,13 @@ describe('what XREAD answers', () => {
   });
 
   it.each<[unknown]>([[null], [undefined], [''], [5], [[]], [{}], [['log']], [[['log']]], [[[]]]])(
-    'G24 %j has no entries',
+    'have no entries in %j [G24]',
     (answer) => {
       expect(entriesOf(answer)).toEqual([]);
     },
   );
 
-  it("G24 entries that are not of the log's making have no text", () => {
+  it('have no text for entries that the log did not write [G24]', () => {
     const odd = [['1-0', ['other', 'x']], ['2-0', ['r']], ['3-0'], 'x', null, ['4-0', ['r', 'a', 'b', 'c']]];
     expect(entriesOf([['log', odd]]).map(({ text }) => text)).toEqual(['', '', '', '', '', '']);
   });

@@ -11,8 +11,8 @@ afterEach(async () => {
   for (const thing of open.splice(0).reverse()) await thing.stop();
 });
 
-describe('the clock of the server', () => {
-  it('is not known before it was asked', () => {
+describe('the clock of the Redis server', () => {
+  it('is unknown before the first sample', () => {
     const clock = new ServerClock(() => 0);
     expect(clock.isKnown).toBe(false);
     expect(clock.toShared(1)).toBeNaN();
@@ -27,7 +27,7 @@ describe('the clock of the server', () => {
     expect(clock.error).toBe(5);
   });
 
-  it('of the last samples, the one with the shortest round trip counts', () => {
+  it('uses the recent sample with the shortest round trip', () => {
     const clock = new ServerClock(() => 0);
     clock.sample(0, 100, 1_050 + 40);
     clock.sample(200, 202, 1_201);
@@ -38,14 +38,14 @@ describe('the clock of the server', () => {
     expect(clock.toShared(0), 'the best one has grown too old').toBe(1_003);
   });
 
-  it('G36 one that was set, or is of another server, is followed at once', () => {
+  it('follows at once a clock that was set or belongs to another server [G36]', () => {
     const clock = new ServerClock(() => 0);
     clock.sample(0, 2, 1_000_001);
     clock.sample(100, 150, 700_125);
     expect(clock.toShared(0)).toBe(700_000);
   });
 
-  it('answers that are none do no harm', () => {
+  it('ignores invalid replies', () => {
     const clock = new ServerClock(() => 0);
     for (const answer of [null, 'x', [], ['1'], ['a', 'b'], [1, 2, 3], { 0: 1, 1: 2 }])
       clock.sample(0, 1, readTime(answer));
@@ -79,7 +79,7 @@ describe('the clock of the server', () => {
     }
   });
 
-  it.each(redisMajors)('in a cluster it is that of the node with the key, with %s', async (_, module) => {
+  it.each(redisMajors)('uses the node of the key in a cluster, with %s', async (_, module) => {
     const servers = await startCluster();
     open.push(...servers);
     const client = new module.Cluster([{ port: servers[0]!.port, host: '127.0.0.1' }]);

@@ -36,14 +36,14 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     return all[0]!;
   };
 
-  it('B17 G13 a Redis key is short, whatever the key, and carries prefix and format', async () => {
+  it('uses a short Redis key with prefix and format, for any key [B17, G13]', async () => {
     const { store } = await start({ store: { prefix: 'shop:' } });
     const long = `GET https://shop.example/${'x'.repeat(15_000)}`;
     await store.set(long, itemOf(long), minute);
     expect(await onlyKey()).toMatch(new RegExp(`^shop:${FORMAT}:[\\w-]{43}$`));
   });
 
-  it('B19 two apps on one Redis see nothing of each other', async () => {
+  it('keeps two apps on one Redis apart [B19]', async () => {
     const one = await start({ store: { prefix: 'one:' } });
     const two = await start({ store: { prefix: 'two:' } });
     await one.store.set('k', itemOf('k'), minute);
@@ -60,7 +60,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     [365 * 86_400_000, 365 * 86_400_000 - 60_000, 365 * 86_400_000],
     [Number.POSITIVE_INFINITY, 3649 * 86_400_000, 3650 * 86_400_000],
     [Number.MAX_SAFE_INTEGER, 3649 * 86_400_000, 3650 * 86_400_000],
-  ])('G15 G16 G17 a ttl of %s ms is one that Redis takes', async (ttl, least, most) => {
+  ])('sends Redis a valid time to live for a ttl of %s ms [G15, G16, G17]', async (ttl, least, most) => {
     const { store } = await start();
     expect(await store.set('k', itemOf('k'), ttl)).toBe(true);
     if (most <= 1) {
@@ -72,7 +72,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     expect(left).toBeGreaterThanOrEqual(least);
   });
 
-  it('G15 a ttl of 0, below, or of no number stores nothing', async () => {
+  it('stores nothing for a ttl that is 0, negative or no number [G15]', async () => {
     const { store } = await start();
     for (const ttl of [0, -5, Number.NaN, Number.NEGATIVE_INFINITY])
       expect(await store.set('k', itemOf('k'), ttl)).toBe(false);
@@ -80,7 +80,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     expect(store.stats().refused.get('ttl')).toBe(4);
   });
 
-  it('G16 G27 every key of every operation has a time to live, and no operation looks through keys', async () => {
+  it('gives every key a time to live, and never scans keys [G16, G27]', async () => {
     const watched = later(await RedisMonitor.start(server));
     const { store } = await start();
     await store.set('k', itemOf('k'), minute);
@@ -100,7 +100,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     expect(watched.names.filter((name) => name === 'KEYS')).toHaveLength(1); // this test's own
   });
 
-  it('G34 values over the limit stay out', async () => {
+  it('stores no value over the limit [G34]', async () => {
     const { store } = await start({ store: { maxEntryBytes: 1000 } });
     expect(await store.set('k', itemOf('k', { body: Buffer.alloc(1001) }), minute)).toBe(false);
     expect(await keys()).toEqual([]);
@@ -109,7 +109,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     expect(await store.get('k')).toBeDefined();
   });
 
-  it('G11 G34 of a huge foreign value only as much is fetched as an entry may have, and it is deleted', async () => {
+  it('reads at most the entry limit of a huge foreign value, and deletes it [G11, G34]', async () => {
     const { store } = await start({ store: { maxEntryBytes: 1000 } });
     await store.set('k', itemOf('k'), minute);
     const name = await onlyKey();
@@ -119,7 +119,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     await until(async () => (await keys()).length === 0, 'it is deleted');
   });
 
-  it('G34 an entry of an instance that takes larger ones is a miss, and stays for those', async () => {
+  it('misses an entry over its own limit, and keeps it for other instances [G34]', async () => {
     const small = await start({ store: { maxEntryBytes: 1000 } });
     const large = await start({ store: { maxEntryBytes: 5 * 1024 ** 2 } });
     await large.store.set('k', itemOf('k', { body: Buffer.alloc(3 * 1024 ** 2) }), minute);
@@ -143,7 +143,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
           position: 1,
         })!,
     ],
-  ])('G11 G35 a value %s is a miss, is counted, and is deleted', async (_, reason, change) => {
+  ])('misses, counts and deletes a value %s [G11, G35]', async (_, reason, change) => {
     const { store } = await start();
     await store.set('k', itemOf('k'), minute);
     const name = await onlyKey();
@@ -161,7 +161,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     expect(await store.get('k')).toBeDefined();
   });
 
-  it('G10 a value of another type is a miss, opens no breaker, and is replaced', async () => {
+  it('misses and replaces a value of another type, with the breaker closed [G10]', async () => {
     const { store } = await start();
     await store.set('k', itemOf('k'), minute);
     const name = await onlyKey();
@@ -174,7 +174,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     expect(await store.get('k')).toBeDefined();
   });
 
-  it('an entry of another epoch of the log is a miss, and stays: it may be we who are behind', async () => {
+  it('misses an entry of another log epoch, and keeps it for instances that are ahead', async () => {
     let epoch = 'first';
     const positions = {
       toShared: (stamp: number) => ({ epoch, position: stamp }),
@@ -190,7 +190,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     expect(await store.get('k')).toBeDefined();
   });
 
-  it('what is stamped with a position that means nothing to others stays here', async () => {
+  it('does not write an item whose stamp has no shared position', async () => {
     const positions = { toShared: () => undefined, fromShared: () => undefined };
     const { store } = await start({ store: { positions } });
     expect(await store.set('k', itemOf('k'), minute)).toBe(false);
@@ -198,7 +198,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     expect(await keys()).toEqual([]);
   });
 
-  it('while the clock of Redis is not known, nothing is written, and nothing read or deleted', async () => {
+  it('neither writes, reads nor deletes while the clock of Redis is unknown', async () => {
     const one = await start();
     await one.store.set('k', itemOf('k'), minute);
     const { ServerClock } = await import('../../../src/store/redis/server-clock.js');
@@ -209,7 +209,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     expect(await keys()).toHaveLength(1);
   });
 
-  it('requests for one key at the same time share one command, those after it have their own', async () => {
+  it('shares one command among simultaneous requests for a key, and not with later ones', async () => {
     const { store } = await start();
     await store.set('k', itemOf('k'), minute);
     const items = await Promise.all(Array.from({ length: 100 }, () => store.get('k')));
@@ -235,7 +235,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
   });
 
   describe('leases', () => {
-    it('one holder at a time; H06 only who holds it gives it back', async () => {
+    it('has one holder at a time, and only the holder releases it [H06]', async () => {
       const { store } = await start();
       const other = (await start()).store;
       expect(await store.isHeld('k')).toBe(false);
@@ -253,7 +253,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
       expect(await store.isHeld('other key')).toBe(false);
     });
 
-    it('H05 a holder that dies costs the lease at most', async () => {
+    it('expires when its holder dies [H05]', async () => {
       const { store } = await start();
       expect(await store.lease('k', 'dead', 50)).toBe(true);
       await until(async () => (await store.lease('k', 'next', minute)) === true, 'the lease has ended');
@@ -261,7 +261,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
       expect(await store.isHeld('k')).toBe(true);
     });
 
-    it('a lease and an entry of the same key do not meet', async () => {
+    it('does not affect an entry of the same key', async () => {
       const { store } = await start();
       await store.lease('k', 'token', minute);
       expect(await store.get('k')).toBeUndefined();
@@ -270,7 +270,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
       expect(await store.get('k')).toBeDefined();
     });
 
-    it('G03 a visitor waits for it, so while Redis hangs it costs no more than a read, not what a write may take', async () => {
+    it('waits as long as a read for a hung Redis, not as long as a write [G03]', async () => {
       const { store } = await start({ bounds: { readTimeout: 50, writeTimeout: 1000 } });
       server.pause();
       const writing = store.set('k', itemOf('k'), minute).then(() => 'a write');
@@ -278,7 +278,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
       expect(await writing).toBe('a write');
     });
 
-    it('without Redis nobody can say', async () => {
+    it('returns undefined without Redis', async () => {
       const { store } = await start();
       await server.kill();
       expect(await store.lease('k', 'token', minute)).toBeUndefined();
@@ -287,7 +287,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     });
   });
 
-  it('G35 G07 no answer ever goes to another question, over a network that delays, loses and breaks', async () => {
+  it('never mixes up replies on a network that delays, loses and breaks connections [G07, G35]', async () => {
     const proxy = later(await FaultProxy.start(server.port));
     const { store } = later(
       await openStore(
