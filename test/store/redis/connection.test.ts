@@ -3,29 +3,20 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type * as ioredis5 from 'ioredis';
 import type * as ioredis6 from 'ioredis6';
-import { afterEach, describe, expect, expectTypeOf, it } from 'vitest';
+import { describe, expect, expectTypeOf, it } from 'vitest';
 import { isRedisClient, type RedisClient } from '../../../src/store/redis/client.js';
 import {
   type ConnectionOptions,
   RedisConnection,
   type RedisSource,
 } from '../../../src/store/redis/connection.js';
+import { closeAfterEach } from '../../helpers/close-after-each.js';
 import { FaultProxy } from '../../helpers/fault-proxy.js';
 import { program } from '../../helpers/program.js';
 import { loadOf, RedisServer, redisMajors, startCluster, startSentinel, until } from '../../helpers/redis.js';
 
 const times = { firstDelay: 10, maxDelay: 100, readyWithin: 300 };
-const open: { stop?(): unknown; close?(): unknown; disconnect?(): unknown }[] = [];
-
-function later<T extends (typeof open)[number]>(thing: T): T {
-  open.push(thing);
-  return thing;
-}
-
-afterEach(async () => {
-  for (const thing of open.splice(0).reverse())
-    await (thing.stop ?? thing.close ?? thing.disconnect)?.call(thing);
-});
+const closeLater = closeAfterEach();
 
 it('needs only methods that the clients of both majors have', () => {
   expectTypeOf<ioredis5.Redis>().toExtend<RedisClient>();
@@ -37,7 +28,7 @@ it('needs only methods that the clients of both majors have', () => {
 describe.each(redisMajors)('a connection of %s', (_, module) => {
   const start = (source: RedisSource, options: Partial<ConnectionOptions> = {}) => {
     const faults: string[] = [];
-    const connection = later(
+    const connection = closeLater(
       new RedisConnection(source, {
         onFault: (error) => faults.push(error.message),
         load: loadOf(module),
@@ -80,7 +71,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   };
 
   it('sends the commands of one event loop turn in one write, and answers each', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { connection } = start({ url: server.url });
     await untilReady(connection);
     const writes = await writesOf(connection.client!, async () => {
@@ -90,7 +81,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   });
 
   it('is made from a URL or from options', async () => {
-    const server = later(await RedisServer.start({ password: 'geheim' }));
+    const server = closeLater(await RedisServer.start({ password: 'geheim' }));
     for (const source of [{ url: server.url }, { options: { port: server.port, password: 'geheim' } }]) {
       const { connection } = start(source);
       await untilReady(connection);
@@ -100,7 +91,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   });
 
   it('connects later, without an error, to a Redis that is down at start [G01]', async () => {
-    const server = later(await RedisServer.prepare());
+    const server = closeLater(await RedisServer.prepare());
     const { connection, faults } = start({ url: server.url });
     await until(() => faults.length > 0, 'the failure is told');
     expect(connection.client).toBeUndefined();
@@ -110,7 +101,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   });
 
   it('reconnects after a kill, and notifies listeners of the loss and of the return', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { connection } = start({ url: server.url });
     const events: string[] = [];
     connection.onReady(() => events.push('ready'));
@@ -124,8 +115,8 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   });
 
   it('gives up a server that accepts and never answers, and reconnects when it answers [G03]', async () => {
-    const server = later(await RedisServer.start());
-    const proxy = later(await FaultProxy.start(server.port));
+    const server = closeLater(await RedisServer.start());
+    const proxy = closeLater(await FaultProxy.start(server.port));
     server.pause();
     const { connection, faults } = start({ url: proxy.url });
     await until(() => faults.some((fault) => fault.includes('no answer within')), 'the attempt is given up');
@@ -135,7 +126,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   });
 
   it('ends a connection to a hung server at once with `restart` [G22]', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { connection } = start({ url: server.url });
     await untilReady(connection);
     const hung = connection.client!;
@@ -153,8 +144,8 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   });
 
   it('tries less often while Redis is down, up to the cap [G32]', async () => {
-    const server = later(await RedisServer.start());
-    const proxy = later(await FaultProxy.start(server.port));
+    const server = closeLater(await RedisServer.start());
+    const proxy = closeLater(await FaultProxy.start(server.port));
     const { connection } = start({ url: proxy.url });
     await untilReady(connection);
     const begun = Date.now();
@@ -172,7 +163,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   });
 
   it('reports errors without passwords, and not too often [K14]', async () => {
-    const server = later(await RedisServer.start({ password: 'right' }));
+    const server = closeLater(await RedisServer.start({ password: 'right' }));
     const { faults } = start({ url: `redis://:s3cret@127.0.0.1:${server.port}` });
     const down = start({ url: 'redis://user:s3cret@127.0.0.1:1' });
     await until(() => faults.length > 0 && down.faults.length > 0, 'both are told');
@@ -184,8 +175,8 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   });
 
   it('closes idempotently, with its duplicates, and never reconnects', async () => {
-    const server = later(await RedisServer.start());
-    const proxy = later(await FaultProxy.start(server.port));
+    const server = closeLater(await RedisServer.start());
+    const proxy = closeLater(await FaultProxy.start(server.port));
     const { connection } = start({ url: proxy.url });
     const other = connection.duplicate();
     await untilReady(connection);
@@ -203,8 +194,8 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
 
   describe("with the user's client", () => {
     it('keeps the client as it is: never closed, never changed, with its listeners [G20]', async () => {
-      const server = later(await RedisServer.start());
-      const client = later(new module.Redis({ port: server.port, keyPrefix: 'app:' }));
+      const server = closeLater(await RedisServer.start());
+      const client = closeLater(new module.Redis({ port: server.port, keyPrefix: 'app:' }));
       expect(isRedisClient(client)).toBe(true);
       const before = { options: { ...client.options }, listeners: client.listenerCount('error') };
       const { connection } = start({ client });
@@ -220,8 +211,8 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     });
 
     it('reports errors of a client without a listener, without repeats on the console [G19]', async () => {
-      const server = later(await RedisServer.start());
-      const client = later(new module.Redis({ port: server.port, retryStrategy: () => 10 }));
+      const server = closeLater(await RedisServer.start());
+      const client = closeLater(new module.Redis({ port: server.port, retryStrategy: () => 10 }));
       const { connection, faults } = start({ client });
       await untilReady(connection);
       await server.kill();
@@ -232,23 +223,23 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     });
 
     it('leaves the writes of the client as they are', async () => {
-      const server = later(await RedisServer.start());
-      const client = later(new module.Redis(server.url)) as unknown as RedisClient;
+      const server = closeLater(await RedisServer.start());
+      const client = closeLater(new module.Redis(server.url)) as unknown as RedisClient;
       const { connection } = start({ client });
       await untilReady(connection);
       expect(await writesOf(client, () => askThrice(connection))).toBe(3);
     });
 
     it('connects a lazy client, as its first command would', async () => {
-      const server = later(await RedisServer.start());
-      const client = later(new module.Redis({ port: server.port, lazyConnect: true }));
+      const server = closeLater(await RedisServer.start());
+      const client = closeLater(new module.Redis({ port: server.port, lazyConnect: true }));
       const { connection } = start({ client });
       await untilReady(connection);
     });
 
     it('makes duplicates without an offline queue, with the key prefix [G06]', async () => {
-      const server = later(await RedisServer.start());
-      const client = later(new module.Redis({ port: server.port, keyPrefix: 'app:' }));
+      const server = closeLater(await RedisServer.start());
+      const client = closeLater(new module.Redis({ port: server.port, keyPrefix: 'app:' }));
       const { connection } = start({ client });
       const other = connection.duplicate();
       await untilReady(other);
@@ -263,8 +254,8 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
 
     it('accepts a Cluster, whose duplicates reach every slot [G28]', async () => {
       const servers = await startCluster();
-      for (const server of servers) later(server);
-      const client = later(
+      for (const server of servers) closeLater(server);
+      const client = closeLater(
         new module.Cluster([{ port: servers[0]!.port, host: '127.0.0.1' }], { keyPrefix: 'app:' }),
       );
       expect(isRedisClient(client)).toBe(true);
@@ -283,13 +274,13 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   });
 
   it('follows the master that a Sentinel has chosen [G29]', async () => {
-    const master = later(await RedisServer.start());
-    const replica = later(await RedisServer.start({ replicaOf: master.port }));
+    const master = closeLater(await RedisServer.start());
+    const replica = closeLater(await RedisServer.start({ replicaOf: master.port }));
     await until(
       async () => (await replica.info('replication')).get('master_link_status') === 'up',
       'the replica follows',
     );
-    const sentinel = later(await startSentinel(master));
+    const sentinel = closeLater(await startSentinel(master));
     await until(
       async () =>
         String(await sentinel.command('SENTINEL', 'REPLICAS', 'main')).includes(String(replica.port)),
@@ -311,7 +302,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
 });
 
 it('lets the process exit while a connection is open, with Redis up or down', async () => {
-  const server = later(await RedisServer.start());
+  const server = closeLater(await RedisServer.start());
   const { execArgv, file } = program('test/store/redis/fixtures/lingering.mts');
   for (const url of [server.url, 'redis://127.0.0.1:1']) {
     const child = spawn(process.execPath, [...execArgv, file, url], {

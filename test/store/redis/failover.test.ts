@@ -1,22 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { StoredResponse } from '../../../src/store/entry.js';
+import { closeAfterEach } from '../../helpers/close-after-each.js';
 import { RedisServer, redisMajors, startCluster, startSentinel, until } from '../../helpers/redis.js';
 import { itemOf } from '../contract.js';
 import { type OpenStore, openStore } from './open-store.js';
 
 const minute = 60_000;
-const open: { stop?(): unknown; close?(): unknown; disconnect?(): unknown }[] = [];
-
-function later<T extends (typeof open)[number]>(thing: T): T {
-  open.push(thing);
-  return thing;
-}
-
-afterEach(async () => {
-  for (const thing of open.splice(0).reverse())
-    await (thing.stop ?? thing.close ?? thing.disconnect)?.call(thing);
-});
+const closeLater = closeAfterEach();
 
 const keys = Array.from({ length: 60 }, (_, i) => `key ${i}`);
 const fill = ({ store }: OpenStore) =>
@@ -58,9 +49,11 @@ function load({ store }: OpenStore): () => Promise<string[]> {
 describe.each(redisMajors)('failover of the master, with %s,', (_, module) => {
   it('uses all slots of a cluster of three again after a master dies under load [G29]', async () => {
     const servers = await startCluster({ replicas: true });
-    for (const server of servers) later(server);
-    const client = later(new module.Cluster(servers.map(({ port }) => ({ host: '127.0.0.1', port }))));
-    const all = later(await openStore(module, { client }, { bounds: { firstBackoff: 50, maxBackoff: 500 } }));
+    for (const server of servers) closeLater(server);
+    const client = closeLater(new module.Cluster(servers.map(({ port }) => ({ host: '127.0.0.1', port }))));
+    const all = closeLater(
+      await openStore(module, { client }, { bounds: { firstBackoff: 50, maxBackoff: 500 } }),
+    );
     expect((await fill(all)).every(Boolean)).toBe(true);
     const end = load(all);
     await servers[1]!.kill();
@@ -75,20 +68,20 @@ describe.each(redisMajors)('failover of the master, with %s,', (_, module) => {
   }, 240_000);
 
   it('follows the new master that a Sentinel chooses under load, without throwing [G29]', async () => {
-    const master = later(await RedisServer.start());
-    const replica = later(await RedisServer.start({ replicaOf: master.port }));
+    const master = closeLater(await RedisServer.start());
+    const replica = closeLater(await RedisServer.start({ replicaOf: master.port }));
     await until(
       async () => (await replica.info('replication')).get('master_link_status') === 'up',
       'the replica follows',
     );
-    const sentinel = later(await startSentinel(master));
+    const sentinel = closeLater(await startSentinel(master));
     await until(
       async () =>
         String(await sentinel.command('SENTINEL', 'REPLICAS', 'main')).includes(String(replica.port)),
       'the Sentinel knows the replica',
     );
     const options = { sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: 'main' };
-    const all = later(
+    const all = closeLater(
       await openStore(module, { options }, { bounds: { firstBackoff: 50, maxBackoff: 500 } }),
     );
     expect((await fill(all)).every(Boolean)).toBe(true);

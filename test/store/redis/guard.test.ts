@@ -2,24 +2,15 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Answer, RedisGuard } from '../../../src/store/redis/guard.js';
+import { closeAfterEach } from '../../helpers/close-after-each.js';
 import { FaultProxy } from '../../helpers/fault-proxy.js';
 import { waitFor } from '../../helpers/http.js';
 import { RedisServer, redisMajors, until } from '../../helpers/redis.js';
 import { openStore, type StoreSetup } from './open-store.js';
 
-const open: { stop?(): unknown; close?(): unknown; disconnect?(): unknown }[] = [];
-
-function later<T extends (typeof open)[number]>(thing: T): T {
-  open.push(thing);
-  return thing;
-}
-
-afterEach(async () => {
-  for (const thing of open.splice(0).reverse())
-    await (thing.stop ?? thing.close ?? thing.disconnect)?.call(thing);
-});
+const closeLater = closeAfterEach();
 
 const wordOf = (answer: Answer<unknown>) => ('value' in answer ? 'value' : answer.unavailable);
 const get = (guard: RedisGuard, key = 'k') => guard.read('get', (client) => client.call('GET', key));
@@ -40,10 +31,10 @@ const patient = { ...quick, readTimeout: 2000, writeTimeout: 2000 };
 
 describe.each(redisMajors)('the guard with %s', (_, module) => {
   const start = async (url: string, bounds: StoreSetup['bounds'] = {}, setup: StoreSetup = {}) =>
-    later(await openStore(module, { url }, { bounds, ...setup }));
+    closeLater(await openStore(module, { url }, { bounds, ...setup }));
 
   it('waits one deadline for a hung Redis, then only probes, and recovers [G03]', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { guard } = await start(server.url, { ...quick, firstBackoff: 2000, maxBackoff: 2000 });
     await until(async () => wordOf(await get(guard)) === 'value', 'it answers');
     server.pause();
@@ -59,7 +50,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('sends one of 1,000 simultaneous commands as a probe after the wait [G30]', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { guard } = await start(server.url, { ...quick, firstBackoff: 20, maxBackoff: 20 });
     server.pause();
     await many(20, () => get(guard));
@@ -75,7 +66,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('keeps the breaker open when late replies to earlier commands arrive [G30]', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { guard } = await start(server.url, { ...quick, firstBackoff: 60_000, maxBackoff: 60_000 });
     server.pause();
     await many(20, () => get(guard));
@@ -85,7 +76,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('limits the commands and bytes that wait for a hung Redis [G05]', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { guard } = await start(server.url, { ...quick, maxOutstanding: 10, maxOutstandingBytes: 5000 });
     server.pause();
     const reads = many(1000, () => get(guard));
@@ -104,9 +95,9 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it("queues nothing in a user's client that has an offline queue [G06]", async () => {
-    const server = later(await RedisServer.start());
-    const client = later(new module.Redis({ port: server.port, retryStrategy: () => 50 }));
-    const { guard } = later(await openStore(module, { client }));
+    const server = closeLater(await RedisServer.start());
+    const client = closeLater(new module.Redis({ port: server.port, retryStrategy: () => 50 }));
+    const { guard } = closeLater(await openStore(module, { client }));
     await server.kill();
     await until(() => client.status !== 'ready', 'the loss is seen');
     const queue = (client as unknown as { offlineQueue: { length: number } }).offlineQueue;
@@ -118,7 +109,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('neither throws nor hangs after a kill under load, and recovers after a restart [G02]', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { guard } = await start(server.url, patient);
     const words = new Set<string>();
     let isOver = false;
@@ -142,7 +133,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('keeps reading from a full Redis, and writes again once there is room [G08]', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { guard, faults } = await start(server.url, patient);
     expect(wordOf(await set(guard))).toBe('value');
     await server.command('CONFIG', 'SET', 'maxmemory', '1');
@@ -157,7 +148,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('keeps reading from a master that became a replica, and stops writing [G09]', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { guard } = await start(server.url, patient);
     await set(guard);
     await server.command('REPLICAOF', '127.0.0.1', 1);
@@ -170,10 +161,10 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('finds the new master at the same address when the old one keeps the connection [G09]', async () => {
-    const old = later(await RedisServer.start());
-    const next = later(await RedisServer.start());
+    const old = closeLater(await RedisServer.start());
+    const next = closeLater(await RedisServer.start());
     let { port } = old;
-    const proxy = later(await FaultProxy.start(() => port));
+    const proxy = closeLater(await FaultProxy.start(() => port));
     const { guard } = await start(proxy.url, patient);
     expect(wordOf(await set(guard))).toBe('value');
     port = next.port;
@@ -183,7 +174,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('reports an access rule that forbids writes once, and keeps reading [G09]', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     await server.command(
       'ACL',
       'SETUSER',
@@ -213,7 +204,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     ['BUSY Redis is busy running a script.', 'busy'],
     ['WEIRD of a later version', 'connection'],
   ])('opens the breaker for `%s`, reports it once, and throws nothing [G09]', async (message, word) => {
-    const server = later(await FakeRedis.start(message));
+    const server = closeLater(await FakeRedis.start(message));
     const { guard, faults } = await start(
       server.url,
       { ...patient, firstBackoff: 60_000, maxBackoff: 60_000 },
@@ -229,7 +220,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('keeps the breaker closed for errors of a single command', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { guard } = await start(server.url);
     await server.command('RPUSH', 'k', 'a');
     for (let i = 0; i < 50; i++) expect(wordOf(await get(guard))).toBe('wrongtype');
@@ -239,7 +230,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('accepts a reply in time when only this process was slow, and delivers it once', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { guard, faults } = await start(server.url, { readTimeout: 50 });
     await server.command('SET', 'k', 'v');
     // From a full window of successes on, nothing but the guard itself sees to it that it is told once.
@@ -263,8 +254,8 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('treats replies slower than the deadline like an outage, and waits no longer [G07]', async () => {
-    const server = later(await RedisServer.start());
-    const proxy = later(await FaultProxy.start(server.port));
+    const server = closeLater(await RedisServer.start());
+    const proxy = closeLater(await FaultProxy.start(server.port));
     const { guard } = await start(proxy.url, { ...quick, readTimeout: 100 });
     proxy.set({ latency: 500 });
     expect([...(await many(20, () => get(guard))).keys()]).toEqual(['timeout']);
@@ -274,8 +265,8 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('gives up a connection whose other end is silently gone [G03]', async () => {
-    const server = later(await RedisServer.start());
-    const proxy = later(await FaultProxy.start(server.port));
+    const server = closeLater(await RedisServer.start());
+    const proxy = closeLater(await FaultProxy.start(server.port));
     const { guard } = await start(proxy.url, { ...quick, hungAfter: 200 });
     const { connections } = proxy;
     proxy.set({ blackHole: 'both' });
@@ -288,7 +279,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 
   it('sends nothing after `close`', async () => {
-    const server = later(await RedisServer.start());
+    const server = closeLater(await RedisServer.start());
     const { guard, connection } = await start(server.url);
     guard.close();
     expect(connection.client).toBeDefined();

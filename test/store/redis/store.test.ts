@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { Codec, FORMAT } from '../../../src/store/codec.js';
 import type { StoredResponse } from '../../../src/store/entry.js';
+import { closeAfterEach } from '../../helpers/close-after-each.js';
 import { FaultProxy } from '../../helpers/fault-proxy.js';
 import { RedisServer, redisMajors, until } from '../../helpers/redis.js';
 import { RedisMonitor } from '../../helpers/redis-monitor.js';
@@ -8,27 +9,18 @@ import { itemOf } from '../contract.js';
 import { openStore } from './open-store.js';
 
 const minute = 60_000;
-const open: { stop?(): unknown; close?(): unknown }[] = [];
-
-function later<T extends (typeof open)[number]>(thing: T): T {
-  open.push(thing);
-  return thing;
-}
-
-afterEach(async () => {
-  for (const thing of open.splice(0).reverse()) await (thing.stop ?? thing.close)?.call(thing);
-});
+const closeLater = closeAfterEach();
 
 describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
   let server: RedisServer;
 
   beforeEach(async () => {
-    server = later(await RedisServer.start());
+    server = closeLater(await RedisServer.start());
   });
 
   const start = async (
     ...args: Parameters<typeof openStore> extends [unknown, unknown, (infer S)?] ? [S?] : never
-  ) => later(await openStore(module, { url: server.url }, ...args));
+  ) => closeLater(await openStore(module, { url: server.url }, ...args));
   const keys = async () => (await server.command('KEYS', '*')) as string[];
   const onlyKey = async () => {
     const all = await keys();
@@ -81,7 +73,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
   });
 
   it('gives every key a time to live, and never scans keys [G16, G27]', async () => {
-    const watched = later(await RedisMonitor.start(server));
+    const watched = closeLater(await RedisMonitor.start(server));
     const { store } = await start();
     await store.set('k', itemOf('k'), minute);
     await store.set('v', { kind: 'variants', names: ['accept'], keys: ['k'] }, minute);
@@ -288,8 +280,8 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
   });
 
   it('never mixes up replies on a network that delays, loses and breaks connections [G07, G35]', async () => {
-    const proxy = later(await FaultProxy.start(server.port));
-    const { store } = later(
+    const proxy = closeLater(await FaultProxy.start(server.port));
+    const { store } = closeLater(
       await openStore(
         module,
         { url: proxy.url },
