@@ -20,7 +20,7 @@ describe('chooseEncoding', () => {
     ['identity;q=0.5, gzip;q=0.5', 'gzip'],
     ['identity;q=0, gzip', 'gzip'],
     [',, gzip,', 'gzip'],
-  ])('E03: %j chooses %s', (header, coding) => {
+  ])('answers %j with %s [E03]', (header, coding) => {
     expect(chooseEncoding(header, OFFERED)).toBe(coding);
   });
 
@@ -45,11 +45,11 @@ describe('chooseEncoding', () => {
     'gzip;q=0, gzip',
     'gzipped',
     '"gzip"',
-  ])('E03: %j leaves the body as it is', (header) => {
+  ])('leaves the body unencoded for %j [E03]', (header) => {
     expect(chooseEncoding(header, OFFERED)).toBeUndefined();
   });
 
-  it('follows the order of what is offered among equals', () => {
+  it('uses the order of the offered codings among equals', () => {
     expect(chooseEncoding('br, gzip', ['gzip', 'br'])).toBe('gzip');
     expect(chooseEncoding('*', ['deflate'])).toBe('deflate');
   });
@@ -60,7 +60,7 @@ describe('chooseEncoding', () => {
     ['semicolons', (length) => `gzip${';'.repeat(length)}`],
     ['commas', (length) => ','.repeat(length)],
     ['digits', (length) => `gzip;q=0.${'0'.repeat(length)}`],
-  ])('E03: 16 kB of %s are read in linear time', (_name, make) => {
+  ])('reads 16 kB of %s in linear time [E03]', (_name, make) => {
     expectLinear((header) => chooseEncoding(header, OFFERED), make);
   });
 });

@@ -15,7 +15,7 @@ describe('HTTP dates', () => {
   // Within the fifty years that two digits can tell apart.
   const times = fc.integer({ min: Date.UTC(1977) / 1000, max: Date.UTC(2076) / 1000 }).map((s) => s * 1000);
 
-  it('are read in each of their three forms, as the same time', () => {
+  it('are read as the same time in each of their three forms', () => {
     fc.assert(
       fc.property(times, (time) => {
         const imf = formatHttpDate(time);
@@ -43,7 +43,7 @@ describe('Accept-Encoding', () => {
     },
   );
 
-  it('E03 the coding chosen is one that nothing offered beats', () => {
+  it('choose a coding that no offered coding beats [E03]', () => {
     fc.assert(
       fc.property(members, fc.shuffledSubarray([...CODINGS]), (given, offered) => {
         const chosen = chooseEncoding(given.join(', '), offered);
@@ -80,7 +80,7 @@ describe('Accept-Encoding', () => {
 });
 
 describe('Cache-Status', () => {
-  it('is read back, by another implementation, as it was written', () => {
+  it('is read back by another implementation as it was written', () => {
     const status = fc.record(
       {
         hit: fc.constant(true),
@@ -111,7 +111,7 @@ describe('Cache-Status', () => {
     );
   });
 
-  it('is one member of a list, whatever the detail holds', () => {
+  it('is one member of a list, with any detail', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (detail) => {
         expect(parseListElsewhere(formatCacheStatus({ hit: true, detail }))).toHaveLength(1);
@@ -125,7 +125,7 @@ describe('If-None-Match', () => {
   const opaque = fc.stringMatching(/^[!#-~]{0,6}$/);
   const tag = fc.tuple(fc.boolean(), opaque).map(([weak, text]) => `${weak ? 'W/' : ''}"${text}"`);
 
-  it('D12 finds the tags that were listed, weak or strong, and no others', () => {
+  it('matches the listed tags, weak or strong, and no others [D12]', () => {
     fc.assert(
       fc.property(
         fc.array(tag, { maxLength: 5 }),
@@ -145,7 +145,7 @@ describe('If-None-Match', () => {
 });
 
 describe('Vary', () => {
-  it('A08 has the names that were added, and those that were there', () => {
+  it('keeps existing names and adds new ones [A08]', () => {
     const names = fc.array(fc.stringMatching(/^[A-Za-z0-9!#$%&'+.^_`|~-]{1,6}$/), { maxLength: 6 });
     fc.assert(
       fc.property(names, names, (before, added) => {
@@ -158,7 +158,7 @@ describe('Vary', () => {
 });
 
 describe('Content-Encoding', () => {
-  it('has the codings in the order in which they were put on, no more than asked for', () => {
+  it('lists the codings in the order they were applied, up to the limit', () => {
     const codings = fc.array(fc.constantFrom('gzip', 'br', 'X-Gzip', 'identity', 'zstd', ''), {
       maxLength: 6,
     });

@@ -66,23 +66,23 @@ describe('parseCacheControl', () => {
   });
 
   it.each(['abc', '-1', '1.5', '', '+5', '5s', '0x10', '1e3', '5 5', '"', '""', '٣'])(
-    'takes the malformed lifetime %j for stale',
+    'treats the malformed lifetime %j as stale',
     (argument) => {
       expect(parseCacheControl(`max-age=${argument}`).maxAge).toBe(0);
       expect(parseCacheControl(`max-age=60, max-age=${argument}`).maxAge).toBe(0);
     },
   );
 
-  it('takes a lifetime without argument for stale', () => {
+  it('treats a lifetime without argument as stale', () => {
     expect(parseCacheControl('max-age').maxAge).toBe(0);
   });
 
-  it('cuts a lifetime that overflows to 2^31', () => {
+  it('limits a lifetime that overflows to 2^31', () => {
     expect(parseCacheControl('max-age=2147483648').maxAge).toBe(MAX_DELTA_SECONDS);
     expect(parseCacheControl(`max-age=${'9'.repeat(400)}`).maxAge).toBe(MAX_DELTA_SECONDS);
   });
 
-  it('needs time in proportion to the length of a hostile value', () => {
+  it('reads a hostile value in linear time', () => {
     const hostile: ((length: number) => string)[] = [
       (length) => '"\\'.repeat(length / 2),
       (length) => ','.repeat(length),
@@ -92,7 +92,7 @@ describe('parseCacheControl', () => {
     for (const make of hostile) expectLinear(parseCacheControl, make);
   });
 
-  it('never throws, whatever it is given', () => {
+  it('never throws for any input', () => {
     fc.assert(fc.property(fc.string(), (value) => void parseCacheControl(value)));
     fc.assert(
       fc.property(
@@ -106,7 +106,7 @@ describe('parseCacheControl', () => {
 });
 
 describe('formatCacheControl', () => {
-  it('writes what it was given, and nothing of what is off', () => {
+  it('writes the given directives, and leaves out those that are off', () => {
     expect(formatCacheControl({ public: true, private: false, maxAge: 60, immutable: true })).toBe(
       'public, max-age=60, immutable',
     );

@@ -25,7 +25,7 @@ describe('parseCacheGroups', () => {
     },
   );
 
-  it('takes 32 groups of 32 characters, as every cache must, and tells when there are too many', () => {
+  it('accepts 32 groups of 32 characters, as every cache must, and detects more', () => {
     const list = (count: number, length: number) =>
       Array.from({ length: count }, (_, i) => `"${String(i).padEnd(length, '-')}"`).join(', ');
     expect(parseCacheGroups(list(32, 32))).toHaveLength(32);

@@ -25,7 +25,7 @@ describe('formatCacheStatus', () => {
     expect(formatCacheStatus(status)).toBe(text);
   });
 
-  it('whatever the reason, the field is one line of ASCII, of bounded length and with its quotes closed', () => {
+  it('writes one line of ASCII with bounded length and closed quotes for any reason', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 400 }), (detail) => {
         const text = formatCacheStatus({ fwd: 'miss', detail });

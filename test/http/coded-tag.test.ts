@@ -3,7 +3,7 @@ import { codedTag, withPlainTags } from '../../src/http/coded-tag.js';
 import { listsTag } from '../../src/http/conditional.js';
 import { expectLinear } from '../helpers/linear.js';
 
-describe('entity tags of encoded forms', () => {
+describe('entity tags of encoded bodies', () => {
   it.each([
     ['"abc"', 'W/"abc--br"'],
     ['W/"abc"', 'W/"abc--br"'],
@@ -12,7 +12,7 @@ describe('entity tags of encoded forms', () => {
     ['abc', 'abc'],
     ['W/abc', 'W/abc'],
     ['"abc', '"abc'],
-  ])('the tag of the Brotli form of %s is %s', (tag, coded) => {
+  ])('makes the Brotli tag of %s: %s', (tag, coded) => {
     expect(codedTag(tag, 'br')).toBe(coded);
   });
 
@@ -25,11 +25,11 @@ describe('entity tags of encoded forms', () => {
     ['"x", W/"a--gzip", W/"a--br"', '"x", W/"a--gzip", W/"a--br", W/"a"'],
     ['W/"a--b--deflate"', 'W/"a--b--deflate", W/"a--b"'],
     ['W/"abc--br', 'W/"abc--br'],
-  ])('If-None-Match: %s is compared as %s', (list, compared) => {
+  ])('compares If-None-Match: %s as %s', (list, compared) => {
     expect(withPlainTags(list)).toBe(compared);
   });
 
-  it('E05: whatever the tag, that of each of its forms selects it, and that of no other does', () => {
+  it('selects a tag by each of its encoded forms, and by no other [E05]', () => {
     for (const tag of ['"one"', 'W/"one"', '"a--b"', '"a,b"', '"W/"']) {
       for (const coding of ['br', 'gzip', 'deflate']) {
         expect(listsTag(withPlainTags(codedTag(tag, coding)), tag)).toBe(true);
@@ -39,7 +39,7 @@ describe('entity tags of encoded forms', () => {
   });
 
   it.each(['W/"', 'W/"a--br', '--br"', '"', 'W/"--br"', 'W/"a--'])(
-    'K08: 16 kB of %j are read in linear time',
+    'reads 16 kB of %j in linear time [K08]',
     (piece) => {
       expectLinear(withPlainTags, (length) => piece.repeat(length / piece.length));
     },

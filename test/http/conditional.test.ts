@@ -18,7 +18,7 @@ describe('listsTag', () => {
     ['a tag with a comma', '"x", "a,b"', '"a,b"'],
     ['the empty tag', '"x", ""', '""'],
     ['a tag of Latin-1', '"é"', '"é"'],
-  ])('D12 finds %s', (_case, list, etag) => {
+  ])('finds %s [D12]', (_case, list, etag) => {
     expect(listsTag(list, etag)).toBe(true);
   });
 
@@ -34,11 +34,11 @@ describe('listsTag', () => {
     ['a response whose tag is none', '"a"', 'a'],
     ['a response whose tag holds a quote', '"a"b"', '"a"b"'],
     ['an asterisk in a list', '"x", *', '"a"'],
-  ])('D12 does not find %s', (_case, list, etag) => {
+  ])('does not find %s [D12]', (_case, list, etag) => {
     expect(listsTag(list, etag)).toBe(false);
   });
 
-  it('K08 reads 16 kB of anything in linear time', () => {
+  it('reads 16 kB of any input in linear time [K08]', () => {
     for (const part of ['"', '"",', 'W/', '"a",', ',', '\\"']) {
       expectLinear(
         (list) => listsTag(list, '"z"'),
@@ -78,7 +78,7 @@ describe('notModified', () => {
       { etag: '"a"', lastModified: THEN },
       false,
     ],
-  ])('D12 %s', (_case, conditions, validators, expected) => {
+  ])('%s [D12]', (_case, conditions, validators, expected) => {
     expect(notModified(conditions, validators)).toBe(expected);
   });
 });

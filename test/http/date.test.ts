@@ -50,11 +50,11 @@ describe('parseHttpDate', () => {
     'Xxx, 06 Nov 1994 08:49:37 GMT',
     `Sun, 06 Nov 1994 08:49:37 GMT${' '.repeat(16_000)}`,
     'Sunday, 06-Nov-1994 08:49:37 GMT',
-  ])('reads nothing from %j', (value) => {
+  ])('rejects %j', (value) => {
     expect(parseHttpDate(value, NOW)).toBeUndefined();
   }); // prettier-ignore
 
-  it('reads what is written, to the second', () => {
+  it('reads back a written date, to the second', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 253_402_300_799 }), (seconds) => {
         expect(parseHttpDate(formatHttpDate(seconds * 1000), NOW)).toBe(seconds * 1000);

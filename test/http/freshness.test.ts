@@ -42,7 +42,7 @@ const responses: fc.Arbitrary<Response> = fc.record({
 });
 
 describe('freshness', () => {
-  it('is what an independent reading of RFC 9111 §4.2 says, for any response', () => {
+  it('matches an independent reading of RFC 9111 §4.2 for any response', () => {
     fc.assert(
       fc.property(responses, (response) => {
         const field = response.directives.map((pair) => pair.join('=')).join(', ');

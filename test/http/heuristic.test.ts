@@ -23,23 +23,23 @@ describe('heuristicLifetime', () => {
     [10 * DAY, DAY],
     [11 * DAY, DAY],
     [10_000 * DAY, DAY],
-  ])('what changed %d seconds ago is fresh for %d', (ago, seconds) => {
+  ])('gives a response modified %d seconds ago a lifetime of %d', (ago, seconds) => {
     expect(lifetime(200, ago)).toBeCloseTo(seconds, 6);
   });
 
-  it.each([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501])('a %d may be guessed', (status) => {
+  it.each([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501])('applies to status %d', (status) => {
     expect(lifetime(status, DAY)).toBeGreaterThan(0);
   });
 
   it.each([201, 202, 205, 206, 302, 303, 307, 400, 401, 403, 418, 429, 500, 502, 503, 504, 599])(
-    'a %d may not be guessed, unless it is public',
+    'applies to status %d only with public',
     (status) => {
       expect(lifetime(status, DAY)).toBeUndefined();
       expect(lifetime(status, DAY, 'public')).toBe(DAY / 10);
     },
   );
 
-  it('nothing is guessed from a change now, in the future, malformed or untold', () => {
+  it('is undefined for a modification now, in the future, malformed or missing', () => {
     expect(lifetime(200, 0)).toBeUndefined();
     expect(lifetime(200, -60)).toBeUndefined();
     const fields = { status: 200, cacheControl: parseCacheControl('public') };

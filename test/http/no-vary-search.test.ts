@@ -46,7 +46,7 @@ describe('parseNoVarySearch', () => {
     'except=()',
     'params=("a"), key-order=1',
     'Params',
-  ])('lets every difference matter for %j', (value) => {
+  ])('returns nothing for %j, so every difference matters', (value) => {
     expect(parseNoVarySearch(value)).toBeUndefined();
   });
 });
@@ -71,7 +71,7 @@ describe('equivalentQuery', () => {
     ['key-order', 'a=%C3%A9', 'a=%c3%a9'],
     ['params=("%C3%A9+x")', '%c3%a9%20x=1', ''],
     ['params=("a=b")', 'a%3Db=1', ''],
-  ])('under %j, %j asks for the same as %j', (field, a, b) => {
+  ])('with %j, equates %j and %j', (field, a, b) => {
     expect(equivalent(field, a, b)).toBe(true);
     expect(equivalent(field, b, a)).toBe(true);
   });
@@ -93,7 +93,7 @@ describe('equivalentQuery', () => {
     ['key-order', 'a%3Db=1', 'a=b%3D1'],
     ['key-order', 'a=%2B', 'a=+'],
     ['params=("__proto__")', 'constructor=1', ''],
-  ])('B06 under %j, %j does not ask for the same as %j', (field, a, b) => {
+  ])('with %j, separates %j and %j [B06]', (field, a, b) => {
     expect(equivalent(field, a, b)).toBe(false);
   });
 
@@ -104,12 +104,12 @@ describe('equivalentQuery', () => {
     ['a=%zz', 'a=%25zz'],
     ['a=\u00e9', 'a=%C3%A9'],
     ['a=%', 'a=%25'],
-  ])('B06 what parsers read differently, as %j and %j, stays apart', (a, b) => {
+  ])('keeps apart queries that parsers read differently: %j and %j [B06]', (a, b) => {
     expect(equivalent('key-order', a, b)).toBe(false);
     expect(equivalent('params, except=("a")', a, b)).toBe(false);
   });
 
-  it('B06 what a parser may not have read does not count as read', () => {
+  it('ignores nothing beyond the parameters that a parser reads [B06]', () => {
     const flood = 'utm=1&'.repeat(1000);
     expect(equivalent('params=("utm")', `${flood}id=1`, 'id=1')).toBe(false);
     expect(equivalent('params=("utm")', `${flood}id=1`, `${flood}id=1`)).toBe(true);
@@ -131,7 +131,7 @@ describe('isSameVariance', () => {
     'params, except=("a"), key-order',
   ];
 
-  it('tells apart what differs, and nothing else', () => {
+  it('distinguishes different rules, and equates equal ones', () => {
     for (const a of fields) {
       for (const b of fields) {
         expect(isSameVariance(parseNoVarySearch(a)!, parseNoVarySearch(b)!), `${a} | ${b}`).toBe(a === b);
@@ -179,7 +179,7 @@ describe('normaliseQuery', () => {
   );
   const field = fc.tuple(rule, fc.constantFrom('', ', key-order')).map((parts) => parts.join(''));
 
-  it('B06 calls two queries the same only where an obvious reading of the draft does', () => {
+  it('equates two queries only where a literal reading of the draft does [B06]', () => {
     fc.assert(
       fc.property(query, query, field, (a, b, value) => {
         if (equivalentQuery(a, b, parseNoVarySearch(value)))
@@ -189,7 +189,7 @@ describe('normaliseQuery', () => {
     );
   });
 
-  it('calls a query the same as itself with its parameters in any order and what does not matter added', () => {
+  it('equates a query with its reordered parameters and ignored additions', () => {
     const plainText = fc.constantFrom('a', 'b', 'id', 'c', '%C3%A9', '%20', '1');
     const pairs = fc.uniqueArray(fc.tuple(plainText, plainText), {
       selector: ([name]) => name,
@@ -206,7 +206,7 @@ describe('normaliseQuery', () => {
     );
   });
 
-  it('takes at most three times the room of the query', () => {
+  it('has at most three times the length of the query', () => {
     fc.assert(
       fc.property(query, field, (given, value) => {
         const length = normaliseQuery(given, parseNoVarySearch(value))?.length ?? 0;

@@ -63,7 +63,7 @@ describe('mayUseStored', () => {
     expect(mayUseStored(parseCacheControl(header), stored)).toBe(reuse);
   });
 
-  it('serves what the request and the response both allow, and nothing else', () => {
+  it('allows a stored response only if the request and the response both allow it', () => {
     const seconds = fc.integer({ min: 0, max: 5 });
     const maybe = fc.option(seconds, { nil: undefined });
     fc.assert(

@@ -48,8 +48,8 @@ const read = (path: string) =>
     .filter((segment) => segment !== '')
     .map((segment) => decodeURIComponent(segment).replace(/[A-Z]/g, (letter) => letter.toLowerCase()));
 
-describe('the canonical spelling of a target', () => {
-  it('is one for all spellings of a path, and differs between paths [B09]', () => {
+describe('canonical targets', () => {
+  it('are equal for all spellings of a path, and differ between paths [B09]', () => {
     fc.assert(
       fc.property(twoPaths, twoPaths, ({ one, other }, { one: stranger }) => {
         expect(canonicalTarget(one)).toBe(canonicalTarget(other));
@@ -60,7 +60,7 @@ describe('the canonical spelling of a target', () => {
     );
   });
 
-  it('is one for all queries that an app reads alike, and differs between others [B05]', () => {
+  it('are equal for all queries that an app reads the same, and differ between others [B05]', () => {
     const parsed = (target: string) =>
       JSON.stringify(
         [...new URLSearchParams(target.slice(target.indexOf('?') + 1))].filter(([n, v]) => n || v),
@@ -74,7 +74,7 @@ describe('the canonical spelling of a target', () => {
     );
   });
 
-  it('stays as it is when it is made again, whatever the text [B08]', () => {
+  it('do not change when they are made canonical again, for any text [B08]', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (rest) => {
         const once = canonicalTarget(`/${rest}`);
@@ -85,7 +85,7 @@ describe('the canonical spelling of a target', () => {
     );
   });
 
-  it('is that of the URL that a WHATWG client makes of a text', () => {
+  it('match the URL that a WHATWG client makes of a text', () => {
     fc.assert(
       fc.property(fc.array(fc.string({ unit: 'grapheme' })), (segments) => {
         const path = `/${segments.map((segment) => segment.replace(/[?#\\\s]/g, '')).join('/')}`;
@@ -127,7 +127,7 @@ describe('the canonical spelling of a target', () => {
     ['/\u017f', '/s', false],
     ['/\u212a', '/k', false],
     ['/\ud800', '/\ufffd', true],
-  ])('is the same for %s and %s: %s [B08]', (one, other, isSame) => {
+  ])('are the same for %s and %s: %s [B08]', (one, other, isSame) => {
     expect(canonicalTarget(one) === canonicalTarget(other)).toBe(isSame);
   });
 });
@@ -149,7 +149,7 @@ describe('path and query of a target', () => {
   });
 });
 
-describe('the canonical spelling of a host', () => {
+describe('canonical hosts', () => {
   it.each([
     ['Shop.Example', 'shop.example'],
     ['shop.example:80', 'shop.example'],
@@ -160,7 +160,7 @@ describe('the canonical spelling of a host', () => {
     ['a.example, b.example', 'a.example'],
     ['', ''],
     ['a b', 'a b'],
-  ])('is made of %s: %s', (host, expected) => {
+  ])('are read from %s: %s', (host, expected) => {
     expect(canonicalHost(host)).toBe(expected);
   });
 });

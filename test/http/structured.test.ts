@@ -31,7 +31,7 @@ describe('parseList and parseDictionary', () => {
     expect(parseList(text)?.map((member) => member.value)).toEqual(values);
   });
 
-  it('reads inner lists, and parameters wherever they may stand', () => {
+  it('reads inner lists, and parameters in any position', () => {
     expect(plainList(parseList('("a";x=1  b);y, ( )'))).toEqual([
       [
         'list',
@@ -45,7 +45,7 @@ describe('parseList and parseDictionary', () => {
     ]);
   });
 
-  it('reads a dictionary, the last value of a key, and `true` where there is none', () => {
+  it('reads a dictionary, the last value of a key, and `true` for a key without value', () => {
     const members = parseDictionary('a=1, b;x, a=(c), *k_-.9="v"');
     expect([...members!].map(([key, member]) => [key, plain(member)])).toEqual([
       ['a', ['list', [['token', 'c', []]], []]],
@@ -93,12 +93,12 @@ describe('parseList and parseDictionary', () => {
     '%a',
     '&&&&&',
     'a\nb',
-  ])('reads nothing from %j', (text) => {
+  ])('rejects %j', (text) => {
     expect(parseList(text)).toBeUndefined();
   });
 
   it.each(['A=1', 'a =1', 'a= 1', '1=a', 'a=', 'a=1 b=2', 'a=1;', '"a"', 'a=1,'])(
-    'reads no dictionary from %j',
+    'rejects %j as a dictionary',
     (text) => {
       expect(parseDictionary(text)).toBeUndefined();
     },
@@ -124,7 +124,7 @@ describe('parseList and parseDictionary', () => {
     );
   });
 
-  it('reads what another implementation writes', () => {
+  it('reads values that another implementation writes', () => {
     const key = fc.stringMatching(/^[a-z*][a-z0-9_.*-]{0,6}$/);
     const bare: fc.Arbitrary<oracle.BareItem> = fc.oneof(
       fc.stringMatching(/^[ -~]{0,8}$/),

@@ -48,11 +48,11 @@ describe('surrogateDirectives', () => {
     'max-age=1.5',
     'no-store, max-age=abc',
     '"max-age=60',
-  ])('finds nothing for this cache in %j', (value) => {
+  ])('finds no directive for this cache in %j', (value) => {
     expect(surrogateDirectives(value)).toBeUndefined();
   });
 
-  it('K08 reads whatever comes, without an exception', () => {
+  it('reads any input without an exception [K08]', () => {
     fc.assert(
       fc.property(fc.string({ maxLength: 200 }), (value) => {
         surrogateDirectives(value);
@@ -61,7 +61,7 @@ describe('surrogateDirectives', () => {
     );
   });
 
-  it('is how a target list reads `surrogate-control`, and it alone', () => {
+  it('is used for `surrogate-control` in a target list, and for no other name', () => {
     const policy = (field: string) => targetedPolicy([field], () => 'MAX-AGE=60;hotpath');
     expect(policy('surrogate-control')).toMatchObject({ directives: { maxAge: 60 } });
     expect(policy('cdn-cache-control')).toBeUndefined();

@@ -54,11 +54,11 @@ describe('targetedDirectives', () => {
     'no-store, max-age="60"',
     'max-age=1234567890123456',
     'no-store no-cache',
-  ])('ignores %j as a whole', (value) => {
+  ])('ignores all of %j', (value) => {
     expect(targetedDirectives(value)).toBeUndefined();
   });
 
-  it('reads as Cache-Control would what both write alike', () => {
+  it('reads values that Cache-Control has too like Cache-Control', () => {
     const directive = fc.oneof(
       fc.constantFrom(
         'no-store',
@@ -88,7 +88,7 @@ describe('targetedPolicy', () => {
   const policy = (fields: Record<string, string>) =>
     targetedPolicy(['hotpath-cache-control', 'cdn-cache-control'], (name) => fields[name]);
 
-  it('takes the first of the list that is there and valid', () => {
+  it('uses the first field of the list that is present and valid', () => {
     const both = { 'cdn-cache-control': 'max-age=1', 'hotpath-cache-control': 'max-age=2' };
     expect(policy(both)).toMatchObject({ field: 'hotpath-cache-control', directives: { maxAge: 2 } });
     expect(policy({ ...both, 'hotpath-cache-control': 'max-age=' })).toMatchObject({
@@ -99,7 +99,7 @@ describe('targetedPolicy', () => {
     expect(policy({ 'cdn-cache-control': 'none' })).toMatchObject({ directives: nothing });
   });
 
-  it('has no policy where no field of the list is there and valid', () => {
+  it('has no policy without a present and valid field of the list', () => {
     expect(policy({})).toBeUndefined();
     expect(policy({ 'cache-control': 'max-age=1', 'other-cache-control': 'max-age=1' })).toBeUndefined();
     expect(policy({ 'cdn-cache-control': '&' })).toBeUndefined();
