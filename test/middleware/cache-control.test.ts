@@ -58,7 +58,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     ['/understood', 'no-store, must-understand, max-age=60'],
     ['/alone', null],
     ['/elsewhere', 'no-cache'],
-  ])('gives %s what its route says, on one line', async (path, expected) => {
+  ])('sends %s the policy of its route, on one line', async (path, expected) => {
     const app = appWith();
     app.use((_req, res) => void res.send('ok'));
     const { url, port } = await serve(app);
@@ -84,7 +84,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     ['Cache-Control', ''],
     ['Expires', '0'],
     ['Pragma', 'No-Cache'],
-  ])('A25 leaves alone a response whose handler said %s: %s', async (name, value) => {
+  ])('keeps the header of a handler that sets %s: %s [A25]', async (name, value) => {
     const app = appWith();
     app.get('/shared/set', (_req, res) => void res.set(name, value).send('ok'));
     app.get('/shared/written', (_req, res) => void res.writeHead(200, { [name]: value }).end('ok'));
@@ -106,7 +106,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     }
   });
 
-  it('A25 gives errors no-store, whatever the route says', async () => {
+  it('sends no-store with errors, on every route [A25]', async () => {
     const app = appWith();
     app.get('/shared/throws', () => {
       throw new Error('expected');
@@ -122,7 +122,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     }
   });
 
-  it('A25 takes its lifetime back when sending the headers failed and an error is answered instead', async () => {
+  it('removes its lifetime when sending the headers fails and an error is sent instead [A25]', async () => {
     const app = appWith();
     app.use(((_req, res, next) => {
       const { writeHead } = res;
@@ -148,7 +148,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     expect(headers.get('expires')).toBe(null);
   });
 
-  it('A25 a response with Set-Cookie is never for shared caches, and keeps its max-age', async () => {
+  it('makes a response with Set-Cookie private, and keeps its max-age [A25]', async () => {
     const app = appWith();
     app.use((_req, res) => void res.cookie('session', '1').send('ok'));
     const { url } = await serve(app);
@@ -163,7 +163,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     expect((await fetch(`${url}/secret`)).headers.get('cache-control')).toBe('no-store');
   });
 
-  it('A25 sees a cookie that is set just before the headers go, as sessions do', async () => {
+  it('sees a cookie that is set just before the headers are sent, as sessions do [A25]', async () => {
     const app = appWith();
     app.use((_req, res, next) => {
       onHeaders(res, () => void res.setHeader('Set-Cookie', 'session=1'));
@@ -176,7 +176,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
   });
 
   it.each(['Authorization', 'Proxy-Authorization', 'X-Api-Key'])(
-    'A25 a response to a request with %s is never for shared caches',
+    'makes the response to a request with %s private [A25]',
     async (name) => {
       const app = appWith();
       app.use((_req, res) => void res.send('ok'));
@@ -193,7 +193,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     },
   );
 
-  it('A25 a cookie makes a response personal unless its policy says that it is for all', async () => {
+  it('makes a response to a cookie private unless its policy is public [A25]', async () => {
     const app = appWith();
     app.use((_req, res) => void res.send('ok'));
     const { url } = await serve(app);
@@ -204,7 +204,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     expect(await ask('/assets/a.js')).toBe('public, max-age=31536000, immutable');
   });
 
-  it('gives other methods and temporary redirects no lifetime', async () => {
+  it('sends no lifetime with other methods and temporary redirects', async () => {
     const app = appWith();
     app.all(
       '/shared/:status',
@@ -223,7 +223,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
       expect(await ask(status), `${status}`).toBe('public, max-age=60, s-maxage=300, immutable');
   });
 
-  it('gives a 304 the policy of its 200', async () => {
+  it('sends a 304 with the policy of its 200', async () => {
     const app = appWith();
     app.get('/shared/a', (_req, res) => void res.set('ETag', '"1"').send('ok'));
     const { port } = await serve(app);
@@ -232,7 +232,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     expect(answer.header('cache-control')).toBe('public, max-age=60, s-maxage=300, immutable');
   });
 
-  it('keeps Expires in step with max-age, from the clock reading of Date', async () => {
+  it('keeps Expires in step with max-age, on the clock of Date', async () => {
     const app = appWith();
     app.get('/lasting', (req, res) => {
       if (req.query.dated) res.set('Date', 'Sun, 06 Nov 1994 08:49:37 GMT');
@@ -256,7 +256,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     expect((await fetch(`${url}/mine`)).headers.get('expires')).toBe(null);
   });
 
-  it('mounted again on a router, lets the inner policy decide, on one line', async () => {
+  it('uses the inner policy, on one line, when mounted again on a router', async () => {
     const app = appWith();
     const router = express.Router();
     router.use(cacheControl({ default: { maxAge: 5 } }));
@@ -270,7 +270,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
 });
 
 describe('cacheControl', () => {
-  it('works on a plain server of Node, streams included', async () => {
+  it('works on a plain Node server, streams included', async () => {
     const middleware = cacheControl({ default: { maxAge: 5 } });
     const server = await listen(
       createServer((req, res) => {
@@ -293,7 +293,7 @@ describe('cacheControl', () => {
     { default: { maxAge: Number.POSITIVE_INFINITY } },
     { default: 'forever' },
     { default: { public: true, private: true } },
-  ])('A25 refuses %j when it is made', (options) => {
+  ])('rejects %j at creation [A25]', (options) => {
     expect(() => cacheControl(options as StandaloneCacheControlOptions)).toThrow(/cacheControl|default/);
   });
 });

@@ -18,7 +18,7 @@ function sizeAt(quality: number, body: Buffer): number {
   return size;
 }
 
-describe.each(majors)('what compression costs on %s', (major) => {
+describe.each(majors)('the cost of compression on %s', (major) => {
   describe.each(partOn4(major, ['standalone', 'composed'], ['composed']))('%s', (mount) => {
     let measured: Measured;
     afterEach(async () => {
@@ -28,7 +28,7 @@ describe.each(majors)('what compression costs on %s', (major) => {
     // What is left behind once is left behind each time: the full number is run once.
     const count = major === 'Express 5' && mount === 'composed' ? 20_000 : 500;
 
-    it(`E07: ${count} streams that are broken off leave nothing behind`, async () => {
+    it(`frees all memory of ${count} aborted streams [E07]`, async () => {
       measured = await startMeasured(`stalled, ${mount}`, major);
       const abort = async (path: string, coding: string) => {
         const socket = connect(measured.port, '127.0.0.1');
@@ -60,7 +60,7 @@ describe.each(majors)('what compression costs on %s', (major) => {
       expect((after.used - before.used) / MB).toBeLessThan(8);
     }, 300_000);
 
-    it('E10: Brotli runs at quality 4, which costs a small part of what its own default does', async () => {
+    it('uses Brotli quality 4 at a small part of the cost of its default [E10]', async () => {
       measured = await startMeasured(`large, ${mount}`, major);
       const get = () => raw(measured.port, 'GET / HTTP/1.1\nHost: a\nAccept-Encoding: br\n\n');
       const answers = await Promise.all(Array.from({ length: 8 }, get));

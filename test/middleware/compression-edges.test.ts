@@ -33,7 +33,7 @@ const mounts: [string, (routes?: Record<string, CompressionPolicy>) => RequestHa
   ],
 ];
 
-describe.each(majors)('the edges of compression on %s', (_name, express) => {
+describe.each(majors)('edge cases of compression on %s', (_name, express) => {
   describe.each(mounts)('%s', (_mount, mount) => {
     async function serve(prepare: (app: Express) => void, routes?: Record<string, CompressionPolicy>) {
       const app = express();
@@ -45,7 +45,7 @@ describe.each(majors)('the edges of compression on %s', (_name, express) => {
         raw(port, `${method} ${path} HTTP/1.1\nHost: a\nAccept-Encoding: gzip\n${more}\n`);
     }
 
-    it('E05: a strong ETag is never on two forms, its copy is found again, and no range is cut from the wrong one', async () => {
+    it('sends each form its own ETag, validates it, and cuts ranges from the plain form [E05]', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'hotpath-etag-'));
       writeFileSync(join(folder, 'a.txt'), TEXT);
       try {
@@ -68,7 +68,7 @@ describe.each(majors)('the edges of compression on %s', (_name, express) => {
       }
     });
 
-    it('E11: a route whose compression is off, or that says no-transform, has one length whatever is guessed', async () => {
+    it('reveals nothing by length with compression off or no-transform [E11]', async () => {
       const secret = 'token=4711-0815-secret';
       const page = (res: Response) =>
         res.type('html').send(`${'<p>text</p>'.repeat(200)}${secret}<p>${res.req.query.q}</p>`);
@@ -99,7 +99,7 @@ describe.each(majors)('the edges of compression on %s', (_name, express) => {
       expect(right, 'what is at stake').toBeLessThan(wrong!);
     });
 
-    it('E14: a client that leaves between the head and the first piece harms nobody', async () => {
+    it('survives a client that leaves between the head and the first chunk [E14]', async () => {
       const uncaught = vi.fn();
       process.on('uncaughtException', uncaught);
       let closed = 0;
@@ -126,7 +126,7 @@ describe.each(majors)('the edges of compression on %s', (_name, express) => {
       expect(uncaught).not.toHaveBeenCalled();
     });
 
-    it('E14: an error inside zlib ends that response, and nothing else', async () => {
+    it('ends only the response that has an error inside zlib [E14]', async () => {
       const uncaught = vi.fn();
       process.on('uncaughtException', uncaught);
       vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
@@ -165,7 +165,7 @@ describe.each(majors)('the edges of compression on %s', (_name, express) => {
       ['no type', undefined],
       ['Text/HTML; charset', 'gzip'],
       ['APPLICATION/JSON;CHARSET=utf-8', 'gzip'],
-    ])('E15: content of type "%s" is coded: %s', async (type, coding) => {
+    ])('encodes content of type "%s": %s [E15]', async (type, coding) => {
       const get = await serve((app) => {
         app.use((_req, res) => {
           if (type) res.setHeader('Content-Type', type);

@@ -12,7 +12,7 @@ afterEach(async () => {
   await perf?.close();
 });
 
-describe.each(majors)('compression among the six, let in late, on %s', (_name, express) => {
+describe.each(majors)('compression as one of the six middlewares, on %s', (_name, express) => {
   async function get(handler: (res: Response) => unknown) {
     const app = express();
     perf = hotpath();
@@ -24,7 +24,7 @@ describe.each(majors)('compression among the six, let in late, on %s', (_name, e
     return raw(server.port, 'GET / HTTP/1.1\nHost: a\nAccept-Encoding: gzip\n\n');
   }
 
-  it('E08: who waited for `drain` before the first byte was written is called, as often as was asked for', async () => {
+  it('calls `drain` listeners that were added before the first byte, each as registered [E08]', async () => {
     const chunk = Buffer.alloc(64 * 1024, 'noise and signal ');
     const calls = { on: 0, once: 0, gone: 0 };
     let waits = 0;
@@ -50,7 +50,7 @@ describe.each(majors)('compression among the six, let in late, on %s', (_name, e
   });
 
   it.each(['text/plain', 'text/event-stream'])(
-    'E08: `res.flush()` is there from the start, for %s',
+    'offers `res.flush()` from the start, for %s [E08]',
     async (type) => {
       const answer = await get((res) => {
         const { flush } = res as Response & { flush: () => void };

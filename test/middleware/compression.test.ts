@@ -56,7 +56,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     ['gzip, br', 'br'],
     ['br;q=0.5, gzip', 'gzip'],
     ['*', 'br'],
-  ])('codes for a client that accepts %s with %s', async (accept, coding) => {
+  ])('encodes for a client that accepts %s with %s', async (accept, coding) => {
     const get = await serve(text(TEXT));
     const answer = await get(accept);
     expect(answer.header('content-encoding')).toBe(coding);
@@ -65,7 +65,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect(answer.body.length).toBeLessThan(TEXT.length / 10);
   });
 
-  it('offers only the codings of `encodings`, the first first', async () => {
+  it('offers only the codings of `encodings`, in their order', async () => {
     const get = await serve(text(TEXT), { encodings: ['deflate', 'gzip'] });
     const answer = await get('br, gzip, deflate');
     expect(answer.header('content-encoding')).toBe('deflate');
@@ -73,7 +73,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect((await get('br')).header('content-encoding')).toBeUndefined();
   });
 
-  it('E03: sends the body as it is where no coding of ours is acceptable', async () => {
+  it('sends the body unencoded when no coding is acceptable [E03]', async () => {
     const get = await serve(text(TEXT));
     for (const accept of ['', 'identity', 'gzip;q=0', '*;q=0', 'br;q=1.5', 'zstd', 'identity;q=0']) {
       const answer = await get(accept);
@@ -82,7 +82,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     }
   });
 
-  it.each(['gzip', 'br'])('E01: never codes a body that is coded with %s already', async (coding) => {
+  it.each(['gzip', 'br'])('never encodes a body that has the coding %s already [E01]', async (coding) => {
     const bytes = zlib.gzipSync(TEXT);
     const get = await serve((res) => {
       res.type('text').set({ 'Content-Encoding': coding, ETag: '"of the coded form"' }).send(bytes);
@@ -93,7 +93,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect(answer.body).toEqual(bytes);
   });
 
-  it('E01: codes once, mounted twice and above the compression package', async () => {
+  it('encodes once when mounted twice or above the compression package [E01]', async () => {
     const { default: foreign } = await import('compression');
     const get = await serve(text(TEXT), {}, (app) => {
       app.use(foreign());
@@ -108,7 +108,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     ['in lower case', 'public, no-transform'],
     ['in mixed case', 'No-Transform'],
     ['on a line of its own', ['public', 'no-transform']],
-  ])('E02: leaves `no-transform` alone, %s', async (_case, value) => {
+  ])('leaves `no-transform` unencoded, %s [E02]', async (_case, value) => {
     const get = await serve((res) => {
       res.setHeader('Cache-Control', value);
       res.setHeader('Content-Type', 'text/plain');
@@ -120,7 +120,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect(answer.text).toBe(TEXT);
   });
 
-  it('E04: says `Vary: Accept-Encoding` on every variant of what could be compressed', async () => {
+  it('sends `Vary: Accept-Encoding` with every variant of a compressible response [E04]', async () => {
     const get = await serve((res) => {
       res.type('text').vary('Origin');
       const { path } = res.req;
@@ -153,7 +153,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     }
   });
 
-  it('E04: adds no Vary to what is never compressed', async () => {
+  it('adds no Vary to responses that are never compressed [E04]', async () => {
     const get = await serve((res) => res.type('png').send(Buffer.alloc(4096)), {
       routes: { '/off': false },
     });
@@ -161,7 +161,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect((await get('gzip', { path: '/off' })).header('vary')).toBeUndefined();
   });
 
-  it('E05: gives each coding a weak tag of its own, answers 304 to all of them, and names that copy', async () => {
+  it('gives each coding its own weak tag, and sends 304 for each of them [E05]', async () => {
     const get = await serve(text(TEXT), {}, (app) => app.set('etag', 'strong'));
     const strong = (await get('identity')).header('etag')!;
     expect(strong).toMatch(/^"/);
@@ -180,7 +180,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect(other.status).toBe(200);
   });
 
-  it('E06: compresses from the threshold on, in bytes', async () => {
+  it('compresses from the threshold on, in bytes [E06]', async () => {
     const get = await serve((res) => res.type('text').send(res.req.query.s as string));
     const coded = async (body: string) =>
       (await get('gzip', { path: `/?s=${encodeURIComponent(body)}` })).header('content-encoding');
@@ -192,7 +192,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect(await coded('')).toBeUndefined();
   });
 
-  it('E06: knows the length of a body in one piece without Content-Length, over HTTP/1.0 too', async () => {
+  it('measures a body in one piece without Content-Length, over HTTP/1.0 too [E06]', async () => {
     const get = await serve((res) => {
       res.setHeader('Content-Type', 'text/plain');
       res.end(res.req.path === '/long' ? TEXT : 'short');
@@ -205,13 +205,13 @@ describe.each(majors)('compression on %s', (_name, express) => {
     }
   });
 
-  it('E06: an empty body stays empty at threshold 0', async () => {
+  it('keeps an empty body empty at threshold 0 [E06]', async () => {
     const get = await serve((res) => res.type('text').end(), { threshold: 0 });
     const answer = await get();
     expect([answer.header('content-encoding'), answer.body.length]).toEqual([undefined, 0]);
   });
 
-  it('HEAD declares no length that GET would not send, and HEAD, 204 and 304 make no zlib stream', async () => {
+  it('declares for HEAD only the length of GET, and makes no zlib stream without a body', async () => {
     const gzip = vi.spyOn(zlib, 'createGzip');
     const get = await serve((res) => {
       res.type('text').set('Content-Length', String(TEXT.length));
@@ -227,7 +227,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect(gzip).toHaveBeenCalledTimes(1);
   });
 
-  it('E08: `res.flush()` brings what was written to the client', async () => {
+  it('flushes written data to the client with `res.flush()` [E08]', async () => {
     let response: Response | undefined;
     await serve((res) => {
       response = res;
@@ -270,7 +270,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     }
   });
 
-  it('E08: a loop that writes until `false` and waits for `drain` leaves no listener behind', async () => {
+  it('leaves no listener behind after a loop of writes and `drain` waits [E08]', async () => {
     const warnings: Error[] = [];
     const warned = (warning: Error) => warnings.push(warning);
     process.on('warning', warned);
@@ -292,7 +292,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect(warnings.filter(({ name }) => name === 'MaxListenersExceededWarning')).toEqual([]);
   });
 
-  it('E09: leaves a part of a representation alone', async () => {
+  it('leaves partial content unencoded [E09]', async () => {
     const get = await serve((res) =>
       res
         .status(206)
@@ -304,7 +304,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect([answer.status, answer.header('content-encoding'), answer.text]).toEqual([206, undefined, TEXT]);
   });
 
-  it('E09: drops digests and ranges of the plain body', async () => {
+  it('removes digests and range support of the plain body [E09]', async () => {
     const names = ['Content-MD5', 'Digest', 'Content-Digest', 'Repr-Digest', 'Accept-Ranges'];
     const get = await serve((res) => {
       for (const name of names) res.set(name, 'x');
@@ -317,7 +317,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     }
   });
 
-  it('E10: Brotli runs at a quality for live responses unless told otherwise', async () => {
+  it('uses a Brotli quality for live responses by default [E10]', async () => {
     const brotli = vi.spyOn(zlib, 'createBrotliCompress');
     const get = await serve(text(TEXT), { routes: { '/best': { brotliQuality: 9 } } });
     await get('br');
@@ -328,7 +328,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
   });
 
   it.each(['image/png', 'application/grpc', 'application/zip', undefined])(
-    'E15: leaves %s alone',
+    'leaves %s unencoded [E15]',
     async (type) => {
       const get = await serve((res) => {
         if (type) res.setHeader('Content-Type', type);
@@ -339,7 +339,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
   );
 
   it.each(['Text/HTML; Charset=UTF-8', 'text/html; charset', 'application/problem+json', 'image/svg+xml'])(
-    'E15: compresses %s',
+    'compresses %s [E15]',
     async (type) => {
       const get = await serve((res) => {
         res.setHeader('Content-Type', type);
@@ -349,7 +349,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     },
   );
 
-  it('lets server-sent events through at once', async () => {
+  it('sends server-sent events at once', async () => {
     let response: Response | undefined;
     const app = express();
     app.use(compression({ threshold: 0, filter: () => true }));
@@ -366,7 +366,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     response!.end();
   });
 
-  it('goes by the route: off, and with numbers of its own', async () => {
+  it('uses the options of the route: off, or other numbers', async () => {
     const get = await serve(text('x'.repeat(600)), {
       threshold: '1kb',
       routes: { '/off': false, '/low': { threshold: 100 }, '/on': true },
@@ -376,7 +376,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect((await get('gzip', { path: '/off' })).header('content-encoding')).toBeUndefined();
   });
 
-  it('asks the filter once, with the request itself, and goes on without compression when it throws', async () => {
+  it('calls the filter once with the request, and sends plain text if it throws', async () => {
     const warning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const filter = vi.fn((req: { query: { bad?: string } }) => {
       if (req.query.bad) throw new Error('bad filter');
@@ -390,7 +390,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     warning.mockRestore();
   });
 
-  it('E13: a pipeline of 5 MB arrives whole', async () => {
+  it('sends a pipeline of 5 MB whole [E13]', async () => {
     const chunk = Buffer.alloc(64 * 1024, 'abcdefghij');
     let failure: unknown;
     const get = await serve((res) => {
@@ -404,7 +404,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
     expect(failure).toBeUndefined();
   });
 
-  it('E14: a client that leaves half-way harms nobody', async () => {
+  it('survives a client that leaves half-way [E14]', async () => {
     const random = await promisify(zlib.gzip)(TEXT);
     let closed = false;
     await serve((res) => {
@@ -426,7 +426,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
 });
 
 describe('compression()', () => {
-  it('refuses options that make no sense when it is made', () => {
+  it('rejects invalid options at creation', () => {
     for (const options of [{ threshold: '1 kb' }, { level: 10 }, { encodings: ['zstd'] }, { treshold: 1 }]) {
       expect(() => compression(options as never)).toThrow(
         expect.objectContaining({ code: 'HOTPATH_CONFIG_INVALID' }),

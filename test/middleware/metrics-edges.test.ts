@@ -35,9 +35,9 @@ function samplesOf(text: string, name: string): { labels: Record<string, string>
   return found;
 }
 
-describe.each(majors)('the edges of metrics and timing on %s', (_name, express) => {
+describe.each(majors)('edge cases of metrics and timing on %s', (_name, express) => {
   it.each([Registry.PROMETHEUS_CONTENT_TYPE, Registry.OPENMETRICS_CONTENT_TYPE])(
-    'I04 paths with a newline, quote, backslash, bar or comma are series of their own, and read back as they were: %s',
+    'gives paths with special characters their own, readable series: %s [I04]',
     async (type) => {
       const registry = new Registry();
       registry.setContentType(type as never);
@@ -85,7 +85,7 @@ describe.each(majors)('the edges of metrics and timing on %s', (_name, express) 
     return text;
   }
 
-  it('I06 100 parallel scrapes of the whole are written once', async () => {
+  it('writes the text once for 100 parallel scrapes [I06]', async () => {
     const perf = hotpath();
     const registry = perf.metrics.registry!;
     const app = express();
@@ -117,27 +117,24 @@ describe.each(majors)('the edges of metrics and timing on %s', (_name, express) 
   it.each([
     ['metrics outside of the cache', true],
     ['metrics inside of the cache', false],
-  ])(
-    'I13 %s: each request that metrics sees is counted once, with its template',
-    async (_order, isOutside) => {
-      const measured = metrics({ defaultMetrics: false });
-      const cache = responseCache({ routes: { '/items/:id': { ttl: '1m' } } });
-      const app = express();
-      for (const each of isOutside ? [measured, cache] : [cache, measured]) app.use(each as RequestHandler);
-      let runs = 0;
-      app.get('/items/:id', (_req, res) => void res.send(String(++runs)));
-      const { url } = await serve(app);
-      for (let i = 0; i < 5; i++) await (await fetch(`${url}/items/7`)).text();
-      const hits = 5 - runs;
-      const text = await waitForSeries(measured.registry, isOutside ? 5 : runs);
-      expect(samplesOf(text, 'http_requests_total')).toEqual([
-        { labels: { method: 'GET', path: '/items/:id', status: '200' }, value: isOutside ? 5 : runs },
-      ]);
-      expect(hits).toBe(cache.stats().hits);
-    },
-  );
+  ])('counts each request once, with its template: %s [I13]', async (_order, isOutside) => {
+    const measured = metrics({ defaultMetrics: false });
+    const cache = responseCache({ routes: { '/items/:id': { ttl: '1m' } } });
+    const app = express();
+    for (const each of isOutside ? [measured, cache] : [cache, measured]) app.use(each as RequestHandler);
+    let runs = 0;
+    app.get('/items/:id', (_req, res) => void res.send(String(++runs)));
+    const { url } = await serve(app);
+    for (let i = 0; i < 5; i++) await (await fetch(`${url}/items/7`)).text();
+    const hits = 5 - runs;
+    const text = await waitForSeries(measured.registry, isOutside ? 5 : runs);
+    expect(samplesOf(text, 'http_requests_total')).toEqual([
+      { labels: { method: 'GET', path: '/items/:id', status: '200' }, value: isOutside ? 5 : runs },
+    ]);
+    expect(hits).toBe(cache.stats().hits);
+  });
 
-  it('I13 composed: hits are counted once with their template, and by what the cache did', async () => {
+  it('counts hits once in the composed middleware, with template and cache outcome [I13]', async () => {
     const perf = hotpath({ routes: { '/items/:id': { cache: { ttl: '1m' } } } });
     const app = express();
     app.use(perf);
@@ -162,7 +159,7 @@ describe.each(majors)('the edges of metrics and timing on %s', (_name, express) 
     ['standalone', () => timing() as RequestHandler],
     ['composed', () => hotpath() as RequestHandler],
   ])('timing, %s', (_mount, mount) => {
-    it('I10 headers are set once, before they go, for a body, HEAD, 304, streams and after a failure, with a clock that jumps', async () => {
+    it('sets headers once, before the head, for every kind of response and clock jump [I10]', async () => {
       let clock = Date.now();
       vi.spyOn(Date, 'now').mockImplementation(() => (clock += clock % 2 === 0 ? -3_600_001 : 7_200_001));
       const failures: unknown[] = [];
@@ -211,7 +208,7 @@ describe.each(majors)('the edges of metrics and timing on %s', (_name, express) 
       expect(failures).toEqual([]);
     });
 
-    it('I11 names and descriptions of an attacker stay inside the header, which stays one line of ASCII', async () => {
+    it('keeps names and descriptions of an attacker inside one line of ASCII [I11]', async () => {
       const app = express();
       app.use(mount());
       const hostile = [
@@ -240,7 +237,7 @@ describe.each(majors)('the edges of metrics and timing on %s', (_name, express) 
       expect(rest.split(', ').filter((entry) => entry.startsWith('entry;'))).toHaveLength(hostile.length);
     });
 
-    it('I10 a client that leaves before the head is no failure', async () => {
+    it('tolerates a client that leaves before the head [I10]', async () => {
       const app = express();
       let closed = false;
       app.use(mount());

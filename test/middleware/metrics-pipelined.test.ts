@@ -71,7 +71,7 @@ describe.each(majors)('pipelined requests on %s', (_name, express) => {
       expect(slow.map(({ status }) => status)).toEqual(Array(amount).fill(499));
     });
 
-    it('are each counted once when some are answered, late or never, and hits wait behind [I08]', async () => {
+    it('are each counted once if some are answered, late or never, while hits wait [I08]', async () => {
       const answers: (() => void)[] = [];
       const { port, inProgress, counts } = await serve((app) => {
         app.get('/waits', (_req, res) => void answers.push(() => res.send('now')));
@@ -97,7 +97,7 @@ describe.each(majors)('pipelined requests on %s', (_name, express) => {
       expect(await inProgress()).toBe(0);
     });
 
-    it('leave no listener on a connection that goes on', async () => {
+    it('leave no listener on a connection that stays open', async () => {
       let listeners = -1;
       const { port, inProgress } = await serve((app) => {
         app.get('/count', (req, res) => {

@@ -78,7 +78,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     });
   });
 
-  it('has one histogram sample for each request, in seconds and in the given buckets', async () => {
+  it('records one histogram sample for each request, in seconds and in the given buckets', async () => {
     const { app, measured } = measuredApp({ ...options, buckets: [0.5, 60] });
     let passed = 0;
     const now = performance.now.bind(performance);
@@ -94,7 +94,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(buckets).toEqual({ '0.5 GET /': 0, '60 GET /': 1, '+Inf GET /': 1 });
   });
 
-  it('I02 knows the template of nested and mounted routers, whatever their parameters hold', async () => {
+  it('uses the template of nested and mounted routers, with any parameters [I02]', async () => {
     const { app, measured } = measuredApp();
     const posts = express.Router({ mergeParams: true });
     posts.get('/:post', (_req, res) => void res.send('ok'));
@@ -115,7 +115,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     });
   }, 60_000);
 
-  it('has neither text of clients nor long labels, and a short scrape, after a flood of mounts [I02]', async () => {
+  it('has no client text, no long label and a short scrape after a flood of mounts [I02]', async () => {
     const { app, measured } = measuredApp();
     const leaf = () => express.Router({ mergeParams: true }).get('/x', (_req, res) => void res.send('ok'));
     app.use('/api', leaf());
@@ -162,7 +162,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(text.length).toBeLessThan(100_000);
   }, 60_000);
 
-  it('I02 knows the template of arrays, regular expressions, sub-apps and errors', async () => {
+  it('uses the template of arrays, regular expressions, sub-apps and errors [I02]', async () => {
     const { app, measured } = measuredApp();
     app.get(['/a', '/b'], (_req, res) => void res.send('ok'));
     app.get(/^\/re"(gex)?\\?$/, (_req, res) => void res.send('ok'));
@@ -194,7 +194,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     });
   });
 
-  it('I04 escapes what a template may hold, so that the text can be read back', async () => {
+  it('escapes special characters of a template, so that the text can be read back [I04]', async () => {
     const { app, measured } = measuredApp();
     app.get(/^\/q"\\?$/, (_req, res) => void res.send('ok'));
     const { port } = await serve(app);
@@ -204,7 +204,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(text).toContain(String.raw`path="/^\\/q\"\\\\?$/"`);
   });
 
-  it('I01 has one series for all paths that match nothing, methods not allowed and malformed ones', async () => {
+  it('has one series for unmatched paths, wrong methods and malformed paths [I01]', async () => {
     const { app, measured } = measuredApp();
     app.get('/users/:id', (_req, res) => void res.send('ok'));
     app.use('/files', express.static('no-such-directory'));
@@ -224,7 +224,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(Object.keys(found).length).toBeLessThanOrEqual(4);
   }, 60_000);
 
-  it('I01 a route that calls next() and leaves a 404 behind is unmatched', async () => {
+  it('counts a route that calls next() and ends in a 404 as unmatched [I01]', async () => {
     const { app, measured } = measuredApp();
     app.get('/fall/:id', (_req, _res, next) => next());
     const { url } = await serve(app);
@@ -232,7 +232,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(await settled(measured, 1)).toEqual({ 'GET unmatched 404': 1 });
   });
 
-  it('I03 bounds methods and statuses', async () => {
+  it('limits methods and statuses [I03]', async () => {
     const { app, measured } = measuredApp();
     app.use((req, res) => {
       res.statusCode = Number(req.headers['x-status'] ?? 200);
@@ -254,7 +254,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     });
   });
 
-  it('I01, I02: counts as overflow what would exceed the cap, and goes on counting what is known', async () => {
+  it('counts series over the cap as overflow, and keeps counting known ones [I01, I02]', async () => {
     const { app, measured } = measuredApp({ ...options, maxSeries: 3 });
     for (const path of ['/a', '/b', '/c', '/d', '/e']) app.get(path, (_req, res) => void res.send('ok'));
     const { url } = await serve(app);
@@ -269,7 +269,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(await samples(measured, 'hotpath_metrics_series')).toEqual({ '': 3 });
   });
 
-  it('I08 records what did not end whole as 499, and never leaves it in progress', async () => {
+  it('records incomplete responses as 499, and never leaves them in progress [I08]', async () => {
     const { app, measured } = measuredApp();
     let arrived = 0;
     app.get('/hangs', () => {
@@ -307,7 +307,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     });
   });
 
-  it('I08 counts a request whose client left before the middleware ran', async () => {
+  it('counts a request whose client left before the middleware ran [I08]', async () => {
     const app = express();
     const measured = metrics(options);
     let waiting = false;
@@ -323,7 +323,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(await settled(measured, 1)).toEqual({ 'GET unmatched 499': 1 });
   });
 
-  it('I08 counts an upgraded request once, when its socket closes', async () => {
+  it('counts an upgraded request once, when its socket closes [I08]', async () => {
     const { app, measured } = measuredApp();
     app.get('/socket', (req) => void req.socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n'));
     const server = createServer(app);
@@ -344,7 +344,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(await settled(measured, 1)).toEqual({ 'GET /socket 101': 1 });
   });
 
-  it('puts no listener on the socket of a request that only offers an upgrade', async () => {
+  it('adds no listener to the socket of a request that only offers an upgrade', async () => {
     const { app, measured } = measuredApp();
     const listeners: number[] = [];
     app.get('/', (req, res) => {
@@ -358,7 +358,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(listeners[0]).toBe(listeners[1]);
   });
 
-  it('I07 two on one registry, both mounted, count each request once', async () => {
+  it('counts each request once with two instances on one registry [I07]', async () => {
     const registry = new Registry();
     const { app, measured } = measuredApp({ registry });
     app.use(measured);
@@ -369,7 +369,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(await settled(measured, 1)).toEqual({ 'GET / 200': 1 });
   });
 
-  it('I13 counts what is answered before the routes under the template it is given', async () => {
+  it('counts responses sent before the routes under the given template [I13]', async () => {
     const { app, measured } = measuredApp();
     app.use((req, res) => {
       exchangeOf(req, res).template = '/users/:id';
@@ -380,7 +380,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(await settled(measured, 1)).toEqual({ 'GET /users/:id 200': 1 });
   });
 
-  it('leaves out requests of our own making', async () => {
+  it('leaves out internal requests', async () => {
     const { app, measured } = measuredApp();
     app.get('/', (_req, res) => void res.send('ok'));
     await new Dispatcher().dispatch(app, { target: '/', headers: { host: 'a' } });
@@ -389,7 +389,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(await settled(measured, 1)).toEqual({ 'GET / 200': 1 });
   });
 
-  it('the handler answers in the format of the registry, which nobody may store', async () => {
+  it('sends the format of the registry, with no-store', async () => {
     const { app, measured } = measuredApp({});
     app.get('/metrics', measured.handler);
     const { url } = await serve(app);
@@ -405,7 +405,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(await head.text()).toBe('');
   });
 
-  it('I06 parallel scrapes share one', async () => {
+  it('shares one run among parallel scrapes [I06]', async () => {
     const { app, measured } = measuredApp();
     app.get('/metrics', measured.handler);
     const { url } = await serve(app);
@@ -432,7 +432,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect(spy).toHaveBeenCalledTimes(2);
   });
 
-  it('a scrape that fails goes to the error handler, and the next one works', async () => {
+  it('passes a failing scrape to the error handler, and serves the next one', async () => {
     const { app, measured } = measuredApp();
     app.get('/metrics', measured.handler);
     app.use(((error, _req, res, _next) => void res.status(500).send(error.message)) as ErrorRequestHandler);
@@ -444,7 +444,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     expect((await fetch(`${url}/metrics`)).status).toBe(200);
   });
 
-  it('once closed takes on nothing more, and can be closed again', async () => {
+  it('counts nothing after close, and can be closed again', async () => {
     const { app, measured } = measuredApp();
     app.get('/', (_req, res) => void res.send('ok'));
     const { url } = await serve(app);

@@ -30,7 +30,7 @@ const FORMS = [
   'ftp://a/small',
 ];
 
-describe.each(majors)('the path that policies see, on %s', (_name, express) => {
+describe.each(majors)('the path for policies, on %s', (_name, express) => {
   const mounts: Record<string, () => RequestHandler[]> = {
     'all together': () => [
       hotpath({
@@ -72,7 +72,7 @@ describe.each(majors)('the path that policies see, on %s', (_name, express) => {
     );
 
   describe.each(Object.entries(mounts))('%s', (_way, mount) => {
-    it('is that which Express routes by, for limits and compression [F01 E11 A25]', async () => {
+    it('matches the path that Express routes by, for limits and compression [F01, E11, A25]', async () => {
       const port = await serve(mount);
       for (const target of FORMS) {
         const answer = await ask(port, 'GET', target);
@@ -88,7 +88,7 @@ describe.each(majors)('the path that policies see, on %s', (_name, express) => {
       }
     });
 
-    it('is no other where Express routes elsewhere [F01]', async () => {
+    it('matches no policy where Express routes elsewhere [F01]', async () => {
       const port = await serve(mount);
       for (const target of ['//small', '/other#/small', '/sm%61ll', 'http://small/other', '/%2Fsmall']) {
         const answer = await ask(port, 'POST', target, 'x'.repeat(5000));
@@ -96,7 +96,7 @@ describe.each(majors)('the path that policies see, on %s', (_name, express) => {
       }
     });
 
-    it('is the one that an earlier middleware has written [F01]', async () => {
+    it('is the path that an earlier middleware wrote [F01]', async () => {
       const port = await serve(mount, [
         (req, _res, next) => {
           req.url = req.url.replace(/^\/v1/, '');
@@ -108,7 +108,7 @@ describe.each(majors)('the path that policies see, on %s', (_name, express) => {
     });
   });
 
-  it('keeps its policy when it can not be decoded [F01]', async () => {
+  it('keeps its policy when it cannot be decoded [F01]', async () => {
     const port = await serve(() => [
       sizeLimit({ limit: '1mb', routes: { '/raw/*rest': '1kb' } }) as RequestHandler,
     ]);
@@ -124,7 +124,7 @@ describe.each(majors)('the path that policies see, on %s', (_name, express) => {
     ['/small?access_token=secret', '/small'],
     ['/nowhere#access_token=secret', '/nowhere'],
     ['//alice:secret@h/nowhere', '//***@h/nowhere'],
-  ])('is all that is printed of the slow request %s [K14]', async (target, shown) => {
+  ])('is the only printed part of the slow request %s [K14]', async (target, shown) => {
     const lines: string[] = [];
     const warn = vi.spyOn(console, 'warn').mockImplementation((line) => void lines.push(line));
     const perf = hotpath({

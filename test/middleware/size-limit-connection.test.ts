@@ -18,7 +18,7 @@ afterEach(async () => {
 describe.each(majors)('the connection of a body that is too large, on %s', (_name, express) => {
   const serve = limitedOn(express);
 
-  describe('F07: the client sees the 413', () => {
+  describe('receives the 413 [F07]', () => {
     const sizes = [1, 64].map((mb) => mb * 1024 * 1024);
     const cases = sizes.flatMap((bytes) => [true, false].map((isDeclared) => ({ bytes, isDeclared })));
 
@@ -78,7 +78,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
       },
     );
 
-    it('a slow upload', async () => {
+    it('for a slow upload', async () => {
       const { port } = await serve(echo, { limit: 1000 });
       const answer = await upload(port, { headers: { 'transfer-encoding': 'chunked' } }, (req) => {
         const timer = setInterval(() => req.write('x'.repeat(100)), 2);
@@ -87,7 +87,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
       expect(answer).toMatchObject({ status: 413, connection: 'close' });
     });
 
-    it('a handler that fails at once because of it', async () => {
+    it('for a handler that fails at once because of it', async () => {
       const { port } = await serve(echo);
       for (let i = 0; i < 20; i++) {
         const answer = await upload(port, { headers: { 'transfer-encoding': 'chunked' } }, (req) => {
@@ -98,7 +98,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     });
   });
 
-  it('F08: an endless upload after the 413 is cut', async () => {
+  it('cuts an endless upload after the 413 [F08]', async () => {
     const { port } = await serve(echo);
     const socket = connect(port, '127.0.0.1');
     socket.on('error', () => {});
@@ -120,7 +120,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     expect(sent).toBeLessThan(200 * 1024 * 1024);
   });
 
-  it('F08: a client that says no more after the 413 is let go within seconds', async () => {
+  it('closes a silent connection within seconds after the 413 [F08]', async () => {
     const { port } = await serve(echo);
     const socket = connect(port, '127.0.0.1');
     const chunks: Buffer[] = [];
@@ -133,7 +133,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     socket.destroy();
   });
 
-  it('F09: with checkContinue, refuses without inviting the body, and invites what is small enough', async () => {
+  it('with checkContinue, rejects before the body is sent, and invites a small one [F09]', async () => {
     const { port, server: http } = await serve(echo);
     http.on('checkContinue', http.listeners('request')[0] as never);
     const head = (bytes: number) =>
@@ -153,7 +153,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     socket.destroy();
   });
 
-  it('F09: without checkContinue, an oversized body still gets its 413', async () => {
+  it('without checkContinue, sends a 413 for a body that is too large [F09]', async () => {
     const { port } = await serve(echo);
     const answer = await raw(port, [
       `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${LIMIT + 1}\r\nExpect: 100-continue\r\n\r\n`,
@@ -162,7 +162,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     expect(answer.wire.toString()).toContain('HTTP/1.1 413');
   });
 
-  it('F11: behind a body parser it hangs nothing and counts nothing twice', async () => {
+  it('never hangs and counts nothing twice behind a body parser [F11]', async () => {
     const app = express();
     app.use(express.text({ type: () => true, limit: '10mb' }));
     app.use(sizeLimit({ limit: LIMIT }));
@@ -177,7 +177,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     timers.mockRestore();
   });
 
-  it('F11: mounted behind a body parser it says so, once, and not where it is mounted first', async () => {
+  it('reports once that it is behind a body parser, and not when it is first [F11]', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const warnings = () => warn.mock.calls.filter(([, options]) => JSON.stringify(options).includes('LATE'));
     const app = express();
@@ -199,7 +199,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     ['two lengths', 'Content-Length: 3\r\nContent-Length: 4'],
     ['a coding that is not the last', 'Transfer-Encoding: chunked, gzip'],
     ['a coding twice', 'Transfer-Encoding: chunked, chunked'],
-  ])('F04: %s never makes a second request, nor a body over the limit', async (_case, fields) => {
+  ])('makes of %s no second request and no body over the limit [F04]', async (_case, fields) => {
     const paths: string[] = [];
     const { port } = await serve(async (req, res) => {
       paths.push(req.path);
@@ -212,7 +212,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     expect(paths).not.toContain('/smuggled');
   });
 
-  it('F12: what is left of a refused body never becomes a request', async () => {
+  it('never reads the rest of a rejected body as a request [F12]', async () => {
     const { port, seen } = await serve(echo, { limit: 10 });
     const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n';
     const answers = [
@@ -230,7 +230,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     expect(seen.calls).toBe(1); // the chunked one itself
   });
 
-  it('nothing is uncaught when nobody listens to the body', async () => {
+  it('leaves nothing uncaught when no handler reads the body', async () => {
     const uncaught: unknown[] = [];
     const record = (error: unknown) => uncaught.push(error);
     process.on('uncaughtException', record);
@@ -247,7 +247,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     expect(uncaught).toEqual([]);
   });
 
-  it('a client that leaves in the middle of its upload ends as without us', async () => {
+  it('ends a client that leaves during its upload as without hotpath', async () => {
     const { port, seen } = await serve(echo);
     const socket = connect(port, '127.0.0.1');
     socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nxxx`);
@@ -257,7 +257,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     expect(seen.errors[0]).toMatchObject({ code: 'ECONNRESET' });
   });
 
-  it('a connection is kept alive after a body that was accepted', async () => {
+  it('keeps the connection open after an accepted body', async () => {
     const { port } = await serve(echo);
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const ports = new Set<number | undefined>();

@@ -30,7 +30,7 @@ function costOfInflation(): number {
 }
 let whole: number | undefined;
 
-describe.each(majors)('what the size limit costs on %s', (major) => {
+describe.each(majors)('the cost of the size limit on %s', (major) => {
   // F14: what uploads take without the limit, which does not hang on how it is mounted.
   let plain: { peak: number } | undefined;
   describe.each(partOn4(major, ['standalone', 'composed'], ['composed']))('%s', (mount) => {
@@ -61,7 +61,7 @@ describe.each(majors)('what the size limit costs on %s', (major) => {
       return socket;
     };
 
-    it('F05: bombs of gzip and Brotli cost less than their inflation would, and under 20 MB each, before the parser', async () => {
+    it('rejects gzip and Brotli bombs below the cost of inflating them, within 20 MB [F05]', async () => {
       let before = await start('parsed');
       // Measuring collects garbage; what that costs by itself is not the bombs'.
       const idle = (await measured.measure()).cpu - before.cpu;
@@ -80,7 +80,7 @@ describe.each(majors)('what the size limit costs on %s', (major) => {
       expect(spent).toBeLessThan(whole);
     });
 
-    it('F13: 500 bodies that hardly come are held by nothing of ours, and time out as Node has it', async () => {
+    it('holds no memory for 500 slow bodies, which time out as Node defines [F13]', async () => {
       const before = await start('discarded');
       const head = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${LIMIT}\r\n\r\n`;
       await Promise.all(Array.from({ length: 500 }, async () => (await open()).write(`${head}x`)));
@@ -94,7 +94,7 @@ describe.each(majors)('what the size limit costs on %s', (major) => {
       expect((after.used - before.used) / 500).toBeLessThan(4 * 1024);
     });
 
-    it('F14: 200 uploads at the limit at once take no more memory than without the limit', async () => {
+    it('takes no extra memory for 200 simultaneous uploads at the limit [F14]', async () => {
       const piece = Buffer.alloc(LIMIT / 16, 'x');
       const upload = async () => {
         const socket = await open();

@@ -106,7 +106,7 @@ describe.each(majors)('decoders of request bodies on %s', (_major, express) => {
     ],
   ];
   it.each(unread)(
-    'never decodes a body that nobody reads: %s [F05, F13]',
+    'never decodes a body that no handler reads: %s [F05, F13]',
     async (_name, path, routes, status) => {
       const port = await serve({}, routes);
       // Were it decoded, it would be refused: with 400, 413 or 415.
@@ -130,7 +130,7 @@ describe.each(majors)('decoders of request bodies on %s', (_major, express) => {
     },
   );
 
-  it('counts a body that nobody reads as it arrives, and cuts it at the limit [F08]', async () => {
+  it('counts an unread body as it arrives, and cuts it at the limit [F08]', async () => {
     const port = await serve({ limit: 100 * KB });
     const { socket } = await send(port, head('/none', 'gzip', 'chunked'));
     const closed = new Promise((resolve) => socket.once('close', resolve));
@@ -143,14 +143,14 @@ describe.each(majors)('decoders of request bodies on %s', (_major, express) => {
     await closed;
   });
 
-  it('keeps the connection after a body that nobody reads [F05]', async () => {
+  it('keeps the connection after an unread body [F05]', async () => {
     const port = await serve({}, (app) => app.post('/x', (_req, res) => void res.send('ok')));
     const body = zlib.gzipSync(Buffer.alloc(300 * KB, 'abc'), { level: 0 });
     const sent = await send(port, ...[1, 2, 3].flatMap(() => [head('/x', 'gzip', body.length), body]));
     await waitFor(() => sent.wire.split('HTTP/1.1 200').length === 4);
   });
 
-  it('hands the whole body to a handler that begins to read late, or from a stream [F05]', async () => {
+  it('gives the whole body to a handler that starts late or reads in steps [F05]', async () => {
     const port = await serve({}, (app) => {
       app.post('/late', (req, res) => void setTimeout(() => readAll(req, res, () => {}), 30));
       app.post('/once', async (req: Request, res: Response) => {
@@ -175,7 +175,7 @@ describe.each(majors)('decoders of request bodies on %s', (_major, express) => {
     await waitFor(() => sent.wire.endsWith(String(body.length)));
   });
 
-  it('refuses Brotli windows above 22 bits with 415, before they are decoded [F05]', async () => {
+  it('rejects Brotli windows above 22 bits with 415, before they are decoded [F05]', async () => {
     const port = await serve();
     for (let bits = 10; bits <= 24; bits++) {
       const body = brotli(Buffer.from('abc'.repeat(9000)), bits);
@@ -190,7 +190,7 @@ describe.each(majors)('decoders of request bodies on %s', (_major, express) => {
     expect(answer.status).toBe(400);
   });
 
-  it('takes the window from the section or the route [F05]', async () => {
+  it('uses the window of the section or the route [F05]', async () => {
     const port = await serve(
       { brotliWindow: 24, routes: { '/small': { brotliWindow: 16 } } },
       (app) => void app.post('/small', readAll),
@@ -205,7 +205,7 @@ describe.each(majors)('decoders of request bodies on %s', (_major, express) => {
   });
 
   it.each(['one instance', 'several instances'])(
-    'shares one bound of memory among all bodies: %s [F13]',
+    'shares one memory limit among all bodies: %s [F13]',
     async (several) => {
       const limits = { decoderMemory: '24mb' } as const;
       const port = await serve(limits, (app) => {
@@ -240,7 +240,7 @@ describe.each(majors)('decoders of request bodies on %s', (_major, express) => {
     },
   );
 
-  it('ends idle bodies with 408 when others wait for their memory, and serves those [F13]', async () => {
+  it('ends idle bodies with 408 when others wait for memory, and serves the others [F13]', async () => {
     const errors: unknown[] = [];
     const port = await serve({ decoderMemory: '12mb' }, (app) => {
       app.use(((error, _req, _res, next) => {
@@ -261,7 +261,7 @@ describe.each(majors)('decoders of request bodies on %s', (_major, express) => {
   });
 });
 
-describe('memory of decoders', () => {
+describe('decoder memory', () => {
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'setImmediate', 'performance'] });
   });
@@ -287,14 +287,14 @@ describe('memory of decoders', () => {
   }
   const pass = (ms: number) => vi.advanceTimersByTime(ms);
 
-  it('ends nobody, however slow, while nobody waits [F13]', () => {
+  it('ends no body, however slow, while none waits [F13]', () => {
     const slow = decoder();
     expect(slow.take(4 * MB)).toBe(true);
     pass(3_600_000);
     expect(slow.ended).toBe(false);
   });
 
-  it('ends the longest idle first, and no more than are in the way [F13]', () => {
+  it('ends the longest idle body first, and only as many as needed [F13]', () => {
     const [first, second, waiting] = [decoder(), decoder(), decoder()];
     first.take(4 * MB);
     second.take(3 * MB);
@@ -309,7 +309,7 @@ describe('memory of decoders', () => {
     expect(first.ended).toBe(false);
   });
 
-  it('takes a trickle for idleness, and a slow telephone not [F13]', () => {
+  it('treats a trickle as idle, and a slow mobile client as active [F13]', () => {
     const [trickle, phone, waiting] = [decoder(), decoder(), decoder()];
     trickle.take(4 * MB);
     phone.take(2 * MB);
@@ -322,7 +322,7 @@ describe('memory of decoders', () => {
     expect([trickle.ended, phone.ended, waiting.granted]).toEqual([true, false, 1]);
   });
 
-  it('serves those that need little before those that need a window [F13]', () => {
+  it('serves small requests before those for a window [F13]', () => {
     const limit = 6 * MB;
     const [holder, window, small] = [decoder(limit), decoder(limit), decoder(limit)];
     holder.take(3 * MB);
@@ -336,7 +336,7 @@ describe('memory of decoders', () => {
     expect(window.granted).toBe(1);
   });
 
-  it('lets one body that stands alone have more than the bound [F13]', () => {
+  it('allows a single body more than the limit [F13]', () => {
     const alone = decoder(1);
     expect(alone.take(16 * MB)).toBe(true);
     const next = decoder(1);
@@ -346,7 +346,7 @@ describe('memory of decoders', () => {
     expect(next.granted).toBe(1);
   });
 
-  it('counts what is given back once, whatever the order [F13]', () => {
+  it('counts each release once, in any order [F13]', () => {
     const all = Array.from({ length: 40 }, () => decoder(4 * MB));
     for (const [i, each] of all.entries()) each.take(i % 3 ? MB : 64 * KB);
     for (const each of all.slice(20)) each.release();

@@ -87,7 +87,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
     const length = async (req: Request, res: Response) => res.json({ bytes: (await bodyOf(req)).length });
 
     it.each(codings)(
-      'F05: a body in %s reaches the handler byte for byte, in whatever pieces',
+      'passes a body in %s to the handler byte for byte, in any chunks [F05]',
       async (coding) => {
         let received: Buffer | undefined;
         const { port } = await serve(async (req, res) => {
@@ -102,29 +102,26 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       },
     );
 
-    it.each(codings)(
-      'F05, F10: %s: what comes out may be as large as the limit, and no larger',
-      async (coding) => {
-        const { port, seen } = await serve(length);
-        for (const chunk of [0, 500]) {
-          expect((await raw(port, post(coders[coding](text(LIMIT)), coding, { chunk }))).status).toBe(200);
-          const refused = await raw(port, post(coders[coding](text(LIMIT + 1)), coding, { chunk }));
-          expect(refused.status).toBe(413);
-          expect(refused.header('content-type')).toBe('application/problem+json');
-          expect(JSON.parse(refused.text)).toMatchObject({ status: 413, limit: LIMIT });
-        }
-        expect(seen.errors).toHaveLength(2);
-        for (const error of seen.errors) {
-          expect(error).toMatchObject({
-            code: 'HOTPATH_BODY_TOO_LARGE',
-            status: 413,
-            type: 'entity.too.large',
-          });
-        }
-      },
-    );
+    it.each(codings)('accepts up to the limit after decoding, and no more: %s [F05, F10]', async (coding) => {
+      const { port, seen } = await serve(length);
+      for (const chunk of [0, 500]) {
+        expect((await raw(port, post(coders[coding](text(LIMIT)), coding, { chunk }))).status).toBe(200);
+        const refused = await raw(port, post(coders[coding](text(LIMIT + 1)), coding, { chunk }));
+        expect(refused.status).toBe(413);
+        expect(refused.header('content-type')).toBe('application/problem+json');
+        expect(JSON.parse(refused.text)).toMatchObject({ status: 413, limit: LIMIT });
+      }
+      expect(seen.errors).toHaveLength(2);
+      for (const error of seen.errors) {
+        expect(error).toMatchObject({
+          code: 'HOTPATH_BODY_TOO_LARGE',
+          status: 413,
+          type: 'entity.too.large',
+        });
+      }
+    });
 
-    it('F05: no piece that grows too large reaches the handler', async () => {
+    it('passes no chunk over the limit to the handler [F05]', async () => {
       let bytes = 0;
       const { port } = await serve(async (req) => {
         for await (const chunk of req) bytes += (chunk as Buffer).length;
@@ -134,7 +131,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       expect(bytes).toBe(0);
     });
 
-    it('F05: body parsers get what they are to decode, and not what is refused', async () => {
+    it('passes encoded bodies to body parsers, and nothing of a rejected body [F05]', async () => {
       const parsed: unknown[] = [];
       const { port } = await serve(async (req, res) => {
         await new Promise((resolve, reject) =>
@@ -155,7 +152,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       expect(parsed).toEqual([{ a: 1 }, { a: 1 }]);
     });
 
-    it('F05: members put one behind another are counted together; what follows the end goes through', async () => {
+    it('counts concatenated members together, and forwards bytes after the end [F05]', async () => {
       const { port } = await serve(length);
       const member = zlib.gzipSync(text(LIMIT / 2));
       const two = Buffer.concat([member, member]);
@@ -181,7 +178,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       { name: 'a coding that Node may not know', coding: 'zstd' },
       { name: 'a coding of old', coding: 'compress' },
       { name: 'a name that every object has', coding: 'toString' },
-    ])('F05: refuses $name with 415, before the handler', async ({ coding }) => {
+    ])('rejects $name with 415, before the handler [F05]', async ({ coding }) => {
       const { port, seen } = await serve(length);
       const answer = await raw(port, [
         `POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: ${coding}\r\nContent-Length: 3\r\n\r\nabc`,
@@ -192,7 +189,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       expect(seen.calls).toBe(0);
     });
 
-    it('F05: refuses with 400 what is not in the coding that it names, as it can not be counted', async () => {
+    it('rejects a body that does not match its coding with 400 [F05]', async () => {
       const { port, seen } = await serve(length);
       for (const coding of codings) {
         const answer = await raw(port, post(Buffer.from(`\x87 not in it ${text(3000)}`, 'latin1'), coding));
@@ -204,14 +201,14 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       );
     });
 
-    it('F05: identity is no coding, and without a body there is none to refuse', async () => {
+    it('ignores identity, and codings of a request without body [F05]', async () => {
       const { port } = await serve(length);
       for (const coding of ['identity', 'Identity', ''])
         expect((await raw(port, post(Buffer.from(text(100)), coding))).text).toBe('{"bytes":100}');
       expect((await raw(port, 'GET / HTTP/1.1\nHost: a\nContent-Encoding: zstd\n\n')).status).toBe(200);
     });
 
-    it('F05: goes by the route: another size, none, and codings not looked at', async () => {
+    it('uses the options of the route: another size, none, or no decoding [F05]', async () => {
       const { port } = await serve(length, {
         limit: LIMIT,
         inflated: 2 * LIMIT,
@@ -233,7 +230,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       ['some', (req: Request) => req.readableLength > 0],
       ['all', (req: Request) => req.complete],
     ])(
-      'F05, F11: %s bytes that came while an earlier middleware waited are counted before the request goes on',
+      'counts %s bytes that arrived while an earlier middleware waited [F05, F11]',
       async (_some, hasCome) => {
         const { port, seen } = await serve(length, undefined, (app) => {
           app.use(
@@ -255,7 +252,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       },
     );
 
-    it('F05: a body that nobody reads holds neither the answer nor the connection up', async () => {
+    it('delays neither the response nor the connection for an unread body [F05]', async () => {
       const { port } = await serve((_req, res) => res.send('ok'));
       const body = zlib.gzipSync(text(LIMIT));
       const socket = connect(port, '127.0.0.1');
@@ -268,7 +265,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       socket.destroy();
     });
 
-    it('F05: answers pipelined requests with coded bodies in order', async () => {
+    it('answers pipelined requests with encoded bodies in order [F05]', async () => {
       const { port } = await serve(async (req, res) =>
         res.send(`${req.path} ${(await bodyOf(req)).length};`),
       );
@@ -285,7 +282,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       socket.destroy();
     });
 
-    it('F05: a large coded body that is read slowly keeps its back-pressure and arrives whole', async () => {
+    it('keeps back-pressure of a large encoded body, and passes it on whole [F05]', async () => {
       const { port } = await serve(
         async (req, res) => {
           let bytes = 0;
@@ -301,7 +298,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       expect((await raw(port, post(body, 'gzip'))).text).toBe(String(body.length));
     });
 
-    it('F05: a client that leaves in the middle of a coded body ends as without us', async () => {
+    it('ends a client that leaves during an encoded body as without hotpath [F05]', async () => {
       const { port, seen } = await serve(length);
       const socket = connect(port, '127.0.0.1');
       const body = zlib.gzipSync(text(LIMIT));
@@ -313,7 +310,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
       expect(seen.errors[0]).toMatchObject({ code: 'ECONNRESET' });
     });
 
-    it('F09: an invited body in a coding is counted', async () => {
+    it('counts an encoded body after 100 Continue [F09]', async () => {
       const { port } = await serve(length);
       const { server: http } = server!;
       http.on('checkContinue', http.listeners('request')[0] as never);
@@ -332,7 +329,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
 
 describe('sizeLimit()', () => {
   it.each(['10 mbb', Number.NaN, {}, -1, '', Number.POSITIVE_INFINITY, null, true])(
-    'F06: refuses to inflate up to %j when it is made',
+    'rejects the inflation limit %j at creation [F06]',
     (inflated) => {
       for (const [path, options] of [
         ['sizeLimit.inflated', { inflated }],
@@ -352,7 +349,7 @@ describe('sizeLimit()', () => {
     ['brotliWindow', '22'],
     ['decoderMemory', 0],
     ['decoderMemory', '64'],
-  ])('refuses %s: %j when it is made [F06]', (name, value) => {
+  ])('rejects %s: %j at creation [F06]', (name, value) => {
     expect(() => sizeLimit({ [name]: value })).toThrow(
       expect.objectContaining({
         code: 'HOTPATH_CONFIG_INVALID',

@@ -12,7 +12,7 @@ afterEach(() => void vi.restoreAllMocks());
 describe.each(majors)('size limit on %s', (_name, express) => {
   const serve = limitedOn(express);
 
-  it('F01: refuses a declared body that is too large before anything runs', async () => {
+  it('rejects a declared body that is too large before the handler runs [F01]', async () => {
     const { port, seen } = await serve(echo);
     const answer = await raw(port, [`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${LIMIT + 1}\r\n\r\n`]);
     expect(answer.status).toBe(413);
@@ -29,7 +29,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
     expect(seen.calls).toBe(0);
   });
 
-  it('F10: accepts up to the limit to the byte, declared or not', async () => {
+  it('accepts exactly up to the limit, declared or not [F10]', async () => {
     const { port, seen } = await serve(echo);
     for (const bytes of [1, LIMIT - 1, LIMIT]) {
       for (const request of [declared(bytes), chunked(bytes)]) {
@@ -42,7 +42,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
     }
   });
 
-  it('F10: at limit 0 accepts no body, from GET and HEAD neither', async () => {
+  it('accepts no body at limit 0, from GET and HEAD neither [F10]', async () => {
     const { port } = await serve(echo, { limit: 0 });
     expect((await raw(port, 'GET / HTTP/1.1\nHost: a\n\n')).status).toBe(200);
     expect((await raw(port, 'POST / HTTP/1.1\nHost: a\nContent-Length: 0\n\n')).status).toBe(200);
@@ -54,7 +54,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
     expect((await raw(port, chunked(1))).status).toBe(413);
   });
 
-  it('goes by the route: larger, smaller, none', async () => {
+  it('uses the limit of the route: larger, smaller, none', async () => {
     const { port } = await serve(echo, {
       limit: LIMIT,
       routes: { '/large': LIMIT * 4, '/small': 10, '/any': false },
@@ -68,7 +68,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
     expect(await status(LIMIT * 20, '/any')).toEqual([200, 200]);
   });
 
-  it('the smallest of several limits holds', async () => {
+  it('applies the smallest of several limits', async () => {
     const { port } = await serve(echo, { limit: LIMIT }, (app) => {
       app.use('/login', sizeLimit({ limit: 100 }));
       app.use('/import', sizeLimit({ limit: LIMIT * 10 }));
@@ -117,18 +117,21 @@ describe.each(majors)('size limit on %s', (_name, express) => {
         res.end('ok');
       },
     ],
-  ])('F02: no oversized body without a length ends in a 2xx: a handler that %s', async (_case, handler) => {
-    const { port, seen } = await serve(handler);
-    const answer = await raw(port, chunked(LIMIT * 8));
-    expect(answer.status).toBe(413);
-    expect(JSON.parse(answer.text).limit).toBe(LIMIT);
-    expect(answer.header('x-late')).toBeUndefined();
-    expect(answer.wire.toString('latin1').match(/HTTP\/1\.1/g)).toHaveLength(1);
-    expect(seen.calls).toBe(1);
-    expect((await raw(port, declared(10))).wire.length).toBeGreaterThan(0);
-  });
+  ])(
+    'never ends an oversized body without a length in a 2xx: a handler that %s [F02]',
+    async (_case, handler) => {
+      const { port, seen } = await serve(handler);
+      const answer = await raw(port, chunked(LIMIT * 8));
+      expect(answer.status).toBe(413);
+      expect(JSON.parse(answer.text).limit).toBe(LIMIT);
+      expect(answer.header('x-late')).toBeUndefined();
+      expect(answer.wire.toString('latin1').match(/HTTP\/1\.1/g)).toHaveLength(1);
+      expect(seen.calls).toBe(1);
+      expect((await raw(port, declared(10))).wire.length).toBeGreaterThan(0);
+    },
+  );
 
-  it('F02: a handler that answers while it reads is cut off', async () => {
+  it('cuts off a handler that responds while it reads [F02]', async () => {
     const { port } = await serve(async (req, res) => {
       res.write('so far so good');
       await bodyOf(req);
@@ -139,7 +142,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
     expect(answer.wire.toString('latin1')).not.toContain('0\r\n\r\n');
   });
 
-  it('F02: an upload behind an early answer is cut at the limit', async () => {
+  it('cuts an upload behind an early response at the limit [F02]', async () => {
     const { port } = await serve((_req, res) => res.status(200).send('early'));
     const socket = connect(port, '127.0.0.1');
     socket.on('error', () => {});
@@ -159,7 +162,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
     expect(sent).toBeLessThan(LIMIT * 100);
   });
 
-  it('F02: the readers of the body get an error that says what happened', async () => {
+  it('gives readers of the body an error that names the reason [F02]', async () => {
     const { port, seen } = await serve(echo);
     await raw(port, chunked(LIMIT * 2));
     await waitFor(() => seen.errors.length > 0);
@@ -175,7 +178,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
   });
 
   it.each(['json', 'raw', 'text', 'urlencoded'] as const)(
-    'F02: express.%s() never hands the body on',
+    'never passes the body on from express.%s() [F02]',
     async (kind) => {
       const { port, seen } = await serve(echo, { limit: LIMIT }, (app) => {
         const options = { limit: '1gb', type: () => true, extended: false };
@@ -190,7 +193,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
     },
   );
 
-  it('F02: a handler that goes on by itself throws nothing, and its answer reaches nobody', async () => {
+  it('throws nothing in a handler that goes on, and drops its response [F02]', async () => {
     const failures: unknown[] = [];
     let done = false;
     const { port } = await serve(async (req, res) => {
@@ -214,7 +217,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
     expect(answer.header('x-late')).toBeUndefined();
   });
 
-  it('F03: counts what comes, whatever was declared', async () => {
+  it('counts received bytes, with any declared length [F03]', async () => {
     // Over HTTP/1 the parser holds a body to its length; adapters that push by themselves may not.
     const { port } = await serve(async (req, res, seen) => {
       const reading = bodyOf(req).catch((error) => {
@@ -229,7 +232,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
   });
 
   it.each(['Chunked', 'gzip, chunked', 'CHUNKED'])(
-    'F04: holds for `Transfer-Encoding: %s`',
+    'applies to `Transfer-Encoding: %s` [F04]',
     async (coding) => {
       const { port } = await serve(echo);
       const [, ...pieces] = chunked(LIMIT * 2);
@@ -242,7 +245,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
   );
 
   it.each(['+5', '0x5', '1e3', '-1', '5, 5', '99999999999999999999999'])(
-    'F04: a Content-Length of %s never reaches a handler',
+    'never passes a Content-Length of %s to a handler [F04]',
     async (length) => {
       const { port, seen } = await serve(echo);
       const answer = await raw(port, [
@@ -256,7 +259,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
 
 describe('sizeLimit()', () => {
   it.each(['10 mbb', Number.NaN, {}, -1, '', Number.POSITIVE_INFINITY, null])(
-    'F06: refuses a limit of %j when it is made',
+    'rejects a limit of %j at creation [F06]',
     (limit) => {
       expect(() => sizeLimit({ limit } as never)).toThrow(
         expect.objectContaining({
@@ -267,7 +270,7 @@ describe('sizeLimit()', () => {
     },
   );
 
-  it('F06: takes an absent and an undefined limit for the default', () => {
+  it('uses the default for an absent or undefined limit [F06]', () => {
     expect(sizeLimit()).toBeTypeOf('function');
     expect(sizeLimit({ limit: undefined })).toBeTypeOf('function');
   });

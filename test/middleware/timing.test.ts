@@ -35,7 +35,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       return app;
     };
 
-    it('I09 keeps an inbound id that is well-formed, and tells the handler', async () => {
+    it('keep a well-formed inbound id, and give it to the handler [I09]', async () => {
       const { url } = await serve(idApp());
       for (const id of ['a', '0123-abc_DEF.x:y', 'x'.repeat(128)]) {
         const answer = await fetch(url, { headers: { 'X-Request-Id': id } });
@@ -55,7 +55,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       ['Latin-1', 'X-Request-Id: caf\xe9\r\n'],
       ['a control character of C1', 'X-Request-Id: a\x85b\r\n'],
       ['two', 'X-Request-Id: one\r\nX-Request-Id: two\r\n'],
-    ])('I09 makes a new id for %s', async (_what, line) => {
+    ])('are new for %s [I09]', async (_what, line) => {
       const { port } = await serve(idApp());
       const answer = await raw(port, [
         Buffer.from(`GET / HTTP/1.1\r\nHost: a\r\n${line}Connection: close\r\n\r\n`, 'latin1'),
@@ -66,14 +66,14 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(JSON.parse(answer.text)).toEqual({ id });
     });
 
-    it('I09 trusts no inbound id when told so, and uses the header it is told', async () => {
+    it('ignore inbound ids when configured, and use the configured header [I09]', async () => {
       const { url } = await serve(idApp({ requestId: { header: 'X-Correlation-Id', trustInbound: false } }));
       const { headers } = await fetch(url, { headers: { 'X-Correlation-Id': 'abc' } });
       expect(headers.get('x-correlation-id')).toMatch(UUID);
       expect(headers.get('x-request-id')).toBe(null);
     });
 
-    it('sends none when they are off, and leaves one that the app set', async () => {
+    it('are not sent when they are off, and leave an id that the app set', async () => {
       const { url } = await serve(idApp({ requestId: false }));
       const off = await fetch(url, { headers: { 'X-Request-Id': 'abc' } });
       expect(off.headers.get('x-request-id')).toBe(null);
@@ -85,7 +85,7 @@ describe.each(majors)('timing on %s', (_, express) => {
   });
 
   describe('headers', () => {
-    it('I10 sends the time as a plain number, for bodies, HEAD, 304, streams and errors alike', async () => {
+    it('send the time as a plain number with bodies, HEAD, 304, streams and errors [I10]', async () => {
       const app = appWith();
       app.get('/throws', () => {
         throw new Error('expected');
@@ -118,7 +118,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       }
     });
 
-    it('I10 is not misled by a wall clock that is set back', async () => {
+    it('are not affected by a wall clock that is set back [I10]', async () => {
       const app = appWith();
       let clock = 1e12;
       vi.spyOn(Date, 'now').mockImplementation(() => (clock -= 1e6));
@@ -131,7 +131,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(time).toBeLessThanOrEqual(performance.now() - startedAt);
     });
 
-    it('sets nothing that the app can see before the headers go', async () => {
+    it('are not visible to the app before the head is sent', async () => {
       const app = appWith();
       let seen: string[] = [];
       app.get('/', (_req, res) => {
@@ -143,7 +143,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(seen.filter((name) => name !== 'x-powered-by')).toEqual([]);
     });
 
-    it('leaves out what is turned off and renames what is renamed', async () => {
+    it('are left out or renamed as configured', async () => {
       const app = appWith({ header: false, serverTiming: false });
       const renamed = appWith({ header: 'X-Took' });
       for (const one of [app, renamed]) one.get('/', (_req, res) => void res.send('ok'));
@@ -155,7 +155,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(on.get('x-took')).toMatch(/ms$/);
     });
 
-    it('keeps what the app set: X-Response-Time as it is, Server-Timing with ours appended', async () => {
+    it('keep the X-Response-Time of the app, and extend its Server-Timing', async () => {
       const app = appWith();
       app.get('/text', (_req, res) => {
         res.set({ 'X-Response-Time': 'own', 'Server-Timing': 'a;dur=1' }).send('ok');
@@ -169,7 +169,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(list.get('server-timing')).toMatch(/^a;dur=1, b, total;dur=[\d.]+$/);
     });
 
-    it('says what the cache said, even where the cache sets its headers at the same moment', async () => {
+    it('include the cache outcome, even if the cache sets headers at the same moment', async () => {
       const app = appWith();
       app.get('/', (req, res) => {
         exchangeOf(req, res).onHead(() => res.setHeader('X-Cache', String(req.query.value)));
@@ -182,7 +182,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(await ask('HIT from "x"')).toMatch(/, cache;desc="HIT from \\"x\\""$/);
     });
 
-    it('mounted twice, counts once', async () => {
+    it('count once when mounted twice', async () => {
       const app = appWith();
       app.use(timing());
       app.get('/', (_req, res) => void res.send('ok'));
@@ -190,7 +190,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect((await fetch(url)).headers.get('server-timing')).toMatch(/^total;dur=[\d.]+$/);
     });
 
-    it('counts once when sending the headers failed and an error is answered instead', async () => {
+    it('count once when sending the headers fails and an error is sent instead', async () => {
       const app = appWith();
       app.use(((_req, res, next) => {
         const { writeHead } = res;
@@ -234,7 +234,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(entries).toBe('db;dur=1.235, queries;desc="three of them", both;desc=ok;dur=2.000');
     });
 
-    it('I11 can neither break out of their header nor break the response', async () => {
+    it('can neither break out of their header nor break the response [I11]', async () => {
       const entries = await entriesOf((_req, res) => {
         const timing = timingOf(res);
         for (const name of ['', 'a b', 'a;dur=9', 'a\r\nX: y', 'é', 'a,b', 'x'.repeat(65)]) timing.add(name);
@@ -252,7 +252,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       );
     });
 
-    it('I11 are bounded in number and in length', async () => {
+    it('are limited in number and in length [I11]', async () => {
       const entries = await entriesOf((_req, res) => {
         for (let i = 0; i < 1000; i++) timingOf(res).add(`e${i}`, i, `${'d'.repeat(5000)} `);
         res.send('ok');
@@ -261,7 +261,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(entries?.length).toBeLessThan(4000);
     });
 
-    it('added after the headers have gone do no harm', async () => {
+    it('are ignored after the head was sent', async () => {
       const entries = await entriesOf((_req, res) => {
         res.send('ok');
         timingOf(res).add('late', 1);
@@ -269,7 +269,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(entries).toBe('');
     });
 
-    it('measure what a function takes, and give back what it gives', async () => {
+    it('measure a function, and return its result', async () => {
       const entries = await entriesOf(async (_req, res) => {
         const timing = timingOf(res);
         expect(timing.measure('sync', () => 7)).toBe(7);
@@ -298,7 +298,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       );
     });
 
-    it('are harmless where timing is off', async () => {
+    it('do nothing where timing is off', async () => {
       const app = express();
       app.get('/', (_req, res) => {
         timingOf(res).add('db', 1);
@@ -312,7 +312,7 @@ describe.each(majors)('timing on %s', (_, express) => {
   });
 
   describe('slow requests', () => {
-    it('are told to the hook with their template and the client as trust proxy sees it, never the query', async () => {
+    it('are reported with template and client address, never with the query', async () => {
       const slow: SlowRequest[] = [];
       const app = appWith({ slow: 0.000001, onSlow: (request) => void slow.push(request) });
       app.set('trust proxy', 1);
@@ -346,7 +346,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(slow[0]!.clientAddress).toBe('127.0.0.1');
     });
 
-    it('are those that take at least the threshold, to the end of the body', async () => {
+    it('last at least the threshold, to the end of the body', async () => {
       let passed = 0;
       const now = performance.now.bind(performance);
       vi.spyOn(performance, 'now').mockImplementation(() => now() + passed);
@@ -364,7 +364,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(slow[0]!.seconds).toBeCloseTo(60, 0);
     });
 
-    it('whose client has left are told as 499, with their address', async () => {
+    it('have status 499 and an address when the client has left', async () => {
       const slow: SlowRequest[] = [];
       const app = appWith({ slow: 0.000001, onSlow: (request) => void slow.push(request) });
       let arrived = false;
@@ -387,7 +387,7 @@ describe.each(majors)('timing on %s', (_, express) => {
         },
       ],
       ['rejects', () => Promise.reject(new Error('expected'))],
-    ])('a hook that %s breaks nothing', async (_how, hook) => {
+    ])('survive a reporting function that %s', async (_how, hook) => {
       vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
       const unhandled = vi.fn();
       process.on('unhandledRejection', unhandled);
@@ -409,7 +409,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(unhandled).not.toHaveBeenCalled();
     });
 
-    it('a trust proxy function that throws breaks nothing', async () => {
+    it('survive a trust proxy function that throws', async () => {
       vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
       const slow: SlowRequest[] = [];
       const app = appWith({ slow: 0.000001, onSlow: (request) => void slow.push(request) });
@@ -423,7 +423,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(slow[0]!.clientAddress).toBe('127.0.0.1');
     });
 
-    it('without a hook are one plain line each, not more than one a second', async () => {
+    it('are one plain line each without a function, at most one a second', async () => {
       const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
       const app = appWith({ slow: 0.02 });
       const clock = stopClock();
@@ -447,7 +447,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       expect(line).not.toContain('secret');
     });
 
-    it('of our own making are left out', async () => {
+    it('leave out internal requests', async () => {
       const onSlow = vi.fn();
       const app = appWith({ slow: 0.000001, onSlow });
       app.get('/', (_req, res) => void res.send('ok'));
@@ -468,7 +468,7 @@ describe('timing', () => {
     { onSlow: 'x' },
     { requestId: { header: '' } },
     { nope: 1 },
-  ])('refuses %j when it is made', (options) => {
+  ])('rejects %j at creation', (options) => {
     expect(() => timing(options as TimingOptions)).toThrow(/timing/);
   });
 
