@@ -222,7 +222,7 @@ describe('responses read by the load generator', () => {
     expect(read(`${chunked}5\r\nhello\r\n0\r`, '\n\r', '\n')).toEqual([undefined, undefined, 200]);
   });
 
-  it('have no body for a 304, whatever its Content-Length', () => {
+  it('have no body for a 304 with any Content-Length', () => {
     expect(read('HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n')).toEqual([304]);
   });
 });
@@ -236,7 +236,7 @@ describe('the command line', () => {
     expect(chosen).toEqual(['hit-1kb-identity', 'hit-1kb-gzip', 'hit-1kb-br', 'miss']);
   });
 
-  it('lists the choices for a wrong name, and says what a number must be', () => {
+  it('lists the choices for a wrong name, and the accepted numbers', () => {
     expect(() => readOptions(['--only', 'expres'])).toThrow(/no contender expres; there are bare, /);
     expect(() => readOptions(['--rounds', '0'])).toThrow(
       '--rounds takes a whole number of at least 1, not 0',

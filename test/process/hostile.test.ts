@@ -196,7 +196,7 @@ describe.each(majors)('hostile input, on %s', (_name, express) => {
     },
   );
 
-  it('K07: a handler reads the query that the key covers, and whoever logs the request reads its own', async () => {
+  it('gives the handler the keyed query, and a logger the original query [K07]', async () => {
     const seen: unknown[] = [];
     const { port } = await serve(
       { routes: { '/a': { cache: { ttl: '1m', ignoreQuery: ['utm_*'] } } } },

@@ -72,7 +72,7 @@ describe('fault reports', () => {
       () => withThen({}, (_: unknown, reject: (error: unknown) => void) => reject(undefined)),
     ],
     ['an object whose `then` can not be read', () => Object.defineProperty({}, 'then', { get: throwing })],
-  ])('reports the rejection of %s that nobody waits for', async (_name, make) => {
+  ])('reports an unawaited rejection of %s', async (_name, make) => {
     await unawaited(make(), 'test');
     expect(warn).toHaveBeenCalledTimes(1);
   });

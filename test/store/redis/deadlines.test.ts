@@ -25,7 +25,7 @@ it('calls each missed deadline once, in order, and not early', async () => {
   for (const { after } of told) expect(after).toBeGreaterThanOrEqual(30);
 });
 
-it('calls no deadline that was met, whatever happens to others', async () => {
+it('calls no deadline that was met, while others are missed', async () => {
   const deadlines = new Deadlines(20);
   const told: string[] = [];
   const met = ['first', 'between', 'last'].map((name) => deadlines.add(() => told.push(name)));
