@@ -4,7 +4,7 @@ import { installDebianPackage } from './system-packages.js';
 
 const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
-/** Only what a test needs: no graphics card, and no traffic of the browser's own. */
+/** Flags for tests: no graphics card, and no traffic by the browser itself. */
 const FLAGS = [
   '--disable-gpu',
   '--disable-quic',
@@ -14,7 +14,7 @@ const FLAGS = [
   '--disable-sync',
 ];
 
-/** Launches the machine's Chromium without a window; without one, installs it or says what to install. */
+/** Launches the installed Chromium without a window. Without one, installs it or names the package to install. */
 export async function launchBrowser(): Promise<Browser> {
   const executablePath = await findChromium();
   // Chromium's sandbox refuses to run as root.

@@ -14,18 +14,18 @@ import { listen, type RawAnswer, raw } from './http.js';
 
 type ExpressModule = typeof express5;
 
-/** An answer, as a test looks at it. */
+/** A response, for the assertions of a test. */
 export interface Answer {
   status: number;
   headers: Headers;
   text: string;
-  /** What the cache says of itself. Never the oracle: that is the number of the handler's runs. */
+  /** The Cache-Status of the response. Not the oracle: tests count handler runs. */
   xCache: string | null;
   cacheStatus: string | null;
   setCookie: string[];
 }
 
-/** An app with a cache, on a port. */
+/** An app with a cache and its port. */
 export interface CacheApp {
   readonly app: Express;
   readonly cache: ResponseCache;
@@ -33,35 +33,35 @@ export interface CacheApp {
   readonly port: number;
   /** Errors that the cache reported. */
   readonly faults: { error: unknown; where: string }[];
-  /** How many requests have come to the server, and been taken by the cache as far as it can at once. */
+  /** Requests that have reached the server and were taken by the cache as far as possible at once. */
   requests(): number;
-  /** How often handlers ran: all of them, or those counted under one name. */
+  /** Number of handler runs: all, or those counted under one name. */
   runs(name?: string): number;
-  /** Counts one run of a handler and returns the number of it, from 1. */
+  /** Counts one run of a handler and returns its number, from 1. */
   count(name?: string): number;
-  /** Asks over connections that are kept. Rejects when no answer comes, or half of one. */
+  /** Sends a request over kept-alive connections. Rejects without a complete response. */
   get(path: string, headers?: Record<string, string>, wanted?: Wanted): Promise<Answer>;
-  /** Sends a request as it stands over a plain socket; `Host` and the end of the head are added where missing. */
+  /** Sends raw request text over a plain socket. Adds `Host` and the end of the head where they are missing. */
   raw(request: string, body?: string): Promise<RawAnswer>;
 }
 
-/** What a request has beside its path and headers. */
+/** Request parts beside path and headers. */
 export type Wanted = Pick<Ask, 'method' | 'body' | 'signal'>;
 
 export interface CacheAppOptions {
   express: ExpressModule;
-  /** Options of the cache. `routes` as well. */
+  /** Options of the cache, including `routes`. */
   cache?: StandaloneCacheOptions;
   /** Mounted before the cache. */
   before?: (app: Express) => void;
-  /** The app's own routes, after the cache. */
+  /** The routes of the app, after the cache. */
   routes: (app: Express, made: CacheApp) => void;
 }
 
 /** A handler of a route, typed as Express types it. */
 export type Handler = (req: Request, res: Response) => unknown;
 
-/** The same tests are run again with a front door before each app (vitest.config.ts). */
+/** The front-door projects run the same tests with a front door before each app (vitest.config.ts). */
 export const throughDoor = process.env.HOTPATH_FRONT_DOOR !== undefined;
 
 interface Mounting {
@@ -88,7 +88,7 @@ function withDoor({ routes = {}, ...cache }: StandaloneCacheOptions): Mounting {
   return { cache: perf.cache, mount };
 }
 
-/** A rule under which the front door may serve, if it is of that kind. */
+/** The same rule, open for the front door where that is possible. */
 function opened(rule: CacheRule): CacheRule {
   return rule.partition || rule.when || rule.shared !== undefined ? rule : { ...rule, shared: true };
 }
@@ -96,14 +96,14 @@ function opened(rule: CacheRule): CacheRule {
 const open: (() => Promise<void>)[] = [];
 const unexpected: unknown[] = [];
 
-/** Makes an app with the cache as its first middleware; it is closed after the test. */
+/** Creates an app with the cache as its first middleware, and closes it after the test. */
 export async function cacheApp(options: CacheAppOptions): Promise<CacheApp> {
   const counts = new Map<string, number>();
   const faults: CacheApp['faults'] = [];
   let requests = 0;
   const app = options.express();
   const agent = new Agent({ keepAlive: true });
-  // The door is for apps that mount hotpath first: nothing that comes before it is heard of a hit.
+  // The front door is for apps that mount hotpath first: earlier middlewares do not run for a hit.
   const isWithDoor = throughDoor && !options.before;
   const onError = (error: unknown, where: string) => void faults.push({ error, where });
   const { cache, mount } = (isWithDoor ? withDoor : alone)({ onError, ...options.cache });
@@ -128,12 +128,12 @@ export async function cacheApp(options: CacheAppOptions): Promise<CacheApp> {
   options.before?.(app);
   mount(app);
   options.routes(app, made);
-  // An error of the app is an answer here, not lines on the console.
+  // An error of the app is a response here, and prints nothing.
   app.use((_error: unknown, _req: Request, res: Response, _next: unknown) => {
     res.headersSent ? res.destroy() : res.status(500).send('error');
   });
   const { url, port, server, close } = await listen(app);
-  // After the app, which is the first to hear of a request.
+  // Attached after the app, so that it sees each request first.
   server.on('request', () => requests++);
   Object.assign(made, { url, port });
   open.push(async () => {
@@ -144,10 +144,10 @@ export async function cacheApp(options: CacheAppOptions): Promise<CacheApp> {
   return made;
 }
 
-/** What `fetch` sends as well, which takes several times as long for a request as Node's plain client. */
+/** Headers that `fetch` adds. Node's plain client takes a fraction of the time of `fetch`. */
 const EVERY_REQUEST = { Accept: '*/*', 'Accept-Encoding': 'gzip, deflate', 'User-Agent': 'node' };
 
-/** Asks as `CacheApp.get` does, any server. */
+/** Sends a request to any server, like `CacheApp.get`. */
 export async function answerFrom(port: number, { headers: given, ...wanted }: Ask): Promise<Answer> {
   const got = await ask(port, { headers: { ...EVERY_REQUEST, ...given }, ...wanted });
   if (!got.whole) throw new Error(`no whole answer to ${wanted.method ?? 'GET'} ${wanted.path}`);
@@ -162,10 +162,10 @@ export async function answerFrom(port: number, { headers: given, ...wanted }: As
   };
 }
 
-/** Headers that two answers of the same app may differ in, with and without the cache. */
+/** Headers that may differ between two responses of the same app, with and without the cache. */
 export const ADDED_HEADERS = ['x-cache', 'cache-status', 'age', 'date', 'etag', 'connection', 'keep-alive'];
 
-/** I-SAME: what a visitor gets with the cache is what the app alone sends, but for what the cache declares. */
+/** I-SAME: a client gets the response of the app alone, except for fields that the cache declares. */
 export function expectSame(
   withCache: Answer,
   alone: Answer,
@@ -178,13 +178,13 @@ export function expectSame(
   expect(visible(withCache)).toEqual(visible(alone));
 }
 
-/** I-CANARY: no answer holds another user's canary. */
+/** I-CANARY: no response holds the canary of another user. */
 export function expectOnlyOwn(answer: Answer, own: string | undefined, all: readonly string[]): void {
   const whole = `${answer.text}\n${[...answer.headers].map((field) => field.join(': ')).join('\n')}`;
   for (const canary of all) if (canary !== own) expect(whole).not.toContain(canary);
 }
 
-/** A handler that answers with these headers and the number of its run. */
+/** A handler that responds with these headers and the number of its run. */
 export function counted(made: CacheApp, headers: Record<string, string | string[]>, name?: string) {
   return (_req: IncomingMessage, res: ServerResponse) => {
     const n = made.count(name);

@@ -9,38 +9,38 @@ export interface Ask {
   method?: string;
   headers?: OutgoingHttpHeaders;
   body?: string | Buffer;
-  /** Who asks: sent as the cookie `user`, and whose canary the answer may hold. */
+  /** The user: sent as the cookie `user`. The response may hold the canary of this user. */
   user?: string;
-  /** `false`: a connection of its own. */
+  /** `false`: uses a separate connection. */
   agent?: Agent | false;
   /** A Unix socket instead of a port. */
   socketPath?: string;
-  /** Ends the connection when it is aborted. */
+  /** Closes the connection on abort. */
   signal?: AbortSignal;
 }
 
-/** An answer, with what a test may want to know of how it came. */
+/** A response with details of how it arrived. */
 export interface Got {
   status: number;
   reason: string;
   /** Every header line in order, with the name as it was sent. */
   headers: [name: string, value: string][];
-  /** The body with its `Content-Encoding` taken off. */
+  /** The body without its `Content-Encoding`. */
   body: Buffer;
-  /** The body as it was on the wire, chunks joined. */
+  /** The body on the wire, with chunks joined. */
   coded: Buffer;
   trailers: string[];
-  /** Status codes of interim answers (1xx) that came before. */
+  /** Status codes of interim responses (1xx) before the final one. */
   interim: number[];
-  /** False when it broke off. */
+  /** False for a response that was cut off. */
   whole: boolean;
   /** The values of a header, by any case of its name; `undefined` when it is not there. */
   header(name: string): string | undefined;
 }
 
 /**
- * Sends a request through Node's own client and resolves with the answer, whole or broken off; with status 0
- * when the connection was closed before any came.
+ * Sends a request through the client of Node and resolves with the response, complete or cut off; with status 0
+ * when the connection was closed before a response.
  */
 export function ask(port: number, wanted: Ask = {}): Promise<Got> {
   const { path = '/', method = 'GET', headers = {}, body, user, agent, socketPath, signal } = wanted;
@@ -52,7 +52,7 @@ export function ask(port: number, wanted: Ask = {}): Promise<Got> {
     req.on('information', ({ statusCode }) => interim.push(statusCode));
     let isAnswered = false;
     req.on('error', (error: NodeJS.ErrnoException) => {
-      if (isAnswered) return; // seen as an answer that is not whole
+      if (isAnswered) return; // counted as an incomplete response
       if (error.code === 'ECONNRESET') resolve(nothing(interim));
       else reject(error);
     });
@@ -60,7 +60,7 @@ export function ask(port: number, wanted: Ask = {}): Promise<Got> {
       isAnswered = true;
       const chunks: Buffer[] = [];
       res.on('data', (chunk) => chunks.push(chunk));
-      res.on('error', () => {}); // it broke off; `complete` says so
+      res.on('error', () => {}); // cut off; `complete` is false
       res.on('close', () => {
         const coded = Buffer.concat(chunks);
         const lines: [string, string][] = [];

@@ -1,14 +1,14 @@
 import { vi } from 'vitest';
 
-/** The time that measured code sees; it passes only as the test says. */
+/** The clock of measured code. It moves only when the test moves it. */
 export interface StoppedClock {
   pass(milliseconds: number): void;
 }
 
 /**
- * Stops `performance.now`, the clock of the cache, of timing and of metrics: what lives for half a second lives
- * until the test lets time pass, however busy the machine is. Timers and sockets go on. `vi.restoreAllMocks()`
- * sets it going again.
+ * Stops `performance.now`, the clock of the cache, timing and metrics, so that a lifetime of half a second
+ * does not end on a slow machine. Timers and sockets keep running. `vi.restoreAllMocks()`
+ * restarts the clock.
  */
 export function stopClock(): StoppedClock {
   let now = performance.now();

@@ -7,27 +7,27 @@ import { afterEach, vi } from 'vitest';
 import { type Got, ask as send } from './client.js';
 import { listen, waitFor } from './http.js';
 
-/** Long, and of many different words: every coding gains, and a greater effort gains more. */
+/** Long text with many different words: every coding shrinks it, and higher quality shrinks it more. */
 export const PAGE = Array.from(
   { length: 600 },
   (_, i) => `item ${i} costs ${(i * 7919) % 1009} and is sold `,
 ).join('');
 
-/** The app of a test of encoded variants. */
+/** An app for tests of encoded bodies. */
 export interface EncodedApp {
   readonly perf: Hotpath;
   readonly port: number;
-  /** GET, unless told otherwise, accepting these codings. */
+  /** Sends a request, by default a GET that accepts these codings. */
   ask(accept: string | undefined, more?: { path?: string; method?: string; headers?: object }): Promise<Got>;
-  /** The handler's runs. */
+  /** The number of handler runs. */
   runs(): number;
-  /** Asks until the form in this coding is there: a fill, if need be, and a hit that is compressed as it goes. */
+  /** Sends requests until the encoded body exists: a fill, then a hit that is compressed on the way. */
   warm(coding: string, path?: string): Promise<void>;
 }
 
 const open: (() => Promise<void>)[] = [];
 
-/** Makes an app whose routes are cached for a minute and whose handler, by default, sends `PAGE`. */
+/** Creates an app with routes cached for a minute. Its handler sends `PAGE` by default. */
 export async function encodedApp(
   express: typeof express5,
   options: {
@@ -80,7 +80,7 @@ export async function encodedApp(
   };
 }
 
-/** Counts the streams that compress answers as they go. Encoding in the background does not use these. */
+/** Counts the compression streams of responses. Encoding in the background does not use streams. */
 export function countStreams(): () => number {
   const spies = (['createGzip', 'createDeflate', 'createBrotliCompress'] as const).map((name) =>
     vi.spyOn(zlib, name),
@@ -88,7 +88,7 @@ export function countStreams(): () => number {
   return () => spies.reduce((sum, spy) => sum + spy.mock.calls.length, 0);
 }
 
-/** Counts all that `node:zlib` is asked to do, in the background too, until the test has ended. */
+/** Counts all calls of `node:zlib`, in the background too, until the test ends. */
 export function countZlib(): () => number {
   let count = 0;
   const hook = createHook({

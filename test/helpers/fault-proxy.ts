@@ -1,28 +1,28 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as dial, type Server, type Socket } from 'node:net';
 
-/** What a fault proxy does to the bytes that pass. */
+/** Faults that a proxy adds to the bytes it forwards. */
 export interface Faults {
-  /** Added to every chunk, each way. Milliseconds. */
+  /** Added to every chunk, in each direction. Milliseconds. */
   readonly latency?: number;
-  /** Up to so much more or less. Milliseconds. */
+  /** Random difference from `latency`, up or down. Milliseconds. */
   readonly jitter?: number;
-  /** Bytes a second, each way. */
+  /** Bytes per second, in each direction. */
   readonly bandwidth?: number;
-  /** Passes on at most so many bytes at a time. */
+  /** Forwards at most this many bytes at a time. */
   readonly slice?: number;
-  /** `'both'`: nothing arrives anywhere; `'replies'`: what is asked is done, and nobody hears of it. */
+  /** `'both'`: nothing arrives on either side; `'replies'`: commands arrive, and their replies are lost. */
   readonly blackHole?: 'both' | 'replies';
 }
 
-/** A TCP proxy on a port of its own that can be told to behave badly, for what is open and what comes. */
+/** A TCP proxy on its own port that adds faults to open and new connections. */
 export class FaultProxy {
   readonly #server: Server;
   readonly #target: () => number;
   readonly #pairs = new Set<readonly [Socket, Socket]>();
   #faults: Faults = {};
   #port = 0;
-  /** Connections that were taken so far. */
+  /** Accepted connections so far. */
   connections = 0;
 
   private constructor(target: () => number) {
@@ -30,7 +30,7 @@ export class FaultProxy {
     this.#server = createServer((client) => this.#accept(client));
   }
 
-  /** @param target the port behind it; a function is asked at each connection. */
+  /** @param target the target port; a function is called for each connection. */
   static async start(target: number | (() => number)): Promise<FaultProxy> {
     const proxy = new FaultProxy(typeof target === 'function' ? target : () => target);
     await proxy.#listen(0);
@@ -45,18 +45,18 @@ export class FaultProxy {
     return `redis://127.0.0.1:${this.#port}`;
   }
 
-  /** Connections that are open. */
+  /** Open connections. */
   get open(): number {
     return this.#pairs.size;
   }
 
-  /** From now on; `{}` heals. What a black hole has swallowed does not come back, so its connections are reset. */
+  /** Sets the faults; `{}` ends them. Connections that lost bytes in a black hole are reset. */
   set(faults: Faults): void {
     if (this.#faults.blackHole && !faults.blackHole) this.reset();
     this.#faults = faults;
   }
 
-  /** Breaks all connections (RST). */
+  /** Resets all connections (RST). */
   reset(): void {
     for (const [client, server] of this.#pairs) {
       client.resetAndDestroy();
@@ -64,7 +64,7 @@ export class FaultProxy {
     }
   }
 
-  /** Breaks all connections and refuses further ones. */
+  /** Resets all connections and refuses new ones. */
   async cut(): Promise<void> {
     const closed = this.#server.listening ? once(this.#server, 'close') : undefined;
     if (closed) this.#server.close();
@@ -72,7 +72,7 @@ export class FaultProxy {
     await closed;
   }
 
-  /** Takes connections again after a cut. */
+  /** Accepts connections again after a cut. */
   async mend(): Promise<void> {
     if (!this.#server.listening) await this.#listen(this.#port);
   }
@@ -110,7 +110,7 @@ export class FaultProxy {
   }
 
   #carry(from: Socket, to: Socket, isLost: () => boolean): void {
-    // In the order of arrival, however the delays fall.
+    // Keeps the order of arrival, with any delays.
     let last: Promise<void> = Promise.resolve();
     from.on('data', (data: Buffer) => {
       if (isLost()) return;
@@ -131,7 +131,7 @@ export class FaultProxy {
         }
         from.resume();
       });
-      // Latency is no loss of bandwidth: more may be on its way.
+      // Latency does not limit bandwidth: more chunks may be on their way.
       if (bandwidth === Number.POSITIVE_INFINITY) from.resume();
     });
   }
@@ -141,7 +141,7 @@ function write(to: Socket, data: Buffer): void {
   if (to.writable) to.write(data);
 }
 
-/** Rests so long; longer than nothing only where it matters. */
+/** Waits, and uses a timer only for a real delay. */
 async function pause(ms: number): Promise<void> {
   if (ms >= 1) await new Promise((resolve) => setTimeout(resolve, ms));
   else await new Promise((resolve) => setImmediate(resolve));

@@ -6,7 +6,7 @@ import express5 from 'express';
 // @ts-expect-error: an alias of express 4, which has no types under this name
 import express4Untyped from 'express4';
 
-/** Express 4, with the types of Express 5 (what the tests use is in both). */
+/** Express 4, with the types of Express 5 (the tests use only what both have). */
 export const express4 = express4Untyped as typeof express5;
 export { express5 };
 
@@ -21,12 +21,12 @@ const both: [name: string, express: typeof express5][] = [
  */
 export const majors = both.filter(([name]) => name.endsWith(process.env.HOTPATH_FRONT_DOOR ?? ''));
 
-/** What repeats much is tried in full on Express 5; on Express 4, where no other code of ours runs, a part of it. */
+/** Repetitive tests run in full on Express 5, and in part on Express 4, where hotpath runs the same code. */
 export function partOn4<T>(major: string, all: T, part: T): T {
   return major === 'Express 5' ? all : part;
 }
 
-/** How many are sent at once where there are to be many. */
+/** Number of simultaneous requests in tests of many requests. */
 export function crowdOf(major: string): number {
   return partOn4(major, 1000, 250);
 }
@@ -40,12 +40,12 @@ export interface Listening {
   close(): Promise<void>;
 }
 
-/** Serves an app, a listener or a server of one's own on a free port of the loopback interface. */
+/** Serves an app, a listener or a given server on a free port of the loopback interface. */
 export async function listen(app: Express | RequestListener | Server): Promise<Listening> {
   const server =
     'listen' in app && !('handle' in app) ? (app as Server) : createServer(app as RequestListener);
-  // Whoever tests with a thousand connections at once opens them all before one is taken: with the usual 511 places to
-  // wait in, the system turns some away.
+  // Tests open a thousand connections before the first is accepted. With the default backlog of 511 the system
+  // refuses some.
   server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 });
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -62,14 +62,14 @@ export async function listen(app: Express | RequestListener | Server): Promise<L
   };
 }
 
-/** An answer as it came over the wire. */
+/** A response as received from the wire. */
 export interface RawAnswer {
   /** The status line and the header lines, as text. */
   head: string;
   status: number;
   /** Every header line in order, with the name as it was sent. */
   headers: [name: string, value: string][];
-  /** The body, with chunked coding taken off. */
+  /** The body without chunked coding. */
   body: Buffer;
   /** The body as UTF-8. */
   text: string;
@@ -79,19 +79,19 @@ export interface RawAnswer {
   header(name: string): string | undefined;
 }
 
-/** How `raw` goes about it. */
+/** Options of `raw`. */
 export interface RawOptions {
-  /** The request has method HEAD: the answer has no body, whatever it declares. */
+  /** The request has method HEAD: the response has no body, with any Content-Length. */
   head?: boolean;
-  /** Waits for one answer only and then closes, for connections that are kept alive. Default: until the end. */
+  /** Waits for one response and then closes, for kept-alive connections. Default: reads to the end. */
   first?: boolean;
-  /** Gives up after so many milliseconds. Default 30,000. */
+  /** Time limit in milliseconds. Default 30,000. */
   timeout?: number;
 }
 
 /**
- * Sends bytes over a plain socket and returns the answer as it came. A text's line ends become CRLF unless it
- * has some already; end the head with an empty line. Resolves when the answer is whole or the server closes.
+ * Sends bytes over a plain socket and returns the response. Line ends of a text become CRLF unless it has CRLF
+ * already; end the head with an empty line. Resolves when the response is complete or the server closes.
  */
 export async function raw(
   port: number,
@@ -111,7 +111,7 @@ export async function raw(
   }
 }
 
-/** Turns bytes into an answer. @throws when there is no whole head in them. */
+/** Parses bytes into a response. @throws when they contain no complete head. */
 export function parse(wire: Buffer, isHead = false): RawAnswer {
   const at = wire.indexOf('\r\n\r\n');
   if (at < 0) throw new Error(`no whole answer came: ${JSON.stringify(wire.toString('latin1'))}`);
@@ -133,12 +133,12 @@ export function parse(wire: Buffer, isHead = false): RawAnswer {
 
 /**
  * Resolves when `condition` holds.
- * @param timeout milliseconds; only how long it takes until a failure is told, so that a busy machine makes none.
+ * @param timeout milliseconds until failure; long enough for a busy machine.
  * @throws after `timeout` milliseconds.
  */
 export async function waitFor(condition: () => unknown, timeout = 30_000): Promise<void> {
   const until = Date.now() + timeout;
-  // What mostly holds at once, or after a turn or two of the event loop, is not waited for with a timer.
+  // Most conditions hold at once or after a turn or two of the event loop, so the first checks use no timer.
   for (let attempt = 0; !(await condition()); attempt++) {
     if (Date.now() > until) throw new Error(`waited ${timeout} ms in vain for ${condition}`);
     await new Promise<void>((resolve) => {
@@ -176,7 +176,7 @@ function receive(socket: Socket, timeout: number, isHead: boolean, send: () => v
       if (isWhole(Buffer.concat(chunks), isHead)) settle();
     });
     socket.on('close', settle);
-    // A reset after the answer is no failure of the answer: what came is returned.
+    // A reset after the response does not affect it: the received bytes are returned.
     socket.on('error', () => settle());
     socket.on('timeout', reject);
   });
@@ -186,7 +186,7 @@ function isWhole(wire: Buffer, isHead: boolean): boolean {
   const at = wire.indexOf('\r\n\r\n');
   if (at < 0) return false;
   const head = wire.subarray(0, at).toString('latin1').toLowerCase();
-  // Whoever says `close` is read until it does.
+  // With `close` in the head, read until the server closes.
   if (/\r\nconnection: *close/.test(head)) return false;
   const status = Number(head.split(' ')[1]);
   if (status < 200) return false;

@@ -2,10 +2,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import ts from 'typescript';
 
-/** Every file of the source, by its path inside `src`, with what it imports: such paths, and packages by name. */
+/** Every source file, by its path inside `src`, with the paths and packages that it imports. */
 export type ImportGraph = ReadonlyMap<string, readonly string[]>;
 
-/** Which rooms a room may import, besides itself. `file.ts` stands for one file alone. */
+/** The folders that a folder may import, besides itself. `file.ts` stands for one file alone. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   runtime: [],
   http: [],
@@ -41,10 +41,10 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** What one middleware may import beyond its room. */
+/** Imports that one middleware may have beyond its folder. */
 const extra: Readonly<Record<string, readonly string[]>> = { metrics: ['telemetry'] };
 
-/** Reads what every `.ts` file under `folder` imports; an import of types is an arrow like any other. */
+/** Reads the imports of every `.ts` file under `folder`, including type imports. */
 export function readImports(folder: string): ImportGraph {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
     file.endsWith('.ts'),
@@ -62,7 +62,7 @@ export function readImports(folder: string): ImportGraph {
   );
 }
 
-/** The names in every kind of import that TypeScript has, as they are written. */
+/** The specifiers of every kind of import in TypeScript, as written. */
 export function importsOf(file: string, text: string): string[] {
   const found: string[] = [];
   const visit = (node: ts.Node): void => {
@@ -85,7 +85,7 @@ function importedName(node: ts.Node): string | undefined {
   return target && ts.isStringLiteralLike(target) ? target.text : undefined;
 }
 
-/** What is wrong with the directions of the imports, a sentence each; empty when all run one way. */
+/** Import errors, one sentence each; empty when all imports run one way. */
 export function checkImports(graph: ImportGraph): string[] {
   const middlewares = [...graph.keys()].filter((file) => roomOf(file) === 'entries').map(baseOf);
   const problems: string[] = [];
@@ -105,7 +105,7 @@ function wrongArrow(file: string, target: string, middlewares: readonly string[]
   const to = roomOf(target);
   if (from === 'middleware' && to === 'middleware') {
     const owner = ownerOf(target, middlewares);
-    // A file that no middleware owns is common to all.
+    // A file that belongs to no middleware is common to all.
     if (owner !== undefined && owner !== ownerOf(file, middlewares)) {
       return 'middlewares never import each other';
     }
@@ -122,7 +122,7 @@ function wrongOutside(room: string, target: string): string | undefined {
   return undefined;
 }
 
-/** The middleware that a file of the middleware room belongs to: `timing-address.ts` belongs to `timing`. */
+/** The middleware that a file in `middleware` belongs to: `timing-address.ts` belongs to `timing`. */
 function ownerOf(file: string, middlewares: readonly string[]): string | undefined {
   if (roomOf(file) !== 'middleware') return undefined;
   const base = baseOf(file);

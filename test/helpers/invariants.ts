@@ -6,33 +6,33 @@ import { afterAll, afterEach, beforeEach, expect } from 'vitest';
 import { ask, type Got } from './client.js';
 import { waitFor } from './http.js';
 
-/** What is looked at after a test, and then closed. */
+/** An app that is checked after a test and then closed. */
 export interface Watched {
   readonly port: number;
   readonly server: Server;
   readonly caches?: readonly ResponseCache[];
   readonly registries?: readonly Registry[];
-  /** The same app without hotpath, that was asked the same: its sockets show what Node itself leaves on one. */
+  /** The same app without hotpath, after the same requests: it shows what Node itself leaves on a socket. */
   readonly plain?: Server;
-  /** What that app's sockets showed when it was asked: another test, of the same app, may not ask it again. */
+  /** The state of the sockets of that app at its requests, because a test of the same app may not repeat them. */
   readonly remembered?: { traces?: readonly string[] };
   close(): Promise<void>;
 }
 
-/** Ceilings of I-BOUND, far above what a test needs and far below what a leak would make. */
+/** Limits of I-BOUND, far above the needs of a test and far below a leak. */
 export interface Ceilings {
   entries: number;
   bytes: number;
   series: number;
 }
 
-/** What a test file holds of the invariants. */
+/** The invariants of a test file. */
 export interface Invariants {
-  /** Has the invariants checked for an app after the test. */
+  /** Checks the invariants of an app after the test. */
   watch(watched: Watched): void;
-  /** A text of this user's own, to be put into answers; no other user may ever see it. */
+  /** A text unique to this user, for response bodies. No other user may receive it. */
   canary(user: string): string;
-  /** Notes an answer and whose it is. */
+  /** Records a response and its user. */
   saw(got: Got, user: string | undefined): void;
 }
 
@@ -40,15 +40,15 @@ const CEILINGS: Ceilings = { entries: 10_000, bytes: 64 * 1024 ** 2, series: 200
 const RESOURCES = ['TCPServerWrap', 'TCPSocketWrap', 'PipeWrap', 'Timeout', 'Immediate', 'Zlib'];
 
 /**
- * Checks after every test of a file what must hold whatever happened, and calls `expect`, which costs more than that,
- * only to tell of a failure (`I-SAME` and `I-FAILOPEN` are checked
- * where answers are compared; `I-BUDGET` needs a second tier that can be slow):
+ * Checks invariants after every test of a file. It calls `expect`, which is slow, only to report a failure.
+ * `I-SAME` and `I-FAILOPEN` are checked where responses are compared.
+ * `I-BUDGET` needs a second tier that can be slow. The invariants here:
  *
- * - `I-ALIVE`: nothing was uncaught, no rejection unhandled, and every app still answers `/health`;
- * - `I-CANARY`: no answer held the canary of another user;
- * - `I-BOUND`: stores, pending fills and metric series are below their ceilings, no request is still counted as
+ * - `I-ALIVE`: no uncaught error, no unhandled rejection, and every app still answers `/health`;
+ * - `I-CANARY`: no response held the canary of another user;
+ * - `I-BOUND`: stores, pending fills and metric series are below their limits, no request is still counted as
  *   in progress, and an idle connection has no more listeners, and no other methods, than without hotpath;
- * - `I-EXIT`: once closed, nothing is left open.
+ * - `I-EXIT`: nothing is open after close.
  */
 export function invariants(ceilings: Partial<Ceilings> = {}): Invariants {
   const limits = { ...CEILINGS, ...ceilings };
@@ -80,7 +80,7 @@ export function invariants(ceilings: Partial<Ceilings> = {}): Invariants {
       for (const each of watched) {
         const { plain, remembered = {} } = each;
         if (plain) {
-          // Without hotpath the connections may all be closed; then there is nothing to compare with.
+          // Without hotpath all connections may be closed. Then there is nothing to compare.
           const now = traces(sockets.get(plain));
           const usual = now.length > 0 ? now : (remembered.traces ?? []);
           remembered.traces = usual;
@@ -159,7 +159,7 @@ export async function valuesOf(
   return (await registry.getSingleMetric(name)?.get())?.values ?? [];
 }
 
-/** What requests have left on the idle connections of a server: each kind of trace once. */
+/** Traces of requests on the idle connections of a server, each kind once. */
 function traces(open: ReadonlySet<Socket> | undefined): string[] {
   const found = new Set<string>();
   for (const socket of open ?? []) {

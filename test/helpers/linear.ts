@@ -1,18 +1,18 @@
 import { performance } from 'node:perf_hooks';
 import { expect } from 'vitest';
 
-/** Milliseconds. So short a time needs no comparison: what is quadratic takes more for 16 kB. */
+/** Milliseconds. Below this time no comparison is needed: quadratic code takes longer for 16 kB. */
 const SHORT = 0.5;
 
-/** Of each text, before it is measured again. */
+/** Runs of each text before the next measurement. */
 const RUNS = 8;
 
 /**
- * Expects the time that a text takes to grow with its length, and no faster: eight times the length takes eight
- * times as long where that is so, and 64 times where it is squared.
+ * Expects time linear in the length: eight times the length takes eight times as long, while quadratic code
+ * takes 64 times as long.
  *
- * What else runs on the machine only ever adds to a time. So the shortest of many is taken, and measured again
- * as long as it is too long: what is quadratic is so every time.
+ * Other load on the machine only adds time. So the shortest of many runs counts, and a slow result is measured again:
+ * quadratic code is slow every time.
  */
 export function expectLinear(read: (text: string) => unknown, hostile: (length: number) => string): void {
   const [short, long] = [hostile(2_048), hostile(16_384)];

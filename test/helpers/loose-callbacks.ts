@@ -1,7 +1,7 @@
 import { join, relative } from 'node:path';
 import ts from 'typescript';
 
-/** What takes a callback that the event loop will call: methods by name, functions of Node by theirs. */
+/** Methods, by name, and functions of Node whose callbacks the event loop calls. */
 const LISTENERS = new Set([
   'on',
   'once',
@@ -12,7 +12,7 @@ const LISTENERS = new Set([
 ]);
 const TIMERS = new Set(['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask', 'nextTick']);
 
-/** What keeps a promise for later. */
+/** Methods that keep a promise for later. */
 const KEEPING = new Set([ts.SyntaxKind.EqualsToken, ts.SyntaxKind.QuestionQuestionEqualsToken]);
 
 /** Reads every file under `root`, with types. */
@@ -24,8 +24,8 @@ export function programOf(root: string): ts.Program {
 }
 
 /**
- * Callbacks of ours that could throw into the event loop, and promises that nobody waits for, as `file: code`. A
- * callback is safe when `guarded` has made it, or when it settles a promise; a promise, when `unawaited` takes it.
+ * Callbacks that could throw into the event loop, and unawaited promises, as `file: code`. A callback is safe when
+ * `guarded` made it or when it settles a promise. A promise is safe when `unawaited` takes it.
  */
 export function looseCallbacks(program: ts.Program, folder: string): string[] {
   const checker = program.getTypeChecker();
@@ -67,14 +67,14 @@ function isSafe(callback: ts.Expression, checker: ts.TypeChecker): boolean {
   if (ts.isVariableDeclaration(declaration) || ts.isPropertyDeclaration(declaration)) {
     return declaration.initializer !== undefined && isCallOf('guarded', declaration.initializer);
   }
-  // `resolve` and `reject`.
+  // These are `resolve` and `reject`.
   return ts.isParameter(declaration) && ts.isNewExpression(declaration.parent.parent)
     ? declaration.parent.parent.expression.getText() === 'Promise'
     : false;
 }
 
 function isLoosePromise(expression: ts.Expression, checker: ts.TypeChecker): boolean {
-  if (ts.isVoidExpression(expression) || ts.isAwaitExpression(expression)) return false; // looked at by itself
+  if (ts.isVoidExpression(expression) || ts.isAwaitExpression(expression)) return false; // checked separately
   if (isCallOf('unawaited', expression)) return false;
   if (ts.isBinaryExpression(expression) && KEEPING.has(expression.operatorToken.kind)) return false;
   const type = checker.getTypeAtLocation(expression);

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { program } from './program.js';
 
-/** What is looked at while it is waited for: it costs the server nothing. */
+/** Counters in shared memory: reading them costs the server nothing. */
 export interface Counts {
   /** Requests that reached the handler. */
   readonly calls: number;
@@ -10,19 +10,19 @@ export interface Counts {
   readonly connections: number;
 }
 
-/** What a server has used so far. Bytes and milliseconds. */
+/** Resources that a server has used so far. Bytes and milliseconds. */
 export interface Usage extends Counts {
   /** After garbage collection. */
   rss: number;
-  /** Of the heap, and outside of it for its objects, after garbage collection. */
+  /** The heap and its external memory, after garbage collection. */
   used: number;
   /** The highest resident set since the last measurement, before garbage collection. */
   peak: number;
-  /** Of the CPU, since the start. */
+  /** CPU time since the start. */
   cpu: number;
 }
 
-/** A server in a process of its own. */
+/** A server in its own process. */
 export interface Measured {
   port: number;
   count(): Promise<Counts>;
@@ -35,7 +35,7 @@ export async function startMeasured(app: string, major: string): Promise<Measure
   const { execArgv, file } = program('test/middleware/fixtures/measured.mts');
   const child = fork(file, [app, major], {
     execArgv: ['--expose-gc', ...execArgv],
-    // glibc gives each thread of zlib's pool an arena, and these fill up unevenly: that is no leak.
+    // glibc gives each thread of the zlib pool an arena. Arenas fill unevenly, which looks like a leak.
     env: { ...process.env, MALLOC_ARENA_MAX: '1' },
   });
   const [{ port }] = (await once(child, 'message')) as [{ port: number }];

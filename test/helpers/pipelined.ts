@@ -1,15 +1,15 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 
-/** Requests that are written before the first of them is answered, unless it is said. */
+/** Default number of requests per batch. */
 const BATCH = 250;
 
 /**
- * Asks for many paths over one connection, many at a time: as fast as a server takes them.
+ * Requests many paths over one connection, in batches, as fast as the server accepts them.
  *
- * @param between is waited for after each batch.
- * @param atOnce requests of a batch.
- * @returns the bodies, in order. They must have a `Content-Length`.
+ * @param between runs after each batch.
+ * @param atOnce requests per batch.
+ * @returns the bodies, in order. Responses must have a `Content-Length`.
  */
 export async function askMany(
   port: number,
@@ -47,7 +47,7 @@ export async function askMany(
   return bodies;
 }
 
-/** Of the first answer in the text, head and body; `undefined` while it is not whole. */
+/** The head and body of the first response in the text; `undefined` while it is incomplete. */
 function lengthOfAnswer(text: string): number | undefined {
   const head = text.indexOf('\r\n\r\n');
   if (head < 0) return undefined;

@@ -1,4 +1,4 @@
-/** What plain YAML holds: mappings, lists of scalars, and scalars as text. */
+/** A value of plain YAML: mappings, lists of scalars, and scalars as text. */
 export type PlainYaml = string | PlainYaml[] | { [key: string]: PlainYaml };
 
 interface Line {
@@ -8,9 +8,9 @@ interface Line {
 }
 
 /**
- * Reads YAML of the plainest kind: block mappings, block lists of scalars, scalars on one line.
+ * Reads the simplest YAML: block mappings, block lists of scalars, scalars on one line.
  *
- * @throws Error for anything else, also where it would be YAML: what this reads, every parser reads alike.
+ * @throws Error for anything else, valid YAML included, so that every parser agrees with this one.
  */
 export function parsePlainYaml(source: string): PlainYaml {
   const lines = source.split('\n').flatMap((raw, at): Line[] => {
@@ -55,7 +55,7 @@ function readBlock(lines: readonly Line[], from: number): [value: PlainYaml, end
 function readScalar(line: Line, text: string): string {
   const quoted = /^"([^"\\]*)"$/.exec(text)?.[1];
   if (quoted !== undefined) return quoted;
-  // What begins with one of these, or holds these, means something else to YAML.
+  // Text that starts with or contains one of these has another meaning in YAML.
   if (/^[\s"'[\]{}&*!|>%@`,?#-]|: |:$| #/.test(text)) throw unreadable(line);
   return text;
 }

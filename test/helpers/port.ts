@@ -2,14 +2,14 @@ import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-/** Below those that systems give to connections by themselves (from 32768 on with Linux, 49152 elsewhere). */
+/** Below the ephemeral ports of the system (from 32768 on Linux, 49152 elsewhere). */
 const PORTS = [10_000, 32_000] as const;
 
-/** Test processes that run at the same time choose from parts of their own: who is told of a port binds it later. */
+/** Concurrent test processes choose from separate ranges, because a chosen port is bound later. */
 const PARTS = 16;
 const given = new Set<number>();
 
-/** A port on which nobody listens, and which no connection takes until whoever it is for gets to it. */
+/** A port with no listener, which no outgoing connection takes before it is bound. */
 export async function freePort(): Promise<number> {
   const [first, end] = PORTS;
   const size = Math.floor((end - first) / PARTS);

@@ -11,9 +11,9 @@ import { installDebianPackage } from './system-packages.js';
 
 const run = promisify(execFile);
 
-/** A PostgreSQL of the tests' own: a fresh cluster in a temporary directory, on a free port. */
+/** A PostgreSQL for tests: a new cluster in a temporary directory, on a free port. */
 export interface TestPostgres {
-  /** Makes a database and returns its URL. */
+  /** Creates a database and returns its URL. */
   createDatabase(name: string): Promise<string>;
   /** Stops the server and removes its files. */
   stop(): Promise<void>;
@@ -21,19 +21,19 @@ export interface TestPostgres {
 
 const READY_WITHIN_MS = 30_000;
 
-/** What is still connected after this is cut off. */
+/** Remaining connections are cut off after this time. */
 const LEAVE_WITHIN_MS = 5_000;
 
-/** Starts a private PostgreSQL from the machine's binaries; without any, installs them or says what to install. */
+/** Starts a private PostgreSQL from the installed binaries. Without them, installs them or names the package. */
 export async function startPostgres(): Promise<TestPostgres> {
   const bin = await binaries();
   const directory = await mkdtemp(join(tmpdir(), 'hotpath-postgres-'));
   const data = join(directory, 'data');
   const account = await serverAccount();
   if (account) await chown(directory, account.uid, account.gid);
-  // The directory of the caller may be closed to the server's account.
+  // The account of the server may have no access to the directory of the caller.
   const options = { ...account, cwd: directory };
-  // Nothing here has to survive a power cut, so nothing waits for the disk.
+  // Test data need not survive a power cut, so no write waits for the disk.
   const initdb = ['-D', data, '-U', 'postgres', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'];
   await run(join(bin, 'initdb'), initdb, options);
   const port = await freePort();
@@ -57,7 +57,7 @@ export async function startPostgres(): Promise<TestPostgres> {
     process.off('exit', killWithUs);
     if (isRunning(server)) {
       const exited = once(server, 'exit');
-      // Lets those go who are about to: a client that is told to leave while it does so throws into nobody's hands.
+      // Waits for clients that are closing: an error sent to one that is closing has no handler.
       server.kill('SIGTERM');
       const hurry = setTimeout(() => server.kill('SIGINT'), LEAVE_WITHIN_MS);
       await exited;
@@ -91,7 +91,7 @@ async function untilReady(server: ChildProcess, url: string): Promise<void> {
         await client.query('SELECT 1');
       });
     } catch {
-      // Refused while it starts.
+      // Refused while the server starts.
       await delay(50);
     }
   }
@@ -118,7 +118,7 @@ async function binaries(): Promise<string> {
   return installed;
 }
 
-/** Debian keeps the server's programs out of the PATH, by version; elsewhere `pg_config` knows where they are. */
+/** Debian keeps the server programs outside PATH, by version; elsewhere `pg_config` prints their folder. */
 async function findBinaries(): Promise<string | undefined> {
   const root = '/usr/lib/postgresql';
   const versions = await readdir(root).catch((): string[] => []);
@@ -128,7 +128,7 @@ async function findBinaries(): Promise<string | undefined> {
   try {
     directories.push(execFileSync('pg_config', ['--bindir'], { encoding: 'utf8', stdio: 'pipe' }).trim());
   } catch {
-    // No pg_config: Debian's places are all there is to look at.
+    // Without pg_config, only the folders of Debian remain.
   }
   for (const directory of directories) {
     const names = await readdir(directory).catch((): string[] => []);
@@ -137,7 +137,7 @@ async function findBinaries(): Promise<string | undefined> {
   return undefined;
 }
 
-/** PostgreSQL refuses to run as root; its package brings an account for it. */
+/** PostgreSQL refuses to run as root. Its package creates an account for it. */
 async function serverAccount(): Promise<{ uid: number; gid: number } | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const idOf = async (flag: string) => Number((await run('id', [flag, 'postgres'])).stdout);

@@ -3,15 +3,15 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** How Node runs a program that is written in TypeScript, and sees the sources. */
+/** Node arguments that run a TypeScript program against the sources. */
 export interface Program {
   readonly execArgv: readonly string[];
   readonly file: string;
 }
 
 /**
- * A program of test/setup/programs.ts, by its path in the repository: as it was built for the tests, or compiled as it
- * starts where nobody has built it.
+ * A program of test/setup/programs.ts, by its path in the repository: the built file, or the source, compiled at
+ * start, where it was not built.
  */
 export function program(path: string): Program {
   const folder = process.env.TEST_PROGRAMS;

@@ -7,9 +7,9 @@ import { type RedisServer, until } from './redis.js';
 const COMMAND = /^\+[\d.]+ \[\d+ \S+\] "([^"]*)"/;
 
 /**
- * The names of the commands that a Redis is asked, those inside scripts included, in upper case.
+ * The names of the commands that a Redis receives, in upper case, including those inside scripts.
  *
- * Over a socket of its own: ioredis takes what comes together with the answer to `MONITOR` for an answer as well.
+ * It uses its own socket: ioredis takes lines that arrive with the reply to `MONITOR` for replies as well.
  */
 export class RedisMonitor {
   readonly names: string[] = [];
@@ -35,7 +35,7 @@ export class RedisMonitor {
     return made;
   }
 
-  /** Resolves when everything that was asked until now is in `names`. */
+  /** Resolves when all commands sent so far are in `names`. */
   async caughtUp(): Promise<void> {
     const mark = this.names.filter((name) => name === 'ECHO').length;
     await this.#server.command('ECHO', 'mark');

@@ -12,35 +12,35 @@ import { freePort } from './port.js';
 
 const { Redis } = ioredis5;
 
-/** The majors of ioredis that we support: a name, and the module. */
+/** The supported majors of ioredis: a name and the module. */
 export const redisMajors = [
   ['ioredis 5', ioredis5],
   ['ioredis 6', ioredis6 as unknown as typeof ioredis5],
 ] as const;
 
-/** What `RedisConnection` takes in the place of the installed ioredis. */
+/** The module that `RedisConnection` takes in place of the installed ioredis. */
 export function loadOf(module: typeof ioredis5): () => Promise<RedisModule> {
   return () => Promise.resolve(module);
 }
 
-/** How a Redis of the tests' own is started. */
+/** Options of a Redis for tests. */
 export interface RedisSetup {
-  /** Keeps its data over a restart: an append-only file, `fsync` at every write. Default false. */
+  /** Keeps its data over a restart, in an append-only file with `fsync` at every write. Default false. */
   readonly persistent?: boolean;
-  /** Such as `'10mb'`; what is more is refused (`noeviction`). */
+  /** For example `'10mb'`. Redis rejects writes over it (`noeviction`). */
   readonly maxMemory?: string;
   readonly password?: string;
-  /** Port of the master on this machine. */
+  /** The port of the master on this machine. */
   readonly replicaOf?: number;
-  /** Further settings, as `redis.conf` names them. */
+  /** Further settings, with the names of `redis.conf`. */
   readonly settings?: Readonly<Record<string, string>>;
 }
 
 const READY_WITHIN_MS = 20_000;
 
 /**
- * A Redis of the tests' own, on a free port, with a folder of its own. It dies with the test process, however
- * that ends.
+ * A Redis for tests, on a free port, with its own folder. It stops with the test process, even if that process is
+ * killed.
  */
 export class RedisServer {
   readonly port: number;
@@ -64,7 +64,7 @@ export class RedisServer {
     return server;
   }
 
-  /** A server that is not running yet: its port is known, and nobody listens there. */
+  /** A server that is not running yet. Its port is known, and nothing listens there. */
   static async prepare(setup: RedisSetup = {}): Promise<RedisServer> {
     return new RedisServer(await freePort(), setup, false);
   }
@@ -82,7 +82,7 @@ export class RedisServer {
     return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** One command on a connection of its own; the answer as ioredis gives it. */
+  /** Sends one command on a new connection, and returns the reply of ioredis. */
   async command(name: string, ...args: (string | number | Buffer)[]): Promise<unknown> {
     const client = new Redis({
       port: this.port,
@@ -109,7 +109,7 @@ export class RedisServer {
     );
   }
 
-  /** Dies on the spot (`kill -9`). */
+  /** Kills the server at once (`kill -9`). */
   async kill(): Promise<void> {
     this.#watchdog?.kill('SIGKILL');
     this.#watchdog = undefined;
@@ -119,7 +119,7 @@ export class RedisServer {
     await exited;
   }
 
-  /** Accepts connections and commands, and answers nothing (SIGSTOP). */
+  /** Accepts connections and commands, and never replies (SIGSTOP). */
   pause(): void {
     this.#child!.kill('SIGSTOP');
   }
@@ -128,12 +128,12 @@ export class RedisServer {
     this.#child!.kill('SIGCONT');
   }
 
-  /** Kills it, if it runs, and starts it in the same folder: empty, unless it is persistent. */
+  /** Kills a running server, and starts it in the same folder: empty, unless it is persistent. */
   async restart(): Promise<void> {
     await this.kill();
     const child = spawn(findRedis()!, this.#flags(), { cwd: this.directory, stdio: 'ignore' });
     this.#child = child;
-    // Told by the end of its input that we are gone, even if nothing of ours ran any more.
+    // The end of its input tells the server to stop, even when this process was killed.
     const script = 'cat >/dev/null; kill -9 "$1"';
     this.#watchdog = spawn('sh', ['-c', script, 'sh', String(child.pid)], {
       stdio: ['pipe', 'ignore', 'ignore'],
@@ -172,7 +172,7 @@ export class RedisServer {
           appendfsync: 'always',
           ...(maxMemory === undefined ? {} : { maxmemory: maxMemory, 'maxmemory-policy': 'noeviction' }),
           ...(password === undefined ? {} : { requirepass: password, masterauth: password }),
-          // A replica is synchronised at once.
+          // Synchronises a replica at once.
           'repl-diskless-sync-delay': '0',
           ...(replicaOf === undefined ? {} : { replicaof: `127.0.0.1 ${replicaOf}` }),
           ...settings,
@@ -184,7 +184,7 @@ export class RedisServer {
   }
 }
 
-/** Starts a Sentinel that watches one master, alone, and calls it down soon. */
+/** Starts one Sentinel that watches one master, with a short timeout. */
 export function startSentinel(master: RedisServer, name = 'main'): Promise<RedisServer> {
   const sentinel = [
     `sentinel monitor ${name} 127.0.0.1 ${master.port} 1`,
@@ -194,7 +194,7 @@ export function startSentinel(master: RedisServer, name = 'main'): Promise<Redis
   return RedisServer.start({ settings: { sentinel } }, true);
 }
 
-/** Three masters that share the slots, each with a replica if wanted; the replicas come after the masters. */
+/** Three masters that share the slots, each with an optional replica. The replicas follow the masters. */
 export async function startCluster({ replicas = false } = {}): Promise<RedisServer[]> {
   const count = replicas ? 6 : 3;
   const servers = await Promise.all(
@@ -202,7 +202,7 @@ export async function startCluster({ replicas = false } = {}): Promise<RedisServ
       RedisServer.start({
         settings: {
           'cluster-enabled': 'yes',
-          // The usual one, the port plus 10,000, may be out of range.
+          // The default bus port, the port plus 10,000, may be out of range.
           'cluster-port': String(await freePort()),
           'cluster-node-timeout': '1000',
           'cluster-replica-validity-factor': '0',

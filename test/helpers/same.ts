@@ -8,40 +8,40 @@ import { type Ask, ask, type Got } from './client.js';
 import { type Listening, listen } from './http.js';
 import type { Invariants } from './invariants.js';
 
-/** What a way of mounting hotpath has made. */
+/** A mounted hotpath and its caches. */
 export interface Mounted {
   readonly caches: readonly ResponseCache[];
   readonly registries: readonly Registry[];
   close(): Promise<void>;
 }
 
-/** A memory for each of several apps, by their names. */
+/** A memory for each of several apps, by name. */
 export function memoriesOf(names: readonly string[]): Record<string, Remembered> {
   return Object.fromEntries(names.map((name) => [name, { answers: new Map() }]));
 }
 
-/** Puts hotpath before an app's routes, among other middlewares. */
+/** Mounts hotpath before the routes of an app, among other middlewares. */
 export type Mount = (app: Express, others: readonly RequestHandler[], express: typeof express5) => Mounted;
 
-/** One app, served twice: as it is, and with hotpath. */
+/** One app, served twice: alone, and with hotpath. */
 export interface Pair {
   readonly plain: Listening;
   readonly ours: Listening;
   readonly mounted: Mounted;
-  /** Asks both the same and compares; `ours` has one answer for each time that ours was asked. */
+  /** Sends both the same request and compares; `ours` has one response for each request to the app with hotpath. */
   expectSame(wanted?: Ask, options?: SameOptions): Promise<{ plain: Got; ours: Got[] }>;
 }
 
 export interface SameOptions {
-  /** How often the app with hotpath is asked: the first may be a miss, the next a hit. Default 2. */
+  /** Number of requests to the app with hotpath: the first may be a miss, the next a hit. Default 2. */
   times?: number;
-  /** Headers (lower case) that differ from answer to answer by themselves: only their presence is compared. */
+  /** Headers (lower case) that change with each response: only their presence is compared. */
   volatile?: readonly string[];
-  /** Bodies differ by themselves. */
+  /** The body changes with each response. */
   volatileBody?: boolean;
 }
 
-/** What an app answers without hotpath: the same however hotpath is mounted, and so asked for only once. */
+/** Responses of an app without hotpath. They do not depend on how hotpath is mounted, so each is requested once. */
 export interface Remembered {
   readonly answers: Map<string, Got>;
   traces?: readonly string[];
@@ -49,18 +49,18 @@ export interface Remembered {
 
 export interface PairOptions {
   mount: Mount;
-  /** Of the same app without hotpath, among the same others. */
+  /** Responses of the same app without hotpath, with the same other middlewares. */
   remembered?: Remembered;
-  /** Other middlewares, made anew for each of the two apps. */
+  /** Other middlewares, created for each of the two apps. */
   others?: () => RequestHandler[];
-  /** The app's own routes. */
+  /** The routes of the app. */
   routes: (app: Express) => void;
 }
 
-/** Between two hops only, or of this very moment (RFC 9110 §7.6.1, §6.6.1). */
+/** Fields of one connection, or of the current moment (RFC 9110 §7.6.1, §6.6.1). */
 const NOT_END_TO_END = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date']);
 
-/** What hotpath adds to a response that does not have it. */
+/** Fields that hotpath adds to a response without them. */
 export const ADDED = new Set([
   'cache-control',
   'vary',
@@ -72,13 +72,13 @@ export const ADDED = new Set([
   'x-request-id',
 ]);
 
-/** What the cache knows of a whole body, and says on a hit. */
+/** Fields that the cache knows from a complete body and sends with a hit. */
 const KNOWN_OF_STORED = new Set(['etag', 'content-length']);
 
-/** What compression takes away or changes, as it speaks of the plain body. */
+/** Fields that compression removes or changes, because they describe the plain body. */
 const CHANGED_BY_CODING = new Set(['content-length', 'accept-ranges']);
 
-/** Serves both apps; they are watched by the file's invariants and closed after the test. */
+/** Serves both apps. The invariants of the file watch them, and they are closed after the test. */
 export async function pairOf(
   check: Invariants,
   express: typeof express5,
@@ -134,19 +134,19 @@ export async function pairOf(
 
 function makeApp(express: typeof express5): Express {
   const app = express();
-  app.set('env', 'test'); // Express prints errors otherwise
+  app.set('env', 'test'); // otherwise Express prints errors
   app.get('/health', (_req, res) => void res.send('ok'));
   return app;
 }
 
 /**
- * I-SAME: a visitor gets what the app alone would have sent, but for what hotpath declares to add. `expect` costs more
- * than what is compared: it is called to tell of a failure.
+ * I-SAME: a client gets the response of the app alone, except for declared additions of hotpath. `expect` costs more
+ * than the comparison, so it is called only to report a failure.
  */
 export function expectEqual(ours: Got, plain: Got, wanted: Ask = {}, options: SameOptions = {}): void {
   const text = () => ours.body.subarray(0, 300).toString('latin1');
   if (ours.whole !== plain.whole) expect(ours.whole, `I-SAME: whole: ${text()}`).toBe(plain.whole);
-  // Of an answer that breaks off it is chance how much arrives, and a coder holds back what it has.
+  // An aborted response has an arbitrary length, and an encoder holds back bytes.
   if (!plain.whole) return;
   if (plain.status < 500 && !(ours.status < 500)) {
     expect(ours.status, `I-FAILOPEN: ${text()}`).toBeLessThan(500);
@@ -154,7 +154,7 @@ export function expectEqual(ours: Got, plain: Got, wanted: Ask = {}, options: Sa
   if (ours.status !== plain.status || ours.reason !== plain.reason) {
     expect(essence(ours), `I-SAME: ${text()}`).toEqual(essence(plain));
   }
-  // A hit is the final answer alone: what came before, and after, was for the request that made it.
+  // A hit has only the final response: interim responses and trailers belong to the first request.
   if (ours.header('x-cache') !== 'HIT' && around(ours) !== around(plain)) {
     expect(around(ours), 'I-SAME: interim answers and trailers').toBe(around(plain));
   }
@@ -197,9 +197,9 @@ function differences(ours: Got, plain: Got, wanted: Ask, { volatile = [] }: Same
         found.push(`etag: ${actual} for ${expected}`);
       }
     } else if (isHit && name === 'trailer') {
-      // A stored response has none (RFC 9111 §3.1).
+      // A stored response has no such field (RFC 9111 §3.1).
     } else if (CHANGED_BY_CODING.has(name) && codable && (actual.length === 0 || isCoded)) {
-      // Said of the plain body, which is not what is sent.
+      // These describe the plain body, which is not sent.
     } else if (JSON.stringify(actual) !== JSON.stringify(expected)) {
       found.push(`${name}: ${JSON.stringify(actual)} for ${JSON.stringify(expected)}`);
     }
@@ -213,7 +213,7 @@ function differences(ours: Got, plain: Got, wanted: Ask, { volatile = [] }: Same
   return found;
 }
 
-/** An entity tag as the app made it: compression makes it weak, and puts its coding behind it. */
+/** An entity tag of the app: compression makes it weak and appends its coding. */
 function plainTag(tag: string): string {
   return tag.replace(/^W\//, '').replace(/--(?:br|gzip|deflate)"$/, '"');
 }

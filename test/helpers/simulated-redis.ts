@@ -10,7 +10,7 @@ import type { VirtualTime } from './virtual-time.js';
 
 interface Data {
   readonly exists: boolean;
-  /** The last id that was given. */
+  /** The last assigned id. */
   readonly last: number;
   readonly entries: readonly StreamEntry[];
   readonly values: ReadonlyMap<string, unknown>;
@@ -18,21 +18,21 @@ interface Data {
 
 const NOTHING: Data = { exists: false, last: 0, entries: [], values: new Map() };
 
-/** What every process that plays the same Redis has in common. */
+/** State shared by all processes that simulate the same Redis. */
 export interface ServerKind {
   readonly maxRecords: number;
   readonly isNamed: boolean;
 }
 
-/** A process of Redis, as far as the log and a store of values see it: the scripts, in TypeScript. */
+/** A simulated Redis process for the log and a store of values: the Lua scripts, in TypeScript. */
 export class SimulatedServer {
-  /** '' for one that its access rules forbid to tell. */
+  /** '' when its access rules forbid asking for the name. */
   readonly name: string;
   /** Immutable, so a snapshot is a reference. */
   data: Data;
   readonly #time: VirtualTime;
   readonly #maxRecords: number;
-  /** The server's clock has nothing to do with anybody else's. */
+  /** The clock of the server is independent of the clocks of the instances. */
   #clockOffset: number;
   #waiters: (() => void)[] = [];
   #held: (() => void)[] | undefined;
@@ -47,7 +47,7 @@ export class SimulatedServer {
     this.name = isNamed ? name : '';
   }
 
-  /** Runs a command, once the process is not paused. */
+  /** Runs a command unless the process is paused; otherwise after the pause. */
   execute(command: () => void): void {
     if (this.#held) this.#held.push(command);
     else command();
@@ -57,7 +57,7 @@ export class SimulatedServer {
     this.#held ??= [];
   }
 
-  /** Never answers again: two that play the same Redis at once is more than anybody can promise for. */
+  /** Never replies again: no log can be correct with two processes of the same Redis at once. */
   fence(): void {
     this.#isFenced = true;
     this.pause();
@@ -74,7 +74,7 @@ export class SimulatedServer {
     this.data = NOTHING;
   }
 
-  /** Its clock is set, by so many milliseconds. */
+  /** Shifts the clock of the server, in milliseconds. */
   setClock(by: number): void {
     this.#clockOffset += by;
   }
@@ -110,7 +110,7 @@ export class SimulatedServer {
     return { result: isNew ? 'new' : 'ok', position, epoch: inForce };
   }
 
-  /** @param done is given the entries, later when there are none yet. */
+  /** @param done receives the entries, later when there are none yet. */
   read(after: number, count: number, block: number, done: (entries: StreamEntry[]) => void): void {
     const found = () => this.data.entries.filter(({ position }) => position > after).slice(0, count);
     const entries = found();
@@ -156,23 +156,23 @@ export class SimulatedServer {
   }
 }
 
-/** Faults of one connection, now. */
+/** Current faults of one connection. */
 export interface LinkFaults {
-  /** What is sent is carried out, and its answer never comes. */
+  /** Commands are executed, and their replies are lost. */
   isDeaf: boolean;
-  /** What is sent never arrives. */
+  /** Commands never arrive. */
   isMute: boolean;
-  /** Longest time that a message takes. Milliseconds. */
+  /** Maximum time for a message. Milliseconds. */
   latency: number;
 }
 
-/** A connection to whichever server is in force when it is made. */
+/** A connection to the server that is current when the connection is made. */
 export class SimulatedLink implements StreamLink {
   readonly faults: LinkFaults;
   readonly #time: VirtualTime;
   readonly #serverNow: () => SimulatedServer | undefined;
   readonly #isFlattering: boolean;
-  /** Records that were read over any of the connections. */
+  /** Records that were read over all connections. */
   readonly #read = new Map<number, string>();
   readonly #ready = new Set<(stream: LogStream) => void>();
   readonly #lost = new Set<() => void>();
@@ -181,8 +181,8 @@ export class SimulatedLink implements StreamLink {
   #attempts = 0;
 
   /**
-   * @param serverNow the server that a new connection goes to; `undefined` while there is none.
-   * @param isFlattering says of the stream what its reader expects: that the records it has read are there.
+   * @param serverNow the server for a new connection; `undefined` while there is none.
+   * @param isFlattering pretends that the records the reader has read are in the stream.
    */
   constructor(
     time: VirtualTime,
@@ -212,7 +212,7 @@ export class SimulatedLink implements StreamLink {
     return () => this.#lost.delete(listener);
   }
 
-  /** The connection breaks, and another is made a little later. */
+  /** Breaks the connection, and makes another a little later. */
   restart(): void {
     const connection = this.#connection;
     this.#connection = undefined;
@@ -258,7 +258,7 @@ export class Connection implements LogStream {
   #lastThere = 0;
   #lastBack = 0;
 
-  /** @param flattery records that are said to be where they were, whether they are or not. */
+  /** @param flattery records that the stream claims to contain, true or not. */
   constructor(
     time: VirtualTime,
     server: SimulatedServer,
@@ -318,7 +318,7 @@ export class Connection implements LogStream {
       const { isDeaf, isMute } = this.#faults;
       this.#lastThere = Math.max(this.#lastThere, this.#time.now() + this.#latency());
       if (isMute) return;
-      // What is under way arrives, though the connection may be over by then.
+      // Messages in flight still arrive, even if the connection has ended by then.
       this.#time.after(this.#lastThere - this.#time.now(), () =>
         this.#execute((next) =>
           command((answer) => {
@@ -334,7 +334,7 @@ export class Connection implements LogStream {
     });
   }
 
-  /** Behind a read that waits for an entry, other commands of the connection wait as well. */
+  /** A blocking read delays later commands of the same connection. */
   #execute(command: (next: () => void) => void): void {
     this.#waiting.push(command);
     if (this.#waiting.length === 1) this.#executeFirst();

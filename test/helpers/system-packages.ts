@@ -4,8 +4,8 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 
 /**
- * Installs a Debian package if this is a machine where that can be done: root, with `apt-get`.
- * @throws {Error} elsewhere, saying exactly what to install.
+ * Installs a Debian package where that is possible: as root, with `apt-get`.
+ * @throws {Error} elsewhere, with the name of the package to install.
  */
 export async function installDebianPackage(name: string, neededFor: string): Promise<void> {
   const advice = `${neededFor} needs the package "${name}"; install it: apt-get install --no-install-recommends ${name}`;

@@ -10,10 +10,10 @@ import { onTestFinished } from 'vitest';
 import { type StandaloneSizeLimitOptions, sizeLimit } from '../../src/entries/size-limit.js';
 import { bodyOf, listen, type majors } from './http.js';
 
-/** Of bodies, where a test says nothing else. Bytes. */
+/** Default body limit of the tests. Bytes. */
 export const LIMIT = 64 * 1024;
 
-/** A chunked request of so many bytes, in pieces of 16 KiB. */
+/** A chunked request of this size, in chunks of 16 KiB. */
 export function chunked(bytes: number, path = '/'): Buffer[] {
   const parts = [Buffer.from(`POST ${path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n`)];
   for (let left = bytes; left > 0; left -= 16384) {
@@ -31,7 +31,7 @@ export function declared(bytes: number, path = '/', method = 'POST'): Buffer[] {
   ];
 }
 
-/** Uploads with `http.request`, and resolves with the answer when it came, whatever becomes of the upload. */
+/** Uploads with `http.request`, and resolves with the response, even if the upload does not complete. */
 export function upload(
   port: number,
   options: RequestOptions,
@@ -51,12 +51,12 @@ export function upload(
   });
 }
 
-/** How often a connection was kept for the two seconds in which what is left of a body may still come. */
+/** How often a connection stayed open for the two seconds in which the rest of a body may arrive. */
 export function lingers(timers: { mock: { calls: unknown[][] } }): number {
   return timers.mock.calls.filter(([, milliseconds]) => milliseconds === 2_000).length;
 }
 
-/** What a handler behind the limit has seen. */
+/** The requests and errors that a handler behind the limit has seen. */
 export interface Seen {
   calls: number;
   errors: (Error & { code?: string; status?: number; statusCode?: number; type?: string })[];
@@ -70,7 +70,7 @@ interface Limited {
   readonly seen: Seen;
 }
 
-/** Starts apps of one major that limit their bodies, each until the test is over. */
+/** Starts size-limited apps of one Express major, and closes them after the test. */
 export function limitedOn(express: (typeof majors)[number][1]) {
   return async (
     handler: (req: Request, res: Response, seen: Seen) => unknown,
@@ -101,7 +101,7 @@ export function limitedOn(express: (typeof majors)[number][1]) {
   };
 }
 
-/** Answers how much it was sent. */
+/** Responds with the number of received bytes. */
 export const echo = async (req: Request, res: Response, seen: Seen) => {
   seen.bytes = (await bodyOf(req)).length;
   res.json({ bytes: seen.bytes });

@@ -18,7 +18,7 @@ interface Event {
   isOff: boolean;
 }
 
-/** A clock that moves when it is told to: one event after the other, everything that follows from one before the next. */
+/** A simulated clock. It runs one event and all its consequences before the next event. */
 export class VirtualTime implements Timers {
   readonly random: () => number;
   #now = 0;
@@ -35,7 +35,7 @@ export class VirtualTime implements Timers {
 
   after(milliseconds: number, call: () => void): () => void {
     const event = { at: this.#now + Math.max(0, milliseconds), order: this.#order++, call, isOff: false };
-    // Sorted, the next one last; most are for soon.
+    // Sorted, with the next event last, because most events are due soon.
     let place = this.#events.length;
     while (place > 0 && isBefore(this.#events[place - 1]!, event)) place--;
     this.#events.splice(place, 0, event);
@@ -44,7 +44,7 @@ export class VirtualTime implements Timers {
     };
   }
 
-  /** Lets time pass. */
+  /** Advances the clock. */
   async run(milliseconds: number): Promise<void> {
     const end = this.#now + milliseconds;
     await settled();
@@ -65,7 +65,7 @@ function isBefore(a: Event, b: Event): boolean {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
-/** Until no promise has anything more to do. */
+/** Resolves when no promise has work left. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -6,7 +6,7 @@ import { exchangeOf } from '../../src/exchange/exchange.js';
 import { hotpath } from '../../src/hotpath.js';
 import type { RawAnswer } from './http.js';
 
-/** How hotpath stands before an app, for tests of what is on the wire. */
+/** Ways to mount hotpath before an app. */
 export const stacks: Record<string, (app: Express) => void> = {
   'the exchange alone': (app) => {
     app.use((req, res, next) => {
@@ -24,7 +24,7 @@ export const stacks: Record<string, (app: Express) => void> = {
   },
 };
 
-/** The headers that hotpath may add or change: left out where it is compared with Express alone. */
+/** Headers that hotpath may add or change. Comparisons with Express alone ignore them. */
 const OURS = new Set([
   'date',
   'cache-control',
@@ -37,7 +37,7 @@ const OURS = new Set([
   'x-request-id',
 ]);
 
-/** What must be equal to Express alone: the status line, the headers by name, the body. */
+/** The parts that must equal Express alone: the status line, the headers by name, the body. */
 export function comparable(answer: RawAnswer): unknown {
   const headers = new Map<string, string[]>();
   for (const [name, value] of answer.headers) {
