@@ -46,7 +46,7 @@ describe.each(majors)('aborted responses on %s', (major, express) => {
     const answers = await Promise.all(
       [1, 2, 3].map(() => ask(pair.ours.port, { path: '/cached/a', agent: false })),
     );
-    // Those who are kept until the deadline go on by themselves, each with a run of their own: three in all.
+    // Requests that wait until the deadline would each run the handler: three runs in all.
     expect(answers.map(({ status }) => status).sort()).toEqual([0, 200, 200]);
     expect(runs).toBe(2);
   });
@@ -85,7 +85,7 @@ describe.each(majors)('aborted responses on %s', (major, express) => {
           for (const coding of ['identity', 'gzip', 'br']) {
             reached.length = 0;
             const socket = begin(pair.ours.port, path, `Accept-Encoding: ${coding}\r\nX-Leaves: 1\r\n`);
-            // A stored answer, of an earlier round, is not made by the handler.
+            // A stored response of an earlier round does not run the handler.
             const isAnswered = once(socket, 'data').then(() => true);
             await waitFor(() => reached.includes(moment) || Promise.race([isAnswered, tick()]));
             socket.destroy();
@@ -102,10 +102,10 @@ describe.each(majors)('aborted responses on %s', (major, express) => {
             expect(got.body.equals(Buffer.concat([PIECE, PIECE]))).toBe(true);
           }
         }
-        // Hits of the outer of two instances never reach the inner.
+        // Hits of the outer of two instances never reach the inner one.
         const [registry] = pair.mounted.registries;
         if (registry) {
-          // One that was just answered may not have been counted yet.
+          // The last response may not be counted yet.
           const total = async () =>
             (await valuesOf(registry, 'http_requests_total'))
               .filter(({ labels }) => labels.path !== '/health')
@@ -123,7 +123,7 @@ describe.each(majors)('aborted responses on %s', (major, express) => {
     it.each(casesFor(major, way, longBodies))(
       'keeps back-pressure and flat memory for a handler of %s: %s [D09]',
       async (path, coding) => {
-        // Longer than the window of gzip, so that it stays as long as it is.
+        // Longer than the window of gzip, so that compression does not shorten it.
         const noise = randomBytes(64 * 1024);
         const total = 16 * 1024 ** 2;
         let written = 0;
@@ -144,7 +144,7 @@ describe.each(majors)('aborted responses on %s', (major, express) => {
         const socket = begin(pair.ours.port, path, `Accept-Encoding: ${coding}\r\nConnection: close\r\n`);
         let received = 0;
         await once(socket, 'readable');
-        // The client reads nothing: the handler has to stop by itself, long before the end.
+        // The client reads nothing, so the handler has to stop long before the end.
         let before = -1;
         await waitFor(async () => {
           const isStill = before === written;
@@ -184,7 +184,7 @@ describe.each(majors)('aborted responses on %s', (major, express) => {
       await waitFor(async () => (await connections(pair.ours.server)) === 0);
       await waitFor(() => {
         collectGarbage();
-        // The machine may keep the very last one on its stack.
+        // The machine may keep the last response on its stack.
         return refs.filter((ref) => ref.deref() !== undefined).length <= 1;
       });
     }

@@ -18,7 +18,7 @@ const big = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 7919) % 2
 type Handler = (req: Request, res: Response) => unknown;
 const tick = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Every way to answer; D14. */
+/** All ways to send a response; D14. */
 const shapes: Record<string, Handler> = {
   'end()': (_req, res) => res.end(),
   'end(callback)': (_req, res) => res.end(() => {}),
@@ -190,7 +190,7 @@ const shapes: Record<string, Handler> = {
   },
 };
 
-/** Asked under every way of mounting, or under every other one. */
+/** These run with every way of mounting, or with every other one. */
 const requests: { method?: string; headers?: Record<string, string>; ways?: 'even' | 'odd' }[] = [
   {},
   { headers: { 'Accept-Encoding': 'gzip' } },
@@ -213,7 +213,7 @@ describe.each(majors)('response methods on %s', (major, express) => {
           routes(app) {
             for (const path of ['/plain', '/cached/shape']) {
               app.all(path, (req, res, next) => {
-                // Express 4 does not look at what a handler returns.
+                // Express 4 ignores the return value of a handler.
                 Promise.resolve(shapes[name]!(req, res)).catch(next);
               });
             }
@@ -222,7 +222,7 @@ describe.each(majors)('response methods on %s', (major, express) => {
         for (const path of ['/plain', '/cached/shape']) {
           for (const { ways = parityOf(way), ...request } of requests) {
             if (ways !== parityOf(way)) continue;
-            // Node itself throws for a trailer that can't be sent.
+            // Node itself throws for an invalid trailer.
             if (name.startsWith('D15') && request.method === 'HEAD') continue;
             const mayHit = path !== '/plain' && request.method !== 'POST';
             await pair.expectSame({ path, ...request }, { times: mayHit ? 2 : 1 });

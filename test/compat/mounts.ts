@@ -9,7 +9,7 @@ import { Registry } from 'prom-client';
 import { partOn4 } from '../helpers/http.js';
 import type { Mount, Mounted } from '../helpers/same.js';
 
-/** Under this path everything that may be shared is stored. */
+/** Shareable responses under this path are stored. */
 export const CACHED = '/cached';
 const rule = { ttl: '1m' } as const;
 const routes = { '/cached/*path': rule };
@@ -31,7 +31,7 @@ function mounted(...instances: ReturnType<typeof hotpath>[]): Mounted {
   };
 }
 
-/** The ways in which people mount hotpath, or its parts, among other middlewares. */
+/** Ways to mount hotpath, or its parts, among other middlewares. */
 export const mounts: Record<string, Mount> = {
   'composed, first': (app, others) => {
     const perf = composed();
@@ -100,14 +100,14 @@ function placeOf(mount: string): number {
   return mountRows.findIndex(([name]) => name === mount);
 }
 
-/** Whether a way of mounting is in an even place or an odd one: for what need not be tried under each. */
+/** Whether a way of mounting has an odd or an even index, for tests that need only half of them. */
 export function parityOf(mount: string): 'even' | 'odd' {
   return placeOf(mount) % 2 === 0 ? 'even' : 'odd';
 }
 
 /**
- * Cases for a way of mounting: all of them on Express 5. On Express 4 the same code of hotpath runs, called by another
- * router: there every case meets two of the eight ways, and every way a quarter of the cases.
+ * Cases for a way of mounting: all of them on Express 5. Express 4 runs the same code of hotpath from another
+ * router: there every case runs with two of the eight ways, and every way with a quarter of the cases.
  */
 export function casesFor<Case>(express: string, mount: string, cases: readonly Case[]): Case[] {
   const some = cases.filter((_, i) => (i + placeOf(mount)) % 4 === 0);

@@ -12,7 +12,7 @@ const check = invariants();
 const TEXT = 'some text, and then some more. '.repeat(200);
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 
-/** A client that reads text as it comes. */
+/** A client that reads text as it arrives. */
 class Reader {
   readonly socket: Socket;
   text = '';
@@ -197,7 +197,7 @@ describe.each(majors)('HTTP protocol on %s', (_name, express) => {
       });
       const { ours } = await pair.expectSame({ path: '/cached/empty' }, { times: 3 });
       expect(ours.map((each) => each.header('x-cache'))).toEqual(['MISS', 'HIT', 'HIT']);
-      expect(runs).toBe(2); // one of them of the app without hotpath
+      expect(runs).toBe(2); // one of them in the app without hotpath
     });
   });
 

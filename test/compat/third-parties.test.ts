@@ -106,7 +106,7 @@ const form = '--b\r\nContent-Disposition: form-data; name="f"; filename="a.txt"\
 describe.each(majors)('other middlewares on %s', (major, express) => {
   const remembered = memoriesOf(Object.keys(others));
   describe.each(mountRows)('%s', (way, mount) => {
-    // A session's id, and what hangs on the moment of the request.
+    // A session id, and fields that depend on the time of the request.
     const volatile = ['set-cookie', 'ratelimit-reset'];
 
     it.each(casesFor(major, way, Object.keys(others)))(
@@ -118,7 +118,7 @@ describe.each(majors)('other middlewares on %s', (major, express) => {
           others: others[name]!,
           routes,
         });
-        // Under these paths the second answer may be a hit; elsewhere it is made as the first was.
+        // Under these paths the second response may be a hit; elsewhere the handler runs again.
         const same = (wanted: Parameters<typeof pair.expectSame>[0]) =>
           pair.expectSame(wanted, { volatile, times: wanted?.path?.startsWith(CACHED) ? 2 : 1 });
         for (const coding of [undefined, parityOf(way) === 'even' ? 'gzip' : 'br']) {
@@ -183,7 +183,7 @@ describe.each(majors)('other middlewares on %s', (major, express) => {
           const headers = { 'Accept-Encoding': coding };
           const { ours } = await pair.expectSame({ path: '/cached/text', headers }, { times: 2 });
           expect(ours[1]!.header('x-cache'), name).toBe('HIT');
-          // Outside compression the cache answers before it, with the plain body that it keeps.
+          // Mounted outside compression, the cache answers first, with the plain stored body.
           const isPlain = coding === 'identity' || order.includes('outside compression');
           expect(ours[1]!.header('content-encoding'), name).toBe(isPlain ? undefined : coding);
         }

@@ -10,7 +10,7 @@ import { Random } from '../leaks/random.js';
 import { type Compared, type Decision, type Exchange, reviewed } from './disagreements.js';
 
 const PAIRS = 10_000;
-/** Pairs that are sent together, with one time between the first requests and the second. */
+/** Pairs that are sent together, with the same time between first and second requests. */
 const PER_GROUP = 200;
 const seed = Number(process.env.SEMANTICS_SEED ?? randomInt(2 ** 31));
 
@@ -258,7 +258,7 @@ describe('decisions with the rfc9111 profile', () => {
     await cache.close();
     const texts = unreviewed.slice(0, 20).map((compared) => JSON.stringify(compared));
     expect(texts, `${unreviewed.length} disagreements; again with SEMANTICS_SEED=${seed}`).toEqual([]);
-    // Most of the list is needed for each seed; the rarest are not.
+    // Each seed needs most of the list, but not its rarest entries.
     expect(counts.size).toBeGreaterThan(reviewed.length - 4);
   });
 });

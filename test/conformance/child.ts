@@ -4,7 +4,7 @@ import type { RunOptions, RunReport } from './run.js';
 
 const RUN_LIMIT = 3 * 60_000;
 
-/** One run of the suite, in a process of its own. */
+/** One run of the suite, in its own process. */
 export function runInChild(options: RunOptions): Promise<RunReport> {
   return new Promise((resolve, reject) => {
     const { execArgv, file } = program('test/conformance/run.ts');

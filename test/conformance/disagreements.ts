@@ -6,17 +6,17 @@ export interface Exchange {
   readonly response: Record<string, string>;
   readonly second: Record<string, string>;
   readonly secondMethod: 'GET' | 'HEAD';
-  /** What the handler answers from the second run on. */
+  /** The response of the handler from the second run on. */
   readonly later: 'same' | 'error' | 'not-modified';
 }
 
 export interface Decision {
   readonly isStored: boolean;
-  /** Seconds of freshness when it is stored. */
+  /** Freshness lifetime when it is stored. Seconds. */
   readonly ttl: number | undefined;
-  /** What becomes of the second request. */
+  /** The result of the second request. */
   readonly use: 'hit' | 'while-revalidate' | 'stand-in' | 'forward';
-  /** `If-None-Match` and `If-Modified-Since` that the handler sees. */
+  /** The `If-None-Match` and `If-Modified-Since` that the handler receives. */
   readonly conditions: string;
 }
 
@@ -29,14 +29,14 @@ export interface Compared {
 
 export interface Disagreement {
   readonly name: string;
-  /** Where the RFC says which is right, and why ours is. */
+  /** The section of the RFC that decides, and why hotpath is right. */
   readonly why: string;
   readonly holds: (compared: Compared) => boolean;
 }
 
 const cacheControl = ({ response }: Exchange) => response['cache-control'] ?? '';
 const says = (exchange: Exchange, pattern: RegExp) => pattern.test(cacheControl(exchange));
-/** The names in `Cache-Control`, without what stands in quoted strings. */
+/** The directive names in `Cache-Control`, without quoted strings. */
 const directives = (exchange: Exchange) =>
   cacheControl(exchange)
     .replace(/"[^"]*"/g, '""')
@@ -49,12 +49,12 @@ const hasExplicitLifetime = (exchange: Exchange) =>
   exchange.response.expires !== undefined ||
   directives(exchange).some((name) => /^(?:s-maxage|max-age|public)\b/.test(name));
 const wishes = ({ second }: Exchange) => second['cache-control'] ?? second.pragma;
-/** Statuses that http-cache-semantics calls understood; it stores no others. */
+/** Statuses that http-cache-semantics understands; it stores no others. */
 const UNDERSTOOD_THERE = new Set([200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 501]);
 const bothForward = ({ ours, theirs }: Compared) => ours.use === 'forward' && theirs.use === 'forward';
 const isLessWilling = ({ ours, theirs }: Compared) => ours.use === 'forward' && theirs.use !== 'forward';
 
-/** Every way in which this cache and http-cache-semantics may differ; each was looked up in the RFC. */
+/** All known differences between this cache and http-cache-semantics. Each was checked against the RFC. */
 export const reviewed: readonly Disagreement[] = [
   {
     name: 'stores less than it may',
@@ -144,7 +144,7 @@ export const reviewed: readonly Disagreement[] = [
     why: 'RFC 9111 §4.2.3: the apparent age; http-cache-semantics takes Age alone.',
     holds: ({ exchange, ours, theirs }) => {
       if (exchange.response.date === undefined || !theirs.isStored) return false;
-      // Dates are of now, or of twenty seconds ago.
+      // Dates are now, or twenty seconds ago.
       if (!ours.isStored) return ours.use === 'forward' && (theirs.ttl ?? 0) <= 21;
       const older = (theirs.ttl ?? 0) - (ours.ttl ?? 0);
       return older >= 15 && older <= 21 && (ours.use === theirs.use || ours.use !== 'hit');
@@ -254,7 +254,7 @@ export const reviewed: readonly Disagreement[] = [
       !directives(exchange).some((name) => /^(?:s-maxage|max-age)\b/.test(name)) &&
       exchange.response['last-modified'] !== undefined &&
       ours.use === theirs.use &&
-      // With the age that Date tells, which http-cache-semantics does not count.
+      // Includes the age from Date, which http-cache-semantics does not count.
       Math.abs((ours.ttl ?? 0) - (theirs.ttl ?? 0)) <= 21,
   },
   {

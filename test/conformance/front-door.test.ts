@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { runInChild } from './child.js';
 import type { RunOptions } from './run.js';
 
-/** Tests with which the two runs end otherwise. */
+/** Tests whose results differ between the two runs. */
 async function differing(options: RunOptions): Promise<{ ids: string[]; atDoor: number }> {
   const [inside, door] = await Promise.all([
     runInChild(options),
@@ -16,8 +16,8 @@ async function differing(options: RunOptions): Promise<{ ids: string[]; atDoor: 
 
 describe('the public cache test suite', () => {
   it.each([
-    // Under the first many tests send directives of their own, which is for the inside to weigh: 28 answers of the door,
-    // on a busy machine fewer (19 were seen). Under the other there are 162.
+    // In the first profile many tests send directives that the front door leaves to the cache inside: it answers
+    // 28 requests, on a busy machine fewer (19 were seen). In the other profile it answers 162.
     ['5', 'rfc9111', 10],
     ['4', 'safe', 20],
   ] as const)(
@@ -26,7 +26,7 @@ describe('the public cache test suite', () => {
       const options: RunOptions = { express, profile, withRule: true };
       const { ids, atDoor } = await differing(options);
       expect(atDoor, 'answers of the door').toBeGreaterThan(least);
-      // Entries age by seconds, and a busy machine may take one between two requests: the second time counts.
+      // Entries age in seconds, and a busy machine may lose one between two requests: so the second attempt counts.
       const again = ids.length > 0 ? (await differing({ ...options, ids })).ids : [];
       expect(again).toEqual([]);
     },

@@ -1,10 +1,10 @@
 import type { Kind, Results, SuiteGroup, SuiteTest } from './suite.js';
 
 /**
- * How a test ended, by the rules of the suite's own pages:
- * - `dependency`: a test that it depends on was not passed, so that its own result proves nothing;
- * - `setup`: what comes before the point of the test was not as the test needs it;
- * - `retry`: the origin got one request twice;
+ * The outcome of a test, by the rules of the result pages of the suite:
+ * - `dependency`: a test that it depends on has not passed, so its own result proves nothing;
+ * - `setup`: a step before the point of the test failed;
+ * - `retry`: the origin received one request twice;
  * - `untested`: there is no result.
  */
 export type Outcome = 'pass' | 'fail' | 'setup' | 'retry' | 'dependency' | 'untested';
@@ -35,7 +35,7 @@ export function outcomesOf(groups: readonly SuiteGroup[], results: Results): Out
   return outcomes;
 }
 
-/** The outcomes as the result pages of the suite show them, and as its totals count them: each test alone. */
+/** The outcomes as the suite shows and counts them: each test alone. */
 export function bothOutcomes(
   groups: readonly SuiteGroup[],
   results: Results,
@@ -47,7 +47,7 @@ export function bothOutcomes(
   return { outcomes: outcomesOf(groups, results), alone: outcomesOf(independent, results) };
 }
 
-/** Passed, and how many there are. */
+/** Passed tests, and all tests. */
 export interface Count {
   passed: number;
   total: number;

@@ -1,26 +1,26 @@
 import { type ClientRequest, type IncomingMessage, request, type ServerResponse } from 'node:http';
 
-/** Fields of one connection that Node writes itself (RFC 9110 §7.6.1); the rest is passed on as it came. */
+/** Fields of one connection that Node writes itself (RFC 9110 §7.6.1). The proxy forwards all others. */
 const OF_THE_CONNECTION = new Set(['connection', 'keep-alive', 'transfer-encoding', 'te', 'upgrade', 'host']);
 
 /**
- * A handler that passes everything on to one origin and streams the answer back: status, the lines of the head
- * with their case and their duplicates, body, trailers and interim answers (1xx).
+ * A handler that forwards each request to one origin and streams the response back: status, the lines of the head
+ * with their case and their duplicates, body, trailers and interim responses (1xx).
  *
- * What the answer says of its connection (`Connection` with names of fields, `Proxy-Connection`, …) is passed on
- * too, although a proxy should not: keeping it out of the store is what the cache is measured on. An origin that
- * can't be reached, or that goes before it has answered, makes a 502.
+ * It also forwards connection fields of the response (`Connection` with field names, `Proxy-Connection`, …), although
+ * a proxy should not: the suite measures whether the cache leaves them out of the store. An unreachable origin, or one
+ * that closes before it has responded, makes a 502.
  */
 export function proxyTo(origin: string) {
   const { hostname, port } = new URL(origin);
   return function proxy(req: IncomingMessage & { originalUrl?: string }, res: ServerResponse): void {
-    // `req.headers`, as any handler reads them: from there the cache hides what the handler shall not see.
+    // `req.headers`, as any handler reads it, because the cache hides fields from the handler there.
     const headers: Record<string, string | string[]> = {};
     for (const [name, value] of Object.entries(req.headers)) {
       if (value !== undefined && !OF_THE_CONNECTION.has(name)) headers[name] = value;
     }
     const { method, originalUrl = req.url } = req;
-    // A connection for each: an origin that closes one in reply must not spoil another's request.
+    // A connection per request: an origin that closes its connection must not affect other requests.
     const upstream = request({ hostname, port, method, path: originalUrl, headers, agent: false });
     passInterim(upstream, res);
     let answered = false;
@@ -29,7 +29,7 @@ export function proxyTo(origin: string) {
       passOn(answer, res);
     });
     upstream.on('error', () => {
-      // Once there is an answer, its own end says whether it is whole: more bytes than it declared do not matter.
+      // The end of the response decides whether it is complete. Bytes beyond its length do not matter.
       if (answered || res.destroyed) return;
       res.statusCode = 502;
       res.end('the origin did not answer\n');
@@ -73,7 +73,7 @@ function passInterim(upstream: ClientRequest, res: ServerResponse): void {
   });
 }
 
-/** Lines of a head by name: the case of the first line, the values of all. */
+/** Lines of a head by name: the case of the first line, and all values. */
 function fieldsOf(raw: readonly string[]): Iterable<[name: string, values: string[]]> {
   const fields = new Map<string, [name: string, values: string[]]>();
   for (let i = 0; i + 1 < raw.length; i += 2) {
@@ -85,7 +85,7 @@ function fieldsOf(raw: readonly string[]): Iterable<[name: string, values: strin
   return fields.values();
 }
 
-/** A value of `Connection` without what speaks of the origin's own connection. */
+/** A value of `Connection` without directives for the connection to the origin. */
 function withoutOwn(value: string): string {
   return value
     .split(',')

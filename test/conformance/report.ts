@@ -10,31 +10,31 @@ import {
 } from './reviewed.js';
 import { KINDS, type Kind, type Published, type SuiteGroup } from './suite.js';
 
-/** One run, judged. */
+/** One run with its verdict. */
 export interface Judged {
-  /** As a column's heading: `rfc9111, Express 5`. */
+  /** A column heading: `rfc9111, Express 5`. */
   readonly name: string;
   readonly profile: string;
-  /** The list that it was held against. */
+  /** The reviewed list for this run. */
   readonly reviewed: Reviewed;
   readonly outcomes: Outcomes;
-  /** The outcomes when a test that passes counts, whatever it depends on. */
+  /** The outcomes when each passing test counts, even if a dependency fails. */
   readonly alone: Outcomes;
   readonly review: Review;
 }
 
-/** How much of the optimal tests that apply is to be passed where the cache may do all that the standard allows. */
+/** Required share of the applicable optimal tests in the profile that allows all of the standard. */
 const WANTED = 0.95;
 
 type Column = Pick<Judged, 'name' | 'outcomes' | 'alone'>;
 
-/** The optimal tests that apply to a cache at a server: how many there are, and how many are passed. */
+/** The optimal tests that apply to a cache at a server: all of them, and the passed ones. */
 function optimalOf(groups: readonly SuiteGroup[], { outcomes, profile, reviewed }: Judged): Count {
   const asked = groups.flatMap(({ tests }) => tests).filter(({ id }) => applies(id, profile, reviewed));
   return countOf(asked, outcomes, 'optimal');
 }
 
-/** Whether so many of the optimal tests are passed as are to be; the safe profile refuses what they ask for. */
+/** Whether enough optimal tests pass. The safe profile rejects what they test. */
 export function enough(groups: readonly SuiteGroup[], run: Judged): boolean {
   const { passed, total } = optimalOf(groups, run);
   return run.profile !== 'rfc9111' || passed >= WANTED * total;
@@ -52,7 +52,7 @@ function optimalLine(groups: readonly SuiteGroup[], run: Judged): string {
   return `${passed} of the ${total} optimal tests that apply (${part}); ${left} do not apply`;
 }
 
-/** What a run found, for the terminal: totals, then every test that is not passed. */
+/** The result of a run for the terminal: totals, then each test that has not passed. */
 export function printed(groups: readonly SuiteGroup[], run: Judged, everything: boolean): string {
   const lines = [`== ${run.name}`];
   for (const kind of KINDS) {
@@ -90,7 +90,7 @@ function describe({ group, test, message, statuses, review, entry }: Failure): s
   ];
 }
 
-/** `RESULTS.md`: our runs beside the published results, then what we do not pass and why. */
+/** `RESULTS.md`: these runs beside the published results, then the tests that hotpath fails, with reasons. */
 export function resultsPage(
   groups: readonly SuiteGroup[],
   runs: readonly Judged[],

@@ -1,22 +1,22 @@
 import type { Outcomes } from './outcome.js';
 import type { Results, SuiteGroup, SuiteTest } from './suite.js';
 
-/** Tests that are not passed for one reason, as somebody has reviewed them one by one. */
+/** Failing tests that share one reason. Each was reviewed by hand. */
 export interface ReviewedEntry {
-  /** The profiles that it holds for. */
+  /** The profiles of this entry. */
   readonly profiles: readonly string[];
   /**
-   * The refusal that explains it: of the answers before the one that fails, `Cache-Status` must give this word and
-   * no other, so that the tests are known to fail for this reason alone.
+   * The refusal that explains the failure. `Cache-Status` of the earlier responses must contain this word and no
+   * other, which proves that the tests fail for this reason alone.
    */
   readonly refusal?: string;
-  /** A word that `Cache-Status` must say in the very answer that fails. */
+  /** A word that `Cache-Status` of the failing response must contain. */
   readonly seen?: string;
-  /** The tests fail with no cache in between too; each run shows it anew. */
+  /** The tests also fail without a cache. Each run checks this. */
   readonly failsWithoutCache?: true;
-  /** The tests pass once a rule says that the routes may be cached; each run shows it anew. */
+  /** The tests pass with a rule that allows caching the routes. Each run checks this. */
   readonly passesWithRule?: true;
-  /** `false`: what the tests ask is not asked of this cache, so they do not count among the optimal ones. */
+  /** `false`: the tests do not apply to this cache, so they do not count as optimal tests. */
   readonly applies?: false;
   readonly reason: string;
   readonly tests: readonly string[];
@@ -24,39 +24,39 @@ export interface ReviewedEntry {
 
 export type Reviewed = readonly ReviewedEntry[];
 
-/** A test that is not passed. */
+/** A test that has not passed. */
 export interface Failure {
   readonly group: SuiteGroup;
   readonly test: SuiteTest;
-  /** What the suite saw. */
+  /** The observation of the suite. */
   readonly message: string;
-  /** `Cache-Status` of the answers. */
+  /** `Cache-Status` of the responses. */
   readonly statuses: readonly string[];
-  /** `explained`; `unlisted`; or listed with a reason that the run does not show. */
+  /** `explained`; `unlisted`; or listed with a reason that this run does not confirm. */
   readonly review: 'explained' | 'unlisted' | 'otherwise';
   readonly entry: ReviewedEntry | undefined;
 }
 
 export interface Review {
   readonly failures: readonly Failure[];
-  /** Tests that are on the list and pass: there they would hide the day when they no longer do. */
+  /** Listed tests that pass. They must leave the list, or it would hide a later failure. */
   readonly stale: readonly string[];
 }
 
-/** What one run has to say, beside the outcomes. */
+/** Results of one run beside the outcomes. */
 export interface RunFacts {
   readonly profile: string;
   readonly results: Results;
   readonly statuses: Readonly<Record<string, readonly string[]>>;
-  /** Results of a run with no cache in between; at least of the tests that are reviewed to fail there. */
+  /** Results of a run without a cache, at least for the tests that the list expects to fail there. */
   readonly withoutCache: Results;
-  /** Results of a run with a rule for all routes; at least of the tests that are reviewed to pass there. */
+  /** Results of a run with a rule for all routes, at least for the tests that the list expects to pass there. */
   readonly withRule: Results;
 }
 
 /**
- * Holds a run against the reviewed list. A test that passes by itself is no failure when one that it depends on
- * is not passed: that other one is.
+ * Compares a run with the reviewed list. A passing test with a failed dependency is no failure: the dependency
+ * is.
  */
 export function reviewRun(groups: readonly SuiteGroup[], facts: RunFacts, reviewed: Reviewed): Review {
   const failures: Failure[] = [];
@@ -80,12 +80,12 @@ export function reviewRun(groups: readonly SuiteGroup[], facts: RunFacts, review
   return { failures, stale };
 }
 
-/** The failures that make a run fail: tests that count, and that no reviewed entry explains. */
+/** Failures that make a run fail: tests that count and that no list entry explains. */
 export function unexplained({ failures }: Review): Failure[] {
   return failures.filter(({ test, review }) => test.kind !== 'check' && review !== 'explained');
 }
 
-/** Tests of the list that the suite does not have, and those that stand on it twice for one profile. */
+/** Listed tests that the suite does not have, and tests that are listed twice for one profile. */
 export function misplacedIds(groups: readonly SuiteGroup[], reviewed: Reviewed): string[] {
   const known = new Set(groups.flatMap(({ tests }) => tests.map(({ id }) => id)));
   const seen = new Set<string>();
@@ -102,7 +102,7 @@ export function misplacedIds(groups: readonly SuiteGroup[], reviewed: Reviewed):
   return [...misplaced];
 }
 
-/** The tests of a profile whose reason is proved by another run: one without a cache, or one with a rule. */
+/** Tests of a profile whose reason another run proves: one without a cache, or one with a rule. */
 export function provedBy(
   proof: 'failsWithoutCache' | 'passesWithRule',
   profile: string,
@@ -113,7 +113,7 @@ export function provedBy(
     .flatMap(({ tests }) => tests);
 }
 
-/** Whether a test is asked of this cache in this profile. */
+/** Whether a test applies to this cache in this profile. */
 export function applies(id: string, profile: string, reviewed: Reviewed): boolean {
   return entryFor(id, profile, reviewed)?.applies !== false;
 }
@@ -136,12 +136,12 @@ function explains(
   if (seen !== undefined && !wordsOf(statuses[failing]).includes(seen)) return false;
   if (refusal === undefined) return true;
   const refusals = new Set(statuses.slice(0, failing).flatMap(refusalOf));
-  // Methods other than GET always pass by: a reason of its own only where it is the one that is listed.
+  // All methods except GET bypass the cache, so that counts as a reason only where it is listed.
   if (refusal !== 'method') refusals.delete('method');
   return refusals.size === 1 && refusals.has(refusal);
 }
 
-/** The refusal that an answer's `Cache-Status` names. */
+/** The refusal that the `Cache-Status` of a response names. */
 function refusalOf(status: string): string[] {
   if (/; fwd=method\b/.test(status)) return ['method'];
   const detail = /; detail="?([^";]+)/.exec(status)?.[1];
@@ -152,7 +152,7 @@ function wordsOf(status: string | undefined): string[] {
   return status?.split(/[\s;,="]+/) ?? [];
 }
 
-/** How many tests ended how, of those that were not passed. */
+/** The number of tests by outcome, without passed tests. */
 export function tally(outcomes: Outcomes): Map<string, number> {
   const counts = new Map<string, number>();
   for (const outcome of outcomes.values()) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);

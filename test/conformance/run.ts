@@ -1,4 +1,4 @@
-// One run of the suite, in a process of its own: the suite's client keeps its results in its modules.
+// One run of the suite, in its own process: the client of the suite keeps its results in its modules.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -14,30 +14,30 @@ import { type RawGroup, type Results, rawGroups, suiteDirectory, suiteModule } f
 
 export interface RunOptions {
   readonly express: '4' | '5';
-  /** `'none'`: the proxy alone, to see what the tests say of no cache at all. */
+  /** `'none'`: the proxy alone, to learn the results without a cache. */
   readonly profile: 'safe' | 'rfc9111' | 'none';
-  /** With a rule that all routes may be cached. */
+  /** Adds a rule that allows caching all routes. */
   readonly withRule?: boolean;
-  /** With a front door before the app; the rule then says that all is everybody's. */
+  /** Puts a front door before the app. The rule then declares all responses shared. */
   readonly frontDoor?: boolean;
-  /** Run these tests alone. */
+  /** Runs only these tests. */
   readonly ids?: readonly string[];
-  /** Print what is sent. */
+  /** Prints the requests. */
   readonly dump?: boolean;
-  /** Print what the origin says. */
+  /** Prints the output of the origin. */
   readonly verbose?: boolean;
 }
 
 export interface RunReport {
   readonly results: Results;
-  /** `Cache-Status` of every answer of a test, in order. */
+  /** `Cache-Status` of every response of a test, in order. */
   readonly statuses: Readonly<Record<string, readonly string[]>>;
   readonly seconds: number;
-  /** Answers that the front door has given. */
+  /** Responses sent by the front door. */
   readonly atDoor: number;
 }
 
-/** Longest that one answer may take: a cache that keeps a request forever must not keep the run. */
+/** Time limit for one response, so that a cache that never answers cannot stop the run. */
 const ANSWER_TIMEOUT = 15_000;
 
 type Fetch = (
@@ -52,7 +52,7 @@ interface Runner {
 
 if (process.send) {
   let done = false;
-  // Whoever started the run may be stopped; the origin must not outlive it.
+  // The origin must not outlive a run that is stopped from outside.
   process.once('SIGTERM', () => process.exit(1));
   process.once('disconnect', () => {
     if (!done) process.exit(1);
@@ -75,7 +75,7 @@ async function run({
   const startedAt = performance.now();
   const origin = await startOrigin(verbose === true || dump === true);
   const app = (major === '4' ? express4 : express5)();
-  // Express's own additions would be taken for the cache's.
+  // Fields that Express adds would count as those of the cache.
   app.disable('x-powered-by');
   let cache: ResponseCache | undefined;
   if (profile !== 'none') {
@@ -115,7 +115,7 @@ function chosen(groups: RawGroup[], ids: readonly string[] | undefined, dump: bo
     .map((group) => ({ ...group, tests: group.tests.map((test) => ({ ...test, dump })) }));
 }
 
-/** The suite runs a hundred tests at once, and then the next: those that let an entry age do so together. */
+/** The suite runs a hundred tests at once, so that tests with ageing entries wait together. */
 function waitingFirst(groups: RawGroup[]): RawGroup[] {
   const waits = ({ requests }: RawGroup['tests'][number]) => requests.some((one) => 'pause_after' in one);
   return [waits, (test: RawGroup['tests'][number]) => !waits(test)].flatMap((wanted) =>
@@ -123,19 +123,19 @@ function waitingFirst(groups: RawGroup[]): RawGroup[] {
   );
 }
 
-/** The suite's own way to fetch, with a limit, and with an eye on what the cache says of itself. */
+/** The fetch function of the suite, with a time limit, and with a record of `Cache-Status`. */
 function observed(statuses: Record<string, string[]>): Fetch {
   const fetch = createRequire(join(suiteDirectory(), 'package.json'))('node-fetch') as Fetch;
   return async (url, init) => {
     const answer = await fetch(url, { timeout: ANSWER_TIMEOUT, ...init } as typeof init);
-    // The last: tests that share their headers in the suite each add their own to them.
+    // The last one: tests that share a headers object in the suite each add a field to it.
     const test = init?.headers?.findLast(([name]) => name === 'Test-ID')?.[1];
     if (test !== undefined) (statuses[test] ??= []).push(answer.headers.get('cache-status') ?? '-');
     return answer;
   };
 }
 
-/** The suite's origin, on a free port. */
+/** The origin of the suite, on a free port. */
 async function startOrigin(verbose: boolean): Promise<{ url: string; close(): Promise<void> }> {
   const scratch = await mkdtemp(join(tmpdir(), 'hotpath-conformance-'));
   const child = spawn(process.execPath, [join(suiteDirectory(), 'server/server.mjs')], {

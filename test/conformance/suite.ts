@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-/** What a test asks: what the standard demands, what a good cache does, or merely what this one does. */
+/** The kind of a test: required by the standard, optimal for a cache, or a mere check of behaviour. */
 export type Kind = 'required' | 'optimal' | 'check';
 export const KINDS: readonly Kind[] = ['required', 'optimal', 'check'];
 
@@ -20,10 +20,10 @@ export interface SuiteGroup {
   readonly tests: readonly SuiteTest[];
 }
 
-/** By test: passed, or the kind of failure and what was seen. */
+/** By test: passed, or the kind of failure and the observation. */
 export type Results = Readonly<Record<string, true | readonly [kind: string, message: string]>>;
 
-/** A cache whose results are published with the suite. */
+/** A cache with results published in the suite. */
 export interface Published {
   readonly name: string;
   readonly version: string;
@@ -41,7 +41,7 @@ interface RawTest {
 
 export type RawGroup = { id: string; name: string; tests: RawTest[] };
 
-/** Where the suite is installed. */
+/** The folder of the installed suite. */
 export function suiteDirectory(): string {
   return dirname(createRequire(import.meta.url).resolve('http-cache-tests/package.json'));
 }
@@ -51,15 +51,15 @@ export async function suiteModule<T>(path: string): Promise<T> {
   return (await import(pathToFileURL(join(suiteDirectory(), path)).href)) as T;
 }
 
-/** All tests as the suite declares them, in its own order. */
+/** All tests, in the order of the suite. */
 export async function rawGroups(): Promise<RawGroup[]> {
   const { default: groups } = await suiteModule<{ default: RawGroup[] }>('tests/index.mjs');
-  // The suite's own command adds these too.
+  // The command of the suite adds these too.
   const { default: surrogate } = await suiteModule<{ default: RawGroup }>('tests/surrogate-control.mjs');
   return [...groups, surrogate];
 }
 
-/** The tests that apply to a cache at a server: those for browsers alone are left out, as the suite does. */
+/** Tests that apply to a cache at a server, without tests for browsers, as the suite selects them. */
 export async function loadSuite(): Promise<SuiteGroup[]> {
   return (await rawGroups()).map(({ id, name, tests }) => ({
     id,
@@ -75,7 +75,7 @@ export async function loadSuite(): Promise<SuiteGroup[]> {
   }));
 }
 
-/** The published results of the other caches at a server (proxies and networks of them, no browsers). */
+/** The published results of other server-side caches (proxies and CDNs, no browsers). */
 export async function loadPublished(): Promise<Published[]> {
   type Index = { file: string; name: string; type: string; version: string }[];
   const { default: index } = await suiteModule<{ default: Index }>('results/index.mjs');

@@ -180,7 +180,7 @@ describe('the other routes', () => {
     const until = async (wanted: string) => {
       while (!seen.includes(wanted)) seen += (await reader.read()).value;
     };
-    // Nothing else is sent before something changes: what is held back now would not come at all.
+    // Nothing else is sent before a change, so bytes that are held back now would never arrive.
     await until('event: hello');
     await sendJson('PATCH', `${shop.url}/api/products/9`, { priceCents: 4_321 });
     await until('"priceCents":4321');

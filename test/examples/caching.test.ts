@@ -96,7 +96,7 @@ describe('after a write', () => {
     const one = '/api/products/1';
     const list = '/api/products?pageSize=1&fields=id,priceCents';
     const port = Number(new URL(shop.url).port);
-    // Node's own client, which takes half as long as `fetch`.
+    // Node's own client takes half as long as `fetch`.
     const agent = new Agent({ keepAlive: true });
     const read = async (path: string) =>
       JSON.parse(String((await ask(port, { path, agent, headers: { 'Accept-Encoding': 'gzip' } })).body));
@@ -213,7 +213,7 @@ describe('a body of 11 MB', () => {
 
   function answerTo(sent: ClientRequest): Promise<{ status?: number; type?: string; body: string }> {
     return new Promise((resolve, reject) => {
-      // The server closes the connection once it has answered; what is still to be sent then fails.
+      // The server closes the connection after its response, so the rest of the upload fails.
       let answered = false;
       sent.on('error', (error) => {
         if (!answered) reject(error);

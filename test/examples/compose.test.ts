@@ -74,7 +74,7 @@ describe('docker-compose.yml', () => {
     const upstream = [...nginx.matchAll(/^ *server (\w+):(\d+);/gm)].map(([, name, port]) => [name, port]);
     expect(upstream).toEqual(instances.map(([name, { environment }]) => [name, environment!.PORT]));
     expect(dockerfile).toContain(`EXPOSE ${services.a!.environment!.PORT}`);
-    // The app believes its proxy, so the proxy sets all that is believed.
+    // The app trusts its proxy, so the proxy must set all trusted fields.
     for (const name of ['For', 'Host', 'Proto'])
       expect(nginx).toContain(`proxy_set_header X-Forwarded-${name} $`);
   });

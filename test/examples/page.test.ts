@@ -38,7 +38,7 @@ const buttonOf = (card: string, name: string) => page.locator(`#route-${card}`).
 
 async function compare(card: string, name = 'Compare') {
   await buttonOf(card, name).click();
-  // A button is busy from its click until its outcome is shown.
+  // A button is busy from its click until its result is shown.
   await page.locator(`#route-${card} [aria-busy]`).waitFor({ state: 'detached' });
 }
 
@@ -123,7 +123,7 @@ describe('the page', () => {
     expect(await download.failure()).toBeNull();
   });
 
-  // Last, as what the browser notes of it stays.
+  // Last, because the browser keeps messages in its console.
   test('uploads 11 MB and shows the 413', async () => {
     await page.getByRole('button', { name: 'Upload 11 MB' }).click();
     await page
@@ -131,7 +131,7 @@ describe('the page', () => {
       .getByText(/Status 413|No answer/)
       .waitFor();
     expect(await page.locator('#upload-output').textContent()).toContain('Status 413');
-    // The browser itself notes a 413 in its console; nothing else may be there.
+    // The browser itself logs a 413 in its console; nothing else may be there.
     expect(complaints.filter((text) => !text.includes('413'))).toEqual([]);
   });
 });

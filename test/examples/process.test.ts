@@ -50,12 +50,12 @@ async function beginDownload(url: string): Promise<{ rest(): Promise<string> }> 
 
 describe('the example as a process', () => {
   test('starts with an embedded PostgreSQL, with all its rows, and ends on SIGTERM', async () => {
-    // By itself on a small machine in some 8 seconds; how long it takes beside other things is not its own.
+    // Takes some 8 seconds alone on a small machine, and longer beside other work.
     const { url, exited, line } = await start({}, asUsersDo);
     expect(line).toContain('embedded PostgreSQL');
     const page = await fetch(`${url}/api/products?pageSize=1`);
     expect(await page.json()).toMatchObject({ total: 20_000 });
-    // The slow query runs in PostgreSQL's own thread: it does not hold up who asks for something else.
+    // The slow query runs in PostgreSQL and does not delay other requests.
     const slow = fetch(`${url}/api/categories/stats`);
     expect((await fetch(`${url}/`)).status).toBe(200);
     expect((await slow).status).toBe(200);
@@ -74,7 +74,7 @@ describe('the example as a process', () => {
       const events = await beginDownload(`${url}/api/events`);
       const download = await beginDownload(`${url}/api/orders/export.csv`);
       child?.kill('SIGTERM');
-      // The stream's end shows that the signal was taken; only then does the download go on.
+      // The end of the stream shows that the signal was handled. Only then does the download continue.
       expect(await events.rest()).toContain('event: hello');
       await expect(fetch(url)).rejects.toThrow();
       const lines = (await download.rest()).split('\r\n');

@@ -13,7 +13,7 @@ export interface ServedShop {
   stop(): Promise<void>;
 }
 
-/** The same on a real PostgreSQL of its own, with fewer rows than the example has by itself. */
+/** The same on a private PostgreSQL, with fewer rows than the default of the example. */
 export interface TestShop extends ServedShop {
   postgres: TestPostgres;
   db: Database;

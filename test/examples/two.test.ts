@@ -51,7 +51,7 @@ async function start(env: Record<string, string> = {}, { execArgv, file } = buil
   throw new Error(`the example ended with ${main.exitCode} before it listened`);
 }
 
-/** What one product looks like, and who has answered. */
+/** The state of one product, and the instance that answered. */
 async function product(url: string, host = new URL(url).host) {
   const sent = get(`${url}/api/products/1`, { agent: false, headers: { Host: host } });
   const [res] = (await once(sent, 'response')) as [IncomingMessage];
@@ -65,7 +65,7 @@ describe('two instances of the example', () => {
     const { front, instances, text, exited } = await start({}, asUsersDo);
     const { host } = new URL(front);
     expect(text).toContain('its own');
-    // In turn; nobody is asked for the same thing twice once Redis has it.
+    // Alternates between the instances. Each entry is filled once and then read from Redis.
     await waitFor(async () => {
       const [one, other] = [await product(front), await product(front)];
       return (
@@ -82,7 +82,7 @@ describe('two instances of the example', () => {
       expect((await sendJson('PATCH', `${writer}/api/products/1`, { priceCents })).status).toBe(200);
       await waitFor(async () => (await product(reader, host)).priceCents === priceCents);
       expect(await product(reader, host)).toMatchObject({ cache: 'HIT', priceCents, statements: '0' });
-      // What that one has read anew is there for the other.
+      // The entry filled by the reader is available to the writer.
       await waitFor(async () => (await product(writer, host)).cache === 'HIT');
     }
     child?.kill('SIGTERM');

@@ -5,7 +5,7 @@ import { onDestroy } from '../../src/exchange/destroy.js';
 import { exchangeOf } from '../../src/exchange/exchange.js';
 import { express5, listen } from '../helpers/http.js';
 
-/** What comes of a response of which several want to know whether it is given up. */
+/** The calls and the result of a response with several `destroy` listeners. */
 async function given(handler: (res: import('express').Response) => unknown) {
   const told: string[] = [];
   const app = express5();

@@ -15,7 +15,7 @@ afterEach(async () => {
 });
 
 describe.each(majors)('internal requests on %s', (_name, express) => {
-  /** An app that dispatches into itself; after each dispatch a real request is made. */
+  /** An app that sends requests to itself. A real request follows each internal one. */
   async function serve(build: (app: Express) => void) {
     const app = express();
     build(app);
@@ -223,7 +223,7 @@ describe.each(majors)('internal requests on %s', (_name, express) => {
     const smuggled = { host: 'a\r\n\r\nGET /evil HTTP/1.1' };
     await expect(dispatch('/real', { headers: smuggled })).rejects.toThrow(TypeError);
     await expect(dispatch('/real HTTP/1.1\r\nx: y')).rejects.toThrow(TypeError);
-    // In Latin-1 these would be cut to a line feed.
+    // In Latin-1 these characters would be cut to a line feed.
     await expect(dispatch('/real', { headers: { host: 'a', x: 'a\u560ab' } })).rejects.toThrow(TypeError);
   });
 

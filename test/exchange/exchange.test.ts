@@ -122,7 +122,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
       );
       const answer = await raw(port, GET);
       expect(answer.header('set-cookie')).toMatch(/^(?:late=1|connect\.sid=)/);
-      // Mounted after, it patches above us and has had its say by the time of `head`.
+      // Mounted after hotpath, it patches above it and has set its cookie before `head`.
       expect(seen).toEqual({ head: where === 'after', sent: true });
     });
   });
@@ -271,7 +271,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
         socket.destroy();
         await waitFor(() => exchange!.closed);
         expect([exchange!.aborted, exchange!.ended]).toEqual([true, size > 0]);
-        // Who asks late is told at once.
+        // A listener that is added late is called at once.
         const late = vi.fn();
         exchange!.onClose(late);
         expect(late).toHaveBeenCalledTimes(1);

@@ -29,7 +29,7 @@ describe.each(majors)('requests and responses of an app of %s, without a front d
     server = await listen(app);
   }
 
-  /** Compares two requests, and two responses, in the handler and once they are answered, with others before them. */
+  /** Compares two requests and two responses, in the handler and after the response, with requests before them. */
   async function compare(middleware: Parameters<Express['use']>[0], coding: string): Promise<boolean[]> {
     const held: [Request, Response][] = [];
     await serve((app) => {
@@ -61,8 +61,8 @@ describe.each(majors)('requests and responses of an app of %s, without a front d
     ['responseCache()', () => responseCache({ routes: { '/*path': { ttl: 60 } } }) as never],
   ])('have one hidden class behind %s, for any properties that the app adds', async (_name, middleware) => {
     for (const coding of ['identity', 'gzip']) {
-      // V8 keeps a few classes of dictionaries, and lets them go when it collects or when two fall on one place: it
-      // may happen between two requests. Without us no two of them are ever alike.
+      // V8 keeps a few dictionary classes, and drops them at a collection or on a collision, which may happen between
+      // two requests. Without hotpath no two of them are ever alike.
       let alike: boolean[] = [];
       for (let attempt = 0; attempt < 5 && !(alike.length && alike.every(Boolean)); attempt++) {
         alike = await compare(middleware(), coding);
@@ -76,7 +76,7 @@ describe.each(majors)('requests and responses of an app of %s, without a front d
     await serve((app) => {
       const look = (req: Request, res: Response) => {
         const { client, method, url } = req as Request & { client?: unknown };
-        const names = Object.keys(req).filter((name) => name !== 'baseUrl'); // followed on the prototype from here on
+        const names = Object.keys(req).filter((name) => name !== 'baseUrl'); // hotpath follows it on the prototype
         seen.push({
           isClient: client === req.socket,
           isOwn: res.req === req,
@@ -95,7 +95,7 @@ describe.each(majors)('requests and responses of an app of %s, without a front d
         res.send(body);
       });
     });
-    await ask('/a'); // before the first, nobody has followed its route
+    await ask('/a'); // before the first request, `baseUrl` is an own property
     await ask('/a');
     expect(seen[3]).toEqual(seen[2]);
     expect(seen[2]).toMatchObject({ isClient: true, isOwn: true });

@@ -73,7 +73,7 @@ describe.each(majors)('the route template on %s', (name, express) => {
     expect(await template('/users/posts/posts/posts')).toBe('/users/:uid/posts/:pid');
   });
 
-  /** A router with one route, which knows the parameters of its mounts. */
+  /** A router with one route that sees the parameters of its mounts. */
   const leaf = () => express.Router({ mergeParams: true }).get('/x', ok);
 
   it('is the pattern of the mount, never the URL that the client sent [I02]', async () => {
@@ -167,7 +167,7 @@ describe.each(majors)('the route template on %s', (name, express) => {
     });
     for (const path of [`/tree${'/a%E2%80%93'.repeat(80)}/leaf`, `/${'%C3%BC'.repeat(300)}`]) {
       const got = await template(path);
-      if (got === undefined) continue; // such a pattern matches only what is not encoded
+      if (got === undefined) continue; // such a pattern matches only unencoded paths
       expect(Buffer.byteLength(got)).toBeLessThanOrEqual(200);
       expect(got).not.toContain('\ufffd');
     }

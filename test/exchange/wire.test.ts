@@ -10,7 +10,7 @@ afterEach(async () => {
 
 type Handler = (res: ServerResponse) => unknown;
 
-/** Ways to send a head; a body follows where it is not there. */
+/** Ways to send a head. A default body follows where a case sends none. */
 const heads: Record<string, Handler> = {
   'nothing set': (res) => res.end('body'),
   setHeader: (res) => res.setHeader('X-A', '1').end('body'),
@@ -44,7 +44,7 @@ const heads: Record<string, Handler> = {
     res.end('body');
   },
   'a trailer': (res) => {
-    // Node itself throws for a trailer that can't be sent.
+    // Node itself throws for an invalid trailer.
     if (res.req.method !== 'HEAD' && res.req.httpVersion !== '1.0') {
       res.setHeader('Trailer', 'X-T');
       res.write('body');
@@ -93,7 +93,7 @@ const heads: Record<string, Handler> = {
   },
 };
 
-/** Only where nothing is set before: there alone Node knows nested arrays, and Node 20 keeps duplicates. */
+/** Only where no field was set before: only there does Node know nested arrays, and Node 20 keep duplicates. */
 const rawHeads: Record<string, Handler> = {
   'writeHead with a flat array and duplicates': (res) =>
     res.writeHead(200, ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2', 'X-A', '1', 'X-A', '2']).end('body'),
@@ -137,7 +137,7 @@ describe.each(majors)('bytes on the wire, on %s', (_name, express) => {
       it.each(Object.keys(shapes))('equal Express alone: %s [A20, A22]', async (shape) => {
         const [plain, ours] = await both(shapes[shape]!, hasPoweredBy);
         for (const [kind, request] of Object.entries(requests)) {
-          // A kept-alive answer without a length ends with nothing but the connection.
+          // A kept-alive response without a length ends only with the connection.
           if (kind.endsWith('alive') && shape !== 'writeHead with a length') continue;
           const [expected, actual] = [await raw(plain, request), await raw(ours, request)];
           expect(comparable(actual), kind).toEqual(comparable(expected));

@@ -1,25 +1,25 @@
 import { Agent, request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** How one request went. Times in milliseconds; `at` on the monotonic clock. */
+/** The outcome of one request. Times in milliseconds; `at` on the monotonic clock. */
 export interface Outcome {
-  /** When it was due: what waits for us counts, too. */
+  /** The time when it was due, so that delays of the client count too. */
   readonly at: number;
   readonly latency: number;
-  /** An error, another's body, or no answer at all within `GIVE_UP_MS`. */
+  /** An error, the body of another path, or no response within `GIVE_UP_MS`. */
   readonly fault?: 'error' | 'wrong' | 'hung';
-  /** What the fault was. */
+  /** A description of the fault. */
   readonly detail?: string;
-  /** The instance that computed the answer. */
+  /** The instance that computed the response. */
   readonly by?: string;
 }
 
-/** An answer that is not there by then is not coming. */
+/** A response that takes longer counts as missing. */
 export const GIVE_UP_MS = 10_000;
 
 const languages = ['de', 'fr', 'ja'];
 
-/** What is asked for: half of it never asked for before, the rest again and again, in several languages. */
+/** Requested paths: half of them new, the rest repeated, in several languages. */
 function wanted(name: string, n: number): { path: string; language: string } {
   if (n % 2 === 0) return { path: `/${n % 8 === 0 ? 'turns' : 'item'}/${name}/${n}`, language: 'de' };
   const language = languages[(n >> 2) % languages.length]!;
@@ -27,7 +27,7 @@ function wanted(name: string, n: number): { path: string; language: string } {
   return { path, language };
 }
 
-/** Asks one instance for one thing, and looks whether it is that which comes. Never rejects. */
+/** Requests one path from one instance, and checks the response. Never rejects. */
 export function askFor(
   port: number,
   { path, language }: { path: string; language: string },
@@ -73,20 +73,20 @@ function parsed(text: string): { path?: string; language?: string; by?: string; 
   }
 }
 
-/** Requests that are under way, or were. */
+/** Requests in flight and finished requests. */
 export interface Load {
   /** One list for each port, in the order of the ports. */
   readonly outcomes: readonly (readonly Outcome[])[];
-  /** Resolves when all that is under way now is answered, or given up. */
+  /** Resolves when all requests in flight have a response or are given up. */
   underWay(): Promise<unknown>;
-  /** No further requests; resolves when the last is answered. */
+  /** Stops new requests; resolves when the last one has a response. */
   stop(): Promise<void>;
 }
 
 /**
- * Sends requests at a fixed rate, whatever becomes of them (an open model), the same to each port.
+ * Sends requests at a fixed rate, with any results (an open model), the same to each port.
  *
- * @param rate requests a second, to each.
+ * @param rate requests per second, to each port.
  */
 export function startLoad(ports: readonly number[], name: string, rate: number): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
@@ -105,7 +105,7 @@ export function startLoad(ports: readonly number[], name: string, rate: number):
   const run = async () => {
     for (let n = 0; !isOver; await delay(1)) {
       for (; !isOver && from + (n * 1000) / rate <= performance.now(); n++) {
-        // By turns, so that none is always the second.
+        // In turns, so that no port is always second.
         for (let i = 0; i < ports.length; i++) {
           const which = (i + n) % ports.length;
           send(ports[which]!, outcomes[which]!, n);

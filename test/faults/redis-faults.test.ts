@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import { PASSWORD, runScenario, scenarios } from './scenarios.js';
 
-// How much longer an answer takes, `npm run faults` measures: here the machine may be busy with other things.
-// Two at once: each is mostly spent waiting.
+// `npm run faults` measures the added response time; here the machine may be busy with other work.
+// Two at once, because each mostly waits.
 it.concurrent.each(scenarios)(
   'serves valid responses in time with Redis $name, and uses Redis again after it returns',
   async (scenario) => {
@@ -10,7 +10,7 @@ it.concurrent.each(scenarios)(
     expect(result.all.filter(({ fault }) => fault !== undefined)).toEqual([]);
     expect(result.during.length).toBeGreaterThan(0);
     expect(result.recovery).toBeDefined();
-    // K14, on the consoles of real processes.
+    // K14: consoles of real processes.
     expect(result.output).not.toContain(PASSWORD);
     expect(result.output.split('\n').length).toBeLessThan(60);
   },

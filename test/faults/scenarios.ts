@@ -11,12 +11,12 @@ interface Site {
   readonly proxy: FaultProxy;
 }
 
-/** A way for Redis to fail, and how it ends. */
+/** A Redis failure, and how it ends. */
 export interface Scenario {
   readonly name: string;
-  /** Redis is not there when the instances start. */
+  /** Redis is down when the instances start. */
   readonly isDownAtStart?: boolean;
-  /** Nothing tells that it fails, but that no answer comes in time. */
+  /** No error shows the failure: replies are merely late or missing. */
   readonly isSilent?: boolean;
   readonly begin: (site: Site) => unknown;
   readonly end: (site: Site) => unknown;
@@ -34,7 +34,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'slow (500 ms)',
     isSilent: true,
-    begin: ({ proxy }) => proxy.set({ latency: 250 }), // each way
+    begin: ({ proxy }) => proxy.set({ latency: 250 }), // in each direction
     end: ({ proxy }) => proxy.set({}),
   },
   { name: 'cut (reset)', begin: ({ proxy }) => proxy.cut(), end: ({ proxy }) => proxy.mend() },
@@ -59,40 +59,40 @@ export const scenarios: readonly Scenario[] = [
   },
 ];
 
-/** How long, and how much. */
+/** Duration and rate of a run. */
 export interface Effort {
-  /** Requests a second. */
+  /** Requests per second. */
   readonly rate: number;
-  /** Of the fault. It lasts longer where nothing was felt of it yet. */
+  /** Duration of the fault. It lasts longer until the instances have noticed it. */
   readonly seconds: number;
-  /** Of the load before it. */
+  /** Duration of the load before the fault. */
   readonly lead: number;
-  /** An instance without Redis that gets the same load at the same time. */
+  /** Adds an instance without Redis that gets the same load at the same time. */
   readonly control?: Child;
 }
 
-/** What became of the load. Times in milliseconds. */
+/** Results of the load. Times in milliseconds. */
 export interface Result {
   readonly name: string;
-  /** All of it: before the fault, during it, and until it was over. */
+  /** All requests: before the fault, during it, and until recovery. */
   readonly all: readonly Outcome[];
-  /** During the fault. */
+  /** Requests during the fault. */
   readonly during: readonly Outcome[];
-  /** Of the instance without Redis, in the same time. */
+  /** Requests to the instance without Redis at the same time. */
   readonly control: readonly Outcome[];
-  /** After the fault until one instance served again what another had stored; `undefined`: not in time. */
+  /** Time from the end of the fault until one instance served an entry of another; `undefined`: not in time. */
   readonly recovery: number | undefined;
-  /** What the instances have written to their consoles. */
+  /** The console output of the instances. */
   readonly output: string;
 }
 
-/** It shows in the instances' output where they don't take care. */
+/** A careless instance would print this password. */
 export const PASSWORD = 'not-for-the-logs';
 
 /** The breaker waits 10 s at most between its probes. */
 const RECOVERS_WITHIN_MS = 20_000;
 
-/** Lets Redis fail under load, and come back. */
+/** Runs a Redis failure under load, and its end. */
 export async function runScenario(scenario: Scenario, effort: Effort): Promise<Result> {
   const { rate, seconds, lead, control } = effort;
   const setup = { password: PASSWORD };
@@ -118,7 +118,7 @@ export async function runScenario(scenario: Scenario, effort: Effort): Promise<R
     await scenario.begin({ redis, proxy });
     await delay(seconds * 1000);
     await until(async () => isFelt(await tell(a), before, scenario), 'the fault is felt');
-    // Nobody waits for its end.
+    // The end is not awaited.
     await load.underWay();
     const to = performance.now();
     await scenario.end({ redis, proxy });
@@ -140,7 +140,7 @@ async function tell(child: Child): Promise<Told> {
   return (await child.tell('tell')) as Told;
 }
 
-/** Commands that got no answer; of a silent fault, those that waited for their deadline. */
+/** Commands without a reply; for a silent fault, those that waited for their deadline. */
 function unavailable({ redis }: Told, { isSilent }: Scenario): number {
   return Object.values(redis?.operations ?? {})
     .flatMap((operation) => Object.entries(operation.unavailable))
@@ -153,13 +153,13 @@ function isFelt(told: Told, before: number, scenario: Scenario): boolean {
   return isNoticed || unavailable(told, scenario) > before;
 }
 
-/** How long it takes until what one instance stores another serves. */
+/** The time until one instance serves an entry that another stored. */
 async function recovered(a: Child, b: Child): Promise<number | undefined> {
   const from = performance.now();
   for (let n = 0; performance.now() - from < RECOVERS_WITHIN_MS; n++) {
     const what = { path: `/item/recovery/${n}`, language: 'de' };
     await askFor(a.port, what);
-    await delay(50); // nobody is told when it is written
+    await delay(50); // no event announces the write
     if ((await askFor(b.port, what)).by === 'a') return performance.now() - from;
   }
   return undefined;
