@@ -115,7 +115,7 @@ describe('import direction in src', () => {
 describe('repository files', () => {
   const code = /\.(ts|mts|cts|js|mjs|cjs|css|html|sql)$/;
   const tracked = execFileSync(
-    // A checkout may belong to another user than the one who tests it.
+    // A checkout may belong to a different user.
     'git',
     ['-c', 'safe.directory=*', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
     { cwd: root, encoding: 'utf8' },
@@ -140,7 +140,7 @@ describe('repository files', () => {
   });
 
   it('names no machine path and no package registry', () => {
-    // In pieces, so that this file does not contain what it looks for.
+    // In parts, so that this file does not match itself.
     const traces = [
       new RegExp(['', '(work|root|Users)', ''].join('/')),
       new RegExp(['', 'tmp', '[a-z]'].join('/')),

@@ -13,7 +13,7 @@ import { defineConfig, type HotpathConfig, resolveConfig } from '../../src/confi
 import { HotpathError, isHotpathError } from '../../src/config/errors.js';
 import { resolveSizeLimit, resolveSizeLimitStandalone } from '../../src/config/size-limit.js';
 
-/** The messages for a config, one `path: message` each. */
+/** The messages of a config error, as `path: message`. */
 function problemsOf(run: () => unknown): string[] {
   try {
     run();

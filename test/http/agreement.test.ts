@@ -12,7 +12,7 @@ const NOW = Date.UTC(2026, 5, 1);
 
 describe('HTTP dates', () => {
   const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
-  // Within the fifty years that two digits can tell apart.
+  // Within the fifty years that a two-digit year can express.
   const times = fc.integer({ min: Date.UTC(1977) / 1000, max: Date.UTC(2076) / 1000 }).map((s) => s * 1000);
 
   it('are read as the same time in each of their three forms', () => {
@@ -55,7 +55,7 @@ describe('Accept-Encoding', () => {
           expect(wanted).toContain(chosen);
           for (const other of wanted) {
             expect(wish(chosen)).toBeGreaterThanOrEqual(wish(other));
-            // Among equals the one offered first.
+            // Among equals, the coding offered first.
             if (wish(chosen) === wish(other)) {
               expect(offered.indexOf(chosen)).toBeLessThanOrEqual(offered.indexOf(other));
             }

@@ -19,7 +19,7 @@ describe('entity tags of encoded bodies', () => {
   it.each([
     ['"abc"', '"abc"'],
     ['*', '*'],
-    ['"abc--br"', '"abc--br"'], // strong: not of our making
+    ['"abc--br"', '"abc--br"'], // strong, so not made by hotpath
     ['W/"abc--zip"', 'W/"abc--zip"'],
     ['W/"abc--br"', 'W/"abc--br", W/"abc"'],
     ['"x", W/"a--gzip", W/"a--br"', '"x", W/"a--gzip", W/"a--br", W/"a"'],

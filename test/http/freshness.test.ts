@@ -10,7 +10,7 @@ const at = (seconds: number) => formatHttpDate(NOW + seconds * 1000);
 
 interface Response {
   readonly status: number;
-  /** Directives in the order of the field, with what stands behind the `=`. */
+  /** Directives in the order of the field, with the text after the `=`. */
   readonly directives: readonly (readonly [name: string, argument?: string])[];
   readonly date?: string;
   readonly expires?: string;
@@ -90,9 +90,9 @@ describe('freshness', () => {
   });
 });
 
-// The standard once more, in its own order and as plainly as can be; slow, and with no code of ours.
+// An independent implementation of the standard, in its order and as simple as possible, with no code of hotpath.
 
-/** RFC 9111 §4.2.1, §4.2.2: seconds; `undefined` where a shared cache has nothing to go by. */
+/** RFC 9111 §4.2.1, §4.2.2: seconds; `undefined` when a shared cache has no lifetime to use. */
 function lifetimeOf(response: Response): number | undefined {
   for (const name of ['s-maxage', 'max-age']) {
     const given = response.directives.filter(([directiveName]) => directiveName.toLowerCase() === name);
@@ -111,9 +111,9 @@ function lifetimeOf(response: Response): number | undefined {
   return Math.min(tenth, 86_400);
 }
 
-/** RFC 9111 §4.2.3, with no time spent on the way. */
+/** RFC 9111 §4.2.3, without transit time. */
 function ageOf(response: Response): number {
-  // §5.1: the first of several, and it is passed over where it is no number; what follows `;` are parameters.
+  // §5.1: uses the first of several values, ignores one that is no number, and ignores parameters after `;`.
   const first = (response.age ?? '').split(',')[0]!.split(';')[0]!;
   const value = /^[0-9]+$/.test(first) ? Math.min(Number(first), 2_147_483_648) : 0;
   const made = timeOf(response.date);
@@ -121,7 +121,7 @@ function ageOf(response: Response): number {
   return Math.max(value, apparent);
 }
 
-/** RFC 9111 §1.2.2; a lifetime that is none is stale (§4.2.1). */
+/** RFC 9111 §1.2.2; an invalid lifetime is stale (§4.2.1). */
 function deltaSeconds(text: string | undefined): number {
   const digits = text?.startsWith('"') ? text.slice(1, -1) : text;
   return digits && [...digits].every((digit) => '0123456789'.includes(digit))

@@ -25,7 +25,7 @@ const cacheControl = parseCacheControl('public');
 const keyOrder = parseNoVarySearch('key-order, params=("utm")');
 const keep = parseNoVarySearch('params, except=("id")');
 
-/** Everything in src/http that reads what a client or a handler wrote, and how its values begin. */
+/** Every function of src/http that reads text of clients or handlers, with prefixes of its values. */
 const readers: readonly [name: string, read: (text: string) => unknown, ...prefixes: string[]][] = [
   ['Accept-Encoding', (text) => chooseEncoding(text, ['br', 'gzip']), 'gzip;q=0.', 'gzip', 'gzip ;'],
   ['Age', (text) => initialAge({ age: text }, NOW), '1'],

@@ -143,7 +143,7 @@ describe('isSameVariance', () => {
 });
 
 describe('normaliseQuery', () => {
-  // What divides, quotes or escapes in a query, plain and encoded.
+  // Delimiters, quotes and escapes of a query, plain and encoded.
   const text = fc
     .array(
       fc.constantFrom(
@@ -217,7 +217,7 @@ describe('normaliseQuery', () => {
   });
 });
 
-/** The draft's own words (§6), on the pairs that the platform's parser of forms reads. */
+/** A literal reading of the draft (§6), for pairs that the form parser of the platform reads. */
 function obvious(query: string, value: string): [string, string][] {
   let pairs = [...new URLSearchParams(`?${query}`)];
   const list = /\((.*?)\)/.exec(value)?.[1]?.split(' ') ?? [];

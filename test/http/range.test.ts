@@ -107,7 +107,7 @@ describe('selectRanges', () => {
   });
 });
 
-/** The bytes that one member names, one by one; `undefined` where it is no member. */
+/** The bytes of one range, one by one; `undefined` for an invalid range. */
 function bytesOf(first: string, last: string, length: number): Set<number> | undefined {
   if (first === '' && last === '') return undefined;
   const bytes = Array.from({ length }, (_, at) => at);

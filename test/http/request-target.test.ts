@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { canonicalHost, canonicalTarget, pathAndQueryOf } from '../../src/http/request-target.js';
 
-/** Characters that a path segment or a part of a query may hold, one way or the other. */
+/** Characters of a path segment or of a query part, plain or encoded. */
 const text = fc.string({ unit: 'grapheme', maxLength: 8 }).filter((value) => value.isWellFormed());
 
-/** One of the ways to write a text: each character as it is, or encoded, where that says the same. */
+/** A random spelling of a text: each character plain, or encoded where both mean the same. */
 const spelling = (value: string, literal: RegExp) =>
   fc.array(fc.nat(2), { minLength: 64, maxLength: 64 }).map((choices) =>
     Array.from(value, (char, at) => {
@@ -41,7 +41,7 @@ const twoQueries = fc
     return { pairs, one: `/x?${joined(one)}`, other: `/x?${joined(other)}` };
   });
 
-/** What an app reads of a path, whatever the case and the number of its slashes. */
+/** The segments that an app reads from a path, in lower case and without empty ones. */
 const read = (path: string) =>
   path
     .split('/')

@@ -105,7 +105,7 @@ describe('parseList and parseDictionary', () => {
   );
 
   it('agrees with another implementation about any text', () => {
-    // No dates: the other refuses whatever follows one.
+    // No dates: the other implementation rejects any text after one.
     const fragment = fc.constantFrom(
       ...['"', '\\', '(', ')', ',', ';', '=', ' ', '\t', '?1', '?0', '-', '.', '1', '25', '0', '*', '_'],
       ...['a', 'B', 'key', '"str"', 'a=1', ':aGk=:', '%"x%c3%bc"', '%"', ', ', 'a;b', '("x" y)', 'é', '\n'],
@@ -160,7 +160,7 @@ describe('parseList and parseDictionary', () => {
   });
 });
 
-// Both sides as arrays: kind, value, parameters.
+// Results of both implementations as arrays: kind, value, parameters.
 
 function plain(member: Member): unknown {
   const parameters = plainParameters(member.parameters);
@@ -170,7 +170,7 @@ function plain(member: Member): unknown {
 
 function plainBare({ kind, value }: BareItem): [kind: string, value: unknown] {
   if (kind === 'bytes') return ['bytes', Buffer.from(value, 'base64').toString('hex')];
-  // The other has one kind for all numbers.
+  // The other implementation has one kind for all numbers.
   return kind === 'decimal' && Number.isInteger(value) ? ['integer', value] : [kind, value];
 }
 

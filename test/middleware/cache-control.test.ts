@@ -127,7 +127,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     app.use(((_req, res, next) => {
       const { writeHead } = res;
       let broken = false;
-      // Beneath ours: what the middleware set is on the response when this fails.
+      // Below hotpath: the fields of the middleware are on the response when this fails.
       res.writeHead = function (this: typeof res, ...args: Parameters<typeof writeHead>) {
         if (broken) return writeHead.apply(this, args);
         broken = true;
@@ -241,7 +241,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
     });
     app.get('/mine', (_req, res) => void res.send('ok'));
     const { url } = await serve(app);
-    // Node reads its own clock for Date; ours is another one here.
+    // Node reads its own clock for Date, and the test mocks another one.
     const clock = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 3_600_000);
     const now = await fetch(`${url}/lasting`);
     clock.mockRestore();

@@ -7,7 +7,7 @@ import { type Measured, startMeasured } from '../helpers/measured.js';
 
 const MB = 1024 * 1024;
 
-// The best quality takes Brotli seconds: once for each text is enough.
+// Brotli takes seconds at the best quality, so each text is encoded once.
 const sizes = new Map<string, number>();
 function sizeAt(quality: number, body: Buffer): number {
   const key = `${quality} ${body}`;
@@ -25,7 +25,7 @@ describe.each(majors)('the cost of compression on %s', (major) => {
       await measured.close();
     });
 
-    // What is left behind once is left behind each time: the full number is run once.
+    // Memory that leaks once leaks each time, so the full number runs only once.
     const count = major === 'Express 5' && mount === 'composed' ? 20_000 : 500;
 
     it(`frees all memory of ${count} aborted streams [E07]`, async () => {
@@ -40,7 +40,7 @@ describe.each(majors)('the cost of compression on %s', (major) => {
       const some = async (all: number) => {
         let left = all;
         const worker = async () => {
-          // What a stream holds hardly hangs on what it was given: one of 32 of each coding is given much.
+          // The memory of a stream hardly depends on its input, so only one of 32 of each coding gets much.
           while (left-- > 0) {
             await abort(left % 256 < 8 ? '/much' : '/little', left % 8 === 0 ? 'br' : 'gzip');
           }
@@ -49,13 +49,13 @@ describe.each(majors)('the cost of compression on %s', (major) => {
         await waitFor(async () => (await measured.count()).connections === 0);
         return measured.measure();
       };
-      // In quarters of which each is measured, and so collected, as the first was: how much lies about uncollected in
-      // between is for V8 to say. After the first the heap and the allocator have found their size.
+      // Measured, and so collected, after each quarter, because V8 decides when to collect in between. After the
+      // first quarter the heap and the allocator have reached their size.
       const before = await some(count / 4);
       let after = before;
       for (let quarter = 1; quarter < 4; quarter++) after = await some(count / 4);
       expect(after.calls).toBe(count);
-      // A stream of zlib that is forgotten is some 250 kB.
+      // A leaked zlib stream takes some 250 kB.
       expect((after.rss - before.rss) / MB).toBeLessThan(50);
       expect((after.used - before.used) / MB).toBeLessThan(8);
     }, 300_000);
@@ -68,7 +68,7 @@ describe.each(majors)('the cost of compression on %s', (major) => {
       const sent = answers[0]!.body;
       const body = brotliDecompressSync(sent);
       expect(body.length).toBeGreaterThan(640_000);
-      // What it costs shows in what comes out, on any machine: the sizes of the qualities lie apart.
+      // The output sizes of the qualities differ, so they show the quality on any machine.
       expect(Math.abs(sent.length / sizeAt(4, body) - 1)).toBeLessThan(0.02);
       expect(sent.length).toBeGreaterThan(sizeAt(11, body) * 1.05);
     });

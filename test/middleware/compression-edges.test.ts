@@ -58,7 +58,7 @@ describe.each(majors)('edge cases of compression on %s', (_name, express) => {
         const still = await get('/a.txt', 'If-None-Match: W/"one--gzip"\n');
         expect([still.status, still.header('etag'), still.text]).toEqual([304, 'W/"one--gzip"', '']);
         expect((await get('/a.txt', 'If-None-Match: "other"\n')).status).toBe(200);
-        // A range is of the plain form, and says so: the strong tag, and no coding.
+        // A range belongs to the plain form: it has the strong tag, and no coding.
         const part = await get('/a.txt', 'Range: bytes=0-99\nIf-Range: "one"\n');
         expect([part.status, part.text]).toEqual([206, TEXT.slice(0, 100)]);
         expect([part.header('etag'), part.header('content-encoding')]).toEqual(['"one"', undefined]);

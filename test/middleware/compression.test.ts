@@ -25,7 +25,7 @@ function plain(answer: RawAnswer): string {
 }
 
 describe.each(majors)('compression on %s', (_name, express) => {
-  /** Serves one handler behind the middleware; returns a client of it. */
+  /** Serves one handler behind the middleware, and returns a function that sends requests. */
   async function serve(
     handler: (res: Response) => unknown,
     options?: StandaloneCompressionOptions,

@@ -20,7 +20,7 @@ async function serve(app: Express): Promise<Listening> {
   return server;
 }
 
-/** A reader of the text formats: their escapes are undone. */
+/** Parses the text formats and undoes their escapes. */
 function samplesOf(text: string, name: string): { labels: Record<string, string>; value: number }[] {
   const found = [];
   const escapes: Record<string, string> = { n: '\n', '"': '"', '\\': '\\' };
@@ -57,7 +57,7 @@ describe.each(majors)('edge cases of metrics and timing on %s', (_name, express)
       const app = express();
       app.use(measured);
       app.use((req, res) => {
-        // As a hit does it: the template is what an entry says.
+        // A hit uses the template of its entry in the same way.
         exchangeOf(req, res).template = templates[Number(req.query.i)];
         res.status(Number(req.query.status)).end();
       });

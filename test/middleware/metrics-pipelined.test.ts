@@ -12,7 +12,7 @@ beforeEach(() => {
   vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
 });
 afterEach(async () => {
-  // Above all that of more than ten listeners on one connection.
+  // Above all the warning about more than ten listeners on one connection.
   expect(process.emitWarning).not.toHaveBeenCalled();
   vi.restoreAllMocks();
   await server?.close();
@@ -84,14 +84,14 @@ describe.each(majors)('pipelined requests on %s', (_name, express) => {
       await waitFor(() => text.includes('hit'));
       socket.write(['/waits', '/hit', '/waits', '/waits', '/hit', '/hit'].map(request).join(''));
       await waitFor(async () => answers.length === 3 && (await inProgress()) === 6);
-      answers[2]!(); // which waits for the second
+      answers[2]!(); // waits for the second response
       answers[0]!();
       await waitFor(async () => (await inProgress()) === 4);
       socket.resetAndDestroy();
       await waitFor(async () => (await inProgress()) === 0);
       const expected = { 'GET /hit 200': 2, 'GET /waits 200': 1, 'GET /waits 499': 2, 'GET /hit 499': 2 };
       expect(await counts()).toEqual(expected);
-      answers[1]!(); // to nobody
+      answers[1]!(); // its client has left
       await new Promise((resolve) => setImmediate(resolve));
       expect(await counts()).toEqual(expected);
       expect(await inProgress()).toBe(0);

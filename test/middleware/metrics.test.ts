@@ -124,7 +124,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     app.use('/t/:tenant', leaf());
     app.get(`/long/${'a'.repeat(500)}`, (_req, res) => void res.send('ok'));
     app.get('/quotes', (req, res) => {
-      exchangeOf(req, res).template = `/${'"\\\n'.repeat(5000)}`; // as an entry from elsewhere may hold
+      exchangeOf(req, res).template = `/${'"\\\n'.repeat(5000)}`; // from another instance
       res.send('ok');
     });
     const { port } = await serve(app);
@@ -214,7 +214,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
       { length: asked },
       (_unused, at) => `/${Math.random().toString(36)}${at}/x.php?x=${at}`,
     );
-    // Express listens to the connection for each of those that nothing matches; of more, Node would warn.
+    // Express adds a listener to the connection for each unmatched request. Node warns about more of them.
     await askMany(port, paths, undefined, 7);
     const others = ['POST /users/1', 'GET /users/%E0%A4%A', 'GET /files/x', 'DELETE /'];
     for (const other of others) await raw(port, `${other} HTTP/1.1\nHost: a\nConnection: close\n\n`);
@@ -327,7 +327,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
     const { app, measured } = measuredApp();
     app.get('/socket', (req) => void req.socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n'));
     const server = createServer(app);
-    // As those do who let the app route upgrades: with a response that no socket belongs to.
+    // Apps that route upgrades do this: the response has no socket.
     server.on('upgrade', (req: IncomingMessage) => {
       req.socket.on('end', () => req.socket.destroy()).resume();
       app(req as Parameters<Express>[0], new ServerResponse(req) as Parameters<Express>[1]);

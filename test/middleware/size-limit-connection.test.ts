@@ -115,7 +115,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     socket.on('drain', more);
     socket.resume();
     more();
-    // Were it not cut, all of the gigabyte would be taken, and the connection stay.
+    // Without the cut, the server would read the whole gigabyte and keep the connection.
     await closed;
     expect(sent).toBeLessThan(200 * 1024 * 1024);
   });
@@ -127,7 +127,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     socket.on('data', (chunk) => chunks.push(chunk));
     const ended = once(socket, 'end');
     socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${LIMIT + 1}\r\n\r\nxxx`);
-    // Node itself would wait for five minutes, which no test does.
+    // Node itself would wait for five minutes, too long for a test.
     await ended;
     expect(parse(Buffer.concat(chunks)).status).toBe(413);
     socket.destroy();
@@ -170,7 +170,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     server = await listen(app);
     expect((await raw(server.port, chunked(LIMIT * 2))).text).toBe(`{"bytes":${LIMIT * 2}}`);
     expect((await raw(server.port, declared(LIMIT))).text).toBe(`{"bytes":${LIMIT}}`);
-    // What was declared is known all the same.
+    // The declared length is known.
     const timers = vi.spyOn(globalThis, 'setTimeout');
     expect((await raw(server.port, declared(LIMIT + 1))).status).toBe(413);
     expect(lingers(timers)).toBe(0);
@@ -227,7 +227,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
       expect(answer.status).toBe(413);
       expect(answer.wire.toString().match(/HTTP\/1\.1/g)).toHaveLength(1);
     }
-    expect(seen.calls).toBe(1); // the chunked one itself
+    expect(seen.calls).toBe(1); // the chunked request itself
   });
 
   it('leaves nothing uncaught when no handler reads the body', async () => {

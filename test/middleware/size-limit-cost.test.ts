@@ -8,7 +8,7 @@ import { type Measured, startMeasured } from '../helpers/measured.js';
 // The limit of these apps.
 const LIMIT = 1024 * 1024;
 const MB = 1024 * 1024;
-/** The widest window that is accepted: the most memory to decode it. The best quality makes the bomb no smaller. */
+/** The widest accepted window takes the most memory to decode. The best quality makes the bomb no smaller. */
 const WIDEST = {
   params: { [zlib.constants.BROTLI_PARAM_LGWIN]: 22, [zlib.constants.BROTLI_PARAM_QUALITY]: 9 },
 };
@@ -19,7 +19,7 @@ const bombs = [
   ['deflate', zlib.deflateSync(Buffer.alloc(64 * MB))],
 ] as const;
 
-/** What whoever inflates the bombs whole pays, on this machine, now. Milliseconds of CPU. */
+/** The cost of inflating the bombs completely, on this machine. Milliseconds of CPU time. */
 function costOfInflation(): number {
   const began = process.cpuUsage();
   zlib.gunzipSync(bombs[0][1]);
@@ -31,14 +31,14 @@ function costOfInflation(): number {
 let whole: number | undefined;
 
 describe.each(majors)('the cost of the size limit on %s', (major) => {
-  // F14: what uploads take without the limit, which does not hang on how it is mounted.
+  // F14: the memory of uploads without the limit, which does not depend on the mount.
   let plain: { peak: number } | undefined;
   describe.each(partOn4(major, ['standalone', 'composed'], ['composed']))('%s', (mount) => {
     let measured: Measured;
     const sockets: Socket[] = [];
     const start = async (app: string, mounted = mount) => {
       measured = await startMeasured(`${app}, ${mounted}`, major);
-      // What the first request loads is not the matter here.
+      // The first request loads modules, which is not measured.
       for (let i = 0; i < 20; i++) await raw(measured.port, post(zlib.gzipSync('warm'), 'gzip'));
       return measured.measure();
     };
@@ -63,7 +63,7 @@ describe.each(majors)('the cost of the size limit on %s', (major) => {
 
     it('rejects gzip and Brotli bombs below the cost of inflating them, within 20 MB [F05]', async () => {
       let before = await start('parsed');
-      // Measuring collects garbage; what that costs by itself is not the bombs'.
+      // Measuring collects garbage, whose cost is not part of the bombs.
       const idle = (await measured.measure()).cpu - before.cpu;
       before = await measured.measure();
       expect(bombs[1][1].length).toBeLessThan(200);
@@ -86,7 +86,7 @@ describe.each(majors)('the cost of the size limit on %s', (major) => {
       await Promise.all(Array.from({ length: 500 }, async () => (await open()).write(`${head}x`)));
       await waitFor(async () => (await measured.count()).calls - before.calls === 500);
       const during = await measured.measure();
-      // The socket, the request, the response and what Express makes of them: no body, and no place for one.
+      // The socket, the request, the response and the objects of Express: no body, and no buffer for one.
       expect((during.used - before.used) / 500).toBeLessThan(40 * 1024);
       for (const socket of sockets) socket.destroy();
       await waitFor(async () => (await measured.count()).connections === 0);
@@ -119,8 +119,8 @@ describe.each(majors)('the cost of the size limit on %s', (major) => {
         await measured.close();
       }
       const limited = await grown(mount);
-      // 200 MB go through. Were the bodies kept until they are whole, all of that would be in the peak; Node's
-      // own readings on the way are in both, and come and go with the machine by some 30 MB.
+      // 200 MB pass through. Buffered bodies would all be in the peak. The buffers of Node
+      // are in both peaks, and vary by some 30 MB between runs.
       expect(limited.peak - plain.peak).toBeLessThan(100);
       expect(limited.kept).toBeLessThan(4);
     });

@@ -17,7 +17,7 @@ const brotli = (body: Buffer, bits: number) =>
     params: { [zlib.constants.BROTLI_PARAM_LGWIN]: bits, [zlib.constants.BROTLI_PARAM_QUALITY]: 5 },
   });
 
-/** A body of Brotli that has filled its window and goes on: some 30 bytes. */
+/** A Brotli body of some 30 bytes that has filled its window and continues. */
 async function openBomb(bits: number, bytes = 5 * MB): Promise<Buffer> {
   const encoder = zlib.createBrotliCompress({
     params: { [zlib.constants.BROTLI_PARAM_LGWIN]: bits, [zlib.constants.BROTLI_PARAM_QUALITY]: 9 },
@@ -59,7 +59,7 @@ describe.each(majors)('decoders of request bodies on %s', (_major, express) => {
     routes: (app: Express) => void = () => {},
   ): Promise<number> {
     const app = express();
-    // As the default environment of Express in tests: no errors on the console.
+    // The environment of Express in tests prints no errors.
     app.set('env', 'test');
     app.use(sizeLimit(limits));
     app.post('/read', readAll);
@@ -109,7 +109,7 @@ describe.each(majors)('decoders of request bodies on %s', (_major, express) => {
     'never decodes a body that no handler reads: %s [F05, F13]',
     async (_name, path, routes, status) => {
       const port = await serve({}, routes);
-      // Were it decoded, it would be refused: with 400, 413 or 415.
+      // A decoded body would be rejected with 400, 413 or 415.
       for (const [coding, body] of [
         ['gzip', Buffer.from('this is not gzip')],
         ['br', brotli(Buffer.alloc(11 * MB), 22)],
@@ -228,12 +228,12 @@ describe.each(majors)('decoders of request bodies on %s', (_major, express) => {
       clearInterval(watch);
       expect(decoderMemoryInUse()).toEqual({ bytes: 12 * MB, decoders: 3, waiting: 27 });
       expect(most).toBeLessThanOrEqual(12 * MB + 64 * KB);
-      // Others need no such window, and do not wait.
+      // Other bodies need no such window, and do not wait.
       const body = zlib.gzipSync('an ordinary body');
       const answer = await raw(port, [head('/read', 'gzip', body.length), body], { first: true });
       expect([answer.status, answer.text]).toEqual([200, String(body.length)]);
       expect(decoderMemoryInUse().waiting).toBe(27);
-      // Some that hold memory leave, and some that wait for it: all of it comes back, once.
+      // Some bodies that hold memory end, and some that wait for it: all of it is released once.
       for (const socket of [...sockets.slice(0, 4), ...sockets.slice(20)]) socket.destroy();
       await waitFor(() => decoderMemoryInUse().waiting === 13);
       expect(decoderMemoryInUse()).toEqual({ bytes: 12 * MB, decoders: 3, waiting: 13 });

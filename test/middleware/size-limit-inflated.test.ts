@@ -19,7 +19,7 @@ const coders = {
 type Coding = keyof typeof coders;
 const codings = Object.keys(coders) as Coding[];
 
-/** Text that compresses, but not to nothing. */
+/** Text that compresses, but not too well. */
 const text = (bytes: number) =>
   Array.from({ length: Math.ceil(bytes / 8) }, (_, i) =>
     ((i * 2654435761) >>> 0).toString(16).padStart(8, '0'),

@@ -218,7 +218,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
   });
 
   it('counts received bytes, with any declared length [F03]', async () => {
-    // Over HTTP/1 the parser holds a body to its length; adapters that push by themselves may not.
+    // Over HTTP/1 the parser enforces the length of a body. Adapters that push chunks may not.
     const { port } = await serve(async (req, res, seen) => {
       const reading = bodyOf(req).catch((error) => {
         seen.errors.push(error);

@@ -392,7 +392,7 @@ describe.each(majors)('timing on %s', (_, express) => {
       const unhandled = vi.fn();
       process.on('unhandledRejection', unhandled);
       let calls = 0;
-      // Not a mock: those take care of rejections themselves.
+      // Not a mock, because mocks handle rejections themselves.
       const onSlow = () => {
         calls++;
         return hook() as unknown as undefined;
@@ -432,7 +432,7 @@ describe.each(majors)('timing on %s', (_, express) => {
         res.send('ok');
       });
       const { url } = await serve(app);
-      // Of one second, and then one of the next.
+      // From one second, and then from the next.
       for (let i = 0; i < 20; i++) await (await fetch(`${url}/users/7?token=secret`)).text();
       await waitFor(() => warn.mock.calls.length >= 1);
       expect(warn).toHaveBeenCalledTimes(1);

@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { root } from './project.js';
 
-/** What is installed is the same for every project: it is read once. */
+/** Cache of installed files, which are the same for every project. */
 const installed = new Map<string, ts.SourceFile | undefined>();
 
 /**
- * Compiles files of a project as strictly as a project can, without `skipLibCheck`, and returns what the compiler has
- * to say. Only TypeScript's own files and those of `@types`, which are as they are whatever we do, are not checked.
+ * Compiles files of a project in the strictest mode, without `skipLibCheck`, and returns the diagnostics. Only the
+ * files of TypeScript itself and of `@types`, which hotpath cannot change, are not checked.
  */
 export function compile(folder: string, files: readonly string[], own: ts.CompilerOptions): string {
   const options: ts.CompilerOptions = {
@@ -39,7 +39,7 @@ export function compile(folder: string, files: readonly string[], own: ts.Compil
       ...program.getSyntacticDiagnostics(file),
       ...program.getSemanticDiagnostics(file),
     ]),
-    // One by one: all at once are checked whole before they are written.
+    // One file at a time, because all at once would be checked before the first is written.
     ...names.flatMap((name) => program.emit(program.getSourceFile(name)).diagnostics),
   ];
   return ts.formatDiagnostics(found, host);

@@ -1,10 +1,10 @@
-/** Every value that each subpath exports, and the packages that loading it may load (with what those need). */
+/** All values that each subpath exports, and the packages that loading it may load (with their dependencies). */
 export interface Subpath {
   readonly names: readonly string[];
   readonly packages: readonly string[];
 }
 
-/** What reading a config takes. */
+/** Packages for reading a config. */
 const config = ['fastest-levenshtein', 'path-to-regexp', 'valibot'];
 
 export const subpaths: Readonly<Record<string, Subpath>> = {

@@ -31,7 +31,7 @@ let probes: string;
 
 beforeAll(async () => {
   tarball = await pack(scratch);
-  // The clients that only some subpaths may load are there, so that loading them would succeed.
+  // The optional clients are installed, so that loading them would succeed.
   probes = await project(inScratch('probes'), tarball, 'probes', { pg: 'pg' });
 }, 300_000);
 

@@ -17,7 +17,7 @@ interface Manifest {
 }
 export const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
 
-/** A packed package: where its tarball lies and what is in it. */
+/** A packed package: the path of its tarball and its files. */
 export interface Tarball {
   readonly path: string;
   readonly files: readonly string[];
@@ -26,7 +26,7 @@ export interface Tarball {
 /** Packs the package into `folder` as `npm publish` would, building it first when `dist` is not up to date. */
 export async function pack(folder: string): Promise<Tarball> {
   if (isStale()) await execute('npm', ['run', '--silent', 'build'], { cwd: root });
-  // Without scripts: `prepare` would build once more.
+  // Without scripts, because `prepare` would build again.
   const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder];
   const { stdout } = await execute('npm', args, { cwd: root });
   const [packed] = JSON.parse(stdout) as { filename: string; files: { path: string }[] }[];
@@ -52,10 +52,10 @@ function outputs(value: unknown): string[] {
 }
 
 /**
- * Makes a project that has the tarball installed, with the files of `consumers/<sources>`.
+ * Creates a project with the tarball installed and the files of `consumers/<sources>`.
  *
- * Nothing is fetched: besides the package, `node_modules` holds links to exactly what its manifest declares,
- * so that an import of something undeclared fails, and to `others` (name as the project knows it, then ours).
+ * Nothing is downloaded: besides the package, `node_modules` links to exactly the packages of its manifest, so that
+ * an undeclared import fails, and to `others` (the name in the project, then the name here).
  */
 export async function project(
   folder: string,
@@ -77,14 +77,14 @@ export async function project(
   return folder;
 }
 
-/** What a process printed, and how it ended. */
+/** The output and exit code of a process. */
 export interface Ended {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Runs Node to its end; one that has not exited by itself after 15 seconds is killed, and has no `code`. */
+/** Runs Node until it exits. After 15 seconds it is killed and has no `code`. */
 export function node(cwd: string, ...args: string[]): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -118,7 +118,7 @@ export function packagesOf(files: readonly string[]): string[] {
   return [...new Set(names.filter((name) => name !== undefined))].sort();
 }
 
-/** These packages and all that they depend on. */
+/** These packages and all their dependencies. */
 export function withDependencies(names: readonly string[]): string[] {
   const all = new Set<string>();
   const add = (name: string): void => {

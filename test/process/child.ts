@@ -2,22 +2,22 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { program } from '../helpers/program.js';
 
-/** A program of `children/` that runs. */
+/** A running program of `children/`. */
 export interface Child {
   readonly process: ChildProcess;
   readonly port: number;
   /** Resolves with the exit code and the signal. */
   readonly exited: Promise<unknown[]>;
-  /** What it has written so far, to both outputs. */
+  /** The output so far, of both streams. */
   output(): string;
-  /** Sends it a message and resolves with its next one. */
+  /** Sends a message and resolves with the next message from the program. */
   tell(message: string): Promise<unknown>;
 }
 
 /**
- * Starts a program that sends its port as its first message. It is TypeScript, and sees the sources.
+ * Starts a TypeScript program that sends its port as its first message.
  *
- * @param flags for Node.
+ * @param flags of Node.
  */
 export async function startChild(
   name: string,

@@ -30,7 +30,7 @@ describe.each(['5', '4'])('process exit, on Express %s', (EXPRESS) => {
       await ask(child.port, { path: '/metrics', agent: false });
       child.process.send('stop');
       expect(await child.exited).toEqual([0, null]);
-      // It names what would keep it alive once the server is closed: a timer of a collector, a watch, a wait.
+      // The output names resources that keep the process alive after the server closed: a timer, a watch, a wait.
       expect(child.output()).toBe('');
     },
   );
@@ -42,7 +42,7 @@ describe.each(['5', '4'])('process exit, on Express %s', (EXPRESS) => {
       const agent = new Agent({ keepAlive: true, maxSockets: 200 });
       let arrived = 0;
       child.process.on('message', () => arrived++);
-      // Those of one key that is cached wait for the first of them.
+      // Requests for one cached key wait for the first of them.
       const paths = Array.from({ length: 100 }, (_, i) => (i < 50 ? '/slow' : `/cached/slow?${i % 5}`));
       const pending = paths.map((path) =>
         ask(child.port, { path, agent, headers: { 'Accept-Encoding': 'gzip' } }),

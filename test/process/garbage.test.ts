@@ -7,16 +7,16 @@ import { RedisServer } from '../helpers/redis.js';
 import { type Child, startChild } from './child.js';
 
 interface Told {
-  /** Bytes that the old generation has grown by, for each request. */
+  /** Growth of the old generation per request. Bytes. */
   readonly each: number;
-  /** Times that the whole heap had to be marked. */
+  /** Number of full mark-compact collections. */
   readonly wholes: number;
   readonly stats: CacheStats;
 }
 
 const CONNECTIONS = 16;
 
-/** Asks for each path, one after the other on each connection. */
+/** Requests each path, one after the other on each connection. */
 async function ask(port: number, paths: readonly string[]): Promise<void> {
   let next = 0;
   const one = async () => {
@@ -31,11 +31,11 @@ async function ask(port: number, paths: readonly string[]): Promise<void> {
   await Promise.all(Array.from({ length: CONNECTIONS }, one));
 }
 
-/** From V8 13 on (Node 24), what ioredis makes for a command outlives it too. */
+/** From V8 13 on (Node 24), objects that ioredis makes for a command also survive minor collections. */
 const IS_NEW_V8 = Number.parseInt(process.versions.v8, 10) >= 13;
 const OF_REDIS = IS_NEW_V8 ? 1000 : 400;
 
-/** Else the app alone fills what Node 26 begins with. */
+/** Without more room the app alone fills the initial heap of Node 26. */
 const ROOM = '--initial-old-space-size=48';
 
 const KEYS = 300;
@@ -49,9 +49,9 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-// A Map or a WeakMap that each request comes to and goes from, a linked list whose members stay linked, a function of
-// its own on each response: any of these leaves what V8 can tell to be dead by marking the whole heap alone, and then
-// that happens every few hundred requests.
+// A Map or a WeakMap that changes with each request, a linked list whose members stay linked, a closure on each
+// response: V8 can free each of these only by marking the whole heap, which then happens every few hundred
+// requests.
 describe('memory of a request at the front door, freed by minor collections', () => {
   const measured = async (
     env: Record<string, string>,
@@ -60,7 +60,7 @@ describe('memory of a request at the front door, freed by minor collections', ()
   ): Promise<Told> => {
     const child = await startChild('garbage', env, [ROOM]);
     try {
-      // What is stored and compiled first stays, and a dead object of that time would be the first link of a chain.
+      // Stored and compiled data stays. Dead objects among it would start a chain of references.
       await ask(child.port, before);
       if (env.REDIS_URL)
         await waitFor(async () => ((await child.tell('look')) as Told).stats.redis?.log.shares);
@@ -84,7 +84,7 @@ describe('memory of a request at the front door, freed by minor collections', ()
   });
 
   it('for a Redis hit that memory has no room for', async () => {
-    // Fewer, or what ioredis leaves fills the old generation on newer V8.
+    // With more requests, objects of ioredis fill the old generation on newer V8.
     const some = IS_NEW_V8 ? rounds.slice(0, 10 * KEYS) : rounds;
     const env = { ENTRIES: '50', REDIS_URL: server.url };
     const { each, wholes, stats } = await measured(env, some, ({ port }) => ask(port, some));

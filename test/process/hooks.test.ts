@@ -10,7 +10,7 @@ import { invariants } from '../helpers/invariants.js';
 const check = invariants();
 const TEXT = 'some text, and then some more. '.repeat(200);
 
-/** How a hook fails. An async one fits most of their types as well. */
+/** Failing functions. An async one fits most of their types as well. */
 const failures: Record<string, () => never> = {
   'throws an error': () => {
     throw new Error('on purpose');

@@ -9,7 +9,7 @@ import { invariants } from '../helpers/invariants.js';
 const check = invariants();
 const LENGTH = 16 * 1024;
 
-/** Values that make a careless grammar try again and again, of about this many characters. */
+/** Values of about this length that cause backtracking in a careless grammar. */
 const values: Record<string, (length: number) => string> = {
   commas: (length) => `x${','.repeat(length)}x`,
   blanks: (length) => `x${' '.repeat(length)}x`,
@@ -90,7 +90,7 @@ describe.each(majors)('hostile input, on %s', (_name, express) => {
     return { port: server.port, perf };
   }
 
-  /** Milliseconds of CPU time, which others on the machine do not take part in. */
+  /** Milliseconds of CPU time, which other processes do not affect. */
   async function spent(run: () => Promise<void>): Promise<number> {
     const before = process.cpuUsage();
     await run();
@@ -101,11 +101,11 @@ describe.each(majors)('hostile input, on %s', (_name, express) => {
   async function expectLinear(what: string, run: (length: number) => Promise<void>): Promise<void> {
     let half = Number.POSITIVE_INFINITY;
     let whole = Number.POSITIVE_INFINITY;
-    // Twice for twice the length; what is squared takes four times as much, once it is worth measuring: every
-    // time, so that it may be measured often, and the least taken, as the collector and the compiler work in some.
+    // Twice the length should take twice the time; quadratic code takes four times as long in every run. So the
+    // minimum of many runs counts, because the collector and the compiler slow some of them down.
     for (let attempt = 0; attempt < 12 && !(whole < 3 * half + 15); attempt++) {
       whole = Math.min(whole, await spent(() => run(LENGTH)));
-      // Is short enough whatever half of it takes.
+      // Short enough at any ratio.
       if (whole < 15) return;
       for (let i = 0; i < 3; i++) half = Math.min(half, await spent(() => run(LENGTH / 2)));
       for (let i = 0; i < 2; i++) whole = Math.min(whole, await spent(() => run(LENGTH)));
@@ -125,7 +125,7 @@ describe.each(majors)('hostile input, on %s', (_name, express) => {
     let n = 0;
     for (const [kind, make] of Object.entries(values)) {
       await expectLinear(`${name}: ${kind}`, async (length) => {
-        // A miss, and then a hit that has to look at it again.
+        // A miss, and then a hit that reads the value again.
         const path = `/a?${n++}`;
         const headers = { 'Accept-Encoding': 'gzip', [name]: make(length) };
         for (let i = 0; i < 2; i++) {

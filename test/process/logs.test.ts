@@ -18,7 +18,7 @@ describe.each(majors)('log output, on %s', (_name, express) => {
     vi.spyOn(process, 'emitWarning').mockImplementation((...args) => {
       lines.push(args.map((each) => (typeof each === 'string' ? each : JSON.stringify(each))).join(' '));
     });
-    // Two faults within ten seconds are one line; a test wants to see its own.
+    // Repeated faults within ten seconds share one line, and each test needs its own.
     delete (globalThis as Record<symbol, unknown>)[Symbol.for('hotpath.faults')];
   });
   afterEach(() => {

@@ -16,7 +16,7 @@ import { invariants } from '../helpers/invariants.js';
 const check = invariants();
 const TEXT = 'some text, and then some more. '.repeat(200);
 
-/** What undici does with a request that it was given as a body, once it has sent it (`util.destroy`). */
+/** undici does this to a request that it has sent as a body (`util.destroy`). */
 function loseSocket(req: Request): void {
   Object.assign(req, { socket: null });
   req.destroy();

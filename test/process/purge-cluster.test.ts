@@ -12,7 +12,7 @@ describe('a purge in a worker of node:cluster without Redis', () => {
     expect(found.after).toEqual(['run 2', 'run 1']);
     expect(found.result).toEqual({ position: 1, erased: 0, acknowledged: false });
     expect(found.told).toEqual([[expect.stringMatching(/^HOTPATH_PURGE_LOCAL: .*cache\.redis/)], []]);
-    // The primary is a process of its own.
+    // The primary runs in another process.
     expect(found.alone).toMatchObject({ acknowledged: true });
     expect(found.warnings).toEqual([]);
   });

@@ -6,7 +6,7 @@ import { looseCallbacks, programOf } from '../helpers/loose-callbacks.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Callbacks that are the app's own: what they throw is the app's, as it is without us. */
+/** Callbacks of the app: their errors reach the app, as without hotpath. */
 const OF_THE_APP = [
   'exchange/chunk.ts: process.nextTick(callback as Callback, error)',
   "exchange/exchange.ts: res.once('finish', callback as Callback)",

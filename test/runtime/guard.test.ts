@@ -60,7 +60,7 @@ describe('fault reports', () => {
     expect(warn).toHaveBeenCalledTimes(1);
   });
 
-  // Made by name: a literal with a `then` is what lint looks for.
+  // Created by name, because lint rejects a literal with a `then`.
   const withThen = (value: object, then: unknown) => Object.defineProperty(value, 'then', { value: then });
   it.each<[string, () => unknown]>([
     ['a promise', () => Promise.reject(values['an object without prototype'])],

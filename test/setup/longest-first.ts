@@ -1,6 +1,6 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Files that take longest, in that order: begun last, they would leave one of two cores with nothing to do. */
+/** The slowest files, longest first. Started last, they would leave one of two cores idle. */
 const LONGEST = [
   'middleware/compression-cost',
   'compat/call-shapes',

@@ -4,7 +4,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 import type { TestProject } from 'vitest/node';
 
-/** What tests start, or import, in processes of their own. */
+/** Programs that tests start or import in other processes. */
 const PROGRAMS = [
   'examples/products-api/main.ts',
   'examples/products-api/two/main.ts',
@@ -24,7 +24,7 @@ const PROGRAMS = [
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** What a file finds beside it, it goes on finding there. */
+/** Keeps relative paths of the source files valid in the built files. */
 const inPlace: Plugin = {
   name: 'in-place',
   setup({ onLoad }) {
@@ -38,7 +38,7 @@ const inPlace: Plugin = {
   },
 };
 
-/** Builds the programs into a folder from which they find what is installed. */
+/** Builds the programs into a folder with access to the installed packages. */
 async function buildInto(folder: string): Promise<void> {
   await build({
     absWorkingDir: root,
@@ -59,8 +59,8 @@ async function buildInto(folder: string): Promise<void> {
 }
 
 /**
- * Vitest calls this once, before the first test file: a process that runs what is built starts three times as fast as
- * one that compiles. The folder is this run's alone, since there may be others at the same time.
+ * Vitest calls this once, before the first test file. A built process starts three times as fast as one that
+ * compiles. The folder belongs to this run, because others may run at the same time.
  */
 export async function setup(project: TestProject): Promise<() => void> {
   const cache = join(root, 'node_modules', '.cache');

@@ -2,12 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { accessSync, constants, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** A program that tests start, and where it comes from when it is missing. */
+/** A program that tests start, and the package to install when it is missing. */
 interface Service {
   readonly name: string;
-  /** The Debian package that brings it. */
+  /** The Debian package of the program. */
   readonly debian: string;
-  /** What must be found for it to count as present. */
+  /** A file that exists when the program is installed. */
   readonly find: () => string | undefined;
 }
 
@@ -24,7 +24,7 @@ export function findPostgres(): string | undefined {
   );
 }
 
-/** The file of `redis-server`, which is Redis's Sentinel as well, or `undefined`. */
+/** The file of `redis-server`, which also runs as Sentinel, or `undefined`. */
 export function findRedis(): string | undefined {
   return path()
     .map((folder) => join(folder, 'redis-server'))
@@ -40,10 +40,10 @@ export function findChromium(): string | undefined {
 }
 
 /**
- * Makes sure that the programs which tests start are on the machine: Debian's packages are installed when
- * something is missing and we are allowed to.
+ * Checks that the programs for the tests are installed, and installs missing Debian packages where that is
+ * allowed.
  *
- * @throws Error that names what to install, when it can't be installed from here.
+ * @throws Error that names the package to install, when it cannot be installed here.
  */
 export function ensureServices(): void {
   const missing = services.filter((service) => service.find() === undefined);
@@ -69,7 +69,7 @@ export function setup(): void {
 }
 
 function apt(...args: string[]): void {
-  // Someone else on the machine may hold the lock for a while.
+  // Another process on the machine may hold the lock for a while.
   execFileSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=120', ...args], {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -80,7 +80,7 @@ function apt(...args: string[]): void {
 
 function detail(error: unknown): string {
   const stderr = String((error as { stderr?: unknown }).stderr ?? '');
-  // The addresses of a machine's package mirrors don't belong in a log.
+  // Addresses of package mirrors do not belong in a log.
   return stderr.replaceAll(/[a-z]+:\/\/\S+/g, '<url>').slice(-2_000);
 }
 

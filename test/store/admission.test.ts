@@ -8,7 +8,7 @@ describe('admission to a store', () => {
     const keys = Array.from({ length: 100 }, (_, i) => `GET|shop.example|/products/${i}`);
     expect(keys.filter((key) => admission.hasMet(key))).toEqual([]);
     expect(admission.hasMet(keys[99]!)).toBe(true);
-    // Some hundred keys in a thousand slots: few have taken each other's.
+    // A hundred keys in a thousand slots: few have collided.
     expect(keys.filter((key) => admission.hasMet(key)).length).toBeGreaterThan(85);
   });
 
@@ -54,7 +54,7 @@ describe('admission to memory of an entry that Redis holds', () => {
     expect(tier.admits('a', item)).toBe(true);
   });
 
-  // Zipf's law, s = 0.9, over ten times as many keys as there are places.
+  // Zipf's law, s = 0.9, over ten times as many keys as entries fit.
   it('keeps the hit ratio of admitting everything, with a quarter of the writes', () => {
     const [places, count] = [200, 2000];
     const sums: number[] = [];

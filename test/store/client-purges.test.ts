@@ -14,7 +14,7 @@ const entryAt = (stamp: number, path: string, tags: readonly string[] = []): Sta
 });
 
 describe('keyed hash', () => {
-  // From Linux, lib/tests/siphash_kunit.c: of the bytes 0, 1, 2, … in even numbers, under the key 00 01 … 07.
+  // From Linux, lib/tests/siphash_kunit.c: the bytes 0, 1, 2, … of even lengths, with the key 00 01 … 07.
   it.each([
     [0, 0x5814c896],
     [2, 0xbc4b0e30],
@@ -65,7 +65,7 @@ describe('purges caused by clients', () => {
     index.apply('purge', { kind: 'tag', value: 'b' }, 7, 0);
     expect(index.limit(entryAt(4, '/x', ['a']), 0)).toBe(VOID);
     expect(index.limit(entryAt(6, '/x', ['b']), 0)).toBe(VOID);
-    // The one bucket is of tags alone, as long as no client has purged a URL.
+    // The only bucket is for tags alone, until a client purges a URL.
     expect(index.limit(entryAt(4, '/x'), 0)).toBe(FRESH);
     expect(index.limit(entryAt(6, '/x', ['a']), 0)).toBe(FRESH);
   });

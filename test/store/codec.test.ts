@@ -18,14 +18,14 @@ const reasonOf = (frame: Buffer, ofKey?: string) => (decode(frame, ofKey) as { r
 
 const FIELDS = [...Object.keys(golden.full!.item), 'upstream', 'variance', 'encoded', 'prepared'];
 
-/** What was read, each field of a response by its name: not all are properties of its own. */
+/** The decoded item, with each field of a response by name, because some are on the prototype. */
 function told<Read extends Decoded | object>(read: Read): Read {
   if (!('item' in read) || (read as Decoded).item.kind !== 'response') return read;
   const item = (read as Decoded).item as unknown as Record<string, unknown>;
   return { ...read, item: Object.fromEntries(FIELDS.map((name) => [name, item[name]])) };
 }
 
-/** What is written in JSON, as a value or as text. */
+/** The JSON parts of a frame, as a value or as text. */
 interface Written {
   readonly form?: unknown;
   readonly meta: unknown;
@@ -34,7 +34,7 @@ interface Written {
 const HEAD = 28;
 const FORM_LENGTH_AT = 16;
 
-/** A frame whose length and checksum are right, whatever it says: what someone who knows the format could write. */
+/** A frame with valid length and checksum and any content, as an attacker who knows the format could write it. */
 function forge(written: Written, { body = Buffer.from('x'), kind = 1, format = FORMAT } = {}): Buffer {
   const bytesOf = (part: unknown) => Buffer.from(typeof part === 'string' ? part : JSON.stringify(part));
   const [form, meta] = [bytesOf(written.form ?? ''), bytesOf(written.meta)];
@@ -49,10 +49,10 @@ function forge(written: Written, { body = Buffer.from('x'), kind = 1, format = F
   return frame;
 }
 
-/** What a response has for itself, in the order in which it is written behind key and position. */
+/** Fields written per response, in the order of the frame after key and position. */
 const OWN = ['url', 'tags', 'values', 'etag', 'lastModified', 'date', 'storedAt', 'freshUntil'];
 
-/** What a good response is written as, some of it replaced. */
+/** The written form of a valid response, with some fields replaced. */
 function writtenWith(changes: Record<string, unknown> = {}) {
   const frame = encode();
   const metaAt = HEAD + frame.readUInt32BE(FORM_LENGTH_AT);
@@ -313,7 +313,7 @@ describe('times', () => {
     const frame = encode(item, key, clock);
     const readAt = (local: number) => decode(frame, key, clock, local) as Decoded;
     expect(readAt(2 * hour).item).toMatchObject({ storedAt: 0, freshUntil: 3 * hour });
-    // Set forward, an hour older; set back, an hour younger, or not to be used.
+    // After a forward step it is an hour older; after a step back an hour younger, or unusable.
     clock.sample(2 * hour, 2 * hour + 2, 13 * hour);
     expect(readAt(2 * hour).item).toMatchObject({ storedAt: -hour, freshUntil: 2 * hour });
     clock.sample(2 * hour, 2 * hour + 2, 11 * hour);
@@ -352,7 +352,7 @@ describe('memory of a body', () => {
   });
 });
 
-// Once, for a new format: writes the files that every later version must read or refuse.
+// Once for a new format: writes the files that every later version must read or reject.
 if (process.env.WRITE_GOLDEN) {
   for (const [name, { key: ofKey, item }] of Object.entries(golden)) {
     const frame = encode(item, ofKey).toString('base64');

@@ -50,7 +50,7 @@ const response: fc.Arbitrary<StoredResponse> = fc.record({
   encoded: fc.constant(undefined),
 });
 
-/** Every field as one reads it. */
+/** Every field, read by name. */
 function read(entry: StoredResponse, like: StoredResponse): Record<string, unknown> {
   const names = Object.keys(like) as (keyof StoredResponse)[];
   return Object.fromEntries(names.map((name) => [name, entry[name]]));

@@ -28,7 +28,7 @@ describe.each(redisMajors)('the Redis tier, %s', (_, module) => {
   });
 
   const open = async (source: Parameters<typeof openStore>[1]) => {
-    // Empty: nobody has this prefix.
+    // Empty, because the prefix is new.
     const all = await openStore(module, source, { store: { prefix: `hotpath${count++}:` } });
     opened.push(all);
     return all.store;

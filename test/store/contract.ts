@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Item, StoredResponse } from '../../src/store/entry.js';
 import { golden, plain } from './golden/items.js';
 
-/** What the memory tier, the Redis tier and both together have in common. */
+/** The common interface of the memory tier, the Redis tier and both together. */
 export interface ItemStore {
   get(key: string): Item | undefined | Promise<Item | undefined>;
   /** @param ttl milliseconds. */
@@ -10,7 +10,7 @@ export interface ItemStore {
   delete(key: string): boolean | Promise<boolean>;
 }
 
-/** An item under a key of its own, with times that are now. */
+/** An item with its own key and current times. */
 export function itemOf(key: string, changes: Partial<StoredResponse> = {}): StoredResponse {
   const now = Math.floor(performance.now());
   return { ...plain, key, stamp: 1, storedAt: now, freshUntil: now + 60_000, ...changes };
@@ -35,7 +35,7 @@ const names = [
   `GET https://shop.example/${'long/'.repeat(3000)}`,
 ];
 
-/** The promises that every store keeps. `open` gives an empty one that takes bodies of up to 1 MB. */
+/** Tests for every store. `open` returns an empty store that accepts bodies of up to 1 MB. */
 export function storeContract(open: () => Promise<ItemStore>): void {
   describe('store contract', () => {
     it('has nothing under a key that was never set', async () => {
@@ -54,10 +54,10 @@ export function storeContract(open: () => Promise<ItemStore>): void {
         const got = await store.get(name);
         if (got?.kind !== 'response' || given.kind !== 'response') expect(got).toEqual(given);
         else {
-          // A shared clock is known to a few milliseconds.
+          // The shared clock is accurate to a few milliseconds.
           expect(Math.abs(got.storedAt - given.storedAt)).toBeLessThan(100);
           expect(Math.abs(got.freshUntil - given.freshUntil)).toBeLessThan(100);
-          // Read by name: not every field of what a store gives is a property of its own.
+          // Read by name, because some fields of a stored response are on its prototype.
           for (const field of Object.keys(given) as (keyof StoredResponse)[])
             if (!field.match(/^(?:storedAt|freshUntil)$/))
               expect([field, got[field]]).toEqual([field, given[field]]);

@@ -47,7 +47,7 @@ describe('the log in memory', () => {
     await append(log, 'purge', { url: '/a?page=2' });
     expect(log.limitOfUrl('/a?page=2', 2)).toBe(VOID);
     expect(log.limitOfUrl('/a?page=2', 3)).toBe(FRESH);
-    // What was forgotten may have been about it.
+    // A forgotten record may have matched it.
     await append(log, 'purge', { url: '/b' });
     expect(log.limitOfUrl('/c', 1)).toBe(VOID);
     expect(log.limitOfUrl('/c', 2)).toBe(FRESH);
@@ -88,7 +88,7 @@ describe('the log in memory', () => {
       const [, bounds, selector] = given;
       const log = logAt({ now: 1 }, bounds);
       for (let i = 1; i <= 5; i++) await append(log, 'purge', selector(i));
-      // Records 1 and 2 are forgotten: whoever was stamped before them might have been meant.
+      // Records 1 and 2 are forgotten, and may have matched any entry with an older stamp.
       expect(log.limit(entryAt(1))).toBe(VOID);
       expect(log.limit(entryAt(2))).toBe(FRESH);
     },
@@ -101,7 +101,7 @@ describe('the log in memory', () => {
   });
 });
 
-/** All records, and the rule itself: an entry is valid if no later record matches it. */
+/** All records, with the rule itself: an entry is valid if no later record matches it. */
 class SlowLog {
   readonly #records: { kind: RecordKind; selector: Selector; at: number }[] = [];
   readonly #clock: { now: number };
@@ -155,7 +155,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant('look' as const), which: fc.nat(20) }),
 );
 
-/** Runs the steps against both; `compare` is told of every look at an entry. */
+/** Runs the steps against both; `compare` runs after every check of an entry. */
 function replay(
   steps: readonly Step[],
   bounds: LogBounds | undefined,
@@ -174,7 +174,7 @@ function replay(
   for (const { ...each } of steps) {
     clock.now++;
     if (each.do === 'append') {
-      // Without bounds all are the app's, so that each is remembered for itself.
+      // Without limits all records belong to the app, so that each is kept separately.
       void append(log, each.kind, each.selector, bounds && each.cause);
       slow.append(each.kind, each.selector);
     } else if (each.do === 'store') {

@@ -115,7 +115,7 @@ describe('the memory tier', () => {
     ['long URLs', (i) => ({ url: `/${i}?${'q'.repeat(1000)}${i}` })],
     ['URLs beyond Latin-1', (i) => ({ url: `/${i}?${'я'.repeat(1000)}${i}` })],
   ])('counts the bytes of real memory for %s [K11]', async (_, fields) => {
-    // What the runner and the compiler take meanwhile is in it as well, some of the time.
+    // The memory of the test runner and the compiler is sometimes included.
     const shares: number[] = [];
     for (let round = 0; round < 3; round++) {
       const { real, counted } = await memoryOf(3000, fields);
@@ -157,7 +157,7 @@ describe('the memory tier', () => {
   });
 });
 
-/** What so many entries take, as they are put into the store, and what is counted for them. Bytes. */
+/** The real memory of this many entries, stored one by one, and the counted memory. Bytes. */
 async function memoryOf(count: number, fields: (i: number) => Partial<StoredResponse>) {
   const store = new MemoryStore({ maxBytes: 1e9, maxEntries: count });
   const compactor = new Compactor();
@@ -177,7 +177,7 @@ function headersOf(i: number, count: number): [string, string][] {
   return Array.from({ length: count }, (_, n) => [`x-header-${n}`, flat(`value ${n} of the response ${i}`)]);
 }
 
-/** A string of its own, as one that came over the wire is: joined ones share what they are made of. */
+/** A flat string, like one from the wire: a concatenated string shares the memory of its parts. */
 function flat(text: string): string {
   return Buffer.from(text).toString('latin1');
 }
@@ -185,9 +185,9 @@ function flat(text: string): string {
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-/** Bytes of heap and of buffers in use, rubbish collected. */
+/** Used bytes of heap and buffers, after garbage collection. */
 async function taken(): Promise<number> {
-  // The memory of buffers is given back a moment after they were collected.
+  // The memory of buffers is released shortly after their collection.
   for (let i = 0; i < 4; i++) {
     collect();
     await new Promise(setImmediate);

@@ -8,9 +8,9 @@ import type { RedisStore } from '../../src/store/redis/store.js';
 import type { ItemStore } from './contract.js';
 
 /**
- * The memory tier with Redis behind it, as requests use them, but for single items under their own keys.
+ * The memory tier with Redis behind it, as requests use them, for single items with their own keys.
  *
- * @param forgets memory evicts at once what is set, so all of it comes from Redis.
+ * @param forgets memory evicts each item at once, so that all items come from Redis.
  */
 export function bothTiers(redis: RedisStore, forgets: boolean): ItemStore {
   const memory = new MemoryStore({ maxBytes: 64 * 1024 ** 2, maxEntries: 10_000 });
@@ -19,7 +19,7 @@ export function bothTiers(redis: RedisStore, forgets: boolean): ItemStore {
     store: redis,
     entries: new Entries(memory, 'safe'),
     log: { canShare: true, limit: () => Number.POSITIVE_INFINITY } as unknown as RedisLog,
-    // The contract's items end at times of their own, which it does not mean.
+    // Items of the contract may end at any time.
     clock: () => 0,
     fault: (error) => {
       throw error;
@@ -32,7 +32,7 @@ export function bothTiers(redis: RedisStore, forgets: boolean): ItemStore {
       const here = memory.get(key);
       if (here) return here;
       if (await tier.fetch(asked(key))) return memory.get(key);
-      // An index of variants is read on the way to one of them.
+      // A lookup reads the index of variants before a variant.
       const item = await redis.get(key);
       return item?.kind === 'variants' ? item : undefined;
     },

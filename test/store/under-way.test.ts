@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { UnderWay } from '../../src/store/under-way.js';
 
 it('finds entries like a Map, after any operations', () => {
-  // More keys than buckets, so that some share one.
+  // More keys than buckets, so that some collide.
   const key = fc.nat(200).map((n) => `key ${n}`);
   const step = fc.oneof(
     fc.record({ set: key, value: fc.nat(3) }),

@@ -15,7 +15,7 @@ async function values(registry: Registry): Promise<Record<string, number>> {
   );
 }
 
-/** Counts that are kept elsewhere, as a cache keeps its own. */
+/** Counts in another place, like those of a cache. */
 function source(counts: Record<string, number>) {
   return () =>
     Object.entries(counts).map(([result, value]): Count<'result'> => ({ labels: { result }, value }));

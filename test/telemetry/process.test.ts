@@ -31,7 +31,7 @@ describe('process metrics', () => {
       console.log(JSON.stringify({ grown: after - before, timers }));
     `;
     const { grown, timers } = await run(...execArgv, '--expose-gc', '--input-type=module', '--eval', code);
-    // One set of prom-client's own for each was 800 kB, and a timer that fires every 10 ms.
+    // A set of prom-client metrics per instance took 800 kB, and a timer that fires every 10 ms.
     expect(grown).toBeLessThan(5_000_000);
     expect(timers).toBe(1);
   });
@@ -64,7 +64,7 @@ describe('process metrics', () => {
   it('are separate in each cluster worker, can be summed, and survive a dead worker [I12]', async () => {
     const { execArgv, file } = program('test/telemetry/fixtures/cluster.mts');
     const found = await run(...execArgv, file);
-    // A scrape that waited for a dead worker would be given up by prom-client, and have no numbers.
+    // prom-client would give up a scrape that waits for a dead worker, and return no numbers.
     expect(found).toEqual({ alone: [3, 5], together: 8, lags: true, after: [5, 5] });
   });
 });

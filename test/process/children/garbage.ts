@@ -1,4 +1,4 @@
-// An app with a front door, which says how much of the old generation each request has taken for good.
+// An app with a front door that reports the growth of the old generation per request.
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { constants, PerformanceObserver } from 'node:perf_hooks';
@@ -8,7 +8,7 @@ import { runInNewContext } from 'node:vm';
 import { hotpath } from 'hotpath';
 import { express5 } from '../../helpers/http.js';
 
-// A whole collection would take away what is to be seen.
+// A full collection would hide the growth.
 setFlagsFromString('--no-incremental-marking');
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as (options: { type: 'minor' }) => void;
@@ -26,7 +26,7 @@ app.use(perf);
 app.get('/:id', (_req, res) => void res.json({ text: 'x'.repeat(2000) }));
 perf.attach(app);
 
-// Only where there is no room left.
+// Only when there is no room left.
 let wholes = 0;
 new PerformanceObserver((list) => {
   for (const { detail } of list.getEntries() as unknown as { detail: { kind: number } }[]) {
@@ -41,11 +41,11 @@ server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressI
 
 let before = { used: 0, requests: 0, wholes: 0 };
 process.on('message', async (message) => {
-  // Twice: what lives only just outlives the first.
+  // Twice, because young objects survive the first collection.
   collect({ type: 'minor' });
   collect({ type: 'minor' });
   const used = oldSpace();
-  await setImmediate(); // then it is told of the collections
+  await setImmediate(); // the collections are reported after this turn
   const now = { used, requests, wholes };
   if (message === 'begin') before = now;
   process.send?.({

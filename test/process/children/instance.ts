@@ -1,16 +1,16 @@
-// One of several instances of an app on one Redis. Says what it has counted whenever it is sent a message, and ends
-// by itself once that message is `stop`.
+// One of several instances of an app on one Redis. It reports its counts after each message, and exits
+// after the message `stop`.
 import type { AddressInfo } from 'node:net';
 import express5, { type Request, type Response } from 'express';
 // @ts-expect-error: an alias of express 4, which has no types under this name
 import express4 from 'express4';
 import { type CacheStats, responseCache } from 'hotpath/cache';
 
-/** What an instance tells of itself. */
+/** The report of an instance. */
 export interface Told {
-  /** Requests that have come. */
+  /** Received requests. */
   readonly requests: number;
-  /** Runs of the handler that waits until it is told `open`. */
+  /** Runs of the handler that waits for the message `open`. */
   readonly runs: number;
   readonly redis: CacheStats['redis'];
 }
@@ -36,7 +36,7 @@ const opened = new Promise<void>((resolve) => {
   open = resolve;
 });
 
-/** A body that says what it answers. */
+/** A body that names its request. */
 function answer(req: Request, res: Response): void {
   const language = req.get('Accept-Language') ?? '';
   const body = { path: req.originalUrl, language, by: NAME, text: 'so long a text. '.repeat(60) };
@@ -51,7 +51,7 @@ app.get(['/held/cluster', '/held/instance'], async (req, res) => {
   answer(req, res);
 });
 
-/** Express 4 writes wildcards in its own way. */
+/** Express 4 has a different syntax for wildcards. */
 function readable(path: string): string {
   return EXPRESS === '4' ? path.replace('{*key}', '*') : path;
 }
@@ -60,7 +60,7 @@ const server = app.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () =>
   process.send?.((server.address() as AddressInfo).port),
 );
 server.keepAliveTimeout = 60_000;
-// After the app, which is the first to hear of a request.
+// Attached after the app, so that it sees each request first.
 server.on('request', () => requests++);
 
 process.on('message', (message) => {

@@ -1,4 +1,4 @@
-// A cluster of two workers without Redis, each with a cache of its own; what one's purges do goes to the standard output.
+// A cluster of two workers without Redis, each with its own cache. The effect of a purge goes to the standard output.
 import cluster from 'node:cluster';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -22,7 +22,7 @@ function worker(): void {
   app.get('/purge', async (_req, res) => void res.json(await cache.purge({ tag: 'x' })));
   app.get('/warnings', (_req, res) => void res.json(warnings));
   app.post('/x', (_req, res) => void res.send('written'));
-  // Each on a port of its own: behind a shared one, it is chance which worker answers.
+  // Each worker has its own port: with a shared port, a random worker answers.
   const server = createServer(app);
   server.listen({ port: 0, host: '127.0.0.1', exclusive: true }, () =>
     process.send?.({ port: (server.address() as AddressInfo).port }),

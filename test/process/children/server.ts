@@ -1,4 +1,4 @@
-// An app with everything of hotpath on. It ends by itself once it is told to, or is sent SIGTERM.
+// An app with all parts of hotpath. It exits by itself after a message or SIGTERM.
 import type { AddressInfo } from 'node:net';
 import express5 from 'express';
 // @ts-expect-error: an alias of express 4, which has no types under this name
@@ -32,13 +32,13 @@ async function stop(): Promise<void> {
   process.disconnect?.();
   server.close(() => setImmediate(nameWhatIsLeft));
   if (process.env.CLOSE === 'yes') {
-    // Twice at once, and again: whoever closes need not know who else does.
+    // Twice at once, and again: several callers may close independently.
     await Promise.all([perf.close(), perf.close()]);
     await perf.close();
   }
 }
 
-/** Writes the timers and streams that keep the process alive, whose server is closed: there are none. */
+/** Prints timers and streams that keep the process alive after its server closed: there should be none. */
 function nameWhatIsLeft(): void {
   const left = process.getActiveResourcesInfo().filter((name) => /Timeout|Zlib/.test(name));
   if (left.length > 0) console.log('left:', left.join(' '));
@@ -48,7 +48,7 @@ process.on('message', (message) => {
   if (message === 'stop') void stop();
 });
 process.once('SIGTERM', () => {
-  // Requests are under way; only then do they get their answers.
+  // Requests are in flight, and get their responses only now.
   void stop();
   setTimeout(() => {
     for (const answer of waiting) answer();

@@ -1,9 +1,9 @@
 import type { SharedItem, StoredResponse } from '../../../src/store/entry.js';
 
-/** What the golden files hold. */
+/** The items of the golden files. */
 export const at = { epoch: 'k3J9xQ2mT0aVbWcZ', position: 4711 };
 
-/** Local times are from 0; on the shared clock so much later. */
+/** Local times start at 0; on the shared clock they are later by this offset. */
 export const sharedOffset = 1_795_000_000_000;
 export const times = {
   toShared: (local: number) => local + sharedOffset,
@@ -37,7 +37,7 @@ export const plain: StoredResponse = {
 
 const bytes = Buffer.from(Array.from({ length: 1024 }, (_, i) => i % 256));
 
-/** By the name of the file: every field, every kind of body. */
+/** By file name: every field, and every kind of body. */
 export const golden: Readonly<Record<string, { readonly key: string; readonly item: SharedItem }>> = {
   plain: { key, item: plain },
   full: {

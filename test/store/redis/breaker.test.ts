@@ -19,7 +19,7 @@ describe('the breaker', () => {
   const trip = async (breaker: Breaker) => {
     while (breaker.state === 'closed') await attempt(breaker, fail);
   };
-  /** How long it refuses, and then what its probe comes to. */
+  /** The length of the wait, followed by one probe. */
   const waitOf = async (breaker: Breaker, command: () => Promise<unknown>): Promise<number> => {
     const begun = Date.now();
     for (let isRun = false; !isRun; vi.setSystemTime(Date.now() + 1)) {

@@ -4,18 +4,18 @@ import type { RedisLog, SharedStamp } from '../../../src/store/redis/log.js';
 import type { ServerClock } from '../../../src/store/redis/server-clock.js';
 import { compileSelector, type Selector } from '../../../src/store/selector.js';
 
-/** What is computed and stored: from data that was read at one moment. */
+/** A computed and stored value, from data that was read at one moment. */
 export interface Value extends Stamped {
   readonly key: string;
-  /** When the handler read its data. */
+  /** The time when the handler read its data. */
   readonly readAt: number;
   /** On the clock of its instance. */
   readonly storedAt: number;
-  /** How long the handler took. */
+  /** The duration of the handler. */
   readonly took: number;
 }
 
-/** A value as it lies in the shared store. */
+/** A value in the shared store. */
 export interface SharedValue {
   readonly key: string;
   readonly readAt: number;
@@ -25,36 +25,36 @@ export interface SharedValue {
   readonly stamp: SharedStamp;
 }
 
-/** How an instance stores and fetches, and what passes the time. */
+/** The operations of an instance on its store, and the clock. */
 export interface World {
   now(): number;
-  /** The same moment on the clock of an instance. */
+  /** The current time on the clock of an instance. */
   nowAt(instance: number): number;
-  /** Called later. */
+  /** Calls a function later. */
   after(milliseconds: number, call: () => void): void;
   random(): number;
-  /** What the shared store has for the instance; may fail or never end. */
+  /** The value of the shared store for the instance; may fail or never end. */
   fetch(instance: number, key: string): Promise<SharedValue | undefined>;
   store(instance: number, value: SharedValue): void;
-  /** Times on the server's clock, as the instance knows it; `NaN` while it knows nothing. */
+  /** Times on the clock of the server, as the instance knows it; `NaN` while it is unknown. */
   readonly clocks: readonly Pick<ServerClock, 'fromShared' | 'toShared'>[];
 }
 
-/** The protections that a test takes out to see that they are missed. */
+/** Protections that a test removes, to see that the model then fails. */
 export interface Sabotage {
   /** Entries are never checked against the log. */
   readonly noCheck?: boolean;
-  /** The stamp is taken when the handler has ended. */
+  /** The stamp is taken after the handler. */
   readonly lateStamp?: boolean;
-  /** A stream counts as the one that was read, whatever is in it. */
+  /** Every stream counts as the one read before, with any content. */
   readonly noContinuation?: boolean;
 }
 
-/** Bounds that the model holds the log to. Milliseconds. */
+/** Bounds that the model requires of the log. Milliseconds. */
 export interface Bounds {
-  /** After an acknowledgement, what was computed before may be used so long elsewhere, and as long as it took to compute. */
+  /** After an acknowledgement, other instances may use older data for this time plus the time of the handler. */
   readonly staleness: number;
-  /** Longest that a handler takes. */
+  /** Maximum duration of a handler. */
   readonly fill: number;
 }
 
@@ -73,29 +73,29 @@ const selectors: readonly Selector[] = [
   { all: true },
 ];
 
-/** A record that was asked for. */
+/** A recorded purge or expiry. */
 interface Asked {
   readonly kind: RecordKind;
   readonly matches: (key: string) => boolean;
   readonly at: number;
   readonly by: number;
-  /** Whoever asked was told that it is done, here at least. */
+  /** The caller has the confirmation that it was done, at least on this instance. */
   settledAt?: number;
-  /** When it was in the log that is in force: again, where another history had taken its place. */
+  /** The time when it was in the current log, or returned to it after another history replaced that. */
   acknowledgedAt?: number;
-  /** Instances that know it, of a record that Redis may have lost; and when it was lost at the latest. */
+  /** For a record that Redis may have lost: the instances that know it, and the latest time of the loss. */
   lost?: { readonly witnesses: ReadonlySet<number>; readonly at: number };
 }
 
 interface Change {
   readonly at: number;
-  /** Instances that know records which are missing since. */
+  /** Instances that know the missing records. */
   readonly noticers: readonly number[];
-  /** When the first of them has reached the log that is in force. */
+  /** The time when the first of them has reached the current log. */
   noticedAt: number | undefined;
 }
 
-/** What happened, to see that the model was not idle. */
+/** Counts that show that the model was active. */
 export interface Tally {
   served: number;
   shared: number;
@@ -105,10 +105,10 @@ export interface Tally {
   queued: number;
 }
 
-/** Instances that fill, read and purge as a seed says, and the check of everything that they serve. */
+/** Instances that fill, read and purge as the seed decides, with a check of every served value. */
 export class Model {
   readonly tally: Tally = { served: 0, shared: 0, voided: 0, filled: 0, acknowledged: 0, queued: 0 };
-  /** What was served and should not have been. */
+  /** Values that should not have been served. */
   readonly violations: string[] = [];
   readonly #world: World;
   readonly #logs: readonly RedisLog[];
@@ -117,9 +117,9 @@ export class Model {
   readonly #bounds: Bounds;
   readonly #sabotage: Sabotage;
   readonly #void: typeof VOID;
-  /** The last time that another history took the place of the one that was in force, without a sign. */
+  /** The last time when another history replaced the current one without a sign. */
   #change: Change = { at: Number.NEGATIVE_INFINITY, noticers: [], noticedAt: Number.NEGATIVE_INFINITY };
-  /** Of all actions: where records are few, entries live long; some there are under every seed. */
+  /** Share of all actions: with few records, entries live long. Every seed has some. */
   readonly #recording: number;
 
   constructor(world: World, logs: readonly RedisLog[], bounds: Bounds, sabotage: Sabotage = {}) {
@@ -133,11 +133,11 @@ export class Model {
   }
 
   /**
-   * The server, under the name that it had, goes on with other data than it had: records may be missing. Instances that
-   * know them say so by a new epoch as soon as they reach it; nobody else can tell. Called at the moment of the change.
+   * The server continues, under the same name, with different data: records may be missing. Instances that know them
+   * start a new epoch when they reach the server; others cannot notice. Call this at the moment of the change.
    *
-   * @param end epoch and position of the last record that there is now.
-   * @param since when it may have happened at the earliest.
+   * @param end epoch and position of the last remaining record.
+   * @param since the earliest time of the loss.
    */
   changeHistory(end: SharedStamp | undefined, since = this.#world.now()): void {
     this.#hearWitnesses();
@@ -164,7 +164,7 @@ export class Model {
     asked.acknowledgedAt = undefined;
   }
 
-  /** What was lost counts as acknowledged again from when one that knows it has reached the log that is in force. */
+  /** A lost record counts as acknowledged again once an instance that knows it has reached the current log. */
   #hearWitnesses(): void {
     for (const asked of this.#asked) {
       const { lost } = asked;
@@ -208,7 +208,7 @@ export class Model {
     void this.#logs[instance]!.record(kind, compiled, cause).then(({ acknowledged }) => {
       asked.settledAt = this.#world.now();
       if (acknowledged) asked.acknowledgedAt = asked.settledAt;
-      // Its answer was on the way while the history changed: the record may have been lost with it.
+      // Its reply was in flight while the history changed, so the record may be lost.
       if (acknowledged && this.#change.at > asked.at) this.#lose(asked, []);
       this.tally[acknowledged ? 'acknowledged' : 'queued']++;
     });
@@ -225,7 +225,7 @@ export class Model {
     const found = await this.#world.fetch(instance, key).catch(() => undefined);
     const log = this.#logs[instance]!;
     const stamp = found && (this.#sabotage.noCheck ? log.position : log.fromShared(found.stamp));
-    // As the codec does it: without the clock, or from the future, it is not used.
+    // Like the codec: an entry is not used without a clock, or from the future.
     const storedAt = found && this.#world.clocks[instance]!.fromShared(found.storedAt);
     const isTimely = storedAt !== undefined && storedAt <= this.#world.nowAt(instance) + 1000;
     if (found && stamp !== undefined && isTimely) {
@@ -271,7 +271,7 @@ export class Model {
     return this.#sabotage.noCheck ? Number.POSITIVE_INFINITY : this.#logs[instance]!.limit(value);
   }
 
-  /** @returns false when the log does not let it be served as fresh. */
+  /** @returns false when the log forbids serving it as fresh. */
   #serve(instance: number, value: Value, isShared: boolean): boolean {
     const limit = this.#limit(instance, value);
     if (limit === this.#void) {
@@ -291,7 +291,7 @@ export class Model {
     const bound = this.#bounds.staleness + value.took;
     const heardAt = this.#heardAt(instance);
     const { at: changedAt, noticedAt = Number.POSITIVE_INFINITY } = this.#change;
-    // Until then records are put in the place of others, and stamps of the one history are taken for those of the other.
+    // Until then records take the positions of others, and stamps of both histories mix.
     const isChangeOver = heardAt > noticedAt || now > noticedAt + bound;
     for (const asked of this.#asked) {
       if (value.readAt >= asked.at || !asked.matches(value.key)) continue;
@@ -299,7 +299,7 @@ export class Model {
       if (asked.kind === 'expire' && !isFresh) continue;
       const isOwn = asked.by === instance && asked.settledAt !== undefined && asked.settledAt < now;
       const isLate = asked.acknowledgedAt !== undefined && now > asked.acknowledgedAt + bound;
-      // Whoever has heard since needs no bound.
+      // An instance that has read the log since then needs no bound.
       const isKnown = asked.acknowledgedAt !== undefined && heardAt > asked.acknowledgedAt;
       if (!isOwn && !isLate && !isKnown) continue;
       this.violations.push(

@@ -4,7 +4,7 @@ import { report, type Topology, topologies } from './chaos.js';
 import { runRealChaos, Site } from './chaos-real.js';
 import { seeds, timeoutOf } from './chaos-seeds.js';
 
-/** Runs that go on at a time, on servers of their own: each waits most of the time. */
+/** Concurrent runs on separate servers: each mostly waits. */
 const SITES = 4;
 
 const sites: Site[] = [];

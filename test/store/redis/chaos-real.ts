@@ -15,7 +15,7 @@ const INSTANCES = 3;
 const MAX_STALENESS = 500;
 const FAULTS = 5;
 
-/** What a server holds: its keys, as `DUMP` gives them, and the end of the log. */
+/** The data of a server: its keys, from `DUMP`, and the end of the log. */
 interface Snapshot {
   readonly keys: readonly (readonly [name: Buffer, dump: Buffer])[];
   readonly end: SharedStamp | undefined;
@@ -29,12 +29,12 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return answer`;
 
-/** In one step: to its clients the server has never held anything else. */
+/** In one step, so that clients never see a partial state. */
 const loadScript = `
 for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('DEL', key) end
 for i = 1, #ARGV, 2 do redis.call('RESTORE', ARGV[i], 0, ARGV[i + 1]) end`;
 
-/** Two servers, and three proxies that lead to the one of them which has the address. */
+/** Two servers, and three proxies to the one that has the address. */
 export class Site {
   readonly servers: readonly [RedisServer, RedisServer];
   readonly proxies: FaultProxy[] = [];
@@ -50,7 +50,7 @@ export class Site {
     return site;
   }
 
-  /** The one that has the address. */
+  /** The server that has the address. */
   get server(): RedisServer {
     return this.servers[this.#stand];
   }
@@ -59,7 +59,7 @@ export class Site {
     return this.servers[1 - this.#stand]!;
   }
 
-  /** Connections are cut, and further ones lead to the other server. */
+  /** Cuts connections, and sends new ones to the other server. */
   moveAddress(): void {
     this.#stand = this.#stand === 0 ? 1 : 0;
     for (const proxy of this.proxies) proxy.reset();
@@ -91,7 +91,7 @@ const take = (server: RedisServer) =>
 const load = (server: RedisServer, { keys }: Snapshot) =>
   withClient(server, (client) => client.call('EVAL', loadScript, 0, ...keys.flat()));
 
-/** What one seed has shown. A seed decides what happens; what becomes of it, time decides. */
+/** The outcome of one seed. The seed decides the actions, and timing decides their results. */
 export async function runRealChaos(
   site: Site,
   seed: number,
@@ -167,7 +167,7 @@ export async function runRealChaos(
     },
   ];
   const moveAddress = async () => {
-    // A replica of it until now, or what it has been before.
+    // Its former replica, or an earlier state of it.
     const isReplica = random() < 0.5;
     const to = isReplica ? pick([snapshot, await take(site.server)]) : await take(site.other);
     if (isReplica) await load(site.other, to);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { report, runChaos, type Topology, topologies } from './chaos.js';
 import { seeds, timeoutOf } from './chaos-seeds.js';
 
-/** Seeds that have once shown a fault. */
+/** Seeds that once found a fault. */
 const known = [73874796, 2100807230, 143423243];
 
 describe.each(Object.keys(topologies) as Topology[])('three instances, topology %s', (topology) => {
@@ -16,7 +16,7 @@ describe.each(Object.keys(topologies) as Topology[])('three instances, topology 
         expect([...outcome.violations, ...outcome.unhealed], report(outcome)).toEqual([]);
         for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += outcome.tally[name];
       }
-      // It did not stand still.
+      // The model was active.
       for (const count of Object.values(total)) expect(count).toBeGreaterThan(seeds.length);
     },
     timeoutOf(1000),

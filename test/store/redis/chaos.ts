@@ -5,24 +5,24 @@ import { SimulatedLink, SimulatedServer } from '../../helpers/simulated-redis.js
 import { randomOf, VirtualTime } from '../../helpers/virtual-time.js';
 import { Model, type Sabotage, type SharedValue, type Tally } from './chaos-model.js';
 
-/** What one seed has shown. */
+/** The outcome of one seed. */
 export interface Outcome {
   readonly seed: number;
   readonly topology: Topology;
   readonly violations: readonly string[];
   readonly tally: Tally;
-  /** What should be true of every instance once the faults are over, and is not. */
+  /** Conditions that an instance has not reached after the faults ended. */
   readonly unhealed: readonly string[];
 }
 
 const INSTANCES = 3;
 const MAX_STALENESS = 5000;
 
-/** How long the faults go on, and actions in that time. */
+/** Duration of the faults, and number of actions in that time. */
 const LENGTH = 60_000;
 const ACTIONS = 1500;
 
-/** Where the instances find Redis, beyond the faults that every one has. */
+/** The servers behind the address of Redis, in addition to the faults of every run. */
 export const topologies = {
   one: 'one server',
   two: 'an address that moves between two servers',
@@ -32,8 +32,8 @@ export const topologies = {
 export type Topology = keyof typeof topologies;
 
 /**
- * Three instances on a simulated Redis, with faults of all kinds, for a minute that takes no time; then ten seconds to
- * recover. Each has a clock of its own, a minute apart from the next, and that of the server is set by an hour.
+ * Three instances on a simulated Redis, with faults of all kinds, for a minute of simulated time; then ten seconds to
+ * recover. Their clocks differ by a minute each, and the clock of the server is set by an hour.
  */
 export async function runChaos(
   seed: number,
@@ -44,7 +44,7 @@ export async function runChaos(
   const time = new VirtualTime(random);
   const kind = { maxRecords: random() < 0.3 ? 4 : 100_000, isNamed: random() < 0.85 };
   let server: SimulatedServer | undefined = new SimulatedServer(time, kind);
-  // What a replica, or a file, had of it at some time.
+  // Earlier data of the server, as a replica or a file may have it.
   let snapshot = server.data;
   const where = () => server;
   const latency = 1 + random() ** 3 * 300;
@@ -93,7 +93,7 @@ export async function runChaos(
   const one = () => pick(all);
   const replace = (data: SimulatedServer['data'], isSeen: boolean) => {
     server = new SimulatedServer(time, kind, data);
-    // Killed, everybody sees it; hung, nobody does.
+    // A killed server closes its connections. A hung one does not.
     for (const link of all) if (isSeen || random() < 0.3) link.restart();
   };
   const faults: (() => void)[] = [
@@ -120,13 +120,13 @@ export async function runChaos(
     },
     () => server?.empty(),
     () => server?.setClock(pick([-1, 1]) * 3_600_000),
-    // A restart from an older file, or a replica that lacks the last records.
+    // A restart from an older file, or a replica without the last records.
     () => replace(random() < 0.2 ? new SimulatedServer(time, kind).data : snapshot, true),
     () => {
       const old = server;
       old?.fence();
       replace(snapshot, false);
-      // Sentinel ends what still hangs on it before long.
+      // Sentinel soon ends connections that still hang.
       time.after(random() * 8000, () => {
         for (const link of all) if (link.stream?.server === old) link.restart();
       });
@@ -147,14 +147,14 @@ export async function runChaos(
       });
     },
   ];
-  // Connections are cut at the change, as by a proxy; what was sent on them before still arrives.
+  // The change cuts connections like a proxy. Bytes sent before still arrive.
   let spare: SimulatedServer | undefined;
   const moveAddress = () => {
     const from = server;
     if (!from) return;
     const data = pick([from.data, snapshot, new SimulatedServer(time, kind).data]);
     const to = spare ?? new SimulatedServer(time, kind, data);
-    // It was a replica meanwhile, or has gone on alone.
+    // It was a replica meanwhile, or has continued alone.
     if (spare && random() < 0.3) to.data = data;
     model.changeHistory(endOf(to.data));
     [server, spare] = [to, from];
@@ -194,7 +194,7 @@ function endOf({ entries }: SimulatedServer['data']): SharedStamp | undefined {
   return record && { epoch: record.epoch, position: last.position };
 }
 
-/** For the message of a test that fails. */
+/** For the message of a failing test. */
 export function report({ seed, topology, violations, unhealed }: Outcome): string {
   return `topology ${topology}, replay with CHAOS_SEED=${seed}\n${[...violations.slice(0, 5), ...unhealed].join('\n')}`;
 }

@@ -41,7 +41,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   const untilReady = (link: { client: RedisClient | undefined }) =>
     until(() => link.client !== undefined, 'the connection is ready');
 
-  /** How many writes reach the system while `run` is under way. */
+  /** The number of writes to the system during `run`. */
   const writesOf = async (client: RedisClient, run: () => Promise<unknown>): Promise<number> => {
     const { _handle: handle } = (client as unknown as { stream: { _handle: Record<string, unknown> } })
       .stream;
@@ -135,7 +135,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     const pending = hung.call('PING').catch((error: Error) => error);
     connection.restart();
     expect(connection.client).toBeUndefined();
-    // Not merely ended on our side: the other side would never end its own.
+    // Destroyed, because the other side would never end its half of the connection.
     expect(stream.destroyed).toBe(true);
     expect(await pending).toBeInstanceOf(Error);
     server.resume();
@@ -156,7 +156,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     } finally {
       clearInterval(breaker);
     }
-    // Half of the cap, 50 ms, is the shortest wait between two, once the first few have doubled up to it.
+    // Half of the cap, 50 ms, is the shortest wait between two attempts, once the first few have doubled up to it.
     expect(proxy.connections - before).toBeLessThan((Date.now() - begun) / 50 + 8);
     expect(proxy.connections - before).toBeGreaterThan(3);
     await untilReady(connection);

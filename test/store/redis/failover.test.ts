@@ -15,14 +15,14 @@ const fill = ({ store }: OpenStore) =>
     keys.map((key) => store.set(key, itemOf(key, { body: Buffer.from(`body of ${key}`) }), minute)),
   );
 
-/** Reads and writes are judged apart: when the ones go on, the others may have some of their wait before them. */
+/** Reads and writes are checked separately: when one recovers, the other may still wait for part of its backoff. */
 const readsAll = ({ store }: OpenStore) =>
   until(
     async () => (await Promise.all(keys.map((key) => store.get(key)))).every(Boolean),
     'everything is read again',
   );
 
-/** Reads and writes all the time, and says what was wrong. */
+/** Reads and writes continuously, and returns descriptions of faults. */
 function load({ store }: OpenStore): () => Promise<string[]> {
   const wrong: string[] = [];
   let isOver = false;

@@ -24,9 +24,9 @@ const many = async (count: number, ask: () => Promise<Answer<unknown>>) => {
   return words;
 };
 const sentOf = (guard: RedisGuard, operation = 'get') => guard.stats().operations.get(operation)?.sent ?? 0;
-/** Short deadlines, for servers that let them pass. */
+/** Short deadlines, for servers that miss them. */
 const quick = { readTimeout: 50, writeTimeout: 50, firstBackoff: 50, maxBackoff: 200 };
-/** Long ones, for servers that answer, on a machine that others use as well. */
+/** Long deadlines, for servers that reply, on a busy machine. */
 const patient = { ...quick, readTimeout: 2000, writeTimeout: 2000 };
 
 describe.each(redisMajors)('the guard with %s', (_, module) => {
@@ -87,7 +87,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
       ['timeout', 10],
     ]);
     expect((await writes).get('timeout')).toBe(5);
-    // Past their deadline they still count: the connection has them in its queue.
+    // Past their deadline they still count, because the connection has them in its queue.
     expect(guard.stats().outstanding).toBe(15);
     server.resume();
     await until(() => guard.stats().outstanding === 0, 'all are answered');
@@ -233,7 +233,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
     const server = closeLater(await RedisServer.start());
     const { guard, faults } = await start(server.url, { readTimeout: 50 });
     await server.command('SET', 'k', 'v');
-    // From a full window of successes on, nothing but the guard itself sees to it that it is told once.
+    // With a full window of successes, only the guard ensures a single report.
     for (let well = 0; well < 30; ) well = wordOf(await get(guard)) === 'value' ? well + 1 : 0;
     const before = { faults: faults.length, late: guard.stats().late };
     for (let i = 0; i < 5; i++) {
@@ -243,9 +243,9 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
         (client) => client.call('GET', 'k'),
         (answer) => void told.push(answer),
       );
-      await new Promise((resolve) => setImmediate(resolve)); // the question is out
+      await new Promise((resolve) => setImmediate(resolve)); // the command is sent
       const until = performance.now() + 150;
-      while (performance.now() < until); // the whole process is busy
+      while (performance.now() < until); // blocks the whole process
       await waitFor(() => told.length > 0);
       for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
       expect(told).toEqual([{ value: 'v' }]);
@@ -288,7 +288,7 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
   });
 });
 
-/** Takes connections as a Redis does, and answers everything else with one error. */
+/** Accepts connections like Redis, and answers every other command with one error. */
 class FakeRedis {
   readonly url: string;
   readonly #close: () => void;
@@ -329,5 +329,5 @@ class FakeRedis {
   }
 }
 
-/** One command that is whole; none of ours has a line end in it. */
+/** One complete command. No command of the tests contains a line end. */
 const command = /^\*\d+\r\n(?:\$\d+\r\n[^\r]*\r\n)+(?=\*|$)/;

@@ -94,7 +94,7 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
       await until(() => other.log.limit(entry) === VOID);
     }
     const { epoch, heardAt } = shy.log.stats;
-    // Each heartbeat looks whose history it is.
+    // Each heartbeat checks the epoch of the stream.
     await until(() => [named, shy].every(({ log }) => log.stats.heardAt > heardAt + 500));
     expect([named.log.stats.epoch, shy.log.stats.epoch]).toEqual([epoch, epoch]);
   });
@@ -131,7 +131,7 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     ends.push(() => client.disconnect());
     const real = new RedisStream(client as never, KEY);
     const fake = new SimulatedServer(new VirtualTime(randomOf(1)), { maxRecords: 100_000, isNamed: true });
-    // Names and times are each side's own.
+    // Names and times differ between the two.
     const same = (value: unknown) =>
       JSON.stringify([value])
         .replaceAll(/[\w-]+\.\w{5,}/g, 'EPOCH')
@@ -171,13 +171,13 @@ describe.each(redisMajors)('the log on a real Redis with %s', (_name, module) =>
     await both(91);
     await agree(fake.begin(undefined, 90), real.begin(undefined, 90));
     await both(92);
-    // An epoch that was made for another server: nothing is appended to it here.
+    // An epoch made for another server: nothing is appended to it here.
     const foreign = 'abcdefghijkl.another';
     await server.command('XADD', KEY, '200-0', 'r', `1 ${foreign} pt 1 x`);
     expect(await real.state(0)).toMatchObject({ last: 200, epoch: foreign });
     expect(await real.append(foreign, 200, bodies)).toEqual({ result: 'epoch' });
     expect(await real.begin(foreign, 200)).toMatchObject({ id: '201-0', position: 201 });
-    // Nor is its stream begun with a record of somebody who follows another server.
+    // A writer that follows another server does not start a stream here either.
     await server.command('DEL', KEY);
     fake.empty();
     await agree(fake.append(foreign, 200, bodies), real.append(foreign, 200, bodies));
@@ -246,7 +246,7 @@ describe('a real Redis that fails', () => {
     await a.ready();
     await a.record({ tag: 'one' });
     await vi.waitFor(async () => expect(await replica.command('XLEN', KEY)).toBe(2), { timeout: 15_000 });
-    // Asked for its log, a replica is no server to follow.
+    // A replica is no server to follow.
     const b = join({ url: replica.url }, module);
     replica.pause();
     await a.record({ tag: 'lost' });

@@ -81,7 +81,7 @@ describe('the log on a Redis Stream', () => {
       expect([b.log.limit(purged), b.log.limit(other)]).toEqual([VOID, FRESH]);
       expect(b.log.limit(expired)).toBeLessThanOrEqual(site.time.now());
       expect(a.log.limit(a.entry({ tags: ['e'], stamp: 0 }))).toBeLessThanOrEqual(site.time.now());
-      // After the next heartbeat the time is right again.
+      // After the next heartbeat the time is correct again.
       await site.time.run(1500);
       const later = b.entry({ tags: ['e'] });
       const expiredAt = site.time.now();
@@ -96,7 +96,7 @@ describe('the log on a Redis Stream', () => {
     const site = new Site();
     const [a, b] = [await site.join(), await site.join()];
     const entry = a.entry();
-    // The follower hears nothing for now, so b's record is not here when our own is acknowledged.
+    // The reader receives nothing for now, so the record of b is missing here when the own record is acknowledged.
     a.follower.faults.latency = 0;
     a.follower.faults.isDeaf = true;
     await b.record('purge', { tag: 'x' }, 50);
@@ -149,7 +149,7 @@ describe('the log on a Redis Stream', () => {
     const { heardAt } = log.stats;
     expect(log.limit(old)).toBe(heardAt + 5000);
     expect(log.limit(young)).toBe(young.storedAt! + 5000);
-    // Looked at again, and looked at with the stamp of now, it is the same.
+    // A second check, with the current stamp, gives the same result.
     expect(log.limit(old)).toBe(heardAt + 5000);
     await site.time.run(heardAt + 5000 - site.time.now());
     expect([log.limit(old), log.limit(young)]).toEqual([VOID, young.storedAt! + 5000]);
@@ -202,7 +202,7 @@ describe('the log on a Redis Stream', () => {
     site.server.resume();
     await site.time.run(7000);
     expect([a.log.canShare, a.log.stats.queued, b.log.limit(there)]).toEqual([true, 0, VOID]);
-    // G04: the first attempt has landed as well, late; twice is as good as once.
+    // G04: the first attempt has arrived as well, late. Twice has the same effect as once.
     expect(a.log.limit(a.entry({ tags: ['first'] }))).toBe(FRESH);
   });
 
@@ -322,7 +322,7 @@ describe('the log on a Redis Stream', () => {
       a.writer.restart();
       while (!a.writer.stream) await site.time.run(1);
       expect(a.log.canShare).toBe(isNamed);
-      // Its place there would be that of the record that was lost.
+      // There it would get the position of the lost record.
       await a.record('purge', { tag: 'x' }, 1100);
       const stamp = a.log.fromShared(shared);
       expect(stamp === undefined ? VOID : a.log.limit(a.entry({ stamp }))).toBe(VOID);
@@ -330,7 +330,7 @@ describe('the log on a Redis Stream', () => {
   );
 
   describe('at an address that moves between two servers', () => {
-    /** Two instances on the first server, which then move, and the servers. */
+    /** Two instances on the first server, a function that moves them, and both servers. */
     const moving = async () => {
       const site = new Site();
       const [a, b] = [await site.join(), await site.join()];
@@ -412,12 +412,12 @@ describe('the log on a Redis Stream', () => {
       const [a, b] = [await site.join(), await site.join()];
       await a.record('purge', { tag: 'one' }, 100);
       const { data } = site.server;
-      // b hears nothing of what is lost later.
+      // b does not receive the record that is lost later.
       b.follower.faults.isDeaf = true;
       await a.record('purge', { tag: 'lost' }, 50);
       const [here, there] = [a.entry(), b.entry({ tags: ['lost'] })];
       site.server.data = data;
-      // Two records, of which a's place is that of the first.
+      // Two records; the first takes the position of the lost record.
       void b.log.record('purge', compileSelector({ tag: 'x' }));
       await b.record('purge', { tag: 'unrelated' }, 20);
       b.follower.faults.isDeaf = false;
@@ -467,7 +467,7 @@ describe('the log on a Redis Stream', () => {
   it('reads nothing from Redis until its own last record belongs to a known epoch [H08]', async () => {
     const site = new Site();
     const [a, b] = [await site.join(), await site.join()];
-    // On its way to a for a while.
+    // Delayed on its way to a.
     a.follower.faults.latency = 1000;
     await b.record('purge', { tag: 'unrelated' }, 20);
     const shared = b.log.toShared(b.log.position)!;
@@ -481,7 +481,7 @@ describe('the log on a Redis Stream', () => {
     }
     a.follower.faults.latency = 2;
     await site.time.run(3000);
-    // Our record's epoch lacks the one before, so another one begins.
+    // The epoch of its own record does not continue the previous one, so another epoch begins.
     expect(a.log.stats.counts).toMatchObject({ records: before + 1, epochs: 2 });
     expect(a.log.canShare).toBe(true);
   });

@@ -6,12 +6,12 @@ import { ServerClock } from '../../../src/store/redis/server-clock.js';
 import { RedisStore, type RedisStoreOptions } from '../../../src/store/redis/store.js';
 import { loadOf, until } from '../../helpers/redis.js';
 
-/** How a store of the tests is made. */
+/** Options of a store for tests. */
 export interface StoreSetup {
   readonly bounds?: GuardBounds;
   readonly times?: LinkTimes;
   readonly store?: Partial<RedisStoreOptions>;
-  /** Default true: until it is there, and its clock known. */
+  /** Default true: waits until Redis is ready and its clock is known. */
   readonly wait?: boolean;
 }
 
@@ -24,7 +24,7 @@ export interface OpenStore {
   close(): void;
 }
 
-/** Everything that stands around a Redis store, with a log whose positions are everybody's. */
+/** A Redis store with its dependencies, and a log whose positions are the same on every instance. */
 export async function openStore(
   module: typeof ioredis,
   source: RedisSource,
@@ -38,7 +38,7 @@ export async function openStore(
   });
   const clock = new ServerClock();
   connection.onReady((client) => void clock.measure(client, 'hotpath:log').catch(() => {}));
-  // On a machine that others use as well, Redis itself may need longer than the default.
+  // On a busy machine, Redis itself may need longer than the default.
   const guard = new RedisGuard(connection, connection.faults, {
     readTimeout: 2000,
     writeTimeout: 2000,

@@ -24,7 +24,7 @@ describe('local positions and positions in the shared log', () => {
     expect([before < first, first < second]).toEqual([true, true]);
     expect(positions.advance(11)).toBeLessThan(before);
     expect(positions.acknowledge(14)).toBeGreaterThan(second);
-    // In the shared log there is nothing between.
+    // The shared log has no position in between.
     for (const stamp of [before, first, second])
       expect(positions.toShared(stamp)).toEqual({ epoch: 'e', position: 13 });
     expect(positions.toShared(positions.stamp)).toEqual({ epoch: 'e', position: 14 });

@@ -36,7 +36,7 @@ describe('a record of the log in Redis', () => {
     const text = textOf(EPOCH, body, 1_700_000_000_000);
     expect(text).toBe(`1 ${EPOCH} pt 01700000000000 a`);
     expect(parseRecord(text)).toMatchObject({ kind: 'purge', cause: 'client', at: 1_700_000_000_000 });
-    // Of a version that does not say it.
+    // From a version that does not write the cause.
     const older = `1 ${EPOCH} pt 1700000000000 a`;
     expect(parseRecord(older)).toMatchObject({ kind: 'purge', cause: 'app', at: 1_700_000_000_000 });
     expect(textOf(EPOCH, bodyOf('purge', { kind: 'tag', value: 'a' }), 1_700_000_000_000)).toBe(older);

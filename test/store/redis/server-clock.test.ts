@@ -68,7 +68,7 @@ describe('the clock of the Redis server', () => {
       expect(clock.error).toBeGreaterThanOrEqual(49);
       const off = () =>
         Math.abs(clock.toShared(performance.now()) - (performance.timeOrigin + performance.now()));
-      // The server's clock is this machine's own.
+      // The server uses the clock of this machine.
       expect(off()).toBeLessThanOrEqual(clock.error + 2);
       proxy.set({});
       await clock.measure(client, 'log');

@@ -89,7 +89,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     await until(() => watched.names.includes('EVAL'), 'the last command was seen');
     for (const own of ['SET', 'GETRANGE', 'UNLINK', 'EXISTS']) expect(watched.names).toContain(own);
     for (const forbidden of ['SCAN', 'FLUSHDB', 'FLUSHALL']) expect(watched.names).not.toContain(forbidden);
-    expect(watched.names.filter((name) => name === 'KEYS')).toHaveLength(1); // this test's own
+    expect(watched.names.filter((name) => name === 'KEYS')).toHaveLength(1); // the command of this test
   });
 
   it('stores no value over the limit [G34]', async () => {
@@ -305,8 +305,8 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
       {},
     ] as const;
     let hits = 0;
-    // A machine that is busy may be too late for all of these. With the breaker open, rounds pass and hardly any
-    // time, so that nothing would ever connect again if it went on like this.
+    // A busy machine may miss all of these deadlines, and with an open breaker rounds take almost no time. So rounds
+    // without faults follow until there is a hit.
     const faultyRounds = 70;
     for (let round = 0; round < faultyRounds || hits === 0; round++) {
       await new Promise((resolve) => setImmediate(resolve));
