@@ -4,12 +4,12 @@ const MEMBER = /^([!#$%&'*+.^_`|~\w-]+)(?:[ \t]*;[ \t]*q=(0(?:\.\d{0,3})?|1(?:\.
 /**
  * Chooses a content coding for a response (RFC 9110 §12.5.3).
  *
- * The coding with the highest weight wins; among equals the one offered first. A member that does not follow
- * the grammar counts as absent, and so does a second member for the same coding. A request without the field
- * gets none, although the RFC allows any: who does not ask may not be able to decode.
+ * The coding with the highest weight wins; among equals the one offered first. An invalid member is ignored, and so is
+ * a second member for the same coding. A request without the field gets no coding, although the RFC allows any, because
+ * such a client may not be able to decode.
  *
  * @param header the field's value, several lines joined by commas.
- * @param offered the codings that we can make, the preferred one first, in lower case.
+ * @param offered the codings that are available, the preferred one first, in lower case.
  * @returns the coding; `undefined` for none (identity).
  */
 export function chooseEncoding<Coding extends string>(
@@ -19,7 +19,7 @@ export function chooseEncoding<Coding extends string>(
   if (!header) return undefined;
   const weights = weightsOf(header);
   const any = weights.get('*') ?? 0;
-  // Not listed, identity is acceptable, but nobody's wish.
+  // Unlisted, identity is acceptable but has no preference.
   const identity = weights.get('identity') ?? 0;
   let best: Coding | undefined;
   let bestWeight = 0;
@@ -34,7 +34,7 @@ export function chooseEncoding<Coding extends string>(
 }
 
 /**
- * Whether the plain body is acceptable (RFC 9110 §12.5.3): unless it is excluded, by name or by `*`.
+ * Whether the plain body is acceptable (RFC 9110 §12.5.3): unless its name or `*` excludes it.
  *
  * @param header the field's value, several lines joined by commas.
  */

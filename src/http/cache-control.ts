@@ -6,10 +6,10 @@
  */
 export interface CacheControlDirectives {
   readonly public: boolean;
-  /** `true`, or the fields that only the visitor's own cache may keep (§5.2.2.7). */
+  /** `true`, or the fields that only a private cache may store (§5.2.2.7). */
   readonly private: boolean | readonly string[];
   readonly noStore: boolean;
-  /** `true`, or the fields that may not be used again unconfirmed (§5.2.2.4). */
+  /** `true`, or the fields that may not be reused without revalidation (§5.2.2.4). */
   readonly noCache: boolean | readonly string[];
   readonly noTransform: boolean;
   readonly mustRevalidate: boolean;
@@ -22,11 +22,11 @@ export interface CacheControlDirectives {
   readonly staleWhileRevalidate?: number;
   readonly staleIfError?: number;
   readonly minFresh?: number;
-  /** A request takes a response that is stale by so much; `Infinity` where it sets no bound (§5.2.1.2). */
+  /** How many seconds after its lifetime a request accepts a response; `Infinity` without a bound (§5.2.1.2). */
   readonly maxStale?: number;
 }
 
-/** The greatest lifetime that caches must know (§1.2.2); longer ones count as this. */
+/** The largest lifetime that caches must support (§1.2.2); longer ones are cut to this. */
 export const MAX_DELTA_SECONDS = 2 ** 31;
 
 const FLAGS = {
@@ -51,7 +51,7 @@ const LIFETIMES = {
   'max-stale': 'maxStale',
 } as const;
 
-// Maps, not lookups on the objects: a directive may be called `constructor`.
+// Maps, because a lookup on an object would find a directive named `constructor`.
 const flags = new Map(Object.entries(FLAGS));
 const fieldLists = new Map(Object.entries(FIELD_LISTS));
 const lifetimes = new Map(Object.entries(LIFETIMES));
@@ -74,18 +74,18 @@ const NONE: CacheControlDirectives = Object.freeze({
 /**
  * Reads `Cache-Control`; several lines are one list (RFC 9110 §5.3). It never throws, and takes linear time.
  *
- * - Names are case-insensitive; what stands inside a quoted string is no directive; unknown ones are passed over.
- * - A lifetime that is no number (`abc`, `-1`, `1.5`, nothing) is 0, thus stale: §4.2.1 encourages it. One
- *   above 2^31 is 2^31.
- * - Of a lifetime given twice the shortest counts; `private` and `no-cache` without fields win over those with.
- * - A quoted string that never ends reaches to the end of the value.
+ * - Names are case-insensitive. Text inside a quoted string is no directive. Unknown directives are ignored.
+ * - A lifetime that is no number (`abc`, `-1`, `1.5`, nothing) is 0, so stale, as §4.2.1 recommends. A lifetime
+ *   above 2^31 is cut to 2^31.
+ * - The shortest of duplicate lifetimes wins; `private` and `no-cache` without fields win over those with fields.
+ * - A quoted string without an end extends to the end of the value.
  */
 export function parseCacheControl(
   value: string | readonly string[] | number | undefined,
 ): CacheControlDirectives {
   if (value === undefined) return NONE;
   const directives: Writable = { ...NONE };
-  // Each line on its own: an unfinished quotation on one must not swallow the next.
+  // Each line separately, so that an unclosed quote on one does not hide the next.
   for (const line of typeof value === 'object' ? value : [value]) {
     for (const member of members(String(line))) read(member, directives);
   }
@@ -98,9 +98,9 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/i;
 const QUOTED = /^"(?:[^"\\]|\\.)*"$/s;
 
 /**
- * Whether a `Cache-Control` is not what the grammar allows (RFC 9111 §5.2), so that a directive which restricts may be
- * hidden in it: a quotation that never ends, a quoted name, two directives in one member (`public; no-store`), a flag
- * with an argument (`public=bad`). A lifetime that is no number is not among them: it counts as 0.
+ * Whether a `Cache-Control` breaks the grammar (RFC 9111 §5.2), so that a restricting directive may be
+ * hidden in it: an unclosed quote, a quoted name, two directives in one member (`public; no-store`), a flag
+ * with an argument (`public=bad`). A lifetime that is no number is allowed: it counts as 0.
  */
 export function isMalformedCacheControl(value: string | readonly string[] | number | undefined): boolean {
   if (value === undefined) return false;
@@ -135,7 +135,7 @@ const ORDER = [
   'only-if-cached',
 ] as const;
 
-/** Writes directives in one fixed order; those that are off or absent are left out. */
+/** Writes directives in a fixed order, without those that are off or absent. */
 export function formatCacheControl(directives: Partial<CacheControlDirectives>): string {
   const parts: string[] = [];
   for (const name of ORDER) {
@@ -155,7 +155,7 @@ function read(member: string, directives: Writable): void {
   const argument = equals < 0 ? undefined : unquote(member.slice(equals + 1).trim());
   const flag = flags.get(name);
   if (flag) {
-    directives[flag] = true; // with an argument too: what was meant is clear, and stricter is safer
+    directives[flag] = true; // even with an argument: the intent is clear, and stricter is safer
     return;
   }
   const list = fieldLists.get(name);
@@ -174,7 +174,7 @@ function read(member: string, directives: Writable): void {
   directives[lifetime] = Math.min(seconds, directives[lifetime] ?? Number.POSITIVE_INFINITY);
 }
 
-/** Splits at the commas that stand outside quoted strings. */
+/** Splits at commas outside quoted strings. */
 function members(line: string): string[] {
   if (!line.includes('"')) return line.split(',');
   const found: string[] = [];

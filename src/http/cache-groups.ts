@@ -1,7 +1,7 @@
 import { parseList } from './structured.js';
 
 /**
- * Bounds of `Cache-Groups`. RFC 9875 §2 asks for 32 groups of 32 characters at least.
+ * Limits of `Cache-Groups`. RFC 9875 §2 requires at least 32 groups of 32 characters.
  */
 const MOST_GROUPS = 128;
 const LONGEST_GROUP = 256;
@@ -9,10 +9,10 @@ const LONGEST_GROUP = 256;
 const NONE: readonly string[] = Object.freeze([]);
 
 /**
- * Reads `Cache-Groups` (RFC 9875 §2), as `parseGroupInvalidation` does, within bounds.
+ * Reads `Cache-Groups` (RFC 9875 §2), like `parseGroupInvalidation`, within limits.
  *
- * @returns `undefined` where there are more than 128, or one longer than 256 characters: to take only some of them
- * would leave a response that cannot be invalidated.
+ * @returns `undefined` for more than 128 groups or one longer than 256 characters: with only some of its groups,
+ * a response could not be invalidated reliably.
  */
 export function parseCacheGroups(value: string | undefined): readonly string[] | undefined {
   if (value === undefined) return NONE;
@@ -22,14 +22,14 @@ export function parseCacheGroups(value: string | undefined): readonly string[] |
 }
 
 /**
- * Reads `Cache-Group-Invalidation` (RFC 9875 §3): a structured list of strings. Parameters are passed over.
+ * Reads `Cache-Group-Invalidation` (RFC 9875 §3): a structured list of strings. Parameters are ignored.
  *
- * Groups belong to an origin (§2.1), and an invalidation counts only on the answer to an unsafe method (§3):
- * both are for the caller to see to.
+ * The caller must check that the groups belong to its origin (§2.1), and that the response answers an unsafe method
+ * (§3).
  *
  * @param value the field's value, several lines joined by commas.
- * @returns the groups, each once, however many: what was to be invalidated must not live on. None where the
- * field is malformed, since it is then to be ignored (RFC 9651 §4.2).
+ * @returns all groups without duplicates, with no limit, because each must be invalidated. None for a malformed
+ * field, which must be ignored (RFC 9651 §4.2).
  */
 export function parseGroupInvalidation(value: string | undefined): readonly string[] {
   const members = value === undefined ? [] : parseList(value);

@@ -1,4 +1,4 @@
-/** Why a request was not answered from the store (RFC 9211 §2.2). */
+/** The reason for forwarding a request to the handler (RFC 9211 §2.2). */
 export type ForwardReason =
   | 'bypass'
   | 'method'
@@ -11,30 +11,30 @@ export type ForwardReason =
 
 /** One member of `Cache-Status` (RFC 9211 §2). */
 export interface CacheStatus {
-  /** Answered without asking the app. Never together with `fwd` (§2.1). */
+  /** Served without running the handler. Never together with `fwd` (§2.1). */
   readonly hit?: boolean;
   readonly fwd?: ForwardReason;
-  /** The status that the handler answered with, where it differs from what is sent. */
+  /** The status of the handler's response, if it differs from the sent status. */
   readonly fwdStatus?: number;
   /** The response is being stored. */
   readonly stored?: boolean;
-  /** The request waited for another's: and was answered by it, or in vain (`false`). */
+  /** The request waited for another one: its response was shared, or not (`false`). */
   readonly collapsed?: boolean;
-  /** Seconds of freshness left. */
+  /** Remaining freshness lifetime. Seconds. */
   readonly ttl?: number;
-  /** Scheme, host, path and query; only where that is asked for. */
+  /** Scheme, host, path and query; only if the app enables it. */
   readonly key?: string;
-  /** The reason behind `fwd`, or what kept the response out of the store. */
+  /** The reason for `fwd`, or for not storing the response. */
   readonly detail?: string;
 }
 
-/** Characters. Headers have no more than 16 kB altogether. */
+/** Maximum length in characters. All headers together have at most 16 kB. */
 const LONGEST_DETAIL = 200;
 const LONGEST_KEY = 2000;
 
 const TOKEN = /^[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*$/;
 
-/** Writes one member, with `hotpath` as the cache's name. */
+/** Writes one member, with the cache name `hotpath`. */
 export function formatCacheStatus(status: CacheStatus): string {
   let text = 'hotpath';
   if (status.hit) text += '; hit';
@@ -48,7 +48,7 @@ export function formatCacheStatus(status: CacheStatus): string {
   return text;
 }
 
-/** A token where the text is one, else a string (RFC 8941 §3.3.3) of what a string can hold. */
+/** Writes a token if the text is one, else a string (RFC 8941 §3.3.3) of its allowed characters. */
 function item(text: string): string {
   return TOKEN.test(text) ? text : quoted(text, LONGEST_DETAIL);
 }

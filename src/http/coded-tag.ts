@@ -1,14 +1,14 @@
-/** The codings that encoded forms are made in. */
+/** The codings of encoded bodies. */
 export const CODED_FORMS = ['br', 'gzip', 'deflate'] as const;
 
 /**
- * Entity tags of the encoded forms of one body (RFC 9110 §8.8.3.3: other content coding, other tag): that of
- * the plain form with two hyphens and the coding behind it. Always weak: the same coding may be made anew with
- * more effort, of other bytes.
+ * Entity tags of the encoded bodies of one response (RFC 9110 §8.8.3.3: another coding needs another tag): the
+ * tag of the plain body, followed by two hyphens and the coding. Always weak, because a later encoding with a higher
+ * quality has other bytes.
  */
 const CODED = /W\/("[^"]*)--(?:br|gzip|deflate)"/g;
 
-/** The tag of a form: `"abc"` and `W/"abc"` become `W/"abc--br"`. What is no entity tag stays as it is. */
+/** The tag of an encoded body: `"abc"` and `W/"abc"` become `W/"abc--br"`. Other text is unchanged. */
 export function codedTag(etag: string, coding: string): string {
   return isEntityTag(etag) ? `W/${etag.slice(opaqueAt(etag), -1)}--${coding}"` : etag;
 }
@@ -24,8 +24,8 @@ function opaqueAt(etag: string): number {
 }
 
 /**
- * An `If-None-Match` value with the plain form of every coded tag added: whoever compares it knows only that.
- * Weak tags alone are taken for ours, since we make no others.
+ * An `If-None-Match` value with the plain form of each coded tag added, because comparisons use only plain tags.
+ * Only weak tags are converted: hotpath makes no strong ones.
  */
 export function withPlainTags(list: string): string {
   const added = new Set<string>();

@@ -1,12 +1,12 @@
 import { parseHttpDate } from './date.js';
 
-/** The conditions of a request that select 304 (RFC 9110 §13.1.2, §13.1.3). */
+/** The conditions of a request that allow a 304 (RFC 9110 §13.1.2, §13.1.3). */
 export interface Conditions {
   readonly ifNoneMatch?: string;
   readonly ifModifiedSince?: string;
 }
 
-/** What a response can be compared by (RFC 9110 §8.8). */
+/** The validators of a response (RFC 9110 §8.8). */
 export interface Validators {
   readonly etag?: string;
   readonly lastModified?: string;
@@ -15,8 +15,8 @@ export interface Validators {
 const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;
 
 /**
- * Whether a GET or HEAD with these conditions is answered by 304 (RFC 9110 §13.2.2): `If-None-Match` by weak
- * comparison; `If-Modified-Since` only where the former is absent.
+ * Whether a GET or HEAD with these conditions gets a 304 (RFC 9110 §13.2.2): `If-None-Match` by weak
+ * comparison; `If-Modified-Since` only without `If-None-Match`.
  */
 export function notModified(conditions: Conditions, validators: Validators): boolean {
   if (conditions.ifNoneMatch !== undefined) {
@@ -33,7 +33,7 @@ export function listsTag(list: string, etag: string): boolean {
   if (list.trim() === '*') return true;
   if (!ENTITY_TAG.test(etag)) return false;
   const opaque = etag.startsWith('W/') ? etag.slice(2) : etag;
-  // A tag may hold commas, so the list is walked from quote to quote.
+  // A tag may contain commas, so the list is read from quote to quote.
   let at = 0;
   while (at < list.length) {
     const open = list.indexOf('"', at);

@@ -1,9 +1,9 @@
 /**
- * The codings of a body, in the order in which they were put on (RFC 9110 §8.4), in lower case; `identity`,
- * which is none, is left out.
+ * The codings of a body, in the order they were applied (RFC 9110 §8.4), in lower case, without `identity`, which
+ * is no coding.
  *
  * @param header the field's value, several lines joined by commas.
- * @param most no more are read: each is a layer that somebody would have to take off.
+ * @param most the maximum number to read, because each is a layer to decode.
  */
 export function contentCodings(header: string | undefined, most = 2): string[] {
   const codings: string[] = [];

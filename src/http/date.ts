@@ -1,5 +1,5 @@
 const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
-// Without regard to case, as RFC 9111 §4.2 asks of caches.
+// Case-insensitive, as RFC 9111 §4.2 recommends for caches.
 const IMF = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d{2}) ([a-z]{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT$/i;
 const RFC850 =
   /^(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (\d{2})-([a-z]{3})-(\d{2}) (\d{2}):(\d{2}):(\d{2}) GMT$/i;
@@ -25,12 +25,12 @@ export function parseHttpDate(value: string, now: number = Date.now()): number |
   return timeOf(year, found[2]!, found[1]!, found[4]!, found[5]!, found[6]!);
 }
 
-/** Writes the one form that is sent: `Sun, 06 Nov 1994 08:49:37 GMT`. Unit: milliseconds since the epoch. */
+/** Writes the form that is sent: `Sun, 06 Nov 1994 08:49:37 GMT`. Unit: milliseconds since the epoch. */
 export function formatHttpDate(time: number): string {
   return new Date(time).toUTCString();
 }
 
-/** Dates as they are needed: many in the same second. */
+/** Caches the last date, because many dates fall into the same second. */
 export class HttpDates {
   #read: { readonly text: string; readonly time: number | undefined } | undefined;
   #written = { second: Number.NaN, text: '' };
@@ -54,7 +54,7 @@ function timeOf(year: number, month: string, day: string, hour: string, minute: 
   const [d, h, m, s] = [Number(day), Number(hour), Number(minute), Number(second)];
   // 60: a leap second.
   if (index < 0 || d < 1 || d > 31 || h > 23 || m > 59 || s > 60) return undefined;
-  // Not with Date.UTC, which takes a year below 100 for one of the last century.
+  // Date.UTC would read a year below 100 as one of the last century.
   const date = new Date(0);
   date.setUTCFullYear(year, index, d);
   if (date.getUTCDate() !== d) return undefined; // 31 February

@@ -1,7 +1,7 @@
 import type { CacheControlDirectives } from './cache-control.js';
 import { parseHttpDate } from './date.js';
 
-/** The fields of a response that speak of its freshness. */
+/** The fields of a response that define its freshness. */
 export interface FreshnessFields {
   readonly cacheControl: CacheControlDirectives;
   readonly expires?: string;
@@ -9,10 +9,10 @@ export interface FreshnessFields {
 }
 
 /**
- * The lifetime that a response gives itself, for a shared cache (RFC 9111 §4.2.1): `s-maxage`, else `max-age`,
+ * The explicit lifetime of a response, for a shared cache (RFC 9111 §4.2.1): `s-maxage`, else `max-age`,
  * else `Expires` minus `Date`. Seconds; 0 or less is stale at once; a malformed `Expires` is 0.
  *
- * @returns `undefined` when the response says nothing of its lifetime.
+ * @returns `undefined` without an explicit lifetime.
  */
 export function explicitLifetime(fields: FreshnessFields, now: number): number | undefined {
   const { cacheControl, expires, date } = fields;
@@ -26,16 +26,16 @@ export function explicitLifetime(fields: FreshnessFields, now: number): number |
 }
 
 /**
- * The age that a response has when it gets here (RFC 9111 §4.2.3): the larger of its `Age` and of the time
+ * The age of a response at its arrival (RFC 9111 §4.2.3): the larger of its `Age` and of the time
  * since its `Date`. Seconds.
  *
- * Of several values the first counts, and one that is no number of seconds is passed over (§5.1); parameters that
- * follow it mean nothing, as in any structured field (RFC 9651 §3.1.2).
+ * The first of several values counts, and one that is no number of seconds is ignored (§5.1). Parameters
+ * are ignored, as in any structured field (RFC 9651 §3.1.2).
  */
 export function initialAge(fields: { age?: string; date?: string }, now: number): number {
   const digits = /^[ \t]*(\d+)[ \t]*(?:[,;]|$)/.exec(fields.age ?? '');
   const given = digits ? Math.min(Number(digits[1]), 2 ** 31) : 0;
   const date = fields.date === undefined ? undefined : parseHttpDate(fields.date, now);
-  // Dates tell whole seconds, so the time now is read alike: else a response would be up to a second old at birth.
+  // Dates have whole seconds, so the current time is rounded down too: else a new response could be a second old.
   return Math.max(given, date === undefined ? 0 : Math.floor(now / 1000) - date / 1000, 0);
 }

@@ -2,23 +2,23 @@ import type { CacheControlDirectives } from './cache-control.js';
 import { parseHttpDate } from './date.js';
 
 /**
- * Statuses that may be given a lifetime of our own choice (RFC 9110 §15.1). 206 is among them too, but we store
- * no parts.
+ * Statuses that may get a heuristic lifetime (RFC 9110 §15.1). 206 is one of them, but hotpath stores no partial
+ * responses.
  */
 const STATUSES: ReadonlySet<number> = new Set([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]);
 
-/** Whether a response of this status may be stored without a word on its lifetime (RFC 9111 §3). */
+/** Whether a response of this status may be stored without an explicit lifetime (RFC 9111 §3). */
 export function isHeuristicallyCacheable(status: number): boolean {
   return STATUSES.has(status);
 }
 
-/** Of the time since the last change; the fraction that RFC 9111 §4.2.2 calls typical. */
+/** Share of the time since the last change; the fraction that RFC 9111 §4.2.2 calls typical. */
 const FRACTION = 0.1;
 
-/** What has not changed for ten days need not be believed for longer than this. Seconds. */
+/** Maximum heuristic lifetime. Seconds. */
 const LONGEST = 86_400;
 
-/** What a lifetime is guessed from. */
+/** The fields for a heuristic lifetime. */
 export interface HeuristicFields {
   readonly status: number;
   readonly cacheControl: CacheControlDirectives;
@@ -26,13 +26,13 @@ export interface HeuristicFields {
 }
 
 /**
- * A lifetime for a response that gives itself none (RFC 9111 §4.2.2): a tenth of the time since it last changed,
- * at most a day, where its status allows that (RFC 9110 §15.1) or it is `public`. Seconds.
+ * The heuristic lifetime of a response (RFC 9111 §4.2.2): a tenth of the time since its last change,
+ * at most a day, if its status allows it (RFC 9110 §15.1) or it is `public`. Seconds.
  *
- * To be asked only where `explicitLifetime` has no answer.
+ * Only for responses without an `explicitLifetime`.
  *
  * @param now milliseconds since the epoch.
- * @returns `undefined` where nothing may, or can, be guessed.
+ * @returns `undefined` if no heuristic is allowed or possible.
  */
 export function heuristicLifetime(fields: HeuristicFields, now: number): number | undefined {
   if (!STATUSES.has(fields.status) && !fields.cacheControl.public) return undefined;

@@ -1,25 +1,25 @@
 import { type Member, parseDictionary } from './structured.js';
 
-/** Every parser reads as many. */
+/** Every common query parser reads at least this many. */
 const MOST_PARAMETERS = 200;
 
-/** Which differences between queries mean nothing (draft-ietf-httpbis-no-vary-search §4). */
+/** Differences between queries that do not matter (draft-ietf-httpbis-no-vary-search §4). */
 export interface SearchVariance {
-  /** Whether parameters of different names may stand in any order. */
+  /** Whether the order of parameters with different names does not matter. */
   readonly anyOrder: boolean;
-  /** Whether `names` are the parameters that do not matter, or the only ones that do. */
+  /** Whether `names` lists the parameters that do not matter, or the only ones that do. */
   readonly mode: 'ignore' | 'keep';
-  /** In the one form that all their spellings share. */
+  /** Parameter names in canonical form. */
   readonly names: ReadonlySet<string>;
 }
 
 /**
  * Reads `No-Vary-Search` (draft-ietf-httpbis-no-vary-search §5.1): a structured dictionary of `key-order`,
- * `params` and `except`; other keys are passed over.
+ * `params` and `except`; other keys are ignored.
  *
  * @param value the field's value, several lines joined by commas.
- * @returns `undefined` where every difference matters, as it does without the field, and where anything in it is
- * not as it should be: the only loss is a few hits.
+ * @returns `undefined` if every difference matters: without the field, and with anything invalid in it, which costs
+ * only a few hits.
  */
 export function parseNoVarySearch(value: string | undefined): SearchVariance | undefined {
   const members = value === undefined ? undefined : parseDictionary(value);
@@ -37,16 +37,16 @@ export function parseNoVarySearch(value: string | undefined): SearchVariance | u
 }
 
 /**
- * The one form of all queries that a variance calls equivalent (§6): for comparing, and for a key; not for
- * sending. It takes at most three times the room of the query.
+ * The canonical form of all queries that a variance makes equivalent (§6), for comparison and for keys, not for
+ * sending. It has at most three times the length of the query.
  *
- * In two cases it is stricter than the draft, because what the app makes of the query decides its response:
+ * In two cases it is stricter than the draft, because the response depends on how the app reads the query:
  *
- * - What does not decode as UTF-8 is compared as it came; the draft takes all such octets for the same.
- * - So is a query of more than 200 parameters: parsers stop at some number (1000 is usual), and what they did not
- *   read must not count as read because others before it do not matter.
+ * - Octets that are not valid UTF-8 are compared unchanged; the draft treats them all as equal.
+ * - A query of more than 200 parameters is compared unchanged: parsers stop at a limit (usually 1000), and parameters
+ *   beyond it must not become readable because earlier ones are removed.
  *
- * @param query what follows the `?`; `undefined` where there is none.
+ * @param query the text after the `?`; `undefined` without one.
  * @param variance `undefined`: every difference matters.
  */
 export function normaliseQuery(

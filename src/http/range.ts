@@ -26,10 +26,10 @@ const WHOLE: Selection = { kind: 'whole' };
  * - Of an empty body no part can be named (§14.4), so a suffix of it is the whole.
  *
  * @param range the field's value.
- * @param length the length of the whole, in bytes.
+ * @param length the length of the whole body, in bytes.
  */
 export function selectRanges(range: string, length: number): Selection {
-  // §14.1: unit names are case-insensitive, and a unit that is not known is passed over (§14.2).
+  // §14.1: unit names are case-insensitive, and an unknown unit is ignored (§14.2).
   if (!isByteRange(range)) return WHOLE;
   const members = membersOf(range);
   if (members.length === 0 || members.length > MOST_PARTS) return WHOLE;
@@ -49,7 +49,7 @@ export function isByteRange(range: string): boolean {
   return equals >= 0 && range.slice(0, equals).trim().toLowerCase() === 'bytes';
 }
 
-/** Whether a byte range is malformed in any member, so that it does not count. */
+/** Whether a byte range has a malformed member, so that it is ignored. */
 export function isMalformedRange(range: string): boolean {
   const members = membersOf(range);
   return members.length === 0 || members.some((member) => readMember(member, 1) === 'malformed');
@@ -68,19 +68,19 @@ export function contentRange(part: Part | undefined, length: number): string {
   return part ? `bytes ${part.start}-${part.end}/${length}` : `bytes */${length}`;
 }
 
-/** What `If-Range` is compared with. */
+/** The validators for `If-Range`. */
 export interface RangeValidators {
   readonly etag?: string;
   readonly lastModified?: string;
-  /** The response's own `Date`; without it no modification date is a strong validator. */
+  /** The `Date` of the response; without it no modification date is a strong validator. */
   readonly date?: string;
 }
 
 const STRONG_TAG = /^"[\x21\x23-\x7e\x80-\xff]*"$/;
 
 /**
- * Whether an `If-Range` holds, so that `Range` counts (RFC 9110 §13.1.5): a tag by strong comparison
- * (§8.8.3.2), a date where it is exactly the response's `Last-Modified` and that is a strong validator, at
+ * Whether an `If-Range` matches, so that `Range` applies (RFC 9110 §13.1.5): a tag by strong comparison
+ * (§8.8.3.2), a date if it equals the `Last-Modified` of the response and that is a strong validator, at
  * least one second older than the response (§8.8.2.2).
  */
 export function ifRangeHolds(ifRange: string, validators: RangeValidators): boolean {
@@ -95,20 +95,20 @@ export function ifRangeHolds(ifRange: string, validators: RangeValidators): bool
 
 /** The body of a 206 with several parts. */
 export interface MultipartBody {
-  /** The `Content-Type` of the response; the parts carry that of the whole. */
+  /** The `Content-Type` of the response; each part has the type of the whole body. */
   readonly contentType: string;
-  /** Bytes in all. */
+  /** The total length in bytes. */
   readonly length: number;
-  /** What to write, in order. The parts are views of the body, not copies. */
+  /** The chunks to write, in order. Parts are views of the body, not copies. */
   readonly pieces: readonly Uint8Array[];
 }
 
 /**
- * Puts parts together as `multipart/byteranges` (RFC 9110 §14.6).
+ * Joins parts into `multipart/byteranges` (RFC 9110 §14.6).
  *
- * @param contentType that of the whole; absent, the parts have none (§15.3.7.2).
- * @param boundary 1 to 70 characters of a token that the body does not hold (RFC 2046 §5.1.1): the caller's
- * random text.
+ * @param contentType the type of the whole body; without one, the parts have none (§15.3.7.2).
+ * @param boundary 1 to 70 token characters that do not occur in the body (RFC 2046 §5.1.1): random text of the
+ * caller.
  */
 export function multipartBody(
   parts: readonly Part[],
@@ -139,13 +139,13 @@ function readMember(member: string, length: number): Part | 'malformed' | 'beyon
     return suffix === 0 ? 'beyond' : { start: Math.max(0, length - suffix), end: length - 1 };
   }
   if (last !== '' && isLess(last, first)) return 'malformed';
-  // A number too great to be exact, or `Infinity`, is still beyond every length.
+  // A number too large to be exact, or `Infinity`, is still beyond every length.
   const start = Number(first);
   if (start >= length) return 'beyond';
   return { start, end: last === '' ? length - 1 : Math.min(Number(last), length - 1) };
 }
 
-/** Compares digits, of which there may be more than a number holds. */
+/** Compares digits, because there may be more than a number can hold. */
 function isLess(a: string, b: string): boolean {
   const [x, y] = [a.replace(/^0+/, ''), b.replace(/^0+/, '')];
   return x.length === y.length ? x < y : x.length < y.length;
@@ -156,7 +156,7 @@ function overlap(parts: readonly Part[]): boolean {
   return sorted.some((part, index) => index > 0 && part.start <= sorted[index - 1]!.end);
 }
 
-/** Header text as it goes on the wire. */
+/** Header text in wire format. */
 function latin1(text: string): Uint8Array {
   return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }

@@ -1,5 +1,5 @@
 /**
- * Reads path and query of a request target (RFC 9112 §3.2), as they came; the target may be an absolute URL.
+ * Reads path and query of a request target (RFC 9112 §3.2), unchanged; the target may be an absolute URL.
  *
  * @returns `undefined` for a target without a path: `*`, or a host and port.
  */
@@ -11,11 +11,11 @@ export function pathAndQueryOf(target: string): string | undefined {
   return rest.startsWith('/') ? rest : `/${rest}`;
 }
 
-/** Most targets: nothing to decode, to encode or to fold. */
+/** Matches most targets: nothing to decode, encode or fold. */
 const PLAIN_PATH = /^(?:\/[a-z0-9\-._~]+)+$/;
 const PLAIN_QUERY = /^[\w\-.~]+=[\w\-.~]+(?:&[\w\-.~]+=[\w\-.~]+)*$/;
 
-/** Characters to encode, and escapes to decode or to write in one case. Slashes separate the segments of a path. */
+/** Characters to encode, and escapes to decode or to change in case. Slashes separate the segments of a path. */
 const TO_RESPELL_IN_PATH = /%[\da-fA-F]{2}|[^\w\-.~/]/gu;
 const TO_RESPELL_IN_QUERY = /%[\da-fA-F]{2}|[^\w\-.~]/gu;
 
@@ -23,9 +23,9 @@ const ESCAPES = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).p
 const UNRESERVED = /[\w\-.~]/;
 
 /**
- * Gives all targets that ask an app for the same one spelling: of percent-encoding, of `+` and empty pairs in the
- * query, and of case and additional slashes in the path, which Express's router ignores. The order of the query's
- * parameters counts. The result is for comparing, not for sending.
+ * The canonical form of all targets that an app reads the same. It unifies percent-encoding, `+` and empty pairs in the
+ * query, and case and extra slashes in the path, which the router of Express ignores. The order of query
+ * parameters matters. The result is for comparison, not for sending.
  *
  * @param target path and query.
  */
@@ -38,14 +38,14 @@ export function canonicalTarget(target: string): string {
   return query === '' ? path : `${path}?${query}`;
 }
 
-/** As `canonicalTarget`, for a path alone. */
+/** Like `canonicalTarget`, for a path alone. */
 export function canonicalPath(path: string): string {
   if (PLAIN_PATH.test(path)) return path;
   const folded = canonicalPathText(path);
   return folded.length > 1 && folded.endsWith('/') ? folded.slice(0, -1) : folded;
 }
 
-/** As `canonicalPath`, for a part of a path. */
+/** Like `canonicalPath`, for a part of a path. */
 export function canonicalPathText(text: string): string {
   const spelled = text.replace(TO_RESPELL_IN_PATH, respell);
   return spelled.replace(/\/{2,}/g, '/').toLowerCase();
@@ -78,7 +78,7 @@ function respell(found: string): string {
 }
 
 /**
- * Gives all spellings of a host one. Default ports are dropped whatever the scheme, since a proxy may have removed TLS.
+ * The canonical form of a host. Default ports are dropped for any scheme, because a proxy may have removed TLS.
  * `X-Forwarded-Host` may be a list; the first host counts, as in Express.
  *
  * @param host with its port.

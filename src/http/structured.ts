@@ -3,7 +3,7 @@ export type BareItem =
   | { readonly kind: 'string' | 'token' | 'text'; readonly value: string }
   | { readonly kind: 'integer' | 'decimal' | 'date'; readonly value: number }
   | { readonly kind: 'boolean'; readonly value: boolean }
-  /** Still in base64: nothing that we read needs the bytes. */
+  /** Kept in base64, because no caller needs the bytes. */
   | { readonly kind: 'bytes'; readonly value: string };
 
 export type Parameters = ReadonlyMap<string, BareItem>;
@@ -21,7 +21,7 @@ export type Member = Item | InnerList;
  * Reads a structured field whose type is List (RFC 9651 §3.1, §4.2.1), strictly.
  *
  * @param text the field's value, several lines joined by commas.
- * @returns the members; `undefined` where anything in the field breaks the grammar.
+ * @returns the members; `undefined` if the field breaks the grammar.
  */
 export function parseList(text: string): readonly Member[] | undefined {
   const reader = new Reader(text);
@@ -35,11 +35,11 @@ export function parseList(text: string): readonly Member[] | undefined {
 }
 
 /**
- * Reads a structured field whose type is Dictionary (RFC 9651 §3.2, §4.2.2), strictly. Of a key given twice the
- * last value counts.
+ * Reads a structured field whose type is Dictionary (RFC 9651 §3.2, §4.2.2), strictly. The last value of a duplicate
+ * key wins.
  *
  * @param text the field's value, several lines joined by commas.
- * @returns the members by key; `undefined` where anything in the field breaks the grammar.
+ * @returns the members by key; `undefined` if the field breaks the grammar.
  */
 export function parseDictionary(text: string): ReadonlyMap<string, Member> | undefined {
   const reader = new Reader(text);
@@ -54,7 +54,7 @@ export function parseDictionary(text: string): ReadonlyMap<string, Member> | und
   return ended ? members : undefined;
 }
 
-// Sticky: each matches where the reader stands, or not at all. No alternatives overlap, so all are linear.
+// Sticky: each matches at the current position or not at all. No alternatives overlap, so all are linear.
 const KEY = /[a-z*][a-z0-9_\-.*]*/y;
 const EQUALS = /=/y;
 const COMMA = /[ \t]*,[ \t]*/y;
@@ -72,14 +72,14 @@ const BYTES = /:([A-Za-z0-9+/]*={0,2}):/y;
 const DATE = /@(-?\d{1,15})/y;
 const TEXT = /%"((?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*)"/y;
 
-/** Stands at one place of a field and reads on from there; what it cannot read is `undefined`. */
+/** A reader at a position of a field; it returns `undefined` for text that it cannot read. */
 class Reader {
   #at = 0;
   readonly #text: string;
 
   constructor(text: string) {
     this.#text = text;
-    this.take(SPACES); // §4.2: spaces before and after the value are no part of it
+    this.take(SPACES); // §4.2: spaces around the value do not belong to it
   }
 
   take(pattern: RegExp): RegExpExecArray | undefined {
@@ -146,7 +146,7 @@ class Reader {
     return parameters;
   }
 
-  /** §4.2.3.1: the first character says which. */
+  /** §4.2.3.1: the first character decides the type. */
   #bareItem(): BareItem | undefined {
     let found = this.take(STRING);
     if (found) return { kind: 'string', value: found[1]!.replace(/\\(.)/g, '$1') };
@@ -165,7 +165,7 @@ class Reader {
   }
 }
 
-/** §4.2.4: at most 15 digits, or 12 before the point and 1 to 3 behind it. */
+/** §4.2.4: at most 15 digits, or 12 before the point and 1 to 3 after it. */
 function numberOf([text, whole, fraction]: RegExpExecArray): BareItem | undefined {
   if (fraction === undefined) {
     return whole!.length > 15 ? undefined : { kind: 'integer', value: Number(text) };
@@ -174,7 +174,7 @@ function numberOf([text, whole, fraction]: RegExpExecArray): BareItem | undefine
   return { kind: 'decimal', value: Number(text) };
 }
 
-/** §4.2.10: what is encoded has to be UTF-8. */
+/** §4.2.10: the decoded text must be UTF-8. */
 function textOf(encoded: string): BareItem | undefined {
   try {
     return { kind: 'text', value: decodeURIComponent(encoded) };

@@ -1,9 +1,9 @@
 import { type CacheControlDirectives, parseCacheControl } from './cache-control.js';
 
-/** The name under which this cache is addressed, and by which it makes itself known. */
+/** The name of this cache in device parameters and in `Surrogate-Capability`. */
 export const DEVICE = 'hotpath';
 
-/** What this cache says of itself to whoever it asks (Edge Architecture Specification §3.1): it reads the field. */
+/** Announces to the handler that this cache reads the field (Edge Architecture Specification §3.1). */
 export const CAPABILITY = `${DEVICE}="Surrogate/1.0"`;
 
 const RESTRICTIONS: ReadonlySet<string> = new Set([
@@ -14,7 +14,7 @@ const RESTRICTIONS: ReadonlySet<string> = new Set([
   'proxy-revalidate',
 ]);
 
-/** What makes the field speak of this cache at all; others, as `content="ESI/1.0"`, are about other things. */
+/** Directives that concern caching; others, such as `content="ESI/1.0"`, do not. */
 const KNOWN: ReadonlySet<string> = new Set([
   ...RESTRICTIONS,
   'public',
@@ -27,16 +27,16 @@ const KNOWN: ReadonlySet<string> = new Set([
 const LIFETIME = /^\d+(?:\+\d+)?$/;
 
 /**
- * Reads `Surrogate-Control` (Edge Architecture Specification, a W3C note of 2001, §3.2), the older brother of the
- * targeted fields, whose syntax is that of `Cache-Control` with parameters.
+ * Reads `Surrogate-Control` (Edge Architecture Specification, a W3C note of 2001, §3.2), the predecessor of the
+ * targeted fields. It has the syntax of `Cache-Control` with parameters.
  *
- * - A directive whose parameter names a device is for that device alone; one for ours comes before one for all.
- * - Of `max-age=600+60`, the second number, for which surrogates may go on with what is stale, is not used:
- *   `stale-while-revalidate` says that, as caches write it today.
- * - A lifetime that is no number makes the field invalid, as it does a targeted field.
+ * - A directive with a device parameter is for that device alone; one for hotpath wins over one for all devices.
+ * - The second number of `max-age=600+60`, the time for stale use by surrogates, is ignored:
+ *   `stale-while-revalidate` is the present form.
+ * - A lifetime that is no number makes the field invalid, as in a targeted field.
  *
  * @param value the field's value, several lines joined by commas.
- * @returns the directives; `undefined` where there is none for this cache, so that the field is to be ignored.
+ * @returns the directives; `undefined` without any for this cache, so that the field is ignored.
  */
 export function surrogateDirectives(value: string): CacheControlDirectives | undefined {
   const forAll = new Map<string, string>();
@@ -50,7 +50,7 @@ export function surrogateDirectives(value: string): CacheControlDirectives | und
     if (!KNOWN.has(name)) continue;
     const argument = equals < 0 ? undefined : unquoted(directive.slice(equals + 1));
     if (!isFlag(name) && !LIFETIME.test(argument ?? '')) return undefined;
-    if (name === 'public' && argument !== undefined) continue; // what allows counts only as it is defined
+    if (name === 'public' && argument !== undefined) continue; // a permission counts only in its defined form
     const text = isFlag(name) ? name : `${name}=${argument!.split('+')[0]}`;
     const found = isForUs ? forUs : forAll;
     const before = found.get(name);
@@ -60,7 +60,7 @@ export function surrogateDirectives(value: string): CacheControlDirectives | und
   return directives.size === 0 ? undefined : parseCacheControl([...directives.values()]);
 }
 
-/** Whether a restriction may be hidden: a quotation never ends, or what is for this cache is not as it should be. */
+/** Whether a restriction may be hidden: an unclosed quote, or an invalid directive for this cache. */
 export function isMalformedSurrogate(value: string): boolean {
   let quoted = false;
   for (let i = 0; i < value.length; i++) {
@@ -70,7 +70,7 @@ export function isMalformedSurrogate(value: string): boolean {
   if (quoted) return true;
   for (const member of splitOutsideQuotes(value, ',')) {
     const [directive = '', ...devices] = splitOutsideQuotes(member, ';').map((part) => part.trim());
-    // A directive in the place of a device: `max-age=60; private`.
+    // A directive in place of a device: `max-age=60; private`.
     if (devices.some((device) => device === '' || KNOWN.has(device.toLowerCase()))) return true;
     if (devices.length > 0 && !devices.includes(DEVICE)) continue;
     const equals = directive.indexOf('=');

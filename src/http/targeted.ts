@@ -10,7 +10,7 @@ const LIFETIMES: ReadonlySet<string> = new Set([
   'stale-if-error',
 ]);
 
-/** Directives that allow more than there would be without them. */
+/** Directives that permit more than the default. */
 const ALLOWANCES: ReadonlySet<string> = new Set(['public', 'must-understand', 'immutable']);
 
 /** Directives whose value may be a list of field names (RFC 9111 §5.2.2.4, §5.2.2.7). */
@@ -19,14 +19,14 @@ const FIELD_LISTS: ReadonlySet<string> = new Set(['private', 'no-cache']);
 /**
  * Reads a targeted field such as `CDN-Cache-Control` (RFC 9213 §2.1): a structured dictionary, read strictly.
  *
- * - Unknown directives and all parameters are passed over.
- * - A lifetime that is no integer makes the field invalid: it is not to be consumed, and what the response says
- *   elsewhere is a better guess than ours. A negative one is 0.
- * - A directive that restricts counts whatever its value is, but for `?0`: stricter is safer. One that allows counts
- *   only without a value; of `must-revalidate`, which does both (RFC 9111 §3.5), a value leaves the restriction.
+ * - Unknown directives and all parameters are ignored.
+ * - A lifetime that is no integer makes the field invalid: it must be ignored, and the other fields of the response
+ *   are a better guess. A negative one is 0.
+ * - A restricting directive counts with any value except `?0`: stricter is safer. A permitting one counts only
+ *   without a value. `must-revalidate` does both (RFC 9111 §3.5): with a value it only restricts.
  *
  * @param value the field's value, several lines joined by commas.
- * @returns the directives; `undefined` where the field is empty or invalid, so that it is to be ignored.
+ * @returns the directives; `undefined` if the field is empty or invalid, so that it is ignored.
  */
 export function targetedDirectives(value: string): CacheControlDirectives | undefined {
   const members = parseDictionary(value);
@@ -45,19 +45,19 @@ export function targetedDirectives(value: string): CacheControlDirectives | unde
   return parseCacheControl(directives);
 }
 
-/** The policy that a targeted field sets. */
+/** The policy of a targeted field. */
 export interface TargetedPolicy {
-  /** The field, as it stands in the target list. */
+  /** The name of the field in the target list. */
   readonly field: string;
   readonly directives: CacheControlDirectives;
 }
 
 /**
- * The policy of the first field on a target list that is present and valid (RFC 9213 §2.2). Where there is one,
- * `Cache-Control` and `Expires` do not count for this cache.
+ * The policy of the first field on a target list that is present and valid (RFC 9213 §2.2). With one,
+ * `Cache-Control` and `Expires` do not apply to this cache.
  *
  * @param targets field names, from the most applicable to the least: `['cdn-cache-control']`.
- * @param read gives the value of a response's field, several lines joined by commas.
+ * @param read returns the value of a response field, several lines joined by commas.
  */
 export function targetedPolicy(
   targets: readonly string[],
@@ -65,7 +65,7 @@ export function targetedPolicy(
 ): TargetedPolicy | undefined {
   for (const field of targets) {
     const value = read(field);
-    // A structured field since RFC 9213; this one is older, and reads otherwise.
+    // RFC 9213 requires a structured field. `Surrogate-Control` is older, and has another syntax.
     const parse = field === 'surrogate-control' ? surrogateDirectives : targetedDirectives;
     const directives = value === undefined ? undefined : parse(value);
     if (directives) return { field, directives };
@@ -73,14 +73,14 @@ export function targetedPolicy(
   return undefined;
 }
 
-/** A directive that keeps a response from being stored or used again, wherever it stands in the text. */
+/** A directive that forbids storing or reusing a response, anywhere in the text. */
 const RESTRICTION = /no-store|no-cache|private/i;
 
 /**
- * Whether a field of the target list that does not count, since it is malformed, speaks of a restriction. The field
- * that does count instead (RFC 9213 §2.2) may know nothing of it, and a cache need not store what it may store.
+ * Whether an invalid field of the target list contains a restriction. The field that
+ * applies instead (RFC 9213 §2.2) may lack it, and a cache need not store a response that it may store.
  *
- * @param upTo the field that counts, where one of the list does: those after it are not looked at.
+ * @param upTo the field that applies, if any: later fields are not checked.
  */
 export function hidesRestriction(
   targets: readonly string[],
@@ -90,7 +90,7 @@ export function hidesRestriction(
   for (const field of targets) {
     const value = read(field);
     if (value !== undefined && RESTRICTION.test(value)) {
-      // `Surrogate-Control` may be valid for others, or in part.
+      // `Surrogate-Control` may be valid for other caches, or in part.
       if (field === 'surrogate-control' ? isMalformedSurrogate(value) : field !== upTo) return true;
     }
     if (field === upTo) return false;
@@ -98,7 +98,7 @@ export function hidesRestriction(
   return false;
 }
 
-/** In the syntax of `Cache-Control`; with no names, or what cannot be names, the directive means all fields. */
+/** In the syntax of `Cache-Control`. Without valid field names, the directive applies to all fields. */
 function withFields(name: string, member: Member): string {
   if (member.kind !== 'string' && member.kind !== 'token') return name;
   return `${name}="${member.value.replace(/["\\]/g, '\\$&')}"`;

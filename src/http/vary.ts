@@ -1,7 +1,7 @@
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const NONE: readonly string[] = Object.freeze([]);
 
-/** More names than any honest response lists, or the responses of one URL all together; beyond them nothing is stored. */
+/** A limit above any reasonable response. Responses with more names in total for one URL are not stored. */
 export const MOST_NAMES = 16;
 
 /**

@@ -4,7 +4,7 @@ import { type Combine, type Level, registerGauges } from './gauges.js';
 
 type ByWord = Readonly<Record<string, number>>;
 
-/** What is shown of a response cache; its `stats()` has all of it. */
+/** The statistics of a response cache that metrics show; `stats()` returns all of them. */
 export interface CacheNumbers {
   readonly hits: number;
   readonly misses: number;
@@ -29,7 +29,7 @@ export interface CacheNumbers {
   readonly redis?: RedisNumbers;
 }
 
-/** What is shown of the tier and the log that instances share. */
+/** The statistics of the Redis tier and the invalidation log. */
 export interface RedisNumbers {
   readonly ready: boolean;
   readonly breaker: { readonly reads: string; readonly writes: string };
@@ -54,13 +54,13 @@ export interface RedisNumbers {
   };
 }
 
-/** How `hotpath_cache_redis_breaker_state` writes a state. */
+/** The values of `hotpath_cache_redis_breaker_state`. */
 const BREAKER: ByWord = { closed: 0, 'half-open': 1, open: 2 };
 
 /**
- * Shows a cache's counts as metrics; they are read when they are asked for. Those of Redis are there when it has one.
+ * Shows the statistics of a cache as metrics, read at each scrape. Redis metrics exist only with a Redis.
  *
- * @returns a function that reads the counts for the last time and lets go of the cache; idempotent.
+ * @returns a function that reads the counts for the last time and removes the cache; idempotent.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds other metrics by these names.
  */
 export function showCache(registry: Registry, read: () => CacheNumbers): () => void {
@@ -188,7 +188,7 @@ function showLog(registry: Registry, read: () => RedisNumbers['log']): (() => vo
   ];
 }
 
-/** What writes metrics whose names begin alike. */
+/** Creates metrics with a common name prefix. */
 function writers(registry: Registry, prefix: string) {
   const counters = <Label extends string>(
     name: string,

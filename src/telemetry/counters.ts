@@ -3,25 +3,25 @@ import { reportFault } from '../exchange/fault.js';
 import { counterIn } from './instruments.js';
 import { beforeRead } from './tally.js';
 
-/** A count so far, with the labels that it belongs to. */
+/** A count with its labels. */
 export interface Count<Label extends string> {
   readonly labels: Readonly<Record<Label, string>>;
-  /** Since the start; it never falls, except to begin anew. */
+  /** Since the start; it falls only when the source restarts. */
   readonly value: number;
 }
 
-/** Told apart by copy of the package: what one copy added to a counter, another knows nothing of. */
+/** Separate for each copy of the package, because a copy does not know what another has added to a counter. */
 const SOURCES = Symbol('hotpath.counter-sources');
 
 type Read = () => Iterable<Count<string>>;
 type Sourced = Counter<string> & { [SOURCES]?: Set<() => void> };
 
 /**
- * Shows counts that are kept elsewhere as a Prometheus counter; they are read when it is scraped, so that
- * counting itself costs nothing more. Several sources for one name are summed.
+ * Shows external counts as a Prometheus counter. They are read at each scrape, so that
+ * counting itself has no extra cost. Several sources for one name are summed.
  *
- * @param collect reads the counts; a throw is reported, and the counts stay as they were.
- * @returns a function that reads the counts for the last time and lets go of them; calling it again does nothing.
+ * @param collect reads the counts; an exception is reported, and the counts stay unchanged.
+ * @returns a function that reads the counts for the last time and removes the source; idempotent.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds another kind of metric by that name.
  */
 export function registerCounters<Label extends string>(
@@ -47,7 +47,7 @@ export function registerCounters<Label extends string>(
   };
 }
 
-/** Adds to the counter what was counted since the last time: a counter may only grow. */
+/** Adds the increase since the last scrape, because a counter may only grow. */
 function updater(counter: Counter<string>, labelNames: readonly string[], collect: Read): () => void {
   const last = new Map<string, number>();
   return () => {
@@ -57,7 +57,7 @@ function updater(counter: Counter<string>, labelNames: readonly string[], collec
         const before = last.get(key);
         last.set(key, value);
         const more = before === undefined || value < before ? value : value - before;
-        // Zero the first time as well: a series that is there from the start shows its first increase.
+        // Adds zero the first time: a series that exists from the start shows its first increase.
         if (more > 0 || before === undefined) counter.inc(labels, more);
       }
     } catch (error) {

@@ -2,27 +2,27 @@ import type { Gauge, Registry } from 'prom-client';
 import { reportFault } from '../exchange/fault.js';
 import { gaugeIn } from './instruments.js';
 
-/** A value as it stands, with the labels that it belongs to. */
+/** A current value with its labels. */
 export interface Level<Label extends string> {
   readonly labels: Readonly<Record<Label, string>>;
   readonly value: number;
 }
 
-/** What a gauge shows that several sources feed: how much in all, or how the worst of them is. */
+/** How a gauge combines several sources: their sum, or the worst of them. */
 export type Combine = 'sum' | 'max' | 'min';
 
-/** One for all copies of the package: a gauge shows what is now, so whoever writes it has to ask everyone. */
+/** Shared by all copies of the package, because the value of a gauge needs all sources. */
 const SOURCES = Symbol.for('hotpath.gauge-sources');
 
 type Read = () => Iterable<Level<string>>;
 type Sourced = Gauge<string> & { [SOURCES]?: Set<Read> };
 
 /**
- * Shows values that are kept elsewhere as a Prometheus gauge; they are read when it is scraped.
+ * Shows external values as a Prometheus gauge, read at each scrape.
  *
- * @param combine of several sources for one name. Default: the sum.
- * @param collect reads the values; a throw is reported, and the source is left out that time.
- * @returns a function that lets go of the source; calling it again does nothing.
+ * @param combine combines several sources for one name. Default: the sum.
+ * @param collect reads the values; an exception is reported, and this scrape leaves the source out.
+ * @returns a function that removes the source; idempotent.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds another kind of metric by that name.
  */
 export function registerGauges<Label extends string>(

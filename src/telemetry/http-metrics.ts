@@ -3,16 +3,16 @@ import { cutTemplate } from '../exchange/template.js';
 import { counterIn, gaugeIn, histogramIn } from './instruments.js';
 import { beforeRead, Observations, Tally } from './tally.js';
 
-/** Told apart by copy of the package, which may be of another version. */
+/** Separate for each copy of the package, because their versions may differ. */
 const RECORDER = Symbol('hotpath.http-metrics');
 
 type Recorded = Registry & { [RECORDER]?: HttpMetrics };
 
-/** Bounds of what is recorded of requests. */
+/** Limits of recorded requests. */
 export interface HttpMetricsSettings {
   /** Upper bounds of the duration histogram, in seconds. */
   readonly buckets: readonly number[];
-  /** Most label sets of the request counter. */
+  /** Maximum number of label sets of the request counter. */
   readonly maxSeries: number;
 }
 
@@ -39,7 +39,7 @@ interface PathSeries {
 }
 
 /**
- * Counts requests in a registry, with a bounded number of label sets. What an outsider can choose is never a
+ * Counts requests in a registry, with a bounded number of label sets. Text from clients is never a
  * label: paths are route templates or `unmatched`, unknown methods are `other`.
  */
 export class HttpMetrics {
@@ -94,13 +94,13 @@ export class HttpMetrics {
     });
   }
 
-  /** The recorder of a registry; instances that share a registry share it, and count each request once. */
+  /** The recorder of a registry. Instances that share a registry share it, so that each request is counted once. */
   static of(registry: Registry, settings: HttpMetricsSettings): HttpMetrics {
     const recorded = registry as Recorded;
     return (recorded[RECORDER] ??= new HttpMetrics(registry, settings));
   }
 
-  /** A request has arrived. @returns its method as a label, for `finished`. */
+  /** Records a new request. @returns its method as a label, for `finished`. */
   started(method: string | undefined): string {
     const label = method !== undefined && METHODS.has(method) ? method : OTHER;
     this.#gauge(label).value++;
@@ -108,20 +108,20 @@ export class HttpMetrics {
   }
 
   /**
-   * A request is done.
+   * Records the end of a request.
    *
-   * @param method what `started` returned.
-   * @param path the route template; `undefined`: no route matched.
+   * @param method the result of `started`.
+   * @param path the route template; `undefined` if no route matched.
    */
   finished(method: string, path: string | undefined, status: number, seconds: number): void {
     this.#gauge(method).value--;
     this.answered(method, path, status, seconds);
   }
 
-  /** The same of a request that was answered as it arrived, of one of the methods that are known. */
+  /** Records a request with a known method that was answered at once. */
   answered(method: string, path: string | undefined, status: number, seconds: number): void {
     const code = status >= 100 && status <= 599 ? status : 0;
-    // Also of entries from Redis, whose templates another version of us may have written.
+    // Also for entries from Redis, whose templates another version may have written.
     const template = path === undefined ? UNMATCHED : cutTemplate(path);
     let series = this.#series.get(method)?.get(template);
     let count = series?.statuses.get(code);

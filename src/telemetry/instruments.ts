@@ -13,10 +13,10 @@ import { HotpathError } from '../config/errors.js';
 type Kind = 'counter' | 'gauge' | 'histogram';
 
 /**
- * A counter of this name in the registry: the one that is there, else a new one, so that two instances on one
+ * The counter with this name in the registry, or a new one, so that two instances on one
  * registry count together.
  *
- * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the name stands for another kind of metric, or one with
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the name belongs to another kind of metric, or to one with
  *   other labels.
  */
 export function counterIn<Label extends string>(
@@ -27,7 +27,7 @@ export function counterIn<Label extends string>(
   return (existing as Counter<Label>) ?? new Counter({ ...configuration, registers: [registry] });
 }
 
-/** The same for a gauge. */
+/** Like `counterIn`, for a gauge. */
 export function gaugeIn<Label extends string>(
   registry: Registry,
   configuration: Omit<GaugeConfiguration<Label>, 'registers'>,
@@ -36,7 +36,7 @@ export function gaugeIn<Label extends string>(
   return (existing as Gauge<Label>) ?? new Gauge({ ...configuration, registers: [registry] });
 }
 
-/** The same for a histogram; one that is there keeps its buckets. */
+/** Like `counterIn`, for a histogram. An existing one keeps its buckets. */
 export function histogramIn<Label extends string>(
   registry: Registry,
   configuration: Omit<HistogramConfiguration<Label>, 'registers'>,
@@ -52,7 +52,7 @@ function existingMetric(
 ): Metric | undefined {
   const metric = registry.getSingleMetric(name);
   if (!metric) return undefined;
-  // By what it says of itself, not by its class: the app may hold another copy of prom-client than ours.
+  // Reads its declared type, because the class may come from another copy of prom-client.
   const { type, labelNames: found = [] } = metric as { type?: string; labelNames?: readonly string[] };
   if (type === kind && [...found].sort().join() === [...labelNames].sort().join()) return metric;
   throw new HotpathError(

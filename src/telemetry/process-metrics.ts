@@ -1,10 +1,10 @@
 import { collectDefaultMetrics, type Metric, Registry, register } from 'prom-client';
 
-/** Kept with `prom-client` itself, so that all instances, and all copies of this package, that use one share them. */
+/** Stored on `prom-client` itself, so that all instances and all copies of this package that use it share them. */
 const SHARED = Symbol.for('hotpath.process-metrics');
 type Shared = Registry & { [SHARED]?: Registry };
 
-/** What a registry asks of a metric when it is written. */
+/** The parts of a metric that a registry reads for its output. */
 interface Value {
   labels: object;
 }
@@ -14,13 +14,13 @@ interface Written {
 }
 
 /**
- * Shows the metrics of this process (memory, CPU, event loop, garbage collection) in a registry, unless it
- * holds them already.
+ * Adds the metrics of this process (memory, CPU, event loop, garbage collection) to a registry, unless it
+ * contains them already.
  *
- * `prom-client` offers no way to stop its observers, and an observer keeps its registry: with one set for each
- * registry, a process that makes instances again and again (tests, hot reload) would grow, and its clock would
- * tick for each. There is one set for all. The lags of the event loop are those since the scrape before,
- * whichever registry that was of.
+ * `prom-client` cannot stop its observers, and an observer keeps its registry. With one set for each
+ * registry, a process that makes instances repeatedly (tests, hot reload) would leak memory and
+ * timers. So there is one set for all. Event loop lags are measured since the previous scrape of
+ * any registry.
  */
 export function collectProcessMetrics(registry: Registry): void {
   if (registry.getSingleMetric('process_cpu_user_seconds_total')) return;
@@ -40,8 +40,8 @@ function processMetrics(): Registry {
 }
 
 /**
- * A metric as one registry sees it. Registries write on what they hold: OpenMetrics takes `_total` off its name,
- * default labels are put on its values, a reset empties it; and that must not be seen in another.
+ * A metric as one registry sees it. Registries change their metrics: OpenMetrics removes `_total` from the name,
+ * default labels are added to the values, a reset empties it. Other registries must not see these changes.
  */
 function viewOf(metric: Metric): Metric {
   const { name, help, type, aggregator } = metric as unknown as Record<string, string>;

@@ -4,7 +4,7 @@ import type { Registry } from 'prom-client';
 import { unawaited } from '../runtime/guard.js';
 import { gaugeIn } from './instruments.js';
 
-/** Answers a scrape with what is in a registry. */
+/** Serves the metrics of a registry. */
 export type ScrapeHandler = (
   req: IncomingMessage,
   res: ServerResponse,
@@ -12,10 +12,10 @@ export type ScrapeHandler = (
 ) => void;
 
 /**
- * A handler for Express that answers with the registry's metrics, in its own format.
+ * A handler for Express that serves the metrics of a registry, in its own format.
  *
- * Scrapes that come while one is being written share it: writing many series blocks the event loop, and a
- * crowd of scrapers must not do so again and again. It asks nobody for a password; that is up to the route.
+ * Concurrent scrapes share one output: writing many series blocks the event loop, and many scrapers
+ * must not repeat it. The handler has no access control; that belongs to the route.
  */
 export function scrapeHandler(registry: Registry): ScrapeHandler {
   const duration = gaugeIn(registry, {

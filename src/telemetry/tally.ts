@@ -1,10 +1,10 @@
 import type { Metric } from 'prom-client';
 import { reportFault } from '../exchange/fault.js';
 
-/** A count of our own, shown by a metric when that is read: to add to one of `prom-client` costs a lookup each time. */
+/** A plain count that a metric adds when it is read. Adding to a `prom-client` metric costs a lookup each time. */
 export class Tally {
   value = 0;
-  /** Zero is shown as well. */
+  /** Shows zero as well. */
   #shown: number | undefined;
   readonly #child: { inc(by: number): void };
 
@@ -20,10 +20,10 @@ export class Tally {
   }
 }
 
-/** Observations that are handed on in one go. */
+/** Number of observations that are passed on at once. */
 const MOST_KEPT = 256;
 
-/** Observations on their way to a histogram. */
+/** Observations waiting for a histogram. */
 export class Observations {
   #kept: number[] = [];
   readonly #child: { observe(value: number): void };
@@ -43,7 +43,7 @@ export class Observations {
   }
 }
 
-/** Has something done before a metric is read, besides what others want done then. */
+/** Runs a function before a metric is read, beside other such functions. */
 export function beforeRead(metric: Metric, show: () => void): void {
   const before = (metric as { collect?: () => unknown }).collect;
   Object.assign(metric, {
