@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 
 const longest = 80;
 
-/** A value as an error message shows it: one line, short, without the credentials of a URL. */
+/** Formats a value for an error message: one short line, without the credentials of a URL. */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string') return shorten(inspect(maskCredentials(value)));
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && !isPlainObject(value)) {
@@ -12,7 +12,7 @@ export function describeValue(value: unknown): string {
   return shorten(text.replace(/\S+/g, maskCredentials));
 }
 
-/** A value that may be a secret, as an error message shows it: what it is, and nothing of what it says. */
+/** Formats a value that may be secret for an error message: its kind, and none of its content. */
 export function describeSecret(value: unknown): string {
   return typeof value === 'string'
     ? `a string of ${value.length} characters`
@@ -26,20 +26,20 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-/** Appends a key to an option's path, as one would write it in code. */
+/** Appends a key to the path of an option, as written in code. */
 export function joinPath(path: string, key: string | number): string {
   if (typeof key === 'number') return `${path}[${key}]`;
   if (/^[A-Za-z_$][\w$]*$/.test(key)) return path === '' ? key : `${path}.${key}`;
   return `${path}['${key}']`;
 }
 
-// Up to the last `@`, since a malformed URL is just what gets printed here; the scheme may be missing. Without
-// a pattern that could backtrack: the text may be long.
+// Masks up to the last `@`, because malformed URLs end up here, and the scheme may be missing. No pattern that could
+// backtrack, because the text may be long.
 function maskCredentials(text: string): string {
   const at = text.lastIndexOf('@');
   const scheme = text.indexOf('://');
   const start = scheme >= 0 && scheme < at ? scheme + 3 : 0;
-  // Without an `@`, what is no URL may be one that was cut off within its password, as `#` does in many files.
+  // Text without an `@` may be a URL that was cut inside its password, as `#` does in many files.
   const isCut = at < 0 && scheme >= 0 && text.length > scheme + 3 && !URL.canParse(text);
   const masked = isCut
     ? `${text.slice(0, scheme + 3)}***`

@@ -1,4 +1,4 @@
-/** Stable identifiers of everything that can go wrong; compare these, not messages. */
+/** Stable identifiers of all errors. Compare these, not messages. */
 export type HotpathErrorCode =
   | 'HOTPATH_CONFIG_INVALID'
   | 'HOTPATH_CLOSED'
@@ -13,37 +13,37 @@ export type HotpathErrorCode =
 
 /** One mistake in a config. */
 export interface ConfigProblem {
-  /** Where it stands, as one would write it: `cache.memory.maxBytes`, `routes['/a'].cache.ttl`. */
+  /** Its path, as written in code: `cache.memory.maxBytes`, `routes['/a'].cache.ttl`. */
   readonly path: string;
-  /** What is accepted there, or why the combination makes no sense. */
+  /** The accepted values, or why the combination is invalid. */
   readonly message: string;
   /**
-   * The value found, as text, shortened and with passwords in URLs masked; absent when the mistake is not in
-   * one value. Text, since errors are logged whole and the value may be large or secret.
+   * The received value as text, shortened and with passwords in URLs masked; absent when the mistake is not in
+   * one value. Text, because errors are logged and the value may be large or secret.
    */
   readonly received?: string;
 }
 
-/** What a `HotpathError` may carry besides its code and message. */
+/** Details of a `HotpathError` besides its code and message. */
 export interface HotpathErrorDetails {
   /** Every mistake found, for `HOTPATH_CONFIG_INVALID`. */
   problems?: readonly ConfigProblem[];
-  /** The error beneath. */
+  /** The underlying error. */
   cause?: unknown;
 }
 
-// Registered, not private: the ESM and the CommonJS copy of the package must know each other's errors.
+// A registered symbol, because the ESM and the CommonJS copy of the package must recognise each other's errors.
 const brand = Symbol.for('hotpath.error');
 
 /**
- * The one error class of the package.
+ * The only error class of the package.
  *
- * `instanceof HotpathError` also holds for an error that another copy of the package made.
+ * `instanceof HotpathError` also holds for errors of another copy of the package.
  */
 export class HotpathError extends Error {
-  // A literal: minifiers rename classes, and `constructor.name` with them.
+  // A literal, because minifiers rename classes and so `constructor.name`.
   override readonly name = 'HotpathError';
-  /** What went wrong, as an identifier that stays the same between versions. */
+  /** An identifier of the error that does not change between versions. */
   readonly code: HotpathErrorCode;
   /** Every mistake found in a config, when `code` is `HOTPATH_CONFIG_INVALID`. */
   readonly problems?: readonly ConfigProblem[];
@@ -60,12 +60,12 @@ export class HotpathError extends Error {
   }
 }
 
-/** Whether a value is a `HotpathError`, made by this or by another copy of the package. */
+/** Whether a value is a `HotpathError` of this or another copy of the package. */
 export function isHotpathError(value: unknown): value is HotpathError {
   return value instanceof Error && (value as { [brand]?: unknown })[brand] === true;
 }
 
-/** The error for a config, listing every problem on a line of its own. */
+/** The error for a config, with each problem on its own line. */
 export function configError(problems: readonly ConfigProblem[]): HotpathError {
   const lines = problems.map(({ path, message, received }) =>
     received === undefined ? `  ${path}: ${message}` : `  ${path}: ${message}, received ${received}`,

@@ -1,7 +1,7 @@
 import type { Reader } from './reading.js';
 import { readDuration, readSize } from './units.js';
 
-// Node runs a timer of more than 2^31 ms at once, so what becomes a timer must stay below.
+// Node fires a timer of more than 2^31 ms at once, so timer durations must stay below.
 const longestTimer = 86_400;
 
 /** Reads `true` or `false`. */
@@ -14,7 +14,7 @@ export const readPositiveDuration: Reader<number> = (input) => {
   return 'value' in reading && reading.value === 0 ? { expected: 'a duration greater than 0' } : reading;
 };
 
-/** Reads a duration that becomes a timer, as seconds: at most one day. */
+/** Reads the duration of a timer, as seconds: at most one day. */
 export const readTimerDuration: Reader<number> = (input) => {
   const reading = readDuration(input);
   return 'value' in reading && reading.value > longestTimer
@@ -22,7 +22,7 @@ export const readTimerDuration: Reader<number> = (input) => {
     : reading;
 };
 
-/** Reads a duration as whole seconds, the only ones that headers can carry. */
+/** Reads a duration as whole seconds, because headers carry no fractions. */
 export const readWholeSeconds: Reader<number> = (input) => {
   const reading = readDuration(input);
   return 'value' in reading && !Number.isInteger(reading.value)
@@ -51,13 +51,13 @@ export const readShare: Reader<number> = (input) =>
     ? { value: input }
     : { expected: 'a number from 0 to 1' };
 
-/** Reads a share between 0 and 1, neither of which would be one. */
+/** Reads a share between 0 and 1, both excluded. */
 export const readPartialShare: Reader<number> = (input) =>
   typeof input === 'number' && input > 0 && input < 1
     ? { value: input }
     : { expected: 'a number between 0 and 1, such as 0.8' };
 
-/** Reads one of some words. */
+/** Reads one of several words. */
 export function readWord<const W extends string>(...words: readonly W[]): Reader<W> {
   const forms = words.map((word) => `'${word}'`).join(' or ');
   return (input) => {
@@ -66,12 +66,12 @@ export function readWord<const W extends string>(...words: readonly W[]): Reader
   };
 }
 
-/** Reads a function. Its type is taken on trust: only a call could tell. */
+/** Reads a function. Its signature is not checked, because only a call could show it. */
 export function readFunction<F>(): Reader<F> {
   return (input) => (typeof input === 'function' ? { value: input as F } : { expected: 'a function' });
 }
 
-/** Reads a name that is not empty and holds no control characters. */
+/** Reads a non-empty name without control characters. */
 export const readName: Reader<string> = (input) =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to keep out.
   typeof input === 'string' && /^[^\u0000-\u001f\u007f]+$/.test(input)
@@ -90,7 +90,7 @@ export const readHeaderName: Reader<string> = (input) => {
   return 'value' in reading ? { value: reading.value.toLowerCase() } : reading;
 };
 
-/** Reads the name of a header, or the beginning of names before a `*`, in lower case. */
+/** Reads the name of a header, or a prefix of names before a `*`, in lower case. */
 export const readHeaderPattern: Reader<string> = (input) => {
   const reading = readHeaderName(input);
   return 'value' in reading && /^[^*]+\*?$/.test(reading.value)
@@ -108,7 +108,7 @@ export const readHeaderText: Reader<string> = (input) =>
           'the value of a header: Latin-1 without control characters, not empty, without spaces around it',
       };
 
-/** Reads an absolute URL of one of some schemes, which may hold a user name and a password. */
+/** Reads an absolute URL with one of the schemes, which may contain a user name and a password. */
 export function readUrl(...schemes: readonly string[]): Reader<string> {
   const expected =
     `a URL such as '${schemes[0]}://host/…', in whose user name and password ` +
@@ -121,7 +121,7 @@ export function readUrl(...schemes: readonly string[]): Reader<string> {
   };
 }
 
-/** A password with a `/` or `?` ends the authority too early: its beginning would be taken for host and port. */
+/** An unencoded `/` or `?` in a password ends the authority, so that its start would be read as host and port. */
 function isSplitRight({ pathname, search }: URL): boolean {
   return !(pathname + search).includes('@');
 }

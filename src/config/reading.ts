@@ -1,5 +1,5 @@
-/** A value that was understood, or what would have been. */
+/** A valid value, or the accepted values. */
 export type Reading<T> = { readonly value: T } | { readonly expected: string };
 
-/** Understands one kind of value. */
+/** Validates one kind of value. */
 export type Reader<T> = (input: unknown) => Reading<T>;

@@ -5,12 +5,12 @@ import type { Reader } from './reading.js';
 import { leaf, type Schema, section } from './schema.js';
 import type { Duration } from './units.js';
 
-/** What an argument of a Redis command may be. */
+/** Arguments of a Redis command. */
 export type RedisArgument = string | Buffer | number;
 
 /**
- * What we need of a client: `Redis` and `Cluster` of ioredis 5 and 6 fit. Described here, since naming ioredis's
- * own types would force the package on everybody.
+ * The methods that hotpath needs of a client: `Redis` and `Cluster` of ioredis 5 and 6 fit. Declared here, because the
+ * types of ioredis would make the package mandatory.
  */
 export interface RedisClient {
   readonly status: string;
@@ -25,7 +25,7 @@ export interface RedisClient {
   off(event: string, listener: (...args: any[]) => void): unknown;
 }
 
-/** Whether a value is a `Redis` or a `Cluster` of ioredis. Other packages' clients lack some of it. */
+/** Whether a value is a `Redis` or a `Cluster` of ioredis. Clients of other packages lack some methods. */
 export function isRedisClient(value: unknown): value is RedisClient {
   if (typeof value !== 'object' || value === null) return false;
   const given = value as Record<string, unknown>;
@@ -60,7 +60,7 @@ export interface RedisOptions {
   };
 }
 
-/** Resolved options of the shared tier: durations in seconds. */
+/** Resolved options of the Redis tier: durations in seconds. */
 export interface RedisSettings {
   readonly source: { readonly url: string } | { readonly options: object } | { readonly client: RedisClient };
   readonly prefix: string;
@@ -100,7 +100,7 @@ const optionsSchema = section(
   },
 );
 
-/** Reads the section; without a place there is no such tier. */
+/** Reads the section. Without an address there is no Redis tier. */
 export const redisSchema: Schema<RedisSettings | undefined> = v.pipe(
   optionsSchema,
   v.transform(({ url, options, client, ...rest }): RedisSettings | undefined => {

@@ -8,30 +8,30 @@ import type { Reader } from './reading.js';
 export interface RouteMatch<P> {
   /** The pattern that matched, as written in the config. */
   readonly pattern: string;
-  /** What the config says for it. */
+  /** The policy of the pattern. */
   readonly policy: P;
-  /** Decoded parameters, on a frozen object without prototype. One that can't be decoded is as it came. */
+  /** Decoded parameters, on a frozen object without prototype. An undecodable one is unchanged. */
   readonly params: RouteParams;
 }
 
-/** Path patterns in the order written; the first that matches wins, as in Express. */
+/** Path patterns in the order written; the first match wins, as in Express. */
 export interface RouteTable<P> {
   /**
    * Finds the policy for a path.
-   * @param pathname the path as it came, percent-encoded, without query.
-   * @returns `undefined` when nothing matches. A malformed `%` sequence is no reason: Express answers 400 to one only
+   * @param pathname the percent-encoded path, without query.
+   * @returns `undefined` when nothing matches. A malformed `%` sequence can match: Express answers 400 only
    * where a route has a parameter in its place.
    */
   match(pathname: string): RouteMatch<P> | undefined;
-  /** How many patterns there are. */
+  /** The number of patterns. */
   readonly size: number;
-  /** As written in the config, in the order in which they are tried. */
+  /** The patterns as written in the config, in order. */
   readonly patterns: readonly string[];
   /** Their policies, in the order of the patterns. */
   readonly policies: readonly P[];
 }
 
-/** Reads a path pattern, or says what is accepted and why this is not. */
+/** Reads a path pattern, or explains why it is invalid. */
 export const readPattern: Reader<string> = (input) => {
   const syntax =
     "a path in Express 5 syntax, such as '/api/products/:id', '/assets/*path' or '/docs{/:page}'";
@@ -47,8 +47,8 @@ export const readPattern: Reader<string> = (input) => {
 
 /**
  * Compiles path patterns. As in Express by default, case does not matter and a trailing slash is optional.
- * @param map policies by pattern, in Express 5 syntax, in the order in which they are tried.
- * @param path where the map stands in the config, for messages.
+ * @param map policies by pattern, in Express 5 syntax, in matching order.
+ * @param path the path of the map in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every pattern that can't be compiled.
  */
 export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'routes'): RouteTable<P> {
@@ -60,7 +60,7 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
     else problems.push({ path: joinPath(path, pattern), message: `expected ${reading.expected}` });
   }
   if (problems.length > 0) throw configError(problems);
-  // One request asks several times, with others between. Not a Map: see `UnderWay` for what that would keep alive.
+  // A request looks up its path several times, between other requests. No Map: see `UnderWay` for its cost.
   const paths = new Array<string | undefined>(RECENT).fill(undefined);
   const matches = new Array<RouteMatch<P> | undefined>(RECENT).fill(undefined);
   const find = (pathname: string): RouteMatch<P> | undefined => {
@@ -92,7 +92,7 @@ interface Route<P> {
   readonly matches: MatchFunction<ParamData>;
 }
 
-/** A path under its route; its parameters are read when they are asked for, which most paths never are. */
+/** A path under its route. Parameters are decoded on first use, because most are never used. */
 class Found<P> implements RouteMatch<P> {
   readonly #route: Route<P>;
   readonly #pathname: string;
@@ -128,24 +128,24 @@ function decode(text: string): string {
   }
 }
 
-/** Paths whose route is remembered: a power of two. */
+/** Number of remembered paths: a power of two. */
 const RECENT = 64;
 
-/** By its length and its end, where paths that are asked for at one time differ. */
+/** Hashes length and end, where the paths of one time differ. */
 function slotOf(path: string): number {
   const { length } = path;
   const mixed = length * 961 + path.charCodeAt(length - 1) * 31 + path.charCodeAt(length - 2);
   return mixed & (RECENT - 1);
 }
 
-/** Several ask for one path, and get one answer. */
+/** Freezes parameters, because several middlewares receive the same object. */
 function frozen(params: ParamData): RouteParams {
   for (const value of Object.values(params)) if (typeof value === 'object') Object.freeze(value);
   return Object.freeze(params) as RouteParams;
 }
 
 function compilePattern(pattern: string): Pick<Route<unknown>, 'regexp' | 'matches'> {
-  // Express drops a trailing slash of a pattern before it compiles it, but for the root.
+  // Express drops the trailing slash of a pattern before it compiles it, except for the root.
   const path = pattern === '/' ? pattern : pattern.replace(/\/+$/, '');
   return { regexp: pathToRegexp(path).regexp, matches: match(path, { decode }) };
 }

@@ -4,25 +4,25 @@ import { describeValue, isPlainObject, joinPath } from './describe.js';
 import { type ConfigProblem, configError } from './errors.js';
 import type { Reader } from './reading.js';
 
-/** Reads anything, gives a `T` or problems. */
+/** A schema that accepts any input and returns a `T` or problems. */
 export type Schema<T> = v.GenericSchema<unknown, T>;
 
-/** Reports combinations of options that make no sense, by the key at fault. */
+/** Reports invalid combinations of options, by key. */
 export type SectionCheck = (given: Given, report: (key: string, message: string) => void) => void;
 
 type Path = [v.IssuePathItem, ...v.IssuePathItem[]];
 type Given = Readonly<Record<string, unknown>>;
 type SectionOutput<E extends v.ObjectEntries> = Readonly<v.InferOutput<v.ObjectSchema<E, undefined>>>;
 
-// A valibot issue always has a `received`; this one says that no single value is at fault.
+// A valibot issue always has a `received`; this one means that no single value is wrong.
 const noValue = '';
 
-// Given at every call, so that an app which sets valibot's global config still gets every problem.
+// Passed with every call, so that an app with its own global valibot config still gets every problem.
 const everyProblem = { abortEarly: false, abortPipeEarly: false };
 
 /**
- * A single value, understood by a reader.
- * @param describe writes it into the error message.
+ * A single value, validated by a reader.
+ * @param describe formats the value for the error message.
  */
 export function leaf<T>(read: Reader<T>, describe: (value: unknown) => string = describeValue): Schema<T> {
   return v.pipe(
@@ -36,7 +36,7 @@ export function leaf<T>(read: Reader<T>, describe: (value: unknown) => string = 
   );
 }
 
-/** Nothing is accepted any more; says what would have been. */
+/** Rejects every value. The error says what would be valid. */
 function reject(expected: string): Schema<never> {
   return leaf<never>(() => ({ expected }));
 }
@@ -48,15 +48,15 @@ export function list<T>(item: Schema<T>, expected: string): Schema<readonly T[]>
 }
 
 /**
- * An object of known options; frozen, and never the caller's own.
- * @param check reports combinations that make no sense. It sees what was given, valid or not, so that one
+ * An object of known options. The result is frozen, and never the object of the caller.
+ * @param check reports invalid combinations. It receives the input, valid or not, so that one
  * mistake does not hide another.
  */
 export function section<E extends v.ObjectEntries>(
   entries: E,
   check?: SectionCheck,
 ): Schema<SectionOutput<E>> {
-  // valibot walks inherited keys too; here there must be none.
+  // valibot reads inherited keys too, which must not be accepted here.
   const options = v.object(Object.assign(Object.create(null), entries) as E);
   return v.pipe(
     v.unknown(),
@@ -106,7 +106,7 @@ export function toggle<T>(schema: Schema<T>): Schema<T | false> {
 
 /**
  * An object whose keys are checked by a reader and whose values by a schema; keeps the order; frozen.
- * @param keys what they are, for messages.
+ * @param keys the kind of the keys, for messages.
  */
 export function mapOf<T>(
   readKey: Reader<string>,
@@ -141,7 +141,7 @@ export function mapOf<T>(
 
 /**
  * Runs a schema over options; `undefined` counts as no options.
- * @param path where the options stand, for messages; `''` for the whole config.
+ * @param path the path of the options, for messages; `''` for the whole config.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
 export function resolve<T>(schema: Schema<T>, input: unknown, path: string): T {
@@ -164,14 +164,14 @@ function unknownOption(key: string, known: readonly string[]): string {
   const nearest = known
     .map((name) => ({ name, edits: distance(key.toLowerCase(), name.toLowerCase()) }))
     .sort((a, b) => a.edits - b.edits)[0];
-  // More than a third of the letters wrong is no slip of the finger.
+  // With more than a third of the letters wrong, it is no typing mistake.
   if (nearest !== undefined && nearest.edits <= Math.max(2, Math.floor(nearest.name.length / 3))) {
     return `unknown option; did you mean '${nearest.name}'?`;
   }
   return `unknown option; known are ${known.join(', ')}`;
 }
 
-// Without a prototype, so that neither an own `__proto__` nor a polluted `Object.prototype` supplies an option.
+// Without a prototype, so that neither an own `__proto__` nor a polluted `Object.prototype` provides an option.
 function ownDefined(input: Record<string, unknown>): Given {
   const own: Record<string, unknown> = Object.create(null);
   for (const [key, value] of Object.entries(input)) {

@@ -55,7 +55,7 @@ export function normaliseQuery(
 ): string | undefined {
   if (!variance) return query;
   const pieces = query?.split('&', MOST_PARAMETERS + 1) ?? [];
-  if (pieces.length > MOST_PARAMETERS) return `?${query}`; // no other form holds a `?`
+  if (pieces.length > MOST_PARAMETERS) return `?${query}`; // no other result contains a `?`
   const pairs: [name: string, value: string][] = [];
   for (const piece of pieces) {
     if (piece === '') continue;
@@ -64,12 +64,12 @@ export function normaliseQuery(
     if (variance.names.has(name) === (variance.mode === 'ignore')) continue;
     pairs.push([name, equals < 0 ? '' : canonical(piece.slice(equals + 1))]);
   }
-  // Stable: what has one name keeps its order. The order among names is any, if always the same.
+  // The sort is stable, so values of one name keep their order. The order of names only needs to be consistent.
   if (variance.anyOrder) pairs.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
   return pairs.map(([name, value]) => `${name}=${value}`).join('&');
 }
 
-/** Whether two queries ask for the same (§6). */
+/** Whether two queries are equivalent (§6). */
 export function equivalentQuery(
   a: string | undefined,
   b: string | undefined,

@@ -1,11 +1,11 @@
 /** A problem detail (RFC 9457). Members beyond these are extensions. */
 export interface Problem {
-  /** Identifies the kind of problem. `about:blank`: no more than its status says. */
+  /** The kind of problem. `about:blank`: only its status describes it. */
   readonly type: string;
-  /** For `about:blank` the phrase of the status. */
+  /** For `about:blank`, the reason phrase of the status. */
   readonly title: string;
   readonly status: number;
-  /** What is wrong with this one request. */
+  /** The problem of this request. */
   readonly detail: string;
   readonly [extension: string]: string | number;
 }

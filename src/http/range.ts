@@ -1,29 +1,29 @@
 import { parseHttpDate } from './date.js';
 
-/** A part of a body, in bytes from its beginning; both ends belong to it (RFC 9110 §14.1.2). */
+/** A part of a body, in bytes from its start, with both ends included (RFC 9110 §14.1.2). */
 export interface Part {
   readonly start: number;
   readonly end: number;
 }
 
-/** What of a body a `Range` selects: all of it (200), nothing (416), or parts in the order asked for (206). */
+/** The bytes that a `Range` selects: all (200), none (416), or parts in the requested order (206). */
 export type Selection =
   | { readonly kind: 'whole' }
   | { readonly kind: 'unsatisfiable' }
   | { readonly kind: 'parts'; readonly parts: readonly Part[] };
 
-/** Whoever asks for more has no player and no download to resume (RFC 9110 §17.15). */
+/** No player and no resumed download needs more (RFC 9110 §17.15). */
 const MOST_PARTS = 8;
 
 const WHOLE: Selection = { kind: 'whole' };
 
 /**
- * Selects what a `Range` asks for (RFC 9110 §14.1.2, §14.2).
+ * Selects the bytes of a `Range` (RFC 9110 §14.1.2, §14.2).
  *
- * - A field that is no byte range, or malformed in any member (`5-2`, `a-b`, `-`), does not count: the whole.
- * - So do more than 8 members, and members that overlap: §14.2 lets a server ignore what only multiplies work.
- * - Members beyond the end are left out; where none remains the range is unsatisfiable (§15.5.17).
- * - Of an empty body no part can be named (§14.4), so a suffix of it is the whole.
+ * - A field with another unit, or with a malformed member (`5-2`, `a-b`, `-`), is ignored: the whole body is selected.
+ * - So are more than 8 members, and overlapping members: §14.2 lets a server ignore ranges that only add work.
+ * - Members beyond the end are left out; without any other, the range is unsatisfiable (§15.5.17).
+ * - No part of an empty body can be named (§14.4), so its suffix is the whole body.
  *
  * @param range the field's value.
  * @param length the length of the whole body, in bytes.
@@ -43,7 +43,7 @@ export function selectRanges(range: string, length: number): Selection {
   return length === 0 || overlap(parts) ? WHOLE : { kind: 'parts', parts };
 }
 
-/** Whether a `Range` counts in bytes (RFC 9110 §14.1). */
+/** Whether the unit of a `Range` is bytes (RFC 9110 §14.1). */
 export function isByteRange(range: string): boolean {
   const equals = range.indexOf('=');
   return equals >= 0 && range.slice(0, equals).trim().toLowerCase() === 'bytes';
@@ -63,7 +63,7 @@ function membersOf(range: string): string[] {
     .filter((member) => member !== ''); // empty members are allowed (§5.6.1)
 }
 
-/** `Content-Range` of a part, or, without one, of a 416 (RFC 9110 §14.4). */
+/** `Content-Range` of a part, or of a 416 without one (RFC 9110 §14.4). */
 export function contentRange(part: Part | undefined, length: number): string {
   return part ? `bytes ${part.start}-${part.end}/${length}` : `bytes */${length}`;
 }
