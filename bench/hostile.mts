@@ -3,7 +3,8 @@
 // growth of its resident set, the latency of the ordinary client meanwhile, and what is left afterwards are printed.
 //
 // `--kinds bombs,keys` runs some of them, `--express 4` and `--door` change the app, `--connections` and `--seconds`
-// the attack. Ends with 1 when a bound is broken. On each connection something is sent every five seconds (`--every`):
+// the attack. `--bare` leaves hotpath out, to tell what Express and Node take themselves.
+// Ends with 1 when a bound is broken. On each connection something is sent every five seconds (`--every`):
 // what a server does with more requests than it can answer is another matter. The first row has no attackers: it shows
 // what the machine itself does to latency.
 import { type ChildProcess, fork } from 'node:child_process';
@@ -48,6 +49,7 @@ const { values } = parseArgs({
     kinds: { type: 'string', default: Object.keys(KINDS).join(',') },
     express: { type: 'string', default: '5' },
     door: { type: 'boolean', default: false },
+    bare: { type: 'boolean', default: false },
     connections: { type: 'string', default: '1000' },
     seconds: { type: 'string', default: '12' },
     every: { type: 'string', default: '5' },
@@ -94,8 +96,8 @@ async function serve(): Promise<void> {
       '/wait': { cache: { ttl: '1m' } },
     },
   });
-  app.use(perf);
-  if (values.door) perf.attach(app);
+  if (!values.bare) app.use(perf);
+  if (values.door && !values.bare) perf.attach(app);
   app.get('/page', (_req, res) => void res.send('page '.repeat(500)));
   app.get('/plain', (_req, res) => void res.json({ ok: true }));
   app.get('/items', (req, res) => void res.status('missing' in req.query ? 404 : 200).send('item'));
@@ -306,7 +308,7 @@ async function askAsUsual(): Promise<void> {
 
 async function run(): Promise<void> {
   const kinds = values.kinds.split(',').filter((kind): kind is Kind => Object.hasOwn(KINDS, kind));
-  const place = `Express ${values.express}${values.door ? ' with a front door' : ''}`;
+  const place = `Express ${values.express}${values.bare ? ' without hotpath' : ''}${values.door ? ' with a front door' : ''}`;
   console.log(
     `${CONNECTIONS} hostile connections of each kind for ${SECONDS} s, ${place}, Node ${process.version}, ` +
       `load ${loadavg()[0]!.toFixed(1)}\n`,

@@ -69,6 +69,10 @@ export class Fill {
   /** The handler's status. */
   #answered: number | undefined;
   readonly #capture = (chunk: Buffer) => this.#onChunk(chunk);
+  /** Ends what the client has left. It holds the request and its response, so it goes as soon as the fill is over. */
+  #timer: NodeJS.Timeout | undefined;
+  /** Ends the time in which others may follow the body. */
+  #joinTimer: NodeJS.Timeout | undefined;
 
   constructor(state: CacheState, request: FillRequest) {
     this.#state = state;
@@ -229,8 +233,8 @@ export class Fill {
         collapser.abandon(key, pending);
         if (exchange.res.writableNeedDrain) this.#running?.rescue(false);
       });
-      const timer = setTimeout(late, settings.waitTimeout * 1000).unref();
-      exchange.onEnd(() => clearTimeout(timer));
+      this.#joinTimer = setTimeout(late, settings.waitTimeout * 1000).unref();
+      exchange.onEnd(() => clearTimeout(this.#joinTimer));
     });
     setImmediate(begin);
   }
@@ -320,8 +324,7 @@ export class Fill {
       this.#refuse('purged');
       return;
     }
-    this.#over = true;
-    this.#snapshot = undefined;
+    this.#setOver();
     this.#state.equivalents.put(keys, home, entry, storable.vary);
     this.#state.counts.stores++;
     this.#state.collapser.forgive(key);
@@ -362,7 +365,7 @@ export class Fill {
     const late = guarded('fill', () => {
       if (!this.#over) collapser.settle(key, pending, { kind: 'failed' });
     });
-    setTimeout(late, settings.waitTimeout * 1000).unref();
+    this.#timer = setTimeout(late, settings.waitTimeout * 1000).unref();
   }
 
   /** The client has left within the body, but others follow: the handler may still bring the rest. */
@@ -379,11 +382,10 @@ export class Fill {
     );
     let bytes = this.#bytes;
     const look = guarded('fill', () => {
-      if (this.#over) return clearInterval(watch);
       if (bytes === this.#bytes) this.#finish('failed');
       bytes = this.#bytes;
     });
-    const watch: NodeJS.Timeout = setInterval(look, settings.waitTimeout * 1000).unref();
+    this.#timer = setInterval(look, settings.waitTimeout * 1000).unref();
     return true;
   }
 
@@ -407,10 +409,16 @@ export class Fill {
     return PRECONDITIONS.some((name) => req.headers[name] !== undefined);
   }
 
-  #finish(kind: 'refused' | 'refused-alone' | 'failed', refusal?: string): void {
-    if (this.#over) return;
+  #setOver(): void {
     this.#over = true;
     this.#snapshot = undefined;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#joinTimer);
+  }
+
+  #finish(kind: 'refused' | 'refused-alone' | 'failed', refusal?: string): void {
+    if (this.#over) return;
+    this.#setOver();
     if (!this.#running) this.#chunks.length = 0;
     else if (this.#request.exchange.closed) this.#running.rescue(true);
     else this.#running.break();

@@ -1,11 +1,16 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import type { Express } from 'express';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import type { Express, Response } from 'express';
 import { hotpath } from 'hotpath';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SlowRequest } from '../../src/config/timing.js';
 import { type Listening, listen, majors, waitFor } from '../helpers/http.js';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
 let server: Listening | undefined;
 beforeEach(() => {
@@ -28,7 +33,11 @@ describe.each(majors)('pipelined requests on %s', (_name, express) => {
       const perf = hotpath({
         metrics: { defaultMetrics: false, registry },
         timing: { slow: 0.000001, onSlow: (request) => void slow.push(request) },
-        routes: { '/hit': { cache: { ttl: '1m', shared: true } } },
+        cache: { waitTimeout: '1h' },
+        routes: {
+          '/cached': { cache: { ttl: '1m' } },
+          '/hit': { cache: { ttl: '1m', shared: true } },
+        },
       });
       const app = express();
       if (door === 'open') perf.attach(app);
@@ -96,6 +105,36 @@ describe.each(majors)('pipelined requests on %s', (_name, express) => {
       expect(await counts()).toEqual(expected);
       expect(await inProgress()).toBe(0);
     });
+
+    it.each(['stored', 'refused', 'destroyed'])(
+      'are not held once they are cut off and then %s [I08 K10]',
+      async (end) => {
+        const answers: (() => void)[] = [];
+        const responses: WeakRef<Response>[] = [];
+        const { port, perf, inProgress } = await serve((app) => {
+          app.get('/cached', (_req, res) => {
+            responses.push(new WeakRef(res));
+            answers.push(() => {
+              if (end === 'destroyed') res.destroy();
+              else res.set('Cache-Control', end === 'refused' ? 'no-store' : 'max-age=60').send('late');
+            });
+          });
+        });
+        const socket = connect(port, '127.0.0.1');
+        await once(socket, 'connect');
+        socket.write(Array.from({ length: 12 }, (_, i) => request(`/cached?${i}`)).join(''));
+        await waitFor(() => answers.length === 12);
+        socket.resetAndDestroy();
+        await waitFor(async () => (await inProgress()) === 0);
+        for (let answer = answers.pop(); answer; answer = answers.pop()) answer();
+        expect(perf.cache.stats()).toMatchObject({ pending: 0, entries: end === 'stored' ? 12 : 0 });
+        await waitFor(() => {
+          collectGarbage();
+          // The machine may keep the last one on its stack.
+          return responses.filter((ref) => ref.deref() !== undefined).length <= 1;
+        });
+      },
+    );
 
     it('leave no listener on a connection that stays open', async () => {
       let listeners = -1;
