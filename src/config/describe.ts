@@ -9,7 +9,16 @@ export function describeValue(value: unknown): string {
     return `an instance of ${value.constructor?.name || 'an unnamed class'}`;
   }
   const text = inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY });
-  return shorten(text.replace(/\S+/g, maskCredentials));
+  return shorten(text.replace(PIECE, maskPiece));
+}
+
+/** A string as `inspect` writes it, or a word. What is malformed may have white space within its password. */
+const PIECE = /'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|\S+/g;
+
+function maskPiece(piece: string): string {
+  const quote = /^['"`]/.exec(piece)?.[0] ?? '';
+  const isQuoted = quote !== '' && piece.length > 1 && piece.endsWith(quote);
+  return isQuoted ? quote + maskCredentials(piece.slice(1, -1)) + quote : maskCredentials(piece);
 }
 
 /** Formats a value that may be secret for an error message: its kind, and none of its content. */
@@ -39,15 +48,22 @@ function maskCredentials(text: string): string {
   const at = text.lastIndexOf('@');
   const scheme = text.indexOf('://');
   const start = scheme >= 0 && scheme < at ? scheme + 3 : 0;
-  // Text without an `@` may be a URL that was cut inside its password, as `#` does in many files.
-  const isCut = at < 0 && scheme >= 0 && text.length > scheme + 3 && !URL.canParse(text);
+  // Text without an `@` may be a URL that was cut inside its password, as `#` does in many files. An `@` after a `/`
+  // may be part of the password too.
+  const isCut =
+    scheme >= 0 &&
+    text.length > scheme + 3 &&
+    (at < 0 ? !URL.canParse(text) : SPLIT.test(text.slice(start, at)));
   const masked = isCut
     ? `${text.slice(0, scheme + 3)}***`
     : at < 0
       ? text
       : `${text.slice(0, start)}***${text.slice(at)}`;
-  return masked.replace(/([?&][\w-]{0,20}(?:pass|secret|token|key)[\w-]{0,20}=)[^&\s'"]*/gi, '$1***');
+  // To the end: one that is not encoded may hold `&` and white space.
+  return masked.replace(/([?&][\w-]{0,20}(?:pass|secret|token|key)[\w-]{0,20}=).*/is, '$1***');
 }
+
+const SPLIT = /[/?#\s]/;
 
 function shorten(text: string): string {
   return text.length > longest ? `${text.slice(0, longest)}…` : text;

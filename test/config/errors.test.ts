@@ -76,6 +76,28 @@ describe('HotpathError', () => {
     },
   );
 
+  it.each([
+    'hunter2 hunter2',
+    'a\thunter2',
+    'a\nhunter2',
+    "a'hunter2",
+    'a"hunter2',
+    'a"\'`hunter2',
+    'a&hunter2',
+  ])('shows nothing of the password %j, in a query and within other values [K14]', (password) => {
+    const urls = [
+      `redis://host/?password=${password}#x`,
+      `redis://host?username=a&password=${password} `,
+      `redis://user:${password}@host #x`,
+      `redis://user:${password} `,
+    ];
+    for (const url of urls) {
+      for (const redis of [{ url }, [url], { url: [url] }, { url: { to: url } }]) {
+        expect(thrownBy({ cache: { redis } }).message).not.toContain('hunter2');
+      }
+    }
+  });
+
   it('stays short for a huge value', () => {
     expect(thrownBy({ sizeLimit: { limit: 'x'.repeat(1e6) } }).message.length).toBeLessThan(300);
     expect(thrownBy({ sizeLimit: { limit: ['?pass'.repeat(1e5)] } }).message.length).toBeLessThan(300);
