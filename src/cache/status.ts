@@ -20,9 +20,13 @@ export function shownKey(
   return settings.statusHeader === 'key' ? urlOf(asked) : undefined;
 }
 
-/** The part of the key that anyone may read. */
+/**
+ * The part of the key that anyone may read, as a purge takes it: the target alone where the client sent a host that is
+ * none, since the two would make no URL, or that of another host or path.
+ */
 export function urlOf({ origin, target }: { readonly origin: Origin; readonly target: string }): string {
-  return `${origin.scheme}://${origin.host}${target}`;
+  const base = `${origin.scheme}://${origin.host}`;
+  return /^[^/?#\\]+$/.test(origin.host) && URL.canParse(base) ? base + target : target;
 }
 
 /** Counts the result and, unless that is turned off, says it: `X-Cache`, and our member of `Cache-Status`. */
