@@ -23,6 +23,9 @@ const MAX_SEGMENTS = 8;
 /** A segment that stands for itself alone, in patterns as in paths, but for its case. */
 const PLAIN_SEGMENT = /^[\w.~-]+$/;
 
+/** A path that patterns see as it is, but for its case. */
+const PLAIN_PATH = /^(?:\/[\w.~-]+)*\/?$/;
+
 /**
  * Purges that clients cause: they may cause as many different ones as they like. Each is remembered by the position of
  * its bucket in a table of one size, so nothing has to be forgotten. Names that share a bucket are purged together: an
@@ -82,7 +85,7 @@ export class ClientPurges {
     }
     if (this.#latest.path <= since) return false;
     // One path may be spelled in several ways: then it counts as any.
-    if (entry.path.includes('%')) return true;
+    if (!PLAIN_PATH.test(entry.path)) return true;
     return beginningsOf(entry.path.split('/', MAX_SEGMENTS + 1).slice(1)).some(
       (beginning) => this.#positionOf(beginning) > since,
     );

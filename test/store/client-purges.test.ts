@@ -101,7 +101,10 @@ describe('purges caused by clients', () => {
     const paths = ['/users/1/a', '/USERS/1/a', '/users/1', '/shop/7', '/users/3/a', '/users/4/a', '/shop'];
     expect(paths.filter(isVoid)).toEqual(paths);
     expect(['/users/2/a', '/users', '/users/11/a', '/other', '/'].filter(isVoid)).toEqual([]);
-    expect(isVoid('/us%65rs/1/a')).toBe(true);
+    // In canonical spelling, which patterns are compared in, these begin alike as well.
+    expect(['/us%65rs/1/a', '//users/1/a', '/users//1/a', '/us~é/1'].filter((path) => !isVoid(path))).toEqual(
+      [],
+    );
     expect(purges.hasPurgedPath(entryAt(0, '/users/1/a'), 1)).toBe(false);
   });
 
