@@ -78,7 +78,8 @@ function respell(found: string): string {
 }
 
 /**
- * The canonical form of a host. Default ports are dropped for any scheme, because a proxy may have removed TLS.
+ * The canonical form of a host. Default ports are dropped for any scheme, because a proxy may have removed TLS. The
+ * final dot of a full domain name is dropped: it names the same host.
  * `X-Forwarded-Host` may be a list; the first host counts, as in Express.
  *
  * @param host with its port.
@@ -87,5 +88,5 @@ export function canonicalHost(host: string): string {
   const comma = host.indexOf(',');
   const first = (comma < 0 ? host : host.slice(0, comma)).trim();
   const text = URL.canParse(`http://${first}`) ? new URL(`http://${first}`).host : first.toLowerCase();
-  return text.replace(/:(?:80|443)$/, '');
+  return text.replace(/:(?:80|443)$/, '').replace(/\.(?=$|:\d+$)/, '');
 }
