@@ -11,6 +11,7 @@ import {
 } from '../config/cache.js';
 import { withoutEffect } from '../config/not-yet.js';
 import type { RouteTable } from '../config/routes.js';
+import { canonicalTarget } from '../http/request-target.js';
 import type { Cause, Recorded, RecordKind } from '../store/log.js';
 import { type CompiledSelector, compileSelectors, type Selector } from '../store/selector.js';
 import { answersFor } from './equivalents.js';
@@ -148,9 +149,17 @@ export function createResponseCache(
       }
     };
 
-  /** A list of records for each selector. */
-  const compile = (selectors: readonly Selector[]): CompiledSelector[][] =>
-    selectors.map((selector) => compileSelectors(selector, (name) => names.of(name)));
+  /**
+   * A list of records for each selector.
+   *
+   * @param areAlike whether the URLs among them are those of one request.
+   */
+  const compile = (selectors: readonly Selector[], areAlike = false): CompiledSelector[][] => {
+    const alike = areAlike
+      ? selectors.flatMap((selector) => ('url' in selector ? canonicalTarget(selector.url) : []))
+      : [];
+    return selectors.map((selector) => compileSelectors(selector, (name) => names.of(name, alike)));
+  };
 
   /** Returns a promise only where the log is shared with other instances. */
   const append = (
@@ -188,9 +197,13 @@ export function createResponseCache(
   function responseCacheMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     enter(req, res, next);
   }
-  const holding = (cause: Cause, count: (counts: Counts, selector: CompiledSelector) => void): PurgeHold => ({
+  const holding = (
+    cause: Cause,
+    count: (counts: Counts, selector: CompiledSelector) => void,
+    areAlike = false,
+  ): PurgeHold => ({
     purge(selectors) {
-      const lists = compile(selectors);
+      const lists = compile(selectors, areAlike);
       if (state) for (const [first] of lists) count(state.counts, first!);
       return append('purge', lists.flat(), cause);
     },
@@ -200,7 +213,7 @@ export function createResponseCache(
   const byPurgeAfter = holding('app', countPurge);
   // What depends on the request, clients choose.
   const byRequest = holding('client', countPurge);
-  const byMethod = holding('client', (counts) => counts.invalidations++);
+  const byMethod = holding('client', (counts) => counts.invalidations++, true);
   const enter = guarded((current, req, res, next) => {
     if (isUnsafe(req.method)) holdForPurge(req, res, invalidates, byMethod);
     current.shared(routes, req, res, next);

@@ -3,7 +3,7 @@ import type { RouteTable } from '../config/routes.js';
 import { compilePattern } from '../store/selector.js';
 import { leavesOutQuery, normaliseTarget } from './key.js';
 
-/** A rule that leaves query parameters out, and the paths that it may apply to. */
+/** The rules that leave query parameters out, and the paths that they may apply to. */
 interface ReducingRule {
   readonly rule: CacheRuleSettings;
   readonly isFor: (path: string) => boolean;
@@ -16,11 +16,14 @@ interface ReducingRule {
 export class StoredNames {
   readonly #rules: ReducingRule[] = [];
   readonly #beside = new Set<string>();
+  /** Of all routes, whatever their rules. */
+  readonly #patterns: ((path: string) => boolean)[] = [];
 
   constructor(routes: RouteTable<CacheRoutePolicies>) {
     for (const [at, { cache: rule }] of routes.policies.entries()) {
-      if (!rule || !leavesOutQuery(rule)) continue;
-      this.#rules.push({ rule, isFor: compilePattern(routes.patterns[at]!) });
+      const isFor = compilePattern(routes.patterns[at]!);
+      this.#patterns.push(isFor);
+      if (rule && leavesOutQuery(rule)) this.#rules.push({ rule, isFor });
     }
   }
 
@@ -34,11 +37,22 @@ export class StoredNames {
     this.#rules.push({ rule, isFor: () => true });
   }
 
-  /** @param name of the URL in the invalidation log. */
-  of(name: string): string[] {
-    const query = name.indexOf('?');
-    if (query < 0 || this.#rules.length === 0) return [];
-    const path = name.slice(name.indexOf('/'), query);
-    return this.#rules.filter(({ isFor }) => isFor(path)).map(({ rule }) => normaliseTarget(name, rule));
+  /**
+   * @param name of the URL in the invalidation log.
+   * @param alike names that one request has too: a middleware may have rewritten its URL before the cache chose a rule.
+   */
+  of(name: string, alike: readonly string[] = []): string[] {
+    if (this.#rules.length === 0 || !name.includes('?')) return [];
+    // The name of `/x//` is that of `/x`, but a wildcard takes it for a path of `/x/*rest`.
+    const paths = [name, ...alike].map(pathOfName).flatMap((path) => [path, `${path}//`]);
+    // A path of no route becomes one of any when it is rewritten.
+    const isKnown = paths.some((path) => this.#patterns.some((isFor) => isFor(path)));
+    const rules = this.#rules.filter(({ isFor }) => !isKnown || paths.some(isFor));
+    return rules.map(({ rule }) => normaliseTarget(name, rule));
   }
+}
+
+function pathOfName(name: string): string {
+  const query = name.indexOf('?');
+  return name.slice(name.indexOf('/'), query < 0 ? undefined : query);
 }

@@ -88,7 +88,8 @@ function matcherOf(pattern: string): (entry: Stamped) => boolean {
     );
   }
   const matches = compilePattern(pattern);
-  return ({ path }) => matches(canonicalPath(path));
+  // To a wildcard, one of several slashes may be a path of its own: `/x//` is one of `/x/*rest`.
+  return ({ path }) => matches(canonicalPath(path)) || (path.includes('//') && matches(path));
 }
 
 function isNamed({ url, host }: Stamped, name: string): boolean {
