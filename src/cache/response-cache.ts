@@ -11,6 +11,7 @@ import {
 } from '../config/cache.js';
 import { withoutEffect } from '../config/not-yet.js';
 import type { RouteTable } from '../config/routes.js';
+import { exchangeOf } from '../exchange/exchange.js';
 import { canonicalTarget } from '../http/request-target.js';
 import type { Cause, Recorded, RecordKind } from '../store/log.js';
 import { type CompiledSelector, compileSelectors, type Selector } from '../store/selector.js';
@@ -214,8 +215,16 @@ export function createResponseCache(
   // What depends on the request, clients choose.
   const byRequest = holding('client', countPurge);
   const byMethod = holding('client', (counts) => counts.invalidations++, true);
+  /** One request may pass the middleware for all routes and one beside a handler. */
+  const holdIfUnsafe = (req: IncomingMessage, res: ServerResponse): void => {
+    if (!isUnsafe(req.method)) return;
+    const exchange = exchangeOf(req, res);
+    if (exchange.noteOf(byMethod)) return;
+    exchange.note(byMethod, true);
+    holdForPurge(req, res, invalidates, byMethod);
+  };
   const enter = guarded((current, req, res, next) => {
-    if (isUnsafe(req.method)) holdForPurge(req, res, invalidates, byMethod);
+    holdIfUnsafe(req, res);
     current.shared(routes, req, res, next);
   });
 
@@ -242,7 +251,10 @@ export function createResponseCache(
       // One path may have several: a partition of one means nothing to another.
       const scope = scopes.of(resolved);
       names.add(resolved);
-      const step = guarded((current, req, res, next) => current.route(scope, resolved, req, res, next));
+      const step = guarded((current, req, res, next) => {
+        holdIfUnsafe(req, res);
+        current.route(scope, resolved, req, res, next);
+      });
       function cacheRouteMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
         step(req, res, next);
       }

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NextFunction, Request, Response } from 'express';
-import type { CacheRule } from 'hotpath/cache';
+import { type CacheRule, responseCache } from 'hotpath/cache';
 import { describe, expect, it } from 'vitest';
-import { type CacheApp, cacheApp, expectOnlyOwn } from '../helpers/cache.js';
+import { answerFrom, type CacheApp, cacheApp, expectOnlyOwn } from '../helpers/cache.js';
 import { gate } from '../helpers/gate.js';
-import { majors, raw, waitFor } from '../helpers/http.js';
+import { listen, majors, raw, waitFor } from '../helpers/http.js';
 
 const users = ['alice', 'bob', 'carol', 'dave', 'erin'];
 const canaries = users.map((user) => `canary-of-${user}`);
@@ -231,6 +231,37 @@ describe.each(majors)('cache.route() (%s)', (_, express) => {
     // The DELETE has invalidated the entry (A16) and stored nothing in its place.
     expect((await made.get('/x')).text).toBe('GET 4');
     expect((await made.get('/x')).text).toBe('GET 4');
+  });
+
+  it('invalidates after a write when only cache.route() is mounted [A16]', async () => {
+    const cache = responseCache({});
+    const app = express();
+    let runs = 0;
+    app.all(
+      '/x',
+      cache.route({ ttl: 60, ignoreQuery: ['n'] }),
+      (_req, res) => void res.send(`run ${++runs}`),
+    );
+    const { port, close } = await listen(app);
+    try {
+      const ask = async (method: string, path: string) => (await answerFrom(port, { path, method })).text;
+      expect([await ask('GET', '/x?n=1'), await ask('GET', '/x?n=2')]).toEqual(['run 1', 'run 1']);
+      await ask('PATCH', '/x?n=3');
+      expect(await ask('GET', '/x?n=1')).toBe('run 3');
+      expect(cache.stats().invalidations).toBe(1);
+    } finally {
+      await Promise.all([close(), cache.close()]);
+    }
+  });
+
+  it('invalidates once for a write that passes several cache middlewares [A16]', async () => {
+    const made = await cacheApp({
+      express,
+      routes: (app, { cache }) =>
+        app.all('/x', cache, cache.route({ ttl: 60 }), (_req, res) => void res.send('done')),
+    });
+    await made.get('/x', {}, { method: 'POST' });
+    expect(made.cache.stats().invalidations).toBe(1);
   });
 
   it('rejects an invalid rule when the route is created [K06]', async () => {
