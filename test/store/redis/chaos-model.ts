@@ -58,7 +58,7 @@ export interface Bounds {
   readonly fill: number;
 }
 
-const keys = ['/a/1', '/a/2', '/b/1', '/b/2', '/c', '/c?q=1'] as const;
+export const keys = ['/a/1', '/a/2', '/b/1', '/b/2', '/c', '/c?q=1'] as const;
 
 function stampedOf(key: string): Omit<Stamped, 'stamp'> {
   const path = key.split('?')[0]!;

@@ -1,9 +1,9 @@
 import { RedisLog, type SharedStamp } from '../../../src/store/redis/log.js';
-import { parseRecord } from '../../../src/store/redis/records.js';
+import { bodyOf, parseRecord } from '../../../src/store/redis/records.js';
 import { ServerClock } from '../../../src/store/redis/server-clock.js';
 import { SimulatedLink, SimulatedServer } from '../../helpers/simulated-redis.js';
 import { randomOf, VirtualTime } from '../../helpers/virtual-time.js';
-import { Model, type Sabotage, type SharedValue, type Tally } from './chaos-model.js';
+import { keys, Model, type Sabotage, type SharedValue, type Tally } from './chaos-model.js';
 
 /** The outcome of one seed. */
 export interface Outcome {
@@ -147,6 +147,19 @@ export async function runChaos(
       });
     },
   ];
+  // An instance that knows no other server goes on there: its records take the places of others, and what it stores
+  // has a later position than purges that it does not know.
+  const growAlone = (alone: SimulatedServer) => {
+    const { epoch, last } = alone.state(0);
+    if (epoch === '') return;
+    const body = bodyOf('purge', { kind: 'tag', value: 'elsewhere' });
+    alone.append(epoch, last, new Array(Math.ceil(random() * 50)).fill(body));
+    const { last: position, time: storedAt } = alone.state(0);
+    for (const key of keys) {
+      const value: SharedValue = { key, readAt: time.now(), storedAt, took: 0, stamp: { epoch, position } };
+      alone.set(key, value);
+    }
+  };
   // The change cuts connections like a proxy. Bytes sent before still arrive.
   let spare: SimulatedServer | undefined;
   const moveAddress = () => {
@@ -159,6 +172,7 @@ export async function runChaos(
     model.changeHistory(endOf(to.data));
     [server, spare] = [to, from];
     for (const link of all) link.restart();
+    if (random() < 0.5) growAlone(from);
   };
   const loadOlder = () => {
     if (!server) return;
