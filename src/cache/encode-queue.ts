@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import type { EncodingEffort } from '../exchange/encoded.js';
-import { runInOwnContext } from '../exchange/own-context.js';
 import { guarded, unawaited } from '../runtime/guard.js';
+import { runInOwnContext } from '../runtime/own-context.js';
 
 /** A stored body that is to be encoded. By key: what is evicted while it waits is not kept alive. */
 export interface EncodeJob {

@@ -1,9 +1,9 @@
 import { performance } from 'node:perf_hooks';
 import type { CacheSettings } from '../config/cache.js';
 import { reportFault } from '../exchange/fault.js';
-import { runInOwnContext } from '../exchange/own-context.js';
 import { HttpDates } from '../http/date.js';
 import { unawaited } from '../runtime/guard.js';
+import { runInOwnContext } from '../runtime/own-context.js';
 import { MemoryLog } from '../store/log.js';
 import { MemoryStore } from '../store/memory.js';
 import { openRedis } from '../store/redis/open.js';

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { CacheRuleSettings } from '../config/cache.js';
 import { BodyTooLongError, Dispatcher, type RequestListener } from '../exchange/dispatch.js';
 import { type Exchange, HeadOrder } from '../exchange/exchange.js';
-import { runInOwnContext } from '../exchange/own-context.js';
+import { runInOwnContext } from '../runtime/own-context.js';
 import { parseRetryAfter } from '../http/retry-after.js';
 import { guarded } from '../runtime/guard.js';
 import type { ResponseHead, StoredResponse } from '../store/entry.js';

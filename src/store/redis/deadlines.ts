@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { guarded } from '../../runtime/guard.js';
+import { runInOwnContext } from '../../runtime/own-context.js';
 
 /** What has to be done by then. */
 export interface Deadline {
@@ -49,7 +50,8 @@ export class Deadlines {
   }
 
   #wait(ms: number): void {
-    this.#timer = setTimeout(this.#onTime, Math.max(1, Math.ceil(ms)));
+    // One follows the other as long as there are commands: the first must not keep its client's AsyncLocalStorage.
+    this.#timer = runInOwnContext(() => setTimeout(this.#onTime, Math.max(1, Math.ceil(ms))));
     if (this.#open === 0) this.#timer.unref();
   }
 

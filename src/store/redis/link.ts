@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { guarded, unawaited } from '../../runtime/guard.js';
+import { runInOwnContext } from '../../runtime/own-context.js';
 import { type ClientInside, destroyClient, type RedisClient, unrefClient } from './client.js';
 import type { FaultReporter } from './faults.js';
 
@@ -120,7 +121,9 @@ export class OwnLink implements RedisLink {
   }
 
   restart(): void {
-    if (this.#current && !this.#isClosed) this.#drop(this.#current);
+    const client = this.#current;
+    // A client's request may have found that it hangs; what comes of the next connection is no client's.
+    if (client && !this.#isClosed) runInOwnContext(() => this.#drop(client));
   }
 
   close(): void {

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { guarded, unawaited } from '../../runtime/guard.js';
+import { runInOwnContext } from '../../runtime/own-context.js';
 import { DeadlineError } from './faults.js';
 
 /** Time as the log sees it; tests give it a clock of their own. */
@@ -18,7 +19,8 @@ export interface Timers {
 export const systemTimers: Timers = {
   now: () => performance.now(),
   after(milliseconds, call, holds = false) {
-    const timer = setTimeout(guarded('redis', call), milliseconds);
+    // What is tried again and again, such as a purge that Redis has not taken yet, keeps no client's AsyncLocalStorage.
+    const timer = runInOwnContext(() => setTimeout(guarded('redis', call), milliseconds));
     if (!holds) timer.unref();
     return () => clearTimeout(timer);
   },

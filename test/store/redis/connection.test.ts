@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -112,6 +113,19 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     await server.restart();
     await untilReady(connection);
     expect(events).toEqual(['ready', 'lost', 'ready']);
+  });
+
+  it('reconnects in the async context of no client, also when a request began it [H12]', async () => {
+    const server = closeLater(await RedisServer.start());
+    const users = new AsyncLocalStorage<string>();
+    const { connection } = start({ url: server.url });
+    await untilReady(connection);
+    const seen: (string | undefined)[] = [];
+    connection.onLost(() => seen.push(users.getStore()));
+    connection.onReady(() => seen.push(users.getStore()));
+    users.run('alice', () => connection.restart());
+    await until(() => seen.length === 3, 'the connection is back');
+    expect(seen).toEqual([undefined, undefined, undefined]);
   });
 
   it('gives up a server that accepts and never answers, and reconnects when it answers [G03]', async () => {

@@ -1,8 +1,10 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { expect, it } from 'vitest';
 import { Deadlines } from '../../../src/store/redis/deadlines.js';
+import { systemTimers } from '../../../src/store/redis/timers.js';
 import { waitFor } from '../../helpers/http.js';
 import { program } from '../../helpers/program.js';
 
@@ -66,4 +68,16 @@ it('keeps the process alive until an open deadline is missed, and not for a met 
     console.log('met');`);
   expect(met).toMatchObject({ status: 0, text: 'met\n' });
   expect(met.took).toBeLessThan(50_000);
+});
+
+it.each<[string, (call: () => void) => unknown]>([
+  ['deadlines', (call) => new Deadlines(1).add(call)],
+  ['later calls', (call) => systemTimers.after(1, call, true)],
+])('%s keep no client’s async context, since others follow from them [H12]', async (_what, add) => {
+  const users = new AsyncLocalStorage<string>();
+  const seen = await users.run(
+    'alice',
+    () => new Promise((resolve) => void add(() => resolve(users.getStore() ?? 'nobody'))),
+  );
+  expect(seen).toBe('nobody');
 });

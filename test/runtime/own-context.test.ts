@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it } from 'vitest';
-import { runInOwnContext } from '../../src/exchange/own-context.js';
+import { runInOwnContext } from '../../src/runtime/own-context.js';
 
 describe('the async context of work for many clients', () => {
   it('is the context of no client, for synchronous and asynchronous work [H12]', async () => {
