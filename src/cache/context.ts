@@ -40,8 +40,8 @@ export class RuleContext implements CacheContext {
 
 /** Never throws: a client chooses the target and `Host`. */
 function urlOf({ scheme, host }: Origin, target: string): URL {
-  // Express takes the first of several forwarded hosts. `origin` drops a path or query that a client put into a host.
-  const base = `${scheme}://${host.split(',', 1)[0]!.trim()}`;
+  // `origin` drops a path or query that a client put into a host.
+  const base = `${scheme}://${firstHost(host)}`;
   const origin = URL.canParse(base) ? new URL(base).origin : 'null';
   const rest = pathAndQueryOf(target) ?? '/';
   // Joined, not resolved: `//name` is a path here, and no host.
@@ -73,8 +73,14 @@ export function originOf(req: IncomingMessage): Origin {
   return { scheme, rawHost, host: String(forwarded) };
 }
 
+/** Whether the app sees the same host and scheme. */
 export function isSameOrigin(a: Origin, b: Origin): boolean {
-  return a.host === b.host && a.scheme === b.scheme;
+  return a.scheme === b.scheme && (a.host === b.host || firstHost(a.host) === firstHost(b.host));
+}
+
+/** The host that Express takes from `X-Forwarded-Host`, to which each proxy may have added its own. */
+export function firstHost(host: string): string {
+  return host.split(',', 1)[0]!.trim();
 }
 
 function trusts(req: IncomingMessage & ExpressRequest): boolean {

@@ -8,7 +8,7 @@ import { parseRetryAfter } from '../http/retry-after.js';
 import { guarded } from '../runtime/guard.js';
 import type { ResponseHead, StoredResponse } from '../store/entry.js';
 import type { Pending } from './collapse.js';
-import { type Origin, trustsAddress } from './context.js';
+import { firstHost, type Origin, trustsAddress } from './context.js';
 import { headerOf, type RequestKeys, selectCookies } from './key.js';
 import { judgeRefresh, reasonFor } from './refresh-answer.js';
 import type { QueuedWork } from './refresh-queue.js';
@@ -343,7 +343,7 @@ function headersFor(
   const headers: Record<string, string> = { ...refreshHeaders };
   // A forwarded host counts only where the app trusts the address that it comes from.
   const isForwarded = origin.host !== origin.rawHost && trustsAddress(req, address);
-  headers.host = isForwarded ? origin.rawHost : origin.host;
+  headers.host = isForwarded ? origin.rawHost : firstHost(origin.host);
   // Only what the app itself took from them: a client may send any.
   if (headerOf(req, 'x-forwarded-host') === origin.host) headers['x-forwarded-host'] = origin.host;
   if (headerOf(req, 'x-forwarded-proto') === origin.scheme) headers['x-forwarded-proto'] = origin.scheme;

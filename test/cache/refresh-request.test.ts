@@ -166,6 +166,15 @@ describe.each(majors)('the request of a background refresh (%s)', (_, express) =
     }
   });
 
+  it.each([true, 'loopback'])('sees the first of several forwarded hosts (trust %s) [H12]', async (trust) => {
+    const forwarded = { 'x-forwarded-host': 'a.example, b.example', 'x-forwarded-proto': 'https' };
+    const made = await appWith((run, req, res) => res.send(`${req.protocol}://${req.hostname} run ${run}`), {
+      before: (app) => void app.set('trust proxy', trust),
+    });
+    await refreshed(made, '/x', forwarded);
+    expect(await made.get('/x', forwarded)).toMatchObject({ text: 'https://a.example run 2', xCache: 'HIT' });
+  });
+
   it('does not refresh a variant that depends on more than it carries [H12]', async () => {
     const made = await appWith((run, _req, res) => res.vary('Cookie').send(`run ${run}`), {
       rule: { ...STALE, vary: { cookies: ['lang'] } },
