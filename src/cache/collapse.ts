@@ -59,6 +59,8 @@ export class Pending {
       follows: AsyncResource.bind((running) => follows?.(running) === true && leave()),
     };
     (this.#waiters ??= new Set()).add(waiter);
+    // A refresh may end before it begins: where the queue is full or closed, or another response is there already.
+    if (this.outcome) this.#tell(this.outcome);
     return leave;
   }
 
@@ -72,6 +74,10 @@ export class Pending {
   settle(outcome: Outcome): void {
     if (this.outcome) return;
     this.outcome = outcome;
+    this.#tell(outcome);
+  }
+
+  #tell(outcome: Outcome): void {
     const waiters = this.#waiters;
     if (!waiters || waiters.size === 0) return;
     // Not within the other's response: its client would wait for all of them.

@@ -397,9 +397,17 @@ export class Fill {
     refresh?.notStored(reason);
     this.#supersedes = stored !== undefined && speaksForAll && !refresh && isSuperseding(reason, statusCode);
     // A response was stored for the same URL, so this refusal is its client's own matter.
-    if (stored && isForClientAlone(reason, statusCode)) return this.#finish('refused-alone');
+    const isAlone = credential !== undefined || isForClientAlone(reason, statusCode);
+    if (!failed && isAlone && (stored || this.#isMarked)) return this.#finish('refused-alone');
     const passes = failed || OF_THE_REQUEST.has(reason) || reason === credential;
     this.#finish(failed ? 'failed' : 'refused', passes || this.#isPartial ? undefined : reason);
+  }
+
+  /** A response was stored before and refreshed in vain, though another client's redirect may have dropped it. */
+  get #isMarked(): boolean {
+    const { entries, refreshMarks } = this.#state;
+    const { key, met } = this.#request;
+    return refreshMarks.has(entries.keyFor(key, [], met));
   }
 
   /** The handler has answered a condition or a range of the client: that says nothing of the whole response. */

@@ -55,10 +55,10 @@ export function planFor(
   if (entry && canRefresh && isStaleUsable) {
     const use = state.refreshMarks.useOf(entry);
     if (use === 'wait') return { kind: 'stale', entry, isPaused: true };
-    if (use === 'refresh') {
-      if (permission === 'while-revalidate') return { kind: 'stale', entry, isPaused: false };
-      return { kind: 'refresh', entry };
-    }
+    if (use === 'refresh' && permission === 'while-revalidate')
+      return { kind: 'stale', entry, isPaused: false };
+    // A refresh that brings what the request can't use, such as what was purged at once, is not repeated for it.
+    if (use === 'refresh' && waits < MOST_WAITS) return { kind: 'refresh', entry };
   }
   const isPersonal = credential !== undefined && !leadsForAll(asked, found);
   const collapses = isPromising(rule, found) && rule?.collapse !== false && !isPersonal && !wishes?.noCache;

@@ -73,6 +73,11 @@ export class RefreshMarks {
     return !mark || this.#clock() >= mark.until;
   }
 
+  /** Whether a refresh of the key was refused, or has failed, since the last that was stored. */
+  has(key: string): boolean {
+    return this.#of(key) !== undefined;
+  }
+
   /** Why the key is marked `no-background-refresh`; `undefined` where it is not. */
   reasonFor(entry: Pick<StoredResponse, 'key' | 'storedAt'>): string | undefined {
     return this.useOf(entry) === 'foreground' ? this.#of(entry.key)?.reason : undefined;

@@ -3,9 +3,9 @@ import type { IncomingMessage } from 'node:http';
 import type { CacheRuleSettings } from '../config/cache.js';
 import { BodyTooLongError, Dispatcher, type RequestListener } from '../exchange/dispatch.js';
 import { type Exchange, HeadOrder } from '../exchange/exchange.js';
-import { runInOwnContext } from '../runtime/own-context.js';
 import { parseRetryAfter } from '../http/retry-after.js';
 import { guarded } from '../runtime/guard.js';
+import { runInOwnContext } from '../runtime/own-context.js';
 import type { ResponseHead, StoredResponse } from '../store/entry.js';
 import type { Pending } from './collapse.js';
 import { firstHost, type Origin, trustsAddress } from './context.js';
@@ -35,6 +35,8 @@ export interface RefreshGoal {
   readonly entry: StoredResponse | undefined;
   /** Redis was read on the way here, so it is not read again. */
   readonly hasReadRedis?: boolean;
+  /** A client is about to wait for its outcome. */
+  readonly isAwaited?: boolean;
 }
 
 /**
@@ -170,11 +172,6 @@ export class Refresh {
     this.#state.collapser.settle(this.key, this.pending, { kind: 'failed' });
   }
 
-  /** The fill does not store the answer. */
-  get isRefused(): boolean {
-    return this.#refusal !== undefined;
-  }
-
   #end(verdict: 'ended' | 'refused', reason: string): void {
     const { counts, collapser, refreshMarks } = this.#state;
     counts.refreshResults[verdict]++;
@@ -227,9 +224,10 @@ export class Refresher {
     const address = documentationAddress();
     const headers = headersFor(visit, goal.head.vary, settings, address);
     const { rule } = visit;
+    let isAboutToWait = goal.isAwaited === true;
     const work: QueuedWork = {
       get isAwaited() {
-        return pending.isAwaited;
+        return isAboutToWait || pending.isAwaited;
       },
       run: () => this.#run(refresh, visit, goal, () => this.#send(refresh, rule, app, headers, address)),
       drop: () => {
@@ -238,6 +236,7 @@ export class Refresher {
       },
     };
     runInOwnContext(() => this.#state.refreshQueue.add(work));
+    isAboutToWait = false;
     return pending;
   }
 
@@ -289,8 +288,8 @@ export class Refresher {
       refresh.conclude();
     } catch (error) {
       if (refresh.isSettled) return;
-      // Of an answer that may not be stored anyway, no more was needed.
-      if (error instanceof BodyTooLongError && refresh.isRefused) return refresh.conclude();
+      // It can't be stored, whether the handler or a gate before the cache has made it: no more of it was needed.
+      if (error instanceof BodyTooLongError) return refresh.conclude();
       throw error;
     } finally {
       clearTimeout(timer);

@@ -25,6 +25,9 @@ import type { CacheState } from './state.js';
 import { bypassStatus, shownKey, writeStatus, type XCache } from './status.js';
 import { type Lookup, type Next, type Visit, visitOf } from './visit.js';
 
+/** How long a request waits behind others that are refused, one after the other. Milliseconds. */
+const LONGEST_BEHIND_REFUSALS = 200;
+
 /** What a request carries from one middleware of this cache to the next. */
 interface Seen {
   fill?: Fill;
@@ -189,15 +192,15 @@ export class RequestFlow {
     const { key, rule } = visit;
     // Redis was read on the way here; where instances take turns, another may refresh now.
     const hasReadRedis = rule?.collapse !== 'cluster';
-    const pending =
-      collapser.current(key) ?? this.#refresher.start(visit, { head: entry, entry, hasReadRedis });
+    const goal = { head: entry, entry, hasReadRedis, isAwaited: true };
+    const pending = collapser.current(key) ?? this.#refresher.start(visit, goal);
     // Another request has found out already how slow it is.
     if (pending.isLate) return this.#serveInstead(visit, entry, { detail: 'timeout' });
     const seconds = rule?.softTimeout ?? rule?.timeout ?? settings.waitTimeout;
     this.#whenSettled(visit, pending, seconds, (outcome) => {
       // It may have been purged in the meantime.
       if (limitFor(this.#state, entry, visit.target) === VOID) {
-        return this.#attempt(visit, waits, 'miss', true);
+        return this.#attempt(visit, waits + 1, 'miss', true);
       }
       if (outcome === 'timeout') {
         pending.isLate = true;
@@ -262,8 +265,9 @@ export class RequestFlow {
   }
 
   #wait(visit: Visit, pending: Pending, waits: number, found: Lookup): void {
-    const { collapser, settings } = this.#state;
+    const { clock, collapser, settings } = this.#state;
     const { forward = 'uri-miss' } = found;
+    const waitsSince = visit.waitsSince ?? clock();
     const settled: Waiter['settled'] = (outcome) => {
       if (outcome === 'timeout') {
         collapser.abandon(visit.key, pending);
@@ -271,6 +275,11 @@ export class RequestFlow {
       }
       if (outcome.kind === 'refused') return this.#fill(visit, found, undefined, 'collapse-refused');
       if (outcome.kind === 'not-refreshed') return this.#attempt(visit, waits, forward, true);
+      if (outcome.kind === 'refused-alone') {
+        // One after the other, since the next may be let through and answer for all; but for no client this long.
+        const isLong = clock() - waitsSince > LONGEST_BEHIND_REFUSALS;
+        return this.#attempt({ ...visit, waitsSince }, isLong ? MOST_WAITS : Math.max(waits, 1), forward);
+      }
       // The leader got the stored response in place of an error, and so do the others.
       const { entry } = found;
       if (outcome.kind === 'failed' && outcome.status !== undefined && outcome.status >= 500 && entry) {

@@ -38,6 +38,8 @@ export interface Visit extends Asked {
   readonly next: Next;
   /** Redis has kept it waiting, so it does not ask again. */
   readonly isRedisLate?: boolean;
+  /** When it began to wait for others, on the cache's clock, where those were refused. Milliseconds. */
+  readonly waitsSince?: number;
 }
 
 /** Field by field: to spread it out takes V8 microseconds. */

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { RefreshQueue } from '../../src/cache/refresh-queue.js';
 import { cacheApp } from '../helpers/cache.js';
@@ -93,5 +94,52 @@ describe.each(majors)('many stale keys (%s)', (_, express) => {
       await made.get(path);
       await waitFor(async () => (await made.get(path)).text === 'run 2');
     }
+  });
+
+  it('serve the stale response at once, where the queue is full of others that wait [H10]', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { refreshConcurrency: 1, routes: { '/:id': { ttl: '1h', staleIfError: '1h', timeout: '1h' } } },
+      routes: (app, { count }) =>
+        app.get('/:id', (req, res) => {
+          // Refreshes hang.
+          if (!(req as { hotpath?: object }).hotpath) res.send(`run ${count()}`);
+        }),
+    });
+    const paths = Array.from({ length: 270 }, (_none, i) => `/${i}`);
+    await Promise.all(paths.map((path) => made.get(path)));
+    await made.cache.expire({ all: true });
+    const leave = new AbortController();
+    setMaxListeners(0, leave.signal);
+    const answers: (string | null)[] = [];
+    const all = paths.map((path) =>
+      made.get(path, {}, { signal: leave.signal }).then(
+        ({ xCache }) => answers.push(xCache),
+        () => 'left',
+      ),
+    );
+    // One runs, 256 wait, and the clients of the others wait no longer.
+    await waitFor(() => answers.length === 13);
+    expect(new Set(answers)).toEqual(new Set(['STALE']));
+    expect(made.cache.stats().refreshing).toEqual({ running: 1, waiting: 256 });
+    leave.abort();
+    await Promise.all(all);
+  });
+
+  it('are refreshed once for a request, though what that brings is stale at once [H03]', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/:id': { ttl: '1h', staleIfError: '1h' } } },
+      routes: (app, { count }) =>
+        app.get('/:id', (_req, res) => {
+          const run = count();
+          res.send(`run ${run}`);
+          void made.cache.expire({ all: true });
+        }),
+    });
+    await made.get('/x');
+    await made.cache.expire({ all: true });
+    expect((await made.get('/x')).status).toBe(200);
+    expect(made.runs()).toBeLessThan(5);
   });
 });

@@ -466,6 +466,97 @@ describe.each(majors)('a refused background refresh (%s)', (major, express) => {
     expect(most).toBe(1);
   });
 
+  it.each([302, 401, 429])(
+    'lets one handler run at a time, though a gate refuses many clients with %i [H03, H11]',
+    async (status) => {
+      const clock = stopClock();
+      let now = 0;
+      let most = 0;
+      let haveCome = () => true;
+      const made = await appWith(
+        async (run, _req, res) => {
+          most = Math.max(most, ++now);
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          now--;
+          res.send(`run ${run}`);
+        },
+        {
+          gate: async (req, res, next) => {
+            await new Promise((resolve) => setTimeout(resolve, 2));
+            await waitFor(() => haveCome());
+            if (!isRefresh(req) && !req.headers['x-bad']) next();
+            else if (status === 302) res.redirect('/login');
+            else res.status(status).end();
+          },
+        },
+      );
+      await made.get('/x');
+      clock.pass(11_000);
+      await made.get('/x');
+      await settled(made);
+      for (let round = 2; round < 4; round++) {
+        clock.pass(11_000);
+        const before = made.requests();
+        haveCome = () => made.requests() === before + 40;
+        const all = await Promise.all(
+          Array.from({ length: 40 }, (_none, i) => made.get('/x', i < 10 ? { 'x-bad': '1' } : {})),
+        );
+        expect(new Set(all.slice(10).map(({ text }) => text))).toEqual(new Set([`run ${round}`]));
+        expect(most).toBe(1);
+        haveCome = () => true;
+      }
+    },
+  );
+
+  it('keeps collapsing clients, though one with credentials gets its own response [B21, H03]', async () => {
+    const clock = stopClock();
+    let now = 0;
+    let most = 0;
+    const made = await appWith(async (run, req, res) => {
+      if (isRefresh(req)) return res.status(403).end();
+      if (req.headers.authorization) {
+        await waitFor(() => made.requests() >= 42);
+        return res.set('Cache-Control', 'private').send('alice');
+      }
+      most = Math.max(most, ++now);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      now--;
+      return res.set('Cache-Control', 'public, max-age=10').send(`run ${run}`);
+    });
+    await made.get('/x');
+    clock.pass(11_000);
+    await made.get('/x');
+    await settled(made);
+    clock.pass(11_000);
+    const own = made.get('/x', { authorization: 'Bearer alice' });
+    await waitFor(() => made.requests() === 3);
+    const all = await Promise.all(Array.from({ length: 40 }, () => made.get('/x')));
+    expect((await own).text).toBe('alice');
+    expect(new Set(all.map(({ text }) => text)).size).toBe(1);
+    expect(all[0]!.text).toMatch(/^run/);
+    expect(most).toBe(1);
+  });
+
+  it.each([403, 200])(
+    'is noticed by a page longer than an entry, before the cache (%i) [H11]',
+    async (status) => {
+      const made = await appWith((run, _req, res) => res.send(`run ${run}`), {
+        cache: { maxEntryBytes: 1000, routes: { '/:id': { ttl: 10, staleWhileRevalidate: 1000 } } },
+        before: (app) =>
+          void app.use((req, res, next) => {
+            if (isRefresh(req)) res.status(status).send('prove that you are human '.repeat(100));
+            else next();
+          }),
+      });
+      await made.get('/x');
+      await made.cache.expire({ all: true });
+      await made.get('/x');
+      await settled(made);
+      expect(made.cache.stats().refreshResults).toMatchObject({ refused: 1, failed: 0 });
+      expect(await made.get('/x')).toMatchObject({ text: 'run 2', xCache: 'MISS' });
+    },
+  );
+
   it('takes precedence over a client that accepts stale responses [H11]', async () => {
     const made = await appWith(
       (run, _req, res) => (run === 1 ? res.send('run 1') : res.status(404).send('gone')),
