@@ -4,7 +4,8 @@ import type { RouteMatch, RouteTable } from '../config/routes.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 import { CAPABILITY } from '../http/surrogate-control.js';
-import { unawaited } from '../runtime/guard.js';
+import { guarded, unawaited } from '../runtime/guard.js';
+import { runInOwnContext } from '../runtime/own-context.js';
 import type { StoredResponse } from '../store/entry.js';
 import { VOID } from '../store/log.js';
 import { admit, beside, inMap, type Placed, SHARED } from './admit.js';
@@ -268,8 +269,15 @@ export class RequestFlow {
     const { clock, collapser, settings } = this.#state;
     const { forward = 'uri-miss' } = found;
     const waitsSince = visit.waitsSince ?? clock();
+    const standIn = this.#standInForLate(visit, found);
+    if (standIn && pending.isLate) return this.#serveInstead(visit, standIn, { detail: 'timeout' });
     const settled: Waiter['settled'] = (outcome) => {
       if (outcome === 'timeout') {
+        // It may have been purged in the meantime.
+        if (standIn && this.#standInForLate(visit, found)) {
+          this.#noteLate(visit.key, pending);
+          return this.#serveInstead(visit, standIn, { detail: 'timeout' });
+        }
         collapser.abandon(visit.key, pending);
         return this.#fill(visit, found, undefined, 'collapse-timeout');
       }
@@ -297,7 +305,24 @@ export class RequestFlow {
       this.#goOn(visit, () => follow(this.#state, visit, running, forward));
       return true;
     };
-    this.#whenSettled(visit, pending, settings.waitTimeout, settled, follows);
+    const { waitTimeout } = settings;
+    const seconds = standIn ? Math.min(visit.rule?.timeout ?? waitTimeout, waitTimeout) : waitTimeout;
+    this.#whenSettled(visit, pending, seconds, settled, follows);
+  }
+
+  /** The stored response that those who wait get where the one client's handler is slower than the rule's `timeout`. */
+  #standInForLate(visit: Visit, { entry, permission }: Lookup): StoredResponse | undefined {
+    if (visit.rule?.timeout === undefined || !entry) return undefined;
+    if (permission !== 'if-error' && permission !== 'while-revalidate') return undefined;
+    return mayStandIn(this.#state, visit, entry) ? entry : undefined;
+  }
+
+  /** Others are served at once from now on; after a while one of them tries, since this handler may never answer. */
+  #noteLate(key: string, pending: Pending): void {
+    if (pending.isLate) return;
+    pending.isLate = true;
+    const giveUp = guarded('waiting', () => this.#state.collapser.abandon(key, pending));
+    runInOwnContext(() => setTimeout(giveUp, DEADLINE * 1000).unref());
   }
 
   /** Goes on with a visit when another's fill has ended, unless the visitor has left by then. */

@@ -557,6 +557,32 @@ describe.each(majors)('a refused background refresh (%s)', (major, express) => {
     },
   );
 
+  it('lets the response stand in where one client’s handler hangs, within stale-if-error [H10]', async () => {
+    const clock = stopClock();
+    let isHanging = false;
+    const made = await appWith(
+      (run, req, res) => {
+        if (isRefresh(req)) res.status(403).end();
+        else if (!isHanging) res.send(`run ${run}`);
+      },
+      { rule: { ttl: 10, staleIfError: 1000, timeout: 0.05 } },
+    );
+    await made.get('/x');
+    clock.pass(11_000);
+    expect((await made.get('/x')).text).toBe('run 3');
+    clock.pass(11_000);
+    isHanging = true;
+    const leave = new AbortController();
+    const leader = made.get('/x', {}, { signal: leave.signal }).catch(() => 'left');
+    await waitFor(() => made.runs() === 4);
+    const all = await Promise.all(Array.from({ length: 10 }, () => made.get('/x')));
+    expect(new Set(all.map(({ text, xCache }) => [text, xCache].join()))).toEqual(new Set(['run 3,STALE']));
+    expect(await made.get('/x')).toMatchObject({ xCache: 'STALE' });
+    expect(made.runs()).toBe(4);
+    leave.abort();
+    await leader;
+  });
+
   it('takes precedence over a client that accepts stale responses [H11]', async () => {
     const made = await appWith(
       (run, _req, res) => (run === 1 ? res.send('run 1') : res.status(404).send('gone')),
