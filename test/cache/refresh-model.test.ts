@@ -165,15 +165,18 @@ describe.each(majors)('stale serving (%s)', (_, express) => {
     });
   }
 
-  const step = fc.oneof(
-    { weight: 6, arbitrary: fc.record({ get: fc.constantFrom<Client[]>('good', 'good', ...CLIENTS) }) },
-    { weight: 3, arbitrary: fc.record({ pass: fc.constantFrom(0.5, 1, 3, 11, 30, 125, 400, 4000) }) },
-    { weight: 2, arbitrary: fc.record({ answer: fc.constantFrom<Answer[]>(200, 200, 200, ...ANSWERS) }) },
-    { weight: 2, arbitrary: fc.record({ gate: fc.constantFrom<Gate[]>('open', 'open', ...GATES) }) },
-  );
+  // Most of the time things stay as they are: what a mark does shows only over several requests.
+  const mostly = <T>(usual: T, all: readonly T[]) =>
+    fc.oneof({ weight: 2, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: fc.constantFrom(...all) });
+  const step = fc.record({
+    pass: fc.constantFrom(0.5, 3, 11, 11, 30, 125, 125, 400, 4000),
+    answer: mostly<Answer>(200, ANSWERS),
+    gate: mostly<Gate>('open', GATES),
+    get: mostly<Client>('good', CLIENTS),
+  });
   const windows = fc.record({
-    staleWhileRevalidate: fc.constantFrom(0, 60, 1e6),
-    staleIfError: fc.constantFrom(0, 200, 1e6),
+    staleWhileRevalidate: fc.constantFrom(0, 60, 1e6, 1e6),
+    staleIfError: fc.constantFrom(0, 200, 1e6, 1e6),
   });
 
   it('follows the table in docs/caching.md for any responses, gates and clients [H11, H12]', async () => {
@@ -189,26 +192,21 @@ describe.each(majors)('stale serving (%s)', (_, express) => {
           const made = await appWith(world, given, keepsStale);
           try {
             for (const each of steps) {
-              if ('pass' in each) {
-                clock.pass(each.pass * 1000);
-                model.now += each.pass;
-              } else if ('answer' in each) {
-                world.answer = model.answer = each.answer;
-              } else if ('gate' in each) {
-                world.gate = model.gate = each.gate;
-              } else {
-                world.client = each.get;
-                const before = made.runs();
-                const got = await made.get('/x');
-                await waitFor(() => made.cache.stats().pending === 0);
-                const seen: Seen = {
-                  status: got.status,
-                  run: Number(/^run (\d+)/.exec(got.text)?.[1]),
-                  xCache: got.xCache,
-                  runs: made.runs() - before,
-                };
-                expect(seen).toEqual(model.get(each.get));
-              }
+              clock.pass(each.pass * 1000);
+              model.now += each.pass;
+              world.answer = model.answer = each.answer;
+              world.gate = model.gate = each.gate;
+              world.client = each.get;
+              const before = made.runs();
+              const got = await made.get('/x');
+              await waitFor(() => made.cache.stats().pending === 0);
+              const seen: Seen = {
+                status: got.status,
+                run: Number(/^run (\d+)/.exec(got.text)?.[1]),
+                xCache: got.xCache,
+                runs: made.runs() - before,
+              };
+              expect(seen).toEqual(model.get(each.get));
             }
           } finally {
             await made.cache.close();
