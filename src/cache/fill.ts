@@ -226,7 +226,10 @@ export class Fill {
       if (this.#snapshot !== snapshot) return;
       const { collapser, equivalents, settings } = this.#state;
       const home = equivalents.homeFor(keys, snapshot.storable.variance);
-      this.#running = new Running(this.#headOf(snapshot, home, []), length, this.#chunks);
+      const head = this.#headOf(snapshot, home, []);
+      // Only here: V8 is slow to make an object literal with a getter, and stored responses derive their host themselves.
+      Object.defineProperty(head, 'host', { get: () => hostOf(head), enumerable: true });
+      this.#running = new Running(head, length, this.#chunks);
       pending.begin(this.#running);
       // Whoever follows depends on the leader's pace, which may be slow or come to a halt: nobody joins late.
       const late = guarded('fill', () => {
@@ -286,10 +289,6 @@ export class Fill {
       tags,
       url: target,
       path: pathOf(target),
-      // Only a purge of one host's URL asks for it.
-      get host() {
-        return hostOf(this);
-      },
       vary: storable.vary,
       status: snapshot.status,
       headers: snapshot.headers,
