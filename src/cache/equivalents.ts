@@ -73,7 +73,7 @@ export class Equivalents {
     if (other !== home) this.#entries.deleteAll(other);
     this.#entries.put(home, entry, vary);
     // Another instance could not tell for which queries it was looked for.
-    if (home === keys.exact) void unawaited(this.#shared?.put(home, entry), 'redis write');
+    if (this.#shared && home === keys.exact) void unawaited(this.#shared.put(home, entry), 'redis write');
   }
 
   #noteFor(keys: RequestKeys): VarianceNote | undefined {
