@@ -14,6 +14,7 @@ import { isByteRange, isMalformedRange, selectRanges } from '../http/range.js';
 import { hidesRestriction, targetedPolicy } from '../http/targeted.js';
 import { parseVary } from '../http/vary.js';
 import type { Reuse } from '../store/entry.js';
+import { Recent } from '../store/recent.js';
 import { personalField } from './headers.js';
 import type { GivenHints } from './hints.js';
 import { pointsToItself, type RequestedUrl } from './redirect-loop.js';
@@ -247,14 +248,30 @@ function policyOf(res: ServerResponse, { targets }: CacheSettings): Policy {
     };
   }
   const field = listHeader(res, 'cache-control');
+  const { directives, isMalformed } =
+    typeof field === 'string' ? known.get(field, readField) : readField(field);
   return {
-    cacheControl: parseCacheControl(field),
+    cacheControl: directives,
     expires: read('expires'),
     isTargeted: false,
     isGiven: field !== undefined,
-    isMalformed: hides || isMalformedCacheControl(field),
+    isMalformed: hides || isMalformed,
   };
 }
+
+/** What one value of `Cache-Control` says. */
+interface CacheControlField {
+  readonly directives: CacheControlDirectives;
+  readonly isMalformed: boolean;
+}
+
+function readField(field: string | readonly string[] | undefined): CacheControlField {
+  return { directives: parseCacheControl(field), isMalformed: isMalformedCacheControl(field) };
+}
+
+/** An app has few values, and to read one takes half a microsecond. Characters. */
+const MOST_REMEMBERED = 16 * 1024;
+const known = new Recent<CacheControlField>(MOST_REMEMBERED);
 
 function freshnessOf(
   res: ServerResponse,
