@@ -13,6 +13,7 @@ import { compareHead, makeStale } from './head.js';
 import { isUpstream, storedFields, upstreamHeaders } from './headers.js';
 import { givenHints } from './hints.js';
 import { tagsOf } from './hooks.js';
+import { isKeyedByHeaders } from './key.js';
 import { warnOfRuleChange } from './met-request.js';
 import { cameWithBody, credentialOf } from './request.js';
 import { isOtherRoute } from './route-check.js';
@@ -175,6 +176,7 @@ export class Fill {
   /** Whether the response was made for a request with other headers than its key holds. */
   #isHeaderChanged({ vary }: Storable): boolean {
     const { met, rule, disguise, exchange } = this.#request;
+    if (vary.length === 0 && !isKeyedByHeaders(rule)) return false;
     return met.isChanged(vary, rule, disguise?.headersWithout() ?? exchange.req.headers);
   }
 

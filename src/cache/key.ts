@@ -34,7 +34,7 @@ function selectedKey(
   rule: CacheRuleSettings | undefined,
   select: HeaderSelector,
 ): string {
-  if (!rule || (rule.vary.headers.length === 0 && !rule.vary.cookies?.length)) return '';
+  if (!rule || !isKeyedByHeaders(rule)) return '';
   const selected: (string | undefined)[] = [];
   for (const name of rule.vary.headers) selected.push(select(request, name));
   if (rule.vary.cookies?.length) {
@@ -46,8 +46,12 @@ function selectedKey(
 
 /** Whether a rule may make another key of a request than it has without. */
 export function isKeyedByRule(rule: CacheRuleSettings): boolean {
-  const { headers, cookies } = rule.vary;
-  return headers.length > 0 || Boolean(cookies?.length) || leavesOutQuery(rule);
+  return isKeyedByHeaders(rule) || leavesOutQuery(rule);
+}
+
+/** Whether a rule puts request headers or cookies into the key. */
+export function isKeyedByHeaders(rule: CacheRuleSettings | undefined): boolean {
+  return rule !== undefined && (rule.vary.headers.length > 0 || Boolean(rule.vary.cookies?.length));
 }
 
 /** Whether a rule leaves parameters of the query out of the key, and out of what the handler sees. */
