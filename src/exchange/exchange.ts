@@ -58,7 +58,7 @@ export class Exchange {
   /** The request target as the client sent it, whatever routers make of `req.url` meanwhile. */
   readonly target: string;
   /** The path that Express routes the request by, at the first middleware: whatever the target looks like. */
-  path: string;
+  path = '';
   /** The `head` listeners have run and the real `writeHead` has returned. */
   headed = false;
   /** The app has called `end`. */
@@ -105,7 +105,6 @@ export class Exchange {
     this.res = res;
     this.socket = socketOf(req, res);
     this.target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '/';
-    this.path = routedPath(req);
     this.headed = res.headersSent;
     this.#native = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
     this.#beneath = patch(req, res);
