@@ -186,6 +186,8 @@ export async function startApp(
             listener as never,
           )
         : createServer(listener as never);
+  // A busy machine may leave a connection idle for longer than that, and a request that crosses the end has no response.
+  server.keepAliveTimeout = 0;
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
@@ -481,7 +483,7 @@ function writeAnswer(answering: Answering, req: AppRequest, res: ServerResponse,
   }
   if (state.gone.has(index)) {
     status = endOf(route, fields);
-    if (req.hotpath?.internal) noteEnd(answering, req, view);
+    if (req.hotpath?.internal) noteEnd(answering, req, view, owner);
     set('X-Gone', '1');
     set('X-Owner', '-');
     return send(route, res, status, fields, `gone run=${run};`);
@@ -502,10 +504,18 @@ function writeAnswer(answering: Answering, req: AppRequest, res: ServerResponse,
   send(route, res, status, fields, `run=${run}; owner=${shown}; view=${view}; version=${state.version};`);
 }
 
-function noteEnd({ state, ended }: Answering, req: AppRequest, view: string): void {
-  ended.set(endKeyOf(req.headers.host ?? '', req.originalUrl ?? req.url ?? '', view), state.version);
+function noteEnd(
+  { state, ended }: Answering,
+  req: AppRequest,
+  view: string,
+  owner: string | undefined,
+): void {
+  ended.set(endKeyOf(req.headers.host ?? '', req.originalUrl ?? req.url ?? '', view, owner), state.version);
 }
-export const endKeyOf = (host: string, target: string, view: string) => `${host} ${target} ${view}`;
+
+/** Of responses with one key: those for different users may be variants. */
+export const endKeyOf = (host: string, target: string, view: string, owner: string | undefined) =>
+  `${host} ${target} ${view} ${owner ?? '-'}`;
 
 /** @returns the status of a page that is gone. */
 function endOf(route: RouteSpec, fields: Map<string, string | string[]>): number {

@@ -336,7 +336,7 @@ class Run {
     // A refused eager refresh does not end a fresh response; and a view has only one key without these inputs.
     const isOneKey = !route.inputs.includes('theme') && !route.inputs.includes('language');
     if (view !== undefined && xCache === 'STALE' && isOneKey) {
-      const end = ended.get(endKeyOf(host, target, view)) ?? 0;
+      const end = ended.get(endKeyOf(host, target, view, expected.owner)) ?? 0;
       if (version < end) return report('ended', `version ${end} or later`);
     }
     const isPart = status === 206 || expected.status === 206;
