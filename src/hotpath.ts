@@ -91,7 +91,15 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   if (compression) chain.push(startCompression);
 
   const lane = state
-    ? new Lane({ state, hits: new Hits(state, routes), timing, metrics, cacheControl, compression })
+    ? new Lane({
+        state,
+        middleware: hotpathMiddleware,
+        hits: new Hits(state, routes),
+        timing,
+        metrics,
+        cacheControl,
+        compression,
+      })
     : undefined;
   const door = lane && new FrontDoor(lane);
 

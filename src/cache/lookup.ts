@@ -38,6 +38,15 @@ export function isEverybodys(entry: StoredResponse, rule: CacheRuleSettings | un
   return rule?.shared === true || entry.explicitlyShared;
 }
 
+/** Whether a stored response depends on request headers, but for the coding of its body. */
+export function dependsOnHeaders(
+  { vary }: Pick<StoredResponse, 'vary'>,
+  rule: CacheRuleSettings | undefined,
+): boolean {
+  if (vary.some((name) => name !== 'accept-encoding')) return true;
+  return rule !== undefined && (rule.vary.headers.length > 0 || Boolean(rule.vary.cookies?.length));
+}
+
 /** Whether something may come of a fill: a lifetime is promised, or such a response was stored before. */
 export function isPromising(rule: CacheRuleSettings | undefined, found: Lookup): boolean {
   return rule?.ttl !== undefined || found.entry !== undefined || found.promising === true;

@@ -1,5 +1,5 @@
 import { isAskedEachTime } from '../cache/hits.js';
-import { isEverybodys } from '../cache/lookup.js';
+import { dependsOnHeaders, isEverybodys } from '../cache/lookup.js';
 import type { CacheRuleSettings } from '../config/cache.js';
 import { isEntityTag } from '../http/coded-tag.js';
 import { type Compact, compactOf } from '../store/compact.js';
@@ -36,6 +36,8 @@ export class Kind implements Prepared {
   readonly rule: CacheRuleSettings | undefined;
   /** Such an entry may be served in front of the app. */
   readonly isPublic: boolean;
+  /** It is served there only where no middleware before hotpath may change the headers that it depends on. */
+  readonly dependsOnHeaders: boolean;
   /** Such an entry may be served without asking anyone. */
   readonly isServed: boolean;
   /** There may be others of it. */
@@ -56,6 +58,7 @@ export class Kind implements Prepared {
     this.rule = rule || undefined;
     this.isServed = isBySettings && rule !== false && !(rule && isAskedEachTime(rule)) && !entry.upstream;
     this.isPublic = this.isServed && isEverybodys(entry, this.rule);
+    this.dependsOnHeaders = dependsOnHeaders(entry, this.rule);
     this.isShared = isShared;
     this.#threshold = threshold;
     if (!isShared) this.bytes = OVERHEAD;

@@ -12,7 +12,7 @@ import { Lines } from './lines.js';
 import type { LaneParts } from './parts.js';
 import { isForwarded, PlainRequests } from './request.js';
 import { isUntouched, send } from './send.js';
-import { asSeenBy, type ExpressApp } from './view.js';
+import { asSeenBy, type ExpressApp, isFirst } from './view.js';
 
 /**
  * Whether a request has its answer; `inside`: not here, but the same lane may have it inside Express; `absent`: it is
@@ -47,6 +47,7 @@ export class Lane {
   readonly #heads: Heads;
   readonly #lines: Lines;
   #open = true;
+  #hasWarned = false;
   /** Of the last request that came by no proxy. */
   #origin: Origin = { scheme: '', rawHost: '', host: '' };
 
@@ -131,6 +132,21 @@ export class Lane {
     this.#parts.state.frontDoor.isOpen = true;
   }
 
+  /** Warns once where hotpath is not the first middleware: those before it may change headers of the request. */
+  #isFirst(app: ExpressApp): boolean {
+    if (isFirst(app, this.#parts.middleware)) return true;
+    if (!this.#hasWarned) {
+      this.#hasWarned = true;
+      process.emitWarning(
+        'hotpath: another middleware or route is mounted before hotpath and may change request headers, so responses ' +
+          'that depend on request headers (`Vary`, `vary.headers`, `vary.cookies`) are not served at the front door; ' +
+          'mount hotpath first: app.use(perf)',
+        { code: 'HOTPATH_NOT_FIRST', type: 'HotpathWarning' },
+      );
+    }
+    return false;
+  }
+
   get isOpen(): boolean {
     return this.#open;
   }
@@ -159,6 +175,7 @@ export class Lane {
     const kind = this.#heads.kindOf(entry, req.url as string);
     if (!kind.isServed) return 'none';
     if (app && !kind.isPublic) return 'inside';
+    if (app && kind.dependsOnHeaders && !this.#isFirst(app)) return 'inside';
     if (bringsCookie(req, kind.rule)) return 'none';
     const isByExpress = app ? app.enabled('x-powered-by') : hasExpressHeader(res);
     if (isByExpress === undefined) return 'none';

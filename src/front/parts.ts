@@ -8,6 +8,8 @@ import type { TimingEditor } from '../middleware/timing.js';
 /** The middlewares of one config, as far as they have a part in an answer from the store. */
 export interface LaneParts {
   readonly state: CacheState;
+  /** The one that the app mounts. */
+  readonly middleware: unknown;
   readonly hits: Hits;
   readonly timing: TimingEditor | undefined;
   readonly metrics: MetricsEditor | undefined;

@@ -9,6 +9,27 @@ export interface ExpressApp {
   readonly request: object;
   /** The app that it is mounted in. */
   readonly parent?: unknown;
+  /** Of Express 5. */
+  readonly router?: Router;
+  /** Of Express 4, where `router` throws. */
+  readonly _router?: Router;
+}
+
+interface Router {
+  readonly stack?: readonly { readonly handle?: unknown }[];
+}
+
+/** Layers that Express 4 itself puts before those of the app: `query` and `expressInit`. */
+const LAYERS_OF_EXPRESS_4 = 2;
+
+/** Whether a middleware is the first that an app has mounted. */
+export function isFirst(app: ExpressApp, middleware: unknown): boolean {
+  const first = app._router
+    ? app._router.stack?.[LAYERS_OF_EXPRESS_4]
+    : Object.hasOwn(app, 'router')
+      ? app.router?.stack?.[0]
+      : undefined;
+  return first?.handle === middleware;
 }
 
 /**
