@@ -71,15 +71,20 @@ export function isMalformedSurrogate(value: string): boolean {
   for (const member of splitOutsideQuotes(value, ',')) {
     const [directive = '', ...devices] = splitOutsideQuotes(member, ';').map((part) => part.trim());
     // A directive in place of a device: `max-age=60; private`.
-    if (devices.some((device) => device === '' || KNOWN.has(device.toLowerCase()))) return true;
+    if (devices.some((device) => device === '' || KNOWN.has(nameOf(device).toLowerCase()))) return true;
     if (devices.length > 0 && !devices.includes(DEVICE)) continue;
     const equals = directive.indexOf('=');
-    const name = (equals < 0 ? directive : directive.slice(0, equals)).trim();
+    const name = nameOf(directive);
     if (!/^[\w-]*$/.test(name)) return true;
     const isLifetime = KNOWN.has(name.toLowerCase()) && !isFlag(name.toLowerCase());
     if (isLifetime && !LIFETIME.test(equals < 0 ? '' : unquoted(directive.slice(equals + 1)))) return true;
   }
   return false;
+}
+
+function nameOf(directive: string): string {
+  const equals = directive.indexOf('=');
+  return (equals < 0 ? directive : directive.slice(0, equals)).trim();
 }
 
 function isFlag(name: string): boolean {

@@ -76,6 +76,9 @@ export function targetedPolicy(
 /** A directive that forbids storing or reusing a response, anywhere in the text. */
 const RESTRICTION = /no-store|no-cache|private/i;
 
+/** The same as a parameter (`public; no-store`), which a structured field passes over: it was meant for a directive. */
+const AS_PARAMETER = /;[ \t]*(?:no-store|no-cache|private)/i;
+
 /**
  * Whether an invalid field of the target list contains a restriction. The field that
  * applies instead (RFC 9213 §2.2) may lack it, and a cache need not store a response that it may store.
@@ -91,7 +94,8 @@ export function hidesRestriction(
     const value = read(field);
     if (value !== undefined && RESTRICTION.test(value)) {
       // `Surrogate-Control` may be valid for other caches, or in part.
-      if (field === 'surrogate-control' ? isMalformedSurrogate(value) : field !== upTo) return true;
+      if (field === 'surrogate-control' && isMalformedSurrogate(value)) return true;
+      if (field !== 'surrogate-control' && (field !== upTo || AS_PARAMETER.test(value))) return true;
     }
     if (field === upTo) return false;
   }
