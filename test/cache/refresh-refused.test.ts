@@ -375,6 +375,9 @@ describe.each(majors)('a refused background refresh (%s)', (major, express) => {
     haveArrived = () => made.requests() === before + 50;
     const all = await Promise.all(Array.from({ length: 50 }, () => made.get('/x', { 'x-bad': '1' })));
     expect(new Set(all.map(({ status }) => status))).toEqual(new Set([429]));
+    expect(all.filter(({ headers }) => headers.get('cache-status')?.includes('collapse-timeout'))).toEqual(
+      [],
+    );
     expect(most).toBeGreaterThan(40);
   });
 
