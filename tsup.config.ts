@@ -5,12 +5,12 @@ import { defineConfig } from 'tsup';
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
-    compression: 'src/entries/compression.ts',
-    cache: 'src/entries/cache.ts',
-    'cache-control': 'src/entries/cache-control.ts',
-    timing: 'src/entries/timing.ts',
-    metrics: 'src/entries/metrics.ts',
-    'size-limit': 'src/entries/size-limit.ts',
+    compression: 'src/middleware/compression/index.ts',
+    cache: 'src/cache/index.ts',
+    'cache-control': 'src/middleware/cache-control/index.ts',
+    timing: 'src/middleware/timing/index.ts',
+    metrics: 'src/middleware/metrics/index.ts',
+    'size-limit': 'src/middleware/size-limit/index.ts',
   },
   format: ['esm', 'cjs'],
   target: 'node20.19',

@@ -5,40 +5,16 @@ import { LongestFirst } from './test/setup/longest-first.js';
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
 /**
- * Tests that leave their process as it was: they start no other, change nothing that belongs to all of it, such as its
- * clock, its warnings or its modules, and look at nothing that others have left in it: its memory, its CPU time, the
- * hidden classes of V8.
- */
-const together = [
-  'test/architecture.test.ts',
-  'test/bench/report.test.ts',
-  'test/cache/!(redis*|complete-bodies|complete-time|hints).test.ts',
-  'test/compat/*.test.ts',
-  'test/config/!(errors).test.ts',
-  'test/conformance/{judge,proxy}.test.ts',
-  'test/docs/{figures,metrics,security}.test.ts',
-  'test/examples/compose.test.ts',
-  'test/exchange/!(exchange|faults|hidden-class).test.ts',
-  'test/front/!(redis|shape).test.ts',
-  'test/http/!(hostile).test.ts',
-  'test/middleware/!(*-cost|compression|compression-edges|size-limit-connection|timing).test.ts',
-  'test/scripts/*.test.ts',
-  'test/store/{admission,client-purges,codec,compact,key-parts,log,log-index,selector,under-way}.test.ts',
-  'test/store/redis/{chaos,faults,log,positions,records}.test.ts',
-  'test/telemetry/tally.test.ts',
-];
-
-/**
- * What the cache promises, it promises at the front door: its tests once more, with one before each app. Those that
- * start other processes, or take long for what has nothing to do with it, are not among them. The door does the same
- * for both majors of Express: it is before the one for some files, and before the other for the rest.
+ * The cache tests run once more with the front door in front of each app. Files that start other processes, or that
+ * take long for something unrelated, are left out. The door does the same for both majors of Express, so each file
+ * runs with one of them.
  */
 const atDoor = (major: '4' | '5', files: string) => ({
   extends: true as const,
   test: {
     name: `front door of Express ${major}`,
     include: [files],
-    exclude: ['test/cache/{redis*,collapse*,complete-bodies,encode-queue,keys-flood,keys-property}.test.ts'],
+    exclude: ['test/*/cache/{collapse*,complete-bodies,encode-queue,keys-flood,keys-property}.test.ts'],
     isolate: false,
     env: { HOTPATH_FRONT_DOOR: major },
   },
@@ -49,7 +25,8 @@ export default defineConfig({
     // Tests and the example import the package by its own name; here that is the source.
     alias: [
       { find: /^hotpath$/, replacement: source('index.ts') },
-      { find: /^hotpath\/(.+)$/, replacement: source('entries/$1.ts') },
+      { find: /^hotpath\/cache$/, replacement: source('cache/index.ts') },
+      { find: /^hotpath\/(.+)$/, replacement: source('middleware/$1/index.ts') },
     ],
   },
   test: {
@@ -70,20 +47,20 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'tests',
-          include: ['test/**/*.test.ts'],
-          exclude: together,
-          // Brings what tests start beside Node (Redis, PostgreSQL and Chromium), and builds what they start with it.
+          // Tests that start processes or services, or change or measure what belongs to the whole process.
+          name: 'isolated',
+          include: ['test/{process,services}/**/*.test.ts'],
+          // Starts Redis, PostgreSQL and Chromium, and builds the programs that tests start.
           globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
         },
       },
       {
         extends: true,
-        // One process for many files: a process each takes longer than what most of these do in it.
-        test: { name: 'together', include: together, isolate: false },
+        // One process for many files: starting a process takes longer than most of these files.
+        test: { name: 'together', include: ['test/{unit,http}/**/*.test.ts'], isolate: false },
       },
-      atDoor('5', 'test/cache/[a-j]*.test.ts'),
-      atDoor('4', 'test/cache/[k-z]*.test.ts'),
+      atDoor('5', 'test/{http,process}/cache/[a-j]*.test.ts'),
+      atDoor('4', 'test/{http,process}/cache/[k-z]*.test.ts'),
     ],
   },
 });

@@ -22,7 +22,7 @@ import express5 from 'express';
 // @ts-expect-error: an alias of express 4, which has no types under this name
 import express4 from 'express4';
 import { hotpath } from '../src/hotpath.js';
-import { decoderMemoryInUse } from '../src/middleware/size-limit-decoder-memory.js';
+import { decoderMemoryInUse } from '../src/middleware/size-limit/decoder-memory.js';
 
 const MB = 1024 * 1024;
 const MOST_GROWTH = 150 * MB;

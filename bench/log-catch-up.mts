@@ -10,9 +10,9 @@ import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
-import { responseCache } from '../src/entries/cache.js';
-import { bodyOf } from '../src/store/redis/records.js';
-import { RedisStream } from '../src/store/redis/stream.js';
+import { responseCache } from '../src/cache/index.js';
+import { bodyOf } from '../src/store/redis/log/log-records.js';
+import { RedisStream } from '../src/store/redis/log/redis-stream.js';
 import { RedisServer } from '../test/helpers/redis.js';
 
 /** Instances, one after the other. */

@@ -12,7 +12,7 @@ import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import express from 'express';
-import { responseCache } from '../src/entries/cache.js';
+import { responseCache } from '../src/cache/index.js';
 
 const { values } = parseArgs({
   options: { entries: { type: 'string', default: '100000' }, kind: { type: 'string' } },

@@ -12,7 +12,7 @@
 // for two: where there are fewer than 2,000 requests in all, that is what the 99th percentile shows. On a machine
 // that is busy with other things, what is short of CPU shows, in both columns.
 import { parseArgs } from 'node:util';
-import { resolveCacheStandalone } from '../src/config/cache.js';
+import { resolveCacheStandalone } from '../src/cache/options.js';
 import type { Outcome } from '../test/faults/load.js';
 import { quantile } from '../test/faults/quantile.js';
 import { PASSWORD, type Result, runScenario, scenarios } from '../test/faults/scenarios.js';

@@ -4,8 +4,16 @@ export type {
   ExplainedEntry,
   ExplainedKey,
   RequestDescription,
-} from './cache/explanation.js';
+} from './cache/explain/types.js';
 export { type CacheHints, cacheOf } from './cache/hints.js';
+export type { Permission } from './cache/lookup/reuse.js';
+export type {
+  CacheContext,
+  CacheOptions,
+  CacheRule,
+  CacheVary,
+  StandaloneCacheOptions,
+} from './cache/options.js';
 export {
   type CacheRouteMiddleware,
   type CacheStats,
@@ -18,40 +26,32 @@ export {
   type ResponseCache,
   responseCache,
 } from './cache/response-cache.js';
-export type { XCache } from './cache/status.js';
-export type { Permission } from './cache/use.js';
-export type {
-  CacheContext,
-  CacheOptions,
-  CacheRule,
-  CacheVary,
-  StandaloneCacheOptions,
-} from './config/cache.js';
-export type {
-  CacheControlDirectives,
-  CacheControlOptions,
-  CacheControlPolicy,
-} from './config/cache-control.js';
-export type { CompressionOptions, CompressionPolicy } from './config/compression.js';
+export type { XCache } from './cache/serve/cache-status.js';
 export {
   defineConfig,
   type HotpathConfig,
   type ResolvedConfig,
   type RoutePolicies,
-} from './config/config.js';
-export type { HotpathRequest, RouteParams } from './config/context.js';
-export { configFromEnv, type DatabaseEnvironment, databaseFromEnv } from './config/environment.js';
-export { type ConfigProblem, HotpathError, type HotpathErrorCode, isHotpathError } from './config/errors.js';
-export type { MetricsOptions } from './config/metrics.js';
-export type { RedisClient, RedisOptions } from './config/redis.js';
-export type { SizeLimitOptions, SizeLimitPolicy } from './config/size-limit.js';
-export type { RequestIdOptions, SlowRequest, TimingOptions } from './config/timing.js';
-export type { Duration, Size } from './config/units.js';
+} from './config.js';
+export { configFromEnv, type DatabaseEnvironment, databaseFromEnv } from './environment.js';
 export { type Hotpath, type HotpathMetrics, hotpath } from './hotpath.js';
 export type { CacheStatus, ForwardReason } from './http/cache-status.js';
-export { cacheControl } from './middleware/cache-control.js';
-export { compression } from './middleware/compression.js';
-export { metrics } from './middleware/metrics.js';
-export { sizeLimit } from './middleware/size-limit.js';
-export { type RequestTiming, timing, timingOf } from './middleware/timing.js';
-export type { Selector } from './store/selector.js';
+export { cacheControl } from './middleware/cache-control/middleware.js';
+export type {
+  CacheControlDirectives,
+  CacheControlOptions,
+  CacheControlPolicy,
+} from './middleware/cache-control/options.js';
+export { compression } from './middleware/compression/middleware.js';
+export type { CompressionOptions, CompressionPolicy } from './middleware/compression/options.js';
+export { metrics } from './middleware/metrics/middleware.js';
+export type { MetricsOptions } from './middleware/metrics/options.js';
+export { sizeLimit } from './middleware/size-limit/middleware.js';
+export type { SizeLimitOptions, SizeLimitPolicy } from './middleware/size-limit/options.js';
+export { type RequestTiming, timing, timingOf } from './middleware/timing/middleware.js';
+export type { RequestIdOptions, SlowRequest, TimingOptions } from './middleware/timing/options.js';
+export { type ConfigProblem, HotpathError, type HotpathErrorCode, isHotpathError } from './options/errors.js';
+export type { HotpathRequest, RouteParams } from './options/request-types.js';
+export type { Duration, Size } from './options/units.js';
+export type { Selector } from './store/invalidation/selector.js';
+export type { RedisClient, RedisOptions } from './store/redis/options.js';

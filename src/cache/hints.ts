@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
-import { describeValue } from '../config/describe.js';
-import { type Duration, parseDuration } from '../config/units.js';
-import { reportFault } from '../exchange/fault.js';
+import { reportFault } from '../exchange/run-listeners.js';
+import { describeValue } from '../options/format-value.js';
+import { type Duration, parseDuration } from '../options/units.js';
 
 const HINTS = Symbol.for('hotpath.cache');
 

@@ -1,5 +1,24 @@
 import cluster from 'node:cluster';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { withoutEffect } from '../config/not-yet.js';
+import { exchangeOf } from '../exchange/exchange.js';
+import { canonicalTarget } from '../http/request-target.js';
+import type { RouteTable } from '../options/route-table.js';
+import type { Cause, Recorded, RecordKind } from '../store/invalidation/invalidation-log.js';
+import { type CompiledSelector, compileSelectors, type Selector } from '../store/invalidation/selector.js';
+import { openState } from './create-state.js';
+import { explain, type Place } from './explain/explain.js';
+import type { CacheExplanation, RequestDescription } from './explain/types.js';
+import {
+  holdForPurge,
+  listOf,
+  type PurgeAfterOptions,
+  type PurgeHold,
+  type PurgeTarget,
+  resolvePurgeAfter,
+} from './invalidate/purge-after-write.js';
+import { StoredNames } from './invalidate/purge-names.js';
+import { invalidates, isUnsafe } from './invalidate/unsafe-methods.js';
 import {
   type CacheRoutePolicies,
   type CacheRule,
@@ -8,37 +27,18 @@ import {
   resolveCacheRule,
   resolveCacheStandalone,
   type StandaloneCacheOptions,
-} from '../config/cache.js';
-import { withoutEffect } from '../config/not-yet.js';
-import type { RouteTable } from '../config/routes.js';
-import { exchangeOf } from '../exchange/exchange.js';
-import { canonicalTarget } from '../http/request-target.js';
-import type { Cause, Recorded, RecordKind } from '../store/log.js';
-import { type CompiledSelector, compileSelectors, type Selector } from '../store/selector.js';
-import { answersFor } from './equivalents.js';
-import { explain, type Place } from './explain.js';
-import type { CacheExplanation, RequestDescription } from './explanation.js';
-import { openState } from './open-state.js';
-import {
-  holdForPurge,
-  listOf,
-  type PurgeAfterOptions,
-  type PurgeHold,
-  type PurgeTarget,
-  resolvePurgeAfter,
-} from './purges.js';
+} from './options.js';
+import type { Next } from './request/cache-request.js';
+import { RouteScopes } from './request/route-scope.js';
 import { RequestFlow } from './request-flow.js';
-import { RouteScopes } from './route-scope.js';
 import type { CacheState, Counts } from './state.js';
 import { type CacheStats, statsOf } from './stats.js';
-import { StoredNames } from './stored-names.js';
-import { invalidates, isUnsafe } from './unsafe.js';
-import type { Next } from './visit.js';
+import { answersFor } from './storage/no-vary-search.js';
 
 /** A middleware of Express, typed by `node:http` alone. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
 
-export type { PurgeAfterOptions, PurgeTarget } from './purges.js';
+export type { PurgeAfterOptions, PurgeTarget } from './invalidate/purge-after-write.js';
 export type { CacheStats, RedisOperationStats, RedisStats } from './stats.js';
 
 /** How a purge went. */

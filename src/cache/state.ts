@@ -1,17 +1,17 @@
-import type { CacheSettings } from '../config/cache.js';
-import type { HttpDates } from '../http/date.js';
-import type { InvalidationLog, RecordKind } from '../store/log.js';
-import type { RedisTier } from '../store/redis/open.js';
-import type { CompiledSelector } from '../store/selector.js';
-import type { Collapser } from './collapse.js';
-import type { Encodings } from './encodings.js';
-import type { Entries } from './entries.js';
-import type { Equivalents } from './equivalents.js';
-import type { StoredNames } from './headers.js';
-import type { RangeUnits } from './range-units.js';
-import type { RefreshMarks } from './refresh-marks.js';
-import type { RefreshQueue } from './refresh-queue.js';
-import type { SharedTier } from './shared-tier.js';
+import type { HttpDates } from '../http/http-date.js';
+import type { InvalidationLog, RecordKind } from '../store/invalidation/invalidation-log.js';
+import type { CompiledSelector } from '../store/invalidation/selector.js';
+import type { RedisTier } from '../store/redis/redis-tier.js';
+import type { Collapser } from './collapse/collapser.js';
+import type { CacheSettings } from './options.js';
+import type { RangeUnits } from './request/range-units.js';
+import type { RefreshMarks } from './revalidate/refresh-marks.js';
+import type { RefreshQueue } from './revalidate/refresh-queue.js';
+import type { StoredNames } from './serve/stored-headers.js';
+import type { Encodings } from './storage/encoded-bodies.js';
+import type { Equivalents } from './storage/no-vary-search.js';
+import type { SharedTier } from './storage/shared-tier.js';
+import type { Entries } from './storage/variants.js';
 
 export type SelectorCounts = Record<CompiledSelector['kind'], number>;
 

@@ -1,6 +1,6 @@
-import type { RedisTier } from '../store/redis/open.js';
-import type { EncodingStats } from './encodings.js';
+import type { RedisTier } from '../store/redis/redis-tier.js';
 import { type CacheState, noneBySelector, noRefreshes } from './state.js';
+import type { EncodingStats } from './storage/encoded-bodies.js';
 
 /** One kind of command to Redis; each number only grows. */
 export interface RedisOperationStats {

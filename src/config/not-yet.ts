@@ -1,4 +1,4 @@
-import type { CacheRuleSettings, CacheSettings } from './cache.js';
+import type { CacheRuleSettings, CacheSettings } from '../cache/options.js';
 
 /** Options of the cache that are right by themselves, but do nothing as the others stand. */
 export function withoutEffect(settings: CacheSettings, rules: readonly CacheRuleSettings[]): string[] {

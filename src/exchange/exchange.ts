@@ -2,30 +2,28 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { unawaited } from '../runtime/guard.js';
-import { copyOf, isChunk, later, lengthOf, writeAfterEnd } from './chunk.js';
+import { copyOf, isChunk, later, lengthOf, writeAfterEnd } from './body-chunk.js';
+import { wentOutWhole } from './completion.js';
 import { onConnectionClose, socketOf, withSocket } from './connection.js';
-import { releaseDrains } from './drain.js';
-import type { EncodedBody } from './encoded.js';
-import { runGuarded as run, runAll } from './fault.js';
+import { releaseDrains } from './drain-listeners.js';
+import type { EncodedBody } from './encoded-body.js';
+import { type Hold, waitForHolds } from './end-barrier.js';
+import { findNote, type Note, type NoteOwner } from './exchange-data.js';
 import { applyHeaders, type HeadersArgument } from './headers.js';
-import type { PathTable } from './heading.js';
-import { type Hold, waitForHolds } from './hold.js';
 import { declareLength } from './length.js';
-import { guardResponse } from './lock.js';
-import {
-  EXCHANGE,
-  isOnTop,
-  listenForEnd,
-  type Methods,
-  patch,
-  readMethods,
-  writeMethods,
-} from './methods.js';
-import { type Listening, withListener, withoutListener } from './moment.js';
-import { findNote, type Note, type NoteOwner } from './note.js';
+import { type Listening, withListener, withoutListener } from './listener-list.js';
+import { EXCHANGE, isOnTop, listenForEnd, type Methods, patch, readMethods, writeMethods } from './patch.js';
 import { routedPath } from './request-path.js';
-import { isRoutedRequest, leftRouter, mountOfRequest, templateOfRequest, trackRoute } from './template.js';
-import { wentOutWhole } from './whole.js';
+import type { PathTable } from './response-head.js';
+import { guardResponse } from './response-lock.js';
+import {
+  isRoutedRequest,
+  leftRouter,
+  mountOfRequest,
+  templateOfRequest,
+  trackRoute,
+} from './route-template.js';
+import { runGuarded as run, runAll } from './run-listeners.js';
 
 type Callback = (error?: Error | null) => void;
 type Patched = ServerResponse & { [EXCHANGE]?: Exchange };

@@ -1,4 +1,4 @@
-import { parseList } from './structured.js';
+import { parseList } from './structured-fields.js';
 
 /**
  * Limits of `Cache-Groups`. RFC 9875 §2 requires at least 32 groups of 32 characters.

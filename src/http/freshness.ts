@@ -1,5 +1,5 @@
 import type { CacheControlDirectives } from './cache-control.js';
-import { parseHttpDate } from './date.js';
+import { parseHttpDate } from './http-date.js';
 
 /** The fields of a response that define its freshness. */
 export interface FreshnessFields {

@@ -1,5 +1,5 @@
 import type { CacheControlDirectives } from './cache-control.js';
-import { parseHttpDate } from './date.js';
+import { parseHttpDate } from './http-date.js';
 
 /**
  * Statuses that may get a heuristic lifetime (RFC 9110 §15.1). 206 is one of them, but hotpath stores no partial

@@ -1,4 +1,4 @@
-import { type Member, parseDictionary } from './structured.js';
+import { type Member, parseDictionary } from './structured-fields.js';
 
 /** Every common query parser reads at least this many. */
 const MOST_PARAMETERS = 200;

@@ -1,4 +1,4 @@
-import { parseHttpDate } from './date.js';
+import { parseHttpDate } from './http-date.js';
 
 /** A part of a body, in bytes from its start, with both ends included (RFC 9110 §14.1.2). */
 export interface Part {

@@ -1,4 +1,4 @@
-import { parseHttpDate } from './date.js';
+import { parseHttpDate } from './http-date.js';
 
 /**
  * Reads `Retry-After` (RFC 9110 §10.2.3): seconds or a date.

@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client';
-import { registerCounters } from './counters.js';
-import { type Combine, type Level, registerGauges } from './gauges.js';
+import { registerCounters } from './callback-counters.js';
+import { type Combine, type Level, registerGauges } from './callback-gauges.js';
 
 type ByWord = Readonly<Record<string, number>>;
 

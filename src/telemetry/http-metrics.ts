@@ -1,7 +1,7 @@
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { cutTemplate } from '../exchange/template.js';
-import { counterIn, gaugeIn, histogramIn } from './instruments.js';
-import { beforeRead, Observations, Tally } from './tally.js';
+import { cutTemplate } from '../exchange/route-template.js';
+import { beforeRead, Observations, Tally } from './deferred-series.js';
+import { counterIn, gaugeIn, histogramIn } from './get-or-create.js';
 
 /** Separate for each copy of the package, because their versions may differ. */
 const RECORDER = Symbol('hotpath.http-metrics');

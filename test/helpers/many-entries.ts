@@ -1,6 +1,6 @@
-import { copyOf, type StoredResponse } from '../../src/store/entry.js';
-import { MemoryStore } from '../../src/store/memory.js';
-import { RedisStore } from '../../src/store/redis/store.js';
+import { MemoryStore } from '../../src/store/memory/memory-store.js';
+import { RedisStore } from '../../src/store/redis/redis-store.js';
+import { copyOf, type StoredResponse } from '../../src/store/stored-response.js';
 
 /** Concurrent writes to Redis. */
 const BATCH = 500;

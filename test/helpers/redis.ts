@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as ioredis5 from 'ioredis';
 import * as ioredis6 from 'ioredis6';
-import type { RedisModule } from '../../src/store/redis/client.js';
+import type { RedisModule } from '../../src/store/redis/connection/ioredis-client.js';
 import { findRedis } from '../setup/services.js';
 import { freePort } from './port.js';
 

@@ -1,11 +1,11 @@
-import { type RecordBody, textOf } from '../../src/store/redis/records.js';
+import { type RecordBody, textOf } from '../../src/store/redis/log/log-records.js';
 import type {
   AppendAnswer,
   LogStream,
   StreamEntry,
   StreamLink,
   StreamState,
-} from '../../src/store/redis/stream.js';
+} from '../../src/store/redis/log/redis-stream.js';
 import type { VirtualTime } from './virtual-time.js';
 
 interface Data {

@@ -7,7 +7,7 @@ import {
 } from 'node:http';
 import type { ErrorRequestHandler, Express, Request, RequestHandler, Response } from 'express';
 import { onTestFinished } from 'vitest';
-import { type StandaloneSizeLimitOptions, sizeLimit } from '../../src/entries/size-limit.js';
+import { type StandaloneSizeLimitOptions, sizeLimit } from '../../src/middleware/size-limit/index.js';
 import { bodyOf, listen, type majors } from './http.js';
 
 /** Default body limit of the tests. Bytes. */

@@ -1,9 +1,9 @@
 import type { Express } from 'express';
-import { cacheControl } from '../../src/entries/cache-control.js';
-import { compression } from '../../src/entries/compression.js';
-import { sizeLimit } from '../../src/entries/size-limit.js';
 import { exchangeOf } from '../../src/exchange/exchange.js';
 import { hotpath } from '../../src/hotpath.js';
+import { cacheControl } from '../../src/middleware/cache-control/index.js';
+import { compression } from '../../src/middleware/compression/index.js';
+import { sizeLimit } from '../../src/middleware/size-limit/index.js';
 import type { RawAnswer } from './http.js';
 
 /** Ways to mount hotpath before an app. */

@@ -8,7 +8,7 @@ import { sizeLimit } from 'hotpath/size-limit';
 import { timing } from 'hotpath/timing';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { SlowRequest } from '../../src/config/timing.js';
+import type { SlowRequest } from '../../src/middleware/timing/options.js';
 import { ask } from '../helpers/client.js';
 import { type Listening, listen, majors, raw, waitFor } from '../helpers/http.js';
 import { invariants } from '../helpers/invariants.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Item, StoredResponse } from '../../src/store/entry.js';
+import type { Item, StoredResponse } from '../../src/store/stored-response.js';
 import { golden, plain } from './golden/items.js';
 
 /** The common interface of the memory tier, the Redis tier and both together. */

@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
-import { Entries } from '../../src/cache/entries.js';
-import { SharedTier } from '../../src/cache/shared-tier.js';
-import type { Asked } from '../../src/cache/visit.js';
-import { MemoryStore } from '../../src/store/memory.js';
-import type { RedisLog } from '../../src/store/redis/log.js';
-import type { RedisStore } from '../../src/store/redis/store.js';
+import type { Asked } from '../../src/cache/request/cache-request.js';
+import { SharedTier } from '../../src/cache/storage/shared-tier.js';
+import { Entries } from '../../src/cache/storage/variants.js';
+import { MemoryStore } from '../../src/store/memory/memory-store.js';
+import type { RedisLog } from '../../src/store/redis/log/redis-log.js';
+import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import type { ItemStore } from './contract.js';
 
 /**

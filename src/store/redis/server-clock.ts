@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import type { RedisClient } from './client.js';
+import type { RedisClient } from './connection/ioredis-client.js';
 
 /** Samples among which the best is chosen. */
 const KEPT = 8;

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { guarded, unawaited } from '../../runtime/guard.js';
-import { runInOwnContext } from '../../runtime/own-context.js';
-import { DeadlineError } from './faults.js';
+import { runInOwnContext } from '../../runtime/module-context.js';
+import { DeadlineError } from './redis-errors.js';
 
 /** Time as the log sees it; tests give it a clock of their own. */
 export interface Timers {

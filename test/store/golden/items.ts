@@ -1,4 +1,4 @@
-import type { SharedItem, StoredResponse } from '../../../src/store/entry.js';
+import type { SharedItem, StoredResponse } from '../../../src/store/stored-response.js';
 
 /** The items of the golden files. */
 export const at = { epoch: 'k3J9xQ2mT0aVbWcZ', position: 4711 };

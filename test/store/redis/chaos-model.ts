@@ -1,8 +1,8 @@
-import type { Stamped } from '../../../src/store/entry.js';
-import type { RecordKind, VOID } from '../../../src/store/log.js';
-import type { RedisLog, SharedStamp } from '../../../src/store/redis/log.js';
+import type { RecordKind, VOID } from '../../../src/store/invalidation/invalidation-log.js';
+import { compileSelector, type Selector } from '../../../src/store/invalidation/selector.js';
+import type { RedisLog, SharedStamp } from '../../../src/store/redis/log/redis-log.js';
 import type { ServerClock } from '../../../src/store/redis/server-clock.js';
-import { compileSelector, type Selector } from '../../../src/store/selector.js';
+import type { Stamped } from '../../../src/store/stored-response.js';
 
 /** A computed and stored value, from data that was read at one moment. */
 export interface Value extends Stamped {

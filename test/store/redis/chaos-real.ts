@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { RedisConnection } from '../../../src/store/redis/connection.js';
-import { RedisLog, type SharedStamp } from '../../../src/store/redis/log.js';
-import { parseRecord } from '../../../src/store/redis/records.js';
+import { RedisConnection } from '../../../src/store/redis/connection/redis-connection.js';
+import { parseRecord } from '../../../src/store/redis/log/log-records.js';
+import { RedisLog, type SharedStamp } from '../../../src/store/redis/log/redis-log.js';
+import { streamLink } from '../../../src/store/redis/log/redis-stream.js';
 import { ServerClock } from '../../../src/store/redis/server-clock.js';
-import { streamLink } from '../../../src/store/redis/stream.js';
 import { FaultProxy } from '../../helpers/fault-proxy.js';
 import { loadOf, RedisServer, type redisMajors, until } from '../../helpers/redis.js';
 import { randomOf } from '../../helpers/virtual-time.js';

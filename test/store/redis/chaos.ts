@@ -1,5 +1,5 @@
-import { RedisLog, type SharedStamp } from '../../../src/store/redis/log.js';
-import { bodyOf, parseRecord } from '../../../src/store/redis/records.js';
+import { bodyOf, parseRecord } from '../../../src/store/redis/log/log-records.js';
+import { RedisLog, type SharedStamp } from '../../../src/store/redis/log/redis-log.js';
 import { ServerClock } from '../../../src/store/redis/server-clock.js';
 import { SimulatedLink, SimulatedServer } from '../../helpers/simulated-redis.js';
 import { randomOf, VirtualTime } from '../../helpers/virtual-time.js';

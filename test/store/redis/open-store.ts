@@ -1,9 +1,9 @@
 import type * as ioredis from 'ioredis';
-import { RedisConnection, type RedisSource } from '../../../src/store/redis/connection.js';
-import { type GuardBounds, RedisGuard } from '../../../src/store/redis/guard.js';
-import type { LinkTimes } from '../../../src/store/redis/link.js';
+import type { LinkTimes } from '../../../src/store/redis/connection/reconnecting-link.js';
+import { RedisConnection, type RedisSource } from '../../../src/store/redis/connection/redis-connection.js';
+import { type GuardBounds, RedisGuard } from '../../../src/store/redis/guard/command-guard.js';
+import { RedisStore, type RedisStoreOptions } from '../../../src/store/redis/redis-store.js';
 import { ServerClock } from '../../../src/store/redis/server-clock.js';
-import { RedisStore, type RedisStoreOptions } from '../../../src/store/redis/store.js';
 import { loadOf, until } from '../../helpers/redis.js';
 
 /** Options of a store for tests. */

@@ -1,0 +1,140 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Conditions } from '../http/conditional-request.js';
+import type { StoredResponse } from '../store/stored-response.js';
+import type { Pending } from './collapse/collapser.js';
+import { isPromising, mayStandIn } from './lookup/lookup.js';
+import type { Asked, Lookup } from './request/cache-request.js';
+import { Refresher } from './revalidate/background-refresh.js';
+import type { CacheState } from './state.js';
+
+/** How often a request waits for others before it runs by itself. */
+export const MOST_WAITS = 2;
+
+/** What is to be done with a request. */
+export type Plan =
+  /** Serve what is stored; where it is near its end, have it refreshed afterwards. */
+  | { readonly kind: 'hit'; readonly entry: StoredResponse; readonly isEager: boolean }
+  /** Say that it is not stored, to whom that is all that counts (RFC 9111 §5.2.1.7). */
+  | { readonly kind: 'gateway-timeout' }
+  /** Serve it stale, and have it refreshed, unless the last refresh has just failed. */
+  | { readonly kind: 'stale'; readonly entry: StoredResponse; readonly isPaused: boolean }
+  /** Have it refreshed, and serve it stale where that fails. */
+  | { readonly kind: 'refresh'; readonly entry: StoredResponse }
+  /** Wait for another's fill. */
+  | { readonly kind: 'wait'; readonly pending: Pending }
+  /** Let the app answer; as the one fill that others wait for, or beside it for the reason given. */
+  | { readonly kind: 'fill'; readonly leads: boolean; readonly detail?: string };
+
+/**
+ * Decides, and changes nothing.
+ *
+ * @param waits how often the request has waited for others already.
+ * @param hasApp whether there is an app to send requests of our own into.
+ */
+export function planFor(
+  state: CacheState,
+  asked: Asked,
+  found: Lookup,
+  waits: number,
+  hasApp = Refresher.canRefresh(asked.context.req),
+): Plan {
+  const { key, credential, rule, wishes, partitioned, context } = asked;
+  const { collapser } = state;
+  const { entry, permission } = found;
+  const canRefresh = !partitioned && hasApp;
+  if (entry && state.rangeUnits.mayApply(key, context.req.headers.range, entry)) {
+    return { kind: 'fill', leads: false, detail: 'range' };
+  }
+  // A client may accept a stale response (`max-stale`), but not one whose stale serving has ended.
+  const isEnded = entry && found.forward === 'stale' && state.refreshMarks.useOf(entry) === 'foreground';
+  if (entry && permission === 'fresh' && !isEnded) {
+    return { kind: 'hit', entry, isEager: canRefresh && isEager(state, asked, entry) };
+  }
+  if (wishes?.onlyIfCached) return { kind: 'gateway-timeout' };
+  const isStaleUsable = permission === 'while-revalidate' || permission === 'if-error';
+  if (entry && canRefresh && isStaleUsable) {
+    const use = state.refreshMarks.useOf(entry);
+    if (use === 'wait') return { kind: 'stale', entry, isPaused: true };
+    if (use === 'refresh' && permission === 'while-revalidate')
+      return { kind: 'stale', entry, isPaused: false };
+    // A refresh that brings what the request can't use, such as what was purged at once, is not repeated for it.
+    if (use === 'refresh' && waits < MOST_WAITS) return { kind: 'refresh', entry };
+  }
+  const isPersonal = credential !== undefined && !leadsForAll(asked, found);
+  const collapses = isPromising(rule, found) && rule?.collapse !== false && !isPersonal && !wishes?.noCache;
+  const { method, headers } = context.req;
+  if (headers.range !== undefined) return { kind: 'fill', leads: false, detail: 'range' };
+  if (!collapses || method !== 'GET' || entry?.reuse.alwaysValidate || collapser.isRefused(key)) {
+    return { kind: 'fill', leads: false };
+  }
+  const pending = collapser.current(key);
+  if (!pending) return { kind: 'fill', leads: true };
+  if (waits >= MOST_WAITS) return { kind: 'fill', leads: false, detail: 'collapse-failed' };
+  return { kind: 'wait', pending };
+}
+
+/**
+ * Whether a request with credentials may fill for all clients: the stored response that it found is stale and declares
+ * itself shared, so the next one is expected to. One that does not is not stored.
+ */
+function leadsForAll({ partitioned }: Asked, { entry, permission }: Lookup): boolean {
+  return !partitioned && entry?.explicitlyShared === true && permission !== 'validate';
+}
+
+/** Whether another instance may have what the handler would otherwise be run for. */
+export function asksShared({ shared, collapser }: CacheState, { key }: Asked, plan: Plan): boolean {
+  if (!shared?.isUsable || collapser.isRefused(key)) return false;
+  return plan.kind === 'fill' || plan.kind === 'refresh' || plan.kind === 'gateway-timeout';
+}
+
+/** Whether so much of its lifetime has gone that a fresh response is to be refreshed. */
+export function isEager(
+  { clock, collapser, refreshMarks }: CacheState,
+  { key, rule }: Pick<Asked, 'key' | 'rule'>,
+  entry: StoredResponse,
+): boolean {
+  if (rule?.eagerRefresh === undefined || collapser.current(key)) return false;
+  const age = entry.initialAge * 1000 + clock() - entry.storedAt;
+  const left = entry.freshUntil - clock();
+  return age >= rule.eagerRefresh * (age + left) && refreshMarks.mayRefresh(entry.key);
+}
+
+/** How the handler is asked, and what its answer may turn into. */
+export interface FillManner {
+  /**
+   * The client's conditions are hidden from the handler, so that it answers with the whole. They are not where its
+   * responses were refused lately: there is nothing to store, and a 304 would cost the whole body.
+   */
+  readonly whole: boolean;
+  /** The stored response whose conditions the handler is shown instead; its 304 makes it fresh again. */
+  readonly revalidates: StoredResponse | undefined;
+  readonly shown: Conditions | undefined;
+  /** The stored response that the answer to a HEAD is compared with (RFC 9111 §4.3.5). */
+  readonly compares: StoredResponse | undefined;
+  /** What stands in for a 5xx. */
+  readonly standIn: StoredResponse | undefined;
+}
+
+export function mannerOf(state: CacheState, asked: Asked, found: Lookup): FillManner {
+  const { credential, key, rule, context } = asked;
+  const { entry, forward } = found;
+  const { method, headers } = context.req;
+  const isPersonal = credential !== undefined && !leadsForAll(asked, found);
+  const mayStore = isPromising(rule, found) && !isPersonal && method === 'GET' && headers.range === undefined;
+  const whole = mayStore && !(isConditional(headers) && state.collapser.isRefused(key));
+  const confirms = whole && (forward === 'stale' || forward === 'request');
+  const shown = confirms && entry ? conditionsOf(entry) : undefined;
+  const standIn = entry && mayStandIn(state, asked, entry) ? entry : undefined;
+  const compares = method === 'HEAD' && entry?.status === 200 ? entry : undefined;
+  return { whole, shown, revalidates: shown && entry, compares, standIn };
+}
+
+/** The client has a response, which the handler may confirm at less cost than it makes another. */
+function isConditional(headers: IncomingHttpHeaders): boolean {
+  return headers['if-none-match'] !== undefined || headers['if-modified-since'] !== undefined;
+}
+
+/** What the handler is shown to confirm a stored response by (RFC 9111 §4.3.1): validators that it gave itself. */
+function conditionsOf(entry: StoredResponse): Conditions {
+  return { ifNoneMatch: entry.ownEtag ? entry.etag : undefined, ifModifiedSince: entry.lastModified };
+}

@@ -1,0 +1,209 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { routedPath } from '../../exchange/request-path.js';
+import { type CacheStatus, formatCacheStatus } from '../../http/cache-status.js';
+import type { RouteTable } from '../../options/route-table.js';
+import { VOID } from '../../store/invalidation/invalidation-log.js';
+import { type StoredResponse, sizeOf } from '../../store/stored-response.js';
+import { admit, beside, inMap } from '../classify-request.js';
+import { mannerOf, type Plan, planFor } from '../decide.js';
+import { limitFor } from '../lookup/invalidated.js';
+import { lookUp } from '../lookup/lookup.js';
+import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
+import type { Asked, Lookup } from '../request/cache-request.js';
+import { exactHeader } from '../request/key.js';
+import { bypassStatus, shownKey, urlOf, type XCache } from '../serve/cache-status.js';
+import { ageOf, ttlOf } from '../serve/serve-stored.js';
+import type { CacheState } from '../state.js';
+import { describedRequest } from './request-description.js';
+import type {
+  CacheExplanation,
+  CacheObstacle,
+  ExplainedEntry,
+  ExplainedKey,
+  RequestDescription,
+} from './types.js';
+
+/** The middleware that a request is explained for: the one for all routes, or the one beside a handler. */
+export type Place =
+  | { readonly routes: RouteTable<CacheRoutePolicies> }
+  | { readonly scope: string; readonly rule: CacheRuleSettings };
+
+/** What the cache would say and do, all of it; nothing is counted, touched or filled. */
+export function explain(
+  state: CacheState | false,
+  place: Place,
+  request: IncomingMessage | RequestDescription,
+): CacheExplanation {
+  const { req, target, real } = describedRequest(request);
+  if (!state) return silent('off');
+  if (req.headers.upgrade !== undefined) return silent('upgrade');
+  const { res } = req as { res?: ServerResponse };
+  const arrival = {
+    req,
+    res,
+    target,
+    ...('routes' in place
+      ? inMap(place.routes.match(routedPath(req)))
+      : beside(place.scope, place.rule, req)),
+  };
+  const { asked, bypass } = admit(state, arrival);
+  if (asked) return explainAsked(state, asked, real);
+  const status = bypassStatus(bypass);
+  return { ...silent(bypass), ...said(['BYPASS'], status), pattern: arrival.pattern };
+}
+
+function explainAsked(state: CacheState, asked: Asked, real: boolean): CacheExplanation {
+  const { key, keys, context, pattern } = asked;
+  const found = lookUp(state, asked, false);
+  // A description tells nothing of the app; where a request comes through one, there is one.
+  const plan = planFor(state, asked, found, 0, real ? undefined : true);
+  const obstacles = obstaclesOf(state, asked, found, plan);
+  const { entry } = state.equivalents.find(key, keys, context.req, false);
+  const variants = state.entries.variantsOf(key);
+  return {
+    ...said(possibleOf(state, asked, found, plan, obstacles), {
+      ...statusOf(state, asked, found, plan, obstacles),
+      key: shownKey(state, asked),
+    }),
+    pattern,
+    key: describeKey(asked),
+    entry: entry && describeEntry(state, entry, found, asked, variants?.names ?? []),
+    variants,
+    obstacles,
+    filling: state.collapser.current(key) !== undefined,
+    hitForMiss: state.collapser.refusalOf(key),
+    noBackgroundRefresh: entry && state.refreshMarks.reasonFor(entry),
+  };
+}
+
+function silent(reason: string): CacheExplanation {
+  return {
+    result: undefined,
+    possible: [],
+    status: {},
+    cacheStatus: undefined,
+    pattern: undefined,
+    key: undefined,
+    entry: undefined,
+    variants: undefined,
+    obstacles: [{ reason, final: true }],
+    filling: false,
+    hitForMiss: undefined,
+    noBackgroundRefresh: undefined,
+  };
+}
+
+function said(
+  possible: readonly XCache[],
+  status: CacheStatus,
+): Pick<CacheExplanation, 'result' | 'possible' | 'status' | 'cacheStatus'> {
+  const result = possible.length === 1 ? possible[0] : undefined;
+  return { result, possible, status, cacheStatus: formatCacheStatus(status) };
+}
+
+function possibleOf(
+  state: CacheState,
+  asked: Asked,
+  found: Lookup,
+  plan: Plan,
+  obstacles: readonly CacheObstacle[],
+): readonly XCache[] {
+  if (plan.kind === 'hit') return ['HIT'];
+  if (plan.kind === 'gateway-timeout') return ['BYPASS'];
+  if (plan.kind === 'stale') return ['STALE'];
+  const possible = new Set<XCache>();
+  if (plan.kind === 'wait') possible.add('HIT');
+  if (plan.kind === 'refresh') possible.add('MISS');
+  // Not before the handler has answered is it known whether a visitor's credentials matter.
+  if (asked.credential && !obstacles[0]?.final && asked.context.req.method === 'GET') possible.add('BYPASS');
+  possible.add('MISS');
+  const { revalidates, compares, standIn } = mannerOf(state, asked, found);
+  if (revalidates || (compares && !asked.wishes?.noStore)) possible.add('REVALIDATED');
+  if (standIn || plan.kind === 'refresh') possible.add('STALE');
+  // Where what the refresh has brought is void already, it begins again.
+  if (plan.kind === 'refresh') possible.add('HIT');
+  return [...possible];
+}
+
+function statusOf(
+  state: CacheState,
+  asked: Asked,
+  { forward }: Lookup,
+  plan: Plan,
+  [obstacle]: readonly CacheObstacle[],
+): CacheStatus {
+  if (plan.kind === 'hit') return { hit: true, ttl: ttlOf(state, plan.entry, asked.target) };
+  if (plan.kind === 'stale') {
+    const detail = plan.isPaused ? 'refresh-backoff' : undefined;
+    return { hit: true, ttl: ttlOf(state, plan.entry, asked.target), detail };
+  }
+  if (plan.kind === 'gateway-timeout') return { detail: 'only-if-cached' };
+  if (plan.kind === 'wait') return { fwd: forward, collapsed: true };
+  if (plan.kind === 'refresh') return { fwd: 'stale' };
+  if (obstacle?.final || obstacle?.reason === 'head') return { fwd: forward, detail: obstacle.reason };
+  if (asked.credential) return bypassStatus(asked.credential);
+  return { fwd: forward, detail: plan.detail };
+}
+
+/** In the order in which the response is judged: the first is the one that is reported. */
+function obstaclesOf(state: CacheState, asked: Asked, found: Lookup, plan: Plan): readonly CacheObstacle[] {
+  const { rule, credential, wishes, context } = asked;
+  if (plan.kind === 'hit' || plan.kind === 'stale') return [];
+  if (plan.kind === 'gateway-timeout') return [{ reason: 'only-if-cached', final: true }];
+  const obstacles: CacheObstacle[] = [];
+  // A refresh is a request of our own, and whole.
+  if (plan.kind === 'fill') {
+    // It has nothing to store; what is stored already it may confirm.
+    const isFinal = mannerOf(state, asked, found).compares === undefined;
+    if (context.req.method === 'HEAD') obstacles.push({ reason: 'head', final: isFinal });
+    if (wishes?.noStore) obstacles.push({ reason: 'request-no-store', final: true });
+    if (credential) obstacles.push({ reason: credential, final: false });
+    if (plan.detail === 'range') obstacles.push({ reason: 'range', final: false });
+  }
+  if (state.settings.profile === 'safe' && rule?.ttl === undefined) {
+    obstacles.push({ reason: 'not-public', final: false });
+  }
+  return obstacles;
+}
+
+function describeKey(asked: Asked): ExplainedKey {
+  const { rewritten, partitioned, rule } = asked;
+  const { headers = [], cookies = [] } = rule?.vary ?? {};
+  return { url: urlOf(asked), rewritten, partitioned, headers, cookies };
+}
+
+function describeEntry(
+  state: CacheState,
+  entry: StoredResponse,
+  { permission }: Lookup,
+  asked: Asked,
+  names: readonly string[],
+): ExplainedEntry {
+  const { clock, settings } = state;
+  const { req } = asked.context;
+  const limit = limitFor(state, entry, asked.target);
+  const isPurged = limit === VOID;
+  const dateOf = (time: number) => new Date(Date.now() + time - clock());
+  const shown = (name: string) => (settings.credentials.includes(name) ? '(hidden)' : exactHeader(req, name));
+  const forms = [...(entry.encoded ?? [])].flatMap(([coding, { body }]) =>
+    body ? [[coding, body.length]] : [],
+  );
+  return {
+    use: isPurged ? 'purged' : (permission ?? 'credential'),
+    expired: !isPurged && limit !== Number.POSITIVE_INFINITY,
+    status: entry.status,
+    age: ageOf(entry, state.clock()),
+    ttl: isPurged ? undefined : ttlOf(state, entry, asked.target),
+    freshUntil: isPurged ? undefined : dateOf(Math.min(entry.freshUntil, limit)),
+    storedAt: dateOf(entry.storedAt),
+    tags: entry.tags,
+    vary: entry.vary,
+    variant: Object.fromEntries(names.map((name) => [name, shown(name)])),
+    bytes: sizeOf(entry.key, entry),
+    bodyBytes: entry.body.length,
+    encodings: Object.fromEntries(forms),
+    etag: entry.etag,
+    lastModified: entry.lastModified,
+    template: entry.template,
+  };
+}

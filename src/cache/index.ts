@@ -1,0 +1,34 @@
+export type { CacheStatus, ForwardReason } from '../http/cache-status.js';
+export type { HotpathRequest, RouteParams } from '../options/request-types.js';
+export type { Duration, Size } from '../options/units.js';
+export type { Selector } from '../store/invalidation/selector.js';
+export type { RedisClient, RedisOptions } from '../store/redis/options.js';
+export type {
+  CacheExplanation,
+  CacheObstacle,
+  ExplainedEntry,
+  ExplainedKey,
+  RequestDescription,
+} from './explain/types.js';
+export { type CacheHints, cacheOf } from './hints.js';
+export type { Permission } from './lookup/reuse.js';
+export type {
+  CacheContext,
+  CacheOptions,
+  CacheRule,
+  CacheVary,
+  StandaloneCacheOptions,
+} from './options.js';
+export {
+  type CacheRouteMiddleware,
+  type CacheStats,
+  type Middleware,
+  type PurgeAfterOptions,
+  type PurgeResult,
+  type PurgeTarget,
+  type RedisOperationStats,
+  type RedisStats,
+  type ResponseCache,
+  responseCache,
+} from './response-cache.js';
+export type { XCache } from './serve/cache-status.js';

@@ -1,0 +1,102 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import * as v from 'valibot';
+import { exchangeOf } from '../../exchange/exchange.js';
+import type { RouteParams } from '../../options/request-types.js';
+import { leaf, resolve, section } from '../../options/schema.js';
+import { readWord } from '../../options/validators.js';
+import { guarded, unawaited } from '../../runtime/guard.js';
+import type { Selector } from '../../store/invalidation/selector.js';
+import type { CacheContext } from '../options.js';
+import { RuleContext } from '../request/rule-context.js';
+
+type Selectors = Selector | readonly Selector[];
+
+/** Selectors, or what makes them of a request, at once or later. */
+export type PurgeTarget = Selectors | ((context: CacheContext) => Selectors | Promise<Selectors>);
+
+/** After which responses a purge is made. */
+export interface PurgeAfterOptions {
+  /**
+   * `'success'`, the default: after 2xx and 3xx. `'always'`: whatever the status, and where no response comes at all;
+   * for a handler that may write and then fail.
+   */
+  readonly on?: 'success' | 'always';
+}
+
+const purgeAfterSchema = section({ on: v.optional(leaf(readWord('success', 'always')), 'success') });
+
+/** @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every wrong option. */
+export function resolvePurgeAfter(options: PurgeAfterOptions | undefined): Required<PurgeAfterOptions> {
+  return resolve(purgeAfterSchema, options, 'purgeAfter');
+}
+
+/** What holding an answer for its purge needs of the cache. */
+export interface PurgeHold {
+  /** Returns a promise only where there is something to wait for. */
+  readonly purge: (selectors: readonly Selector[]) => unknown;
+  readonly fault: (error: unknown, where: string) => void;
+  /** How long the answer's end waits. Milliseconds; default 5000. */
+  readonly deadline?: number;
+  /** Default `'success'`. */
+  readonly on?: PurgeAfterOptions['on'];
+}
+
+/** Lets the end of a response wait until the purge that goes with it is acknowledged, fails or takes too long. */
+export function holdForPurge(
+  req: IncomingMessage,
+  res: ServerResponse,
+  target: PurgeTarget,
+  hold: PurgeHold,
+): void {
+  const { purge, fault, deadline = 5000, on = 'success' } = hold;
+  const exchange = exchangeOf(req, res);
+  // The route's own parameters; a router further out will have put back others by the time of the answer.
+  const params = (req as { params?: RouteParams }).params ?? {};
+  const context = new RuleContext(req, res, { params }, exchange.target);
+  try {
+    void context.origin; // now, as the request may have lost its socket by the time of its response
+  } catch (error) {
+    fault(error, 'trust proxy');
+  }
+  const isMeant = () => on === 'always' || (res.statusCode >= 200 && res.statusCode <= 399);
+  const attempt = (): Promise<unknown> | undefined => {
+    try {
+      const made = typeof target === 'function' ? target(context) : target;
+      const done = isPromise(made)
+        ? Promise.resolve(made).then((later) => purge(listOf(later)))
+        : purge(listOf(made));
+      // Nothing to wait for: the answer goes on as if we were not here.
+      return isPromise(done) ? within(deadline, done).catch((error) => fault(error, 'purges')) : undefined;
+    } catch (error) {
+      fault(error, 'purges');
+      return undefined;
+    }
+  };
+  exchange.holdEnd(() => (isMeant() ? attempt() : undefined));
+  exchange.onClose(() => {
+    if (exchange.ended) return;
+    // It had begun to say that all went well, and broke off: what was written may well be there.
+    if (on === 'always' || (exchange.headed && isMeant())) void unawaited(attempt(), 'purges');
+  });
+}
+
+function within<T>(milliseconds: number, task: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = guarded('purges', () =>
+      reject(new Error('the purge took too long; the answer went out before it')),
+    );
+    const timer = setTimeout(late, milliseconds);
+    timer.unref();
+    const settled = task.then(resolve, reject).finally(() => clearTimeout(timer));
+    void unawaited(settled, 'purges');
+  });
+}
+
+function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as { then?: unknown } | undefined)?.then === 'function';
+}
+
+/** One or many as a list. */
+export function listOf<T>(value: T | readonly T[]): readonly T[] {
+  return Array.isArray(value) ? value : [value as T];
+}

@@ -1,0 +1,58 @@
+import type { RouteTable } from '../../options/route-table.js';
+import { compilePattern } from '../../store/invalidation/selector.js';
+import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
+import { leavesOutQuery, normaliseTarget } from '../request/key.js';
+
+/** The rules that leave query parameters out, and the paths that they may apply to. */
+interface ReducingRule {
+  readonly rule: CacheRuleSettings;
+  readonly isFor: (path: string) => boolean;
+}
+
+/**
+ * Finds the names under which responses to a URL may be stored. Rules with `ignoreQuery` or `vary.query` leave
+ * parameters out, and a purge may name any URL that a client sends.
+ */
+export class StoredNames {
+  readonly #rules: ReducingRule[] = [];
+  readonly #beside = new Set<string>();
+  /** Of all routes, whatever their rules. */
+  readonly #patterns: ((path: string) => boolean)[] = [];
+
+  constructor(routes: RouteTable<CacheRoutePolicies>) {
+    for (const [at, { cache: rule }] of routes.policies.entries()) {
+      const isFor = compilePattern(routes.patterns[at]!);
+      this.#patterns.push(isFor);
+      if (rule && leavesOutQuery(rule)) this.#rules.push({ rule, isFor });
+    }
+  }
+
+  /** Adds the rule of a middleware beside a handler. Its paths are not known, so it applies to all. */
+  add(rule: CacheRuleSettings): void {
+    if (!leavesOutQuery(rule)) return;
+    const reduction = JSON.stringify([rule.vary.query ?? null, rule.ignoreQuery]);
+    // Many routes may leave out the same parameters.
+    if (this.#beside.has(reduction)) return;
+    this.#beside.add(reduction);
+    this.#rules.push({ rule, isFor: () => true });
+  }
+
+  /**
+   * @param name of the URL in the invalidation log.
+   * @param alike names that one request has too: a middleware may have rewritten its URL before the cache chose a rule.
+   */
+  of(name: string, alike: readonly string[] = []): string[] {
+    if (this.#rules.length === 0 || !name.includes('?')) return [];
+    // The name of `/x//` is that of `/x`, but a wildcard takes it for a path of `/x/*rest`.
+    const paths = [name, ...alike].map(pathOfName).flatMap((path) => [path, `${path}//`]);
+    // A path of no route becomes one of any when it is rewritten.
+    const isKnown = paths.some((path) => this.#patterns.some((isFor) => isFor(path)));
+    const rules = this.#rules.filter(({ isFor }) => !isKnown || paths.some(isFor));
+    return rules.map(({ rule }) => normaliseTarget(name, rule));
+  }
+}
+
+function pathOfName(name: string): string {
+  const query = name.indexOf('?');
+  return name.slice(name.indexOf('/'), query < 0 ? undefined : query);
+}

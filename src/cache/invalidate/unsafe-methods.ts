@@ -1,0 +1,69 @@
+import { canonicalTarget, pathAndQueryOf } from '../../http/request-target.js';
+import type { Selector } from '../../store/invalidation/selector.js';
+import { textHeader } from '../fill/storable.js';
+import type { CacheContext } from '../options.js';
+import { splitTarget } from '../request/key.js';
+import { groupSelectors } from './cache-groups.js';
+
+/** Methods that change nothing (RFC 9110 §9.2.1, and those registered as safe). */
+const SAFE: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'TRACE',
+  'QUERY',
+  'PROPFIND',
+  'REPORT',
+  'SEARCH',
+]);
+
+/** Whether a successful request with this method invalidates what is stored (RFC 9111 §4.4). */
+export function isUnsafe(method: string | undefined): boolean {
+  return method !== undefined && !SAFE.has(method);
+}
+
+/**
+ * What such a request invalidates: its target, what `Location` and `Content-Location` name of the same origin
+ * (RFC 9111 §4.4), and the groups of `Cache-Group-Invalidation` (RFC 9875 §3).
+ */
+export function invalidates(context: CacheContext): Selector[] {
+  const { req, res } = context;
+  const target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '';
+  /** Keyed by the canonical spelling, so that each URL is recorded once. */
+  const urls = new Map<string, string>();
+  const add = (url: string | undefined) => url !== undefined && urls.set(canonicalTarget(url), url);
+  add(pathAndQueryOf(target));
+  add(routedUrl(req as RoutedRequest, target));
+  for (const name of ['location', 'content-location']) {
+    const value = res && textHeader(res, name);
+    if (value === undefined || !URL.canParse(value, context.url.href)) continue;
+    const named = new URL(value, context.url);
+    // Otherwise anyone's answer could empty another's cache.
+    if (named.origin === context.url.origin) add(named.pathname + named.search);
+  }
+  const groups = res && textHeader(res, 'cache-group-invalidation');
+  const selectors: Selector[] = Array.from(urls.values(), (url) => ({ url }));
+  return groups === undefined ? selectors : [...selectors, ...groupSelectors(context.url.origin, groups)];
+}
+
+/** What Express adds to a request. */
+interface RoutedRequest {
+  readonly baseUrl?: string;
+  readonly path?: string;
+}
+
+/**
+ * The URL that Express's routers have matched. It differs from the target where that has a fragment, or is absolute and
+ * has backslashes, and where a middleware has rewritten it.
+ */
+function routedUrl(req: RoutedRequest, target: string): string | undefined {
+  let routed: string;
+  try {
+    routed = `${req.baseUrl ?? ''}${req.path ?? ''}`;
+  } catch {
+    return undefined; // Express can't parse the target
+  }
+  const { query } = splitTarget(target);
+  if (!routed.startsWith('/')) return undefined;
+  return query === undefined ? routed : `${routed}?${query}`;
+}

@@ -1,0 +1,102 @@
+import { VOID } from '../../store/invalidation/invalidation-log.js';
+import type { ResponseHead, StoredResponse } from '../../store/stored-response.js';
+import type { CacheRuleSettings } from '../options.js';
+import type { Asked, Lookup } from '../request/cache-request.js';
+import type { CacheState } from '../state.js';
+import { limitFor } from './invalidated.js';
+import { permissionFor } from './reuse.js';
+
+/**
+ * What is stored for a request, and what may be done with it.
+ *
+ * @param isUse whether it is looked for to be used; otherwise nothing is noted, or dropped.
+ * @param brought from what instances share, just now: memory may be too small to hold it until it is looked up.
+ */
+export function lookUp(state: CacheState, asked: Asked, isUse = true, brought?: StoredResponse): Lookup {
+  const { key, keys, wishes, context } = asked;
+  const { entries, equivalents, clock } = state;
+  const found = equivalents.find(key, keys, context.req, isUse);
+  const { variesOtherwise } = found;
+  const entry = found.entry ?? (brought && isMadeFor(state, asked, brought) ? brought : undefined);
+  if (!entry) return { forward: variesOtherwise ? 'vary-miss' : 'uri-miss' };
+  const limit = limitFor(state, entry, asked.target);
+  if (limit === VOID) {
+    entries.drop(entry);
+    return { promising: true, forward: 'miss' };
+  }
+  // §3.5 is about storing; the safe profile will not serve what it would not have stored either.
+  if (!mayShareWith(state, asked, entry)) return { forward: 'bypass' };
+  const now = clock();
+  const permission = permissionFor(entry, limit, now, wishes);
+  // RFC 9211 §2.2: `request` where the response was fresh, and it is the visitor who will not have it.
+  const isFresh = Math.min(entry.freshUntil, limit) > now && !entry.reuse.alwaysValidate;
+  return { entry, permission, forward: isFresh ? 'request' : 'stale' };
+}
+
+/** Whether the rule or the response itself says that it is the same for all, as to a cache in front of the app. */
+export function isEverybodys(entry: StoredResponse, rule: CacheRuleSettings | undefined): boolean {
+  return rule?.shared === true || entry.explicitlyShared;
+}
+
+/** Whether a stored response depends on request headers, but for the coding of its body. */
+export function dependsOnHeaders(
+  { vary }: Pick<StoredResponse, 'vary'>,
+  rule: CacheRuleSettings | undefined,
+): boolean {
+  if (vary.some((name) => name !== 'accept-encoding')) return true;
+  return rule !== undefined && (rule.vary.headers.length > 0 || Boolean(rule.vary.cookies?.length));
+}
+
+/** Whether something may come of a fill: a lifetime is promised, or such a response was stored before. */
+export function isPromising(rule: CacheRuleSettings | undefined, found: Lookup): boolean {
+  return rule?.ttl !== undefined || found.entry !== undefined || found.promising === true;
+}
+
+/** Whether what another's fill has stored may be given to this visitor, who may have come after a purge. */
+export function isFor(state: CacheState, asked: Asked, entry: StoredResponse): boolean {
+  // Not only where the limit is infinite: while the log can't be read, every entry has one.
+  const isValid = limitFor(state, entry, asked.target) > state.clock();
+  return isValid && mayShareWith(state, asked, entry) && isMadeFor(state, asked, entry);
+}
+
+/** Whether a response may be given to a client with this client's credentials, of which the safe profile takes care. */
+export function mayShareWith(
+  { settings }: CacheState,
+  { credential }: Pick<Asked, 'credential'>,
+  { explicitlyShared }: Pick<ResponseHead, 'explicitlyShared'>,
+): boolean {
+  return settings.profile !== 'safe' || credential === undefined || explicitlyShared;
+}
+
+function isMadeFor({ equivalents }: CacheState, { keys, context }: Asked, entry: StoredResponse): boolean {
+  return equivalents.matches(keys, entry, context.req);
+}
+
+/** How long a response may stand in for an error where nothing says so, and the standard decides. Seconds. */
+const STANDS_IN = 86_400;
+
+/** Whether a stored response may take the place of an error. */
+export function mayStandIn(
+  state: CacheState,
+  asked: Pick<Asked, 'rule' | 'target'>,
+  entry: StoredResponse,
+): boolean {
+  const { clock, settings } = state;
+  if (entry.status >= 500) return false;
+  const limit = limitFor(state, entry, asked.target);
+  const permission = permissionFor(entry, limit, clock(), undefined);
+  if (permission !== 'validate') return permission !== 'fresh';
+  // RFC 9111 §4.3.3: a 5xx may be taken for no answer at all, and a cache that gets none may serve what is stale,
+  // unless that is forbidden (§4.2.4). Who sets a window means that one.
+  if (settings.profile !== 'rfc9111' || asked.rule?.staleIfError !== undefined || speaksOfErrors(entry))
+    return false;
+  const { alwaysValidate, mustRevalidate } = entry.reuse;
+  const left = (Math.min(entry.freshUntil, limit) - clock()) / 1000;
+  return !alwaysValidate && !mustRevalidate && -left <= STANDS_IN;
+}
+
+function speaksOfErrors({ headers }: StoredResponse): boolean {
+  return headers.some(
+    ([name, value]) => /(?:cache|surrogate)-control$/i.test(name) && /stale-if-error/i.test(String(value)),
+  );
+}

@@ -1,0 +1,42 @@
+import type { CacheControlDirectives } from '../../http/cache-control.js';
+import { mayUseStored } from '../../http/request-directives.js';
+import type { StoredResponse } from '../../store/stored-response.js';
+
+/** What may be done with a stored response (RFC 9111 §4, RFC 5861). */
+export type Permission =
+  /** It may be served as it is. */
+  | 'fresh'
+  /** It is stale, and may be served while it is refreshed. */
+  | 'while-revalidate'
+  /** It is stale, and may stand in for an error. */
+  | 'if-error'
+  /** It needs the handler's word first. */
+  | 'validate';
+
+/**
+ * @param limit until when the invalidation log lets the response be fresh.
+ * @param now on the cache's clock, milliseconds.
+ * @param wishes what the visitor asks of caches; only where such wishes are honoured.
+ */
+export function permissionFor(
+  entry: StoredResponse,
+  limit: number,
+  now: number,
+  wishes: CacheControlDirectives | undefined,
+): Permission {
+  const { reuse } = entry;
+  if (reuse.alwaysValidate) return 'validate';
+  const left = (Math.min(entry.freshUntil, limit) - now) / 1000;
+  if (wishes) {
+    const age = entry.initialAge + (now - entry.storedAt) / 1000;
+    const use = mayUseStored(wishes, { age, lifetime: age + left, neverStale: reuse.mustRevalidate });
+    if (use === 'fresh' || use === 'stale') return 'fresh';
+    // Who sets bounds of their own is not served beyond them.
+    if (wishes.noCache || wishes.maxAge !== undefined || wishes.minFresh !== undefined) return 'validate';
+  }
+  if (left > 0) return 'fresh';
+  if (reuse.mustRevalidate) return 'validate';
+  // Less than, so that a window of 0 is none at the very moment of the end either.
+  if (-left < reuse.staleWhileRevalidate) return 'while-revalidate';
+  return -left < reuse.staleIfError ? 'if-error' : 'validate';
+}

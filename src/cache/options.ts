@@ -1,0 +1,265 @@
+import * as v from 'valibot';
+import { describeSecret, isPlainObject } from '../options/format-value.js';
+import { compileRoutes, type RouteTable, readPattern } from '../options/route-table.js';
+import {
+  leaf,
+  list,
+  mapOf,
+  objectOr,
+  resolve,
+  type Schema,
+  type SectionCheck,
+  section,
+} from '../options/schema.js';
+import { type Duration, readDuration, readSize, type Size } from '../options/units.js';
+import type { Reading } from '../options/validation-result.js';
+import {
+  readFunction,
+  readHeaderName,
+  readHeaderPattern,
+  readHeaderText,
+  readInteger,
+  readPositiveDuration,
+  readPositiveSize,
+  readTimerDuration,
+  readWord,
+} from '../options/validators.js';
+import { type RedisOptions, type RedisSettings, redisSchema } from '../store/redis/options.js';
+import { type CacheRule, type CacheRuleSettings, cacheRuleSchema } from './rule.js';
+
+export type { CacheContext } from '../options/request-types.js';
+export type { RedisClient, RedisOptions, RedisSettings } from '../store/redis/options.js';
+export {
+  type CacheRule,
+  type CacheRuleSettings,
+  type CacheVary,
+  type CacheVarySettings,
+  resolveCacheRule,
+} from './rule.js';
+
+/** Options of the response cache. */
+export interface CacheOptions {
+  /** The memory tier of this process. */
+  memory?: {
+    /** The most bytes of all entries together: bodies, keys, headers and tags. Default: `'64mb'`. */
+    maxBytes?: Size;
+    /** The most entries. Default: `10_000`. */
+    maxEntries?: number;
+  };
+  /** The Redis tier, and the invalidation log that instances share. Default: none. */
+  redis?: RedisOptions;
+  /** Which responses may be stored. `'safe'`: those that declare themselves public or that a rule covers. `'rfc9111'`: everything that the standard allows a shared cache. Default: `'safe'`. */
+  profile?: 'safe' | 'rfc9111';
+  /**
+   * Response headers that address this cache instead of `Cache-Control`, the most specific first (RFC 9213 §2.2). If one
+   * is present and valid, this cache ignores `Cache-Control`, `Expires` and `Pragma`; clients still get all of them.
+   * With `'surrogate-control'`, handlers see `Surrogate-Capability: hotpath=…`. An app behind its own CDN sets `[]` or a
+   * header of its own; otherwise the cache obeys headers that are meant for the CDN. Default: `[]`;
+   * `['cdn-cache-control', 'surrogate-control']` with `profile: 'rfc9111'`.
+   */
+  targets?: readonly string[];
+  /** Whether the client's `Cache-Control` (RFC 9111 §5.2.1) can force a fresh response. With `'honor'`, any client can make your handlers run. Default: `'ignore'`. */
+  requestDirectives?: 'ignore' | 'honor';
+  /** How long entries are served after contact with the shared invalidation log is lost. Default: `'5s'`. */
+  maxStaleness?: Duration;
+  /** The largest body that is stored; at most `memory.maxBytes`. Default: `'1mb'`. */
+  maxEntryBytes?: Size;
+  /**   * Credentials that make a request personal: names of request headers, and `client-certificate`. The latter is a
+   * certificate that the client has presented, to this server or to a proxy that sends `Client-Cert` (RFC 9440). Your
+   * list replaces the default, so name `client-certificate` in it too. Default:
+   * `['authorization', 'cookie', 'x-api-key', 'proxy-authorization', 'client-certificate']`.
+   */
+  credentials?: readonly string[];
+  /**
+   * Response headers that belong to one response, such as an id, and are not stored. A trailing `*` matches any ending
+   * (`'x-acme-*'`). Your list is added to the headers that hotpath knows. Default: none.
+   */
+  perResponseHeaders?: readonly string[];
+  /** How long a request waits for another request that fills the same entry; then it runs the handler itself. At most one day. Default: `'5s'`. */
+  waitTimeout?: Duration;
+  /** How long a key with an uncacheable response is remembered, so that its requests do not wait for each other and its handler sees their conditions; 0: not at all. Default: `'2m'`. */
+  hitForMiss?: Duration;
+  /**
+   * How many background refreshes run at once, from 1 to 10,000. Others wait; those that a client waits for go first. If
+   * more than 256 wait, the oldest is dropped. Default: `32`.
+   */
+  refreshConcurrency?: number;
+  /**
+   * Headers that every background refresh carries, so that a gate in your app lets it through. Not `Host`, nor headers of
+   * the connection, conditions, ranges or the body. Default: none.
+   */
+  refreshHeaders?: Readonly<Record<string, string>>;
+  /**   * How the cache treats a 401, 403 or 429 to a background refresh. `'foreground'`: stale serving ends, and the next
+   * client's own request runs the handler. `'stale'`: stale responses are still served, for an app that sheds load with
+   * these codes. Default: `'foreground'`.
+   */
+  refreshRefused?: 'foreground' | 'stale';
+  /** How long a key gets no background refresh after a refused one. Doubles with each further refusal, up to an hour. Greater than 0. Default: `'2m'`. */
+  noBackgroundRefresh?: Duration;
+  /** How long stale responses are served without another refresh after a failed one. Doubles with each further failure, up to 30 s; 0: not at all. Default: `'1s'`. */
+  refreshBackoff?: Duration;
+  /** Whether responses carry `X-Cache` and `Cache-Status` (RFC 9211), which show clients what is cached and why. `'key'` adds scheme, host, path and query. Default: `true`. */
+  statusHeader?: boolean | 'key';
+  /** Called with every error that did not reach the client; `where` names the part. Default: a process warning. */
+  onError?: (error: unknown, where: string) => void;
+}
+
+/** Resolved options of the response cache: durations in seconds, sizes in bytes, header names in lower case. */
+export interface CacheSettings {
+  readonly memory: { readonly maxBytes: number; readonly maxEntries: number };
+  readonly redis?: RedisSettings;
+  readonly profile: 'safe' | 'rfc9111';
+  readonly targets: readonly string[];
+  readonly requestDirectives: 'ignore' | 'honor';
+  readonly maxStaleness: number;
+  readonly maxEntryBytes: number;
+  readonly credentials: readonly string[];
+  readonly perResponseHeaders: readonly string[];
+  readonly waitTimeout: number;
+  readonly hitForMiss: number;
+  readonly refreshConcurrency: number;
+  readonly refreshHeaders: Readonly<Record<string, string>>;
+  readonly refreshRefused: 'foreground' | 'stale';
+  readonly noBackgroundRefresh: number;
+  readonly refreshBackoff: number;
+  readonly statusHeader: boolean | 'key';
+  readonly onError?: (error: unknown, where: string) => void;
+}
+
+/** Options of `responseCache()` used alone. */
+export interface StandaloneCacheOptions extends CacheOptions {
+  /** Rules by path, in Express 5 syntax; the first match wins; `false`: never cached. Default: none. */
+  routes?: Readonly<Record<string, CacheRule | false>>;
+}
+
+/** The part of a route's policies that the cache reads. */
+export interface CacheRoutePolicies {
+  readonly cache?: CacheRuleSettings | false;
+}
+
+const defaultMaxBytes = 64 * 1024 ** 2;
+const defaultMaxEntryBytes = 1024 ** 2;
+
+const entries = {
+  memory: v.optional(
+    section({
+      // Not 0: to an LRU cache that would mean without bound.
+      maxBytes: v.optional(leaf(readPositiveSize), defaultMaxBytes),
+      maxEntries: v.optional(leaf(readInteger(1)), 10_000),
+    }),
+    {},
+  ),
+  redis: v.optional(redisSchema),
+  profile: v.optional(leaf(readWord('safe', 'rfc9111')), 'safe'),
+  targets: v.optional(list(leaf(readTarget), 'a list of names of response headers')),
+  requestDirectives: v.optional(leaf(readWord('ignore', 'honor')), 'ignore'),
+  maxStaleness: v.optional(leaf(readDuration), '5s'),
+  maxEntryBytes: v.optional(leaf(readPositiveSize)),
+  credentials: v.optional(list(leaf(readHeaderName), 'a list of names of request headers'), [
+    'authorization',
+    'cookie',
+    'x-api-key',
+    'proxy-authorization',
+    'client-certificate',
+  ]),
+  perResponseHeaders: v.optional(list(leaf(readHeaderPattern), 'a list of names of response headers'), []),
+  waitTimeout: v.optional(leaf(readTimerDuration), '5s'),
+  hitForMiss: v.optional(leaf(readDuration), '2m'),
+  refreshConcurrency: v.optional(leaf(readInteger(1, 10_000)), 32),
+  refreshHeaders: v.optional(
+    mapOf(readRefreshHeader, leaf(readHeaderText, describeSecret), 'names of request headers'),
+    {},
+  ),
+  refreshRefused: v.optional(leaf(readWord('foreground', 'stale')), 'foreground'),
+  noBackgroundRefresh: v.optional(leaf(readPositiveDuration), '2m'),
+  refreshBackoff: v.optional(leaf(readDuration), '1s'),
+  statusHeader: v.optional(leaf(readStatusHeader), true),
+  onError: v.optional(leaf(readFunction<NonNullable<CacheOptions['onError']>>())),
+};
+
+/** What all that RFC 9213 and its older brother allow a shared cache before the origin to read. */
+const standardTargets = ['cdn-cache-control', 'surrogate-control'] as const;
+
+/** What a refresh has from its key or its entry, or what would make it another kind of request. */
+const ownHeaders: ReadonlySet<string> = new Set([
+  ...['host', 'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'upgrade', 'expect'],
+  ...['content-length', 'content-type', 'transfer-encoding', 'range', 'if-range'],
+  ...['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since'],
+]);
+
+function readRefreshHeader(input: unknown): Reading<string> {
+  const reading = readHeaderName(input);
+  return 'value' in reading && ownHeaders.has(reading.value)
+    ? { expected: 'a field that is not one of `Host`, the connection, conditions, ranges or the body' }
+    : reading;
+}
+
+function readTarget(input: unknown): Reading<string> {
+  const reading = readHeaderName(input);
+  // It speaks to all caches, and is read with more patience.
+  return 'value' in reading && reading.value === 'cache-control'
+    ? { expected: "a field for some caches only, such as 'CDN-Cache-Control'" }
+    : reading;
+}
+
+const checkSizes: SectionCheck = (given, report) => {
+  const memory = isPlainObject(given.memory) ? given.memory : {};
+  const maxBytes = readSize(memory.maxBytes ?? defaultMaxBytes);
+  const maxEntryBytes = readSize(given.maxEntryBytes);
+  if ('value' in maxBytes && 'value' in maxEntryBytes && maxEntryBytes.value > maxBytes.value) {
+    report('maxEntryBytes', 'is more than `memory.maxBytes`, so such an entry could never be kept');
+  }
+};
+
+const optionsSchema = section(entries, checkSizes);
+const standaloneSchema = section(
+  {
+    ...entries,
+    routes: v.optional(mapOf(readPattern, objectOr(cacheRuleSchema, [false], 'a cache rule or false')), {}),
+  },
+  checkSizes,
+);
+
+/** Reads the section. */
+export const cacheSchema: Schema<CacheSettings> = v.pipe(optionsSchema, v.transform(complete));
+
+/**
+ * Resolves the section's options.
+ * @param path where they stand, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveCache(input?: CacheOptions, path = 'cache'): CacheSettings {
+  return resolve(cacheSchema, input, path);
+}
+
+/** Resolves the options of `responseCache()` used alone; throws as `resolveCache` does. */
+export function resolveCacheStandalone(
+  options?: StandaloneCacheOptions,
+  path = 'responseCache',
+): { settings: CacheSettings; routes: RouteTable<CacheRoutePolicies> } {
+  const { routes, ...settings } = resolve(standaloneSchema, options, path);
+  const policies = Object.entries(routes).map(
+    ([pattern, cache]) => [pattern, Object.freeze({ cache })] as const,
+  );
+  return { settings: complete(settings), routes: compileRoutes(Object.fromEntries(policies)) };
+}
+
+/** What depends on several options: the largest entry fits the tier, and a Redis without address is none. */
+function complete(options: v.InferOutput<typeof optionsSchema>): CacheSettings {
+  const { redis, ...rest } = options;
+  const maxEntryBytes = options.maxEntryBytes ?? Math.min(defaultMaxEntryBytes, options.memory.maxBytes);
+  const targets = Object.freeze(options.targets ?? (options.profile === 'safe' ? [] : [...standardTargets]));
+  const refreshHeaders = Object.freeze(
+    Object.fromEntries(
+      Object.entries(rest.refreshHeaders).map(([name, value]) => [name.toLowerCase(), value]),
+    ),
+  );
+  const settings = { ...rest, maxEntryBytes, targets, refreshHeaders };
+  return Object.freeze(redis ? { ...settings, redis } : settings);
+}
+
+function readStatusHeader(input: unknown): Reading<CacheSettings['statusHeader']> {
+  return typeof input === 'boolean' || input === 'key'
+    ? { value: input }
+    : { expected: "true, false or 'key'" };
+}

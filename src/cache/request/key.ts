@@ -1,0 +1,300 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { normaliseQuery } from '../../http/no-vary-search.js';
+import { joinPart, joinParts } from '../../store/key-parts.js';
+import { pathOf, type VarianceNote } from '../../store/stored-response.js';
+import type { CacheRuleSettings, CacheSettings } from '../options.js';
+import type { Origin } from './rule-context.js';
+
+export { joinParts } from '../../store/key-parts.js';
+
+/** Everything that distinguishes one stored response from another, before its own `Vary` is known. */
+export interface KeyParts {
+  /** `shared`, or the one `cache.route()` that serves the entry. */
+  readonly scope: string;
+  readonly origin: Origin;
+  /** Path and query, normalised by the rule. */
+  readonly target: string;
+  /** The same of what others have made of the URL by now, where that is something else. */
+  readonly rewritten: string | undefined;
+  readonly partition: string | undefined;
+}
+
+/** Every key begins with this; `hostOf` reads the host from it. */
+function joinPlace(scope: string, { scheme, rawHost, host }: Origin): string {
+  return joinPart(scope) + joinPart(scheme) + joinPart(rawHost) + joinPart(host);
+}
+
+function joinKey({ scope, origin, target, rewritten, partition }: KeyParts): string {
+  return joinPlace(scope, origin) + joinPart(target) + joinPart(rewritten) + joinPart(partition);
+}
+
+/** What the rule adds to the key. */
+function selectedKey(
+  request: RequestHeaders,
+  rule: CacheRuleSettings | undefined,
+  select: HeaderSelector,
+): string {
+  if (!rule || !isKeyedByHeaders(rule)) return '';
+  const selected: (string | undefined)[] = [];
+  for (const name of rule.vary.headers) selected.push(select(request, name));
+  if (rule.vary.cookies?.length) {
+    const cookies = readCookies(request.headers.cookie);
+    for (const name of rule.vary.cookies) selected.push(cookies.get(name));
+  }
+  return joinParts(selected);
+}
+
+/** Whether a rule may make another key of a request than it has without. */
+export function isKeyedByRule(rule: CacheRuleSettings): boolean {
+  return isKeyedByHeaders(rule) || leavesOutQuery(rule);
+}
+
+/** Whether a rule puts request headers or cookies into the key. */
+export function isKeyedByHeaders(rule: CacheRuleSettings | undefined): boolean {
+  return rule !== undefined && (rule.vary.headers.length > 0 || Boolean(rule.vary.cookies?.length));
+}
+
+/** Whether a rule leaves parameters of the query out of the key, and out of what the handler sees. */
+export function leavesOutQuery({ vary, ignoreQuery }: CacheRuleSettings): boolean {
+  return vary.query !== undefined || ignoreQuery.length > 0;
+}
+
+/** The keys under which responses to one request may lie (No-Vary-Search). No two of them are ever the same. */
+export class RequestKeys {
+  /** Of exactly this URL: the primary key (RFC 9111 §2), with what the rule adds. The method is always GET: HEAD is answered from it. */
+  readonly exact: string;
+  readonly #parts: KeyParts;
+  readonly #selected: string;
+
+  constructor(
+    parts: KeyParts,
+    request: RequestHeaders,
+    rule: CacheRuleSettings | undefined,
+    select: HeaderSelector = exactHeader,
+  ) {
+    this.#parts = parts;
+    this.#selected = selectedKey(request, rule, select);
+    this.exact = joinKey(parts) + this.#selected;
+  }
+
+  /** Of what is known of the queries of its path. */
+  get path(): string {
+    const { target, rewritten } = this.#parts;
+    return this.#keyOf(`path:${pathOf(target)}`, rewritten && pathOf(rewritten));
+  }
+
+  /** Of all URLs of its path whose queries are equivalent. */
+  under({ generation, variance }: VarianceNote): string {
+    const { target, rewritten } = this.#parts;
+    const { path, query } = splitTarget(target);
+    const now = rewritten === undefined ? undefined : splitTarget(rewritten);
+    // Of a query that others have made, the response has said nothing.
+    const other = now?.query === query ? now?.path : rewritten;
+    return this.#keyOf(`${generation}:${path}?${normaliseQuery(query, variance)}`, other);
+  }
+
+  /** A request's own target begins with a slash, so these are none's. */
+  #keyOf(target: string, rewritten: string | undefined): string {
+    return joinKey({ ...this.#parts, target, rewritten }) + this.#selected;
+  }
+}
+
+const NEITHER_REWRITTEN_NOR_PARTITIONED = joinPart(undefined) + joinPart(undefined);
+
+/** `RequestKeys.exact` of requests that nobody has rewritten, where no rule adds to the key: the same at less cost. */
+export class PlainKeys {
+  readonly origin: Origin;
+  readonly #before: string;
+  /** What was asked last, and its key: of one request several ask, and a text that is met again is hashed already. */
+  #target = '';
+  #key = '';
+
+  constructor(scope: string, origin: Origin) {
+    this.origin = origin;
+    this.#before = joinPlace(scope, origin);
+  }
+
+  of(target: string): string {
+    if (this.#key === '' || this.#target !== target) {
+      this.#target = target;
+      this.#key = this.#before + joinPart(target) + NEITHER_REWRITTEN_NOR_PARTITIONED;
+    }
+    return this.#key;
+  }
+}
+
+/** Path, and what follows its `?`. */
+export function splitTarget(target: string): { path: string; query: string | undefined } {
+  const at = target.indexOf('?');
+  return at < 0
+    ? { path: target, query: undefined }
+    : { path: target.slice(0, at), query: target.slice(at + 1) };
+}
+
+/** A request, or the copy of its headers that was made when the request met the cache. */
+export interface RequestHeaders {
+  readonly headers: IncomingHttpHeaders;
+}
+
+/** The text by which a request header counts in a key. */
+export type HeaderSelector = (request: RequestHeaders, name: string) => string | undefined;
+
+/** The key of one variant: the primary key and the values of the request headers that responses named. */
+export function variantKey(
+  primary: string,
+  names: readonly string[],
+  request: RequestHeaders,
+  select: HeaderSelector = exactHeader,
+): string {
+  return `${primary}|${joinParts(names.flatMap((name) => [name, select(request, name)]))}`;
+}
+
+/** A request header, and nothing that its name may mean to the object that holds it. */
+export function headerOf({ headers }: RequestHeaders, name: string): string | string[] | undefined {
+  return Object.hasOwn(headers, name) ? headers[name] : undefined;
+}
+
+/** A header byte by byte; several lines of one name are one list (RFC 9110 §5.3), joined as Node joins them. */
+export function exactHeader(request: RequestHeaders, name: string): string | undefined {
+  const value = headerOf(request, name);
+  return Array.isArray(value) ? value.join(', ') : value;
+}
+
+/** Headers whose lists mean the same with and without white space at the commas (RFC 9110 §12.5). */
+const NEGOTIATED: ReadonlySet<string> = new Set([
+  'accept',
+  'accept-charset',
+  'accept-encoding',
+  'accept-language',
+]);
+
+/**
+ * A header as RFC 9111 §4.1 lets caches compare it: fields of content negotiation without white space at the commas,
+ * languages without regard to case (RFC 4647 §2). A handler that compares bytes would give one client what it made for
+ * another, so the safe profile uses `exactHeader`.
+ */
+export function comparableHeader(request: RequestHeaders, name: string): string | undefined {
+  const value = exactHeader(request, name);
+  if (value === undefined || !NEGOTIATED.has(name)) return value;
+  const compact = value.includes(',') ? withoutBlanksAtCommas(value) : withoutBlanks(value);
+  return name === 'accept-language' ? compact.toLowerCase() : compact;
+}
+
+export function headerSelector(profile: CacheSettings['profile']): HeaderSelector {
+  return profile === 'rfc9111' ? comparableHeader : exactHeader;
+}
+
+/** Members of a list without the white space around them; commas within quoted strings are no separators. */
+function withoutBlanksAtCommas(text: string): string {
+  const members: string[] = [];
+  let isQuoted = false;
+  let start = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (isQuoted && code === BACKSLASH) at++;
+    else if (code === QUOTE) isQuoted = !isQuoted;
+    else if (code === COMMA && !isQuoted) {
+      members.push(withoutBlanks(text.slice(start, at)));
+      start = at + 1;
+    }
+  }
+  members.push(withoutBlanks(text.slice(start)));
+  return members.join(',');
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const BACKSLASH = 0x5c;
+
+/** Without leading and trailing blanks, which are spaces and tabs alone (RFC 9110 §5.6.3); in linear time, which a pattern is not. */
+function withoutBlanks(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+/**
+ * Cookies by name, separated as the `cookie` package does, which `cookie-parser` and `express-session` use: a pair
+ * without `=` is no cookie, and only spaces and tabs are trimmed. Values stay as they were sent, quotes and escapes
+ * included: what differs here may still be the same to the app, never the other way round. That package takes the first
+ * of several values; others take the last, so all of them count.
+ */
+export function readCookies(header: string | readonly string[] | undefined): Map<string, string> {
+  const cookies = new Map<string, string>();
+  for (const [name, value] of cookiePairs(header)) {
+    const before = cookies.get(name);
+    cookies.set(name, before === undefined ? value : `${before};${value}`);
+  }
+  return cookies;
+}
+
+/** The part of a `Cookie` header that holds these cookies, in the order in which they were sent. */
+export function selectCookies(
+  header: string | readonly string[] | undefined,
+  names: readonly string[],
+): string | undefined {
+  const pairs = cookiePairs(header).filter(([name]) => names.includes(name));
+  return pairs.length > 0 ? pairs.map(([name, value]) => `${name}=${value}`).join('; ') : undefined;
+}
+
+function cookiePairs(header: string | readonly string[] | undefined): [name: string, value: string][] {
+  if (header === undefined) return [];
+  const pairs: [string, string][] = [];
+  for (const pair of (typeof header === 'string' ? header : header.join('; ')).split(';')) {
+    const equals = pair.indexOf('=');
+    if (equals < 0) continue;
+    pairs.push([withoutBlanks(pair.slice(0, equals)), withoutBlanks(pair.slice(equals + 1))]);
+  }
+  return pairs;
+}
+
+/** What middlewares before us, or the routers that we stand in, have made of the URL, unless that is the target. */
+export function rewrittenTarget(
+  req: IncomingMessage & { baseUrl?: string },
+  target: string,
+  rule: CacheRuleSettings | undefined,
+): string | undefined {
+  const seen = normaliseTarget((req.baseUrl ?? '') + (req.url ?? ''), rule);
+  return seen === target ? undefined : seen;
+}
+
+/**
+ * The target without the query parameters that the rule says do not matter. What is left stays as it came, in
+ * its order; names are compared decoded, as the app's parser will.
+ */
+export function normaliseTarget(target: string, rule: CacheRuleSettings | undefined): string {
+  if (!rule || !leavesOutQuery(rule)) return target;
+  const at = target.indexOf('?');
+  if (at < 0) return target;
+  const kept = target
+    .slice(at + 1)
+    .split('&')
+    .filter((pair) => matters(pair, rule));
+  return kept.length > 0 ? `${target.slice(0, at)}?${kept.join('&')}` : target.slice(0, at);
+}
+
+function matters(pair: string, rule: CacheRuleSettings): boolean {
+  const end = pair.indexOf('=');
+  const name = decodeName(end < 0 ? pair : pair.slice(0, end));
+  if (name === undefined) return true; // not for us to judge
+  const { query } = rule.vary;
+  // `filter[price]` belongs to `filter` for the parsers that nest.
+  if (query) return query.some((wanted) => name === wanted || name.startsWith(`${wanted}[`));
+  return !rule.ignoreQuery.some((ignored) =>
+    ignored.endsWith('*') ? name.startsWith(ignored.slice(0, -1)) : name === ignored,
+  );
+}
+
+function decodeName(name: string): string | undefined {
+  try {
+    return decodeURIComponent(name.replaceAll('+', ' '));
+  } catch {
+    return undefined;
+  }
+}

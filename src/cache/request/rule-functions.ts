@@ -1,0 +1,42 @@
+import { atOnce } from '../../options/user-function.js';
+import type { GivenHints } from '../hints.js';
+import type { CacheRuleSettings } from '../options.js';
+import type { RuleContext } from './rule-context.js';
+
+/** Characters of a tag or a partition. */
+const LONGEST_NAME = 1024;
+/** Tags of one response: each is looked up when it is served after a purge. */
+const MOST_TAGS = 1000;
+
+/** @throws when the rule's function does, or gives no list of names: what can't be purged isn't stored. */
+export function tagsOf(
+  rule: CacheRuleSettings | undefined,
+  context: RuleContext,
+  hints: GivenHints | undefined,
+): readonly string[] {
+  const given = typeof rule?.tags === 'function' ? atOnce(rule.tags(context), 'tags') : (rule?.tags ?? []);
+  if (!Array.isArray(given) || given.some((tag) => typeof tag !== 'string' || tag === '')) {
+    throw new TypeError("tags: expected a list of names such as ['products', 'product:1']");
+  }
+  // A list of our own: the function may give the same one again, changed.
+  const tags = [...new Set([...given, ...(hints?.tags ?? [])])];
+  if (tags.length > MOST_TAGS || tags.some((tag) => tag.length > LONGEST_NAME)) {
+    throw new RangeError(`tags: expected at most ${MOST_TAGS} names of at most ${LONGEST_NAME} characters`);
+  }
+  return tags;
+}
+
+/** The partition of a request; `undefined` when there is none, which means bypass. */
+export function partitionOf(
+  partition: NonNullable<CacheRuleSettings['partition']>,
+  context: RuleContext,
+): string | undefined {
+  const value: unknown = atOnce(partition(context), 'partition');
+  if (typeof value === 'string') return value === '' || value.length > LONGEST_NAME ? undefined : `s${value}`;
+  return typeof value === 'number' && Number.isFinite(value) ? `n${value}` : undefined;
+}
+
+/** Whether the rule applies to a request. @throws when its function does. */
+export function appliesTo(rule: CacheRuleSettings, context: RuleContext): boolean {
+  return !rule.when || atOnce(rule.when(context), 'when') === true;
+}

@@ -1,0 +1,67 @@
+import { unawaited } from '../../runtime/guard.js';
+
+/** A piece of background work. */
+export interface QueuedWork {
+  /** A client waits for its outcome. */
+  readonly isAwaited: boolean;
+  /** Never rejects. */
+  run(): Promise<void>;
+  /** It is not run. */
+  drop(): void;
+}
+
+/** Most pieces of work that wait for their turn. */
+const MOST_QUEUED = 256;
+
+/**
+ * Runs so many pieces of work at once. Of those that wait, the ones that a client waits for go first, each kind in its
+ * order. Where too many wait, the oldest one that no client waits for is dropped, else the oldest.
+ */
+export class RefreshQueue {
+  readonly #concurrency: number;
+  readonly #waiting: QueuedWork[] = [];
+  #running = 0;
+  #isClosed = false;
+
+  constructor(concurrency: number) {
+    this.#concurrency = concurrency;
+  }
+
+  add(work: QueuedWork): void {
+    if (this.#isClosed) return work.drop();
+    if (this.#running < this.#concurrency) return this.#start(work);
+    this.#waiting.push(work);
+    if (this.#waiting.length <= MOST_QUEUED) return;
+    const first = this.#waiting.findIndex(({ isAwaited }) => !isAwaited);
+    this.#waiting.splice(Math.max(0, first), 1)[0]!.drop();
+  }
+
+  get running(): number {
+    return this.#running;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Drops what waits; what runs comes to its end. Idempotent. */
+  close(): void {
+    this.#isClosed = true;
+    for (const work of this.#waiting.splice(0)) work.drop();
+  }
+
+  #start(work: QueuedWork): void {
+    this.#running++;
+    void unawaited(this.#run(work), 'refresh');
+  }
+  async #run(work: QueuedWork): Promise<void> {
+    try {
+      await work.run();
+    } finally {
+      this.#running--;
+      const awaited = this.#waiting.findIndex(({ isAwaited }) => isAwaited);
+      const [next] = this.#waiting.splice(Math.max(0, awaited), 1);
+      if (next) this.#start(next);
+    }
+  }
+}

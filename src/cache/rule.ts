@@ -1,0 +1,214 @@
+import * as v from 'valibot';
+import { isPlainObject } from '../options/format-value.js';
+import type { CacheContext } from '../options/request-types.js';
+import { leaf, list, resolve, type Schema, section } from '../options/schema.js';
+import { type Duration, readDuration } from '../options/units.js';
+import type { Reader, Reading } from '../options/validation-result.js';
+import {
+  readBoolean,
+  readFunction,
+  readHeaderName,
+  readInteger,
+  readName,
+  readPartialShare,
+  readPositiveDuration,
+  readShare,
+  readTimerDuration,
+  readToken,
+  readWord,
+} from '../options/validators.js';
+
+/** How one route is cached. A rule never overrides a handler that sends `private`, `no-store` or its own lifetime. */
+export interface CacheRule {
+  /** How long a response is fresh when the handler gives no lifetime. Greater than 0. Default: none. */
+  ttl?: Duration;
+  /** How long after its lifetime a response is served stale while the cache refreshes it (RFC 5861 §3). Needs `ttl`. Default: none. */
+  staleWhileRevalidate?: Duration;
+  /** How long after its lifetime a response replaces a 5xx, an exception or a timeout (RFC 5861 §4). Needs `ttl`. Default: none. */
+  staleIfError?: Duration;
+  /** The time limit of a refresh; the stale response is served after it. At most one day. Default: 30 seconds. */
+  timeout?: Duration;
+  /** How long a client waits for a refresh before it gets the stale response; the refresh goes on. Needs `ttl`; at most `timeout`. Default: `timeout`. */
+  softTimeout?: Duration;
+  /** Share of the lifetime, between 0 and 1, such as 0.8. After it, the next request refreshes the response in the background while it is still fresh. Needs `ttl`. Default: none. */
+  eagerRefresh?: number;
+  /** Share of `ttl`, 0 to 1, by which lifetimes are shortened at random, so that entries do not all expire together. Needs `ttl`. Default: `0`. */
+  jitter?: number;
+  /**   * Status codes that may be stored, from 200 to 599. Those that answer one request or client alone are refused: 206,
+   * 304, 401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429 and 431.
+   * Default: `[200, 301, 308]`.
+   */
+  statuses?: readonly number[];
+  /** Names for purging entries together: a list, or a function that returns one. Default: none. */
+  tags?: readonly string[] | ((context: CacheContext) => readonly string[]);
+  /** Parts of the request that the key holds besides method, scheme, host and path. */
+  vary?: CacheVary;
+  /** Query parameters that do not change the response, such as `'utm_*'` (a trailing `*` matches any ending). The handler does not see them. Not together with `vary.query`. Default: none. */
+  ignoreQuery?: readonly string[];
+  /** Returns the owner of the response, such as a user id; each owner has its own entries. The cache is bypassed if it returns nothing or throws. Default: one entry for all clients. */
+  partition?: (context: CacheContext) => string | number | undefined | null;
+  /** Declares that the response is the same for every client, so that the front door (`attach`) may serve it before Express runs. Not together with `partition`. Default: `false`. */
+  shared?: boolean;
+  /** Whether requests for a missing entry wait for the request that fills it: in this process (`true`, `'instance'`), on all instances that share a Redis (`'cluster'`), or not (`false`). Default: `'instance'`. */
+  collapse?: boolean | 'instance' | 'cluster';
+  /** Returns whether the cache may handle a request; an exception means no. Default: always. */
+  when?: (context: CacheContext) => boolean;
+}
+
+/** Parts of the request that the key of an entry holds. */
+export interface CacheVary {
+  /** The only query parameters that matter; the handler sees no others. Default: all. */
+  query?: readonly string[];
+  /** Request headers that matter besides those that the response names in `Vary`. Default: none. */
+  headers?: readonly string[];
+  /** Cookies that matter. `[]` declares that no cookie matters, so that requests with cookies can be cached. Default: not declared; a request with cookies is personal. */
+  cookies?: readonly string[];
+}
+
+/** A resolved cache rule: durations in seconds, header names in lower case. */
+export interface CacheRuleSettings {
+  readonly ttl?: number;
+  readonly staleWhileRevalidate?: number;
+  readonly staleIfError?: number;
+  readonly timeout?: number;
+  readonly softTimeout?: number;
+  readonly eagerRefresh?: number;
+  readonly jitter: number;
+  readonly statuses: ReadonlySet<number>;
+  readonly tags: readonly string[] | ((context: CacheContext) => readonly string[]);
+  readonly vary: CacheVarySettings;
+  readonly ignoreQuery: readonly string[];
+  readonly partition?: (context: CacheContext) => string | number | undefined | null;
+  readonly shared: boolean;
+  readonly collapse: false | 'instance' | 'cluster';
+  readonly when?: (context: CacheContext) => boolean;
+}
+
+/** Resolved `vary` of a rule. */
+export interface CacheVarySettings {
+  /** `undefined`: every parameter matters. */
+  readonly query?: readonly string[];
+  readonly headers: readonly string[];
+  /** `undefined`: not declared, so a request with cookies is personal. */
+  readonly cookies?: readonly string[];
+}
+
+/** Reads a rule. */
+export const cacheRuleSchema: Schema<CacheRuleSettings> = section(
+  {
+    ttl: v.optional(leaf(readTtl)),
+    staleWhileRevalidate: v.optional(leaf(readDuration)),
+    staleIfError: v.optional(leaf(readDuration)),
+    timeout: v.optional(leaf(readTimeout)),
+    softTimeout: v.optional(leaf(readTimerDuration)),
+    eagerRefresh: v.optional(leaf(readPartialShare)),
+    jitter: v.optional(leaf(readShare), 0),
+    statuses: v.optional(leaf(readStatuses), [200, 301, 308]),
+    tags: v.optional(tagsSchema(), []),
+    vary: v.optional(
+      section({
+        query: v.optional(names(readName, 'query parameters')),
+        headers: v.optional(names(readHeaderName, 'request headers'), []),
+        cookies: v.optional(names(readToken, 'cookies')),
+      }),
+      {},
+    ),
+    ignoreQuery: v.optional(names(readQueryPattern, 'query parameters'), []),
+    partition: v.optional(leaf(readFunction<NonNullable<CacheRule['partition']>>())),
+    shared: v.optional(leaf(readBoolean), false),
+    collapse: v.optional(leaf(readCollapse), 'instance'),
+    when: v.optional(leaf(readFunction<NonNullable<CacheRule['when']>>())),
+  },
+  (given, report) => {
+    for (const key of ['staleWhileRevalidate', 'staleIfError', 'softTimeout', 'eagerRefresh', 'jitter']) {
+      if (given[key] !== undefined && given.ttl === undefined) {
+        report(key, 'means nothing without `ttl`: the rule gives no lifetime that could end');
+      }
+    }
+    if (given.shared === true && given.partition !== undefined) {
+      report(
+        'shared',
+        'contradicts `partition`: a response is either the same for everybody or one per partition',
+      );
+    }
+    if (isPlainObject(given.vary) && given.vary.query !== undefined && given.ignoreQuery !== undefined) {
+      report(
+        'ignoreQuery',
+        'has no effect beside `vary.query`, which already ignores every parameter it does not name',
+      );
+    }
+    const timeout = readDuration(given.timeout);
+    const softTimeout = readDuration(given.softTimeout);
+    if ('value' in timeout && 'value' in softTimeout && timeout.value < softTimeout.value) {
+      report('softTimeout', 'is longer than `timeout`, so it would never be reached');
+    }
+  },
+);
+
+/**
+ * Resolves a rule.
+ * @param path where it stands, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveCacheRule(rule: CacheRule, path = 'rule'): CacheRuleSettings {
+  return resolve(cacheRuleSchema, rule, path);
+}
+
+function names(read: Reader<string>, what: string): Schema<readonly string[]> {
+  return list(leaf(read), `a list of names of ${what}`);
+}
+
+function tagsSchema(): Schema<CacheRuleSettings['tags']> {
+  const fixed = list(leaf(readName), 'a list of tags, or a function that gives one');
+  const computed = leaf(readFunction<(context: CacheContext) => readonly string[]>());
+  return v.lazy(
+    (input): Schema<CacheRuleSettings['tags']> => (typeof input === 'function' ? computed : fixed),
+  );
+}
+
+function readTtl(input: unknown): Reading<number> {
+  const reading = readDuration(input);
+  if ('value' in reading && reading.value === 0) {
+    return {
+      expected: 'a duration greater than 0 (to cache nothing, leave the rule out or write `cache: false`)',
+    };
+  }
+  return reading;
+}
+
+function readTimeout(input: unknown): Reading<number> {
+  const reading = readPositiveDuration(input);
+  return 'value' in reading ? readTimerDuration(input) : reading;
+}
+
+/** Statuses that answer one request, or one client, and are no response to any other. */
+const FOR_ONE: ReadonlySet<unknown> = new Set([
+  ...[206, 304], // a part, and a response without its body
+  ...[401, 407], // a challenge to one client
+  ...[408, 425, 429], // of one client's pace
+  ...[412, 413, 416, 417, 421, 426, 428, 431], // of the headers, the body or the connection of one request
+]);
+
+function readStatuses(input: unknown): Reading<ReadonlySet<number>> {
+  const storable = (status: unknown) => 'value' in readInteger(200, 599)(status) && !FOR_ONE.has(status);
+  if (Array.isArray(input) && input.length > 0 && input.every(storable))
+    return { value: new Set<number>(input) };
+  const forOne = [...FOR_ONE].join(', ');
+  return {
+    expected: `a list of status codes from 200 to 599, not empty, without those for one request or client alone (${forOne})`,
+  };
+}
+
+function readQueryPattern(input: unknown): Reading<string> {
+  const reading = readName(input);
+  return 'value' in reading && /^[^*]+\*?$/.test(reading.value)
+    ? reading
+    : { expected: "the name of a query parameter, such as 'fbclid' or 'utm_*' (a `*` only at its end)" };
+}
+
+function readCollapse(input: unknown): Reading<CacheRuleSettings['collapse']> {
+  if (input === false) return { value: false };
+  if (input === true) return { value: 'instance' };
+  const reading = readWord('instance', 'cluster')(input);
+  return 'value' in reading ? reading : { expected: `true, false, ${reading.expected}` };
+}

@@ -1,0 +1,107 @@
+import { AsyncResource } from 'node:async_hooks';
+import type { Exchange } from '../../exchange/exchange.js';
+import type { ForwardReason } from '../../http/cache-status.js';
+import { guarded } from '../../runtime/guard.js';
+import type { Running } from '../collapse/streaming-fill.js';
+import { mayShareWith } from '../lookup/lookup.js';
+import type { Visit } from '../request/cache-request.js';
+import type { CacheState } from '../state.js';
+import { shownKey } from './cache-status.js';
+import { ttlOf, visitorConditions, writeHead } from './serve-stored.js';
+
+/** Whether a visitor may have, and is served well by, a response whose body is still on its way. */
+export function canFollow(state: CacheState, visit: Visit, running: Running): boolean {
+  const { log, equivalents } = state;
+  const { exchange, keys } = visit;
+  const { head } = running;
+  if (!mayShareWith(state, visit, head)) return false;
+  // The handler may still name tags: what was purged since the fill began may be among them. Its end will tell.
+  if (log.position !== head.stamp) return false;
+  // Where the handler gives no tag, ours is made of the whole body.
+  if (exchange.req.headers['if-none-match'] !== undefined && head.etag === undefined) return false;
+  return equivalents.matches(keys, head, exchange.req);
+}
+
+/** Answers a request from a fill that goes on: its head now, its body as it comes, at the visitor's own pace. */
+export function follow(state: CacheState, visit: Visit, running: Running, missed: ForwardReason): void {
+  const { exchange, rule } = visit;
+  const { head, length } = running;
+  const status = { fwd: missed, collapsed: true, ttl: ttlOf(state, head), key: shownKey(state, visit) };
+  const use = { result: 'HIT', status } as const;
+  if (writeHead(state, exchange, { head, length }, rule, visitorConditions(exchange.req), use))
+    exchange.res.end();
+  else new Follower(state, exchange, running).start();
+}
+
+/** One visitor that is served from a running fill. */
+class Follower {
+  readonly #state: CacheState;
+  readonly #exchange: Exchange;
+  readonly #running: Running;
+  readonly #isPristine: boolean;
+  #next = 0;
+  #sent = 0;
+  #isHeld = false;
+  #leave: () => void = () => {};
+
+  constructor(state: CacheState, exchange: Exchange, running: Running) {
+    this.#state = state;
+    this.#exchange = exchange;
+    this.#running = running;
+    this.#isPristine = exchange.pristine;
+  }
+
+  start(): void {
+    const { res } = this.#exchange;
+    res.flushHeaders();
+    // Node emits it in the context of the connection, which may serve several requests.
+    const pump = AsyncResource.bind(() => {
+      this.#isHeld = false;
+      this.#pump();
+    });
+    const onDrain = guarded('following', pump);
+    res.on('drain', onDrain);
+    this.#leave = this.#running.add(() => this.#pump());
+    this.#exchange.onClose(() => this.#leave());
+    this.#pump();
+  }
+
+  #pump(): void {
+    const { res, ended, closed } = this.#exchange;
+    if (ended || closed) return;
+    try {
+      this.#send();
+    } catch (error) {
+      this.#state.fault(error, 'following');
+      res.destroy();
+    }
+  }
+
+  #send(): void {
+    const { res } = this.#exchange;
+    const { body, isBroken, chunks, length } = this.#running;
+    if (isBroken) {
+      // Never ended as if it were whole.
+      this.#leave();
+      res.destroy();
+      return;
+    }
+    if (body) {
+      this.#leave();
+      res.end(this.#own(body.subarray(this.#sent)));
+      return;
+    }
+    while (!this.#isHeld && this.#next < chunks.length) {
+      // The last byte waits for the end: should the body break, or go on, what was sent must not look whole.
+      const piece = chunks[this.#next++]!.subarray(0, length - 1 - this.#sent);
+      if (piece.length === 0) continue;
+      this.#sent += piece.length;
+      this.#isHeld = !res.write(this.#own(piece));
+    }
+  }
+
+  /** Whoever patched the response may write into what it is given: a copy, plain. The recording is not theirs. */
+  #own(bytes: Buffer): Buffer {
+    return this.#isPristine ? bytes : Buffer.from(bytes);
+  }
+}

@@ -1,0 +1,182 @@
+import { promisify } from 'node:util';
+import { type BrotliOptions, brotliCompress, constants, deflate, gzip, type ZlibOptions } from 'node:zlib';
+import type { EncodingEffort } from '../../exchange/encoded-body.js';
+import type { ContentEncoding } from '../../middleware/compression/options.js';
+import { ownBytes } from '../../runtime/owned-memory.js';
+import { type InvalidationLog, VOID } from '../../store/invalidation/invalidation-log.js';
+import type { MemoryStore } from '../../store/memory/memory-store.js';
+import type { EncodedForm, StoredResponse } from '../../store/stored-response.js';
+import { type EncodeJob, EncodeQueue, type QueueBounds } from './encode-queue.js';
+
+/** Requests after which a form is popular. */
+const POPULAR = 16;
+/** Larger bodies are not upgraded: Brotli 11 takes some seconds for each megabyte. Bytes. */
+const MOST_UPGRADED = 256 * 1024;
+const STRONGEST = constants.BROTLI_MAX_QUALITY;
+
+/** What a cache did to encode its bodies, since it was made. */
+export interface EncodingStats {
+  /** Encoded forms that were made and kept. */
+  readonly made: number;
+  /** Bodies that gained too little in a coding; they are sent as they are. */
+  readonly useless: number;
+  /** Forms that were replaced by a smaller one in idle time. */
+  readonly upgraded: number;
+  /** Made in vain: the entry was purged, replaced or evicted meanwhile, or had no room for it. */
+  readonly discarded: number;
+  /** Wishes that were turned away because too many waited. */
+  readonly dropped: number;
+  /** Jobs that wait now. */
+  readonly waiting: number;
+}
+
+const brotliOf = promisify<Buffer, BrotliOptions, Buffer>(brotliCompress);
+const gzipOf = promisify<Buffer, ZlibOptions, Buffer>(gzip);
+const deflateOf = promisify<Buffer, ZlibOptions, Buffer>(deflate);
+
+type Encode = (body: Buffer, effort: EncodingEffort) => Promise<Buffer>;
+
+/** How the codings of the compression section are made: on the thread pool of `node:zlib`. */
+const encoders: Readonly<Record<ContentEncoding, Encode>> = {
+  br: (body, { brotliQuality }) => brotliOf(body, { params: brotliParams(body.length, brotliQuality) }),
+  gzip: (body, { level }) => gzipOf(body, { level }),
+  deflate: (body, { level }) => deflateOf(body, { level }),
+};
+
+/** A window no larger than the body: what Brotli allocates goes by the window. */
+function brotliParams(length: number, quality: number): Record<number, number> {
+  const window = Math.ceil(Math.log2(length + 16)); // RFC 7932 §9.1: 16 bytes less than the power of two
+  return {
+    [constants.BROTLI_PARAM_QUALITY]: quality,
+    [constants.BROTLI_PARAM_SIZE_HINT]: length,
+    [constants.BROTLI_PARAM_LGWIN]: Math.min(
+      Math.max(window, constants.BROTLI_MIN_WINDOW_BITS),
+      constants.BROTLI_DEFAULT_WINDOW,
+    ),
+  };
+}
+
+/**
+ * The encoded forms of stored bodies: made once, in the background, when a request would have liked one, and
+ * kept beside the body, so that no later request is compressed.
+ */
+export class Encodings {
+  readonly #store: MemoryStore;
+  readonly #log: InvalidationLog;
+  readonly #fault: (error: unknown, where: string) => void;
+  readonly #queue: EncodeQueue;
+  readonly #counts = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0 };
+  #isClosed = false;
+
+  constructor(
+    store: MemoryStore,
+    log: InvalidationLog,
+    fault: (error: unknown, where: string) => void,
+    bounds?: QueueBounds,
+  ) {
+    this.#store = store;
+    this.#log = log;
+    this.#fault = fault;
+    this.#queue = new EncodeQueue((job) => this.#run(job), bounds);
+  }
+
+  /**
+   * The entry's body in a coding, for a request that is to be answered with it.
+   *
+   * @returns `null` when it gains too little; `undefined` when there is none yet: one is made, if there is room.
+   */
+  find(entry: StoredResponse, coding: string, effort: EncodingEffort): Buffer | null | undefined {
+    if (!Object.hasOwn(encoders, coding)) return undefined;
+    const form = entry.encoded?.get(coding);
+    if (!form) {
+      this.#want(entry, coding, effort);
+      return undefined;
+    }
+    if (form.body) this.#use(form, entry, coding, effort);
+    return form.body;
+  }
+
+  get stats(): EncodingStats {
+    return { ...this.#counts, waiting: this.#queue.size };
+  }
+
+  /** Nothing is made any more. Idempotent. */
+  close(): void {
+    this.#isClosed = true;
+    this.#queue.close();
+  }
+
+  #want(entry: StoredResponse, coding: string, effort: EncodingEffort): void {
+    // What a waiter got may not have been kept, or not for long.
+    if (this.#isClosed || this.#store.peek(entry.key) !== entry) return;
+    if (!this.#queue.add({ key: entry.key, coding, effort, upgrade: false })) {
+      this.#counts.dropped++;
+      return;
+    }
+    entry.encoded ??= new Map();
+    entry.encoded.set(coding, { body: undefined, hits: 0, upgraded: false });
+  }
+
+  #use(form: EncodedForm, { key, body }: StoredResponse, coding: string, effort: EncodingEffort): void {
+    form.hits++;
+    if (form.hits < POPULAR || form.upgraded || coding !== 'br') return;
+    if (effort.brotliQuality >= STRONGEST || body.length > MOST_UPGRADED) return;
+    form.upgraded = this.#queue.add({
+      key,
+      coding,
+      effort: { ...effort, brotliQuality: STRONGEST },
+      upgrade: true,
+    });
+  }
+
+  async #run({ key, coding, effort, upgrade }: EncodeJob): Promise<void> {
+    try {
+      const entry = this.#current(key);
+      const form = entry?.encoded?.get(coding);
+      // Its entry has gone, or another that came to its place was quicker.
+      if (!entry || !form || upgrade !== Boolean(form.body) || form.body === null) return;
+      const made = await this.#encode(entry.body, coding as ContentEncoding, effort);
+      // Where another response has come meanwhile, these bytes are not its.
+      if (this.#isClosed || this.#current(key)?.encoded?.get(coding) !== form) this.#counts.discarded++;
+      else if (upgrade) this.#replace(key, form, made);
+      else this.#keep(key, form, made, entry.body.length * (1 - effort.minimumGain));
+    } catch (error) {
+      this.#fault(error, 'encoding');
+    }
+  }
+
+  /** @returns nothing when it failed, which is reported: the same body would fail again. */
+  async #encode(body: Buffer, coding: ContentEncoding, effort: EncodingEffort): Promise<Buffer | null> {
+    try {
+      // What zlib gives may be the beginning of the 16 kB that it writes into.
+      return ownBytes(await encoders[coding](body, effort));
+    } catch (error) {
+      this.#fault(error, 'encoding');
+      return null;
+    }
+  }
+
+  #keep(key: string, form: EncodedForm, made: Buffer | null, most: number): void {
+    const isWorth = made !== null && made.length <= most;
+    form.body = isWorth ? made : null;
+    if (!isWorth) this.#counts.useless++;
+    else if (this.#store.resize(key)) this.#counts.made++;
+    else {
+      form.body = null;
+      this.#counts.discarded++;
+    }
+  }
+
+  #replace(key: string, form: EncodedForm, made: Buffer | null): void {
+    if (!made || !form.body || made.length >= form.body.length) return;
+    form.body = made;
+    this.#counts.upgraded++;
+    this.#store.resize(key);
+  }
+
+  /** What is stored under a key, unless a purge has made it void. */
+  #current(key: string): StoredResponse | undefined {
+    const item = this.#store.peek(key);
+    return item?.kind === 'response' && this.#log.limit(item) !== VOID ? item : undefined;
+  }
+}

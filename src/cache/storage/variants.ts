@@ -1,0 +1,155 @@
+import { MOST_NAMES } from '../../http/vary.js';
+import { Compactor } from '../../store/compact-response.js';
+import type { MemoryStore } from '../../store/memory/memory-store.js';
+import {
+  copyOf,
+  type Item,
+  type Kept,
+  type ResponseHead,
+  type StoredResponse,
+} from '../../store/stored-response.js';
+import type { CacheSettings } from '../options.js';
+import { type HeaderSelector, headerSelector, type RequestHeaders, variantKey } from '../request/key.js';
+
+/** Variants of one key. More come and others go: a flood of header values must not fill the cache. */
+const MOST_VARIANTS = 32;
+
+const NONE: readonly string[] = [];
+
+/** What is found for a request. */
+export interface Found {
+  readonly entry?: StoredResponse;
+  /** There are variants, none of them for this request. */
+  readonly variesOtherwise?: boolean;
+}
+
+/** Responses and their variants (RFC 9111 §4.1) over a store of single items. */
+export class Entries {
+  readonly store: MemoryStore;
+  /** Of request headers, what makes a variant. */
+  readonly select: HeaderSelector;
+  readonly #compactor = new Compactor();
+
+  constructor(store: MemoryStore, profile: CacheSettings['profile']) {
+    this.store = store;
+    this.select = headerSelector(profile);
+  }
+
+  /**
+   * What is stored for a request.
+   *
+   * @param isUse whether it is looked for to be used; otherwise what is found is a copy, and nothing is noted.
+   */
+  find(key: string, request: RequestHeaders, isUse = true): Found {
+    const item = isUse ? this.store.get(key) : this.#copy(key);
+    if (!item) return {};
+    if (item.kind === 'response') {
+      if (item.key !== key) return {};
+      return isForOrigin(item, NONE, request) ? { entry: item } : { variesOtherwise: true };
+    }
+    if (item.kind !== 'variants') return {};
+    const wanted = variantKey(key, item.names, request, this.select);
+    const variant = isUse ? this.store.get(wanted) : this.#copy(wanted);
+    return variant?.kind === 'response' && variant.key === wanted && isForOrigin(variant, item.names, request)
+      ? { entry: variant }
+      : { variesOtherwise: true };
+  }
+
+  /** The key of the variant that a request would get, were these the names. */
+  variantKeyOf(key: string, names: readonly string[], request: RequestHeaders): string {
+    return variantKey(key, names, request, this.select);
+  }
+
+  /** The key under which a response with this `Vary` belongs. */
+  keyFor(key: string, vary: readonly string[], request: RequestHeaders): string {
+    const names = this.#namesFor(key, vary);
+    return names.length === 0 ? key : variantKey(key, names, request, this.select);
+  }
+
+  /** Whether a response, stored or about to be, was made for a request like this one. */
+  matches(key: string, entry: ResponseHead, request: RequestHeaders): boolean {
+    const names = this.#namesFor(key, entry.vary);
+    const own = names.length === 0 ? key : variantKey(key, names, request, this.select);
+    return entry.key === own && isForOrigin(entry, names, request);
+  }
+
+  /** A response as it is to be put: small, and with nothing in it that others may change. */
+  compact(head: ResponseHead, kept: Kept): StoredResponse {
+    return this.#compactor.compact(head, kept);
+  }
+
+  put(key: string, entry: StoredResponse, vary: readonly string[]): void {
+    const names = this.#namesFor(key, vary);
+    if (names.length === 0) {
+      this.store.set(entry.key, entry); // the same text as `key`, once in memory
+      return;
+    }
+    if (names.length > MOST_NAMES) return;
+    const before = this.store.peek(key);
+    const known = before?.kind === 'variants' ? before : undefined;
+    // Stored when fewer names mattered: it can no longer be told for whom.
+    const kept = known && known.names.length === names.length ? known.keys : [];
+    for (const old of known?.keys ?? []) if (!kept.includes(old)) this.store.delete(old);
+    const keys = kept.filter((old) => old !== entry.key);
+    keys.push(entry.key);
+    if (keys.length > MOST_VARIANTS) this.store.delete(this.#takeLeastWanted(keys));
+    this.store.set(key, { kind: 'variants', names, keys });
+    this.store.set(entry.key, entry);
+  }
+
+  /** Whether it is still there: not evicted, nor replaced by another. */
+  holds(entry: StoredResponse): boolean {
+    return this.store.peek(entry.key) === entry;
+  }
+
+  /** Deletes one response; those beside it stay. */
+  drop(entry: StoredResponse): void {
+    if (this.holds(entry)) this.store.delete(entry.key);
+  }
+
+  /** Puts one response in the place of another, if that is still there. */
+  replace(entry: StoredResponse, by: StoredResponse): void {
+    if (this.holds(entry)) this.store.set(entry.key, by);
+  }
+
+  /** Deletes what is stored under a key, with all its variants. */
+  deleteAll(key: string): void {
+    const item = this.store.peek(key);
+    if (item?.kind === 'variants') for (const variant of item.keys) this.store.delete(variant);
+    if (item) this.store.delete(key);
+  }
+
+  erase(matches: (entry: StoredResponse) => boolean): number {
+    return this.store.erase((item: Item) => item.kind === 'response' && matches(item));
+  }
+
+  /** The variants of a key; `undefined` where its responses do not differ. */
+  variantsOf(key: string): { names: readonly string[]; count: number } | undefined {
+    const item = this.store.peek(key);
+    if (item?.kind !== 'variants') return undefined;
+    return { names: item.names, count: item.keys.filter((variant) => this.store.peek(variant)).length };
+  }
+
+  #copy(key: string): Item | undefined {
+    const item = this.store.peek(key);
+    return item && copyOf(item);
+  }
+
+  /** The oldest that nobody asked for again, else the oldest; never the last, which is new. */
+  #takeLeastWanted(keys: string[]): string {
+    const unused = keys.findIndex((key, at) => at < keys.length - 1 && !this.store.isUsed(key));
+    return keys.splice(Math.max(0, unused), 1)[0]!;
+  }
+
+  #namesFor(key: string, vary: readonly string[]): readonly string[] {
+    const item = this.store.peek(key);
+    const known = item?.kind === 'variants' ? item.names : [];
+    if (vary.every((name) => known.includes(name))) return known;
+    return [...new Set([...known, ...vary])].sort();
+  }
+}
+
+/** A response that was made without a word on CORS says nothing to the page of an origin (Fetch standard, §3.3). */
+function isForOrigin(entry: ResponseHead, names: readonly string[], request: RequestHeaders): boolean {
+  return request.headers.origin === undefined || entry.anyOrigin || names.includes('origin');
+}

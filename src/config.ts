@@ -1,0 +1,132 @@
+import * as v from 'valibot';
+import {
+  type CacheOptions,
+  type CacheRoutePolicies,
+  type CacheRule,
+  type CacheSettings,
+  cacheSchema,
+} from './cache/options.js';
+import { cacheRuleSchema } from './cache/rule.js';
+import {
+  type CacheControlOptions,
+  type CacheControlPolicy,
+  type CacheControlRoutePolicies,
+  type CacheControlSettings,
+  cacheControlPolicySchema,
+  cacheControlSchema,
+} from './middleware/cache-control/options.js';
+import {
+  type CompressionOptions,
+  type CompressionPolicy,
+  type CompressionRoutePolicies,
+  type CompressionSettings,
+  completeCompressionPolicy,
+  compressionPolicySchema,
+  compressionSchema,
+  resolveCompression,
+} from './middleware/compression/options.js';
+import { type MetricsOptions, type MetricsSettings, metricsSchema } from './middleware/metrics/options.js';
+import {
+  type SizeLimitOptions,
+  type SizeLimitPolicy,
+  type SizeLimitRoutePolicies,
+  type SizeLimitSettings,
+  sizeLimitPolicySchema,
+  sizeLimitSchema,
+} from './middleware/size-limit/options.js';
+import { type TimingOptions, type TimingSettings, timingSchema } from './middleware/timing/options.js';
+import { compileRoutes, type RouteTable, readPattern } from './options/route-table.js';
+import { mapOf, objectOr, resolve, section, toggle } from './options/schema.js';
+
+/** The policies of one path. */
+export interface RoutePolicies {
+  /** How responses are cached; `false`: never. Default: responses that declare themselves cacheable are stored. */
+  cache?: CacheRule | false;
+  /** The `Cache-Control` header of responses that set none; `false`: add nothing. Default: `cacheControl.default`. */
+  cacheControl?: CacheControlPolicy | false;
+  /** The largest request body. Default: the `sizeLimit` section. */
+  sizeLimit?: SizeLimitPolicy;
+  /** Compression of responses. Default: the `compression` section. */
+  compression?: CompressionPolicy;
+}
+
+/** The whole config. In each section, `false` turns the middleware off; `true` or nothing takes the defaults. */
+export interface HotpathConfig {
+  /** Policies by path, in Express 5 syntax (`/api/products/:id`, `/assets/*path`); the first match wins. Default: none. */
+  routes?: Readonly<Record<string, RoutePolicies>>;
+  /** Request ids, response times and the slow-request hook. Default: on. */
+  timing?: TimingOptions | boolean;
+  /** Prometheus metrics. Default: on. */
+  metrics?: MetricsOptions | boolean;
+  /** The largest request body. Default: on. */
+  sizeLimit?: SizeLimitOptions | boolean;
+  /** `Cache-Control` headers. Default: on. */
+  cacheControl?: CacheControlOptions | boolean;
+  /** The response cache. Default: on. */
+  cache?: CacheOptions | boolean;
+  /** Compression of responses. Default: on. */
+  compression?: CompressionOptions | boolean;
+}
+
+/** Resolved policies of one path; the section decides whatever is absent. */
+export interface ResolvedPolicies
+  extends CacheRoutePolicies,
+    CacheControlRoutePolicies,
+    SizeLimitRoutePolicies,
+    CompressionRoutePolicies {}
+
+/** The config with every default filled in and every unit converted, frozen. `false`: turned off. */
+export interface ResolvedConfig {
+  readonly routes: RouteTable<ResolvedPolicies>;
+  readonly timing: TimingSettings | false;
+  readonly metrics: MetricsSettings | false;
+  readonly sizeLimit: SizeLimitSettings | false;
+  readonly cacheControl: CacheControlSettings | false;
+  readonly cache: CacheSettings | false;
+  readonly compression: CompressionSettings | false;
+}
+
+const configSchema = section({
+  routes: v.optional(
+    mapOf(
+      readPattern,
+      section({
+        cache: v.optional(objectOr(cacheRuleSchema, [false], 'a cache rule or false')),
+        cacheControl: v.optional(cacheControlPolicySchema),
+        sizeLimit: v.optional(sizeLimitPolicySchema),
+        compression: v.optional(compressionPolicySchema),
+      }),
+    ),
+    {},
+  ),
+  timing: v.optional(toggle(timingSchema), {}),
+  metrics: v.optional(toggle(metricsSchema), {}),
+  sizeLimit: v.optional(toggle(sizeLimitSchema), {}),
+  cacheControl: v.optional(toggle(cacheControlSchema), {}),
+  cache: v.optional(toggle(cacheSchema), {}),
+  compression: v.optional(toggle(compressionSchema), {}),
+});
+
+/** Returns the config unchanged; gives types to a config in a file of its own. */
+export function defineConfig(config: HotpathConfig): HotpathConfig {
+  return config;
+}
+
+/**
+ * Fills in every default and converts every unit. The caller's object is never written to.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem of every section.
+ */
+export function resolveConfig(config?: HotpathConfig): ResolvedConfig {
+  const { routes, ...sections } = resolve(configSchema, config, '');
+  // Where the section is off, its numbers are read by nobody; the defaults keep the type simple.
+  const compressionSection = sections.compression || resolveCompression();
+  const policies = Object.entries(routes).map(([pattern, policy]) => {
+    const { compression, ...others } = policy;
+    const resolved: ResolvedPolicies =
+      compression === undefined
+        ? others
+        : { ...others, compression: completeCompressionPolicy(compression, compressionSection) };
+    return [pattern, Object.freeze(resolved)] as const;
+  });
+  return Object.freeze({ ...sections, routes: compileRoutes(Object.fromEntries(policies)) });
+}

@@ -1,0 +1,22 @@
+import type { Listening } from './listener-list.js';
+import { reportFault } from './run-listeners.js';
+
+/** What the last bytes of an answer wait for; nothing, where it answers with nothing. */
+export type Hold<Exchange> = (exchange: Exchange) => Promise<unknown> | undefined;
+
+/** All that the end has to wait for; `undefined` for nothing. */
+export function waitForHolds<Exchange>(
+  first: Listening<Hold<Exchange>>,
+  exchange: Exchange,
+): Promise<unknown> | undefined {
+  let waits: Promise<unknown>[] | undefined;
+  for (let at: typeof first | undefined = first; at; at = at.next) {
+    try {
+      const wait = at.listener(exchange);
+      if (wait) (waits ??= []).push(wait);
+    } catch (error) {
+      reportFault('hold', error);
+    }
+  }
+  return waits && Promise.allSettled(waits);
+}

@@ -1,0 +1,76 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { guarded } from '../runtime/guard.js';
+import { shareHiddenClass } from '../runtime/hidden-class.js';
+
+/** Two copies of the package (ESM beside CommonJS, two versions) find one exchange on `res`. */
+export const EXCHANGE = Symbol.for('hotpath.exchange');
+
+/** The three methods through which every response goes. */
+export interface Methods {
+  writeHead: (this: ServerResponse, status: number, reason?: unknown, headers?: unknown) => ServerResponse;
+  write: (this: ServerResponse, chunk: unknown, encoding?: unknown, callback?: unknown) => boolean;
+  end: (this: ServerResponse, chunk?: unknown, encoding?: unknown, callback?: unknown) => ServerResponse;
+}
+
+/** Who receives the calls. */
+export interface Interceptor {
+  writeHead(status: number, reason: unknown, headers: unknown): ServerResponse;
+  write(chunk: unknown, encoding: unknown, callback: unknown): boolean;
+  end(chunk: unknown, encoding: unknown, callback: unknown): ServerResponse;
+  finished(): void;
+  gone(): void;
+}
+
+type Patched = ServerResponse & { [EXCHANGE]?: Interceptor };
+
+// Functions of the module, not closures: nothing is made per request but three slots on `res`.
+const patched: Methods = {
+  writeHead(status, reason, headers) {
+    return (this as Patched)[EXCHANGE]!.writeHead(status, reason, headers);
+  },
+  write(chunk, encoding, callback) {
+    return (this as Patched)[EXCHANGE]!.write(chunk, encoding, callback);
+  },
+  end(chunk, encoding, callback) {
+    return (this as Patched)[EXCHANGE]!.end(chunk, encoding, callback);
+  },
+};
+
+const onFinish = guarded('finish', function (this: ServerResponse) {
+  (this as Patched)[EXCHANGE]?.finished();
+});
+const onClose = guarded('close', function (this: ServerResponse) {
+  (this as Patched)[EXCHANGE]?.gone();
+});
+
+/** Lets the exchange know of the end of its response. */
+export function listenForEnd(res: ServerResponse): void {
+  // Ahead of Node's own listener, which lets go of the socket.
+  res.prependListener('finish', onFinish);
+  res.on('close', onClose);
+}
+
+export function readMethods(res: ServerResponse): Methods {
+  const { writeHead, write, end } = res as unknown as Methods;
+  return { writeHead, write, end };
+}
+
+export function writeMethods(res: ServerResponse, methods: Methods): void {
+  const patched = res as unknown as Methods; // three stores, which cost less than `Object.assign`
+  patched.writeHead = methods.writeHead;
+  patched.write = methods.write;
+  patched.end = methods.end;
+}
+
+/** Puts our methods on `res`, once that adds no hidden class for it alone; returns those that were there. */
+export function patch(req: IncomingMessage, res: ServerResponse): Methods {
+  shareHiddenClass(req, res);
+  const before = readMethods(res);
+  writeMethods(res, patched);
+  return before;
+}
+
+/** Whether nobody has patched `end` after us. */
+export function isOnTop(res: ServerResponse): boolean {
+  return (res as unknown as Methods).end === patched.end;
+}

@@ -1,0 +1,61 @@
+import type { IncomingMessage, OutgoingHttpHeader } from 'node:http';
+import type { EncodedBody } from './encoded-body.js';
+
+/** What of a response its headers are read and written by. */
+export interface Headers {
+  statusCode: number;
+  sendDate: boolean;
+  getHeader(name: string): OutgoingHttpHeader | undefined;
+  getHeaderNames(): string[];
+  hasHeader(name: string): boolean;
+  setHeader(name: string, value: number | string | readonly string[]): unknown;
+  removeHeader(name: string): void;
+}
+
+/** What an exchange needs to know of a table of rules by path. */
+export interface PathTable<Match> {
+  match(path: string): Match | undefined;
+}
+
+/** An answer whose head is being made, as whoever edits it sees it: an exchange, or one that is prepared. */
+export interface Heading {
+  readonly req: IncomingMessage;
+  readonly res: Headers;
+  /** Of the body, where that is known. Bytes. */
+  readonly length: number | undefined;
+  readonly encoded: EncodedBody | undefined;
+  setStatus(status: number): void;
+  replaceBody(body: Buffer): void;
+  match<Match>(table: PathTable<Match>): Match | undefined;
+}
+
+/** Header fields without a response: what those of a stored answer are worked out on, ahead of its use. */
+export class HeaderSink implements Headers {
+  statusCode = 200;
+  readonly sendDate = true;
+  readonly #fields = new Map<string, [name: string, value: OutgoingHttpHeader]>();
+
+  getHeader(name: string): OutgoingHttpHeader | undefined {
+    return this.#fields.get(name.toLowerCase())?.[1];
+  }
+  getHeaderNames(): string[] {
+    return [...this.#fields.keys()];
+  }
+  hasHeader(name: string): boolean {
+    return this.#fields.has(name.toLowerCase());
+  }
+  setHeader(name: string, value: number | string | readonly string[]): void {
+    this.#fields.set(name.toLowerCase(), [name, typeof value === 'object' ? [...value] : value]);
+  }
+  removeHeader(name: string): void {
+    this.#fields.delete(name.toLowerCase());
+  }
+
+  /** One pair for each line. */
+  *lines(): Generator<readonly [name: string, value: string]> {
+    for (const [name, value] of this.#fields.values()) {
+      if (Array.isArray(value)) for (const line of value) yield [name, line];
+      else yield [name, String(value)];
+    }
+  }
+}

@@ -1,0 +1,18 @@
+import type { CacheState } from '../cache/state.js';
+import type { CacheControlEditor } from '../middleware/cache-control/middleware.js';
+import type { CompressionEditor } from '../middleware/compression/middleware.js';
+import type { MetricsEditor } from '../middleware/metrics/middleware.js';
+import type { TimingEditor } from '../middleware/timing/middleware.js';
+import type { Hits } from './fast-lookup.js';
+
+/** The middlewares of one config, as far as they have a part in an answer from the store. */
+export interface LaneParts {
+  readonly state: CacheState;
+  /** The one that the app mounts. */
+  readonly middleware: unknown;
+  readonly hits: Hits;
+  readonly timing: TimingEditor | undefined;
+  readonly metrics: MetricsEditor | undefined;
+  readonly cacheControl: CacheControlEditor | undefined;
+  readonly compression: CompressionEditor | undefined;
+}

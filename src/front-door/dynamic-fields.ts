@@ -1,0 +1,74 @@
+import type { Origin } from '../cache/request/rule-context.js';
+import { shownKey } from '../cache/serve/cache-status.js';
+import { EXPRESS } from '../cache/serve/stored-headers.js';
+import { formatCacheStatus } from '../http/cache-status.js';
+import { elapsedSince } from '../middleware/timing/elapsed.js';
+import type { StoredResponse } from '../store/stored-response.js';
+import type { LaneParts } from './dependencies.js';
+import type { Freshness } from './fast-lookup.js';
+import type { Head } from './head-template.js';
+
+/** What is known of one answer. */
+export interface Known {
+  readonly origin: Origin;
+  readonly freshness: Freshness;
+  /** Express has set its own header, or would. */
+  readonly isByExpress: boolean;
+  readonly requestId: string | undefined;
+  /** `performance.now()` when the request came. */
+  readonly startedAt: number;
+}
+
+/** Writes those lines of a head that differ from one answer to the next. */
+export class Lines {
+  readonly #parts: LaneParts;
+  /** Field names, and the same in lower case; empty where there is none. */
+  readonly #id: readonly [name: string, lower: string];
+  readonly #time: readonly [name: string, lower: string];
+  readonly #status: string;
+  readonly #cacheTime: string;
+
+  constructor(parts: LaneParts) {
+    this.#parts = parts;
+    const { requestId = false, header = false } = parts.timing?.settings ?? {};
+    this.#id = named(requestId ? requestId.header : '');
+    this.#time = named(header || '');
+    const isShown = parts.state.settings.statusHeader !== false;
+    this.#status = isShown ? `X-Cache: HIT\r\nCache-Status: ${formatCacheStatus({ hit: true })}` : '';
+    this.#cacheTime = isShown ? ', cache;desc=HIT\r\n' : '\r\n';
+  }
+
+  of(entry: StoredResponse, head: Head, known: Known): string {
+    const { age, ttl } = known.freshness;
+    let text = `${head.textFor(entry)}Age: ${age}\r\n`;
+    if (known.isByExpress && head.leavesExpress) text += BY_EXPRESS;
+    if (this.#status) text += `${this.#status}; ttl=${ttl}${this.#keyOf(entry, known)}\r\n`;
+    return text + this.#timing(head, known);
+  }
+
+  #keyOf({ url }: StoredResponse, { origin }: Known): string {
+    const { state } = this.#parts;
+    if (state.settings.statusHeader !== 'key') return '';
+    const key = shownKey(state, { origin, target: url });
+    return formatCacheStatus({ key }).slice(formatCacheStatus({}).length);
+  }
+
+  #timing({ names }: Head, { requestId, startedAt }: Known): string {
+    const { timing } = this.#parts;
+    if (!timing) return '';
+    const [id, lowerId] = this.#id;
+    const [time, lowerTime] = this.#time;
+    const elapsed = elapsedSince(startedAt);
+    let text = id && !names.has(lowerId) ? `${id}: ${requestId}\r\n` : '';
+    if (time && !names.has(lowerTime)) text += `${time}: ${elapsed}ms\r\n`;
+    return timing.settings.serverTiming
+      ? `${text}Server-Timing: total;dur=${elapsed}${this.#cacheTime}`
+      : text;
+  }
+}
+
+function named(name: string): readonly [name: string, lower: string] {
+  return [name, name.toLowerCase()];
+}
+
+const BY_EXPRESS = `X-Powered-By: ${EXPRESS}\r\n`;

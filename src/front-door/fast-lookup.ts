@@ -1,0 +1,137 @@
+import type { IncomingMessage } from 'node:http';
+import { SHARED } from '../cache/classify-request.js';
+import { isEager } from '../cache/decide.js';
+import type { CacheRoutePolicies, CacheRuleSettings } from '../cache/options.js';
+import { isKeyedByRule, normaliseTarget, PlainKeys, RequestKeys } from '../cache/request/key.js';
+import { isSameOrigin, type Origin } from '../cache/request/rule-context.js';
+import { ageOf } from '../cache/serve/serve-stored.js';
+import type { CacheState } from '../cache/state.js';
+import type { RouteTable } from '../options/route-table.js';
+import { pathOf, type StoredResponse } from '../store/stored-response.js';
+
+/** How fresh a stored response is. */
+export interface Freshness {
+  /** Seconds (RFC 9111 §4.2.3). */
+  readonly age: number;
+  /** Seconds left. */
+  readonly ttl: number;
+}
+
+/** Whether a rule has functions that are asked about each request. */
+export function isAskedEachTime(rule: CacheRuleSettings): boolean {
+  return rule.when !== undefined || rule.partition !== undefined;
+}
+
+/** Whether a request has cookies of which its rule, if there is one, does not say that they make no other answer. */
+export function bringsCookie({ headers }: IncomingMessage, rule: CacheRuleSettings | undefined): boolean {
+  return headers.cookie !== undefined && rule?.vary.cookies === undefined;
+}
+
+/**
+ * Finds what can be served as it stands to whom nothing makes different from others: no credential, no wish of its
+ * own, no range. What it finds is what the way through `admit`, `lookUp` and `planFor` would serve; it finds less.
+ */
+export class Hits {
+  readonly #state: CacheState;
+  readonly #routes: RouteTable<CacheRoutePolicies>;
+  /** Whether a rule may have stored under another key than the request has without it. */
+  readonly #isKeyed: boolean;
+  #keys: PlainKeys | undefined;
+
+  constructor(state: CacheState, routes: RouteTable<CacheRoutePolicies>) {
+    this.#state = state;
+    this.#routes = routes;
+    this.#isKeyed = routes.policies.some(({ cache }) => cache && isKeyedByRule(cache));
+  }
+
+  /** The rule for what is asked for. */
+  ruleOf(target: string): CacheRuleSettings | false | undefined {
+    return this.policyOf(target)?.cache;
+  }
+
+  /** What the config says of what is asked for: the same object for all that it says the same of. */
+  policyOf(target: string): CacheRoutePolicies | undefined {
+    return this.#routes.match(pathOf(target))?.policy;
+  }
+
+  /** What is stored for a request that nobody has rewritten. */
+  find(req: IncomingMessage, origin: Origin, target: string): StoredResponse | undefined {
+    const { entries, equivalents } = this.#state;
+    if (!equivalents.isUnused) return undefined;
+    const found = entries.find(this.#keysOf(origin).of(target), req);
+    if (found.entry || found.variesOtherwise) return found.entry;
+    if (!this.#isKeyed) return undefined; // the paths of misses are not to be matched for nothing
+    const rule = this.ruleOf(target);
+    if (!rule || !isKeyedByRule(rule) || rule.partition) return undefined;
+    return entries.find(this.#keyUnder(rule, req, origin, target), req).entry;
+  }
+
+  /**
+   * Asks what instances share for a request of which nothing is here, under a rule by which that is everybody's.
+   *
+   * @param answered called once, with what there is for this visitor; it must not throw.
+   * @returns whether there is anything to ask; if not, it is not called.
+   */
+  ask(
+    req: IncomingMessage,
+    origin: Origin,
+    target: string,
+    answered: (entry: StoredResponse | undefined) => void,
+  ): boolean {
+    const { collapser, counts, entries, equivalents, shared } = this.#state;
+    if (!shared?.isUsable || !equivalents.isUnused || req.method !== 'GET') return false;
+    const rule = this.ruleOf(target);
+    if (!rule) return false;
+    if (!rule.shared || isAskedEachTime(rule) || bringsCookie(req, rule)) return false;
+    const key = this.#keyUnder(rule, req, origin, target);
+    // Someone is at it, or nothing has come of it before; or what is here is for the flow to judge.
+    if (collapser.current(key) || collapser.isRefused(key) || entries.store.peek(key)) return false;
+    counts.memory.misses++;
+    shared.ask({ keys: { exact: key }, context: { req } }, (entry) => {
+      answered(entry && this.#isFor(req, key, entry) ? entry : undefined);
+    });
+    return true;
+  }
+
+  /** There are others for its key, perhaps, than the one that this visitor may have. Never throws. */
+  #isFor(req: IncomingMessage, key: string, entry: StoredResponse): boolean {
+    const { entries, fault } = this.#state;
+    try {
+      return entries.matches(key, entry, req);
+    } catch (error) {
+      fault(error, 'redis read');
+      return false;
+    }
+  }
+
+  #keyUnder(rule: CacheRuleSettings, req: IncomingMessage, origin: Origin, target: string): string {
+    if (!isKeyedByRule(rule)) return this.#keysOf(origin).of(target);
+    const normal = normaliseTarget(target, rule);
+    const parts = { scope: SHARED, origin, target: normal, rewritten: undefined, partition: undefined };
+    return new RequestKeys(parts, req, rule, this.#state.entries.select).exact;
+  }
+
+  /**
+   * How fresh it is; `undefined` where it may not be served as it stands, or is to be refreshed.
+   *
+   * @param now on the clock of the cache. Milliseconds.
+   */
+  freshness(entry: StoredResponse, rule: CacheRuleSettings | undefined, now: number): Freshness | undefined {
+    if (entry.reuse.alwaysValidate) return undefined;
+    const left = Math.min(entry.freshUntil, this.#state.log.limit(entry)) - now;
+    if (!(left > 0)) return undefined;
+    if (rule?.eagerRefresh !== undefined && isEager(this.#state, { key: entry.key, rule }, entry))
+      return undefined;
+    return {
+      age: ageOf(entry, now),
+      ttl: Math.floor(left / 1000),
+    };
+  }
+
+  #keysOf(origin: Origin): PlainKeys {
+    const last = this.#keys;
+    if (last?.origin === origin) return last;
+    if (last && last.origin.rawHost === origin.rawHost && isSameOrigin(last.origin, origin)) return last;
+    return (this.#keys = new PlainKeys(SHARED, origin));
+  }
+}

@@ -1,0 +1,87 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { CLIENT_CLOSED_REQUEST, wentOutWhole } from '../exchange/completion.js';
+import { onConnectionClose, socketOf } from '../exchange/connection.js';
+import { readTarget } from '../exchange/request-path.js';
+import type { MetricsEditor } from '../middleware/metrics/middleware.js';
+import type { TimingEditor } from '../middleware/timing/middleware.js';
+import { guarded } from '../runtime/guard.js';
+import { asSeenBy, type ExpressApp } from './express-view.js';
+
+/** An answer that was given at once. */
+export interface Answer {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** The app that it was given in front of; absent inside it. */
+  readonly app: ExpressApp | undefined;
+  readonly template: string | undefined;
+  readonly requestId: string | undefined;
+  /** `performance.now()` when the request came. */
+  readonly startedAt: number;
+}
+
+/** Counts and times answers that were given at once, as the middlewares do for all others. */
+export class Accounts {
+  readonly #metrics: MetricsEditor | undefined;
+  readonly #timing: TimingEditor | undefined;
+  readonly #slowFrom: number;
+
+  constructor(metrics: MetricsEditor | undefined, timing: TimingEditor | undefined) {
+    this.#metrics = metrics;
+    this.#timing = timing;
+    this.#slowFrom = timing?.slowFrom ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Once `end` has been called. */
+  ended(answer: Answer): void {
+    const { req, res, template, startedAt } = answer;
+    // The system has taken all of it: the common case, and nothing is left to wait for.
+    if (!res.writableFinished || (req.socket as Socket | null)?.destroyed !== false)
+      return this.#follow(answer);
+    const seconds = (performance.now() - startedAt) / 1000;
+    this.#metrics?.answered(req.method as string, template, res.statusCode, seconds);
+    if (seconds >= this.#slowFrom) this.#slow(answer, seconds, req.socket, false);
+  }
+
+  #follow(answer: Answer): void {
+    const { req, res, template, startedAt } = answer;
+    // Node remembers the peer's address from the first time that it is asked; after an abort it is too late.
+    const socket = socketOf(req, res);
+    void socket?.remoteAddress;
+    const finished = this.#metrics?.begun(req.method as string);
+    let isWhole = false;
+    // Ahead of Node's own listener, which lets go of the socket.
+    res.prependOnceListener(
+      'finish',
+      guarded('front', () => {
+        isWhole = wentOutWhole(req, res, socket);
+      }),
+    );
+    let isClosed = false;
+    let forget: (() => void) | undefined;
+    const onClose = guarded('front', () => {
+      if (isClosed) return;
+      isClosed = true;
+      forget?.();
+      const seconds = (performance.now() - startedAt) / 1000;
+      finished?.(template, isWhole ? res.statusCode : CLIENT_CLOSED_REQUEST, seconds);
+      if (seconds >= this.#slowFrom) this.#slow(answer, seconds, socket, !isWhole);
+    });
+    res.once('close', onClose);
+    // It waits behind others on its connection, whose end Node does not tell it.
+    if (res.socket === null && socket) forget = onConnectionClose(socket, onClose);
+  }
+
+  #slow(
+    { req, res, app, template, requestId }: Answer,
+    seconds: number,
+    socket: Socket | undefined,
+    aborted: boolean,
+  ): void {
+    const { path } = readTarget(req.url as string);
+    const seen = app ? asSeenBy(app, req) : req;
+    const ended = { req: seen, res, socket, path, template, aborted };
+    this.#timing?.slow(ended, seconds, requestId);
+  }
+}

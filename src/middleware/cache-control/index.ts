@@ -1,0 +1,7 @@
+export { type CacheControlMiddleware, cacheControl } from './middleware.js';
+export type {
+  CacheControlDirectives,
+  CacheControlOptions,
+  CacheControlPolicy,
+  StandaloneCacheControlOptions,
+} from './options.js';

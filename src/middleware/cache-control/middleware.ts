@@ -1,0 +1,194 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { exchangeOf } from '../../exchange/exchange.js';
+import type { Headers, Heading } from '../../exchange/response-head.js';
+import { reportFault } from '../../exchange/run-listeners.js';
+import { formatCacheControl } from '../../http/cache-control.js';
+import { formatHttpDate, parseHttpDate } from '../../http/http-date.js';
+import type { RouteTable } from '../../options/route-table.js';
+import {
+  type CacheControlRoutePolicies,
+  type CacheControlSettings,
+  type ResolvedCacheControl,
+  resolveCacheControlStandalone,
+  type StandaloneCacheControlOptions,
+} from './options.js';
+
+/** Gives responses that say nothing to caches the `Cache-Control` of their route. */
+export type CacheControlMiddleware = (
+  req: IncomingMessage,
+  res: ServerResponse,
+  next: (error?: unknown) => void,
+) => void;
+
+/** Two copies of the package edit a response once. */
+const EDITOR = Symbol.for('hotpath.cache-control');
+
+/**
+ * The Cache-Control middleware, alone.
+ *
+ * A response whose handler set `Cache-Control`, `Expires` or `Pragma: no-cache` is left as it is. Others get
+ * their route's policy, or the default, never laxer than the exchange allows:
+ * - an error (400 and above) gets `no-store`, whatever the policy;
+ * - a method other than GET and HEAD, and a temporary redirect, get no lifetime;
+ * - a response with `Set-Cookie`, or to a request with credentials (`Authorization`, `Proxy-Authorization`,
+ *   `X-Api-Key`), becomes `private` and keeps its `max-age`; so does one to a request with a cookie, unless
+ *   the policy says `public` or `sMaxage` itself.
+ *
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for options that make no sense.
+ */
+export function cacheControl(options?: StandaloneCacheControlOptions): CacheControlMiddleware {
+  const { settings, routes } = resolveCacheControlStandalone(options);
+  return createCacheControl(settings, routes);
+}
+
+/** @internal What the middleware does to the head of an answer, for one that it never sees as a response. */
+export interface CacheControlEditor {
+  edit(heading: Heading): void;
+}
+
+/** The same from resolved settings and a table of routes that others may share. */
+export function createCacheControl(
+  settings: CacheControlSettings,
+  routes: RouteTable<CacheControlRoutePolicies>,
+): CacheControlMiddleware & CacheControlEditor {
+  const forms = new WeakMap<ResolvedCacheControl, PolicyForms>();
+  const formsOf = (heading: Heading): PolicyForms | undefined => {
+    const policy = heading.match(routes)?.policy.cacheControl ?? settings.default;
+    if (!policy) return undefined;
+    let found = forms.get(policy);
+    if (!found) forms.set(policy, (found = new PolicyForms(policy)));
+    return found;
+  };
+  const cacheControlMiddleware: CacheControlMiddleware = function cacheControlMiddleware(req, res, next) {
+    try {
+      const exchange = exchangeOf(req, res);
+      const found = exchange.noteOf(EDITOR) as Editor | undefined;
+      // Mounted again, on a router say, the inner one decides; still one edit of the headers.
+      if (found) found.formsOf = formsOf;
+      else {
+        const editor = new Editor(formsOf);
+        exchange.note(EDITOR, editor);
+        exchange.onHead((heading) => editor.edit(heading));
+      }
+    } catch (error) {
+      reportFault('cache-control', error);
+    }
+    next();
+  };
+  return Object.assign(cacheControlMiddleware, {
+    edit: (heading: Heading) => new Editor(formsOf).edit(heading),
+  });
+}
+
+/** What a policy says in each situation; worked out once. */
+class PolicyForms {
+  readonly full: Form;
+  /** Kept by the visitor's own cache alone. */
+  readonly personal: Form;
+  /** Without any lifetime. */
+  readonly unlasting: Form;
+  /** Both. */
+  readonly personalUnlasting: Form;
+  /** The policy says itself that the response is for all, which a cookie in the request does not outweigh. */
+  readonly isForAll: boolean;
+
+  constructor(policy: ResolvedCacheControl) {
+    const { public: _, sMaxage: __, proxyRevalidate: ___, immutable: ____, ...rest } = policy;
+    // Caches that know must-understand pass over the no-store beside it.
+    const isStored = !policy.noStore || policy.mustUnderstand;
+    const unlasting: ResolvedCacheControl = policy.noStore ? { noStore: true } : { noCache: true };
+    this.full = formOf(policy);
+    this.personal = formOf(isStored ? { ...rest, private: true } : rest);
+    this.unlasting = formOf(policy.private ? { ...unlasting, private: true } : unlasting);
+    this.personalUnlasting = formOf(policy.noStore ? unlasting : { ...unlasting, private: true });
+    this.isForAll = policy.public === true || policy.sMaxage !== undefined;
+  }
+}
+
+interface Form {
+  readonly value: string;
+  /** Seconds from `Date` to `Expires`; `undefined`: no `Expires`. */
+  readonly expires?: number;
+}
+
+function formOf(policy: ResolvedCacheControl): Form {
+  // HTTP/1.0 caches know `Expires` alone, so it must not promise more than `Cache-Control` does.
+  const lasting = !(policy.private || policy.noCache || policy.noStore);
+  return { value: formatCacheControl(policy), expires: lasting ? policy.maxAge : undefined };
+}
+
+const NO_STORE: Form = { value: 'no-store' };
+
+class Editor {
+  formsOf: (heading: Heading) => PolicyForms | undefined;
+  /** What was set, to be known again when sending the headers failed and an error handler answers instead. */
+  #set: [name: string, value: string][] | undefined;
+
+  constructor(formsOf: (heading: Heading) => PolicyForms | undefined) {
+    this.formsOf = formsOf;
+  }
+
+  edit(heading: Heading): void {
+    const { req, res } = heading;
+    this.#undo(res);
+    if (saysSomething(res)) return;
+    const forms = this.formsOf(heading);
+    if (!forms) return;
+    const form = choose(forms, req, res);
+    if (!form?.value) return;
+    this.#put(res, 'Cache-Control', form.value);
+    if (form.expires === undefined) return;
+    const date = res.getHeader('Date');
+    let now = date === undefined ? undefined : parseHttpDate(String(date));
+    if (now === undefined) {
+      if (!res.sendDate) return;
+      now = Date.now();
+      // Node would read its clock again, and the two could differ by a second.
+      this.#put(res, 'Date', formatHttpDate(now));
+    }
+    this.#put(res, 'Expires', formatHttpDate(now + form.expires * 1000));
+  }
+
+  #put(res: Headers, name: string, value: string): void {
+    res.setHeader(name, value);
+    (this.#set ??= []).push([name, value]);
+  }
+
+  #undo(res: Headers): void {
+    if (!this.#set) return;
+    for (const [name, value] of this.#set) if (res.getHeader(name) === value) res.removeHeader(name);
+    this.#set = undefined;
+  }
+}
+
+/** The strictest form that the exchange asks for; `undefined`: the response is left alone. */
+function choose(forms: PolicyForms, req: IncomingMessage, res: Headers): Form | undefined {
+  const { statusCode } = res;
+  if (statusCode >= 400) return NO_STORE;
+  if (statusCode < 200) return undefined;
+  const { headers, method } = req;
+  const isPersonal =
+    res.hasHeader('set-cookie') ||
+    hasCredentials(headers) ||
+    (headers.cookie !== undefined && !forms.isForAll);
+  // Where a temporary redirect points, a login page for one, often depends on who asks.
+  const isTemporary = statusCode === 302 || statusCode === 303 || statusCode === 307;
+  if (isTemporary || (method !== 'GET' && method !== 'HEAD')) {
+    return isPersonal ? forms.personalUnlasting : forms.unlasting;
+  }
+  return isPersonal ? forms.personal : forms.full;
+}
+
+function hasCredentials(headers: IncomingMessage['headers']): boolean {
+  return (
+    headers.authorization !== undefined ||
+    headers['proxy-authorization'] !== undefined ||
+    headers['x-api-key'] !== undefined
+  );
+}
+
+function saysSomething(res: Headers): boolean {
+  if (res.hasHeader('cache-control') || res.hasHeader('expires')) return true;
+  const pragma = res.getHeader('pragma');
+  return pragma !== undefined && String(pragma).toLowerCase().includes('no-cache');
+}

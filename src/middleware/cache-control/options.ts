@@ -1,0 +1,209 @@
+import * as v from 'valibot';
+import { configError } from '../../options/errors.js';
+import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
+import { leaf, mapOf, resolve, type Schema, section } from '../../options/schema.js';
+import type { Duration } from '../../options/units.js';
+import type { Reading } from '../../options/validation-result.js';
+import { readBoolean, readWholeSeconds } from '../../options/validators.js';
+
+const policyForms = "'immutable', 'no-store', 'private', 'no-cache' or an object of directives";
+
+/** Response directives of `Cache-Control`: RFC 9111 §5.2.2, RFC 5861, RFC 8246. Durations are whole seconds. */
+export interface CacheControlDirectives {
+  /** Any cache may store the response, even to a request with `Authorization` (§5.2.2.9). */
+  public?: boolean;
+  /** Only the client's own cache may store it (§5.2.2.7). */
+  private?: boolean;
+  /** No cache may store it (§5.2.2.5). */
+  noStore?: boolean;
+  /** May be stored, but must be revalidated before each use (§5.2.2.4). */
+  noCache?: boolean;
+  /** Intermediaries may not change the body (§5.2.2.6). */
+  noTransform?: boolean;
+  /** Must be revalidated once it is stale (§5.2.2.2). */
+  mustRevalidate?: boolean;
+  /** `mustRevalidate` for shared caches only (§5.2.2.8). */
+  proxyRevalidate?: boolean;
+  /** Only caches that know the rules of the status code may store it (§5.2.2.3). */
+  mustUnderstand?: boolean;
+  /** How long the response is fresh (§5.2.2.1). */
+  maxAge?: Duration;
+  /** The same for shared caches (§5.2.2.10). */
+  sMaxage?: Duration;
+  /** How long a stale response may be served while it is refreshed (RFC 5861 §3). */
+  staleWhileRevalidate?: Duration;
+  /** How long a stale response may replace an error (RFC 5861 §4). */
+  staleIfError?: Duration;
+  /** The body never changes while it is fresh, so a reload need not revalidate it (RFC 8246). */
+  immutable?: boolean;
+}
+
+/**
+ * A preset, or an object of directives. The presets:
+ * - `'immutable'`: `public, max-age=31536000, immutable`, for files with a hash in their name. Serve them with
+ *   `express.static(dir, { cacheControl: false })`, because the header that `express.static` sends is kept.
+ * - `'no-store'`: `no-store`.
+ * - `'private'`: `private, no-cache`. Only the client's browser keeps it, and revalidates it on each use.
+ * - `'no-cache'`: `no-cache`. Any cache may keep it, and revalidates it on each use.
+ */
+export type CacheControlPolicy = 'immutable' | 'no-store' | 'private' | 'no-cache' | CacheControlDirectives;
+
+/** Options of the Cache-Control middleware. */
+export interface CacheControlOptions {
+  /** The policy of responses for which neither the handler nor the route sets one; `false`: none. Default: `'no-cache'`. */
+  default?: CacheControlPolicy | false;
+}
+
+/** Directives with presets expanded and durations in whole seconds; a directive that is off is absent. */
+export interface ResolvedCacheControl {
+  readonly public?: true;
+  readonly private?: true;
+  readonly noStore?: true;
+  readonly noCache?: true;
+  readonly noTransform?: true;
+  readonly mustRevalidate?: true;
+  readonly proxyRevalidate?: true;
+  readonly mustUnderstand?: true;
+  readonly maxAge?: number;
+  readonly sMaxage?: number;
+  readonly staleWhileRevalidate?: number;
+  readonly staleIfError?: number;
+  readonly immutable?: true;
+}
+
+/** Resolved options of the Cache-Control middleware. */
+export interface CacheControlSettings {
+  /** `undefined`: nothing is added where nobody says anything. */
+  readonly default?: ResolvedCacheControl;
+}
+
+/** Options of `cacheControl()` used alone. */
+export interface StandaloneCacheControlOptions extends CacheControlOptions {
+  /** Policies by path, in Express 5 syntax; the first match wins; `false`: left alone. */
+  routes?: Readonly<Record<string, CacheControlPolicy | false>>;
+}
+
+/** The part of a route's policies that Cache-Control reads. */
+export interface CacheControlRoutePolicies {
+  readonly cacheControl?: ResolvedCacheControl | false;
+}
+
+const presets: Readonly<Record<string, ResolvedCacheControl>> = Object.freeze({
+  immutable: Object.freeze({ public: true, maxAge: 31_536_000, immutable: true }),
+  'no-store': Object.freeze({ noStore: true }),
+  private: Object.freeze({ private: true, noCache: true }),
+  'no-cache': Object.freeze({ noCache: true }),
+});
+
+const flag = v.optional(leaf(readBoolean));
+const seconds = v.optional(leaf(readWholeSeconds));
+
+const directivesSchema = v.pipe(
+  section(
+    {
+      public: flag,
+      private: flag,
+      noStore: flag,
+      noCache: flag,
+      noTransform: flag,
+      mustRevalidate: flag,
+      proxyRevalidate: flag,
+      mustUnderstand: flag,
+      maxAge: seconds,
+      sMaxage: seconds,
+      staleWhileRevalidate: seconds,
+      staleIfError: seconds,
+      immutable: flag,
+    },
+    checkDirectives,
+  ),
+  v.transform(
+    (directives): ResolvedCacheControl =>
+      Object.freeze(Object.fromEntries(Object.entries(directives).filter(([, value]) => value !== false))),
+  ),
+);
+
+/** Reads a policy, or `false`. */
+export const cacheControlPolicySchema: Schema<ResolvedCacheControl | false> = v.lazy(
+  (input): Schema<ResolvedCacheControl | false> =>
+    typeof input === 'object' && input !== null ? directivesSchema : leaf(readPresetOrFalse),
+);
+
+/** Reads the section. */
+export const cacheControlSchema: Schema<CacheControlSettings> = v.pipe(
+  section({ default: v.optional(cacheControlPolicySchema, 'no-cache') }),
+  v.transform((options) =>
+    Object.freeze({ default: options.default === false ? undefined : options.default }),
+  ),
+);
+
+/**
+ * Resolves one policy.
+ * @param path where it stands, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveCacheControlPolicy(
+  policy: CacheControlPolicy,
+  path = 'cacheControl',
+): ResolvedCacheControl {
+  const resolved = resolve(cacheControlPolicySchema, policy, path);
+  if (resolved !== false) return resolved;
+  throw configError([{ path, message: `expected ${policyForms}`, received: 'false' }]);
+}
+
+/** Resolves the section's options; throws as `resolveCacheControlPolicy` does. */
+export function resolveCacheControl(
+  input?: CacheControlOptions,
+  path = 'cacheControl',
+): CacheControlSettings {
+  return resolve(cacheControlSchema, input, path);
+}
+
+/** Resolves the options of `cacheControl()` used alone; throws as `resolveCacheControlPolicy` does. */
+export function resolveCacheControlStandalone(
+  options?: StandaloneCacheControlOptions,
+  path = 'cacheControl',
+): { settings: CacheControlSettings; routes: RouteTable<CacheControlRoutePolicies> } {
+  const resolved = resolve(
+    section({
+      default: v.optional(cacheControlPolicySchema, 'no-cache'),
+      routes: v.optional(mapOf(readPattern, cacheControlPolicySchema), {}),
+    }),
+    options,
+    path,
+  );
+  const policies = Object.entries(resolved.routes).map(
+    ([pattern, cacheControl]) => [pattern, Object.freeze({ cacheControl })] as const,
+  );
+  return {
+    settings: Object.freeze({ default: resolved.default === false ? undefined : resolved.default }),
+    routes: compileRoutes(Object.fromEntries(policies)),
+  };
+}
+
+function readPresetOrFalse(input: unknown): Reading<ResolvedCacheControl | false> {
+  if (input === false) return { value: false };
+  const preset = typeof input === 'string' && Object.hasOwn(presets, input) ? presets[input] : undefined;
+  return preset === undefined ? { expected: `${policyForms}, or false` } : { value: preset };
+}
+
+function checkDirectives(
+  given: Readonly<Record<string, unknown>>,
+  report: (key: string, message: string) => void,
+) {
+  const has = (key: string) => given[key] !== undefined && given[key] !== false;
+  if (!Object.keys(given).some(has))
+    report('maxAge', 'or another directive is needed: this policy says nothing');
+  if (has('public') && has('private')) report('public', 'contradicts `private`');
+  if (has('private') && has('sMaxage'))
+    report('sMaxage', 'means nothing beside `private`: no shared cache may store it');
+  if (has('immutable') && !has('maxAge')) report('immutable', 'means nothing without `maxAge` (RFC 8246 §2)');
+  for (const key of ['staleWhileRevalidate', 'staleIfError']) {
+    if (has(key) && has('mustRevalidate')) report(key, 'contradicts `mustRevalidate` (RFC 9111 §5.2.2.2)');
+  }
+  // Beside must-understand, no-store is only for caches that don't know it (RFC 9111 §5.2.2.3).
+  if (!has('noStore') || has('mustUnderstand')) return;
+  for (const key of ['public', 'maxAge', 'sMaxage', 'staleWhileRevalidate', 'staleIfError', 'immutable']) {
+    if (has(key)) report(key, 'contradicts `noStore`: what is not stored has no lifetime');
+  }
+}

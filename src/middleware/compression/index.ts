@@ -1,0 +1,7 @@
+export { type CompressionMiddleware, compression } from './middleware.js';
+export type {
+  CompressionOptions,
+  CompressionPolicy,
+  ContentEncoding,
+  StandaloneCompressionOptions,
+} from './options.js';

@@ -1,0 +1,144 @@
+import type { ServerResponse } from 'node:http';
+import * as v from 'valibot';
+import type { HotpathRequest } from '../../options/request-types.js';
+import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
+import { leaf, mapOf, objectOr, resolve, type Schema, section } from '../../options/schema.js';
+import { readSize, type Size } from '../../options/units.js';
+import type { Reading } from '../../options/validation-result.js';
+import { readFunction, readInteger, readShare } from '../../options/validators.js';
+
+/** A content coding that responses can be compressed with. */
+export type ContentEncoding = 'br' | 'gzip' | 'deflate';
+
+/** Options of the compression middleware. */
+export interface CompressionOptions {
+  /** Smaller bodies are not compressed. Default: `'1kb'`. */
+  threshold?: Size;
+  /** The effort of gzip and deflate: 1 (fast) to 9 (small), or -1 for zlib's own choice, which is 6. Default: `6`. */
+  level?: number;
+  /** The effort of Brotli: 0 (fast) to 11 (small, but too slow for a live response). Default: `4`. */
+  brotliQuality?: number;
+  /** The encodings to offer, the preferred one first; `'deflate'` too. Default: `['br', 'gzip']`. */
+  encodings?: readonly ContentEncoding[];
+  /** The share of its size, 0 to 1, that a stored body must lose for the compressed form to be kept. Default: `0.1`. */
+  minimumGain?: number;
+  /** Returns whether a response may be compressed; called before the headers are sent. Default: decided by `Content-Type`. */
+  filter?: (req: HotpathRequest, res: ServerResponse) => boolean;
+}
+
+/**
+ * `false`: off; `true`: as in the section; or other numbers for one route.
+ *
+ * Turn it off for responses that hold a secret, such as a token, beside text that the client can choose: the length of
+ * the compressed response reveals how much the two have in common (BREACH).
+ */
+export type CompressionPolicy = boolean | Pick<CompressionOptions, 'threshold' | 'level' | 'brotliQuality'>;
+
+/** Resolved numbers for one route, taken from the section where the route gives none. */
+export interface CompressionPolicySettings {
+  /** Bytes. */
+  readonly threshold: number;
+  readonly level: number;
+  readonly brotliQuality: number;
+}
+
+/** Resolved options of the compression middleware. */
+export interface CompressionSettings extends CompressionPolicySettings {
+  readonly encodings: readonly ContentEncoding[];
+  readonly minimumGain: number;
+  readonly filter?: (req: HotpathRequest, res: ServerResponse) => boolean;
+}
+
+/** Options of `compression()` used alone. */
+export interface StandaloneCompressionOptions extends CompressionOptions {
+  /** Policies by path, in Express 5 syntax; the first match wins. */
+  routes?: Readonly<Record<string, CompressionPolicy>>;
+}
+
+/** The part of a route's policies that compression reads. */
+export interface CompressionRoutePolicies {
+  readonly compression?: CompressionPolicySettings | false;
+}
+
+const tuning = {
+  threshold: leaf(readSize),
+  level: leaf<number>((input) =>
+    input === -1 || 'value' in readInteger(1, 9)(input)
+      ? { value: input as number }
+      : { expected: 'a whole number from 1 to 9, or -1' },
+  ),
+  brotliQuality: leaf(readInteger(0, 11)),
+};
+
+const entries = {
+  threshold: v.optional(tuning.threshold, '1kb'),
+  level: v.optional(tuning.level, 6),
+  brotliQuality: v.optional(tuning.brotliQuality, 4),
+  encodings: v.optional(leaf(readEncodings), ['br', 'gzip']),
+  minimumGain: v.optional(leaf(readShare), 0.1),
+  filter: v.optional(leaf(readFunction<NonNullable<CompressionOptions['filter']>>())),
+};
+
+/** Reads the section. */
+export const compressionSchema: Schema<CompressionSettings> = section(entries);
+
+/** A route's policy as read, before the section's numbers fill its gaps. */
+export type ReadCompressionPolicy = boolean | Partial<CompressionPolicySettings>;
+
+/** Reads a route's policy. */
+export const compressionPolicySchema: Schema<ReadCompressionPolicy> = objectOr(
+  section({
+    threshold: v.optional(tuning.threshold),
+    level: v.optional(tuning.level),
+    brotliQuality: v.optional(tuning.brotliQuality),
+  }),
+  [true, false],
+  'true, false, or an object with threshold, level and brotliQuality',
+);
+
+/** Fills the gaps of a route's policy with the section's numbers. */
+export function completeCompressionPolicy(
+  policy: ReadCompressionPolicy,
+  { threshold, level, brotliQuality }: CompressionPolicySettings,
+): CompressionPolicySettings | false {
+  if (policy === false) return false;
+  return Object.freeze({ threshold, level, brotliQuality, ...(policy === true ? {} : policy) });
+}
+
+/**
+ * Resolves the section's options.
+ * @param path where they stand, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveCompression(input?: CompressionOptions, path = 'compression'): CompressionSettings {
+  return resolve(compressionSchema, input, path);
+}
+
+/** Resolves the options of `compression()` used alone; throws as `resolveCompression` does. */
+export function resolveCompressionStandalone(
+  options?: StandaloneCompressionOptions,
+  path = 'compression',
+): { settings: CompressionSettings; routes: RouteTable<CompressionRoutePolicies> } {
+  const { routes, ...settings } = resolve(
+    section({ ...entries, routes: v.optional(mapOf(readPattern, compressionPolicySchema), {}) }),
+    options,
+    path,
+  );
+  const policies = Object.entries(routes).map(
+    ([pattern, policy]) =>
+      [pattern, Object.freeze({ compression: completeCompressionPolicy(policy, settings) })] as const,
+  );
+  return { settings: Object.freeze(settings), routes: compileRoutes(Object.fromEntries(policies)) };
+}
+
+function readEncodings(input: unknown): Reading<readonly ContentEncoding[]> {
+  const known: readonly unknown[] = ['br', 'gzip', 'deflate'];
+  const valid =
+    Array.isArray(input) &&
+    input.length > 0 &&
+    new Set(input).size === input.length &&
+    input.every((each) => known.includes(each));
+  return valid
+    ? { value: Object.freeze([...input]) }
+    : { expected: "a list of 'br', 'gzip' and 'deflate', each at most once, not empty" };
+}

@@ -1,0 +1,62 @@
+import type { Registry } from 'prom-client';
+import * as v from 'valibot';
+import { leaf, resolve, type Schema, section } from '../../options/schema.js';
+import type { Reading } from '../../options/validation-result.js';
+import { readBoolean, readInteger } from '../../options/validators.js';
+
+/** Options of the metrics middleware. */
+export interface MetricsOptions {
+  /** Whether to collect the metrics of the process too: memory, event loop, garbage collection. Default: `true`. */
+  defaultMetrics?: boolean;
+  /** The `prom-client` registry to use. Default: a new one. */
+  registry?: Registry;
+  /** Upper bounds of the duration histogram in seconds, ascending. Default: `[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]`. */
+  buckets?: readonly number[];
+  /** The most label sets per metric; further ones count as `overflow`. Default: `2000`. */
+  maxSeries?: number;
+}
+
+/** Resolved options of the metrics middleware. */
+export interface MetricsSettings {
+  readonly defaultMetrics: boolean;
+  readonly registry?: Registry;
+  readonly buckets: readonly number[];
+  readonly maxSeries: number;
+}
+
+/** Reads the section. */
+export const metricsSchema: Schema<MetricsSettings> = section({
+  defaultMetrics: v.optional(leaf(readBoolean), true),
+  registry: v.optional(leaf(readRegistry)),
+  buckets: v.optional(leaf(readBuckets), [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]),
+  maxSeries: v.optional(leaf(readInteger(1)), 2000),
+});
+
+/**
+ * Resolves the section's options.
+ * @param path where they stand, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveMetrics(input?: MetricsOptions, path = 'metrics'): MetricsSettings {
+  return resolve(metricsSchema, input, path);
+}
+
+// By its methods, not by its class: the app may hold another copy of prom-client than ours.
+function readRegistry(input: unknown): Reading<Registry> {
+  const methods = ['metrics', 'registerMetric', 'getSingleMetric'];
+  const complete =
+    typeof input === 'object' &&
+    input !== null &&
+    methods.every((name) => typeof (input as Record<string, unknown>)[name] === 'function');
+  return complete ? { value: input as Registry } : { expected: 'a Registry of prom-client' };
+}
+
+function readBuckets(input: unknown): Reading<readonly number[]> {
+  const valid =
+    Array.isArray(input) &&
+    input.length > 0 &&
+    input.every((bound, i) => Number.isFinite(bound) && bound > (i === 0 ? 0 : input[i - 1]));
+  return valid
+    ? { value: Object.freeze([...input]) }
+    : { expected: 'a list of numbers of seconds, greater than 0 and ascending' };
+}

@@ -1,0 +1,2 @@
+export { type SizeLimitMiddleware, sizeLimit } from './middleware.js';
+export type { SizeLimitOptions, SizeLimitPolicy, StandaloneSizeLimitOptions } from './options.js';

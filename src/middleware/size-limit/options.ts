@@ -1,0 +1,124 @@
+import * as v from 'valibot';
+import { isPlainObject } from '../../options/format-value.js';
+import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
+import { leaf, mapOf, resolve, type Schema, section } from '../../options/schema.js';
+import { readSize, type Size } from '../../options/units.js';
+import type { Reading } from '../../options/validation-result.js';
+import { readInteger, readPositiveSize } from '../../options/validators.js';
+
+/** The limits of a request body. */
+export interface SizeLimits {
+  /** The largest request body, counted as it arrives (still compressed). Default: `'10mb'`. */
+  limit?: Size;
+  /**
+   * The largest size of a compressed request body after decompression: 53 bytes of Brotli can hold 64 MB. hotpath
+   * decompresses such a body to count it, while the app reads it; the app still gets the compressed bytes, never more
+   * than were counted. One coding is accepted (gzip, deflate or br). Other codings, or several, get a 415; a body that is
+   * not in the coding it declares gets a 400. A body that the app does not read is not checked. `false`: not checked, for
+   * an app that passes such bodies on. Default: the same as `limit`.
+   */
+  inflated?: Size | false;
+  /**
+   * The largest window of a Brotli body, as a power of two from 10 to 24. A decoder holds as much memory as the window;
+   * a body that asks for a larger one gets a 415. Encoders use 22 (4 MB) by default; the `brotli`
+   * command uses 24 (16 MB) for large files. Default: `22`.
+   */
+  brotliWindow?: number;
+}
+
+/** Options of the request-size limit. */
+export interface SizeLimitOptions extends SizeLimits {
+  /**
+   * The memory that the decoders of compressed bodies hold together, in the whole process. Half of it is for decoders
+   * that need at most 64 kB, as gzip does. A body that needs more than is left waits. While one waits, bodies that have
+   * sent next to nothing for five seconds end with a 408, or with a 503 if memory or their reader held them up.
+   * Default: `'64mb'`.
+   */
+  decoderMemory?: Size;
+}
+
+/** A size, an object with limits, or `false` for no limit. The section decides what is absent, and `decoderMemory`. */
+export type SizeLimitPolicy = Size | false | SizeLimits;
+
+/** Resolved options of the request-size limit. */
+export interface SizeLimitSettings {
+  /** Bytes. */
+  readonly limit: number;
+  /** Bytes; `false`: codings are not looked at; absent: as `limit`. */
+  readonly inflated?: number | false;
+  /** A power of two. */
+  readonly brotliWindow: number;
+  /** Bytes, of all decoders in the process. */
+  readonly decoderMemory: number;
+}
+
+/** Options of `sizeLimit()` used alone. */
+export interface StandaloneSizeLimitOptions extends SizeLimitOptions {
+  /** Limits by path, in Express 5 syntax; the first match wins; `false`: no limit. */
+  routes?: Readonly<Record<string, SizeLimitPolicy>>;
+}
+
+/** The part of a route's policies that the size limit reads. */
+export interface SizeLimitRoutePolicies {
+  /** Bytes, or the settings that differ from the section's; `false`: no limit. */
+  readonly sizeLimit?: number | false | Partial<Omit<SizeLimitSettings, 'decoderMemory'>>;
+}
+
+const readLimit = (input: unknown): Reading<number | false> => {
+  if (input === false) return { value: false };
+  const reading = readSize(input);
+  return 'value' in reading ? reading : { expected: `${reading.expected}, or false` };
+};
+
+const inflated = v.optional(leaf<number | false>(readLimit));
+const readWindow = readInteger(10, 24);
+const entries = {
+  limit: v.optional(leaf(readSize), '10mb'),
+  inflated,
+  brotliWindow: v.optional(leaf(readWindow), 22),
+  decoderMemory: v.optional(leaf(readPositiveSize), '64mb'),
+};
+
+/** Reads the section. */
+export const sizeLimitSchema: Schema<SizeLimitSettings> = section(entries);
+
+/** A route's limit as read. */
+export type ReadSizeLimitPolicy = number | false | Partial<Omit<SizeLimitSettings, 'decoderMemory'>>;
+
+const policySection = section({
+  limit: v.optional(leaf(readSize)),
+  inflated,
+  brotliWindow: v.optional(leaf(readWindow)),
+});
+const policyLeaf = leaf<number | false>(readLimit);
+
+/** Reads a route's limit. */
+export const sizeLimitPolicySchema: Schema<ReadSizeLimitPolicy> = v.lazy(
+  (input): Schema<ReadSizeLimitPolicy> =>
+    isPlainObject(input) && Object.keys(input).length > 0 ? policySection : policyLeaf,
+);
+
+/**
+ * Resolves the section's options.
+ * @param path where they stand, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveSizeLimit(input?: SizeLimitOptions, path = 'sizeLimit'): SizeLimitSettings {
+  return resolve(sizeLimitSchema, input, path);
+}
+
+/** Resolves the options of `sizeLimit()` used alone; throws as `resolveSizeLimit` does. */
+export function resolveSizeLimitStandalone(
+  options?: StandaloneSizeLimitOptions,
+  path = 'sizeLimit',
+): { settings: SizeLimitSettings; routes: RouteTable<SizeLimitRoutePolicies> } {
+  const { routes, ...settings } = resolve(
+    section({ ...entries, routes: v.optional(mapOf(readPattern, sizeLimitPolicySchema), {}) }),
+    options,
+    path,
+  );
+  const policies = Object.entries(routes).map(
+    ([pattern, sizeLimit]) => [pattern, Object.freeze({ sizeLimit })] as const,
+  );
+  return { settings: Object.freeze(settings), routes: compileRoutes(Object.fromEntries(policies)) };
+}

@@ -1,0 +1,2 @@
+export { type RequestTiming, type TimingMiddleware, timing, timingOf } from './middleware.js';
+export type { RequestIdOptions, SlowRequest, TimingOptions } from './options.js';

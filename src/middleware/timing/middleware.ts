@@ -1,0 +1,110 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
+import { reportFault } from '../../exchange/run-listeners.js';
+import { elapsedSince } from './elapsed.js';
+import { resolveTiming, type TimingOptions, type TimingSettings } from './options.js';
+import { isTimed, type RequestTiming, startTiming, Timing, timingOf } from './request-timing.js';
+import { type Ended, SlowReporter } from './slow-requests.js';
+
+export { type RequestTiming, timingOf };
+
+/** Times requests and gives them ids. */
+export interface TimingMiddleware {
+  (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void;
+  /** The timing of a response's request, as `timingOf`. */
+  of(res: ServerResponse): RequestTiming;
+}
+
+const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
+
+/**
+ * The timing middleware, alone: a request id, the time until the response began (`X-Response-Time`,
+ * `Server-Timing`), and a report of slow requests. Mount it first. Headers are set just before they go, so
+ * the app never sees them.
+ *
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for options that make no sense.
+ */
+export function timing(options?: TimingOptions): TimingMiddleware {
+  return createTiming(resolveTiming(options));
+}
+
+/** @internal What the middleware does for an answer that is given before it is asked. */
+export interface TimingEditor {
+  readonly settings: TimingSettings;
+  /** The request's id; `undefined` where ids are off. */
+  idOf(req: IncomingMessage): string | undefined;
+  /** From when on a request is slow. Seconds; `Infinity` where nobody is told. */
+  readonly slowFrom: number;
+  /** Reports a slow request. */
+  slow(request: Ended, seconds: number, requestId: string | undefined): void;
+}
+
+/** The same from resolved settings. */
+export function createTiming(settings: TimingSettings): TimingMiddleware & TimingEditor {
+  const slow = settings.slow === false ? undefined : new SlowReporter(settings.slow, settings.onSlow);
+  const { requestId } = settings;
+  const field = requestId ? requestId.header.toLowerCase() : '';
+  const idOf = (req: IncomingMessage) =>
+    requestId ? requestIdOf(req, field, requestId.trustInbound) : undefined;
+  function timingMiddleware(req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) {
+    try {
+      if (!isTimed(res)) start(settings, slow, idOf(req), req, res);
+    } catch (error) {
+      reportFault('timing', error);
+    }
+    next();
+  }
+  return Object.assign(timingMiddleware, {
+    of: timingOf,
+    settings,
+    idOf,
+    slowFrom: settings.slow === false ? Number.POSITIVE_INFINITY : settings.slow,
+    slow: (request: Ended, seconds: number, id: string | undefined) => slow?.ended(request, seconds, id),
+  });
+}
+
+function start(
+  settings: TimingSettings,
+  slow: SlowReporter | undefined,
+  requestId: string | undefined,
+  req: IncomingMessage,
+  res: ServerResponse,
+): void {
+  const exchange = exchangeOf(req, res);
+  const timing = new Timing(requestId);
+  startTiming(exchange, timing);
+  const write = headerWriter(settings, timing);
+  // Last, so that the total holds the work of the others, and what the cache says is there to be read.
+  exchange.onHead(write, HeadOrder.seal);
+  // For a request of our own nobody waits.
+  const isInternal = (req as { hotpath?: { internal?: boolean } }).hotpath?.internal === true;
+  if (!isInternal) slow?.watch(exchange, timing.requestId);
+}
+
+function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exchange) => void {
+  const { header, requestId, serverTiming } = settings;
+  let written: string | undefined;
+  return ({ res, startedAt }) => {
+    const elapsed = elapsedSince(startedAt);
+    if (requestId && timing.requestId && !res.hasHeader(requestId.header)) {
+      res.setHeader(requestId.header, timing.requestId);
+    }
+    // Our own of a first attempt at sending the headers, which failed, is replaced.
+    if (header && (!res.hasHeader(header) || res.getHeader(header) === written)) {
+      written = `${elapsed}ms`;
+      res.setHeader(header, written);
+    }
+    if (serverTiming) timing.writeTo(res, elapsed);
+  };
+}
+
+/** @param field the name of the header, in lower case. */
+function requestIdOf(req: IncomingMessage, field: string, trustInbound: boolean): string {
+  if (trustInbound) {
+    // Node joins duplicates with a comma, which the pattern does not let through.
+    const inbound = req.headers[field];
+    if (typeof inbound === 'string' && REQUEST_ID.test(inbound)) return inbound;
+  }
+  return randomUUID();
+}

@@ -1,0 +1,91 @@
+import * as v from 'valibot';
+import { leaf, resolve, type Schema, section, toggle } from '../../options/schema.js';
+import { type Duration, readDuration } from '../../options/units.js';
+import { readBoolean, readFunction, readToken } from '../../options/validators.js';
+
+/** What the slow-request hook is told. */
+export interface SlowRequest {
+  readonly method: string;
+  /** The template of the route that answered; absent when none did. */
+  readonly route?: string;
+  /** The path requested, without query: a query may hold secrets. */
+  readonly path: string;
+  readonly status: number;
+  /** From the arrival of the request to the end of the response. */
+  readonly seconds: number;
+  /** Absent when request ids are off. */
+  readonly requestId?: string;
+  /** As Express's `trust proxy` setting sees it. */
+  readonly clientAddress?: string;
+}
+
+/** Options of request ids. */
+export interface RequestIdOptions {
+  /** The header in requests and responses. Default: `'X-Request-Id'`. */
+  header?: string;
+  /** Whether to keep a well-formed id that the client or a proxy sent. Default: `true`. */
+  trustInbound?: boolean;
+}
+
+/** Options of the timing middleware. */
+export interface TimingOptions {
+  /** The header with the time until the response began, such as `12.345ms`; `false`: none. Default: `'X-Response-Time'`. */
+  header?: string | false;
+  /**
+   * Whether to send `Server-Timing`. It shows every client how long the app took and whether the response came from the
+   * cache. If that is a secret, turn off `header` too. Default: `true`.
+   */
+  serverTiming?: boolean;
+  /** Request ids; `false`: none. Default: `true`. */
+  requestId?: boolean | RequestIdOptions;
+  /** Requests that take at least this long are reported to `onSlow`; `false`: none. Default: `false`. */
+  slow?: Duration | false;
+  /** Called with every slow request; an exception or a rejected promise is ignored. Default: one line on the console. */
+  onSlow?: (request: SlowRequest) => void;
+}
+
+/** Resolved options of the timing middleware. */
+export interface TimingSettings {
+  readonly header: string | false;
+  readonly serverTiming: boolean;
+  readonly requestId: { readonly header: string; readonly trustInbound: boolean } | false;
+  /** Seconds. */
+  readonly slow: number | false;
+  readonly onSlow?: (request: SlowRequest) => void;
+}
+
+/** Reads the section. */
+export const timingSchema: Schema<TimingSettings> = section({
+  header: v.optional(
+    leaf<string | false>((input) => (input === false ? { value: false } : readToken(input))),
+    'X-Response-Time',
+  ),
+  serverTiming: v.optional(leaf(readBoolean), true),
+  requestId: v.optional(
+    toggle(
+      section({
+        header: v.optional(leaf(readToken), 'X-Request-Id'),
+        trustInbound: v.optional(leaf(readBoolean), true),
+      }),
+    ),
+    true,
+  ),
+  slow: v.optional(
+    leaf<number | false>((input) => {
+      if (input === false) return { value: false };
+      const reading = readDuration(input);
+      return 'value' in reading ? reading : { expected: `${reading.expected}, or false` };
+    }),
+    false,
+  ),
+  onSlow: v.optional(leaf(readFunction<(request: SlowRequest) => void>())),
+});
+
+/**
+ * Resolves the section's options.
+ * @param path where they stand, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveTiming(input?: TimingOptions, path = 'timing'): TimingSettings {
+  return resolve(timingSchema, input, path);
+}

@@ -1,0 +1,108 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { CLIENT_CLOSED_REQUEST } from '../../exchange/completion.js';
+import { withSocket } from '../../exchange/connection.js';
+import type { Exchange } from '../../exchange/exchange.js';
+import { reportFault } from '../../exchange/run-listeners.js';
+import { unawaited } from '../../runtime/guard.js';
+import type { SlowRequest, TimingSettings } from './options.js';
+
+/** Milliseconds between two lines on the console. */
+const QUIET = 1_000;
+
+/** A request that has come to its end. */
+export interface Ended {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** That the request arrived on. */
+  readonly socket: Socket | undefined;
+  readonly path: string;
+  readonly template: string | undefined;
+  readonly aborted: boolean;
+}
+
+/** Reports slow requests, once each, to the hook or to the console. */
+export class SlowReporter {
+  readonly #threshold: number;
+  readonly #onSlow: TimingSettings['onSlow'];
+  #quietUntil = 0;
+  #unsaid = 0;
+
+  /** @param threshold seconds. */
+  constructor(threshold: number, onSlow?: TimingSettings['onSlow']) {
+    this.#threshold = threshold;
+    this.#onSlow = onSlow;
+  }
+
+  watch(exchange: Exchange, requestId: string | undefined): void {
+    // Node remembers the peer's address from the first time that it is asked; after an abort it is too late.
+    void exchange.socket?.remoteAddress;
+    exchange.onClose(() => this.ended(exchange, (performance.now() - exchange.startedAt) / 1000, requestId));
+  }
+
+  ended(request: Ended, seconds: number, requestId: string | undefined): void {
+    if (seconds >= this.#threshold) this.#report(describe(request, seconds, requestId));
+  }
+
+  #report(request: SlowRequest): void {
+    if (!this.#onSlow) {
+      this.#print(request);
+      return;
+    }
+    try {
+      // Typed as returning nothing, but an async function fits that type as well.
+      const result: unknown = this.#onSlow(request);
+      if (result !== undefined) void unawaited(result, 'onSlow');
+    } catch (error) {
+      reportFault('onSlow', error);
+    }
+  }
+
+  #print(request: SlowRequest): void {
+    const now = performance.now();
+    if (now < this.#quietUntil) {
+      this.#unsaid++;
+      return;
+    }
+    this.#quietUntil = now + QUIET;
+    const more = this.#unsaid > 0 ? ` (and ${this.#unsaid} more before)` : '';
+    this.#unsaid = 0;
+    console.warn(`${lineOf(request)}${more}`);
+  }
+}
+
+function describe(request: Ended, seconds: number, requestId: string | undefined): SlowRequest {
+  const { req, res, path } = request;
+  return {
+    method: req.method ?? '',
+    route: request.template,
+    path,
+    status: request.aborted ? CLIENT_CLOSED_REQUEST : res.statusCode,
+    seconds,
+    requestId,
+    clientAddress: addressOf(request),
+  };
+}
+
+/** As Express's `trust proxy` sees it; the peer's where there is no Express, or its setting throws. */
+function addressOf({ req, socket }: Ended): string | undefined {
+  try {
+    const { ip } = withSocket(req, socket) as IncomingMessage & { ip?: string };
+    if (ip) return ip;
+  } catch (error) {
+    reportFault('trust proxy', error);
+  }
+  return socket?.remoteAddress;
+}
+
+function lineOf({ method, route, path, status, seconds, requestId, clientAddress }: SlowRequest): string {
+  // A path may look like a URL with credentials: `//user:password@host/`.
+  const shown = path.replace(/^\/\/[^/@]*@/, '//***@');
+  const parts = [`hotpath: slow request: ${method} ${route ?? shown} ${status} in ${seconds.toFixed(3)} s`];
+  if (route !== undefined && route !== path) parts.push(`path ${shown}`);
+  if (requestId) parts.push(`id ${requestId}`);
+  if (clientAddress) parts.push(`from ${clientAddress}`);
+  // One line of plain text, whatever was requested: it may end in a terminal.
+  return parts.map((part) => part.replace(/[^\x20-\x7e]/g, '?').slice(0, 300)).join(', ');
+}

@@ -1,0 +1,185 @@
+import { distance } from 'fastest-levenshtein';
+import * as v from 'valibot';
+import { type ConfigProblem, configError } from './errors.js';
+import { describeValue, isPlainObject, joinPath } from './format-value.js';
+import type { Reader } from './validation-result.js';
+
+/** A schema that accepts any input and returns a `T` or problems. */
+export type Schema<T> = v.GenericSchema<unknown, T>;
+
+/** Reports invalid combinations of options, by key. */
+export type SectionCheck = (given: Given, report: (key: string, message: string) => void) => void;
+
+type Path = [v.IssuePathItem, ...v.IssuePathItem[]];
+type Given = Readonly<Record<string, unknown>>;
+type SectionOutput<E extends v.ObjectEntries> = Readonly<v.InferOutput<v.ObjectSchema<E, undefined>>>;
+
+// A valibot issue always has a `received`; this one means that no single value is wrong.
+const noValue = '';
+
+// Passed with every call, so that an app with its own global valibot config still gets every problem.
+const everyProblem = { abortEarly: false, abortPipeEarly: false };
+
+/**
+ * A single value, validated by a reader.
+ * @param describe formats the value for the error message.
+ */
+export function leaf<T>(read: Reader<T>, describe: (value: unknown) => string = describeValue): Schema<T> {
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform(({ dataset, addIssue, NEVER }): T => {
+      const reading = read(dataset.value);
+      if ('value' in reading) return reading.value;
+      addIssue({ message: `expected ${reading.expected}`, received: describe(dataset.value) });
+      return NEVER;
+    }),
+  );
+}
+
+/** Rejects every value. The error says what would be valid. */
+function reject(expected: string): Schema<never> {
+  return leaf<never>(() => ({ expected }));
+}
+
+/** A list whose items are checked one by one; frozen. */
+export function list<T>(item: Schema<T>, expected: string): Schema<readonly T[]> {
+  const items = v.pipe(v.array(item), v.transform(Object.freeze as (value: T[]) => readonly T[]));
+  return v.lazy((input) => (Array.isArray(input) ? items : reject(expected)));
+}
+
+/**
+ * An object of known options. The result is frozen, and never the object of the caller.
+ * @param check reports invalid combinations. It receives the input, valid or not, so that one
+ * mistake does not hide another.
+ */
+export function section<E extends v.ObjectEntries>(
+  entries: E,
+  check?: SectionCheck,
+): Schema<SectionOutput<E>> {
+  // valibot reads inherited keys too, which must not be accepted here.
+  const options = v.object(Object.assign(Object.create(null), entries) as E);
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform(({ dataset, addIssue, NEVER }): SectionOutput<E> => {
+      const input = dataset.value;
+      if (!isPlainObject(input)) {
+        addIssue({ message: 'expected an object of options', received: describeValue(input) });
+        return NEVER;
+      }
+      const report = (key: string, message: string) =>
+        addIssue({ message, received: noValue, path: [pathItem(input, key)] });
+      for (const key of Object.keys(input)) {
+        if (!Object.hasOwn(entries, key)) report(key, unknownOption(key, Object.keys(entries)));
+      }
+      const given = ownDefined(input);
+      const result = v.safeParse(options, given, everyProblem);
+      for (const { message, received, path } of result.issues ?? []) {
+        addIssue({ message, received, path: path as Path });
+      }
+      check?.(given, report);
+      return result.success ? Object.freeze(result.output) : NEVER;
+    }),
+  );
+}
+
+/** An object schema, or one of some literal values. */
+export function objectOr<T, const L extends boolean>(
+  schema: Schema<T>,
+  literals: readonly L[],
+  expected: string,
+): Schema<T | L> {
+  return v.lazy((input): Schema<T | L> => {
+    const literal = literals.find((each) => each === input);
+    if (literal !== undefined) return leaf(() => ({ value: literal }));
+    return isPlainObject(input) ? schema : reject(expected);
+  });
+}
+
+/** `Options | boolean`: `false` stays, `true` takes the defaults. */
+export function toggle<T>(schema: Schema<T>): Schema<T | false> {
+  return v.pipe(
+    v.unknown(),
+    v.transform((input) => (input === true ? {} : input)),
+    objectOr(schema, [false], 'an object of options, true or false'),
+  );
+}
+
+/**
+ * An object whose keys are checked by a reader and whose values by a schema; keeps the order; frozen.
+ * @param keys the kind of the keys, for messages.
+ */
+export function mapOf<T>(
+  readKey: Reader<string>,
+  value: Schema<T>,
+  keys = 'paths',
+): Schema<Readonly<Record<string, T>>> {
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform(({ dataset, addIssue, NEVER }): Readonly<Record<string, T>> => {
+      const input = dataset.value;
+      if (!isPlainObject(input)) {
+        addIssue({ message: `expected an object with ${keys} as its keys`, received: describeValue(input) });
+        return NEVER;
+      }
+      const output: Record<string, T> = Object.create(null);
+      for (const [key, each] of Object.entries(ownDefined(input))) {
+        const item = pathItem(input, key);
+        const reading = readKey(key);
+        if ('expected' in reading) {
+          addIssue({ message: `expected ${reading.expected}`, received: noValue, path: [item] });
+        }
+        const result = v.safeParse(value, each, everyProblem);
+        for (const { message, received, path } of result.issues ?? []) {
+          addIssue({ message, received, path: [item, ...((path ?? []) as v.IssuePathItem[])] });
+        }
+        if (result.success) output[key] = result.output;
+      }
+      return Object.freeze(output);
+    }),
+  );
+}
+
+/**
+ * Runs a schema over options; `undefined` counts as no options.
+ * @param path the path of the options, for messages; `''` for the whole config.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolve<T>(schema: Schema<T>, input: unknown, path: string): T {
+  const result = v.safeParse(schema, input === undefined ? {} : input, everyProblem);
+  if (result.success) return result.output;
+  throw configError(result.issues.map((issue) => toProblem(issue, path)));
+}
+
+function toProblem(issue: v.BaseIssue<unknown>, root: string): ConfigProblem {
+  const path = (issue.path ?? []).reduce(
+    (joined, item) => joinPath(joined, item.key as string | number),
+    root,
+  );
+  const problem = { path: path === '' ? 'config' : path, message: issue.message };
+  return issue.received === noValue ? problem : { ...problem, received: issue.received };
+}
+
+function unknownOption(key: string, known: readonly string[]): string {
+  if (key === '__proto__') return 'not an option: it would change the prototype of an object';
+  const nearest = known
+    .map((name) => ({ name, edits: distance(key.toLowerCase(), name.toLowerCase()) }))
+    .sort((a, b) => a.edits - b.edits)[0];
+  // With more than a third of the letters wrong, it is no typing mistake.
+  if (nearest !== undefined && nearest.edits <= Math.max(2, Math.floor(nearest.name.length / 3))) {
+    return `unknown option; did you mean '${nearest.name}'?`;
+  }
+  return `unknown option; known are ${known.join(', ')}`;
+}
+
+// Without a prototype, so that neither an own `__proto__` nor a polluted `Object.prototype` provides an option.
+function ownDefined(input: Record<string, unknown>): Given {
+  const own: Record<string, unknown> = Object.create(null);
+  for (const [key, value] of Object.entries(input)) {
+    if (value !== undefined) own[key] = value;
+  }
+  return own;
+}
+
+function pathItem(input: Record<string, unknown>, key: string): v.IssuePathItem {
+  return { type: 'object', origin: 'value', input, key, value: input[key] };
+}

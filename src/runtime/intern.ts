@@ -1,0 +1,31 @@
+import { ownText } from './owned-memory.js';
+
+/** Values by text, of which those that were asked for lately are remembered, within bounds. */
+export class Recent<Value> {
+  readonly #most: number;
+  #characters = 0;
+  #now = new Map<string, Value>();
+  #before = new Map<string, Value>();
+
+  /** @param most characters. */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  get(text: string, make: (text: string) => Value): Value {
+    const known = this.#now.get(text);
+    if (known !== undefined) return known;
+    const own = ownText(text);
+    const value = this.#before.get(text) ?? make(own);
+    // Longer ones would drive out all others.
+    if (text.length > this.#most / 16 || value === undefined) return value;
+    this.#characters += text.length;
+    if (this.#characters > this.#most / 2) {
+      this.#before = this.#now;
+      this.#now = new Map();
+      this.#characters = text.length;
+    }
+    this.#now.set(own, value);
+    return value;
+  }
+}

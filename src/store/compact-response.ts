@@ -1,0 +1,256 @@
+import type { SearchVariance } from '../http/no-vary-search.js';
+import { Recent } from '../runtime/intern.js';
+import { ownBytes, ownText } from '../runtime/owned-memory.js';
+import {
+  type EncodedForm,
+  hostOf,
+  type Kept,
+  type Prepared,
+  pathOf,
+  type ResponseHead,
+  type Reuse,
+  type StoredField,
+  type StoredResponse,
+} from './stored-response.js';
+
+/** What the responses of one route have in common, most of the time: kept once for all of them. */
+export interface Form {
+  readonly variance: SearchVariance | undefined;
+  readonly vary: readonly string[];
+  readonly status: number;
+  /** Of the header fields. */
+  readonly names: readonly string[];
+  readonly removed: readonly string[];
+  readonly ownEtag: boolean;
+  readonly initialAge: number;
+  readonly reuse: Reuse;
+  readonly explicitlyShared: boolean;
+  readonly anyOrigin: boolean | undefined;
+  readonly upstream: boolean | undefined;
+  readonly template: string | undefined;
+}
+
+type Lines = StoredField[1];
+
+/** What a response has for itself. */
+export type Own = Pick<
+  StoredResponse,
+  'key' | 'stamp' | 'since' | 'tags' | 'url' | 'etag' | 'date' | 'storedAt' | 'freshUntil' | 'body'
+> & { readonly lastModified: string | undefined; readonly encoded: StoredResponse['encoded'] };
+
+/** A stored response as it lies in memory, of which there may be a million, or as it has come from Redis. */
+export class CompactResponse implements StoredResponse {
+  readonly key: string;
+  stamp: number;
+  since: number;
+  readonly tags: readonly string[];
+  readonly url: string;
+  readonly etag: string;
+  readonly lastModified: string | undefined;
+  readonly date: string;
+  readonly storedAt: number;
+  readonly freshUntil: number;
+  readonly body: Buffer;
+  encoded: Map<string, EncodedForm> | undefined;
+  prepared: Prepared | undefined;
+  readonly form: Form;
+  /** Of the header fields, in the order of their names. */
+  readonly values: readonly Lines[];
+
+  constructor(own: Own, form: Form, values: readonly Lines[]) {
+    this.key = own.key;
+    this.stamp = own.stamp;
+    this.since = own.since;
+    this.tags = own.tags;
+    this.url = own.url;
+    this.etag = own.etag;
+    this.lastModified = own.lastModified;
+    this.date = own.date;
+    // Whole numbers lie in the object itself, others beside it. Downwards: older, and not as long fresh.
+    this.storedAt = Math.floor(own.storedAt);
+    this.freshUntil = Math.floor(own.freshUntil);
+    this.body = own.body;
+    this.encoded = own.encoded;
+    this.prepared = undefined;
+    this.form = form;
+    this.values = values;
+  }
+
+  get kind(): 'response' {
+    return 'response';
+  }
+  get path(): string {
+    return pathOf(this.url);
+  }
+  get host(): string | undefined {
+    return hostOf(this);
+  }
+  get headers(): readonly StoredField[] {
+    const { names } = this.form;
+    return this.values.map((lines, at) => [names[at]!, lines]);
+  }
+  get variance(): SearchVariance | undefined {
+    return this.form.variance;
+  }
+  get vary(): readonly string[] {
+    return this.form.vary;
+  }
+  get status(): number {
+    return this.form.status;
+  }
+  get removed(): readonly string[] {
+    return this.form.removed;
+  }
+  get ownEtag(): boolean {
+    return this.form.ownEtag;
+  }
+  get initialAge(): number {
+    return this.form.initialAge;
+  }
+  get reuse(): Reuse {
+    return this.form.reuse;
+  }
+  get explicitlyShared(): boolean {
+    return this.form.explicitlyShared;
+  }
+  get anyOrigin(): boolean | undefined {
+    return this.form.anyOrigin;
+  }
+  get upstream(): boolean | undefined {
+    return this.form.upstream;
+  }
+  get template(): string | undefined {
+    return this.form.template;
+  }
+}
+
+/** What of a response lies in memory for it alone, and what it shares. */
+export interface Compact {
+  /** The same object for all that share it. */
+  readonly form: { readonly names: readonly string[] };
+  /** Of the header fields, in the order of the form's names. */
+  readonly values: readonly Lines[];
+}
+
+/** A response as it lies in memory; `undefined` for one that does not. */
+export function compactOf(entry: StoredResponse): Compact | undefined {
+  return entry instanceof CompactResponse ? entry : undefined;
+}
+
+/** Characters of texts that are remembered in order to be shared, and of the names of forms. */
+const MOST_REMEMBERED = 128 * 1024;
+
+/** Templates whose latest form is remembered. */
+const MOST_TEMPLATES = 256;
+
+/** Brings responses into the form in which they lie in memory: what many have in common is kept once. */
+export class Compactor {
+  readonly #texts = new Texts(MOST_REMEMBERED);
+  readonly #forms = new Recent<Form>(MOST_REMEMBERED);
+  /** The form that was met last, by template. */
+  readonly #latest = new Map<string | undefined, Form>();
+
+  /** The same response, in memory of its own: what it is made of may keep other memory alive. */
+  compact(entry: StoredResponse): StoredResponse;
+  compact(head: ResponseHead, kept: Kept): StoredResponse;
+  compact(entry: ResponseHead, kept: Kept = entry as StoredResponse): StoredResponse {
+    const names = entry.headers.map(([name]) => name);
+    const values = entry.headers.map(([, lines]) => this.#lines(lines));
+    const texts = this.#texts;
+    const { lastModified } = entry;
+    const own: Own = {
+      key: ownText(entry.key),
+      stamp: entry.stamp,
+      since: entry.since,
+      tags: entry.tags.map((tag) => texts.get(tag)),
+      url: ownText(entry.url),
+      etag: ownText(kept.etag),
+      lastModified: lastModified === undefined ? undefined : texts.get(lastModified),
+      date: texts.get(entry.date),
+      storedAt: entry.storedAt,
+      freshUntil: entry.freshUntil,
+      body: ownBytes(kept.body),
+      encoded: kept.encoded,
+    };
+    return new CompactResponse(own, this.#formOf(entry, names), values);
+  }
+
+  #lines(lines: Lines): Lines {
+    return typeof lines === 'string'
+      ? this.#texts.get(lines)
+      : Object.freeze(lines.map((line) => this.#texts.get(line)));
+  }
+
+  #formOf(entry: ResponseHead, names: readonly string[]): Form {
+    // One route answers much the same each time, and to compare costs a tenth of what it costs to make the id.
+    const last = this.#latest.get(entry.template);
+    if (last && isOfForm(entry, names, last)) return last;
+    const form = this.#formById(entry, names);
+    if (this.#latest.size >= MOST_TEMPLATES) this.#latest.clear();
+    this.#latest.set(form.template, form);
+    return form;
+  }
+
+  #formById(entry: ResponseHead, names: readonly string[]): Form {
+    const { variance, vary, status, removed, ownEtag, initialAge, reuse } = entry;
+    const { explicitlyShared, anyOrigin, upstream, template } = entry;
+    const search = variance && [variance.anyOrder, variance.mode, ...variance.names];
+    const { alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError } = reuse;
+    const uses = [alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError];
+    const rest = [status, ownEtag, initialAge, explicitlyShared, anyOrigin, upstream, template, search, uses];
+    const id = JSON.stringify([names, vary, removed, rest]);
+    return this.#forms.get(id, () => ({
+      variance,
+      vary: vary.map(ownText),
+      status,
+      names: names.map(ownText),
+      removed: removed.map(ownText),
+      ownEtag,
+      initialAge,
+      reuse: { alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError },
+      explicitlyShared,
+      anyOrigin,
+      upstream,
+      template: template === undefined ? undefined : ownText(template),
+    }));
+  }
+}
+
+/** Whether a response has the form; `false` for what is compared elsewhere. */
+function isOfForm(entry: ResponseHead, names: readonly string[], form: Form): boolean {
+  const { reuse } = entry;
+  return (
+    entry.variance === undefined &&
+    form.variance === undefined &&
+    entry.status === form.status &&
+    entry.ownEtag === form.ownEtag &&
+    entry.initialAge === form.initialAge &&
+    entry.explicitlyShared === form.explicitlyShared &&
+    entry.anyOrigin === form.anyOrigin &&
+    entry.upstream === form.upstream &&
+    entry.template === form.template &&
+    reuse.alwaysValidate === form.reuse.alwaysValidate &&
+    reuse.mustRevalidate === form.reuse.mustRevalidate &&
+    reuse.staleWhileRevalidate === form.reuse.staleWhileRevalidate &&
+    reuse.staleIfError === form.reuse.staleIfError &&
+    isSameList(names, form.names) &&
+    isSameList(entry.vary, form.vary) &&
+    isSameList(entry.removed, form.removed)
+  );
+}
+
+function isSameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((text, at) => text === b[at]);
+}
+
+class Texts {
+  readonly #recent: Recent<string>;
+
+  constructor(most: number) {
+    this.#recent = new Recent(most);
+  }
+
+  get(text: string): string {
+    return this.#recent.get(text, (own) => own);
+  }
+}

@@ -1,0 +1,122 @@
+import { parse, pathToRegexp, type Token, TokenData } from 'path-to-regexp';
+import {
+  canonicalHost,
+  canonicalPath,
+  canonicalPathText,
+  canonicalTarget,
+  pathAndQueryOf,
+} from '../../http/request-target.js';
+import { HotpathError } from '../../options/errors.js';
+import { describeValue } from '../../options/format-value.js';
+import { readPattern } from '../../options/route-table.js';
+import { type Stamped, urlName } from '../stored-response.js';
+
+/** What a purge or an expiry is meant for. */
+export type Selector =
+  /** Everything tagged so. */
+  | { readonly tag: string }
+  /**
+   * A path with its query, such as `/api/products?page=2`: for every host, partition and variant. Or a full URL, such
+   * as `https://shop.example/api/products`: for that host alone, whatever the scheme. Any spelling of the URL will do,
+   * with or without parameters that a rule leaves out, of either case, with or without a slash at the end.
+   */
+  | { readonly url: string }
+  /** A path pattern in Express 5 syntax, such as `/api/products/:id`: in any spelling, with any query. */
+  | { readonly pattern: string }
+  /** Everything. */
+  | { readonly all: true };
+
+/** One record of a selector that was checked, with what decides whether it matches. */
+export interface CompiledSelector {
+  readonly kind: 'tag' | 'url' | 'pattern' | 'all';
+  /** For a URL, its name in the log. */
+  readonly value: string;
+  matches(entry: Stamped): boolean;
+}
+
+/** Gives further names of a URL by its name. */
+export type Widen = (name: string) => Iterable<string>;
+
+/**
+ * Checks a selector and gives the records that it needs.
+ *
+ * @param widen gives other names under which responses to a URL may be stored.
+ * @returns at least one; several for a URL that can be read in several ways, or is stored under several names.
+ * @throws HotpathError `HOTPATH_SELECTOR_INVALID` for anything but the four forms.
+ */
+export function compileSelectors(selector: Selector, widen: Widen = () => []): CompiledSelector[] {
+  const given: Record<string, unknown> =
+    typeof selector === 'object' && selector !== null ? { ...selector } : {};
+  const keys = Object.keys(given).filter((key) => given[key] !== undefined);
+  const [kind] = keys;
+  const value = kind === undefined ? undefined : given[kind];
+  if (keys.length !== 1) throw invalid(selector);
+  if (kind === 'all' && value === true) return [{ kind, value: '', matches: () => true }];
+  if (typeof value !== 'string' || value === '') throw invalid(selector);
+  if (kind === 'tag') return [{ kind, value, matches: (entry) => entry.tags.includes(value) }];
+  if (kind === 'pattern') return [{ kind, value, matches: matcherOf(value) }];
+  const names = kind === 'url' ? namesOfUrl(value) : undefined;
+  if (!names) throw invalid(selector);
+  const all = new Set(names.flatMap((name) => [name, ...widen(name)]));
+  return [...all].map((name) => ({ kind: 'url', value: name, matches: (entry) => isNamed(entry, name) }));
+}
+
+/** The first of what `compileSelectors` gives, which is all for every form but a URL. */
+export function compileSelector(selector: Selector): CompiledSelector {
+  return compileSelectors(selector)[0]!;
+}
+
+/** Matches paths against a pattern, both in their canonical spelling. */
+export function compilePattern(pattern: string): (path: string) => boolean {
+  const respelled = (tokens: readonly Token[]): Token[] =>
+    tokens.map((token) => {
+      if (token.type === 'group') return { ...token, tokens: respelled(token.tokens) };
+      return token.type === 'text' ? { ...token, value: canonicalPathText(token.value) } : token;
+    });
+  // As in a route, a slash at the end means nothing, but for the root.
+  const path = pattern === '/' ? pattern : pattern.replace(/\/+$/, '');
+  const { regexp } = pathToRegexp(new TokenData(respelled(parse(path).tokens), path));
+  return (path) => regexp.test(path);
+}
+
+function matcherOf(pattern: string): (entry: Stamped) => boolean {
+  const reading = readPattern(pattern);
+  if (!('value' in reading)) {
+    throw new HotpathError(
+      'HOTPATH_SELECTOR_INVALID',
+      `selector: pattern: expected ${reading.expected}, received ${describeValue(pattern)}`,
+    );
+  }
+  const matches = compilePattern(pattern);
+  // To a wildcard, one of several slashes may be a path of its own: `/x//` is one of `/x/*rest`.
+  return ({ path }) => matches(canonicalPath(path)) || (path.includes('//') && matches(path));
+}
+
+function isNamed({ url, host }: Stamped, name: string): boolean {
+  return name === (name.startsWith('/') ? urlName(url) : host !== undefined && urlName(url, host));
+}
+
+/** The names of a URL in each way it may be read; `undefined` where it is no URL. */
+function namesOfUrl(url: string): string[] | undefined {
+  const isFull = /^https?:\/\/[^/?#\\]/i.test(url) && URL.canParse(url);
+  if (!isFull && !url.startsWith('/')) return undefined;
+  const host = isFull ? canonicalHost(new URL(url).host) : '';
+  const target = pathAndQueryOf(url)!;
+  // No client sends a fragment; but a developer may have forgotten to encode a `#` that belongs to a name.
+  const targets = target.includes('#') ? [target.slice(0, target.indexOf('#')), target] : [target];
+  return targets.map((text) => host + canonicalTarget(text));
+}
+
+function invalid(selector: unknown): HotpathError {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(selector)?.slice(0, 200);
+  } catch {
+    text = undefined;
+  }
+  return new HotpathError(
+    'HOTPATH_SELECTOR_INVALID',
+    "selector: expected one of { tag: 'name' }, { url: '/path?query' }, { url: 'https://host/path' }, " +
+      `{ pattern: '/path/:id' } or { all: true }, received ${text ?? String(selector)}`,
+  );
+}

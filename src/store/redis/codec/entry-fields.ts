@@ -1,0 +1,167 @@
+import { Recent } from '../../../runtime/intern.js';
+import type { Form } from '../../compact-response.js';
+import type { StoredField, StoredResponse, VariantIndex } from '../../stored-response.js';
+import {
+  boolean,
+  type Fields,
+  fieldLines,
+  fieldNames,
+  fieldValue,
+  listOf,
+  localTimeOf,
+  optional,
+  readFields,
+  reuse,
+  type SharedTimes,
+  seconds,
+  status,
+  storedNames,
+  string,
+  timeOf,
+  writeFields,
+} from './field-codecs.js';
+
+/** What a response has for itself. */
+export interface OwnFields
+  extends Pick<
+    StoredResponse,
+    'url' | 'tags' | 'etag' | 'lastModified' | 'date' | 'storedAt' | 'freshUntil'
+  > {
+  /** Of the header fields, in the order of their names. */
+  readonly values: readonly StoredField[1][];
+}
+
+/** What is written beside the fields, follows from them, or does not travel. */
+type Elsewhere =
+  | 'kind'
+  | 'key'
+  | 'stamp'
+  | 'since'
+  | 'path'
+  | 'host'
+  | 'headers'
+  | 'body'
+  | 'encoded'
+  | 'prepared'
+  | 'variance';
+
+/**
+ * What the responses of one route have in common, most of the time: every field of a response but for those above,
+ * so one that is added to `StoredResponse` must be added here, and the compiler says so.
+ */
+export interface FormFields extends Omit<StoredResponse, keyof OwnFields | Elsewhere> {
+  /** Of the header fields. */
+  readonly names: readonly string[];
+}
+
+const form: Fields<FormFields> = {
+  vary: fieldNames,
+  status,
+  names: storedNames,
+  removed: fieldNames,
+  ownEtag: boolean,
+  initialAge: seconds,
+  reuse,
+  explicitlyShared: boolean,
+  anyOrigin: optional(boolean),
+  upstream: optional(boolean),
+  template: optional(string),
+};
+
+const strings = listOf(string);
+const valuesOfFields = listOf(fieldLines);
+
+/** As a list, which takes half the time to read that an object would, and this is done for every hit. */
+export function writeOwn(entry: StoredResponse, times: SharedTimes): readonly unknown[] {
+  const { url, tags, etag, lastModified = null, date, storedAt, freshUntil } = entry;
+  const values = entry.headers.map(([, lines]) => lines);
+  return [url, tags, values, etag, lastModified, date, timeOf(storedAt, times), timeOf(freshUntil, times)];
+}
+
+/** What `writeOwn` wrote, checked: each in its place, and none beyond. */
+export function readOwn(written: readonly unknown[], times: SharedTimes): OwnFields | undefined {
+  if (written.length !== 8) return undefined;
+  const own = {
+    url: string.read(written[0]),
+    tags: strings.read(written[1]),
+    values: valuesOfFields.read(written[2]),
+    etag: fieldValue.read(written[3]),
+    lastModified: fieldValue.read(written[4]),
+    date: fieldValue.read(written[5]),
+    storedAt: localTimeOf(written[6], times),
+    freshUntil: localTimeOf(written[7], times),
+  };
+  const isWhole =
+    own.url !== undefined &&
+    own.tags !== undefined &&
+    own.values !== undefined &&
+    own.etag !== undefined &&
+    (own.lastModified !== undefined || written[4] === null) &&
+    own.date !== undefined &&
+    own.storedAt !== undefined &&
+    own.freshUntil !== undefined;
+  return isWhole ? (own as OwnFields) : undefined;
+}
+
+export function writeForm(entry: StoredResponse): Record<string, unknown> {
+  const { vary, status, removed, ownEtag, initialAge, reuse, explicitlyShared } = entry;
+  const { anyOrigin, upstream, template } = entry;
+  const names = entry.headers.map(([name]) => name);
+  const some = { vary, status, names, removed, ownEtag, initialAge, reuse, explicitlyShared };
+  return writeFields(form, { ...some, anyOrigin, upstream, template });
+}
+
+export function writeVariants({ names, keys }: VariantIndex): readonly unknown[] {
+  return [names, keys];
+}
+
+export function readVariants(written: readonly unknown[]): VariantIndex | undefined {
+  if (written.length !== 2) return undefined;
+  const names = fieldNames.read(written[0]);
+  const keys = strings.read(written[1]);
+  return names && keys && { kind: 'variants', names, keys };
+}
+
+/** Characters of the forms that are remembered. */
+const MOST_REMEMBERED = 128 * 1024;
+
+/** Reads forms; one that was met before is known by its text. */
+export class Forms {
+  readonly #known = new Recent<Form | undefined>(MOST_REMEMBERED);
+
+  /** @param text JSON in UTF-8, each byte as one character. @returns `undefined` for what is no form. */
+  read(text: string): Form | undefined {
+    return this.#known.get(text, () => readForm(parsed(Buffer.from(text, 'latin1').toString('utf8'))));
+  }
+}
+
+/** Always with its fields in one order, which V8 reads faster. */
+function readForm(written: unknown): Form | undefined {
+  const read = readFields(form, written);
+  if (!read) return undefined;
+  const { vary, status, names, removed, ownEtag, initialAge, reuse, explicitlyShared } = read;
+  const { anyOrigin, upstream, template } = read;
+  return {
+    variance: undefined, // such a response stays in the memory of its instance
+    vary,
+    status,
+    names,
+    removed,
+    ownEtag,
+    initialAge,
+    reuse,
+    explicitlyShared,
+    anyOrigin,
+    upstream,
+    template,
+  };
+}
+
+/** What is said in JSON; `undefined` for what is none. */
+export function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

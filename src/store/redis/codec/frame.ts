@@ -1,0 +1,201 @@
+import { crc32 } from 'node:zlib';
+import { CompactResponse, compactOf } from '../../compact-response.js';
+import type { SharedItem, StoredResponse, VariantIndex } from '../../stored-response.js';
+import { Forms, parsed, readOwn, readVariants, writeForm, writeOwn, writeVariants } from './entry-fields.js';
+import type { SharedTimes } from './field-codecs.js';
+
+export type { SharedTimes } from './field-codecs.js';
+
+/**
+ * The format, in the frame and in the names of Redis keys: instances of another version of the package, in the
+ * middle of a rolling deployment, neither read nor delete what is not theirs.
+ */
+export const FORMAT = 3;
+
+/** Where an entry stands in the log that instances share. */
+export interface SharedStamp {
+  readonly epoch: string;
+  readonly position: number;
+}
+
+/** What a frame holds. */
+export interface Decoded {
+  /** The `stamp` and `since` of a response are void until whoever reads it has placed it in the log of this process. */
+  readonly item: CompactResponse | VariantIndex;
+  readonly at: SharedStamp;
+}
+
+/** Why a value could not be used. */
+export type Undecodable = 'truncated' | 'checksum' | 'version' | 'key' | 'shape' | 'clock';
+
+/*
+ * The frame. All numbers are big-endian.
+ *
+ *   0   4  `HPCE`
+ *   4   1  format
+ *   5   3  0
+ *   8   4  CRC-32 of all that follows
+ *  12   1  kind of item
+ *  13   3  0
+ *  16   4  length of the form
+ *  20   4  length of the fields
+ *  24   4  length of the body
+ *  28      the form, an object, and the fields, a list, each as JSON in UTF-8; then the body
+ *
+ * The form is what the responses of a route have in common, most of the time: it is read once for all of them.
+ */
+const MAGIC = 0x48504345;
+const HEAD = 28;
+const FORMAT_AT = 4;
+const CHECKSUM_AT = 8;
+const KIND_AT = 12;
+const FORM_LENGTH_AT = 16;
+const FIELDS_LENGTH_AT = 20;
+const BODY_LENGTH_AT = 24;
+const kinds = { response: 1, variants: 2 } as const;
+
+/** Form and fields beyond this are not ours: Node itself takes 16 kB of headers. Bytes. */
+const MOST_OF_FIELDS = 1024 ** 2;
+
+/** An entry can't have been stored in the future; so much is the error of two clocks. Milliseconds. */
+const CLOCK_ERROR = 1000;
+
+const nothing = Buffer.alloc(0);
+
+/** How long a frame says it is, of which this may be the beginning; `undefined` when it is no frame of ours. */
+export function lengthOf(frame: Buffer): number | undefined {
+  if (frame.length < HEAD || frame.readUInt32BE(0) !== MAGIC || frame.readUInt8(FORMAT_AT) !== FORMAT)
+    return undefined;
+  const lengths = [FORM_LENGTH_AT, FIELDS_LENGTH_AT, BODY_LENGTH_AT];
+  return lengths.reduce((sum, at) => sum + frame.readUInt32BE(at), HEAD);
+}
+
+/** Writes items as frames for the shared tier, and reads them. */
+export class Codec {
+  readonly #times: SharedTimes;
+  readonly #forms = new Forms();
+  /** By what responses in memory share. */
+  readonly #written = new WeakMap<object, Buffer>();
+
+  constructor(times: SharedTimes) {
+    this.#times = times;
+  }
+
+  /**
+   * One item as bytes. Encoded forms stay behind; they are made again of the body.
+   *
+   * @returns `undefined` when its times can't be told on the shared clock, or its fields are out of all proportion.
+   */
+  encode(key: string, item: SharedItem, at: SharedStamp): Buffer | undefined {
+    const isResponse = item.kind === 'response';
+    if (isResponse && !(this.#isTold(item.storedAt) && this.#isTold(item.freshUntil))) return undefined;
+    const written = isResponse ? writeOwn(item, this.#times) : writeVariants(item);
+    const form = isResponse ? this.#formOf(item) : nothing;
+    const fields = Buffer.from(JSON.stringify([key, at.epoch, at.position, ...written]));
+    if (form.length + fields.length > MOST_OF_FIELDS) return undefined;
+    const body = isResponse ? item.body : nothing;
+    const frame = Buffer.allocUnsafe(HEAD + form.length + fields.length + body.length);
+    frame.writeUInt32BE(MAGIC, 0);
+    frame.writeUInt32LE(FORMAT, FORMAT_AT);
+    frame.writeUInt32LE(kinds[item.kind], KIND_AT);
+    frame.writeUInt32BE(form.length, FORM_LENGTH_AT);
+    frame.writeUInt32BE(fields.length, FIELDS_LENGTH_AT);
+    frame.writeUInt32BE(body.length, BODY_LENGTH_AT);
+    form.copy(frame, HEAD);
+    fields.copy(frame, HEAD + form.length);
+    body.copy(frame, HEAD + form.length + fields.length);
+    frame.writeUInt32BE(checksumOf(frame), CHECKSUM_AT);
+    return frame;
+  }
+
+  /**
+   * Reads a frame, believing nothing: a value may be cut short, of another version, of another key, or someone
+   * else's. What it gives may be served without a further look at its form.
+   *
+   * The body is a view of `frame`.
+   *
+   * @param now our clock. Milliseconds.
+   */
+  decode(frame: Buffer, key: string, now: number): Decoded | { readonly reason: Undecodable } {
+    if (frame.length < HEAD) return { reason: 'truncated' };
+    if (frame.readUInt32BE(0) !== MAGIC) return { reason: 'shape' };
+    if (frame.readUInt8(FORMAT_AT) !== FORMAT) return { reason: 'version' };
+    const fieldsAt = HEAD + frame.readUInt32BE(FORM_LENGTH_AT);
+    const bodyAt = fieldsAt + frame.readUInt32BE(FIELDS_LENGTH_AT);
+    const end = bodyAt + frame.readUInt32BE(BODY_LENGTH_AT);
+    if (frame.length < end) return { reason: 'truncated' };
+    const isInShape = frame.readUInt32LE(FORMAT_AT) === FORMAT && frame.length === end;
+    if (!isInShape || bodyAt > HEAD + MOST_OF_FIELDS) return { reason: 'shape' };
+    if (frame.readUInt32BE(CHECKSUM_AT) !== checksumOf(frame)) return { reason: 'checksum' };
+
+    const meta = readMeta(frame.toString('utf8', fieldsAt, bodyAt));
+    if (!meta) return { reason: 'shape' };
+    if (meta.key !== key) return { reason: 'key' };
+    const { at } = meta;
+    const kind = frame.readUInt32LE(KIND_AT);
+    if (kind === kinds.variants) {
+      const item = readVariants(meta.fields);
+      return item && end === HEAD + frame.readUInt32BE(FIELDS_LENGTH_AT) ? { item, at } : { reason: 'shape' };
+    }
+    if (kind !== kinds.response) return { reason: 'shape' };
+    const form = this.#forms.read(frame.toString('latin1', HEAD, fieldsAt));
+    const own = readOwn(meta.fields, this.#times);
+    if (!form || !own || own.values.length !== form.names.length) return { reason: 'shape' };
+    if (own.storedAt > now + CLOCK_ERROR) return { reason: 'clock' };
+    const item = new CompactResponse(
+      {
+        key,
+        stamp: Number.NEGATIVE_INFINITY,
+        since: Number.NEGATIVE_INFINITY,
+        tags: own.tags,
+        url: own.url,
+        etag: own.etag,
+        lastModified: own.lastModified,
+        date: own.date,
+        storedAt: Math.min(own.storedAt, now), // an age is never negative
+        freshUntil: own.freshUntil,
+        body: frame.subarray(bodyAt, end),
+        encoded: undefined,
+      },
+      form,
+      own.values,
+    );
+    return { item, at };
+  }
+
+  #isTold(local: number): boolean {
+    return Number.isFinite(this.#times.toShared(local));
+  }
+
+  #formOf(item: StoredResponse): Buffer {
+    const shared = compactOf(item)?.form;
+    const known = shared && this.#written.get(shared);
+    if (known) return known;
+    const form = Buffer.from(JSON.stringify(writeForm(item)));
+    if (shared) this.#written.set(shared, form);
+    return form;
+  }
+}
+
+interface Meta {
+  readonly key: unknown;
+  readonly at: SharedStamp;
+  /** What its kind of item has. */
+  readonly fields: readonly unknown[];
+}
+
+function readMeta(text: string): Meta | undefined {
+  const meta = parsed(text);
+  if (!Array.isArray(meta)) return undefined;
+  const [key, epoch, position] = meta as readonly unknown[];
+  if (typeof epoch !== 'string' || !isPosition(position)) return undefined;
+  return { key, at: { epoch, position }, fields: meta.slice(3) };
+}
+
+function isPosition(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function checksumOf(frame: Buffer): number {
+  return crc32(frame.subarray(CHECKSUM_AT + 4));
+}

@@ -1,0 +1,222 @@
+import { unawaited } from '../../../runtime/guard.js';
+import type { Cause, RecordKind, Target } from '../../invalidation/invalidation-index.js';
+import type { Recorded } from '../../invalidation/invalidation-log.js';
+import { type Timers, within } from '../timers.js';
+import { bodyOf, headOf, type RecordBody } from './log-records.js';
+import type { LogView } from './log-replica.js';
+import type { LogStream } from './redis-stream.js';
+
+export interface OutboxSetup {
+  /** Where commands go, while there is a connection. */
+  readonly stream: () => LogStream | undefined;
+  /** Whether what commands go to is known to be what the view follows. */
+  readonly isKnown: () => boolean;
+  readonly view: LogView;
+  readonly timers: Timers;
+  readonly fault: (error: unknown) => void;
+  /** How long an append may take before its caller is told that it is not acknowledged. Milliseconds; default 1,000. */
+  readonly deadline?: number;
+  /** Records kept for later; what is more becomes one purge of everything. Default 10,000. */
+  readonly maxQueued?: number;
+}
+
+interface Item {
+  readonly kind: RecordKind;
+  readonly target: Target;
+  readonly body: RecordBody;
+  isApplied: boolean;
+  settle?: (recorded: Recorded) => void;
+}
+
+/** Records that one command carries. */
+const BATCH = 200;
+
+/** Longest wait before Redis is tried again, unless the follower hears of it first. Milliseconds. */
+const MAX_DELAY = 5000;
+
+/**
+ * Writes records into the shared log, in order. What can't be written is applied here, kept, and written when
+ * Redis is back. A record may be written twice, when the answer to the first attempt was lost: that does no harm.
+ */
+export class Outbox {
+  readonly #setup: Required<OutboxSetup>;
+  #queue: Item[] = [];
+  /** What the queue says. */
+  readonly #waiting = new Set<string>();
+  /** What is on its way to Redis. */
+  #sending: Item[] = [];
+  #isBusy = false;
+  #failures = 0;
+  #cancelRetry: (() => void) | undefined;
+  #wake: (() => void) | undefined;
+  #isClosed = false;
+  #owed = 0;
+  /** Times that the queue became one purge of everything. */
+  overflows = 0;
+
+  constructor(setup: OutboxSetup) {
+    this.#setup = { deadline: 1000, maxQueued: 10_000, ...setup };
+  }
+
+  get length(): number {
+    return this.#queue.length + this.#sending.length;
+  }
+
+  /** Records that are applied here and not in the shared log: what Redis holds may lie before them. */
+  get owed(): number {
+    return this.#owed;
+  }
+
+  /** Never rejects. */
+  push(kind: RecordKind, target: Target, cause: Cause): Promise<Recorded> {
+    const item: Item = { kind, target, body: bodyOf(kind, target, cause), isApplied: false };
+    const done = new Promise<Recorded>((resolve) => {
+      item.settle = resolve;
+    });
+    if (this.#isClosed) {
+      this.#settleHere(item);
+      return done;
+    }
+    // Known to be out of reach: nobody need wait to hear it again.
+    if (this.#failures > 0) {
+      // What waits already will get a later position than this.
+      if (this.#waiting.has(wordsOf(item))) {
+        item.settle!({ position: this.#applyHere(item), acknowledged: false });
+        return done;
+      }
+      this.#settleHere(item);
+    }
+    this.#enqueue([item]);
+    if (this.#failures > 0) this.#bound();
+    else void unawaited(this.#send(), 'purge');
+    return done;
+  }
+
+  /** The log is followed again, or in another epoch. */
+  retry(): void {
+    this.#wake?.();
+    if (!this.#cancelRetry) return;
+    this.#cancelRetry();
+    this.#cancelRetry = undefined;
+    void unawaited(this.#send(), 'purge');
+  }
+
+  /** What is still to be written is not. */
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelRetry?.();
+    for (const item of [...this.#sending, ...this.#queue]) this.#settleHere(item);
+    this.#queue = [];
+    this.#waiting.clear();
+    this.#wake?.();
+  }
+
+  async #send(): Promise<void> {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    // What is recorded in the same moment goes together.
+    await undefined;
+    while (this.#queue.length > 0 && !this.#isClosed) {
+      this.#sending = this.#queue.splice(0, BATCH);
+      for (const item of this.#sending) this.#waiting.delete(wordsOf(item));
+      const isSent = await this.#write(this.#sending).catch((error) => this.#setup.fault(error));
+      if (isSent) this.#failures = 0;
+      else this.#fail();
+      this.#sending = [];
+      if (!isSent) break;
+    }
+    this.#isBusy = false;
+  }
+
+  /** @returns false when it can't be tried. @throws when it failed, or nobody knows. */
+  async #write(batch: readonly Item[]): Promise<boolean> {
+    const { view, timers, deadline, isKnown, stream: streamNow } = this.#setup;
+    const until = timers.now() + deadline;
+    for (;;) {
+      const { epoch, applied } = view.positions;
+      const stream = streamNow();
+      if (epoch !== undefined && isKnown()) {
+        if (!stream) return false;
+        const bodies = batch.map(({ body }) => body);
+        const left = Math.max(1, until - timers.now());
+        const answer = await within(timers, left, stream.append(epoch, applied, bodies), true);
+        if ('position' in answer) {
+          const { replicas } = answer;
+          for (const [i, item] of batch.entries()) {
+            const at = { epoch: answer.epoch, position: answer.position + i };
+            const position = view.acknowledge(item.kind, item.target, item.body.cause, at);
+            item.settle?.({ position, acknowledged: true, replicas });
+            if (item.isApplied) this.#owed--;
+          }
+          return true;
+        }
+      }
+      // Another epoch is in force than the one we follow, or may be, or none is known yet: the follower will find out.
+      const left = until - timers.now();
+      if (left <= 0 || this.#isClosed) return false;
+      await this.#change(left);
+    }
+  }
+
+  /** Until the follower has something new to say, or the time is over. */
+  #change(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#setup.timers.after(milliseconds, resolve, true);
+      this.#wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  #fail(): void {
+    const { timers } = this.#setup;
+    this.#failures++;
+    const items = [...this.#sending, ...this.#queue.splice(0)];
+    for (const item of items) this.#settleHere(item);
+    // What is said twice is written once, later than both.
+    const unique = new Map(items.map((item) => [wordsOf(item), item]));
+    this.#owed -= items.length - unique.size;
+    this.#enqueue([...unique.values()]);
+    if (this.#isClosed) return;
+    this.#sending = [];
+    this.#bound();
+    const delay = Math.min(MAX_DELAY, 100 * 2 ** Math.min(this.#failures - 1, 10));
+    this.#cancelRetry = timers.after(delay * (0.5 + timers.random() / 2), () => this.retry());
+  }
+
+  #enqueue(items: readonly Item[]): void {
+    for (const item of items) {
+      this.#queue.push(item);
+      this.#waiting.add(wordsOf(item));
+    }
+  }
+
+  #applyHere({ kind, target, body }: Item): number {
+    return this.#setup.view.applyHere(kind, target, body.cause);
+  }
+
+  #settleHere(item: Item): void {
+    if (!item.settle) return;
+    const position = this.#applyHere(item);
+    item.isApplied = true;
+    this.#owed++;
+    item.settle({ position, acknowledged: false });
+    item.settle = undefined;
+  }
+
+  /** What waits is bounded; a burst that Redis takes as fast as it can is not what this is for. */
+  #bound(): void {
+    if (this.length <= this.#setup.maxQueued) return;
+    for (const item of this.#queue.splice(0)) this.#settleHere(item);
+    const target: Target = { kind: 'all', value: '' };
+    this.#waiting.clear();
+    this.#enqueue([{ kind: 'purge', target, body: bodyOf('purge', target), isApplied: true }]);
+    this.#owed = this.#sending.filter(({ isApplied }) => isApplied).length + 1;
+    this.overflows++;
+  }
+}
+
+function wordsOf({ body }: Item): string {
+  return headOf(body) + body.value;
+}

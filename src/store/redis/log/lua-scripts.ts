@@ -1,0 +1,181 @@
+import { createHash } from 'node:crypto';
+import type { RedisArgument, RedisClient } from '../connection/ioredis-client.js';
+
+/** For how many replicas, and for how long at most (ms). Meanwhile the connection does nothing else. */
+export interface ReplicaWait {
+  readonly replicas: number;
+  readonly timeout: number;
+}
+
+interface Pipeline {
+  call(command: string, ...args: RedisArgument[]): Pipeline;
+  exec(): Promise<[error: Error | null, answer: unknown][] | null>;
+}
+
+/** A script that runs in Redis as one step, over one key. */
+export class RedisScript {
+  readonly #source: string;
+  readonly #hash: string;
+
+  constructor(source: string) {
+    this.#source = source;
+    this.#hash = createHash('sha1').update(source).digest('hex');
+  }
+
+  /** @throws what the client throws. The caller sees to a deadline, and that the client is ready. */
+  async run(client: RedisClient, key: string, ...args: RedisArgument[]): Promise<unknown> {
+    try {
+      return await client.call('EVALSHA', this.#hash, 1, key, ...args);
+    } catch (error) {
+      // A server that was restarted, or a node that has not seen it yet.
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
+      return await client.call('EVAL', this.#source, 1, key, ...args);
+    }
+  }
+
+  /**
+   * The same, then `WAIT`: of the same connection and, in a cluster, of the same node.
+   *
+   * @returns the script's answer, and the number of replicas that have what it wrote.
+   */
+  async runAndWait(
+    client: RedisClient,
+    key: string,
+    { replicas, timeout }: ReplicaWait,
+    ...args: RedisArgument[]
+  ): Promise<[answer: unknown, replicas: number]> {
+    const pipeline = (client as RedisClient & { pipeline(): Pipeline }).pipeline();
+    const answers = await pipeline
+      .call('EVAL', this.#source, 1, key, ...args)
+      .call('WAIT', replicas, timeout)
+      .exec();
+    const [ran, waited] = answers ?? [];
+    if (!ran || ran[0]) throw ran?.[0] ?? new Error('the connection was lost');
+    // It may be forbidden, or the connection lost: the record is there all the same.
+    return [ran[1], waited && !waited[0] ? Number(waited[1]) : 0];
+  }
+}
+
+/*
+ * What follows runs in Lua 5.1 inside Redis, and is the same from Redis 5 on. Answers are lists of strings:
+ * numbers and maps differ between the versions of the protocol. A position is a double: `%.0f` keeps all its digits.
+ *
+ * The key holds a stream whose ids are `<position>-0`. It is sound when its last entry is a record of ours and has
+ * the last id that was given; otherwise somebody else was at it, and it has no epoch.
+ */
+const stream = `
+local key = KEYS[1]
+local exists = redis.call('EXISTS', key) == 1
+local last, epoch, first = 0, '', 0
+local usable = true -- another record can follow the last id
+if exists then
+  local info, field = redis.call('XINFO', 'STREAM', key), {}
+  for i = 1, #info, 2 do field[info[i]] = info[i + 1] end
+  local given = field['last-generated-id']
+  local digits = string.match(given, '^(%d+)%-')
+  usable = #digits <= 15
+  if usable then
+    last = tonumber(digits)
+    local entry = field['last-entry']
+    if entry and entry[1] == given and string.match(given, '%-0$') and entry[2][1] == 'r' then
+      epoch = string.match(entry[2][2], '^%d+ ([%w_-]+%.%w*) ') or ''
+    end
+    if field['first-entry'] then first = tonumber(string.match(field['first-entry'][1], '^(%d+)')) end
+  end
+end
+local function number(n) return string.format('%.0f', n) end
+local function milliseconds()
+  local time = redis.call('TIME')
+  return number(time[1] * 1000 + math.floor(time[2] / 1000))
+end
+`;
+
+/** Names the process that answers and its line of history; '' when the access rules forbid to ask. */
+const server = `
+local function ask(section, name)
+  local info = redis.pcall('INFO', section)
+  if type(info) ~= 'string' then return '' end
+  return string.match(info, name .. ':(%w+)') or ''
+end
+local function server()
+  return string.sub(ask('server', 'run_id'), 1, 10) .. string.sub(ask('replication', 'master_replid'), 1, 10)
+end
+`;
+
+/** In one write, so that a stream without an expiry never is. */
+const write = `
+local function add(position, text, length)
+  redis.call('XADD', key, 'MAXLEN', '~', length, number(position) .. '-0', 'r', text)
+end
+local function begin(position, random, length)
+  if not usable then redis.call('DEL', key) end
+  local name = random .. '.' .. server()
+  local text = '1 ' .. name .. ' e ' .. milliseconds() .. ' '
+  add(position, text, length)
+  return name, text
+end
+`;
+
+/**
+ * How the stream stands. ARGV: the position that the caller has applied, lifetime of the key in ms.
+ *
+ * @returns last position, epoch ('' for none), first position, text of the record at the caller's position ('' for
+ * none), name of the server, its role, its clock in ms.
+ */
+export const stateScript = new RedisScript(`${stream}${server}
+local record = ''
+if exists and usable then
+  local entry = redis.call('XRANGE', key, ARGV[1] .. '-0', ARGV[1] .. '-0')[1]
+  if entry then record = entry[2][2] or '' end
+  -- Not at every beat: it is a write, which every replica repeats.
+  if redis.call('PTTL', key) < ARGV[2] * 0.9 then redis.pcall('PEXPIRE', key, ARGV[2]) end
+end
+return { number(last), epoch, number(first), record, server(), ask('replication', 'role'), milliseconds() }
+`);
+
+/** Stands for whichever epoch is in force, or none; no epoch has this name. */
+export const ANY_EPOCH = '*';
+
+/**
+ * Begins a new epoch, unless somebody was quicker. ARGV: the epoch that the caller found ('' for none; `*` to begin one
+ * whatever is in force), the highest position it knows, random characters, most records, lifetime in ms.
+ *
+ * @returns position and text of the record that begins the epoch, or nothing.
+ */
+export const beginScript = new RedisScript(`${stream}${server}${write}
+if ARGV[1] ~= '${ANY_EPOCH}' and epoch ~= ARGV[1] then return {} end
+local position = math.max(last, tonumber(ARGV[2])) + 1
+local _, text = begin(position, ARGV[3], ARGV[4])
+redis.call('PEXPIRE', key, ARGV[5])
+return { number(position), text }
+`);
+
+/**
+ * Appends records. ARGV: the epoch that the caller follows, the position it has applied, random characters, most
+ * records, lifetime in ms, then what stands before and behind the time of each record.
+ *
+ * @returns `ok`, position of the first record, epoch; `new` and the same, when the stream was gone from the server that
+ * the caller follows, and an epoch began with these records; or the word for why not: `epoch` (another one is in force,
+ * or must be: this is another server), `behind` (the stream ends before the last record that the caller has read).
+ */
+export const appendScript = new RedisScript(`${stream}${server}${write}
+local answer, position, name = 'ok', last + 1, server()
+if name ~= '' and string.sub(ARGV[1], -#name - 1) ~= '.' .. name then
+  return { 'epoch' }
+elseif not exists then
+  position = tonumber(ARGV[2]) + 1
+  epoch = begin(position, ARGV[3], ARGV[4])
+  position = position + 1
+  answer = 'new'
+elseif epoch == '' or epoch ~= ARGV[1] then
+  return { 'epoch' }
+elseif last < tonumber(ARGV[2]) then
+  return { 'behind' }
+end
+local time = milliseconds()
+for i = 6, #ARGV, 2 do
+  add(position + (i - 6) / 2, '1 ' .. epoch .. ' ' .. ARGV[i] .. time .. ' ' .. ARGV[i + 1], ARGV[4])
+end
+redis.call('PEXPIRE', key, ARGV[5])
+return { answer, number(position), epoch }
+`);

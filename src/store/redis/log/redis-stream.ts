@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto';
+import type { RedisClient } from '../connection/ioredis-client.js';
+import type { RedisLink } from '../connection/reconnecting-link.js';
+import { headOf, type RecordBody } from './log-records.js';
+import { ANY_EPOCH, appendScript, beginScript, type ReplicaWait, stateScript } from './lua-scripts.js';
+
+/** How the stream stands, and whose it is. */
+export interface StreamState {
+  /** Position of the last record. */
+  readonly last: number;
+  /** The epoch of the last record; '' when there is no stream, or its end is not ours. */
+  readonly epoch: string;
+  readonly first: number;
+  /** The record at the position that was asked for; '' when it is not there. */
+  readonly record: string;
+  /** Names the process that answered and its line of history; '' when it may not be asked. */
+  readonly server: string;
+  /** `master`, `slave`, or '' when it may not be asked. */
+  readonly role: string;
+  /** The server's clock. Milliseconds. */
+  readonly time: number;
+}
+
+/** An entry of the stream. */
+export interface StreamEntry {
+  readonly id: string;
+  readonly position: number;
+  readonly text: string;
+}
+
+/** Where records went, or the word for why they did not. */
+export type AppendAnswer =
+  | { readonly result: 'ok' | 'new'; readonly position: number; readonly epoch: string; replicas?: number }
+  | { readonly result: 'epoch' | 'behind' };
+
+/** What the log asks of the server, each in one step. No answer has a deadline here. */
+export interface LogStream {
+  state(applied: number): Promise<StreamState>;
+  /**
+   * @param expected `undefined` for whichever is in force.
+   * @returns the record that begins the epoch; `undefined` when another epoch than the expected one is in force.
+   */
+  begin(expected: string | undefined, known: number): Promise<StreamEntry | undefined>;
+  append(epoch: string, applied: number, records: readonly RecordBody[]): Promise<AppendAnswer>;
+  /** @param block milliseconds to wait for an entry; 0 for not at all. */
+  read(after: string, count: number, block: number): Promise<StreamEntry[]>;
+}
+
+/** A way to the stream that comes and goes, as `RedisLink` is to Redis. */
+export interface StreamLink {
+  readonly stream: LogStream | undefined;
+  onReady(listener: (stream: LogStream) => void): () => void;
+  onLost(listener: () => void): () => void;
+  restart(): void;
+  close(): void;
+}
+
+/** Bounds of the stream. */
+export interface StreamBounds {
+  /** Records kept, and up to a hundred more. Default 100,000. */
+  readonly maxRecords?: number;
+  /** Waits after each append until replicas have it; not as long as the append's deadline. Default: no. */
+  readonly wait?: ReplicaWait;
+}
+
+/** A log that nobody has written to or read for this long goes, and with it what was stored before. */
+const LIFETIME = 30 * 24 * 3600 * 1000;
+
+/** The stream over a client of ioredis. */
+export class RedisStream implements LogStream {
+  readonly #client: RedisClient;
+  readonly #key: string;
+  readonly #maxRecords: number;
+  readonly #wait: StreamBounds['wait'];
+
+  constructor(client: RedisClient, key: string, bounds: StreamBounds = {}) {
+    this.#client = client;
+    this.#key = key;
+    this.#maxRecords = bounds.maxRecords ?? 100_000;
+    this.#wait = bounds.wait;
+  }
+
+  async state(applied: number): Promise<StreamState> {
+    const answer = await stateScript.run(this.#client, this.#key, applied, LIFETIME);
+    const [last, epoch, first, record, server, role, time] = strings(answer, 7);
+    return {
+      last: Number(last),
+      epoch: epoch!,
+      first: Number(first),
+      record: record!,
+      server: server!,
+      role: role!,
+      time: Number(time),
+    };
+  }
+
+  async begin(expected: string | undefined, known: number): Promise<StreamEntry | undefined> {
+    const args = [expected ?? ANY_EPOCH, known, randomName(), this.#maxRecords, LIFETIME];
+    const [position, text] = strings(await beginScript.run(this.#client, this.#key, ...args), 0);
+    if (position === undefined || text === undefined) return undefined;
+    return { id: `${position}-0`, position: Number(position), text };
+  }
+
+  async append(epoch: string, applied: number, records: readonly RecordBody[]): Promise<AppendAnswer> {
+    const args = [epoch, applied, randomName(), this.#maxRecords, LIFETIME];
+    const bodies = records.flatMap((body) => [headOf(body), body.value]);
+    const all = [...args, ...bodies];
+    const [answer, replicas] = this.#wait
+      ? await appendScript.runAndWait(this.#client, this.#key, this.#wait, ...all)
+      : [await appendScript.run(this.#client, this.#key, ...all)];
+    const [result, position, inForce] = strings(answer, 1);
+    if (result === 'epoch' || result === 'behind') return { result };
+    if (result !== 'ok' && result !== 'new') throw new Error('the log was answered something unknown');
+    return { result, position: Number(position), epoch: inForce!, replicas };
+  }
+
+  async read(after: string, count: number, block: number): Promise<StreamEntry[]> {
+    const waiting = block > 0 ? ['BLOCK', block] : [];
+    return entriesOf(
+      await this.#client.call('XREAD', 'COUNT', count, ...waiting, 'STREAMS', this.#key, after),
+    );
+  }
+}
+
+/** The way to a stream over a way to Redis. */
+export function streamLink(link: RedisLink, key: string, bounds: StreamBounds = {}): StreamLink {
+  const streamOf = (client: RedisClient) => new RedisStream(client, key, bounds);
+  return {
+    get stream() {
+      const { client } = link;
+      return client && streamOf(client);
+    },
+    onReady: (listener) => link.onReady((client) => listener(streamOf(client))),
+    onLost: (listener) => link.onLost(listener),
+    restart: () => link.restart(),
+    close: () => link.close(),
+  };
+}
+
+function randomName(): string {
+  return randomBytes(9).toString('base64url');
+}
+
+/** Scripts answer lists of strings; anything else is not from them. */
+function strings(answer: unknown, atLeast: number): string[] {
+  if (!Array.isArray(answer) || answer.length < atLeast)
+    throw new Error('the log was answered something unknown');
+  return answer.map(String);
+}
+
+/** Entries of the one stream that was asked for: in a list of pairs, in a flat list, or in a map by its name. */
+export function entriesOf(answer: unknown): StreamEntry[] {
+  if (typeof answer !== 'object' || answer === null) return [];
+  const of = answer instanceof Map ? [...answer.entries()][0] : Object.entries(answer)[0];
+  // RESP2; RESP3 as ioredis 6 flattens it; a map.
+  const nested: unknown = Array.isArray(answer) && Array.isArray(answer[0]) ? answer[0] : answer;
+  const list: unknown = Array.isArray(nested) ? nested[1] : of?.[1];
+  return Array.isArray(list) ? list.map(entryOf) : [];
+}
+
+function entryOf(entry: unknown): StreamEntry {
+  const [id, fields] = Array.isArray(entry) ? entry : [];
+  const list: unknown[] = Array.isArray(fields) ? fields : [];
+  const text = list.length === 2 && list[0] === 'r' ? String(list[1]) : '';
+  return { id: String(id), position: Number.parseInt(String(id), 10), text };
+}

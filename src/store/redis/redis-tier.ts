@@ -1,0 +1,63 @@
+import { RedisConnection } from './connection/redis-connection.js';
+import { RedisGuard } from './guard/command-guard.js';
+import { RedisLog } from './log/redis-log.js';
+import { streamLink } from './log/redis-stream.js';
+import type { RedisSettings } from './options.js';
+import type { FaultHook } from './redis-errors.js';
+import { RedisStore } from './redis-store.js';
+import { ServerClock } from './server-clock.js';
+
+/** What the tier needs to know of the cache that it belongs to. */
+export interface RedisTierSettings extends RedisSettings {
+  /** Larger bodies stay out. Bytes. */
+  readonly maxEntryBytes: number;
+  /** How long an entry may be used that nobody can vouch for. Seconds. */
+  readonly maxStaleness: number;
+}
+
+/** The tier that instances share, and the log by which they agree. */
+export interface RedisTier {
+  readonly store: RedisStore;
+  readonly log: RedisLog;
+  /** Idempotent. The user's client stays open. */
+  close(): void;
+}
+
+/** Begins to connect, and comes back at once: a Redis that is down is one that is not there yet. Never throws. */
+export function openRedis(settings: RedisTierSettings, onFault: FaultHook): RedisTier {
+  const { source, prefix, readTimeout, writeTimeout, wait, maxEntryBytes, maxStaleness } = settings;
+  const connection = new RedisConnection(source, { onFault });
+  const { faults } = connection;
+  const clock = new ServerClock();
+  const bounds = { readTimeout: readTimeout * 1000, writeTimeout: writeTimeout * 1000 };
+  const guard = new RedisGuard(connection, faults, bounds);
+  const key = `${prefix}log`;
+  const replicas = wait && { replicas: wait.replicas, timeout: Math.ceil(wait.timeout * 1000) };
+  const log = new RedisLog({
+    follower: streamLink(connection.duplicate(), key),
+    writer: streamLink(connection, key, { wait: replicas }),
+    clock,
+    maxStaleness: maxStaleness * 1000,
+    appendDeadline: bounds.writeTimeout + (replicas?.timeout ?? 0),
+    fault: (error) => faults.tell(error, 'redis log'),
+  });
+  const store = new RedisStore({
+    guard,
+    clock,
+    positions: {
+      toShared: (stamp) => log.toShared(stamp),
+      fromShared: (epoch, position) => log.fromShared({ epoch, position }),
+    },
+    prefix,
+    maxEntryBytes,
+  });
+  return {
+    store,
+    log,
+    close() {
+      log.close();
+      guard.close();
+      connection.close();
+    },
+  };
+}

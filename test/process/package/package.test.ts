@@ -1,0 +1,214 @@
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import ts from 'typescript';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compile } from '../../package/compile.js';
+import { subpaths } from '../../package/exports.js';
+import {
+  type Ended,
+  manifest,
+  node,
+  nodeReport,
+  pack,
+  packagesOf,
+  project,
+  root,
+  type Tarball,
+  withDependencies,
+} from '../../package/project.js';
+
+const majors = [
+  ['Express 5', 'express'],
+  ['Express 4', 'express4'],
+] as const;
+const heavy = ['ioredis', 'pg', 'prom-client'];
+
+const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'hotpath-package-')));
+const inScratch = (name: string) => join(scratch, name.replaceAll(/\W+/g, '-'));
+let tarball: Tarball;
+let probes: string;
+
+beforeAll(async () => {
+  tarball = await pack(scratch);
+  // The optional clients are installed, so that loading them would succeed.
+  probes = await project(inScratch('probes'), tarball, 'probes', { pg: 'pg' });
+}, 300_000);
+
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+describe('the tarball', () => {
+  it('holds the built files, README, LICENSE, CHANGELOG and package.json, and nothing else', () => {
+    const others = tarball.files.filter(
+      (file) => !/^dist\/[\w-]+\.(js|cjs|d\.ts|d\.cts)(\.map)?$/.test(file),
+    );
+    expect(others.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']);
+  });
+
+  it('names no folder of the machine that built it', () => {
+    const dist = join(probes, 'node_modules', 'hotpath', 'dist');
+    const files = readdirSync(dist);
+    expect(files).toContain('index.js');
+    const naming = files.filter((file) => readFileSync(join(dist, file), 'utf8').includes(root));
+    expect(naming).toEqual([]);
+  });
+});
+
+describe('the CommonJS build', () => {
+  it('sets no export when a private field of the same name is set', () => {
+    const dist = join(probes, 'node_modules', 'hotpath', 'dist');
+    const set = readdirSync(dist)
+      .filter((file) => file.endsWith('.cjs'))
+      .flatMap((file) => readFileSync(join(dist, file), 'utf8').match(/#\w+ = exports\.\w+/g) ?? []);
+    expect(set).toEqual([]);
+  });
+});
+
+describe('the exports of each subpath', () => {
+  it('are listed for every subpath of package.json, and for no other', () => {
+    const published = Object.keys(manifest.exports)
+      .filter((path) => path !== './package.json')
+      .map((path) => path.replace(/^\./, 'hotpath'));
+    expect(published.sort()).toEqual(Object.keys(subpaths).sort());
+  });
+
+  type Exports = Record<string, { imported: string[]; required: string[] }>;
+  let found: Exports;
+  beforeAll(async () => {
+    found = await nodeReport<Exports>(probes, 'exports.mjs', ...Object.keys(subpaths));
+  });
+
+  it.each(Object.entries(subpaths))(
+    'of %s are these names, as ES module and as CommonJS',
+    (path, { names }) => {
+      const { imported, required } = found[path]!;
+      expect({ imported: imported.sort(), required: required.sort() }).toEqual({
+        imported: names,
+        required: names,
+      });
+    },
+  );
+});
+
+describe('the packages that each subpath loads', () => {
+  describe.each(['loaded.mjs', 'loaded.cjs'])('%s', (probe) => {
+    const runs = new Map<string, Promise<Ended>>();
+    const loadedBy = async (path: string): Promise<string[]> => {
+      if (!runs.has(path)) runs.set(path, node(probes, probe, path));
+      const { code, stdout, stderr } = await runs.get(path)!;
+      expect(code, stderr).toBe(0);
+      return packagesOf(stdout.split('\n'));
+    };
+
+    it.each(Object.entries(subpaths))(
+      '%s loads only the packages that it may',
+      async (path, { packages }) => {
+        const loaded = await loadedBy(path);
+        expect(loaded, 'the probe sees the package itself').toContain('hotpath');
+        const may = new Set(['hotpath', ...withDependencies(packages)]);
+        expect(loaded.filter((name) => !may.has(name))).toEqual([]);
+      },
+    );
+
+    it('hotpath/compression loads neither a database driver, nor a Redis client, nor prom-client', async () => {
+      const loaded = await loadedBy('hotpath/compression');
+      expect(loaded).toContain('compression');
+      expect(loaded.filter((name) => heavy.includes(name))).toEqual([]);
+    });
+
+    it('hotpath and hotpath/cache load no Redis client', async () => {
+      for (const path of ['hotpath', 'hotpath/cache']) {
+        expect((await loadedBy(path)).filter((name) => name === 'ioredis')).toEqual([]);
+      }
+    });
+
+    it('finds a heavy package where one is loaded: hotpath/metrics loads prom-client', async () => {
+      expect(await loadedBy('hotpath/metrics')).toContain('prom-client');
+      expect(await loadedBy('pg')).toContain('pg');
+    });
+  });
+});
+
+describe('ioredis', () => {
+  it('is an optional peer dependency', () => {
+    expect(manifest.peerDependencies).toHaveProperty('ioredis');
+    expect(manifest.dependencies).not.toHaveProperty('ioredis');
+    expect(manifest.peerDependenciesMeta).toEqual({ ioredis: { optional: true } });
+  });
+
+  it.each(['redis.mjs', 'redis.cjs'])('is loaded only when Redis is configured (%s)', async (probe) => {
+    const report = await nodeReport<{ without: boolean; with: boolean }>(probes, probe);
+    expect(report).toEqual({ without: false, with: true });
+  });
+});
+
+describe.each(majors)('the installed tarball, %s', (major, express) => {
+  it.each([
+    ['ES modules', 'esm', 'main.mjs'],
+    ['CommonJS', 'commonjs', 'main.cjs'],
+  ])(
+    'lets a project of %s import every subpath, serve a request and exit by itself',
+    async (_, sources, main) => {
+      const folder = await project(inScratch(`${sources} ${major}`), tarball, sources, { express });
+      const { code, stdout, stderr } = await node(folder, main);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(JSON.parse(stdout)).toEqual({
+        status: 200,
+        length: 4_000,
+        encoding: expect.stringMatching(/^(br|gzip)$/),
+        middlewares: 6,
+        left: [],
+      });
+    },
+  );
+
+  it('shares errors and one exchange for each request between ES module and CommonJS copies', async () => {
+    const folder = await project(inScratch(`both ${major}`), tarball, 'probes', { express });
+    expect(await nodeReport(folder, 'both.mjs')).toEqual({
+      copies: true,
+      esmError: true,
+      cjsError: true,
+      plainError: false,
+      exchange: true,
+      patchedOnce: true,
+      responseTimes: 1,
+    });
+  });
+});
+
+describe('a TypeScript project', () => {
+  const nodeTypes = { '@types/node': '@types/node' };
+  const types = { ...nodeTypes, '@types/express': '@types/express' };
+
+  it.each([
+    ['node16', ts.ModuleKind.Node16],
+    ['nodenext', ts.ModuleKind.NodeNext],
+  ])(
+    'compiles under module %s, .mts and .cts, and both run',
+    async (name, module) => {
+      const folder = await project(inScratch(`types ${name}`), tarball, 'typescript', types);
+      const options = { module, outDir: join(folder, 'out') };
+      expect(compile(folder, ['app.mts', 'app.cts'], options)).toBe('');
+      for (const file of ['out/app.mjs', 'out/app.cjs']) {
+        expect(await nodeReport(folder, file)).toMatchObject({ status: 200, length: 4_000, known: true });
+      }
+    },
+    90_000,
+  );
+
+  it('compiles under moduleResolution bundler', async () => {
+    const folder = await project(inScratch('types bundler'), tarball, 'typescript', types);
+    const options = {
+      module: ts.ModuleKind.ESNext,
+      moduleResolution: ts.ModuleResolutionKind.Bundler,
+      noEmit: true,
+    };
+    expect(compile(folder, ['app.mts'], options)).toBe('');
+  }, 240_000);
+
+  it('needs no Express types', async () => {
+    const folder = await project(inScratch('types plain'), tarball, 'typescript', nodeTypes);
+    const options = { module: ts.ModuleKind.NodeNext, noEmit: true };
+    expect(compile(folder, ['plain.mts'], options)).toBe('');
+  }, 240_000);
+});

@@ -1,0 +1,187 @@
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startTestShop, type TestShop } from '../../examples/shop.js';
+import { launchBrowser } from '../../helpers/browser.js';
+
+let shop: TestShop;
+let browser: Browser;
+let page: Page;
+let complaints: string[];
+
+beforeAll(async () => {
+  [shop, browser] = await Promise.all([startTestShop(), launchBrowser()]);
+}, 300_000);
+
+afterAll(async () => {
+  await browser?.close();
+  await shop?.stop();
+});
+
+async function openPage(): Promise<void> {
+  page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  complaints = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  await page.addInitScript(
+    'addEventListener("securitypolicyviolation", (event) => console.error("CSP", event.violatedDirective));',
+  );
+  await page.goto(shop.url);
+}
+
+const cell = (card: string, row: string, side: 'without' | 'with') =>
+  page.locator(`#route-${card} tr[data-row="${row}"] td:nth-of-type(${side === 'without' ? 1 : 2})`);
+const textOf = async (card: string, row: string, side: 'without' | 'with') =>
+  (await cell(card, row, side).textContent()) ?? '';
+const buttonOf = (card: string, name: string) => page.locator(`#route-${card}`).getByRole('button', { name });
+
+async function compare(card: string, name = 'Compare') {
+  await buttonOf(card, name).click();
+  // A button is busy from its click until its result is shown.
+  await page.locator(`#route-${card} [aria-busy]`).waitFor({ state: 'detached' });
+}
+
+describe('the page', () => {
+  beforeAll(openPage);
+  afterAll(() => page.close());
+
+  test('compares a route without and with hotpath: time, size, queries, cache and status', async () => {
+    await compare('list');
+    expect(await textOf('list', 'cache', 'with')).toBe('MISS');
+    await compare('list');
+    expect(await textOf('list', 'cache', 'with')).toBe('HIT');
+    expect(await textOf('list', 'cache', 'without')).toBe('none');
+    expect(await textOf('list', 'queries', 'without')).toBe('2');
+    expect(await textOf('list', 'queries', 'with')).toBe('0');
+    expect(await textOf('list', 'status', 'with')).toBe('200');
+    expect(await textOf('list', 'time', 'with')).toMatch(/^\d+(\.\d)? ms/);
+    const [without, withHotpath] = [
+      await textOf('list', 'size', 'without'),
+      await textOf('list', 'size', 'with'),
+    ];
+    expect(Number.parseFloat(withHotpath)).toBeLessThan(Number.parseFloat(without) / 3);
+    await page.locator('#route-list summary').click();
+    expect(await page.locator('#route-list details pre').nth(1).textContent()).toContain(
+      'cache-status: hotpath; hit',
+    );
+    expect(complaints).toEqual([]);
+  });
+
+  test('runs a route twenty times and shows medians', async () => {
+    await compare('product', 'Run 20×');
+    expect(await page.locator('#route-product .verdict').textContent()).toContain('Median of 20');
+    expect(complaints).toEqual([]);
+  });
+
+  test('shows each customer a MISS of their own, and separate orders', async () => {
+    await page.selectOption('#customer', '2');
+    await compare('orders');
+    await compare('orders');
+    expect(await textOf('orders', 'cache', 'with')).toBe('HIT');
+    await page.selectOption('#customer', '42');
+    await compare('orders');
+    expect(await textOf('orders', 'cache', 'with')).toBe('MISS');
+    expect(complaints).toEqual([]);
+  });
+
+  test('changes a price and shows that the next read is fresh', async () => {
+    await page.getByRole('button', { name: 'Change its price' }).click();
+    await page.locator('#write-steps strong').waitFor();
+    const steps = await page.locator('#write-steps li').allInnerTexts();
+    expect(steps).toHaveLength(6);
+    expect(steps[1]).toContain('HIT');
+    expect(steps[2]).toContain('status 200');
+    expect(steps[3]).toContain('MISS');
+    expect(steps[4]).toContain('HIT');
+    expect(steps[5]).toBe('The first read after the write was fresh.');
+    expect(complaints).toEqual([]);
+  });
+
+  test('shows a changed price from the event stream, and stops', async () => {
+    await page.getByRole('button', { name: 'Start listening' }).click();
+    await page.getByText('Connected.').waitFor();
+    await page.getByRole('button', { name: 'Change its price' }).click();
+    await page.locator('#events-list').getByText('now costs').waitFor();
+    await page.getByRole('button', { name: 'Stop listening' }).click();
+    await page.getByText('Stopped.').waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  test('echoes any body as text', async () => {
+    await page.fill('#echo-body', '{ "markup": "<img src=x onerror=alert(1)>" }');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await page.locator('#echo-output').getByText('Status 200').waitFor();
+    expect(await page.locator('#echo-output').textContent()).toContain('<img src=x');
+    expect(await page.locator('img').count()).toBe(0);
+    expect(complaints).toEqual([]);
+  });
+
+  test('downloads the CSV', async () => {
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click('#export')]);
+    expect(download.suggestedFilename()).toBe('orders.csv');
+    expect(await download.failure()).toBeNull();
+  });
+
+  // Last, because the browser keeps messages in its console.
+  test('uploads 11 MB and shows the 413', async () => {
+    await page.getByRole('button', { name: 'Upload 11 MB' }).click();
+    await page
+      .locator('#upload-output')
+      .getByText(/Status 413|No answer/)
+      .waitFor();
+    expect(await page.locator('#upload-output').textContent()).toContain('Status 413');
+    // The browser itself logs a 413 in its console; nothing else may be there.
+    expect(complaints.filter((text) => !text.includes('413'))).toEqual([]);
+  });
+});
+
+describe('the page with every result open', () => {
+  let first: unknown;
+  beforeAll(async () => {
+    await openPage();
+    await page.keyboard.press('Tab');
+    first = await page.evaluate('document.activeElement.className');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await page.locator('#summary').getByText('All routes together').waitFor();
+  });
+
+  afterAll(() => page.close());
+
+  test('works with the keyboard alone', () => {
+    expect(first).toBe('skip');
+  });
+
+  test('compares all routes and sums them up', async () => {
+    for (const card of ['list', 'stats', 'fields', 'product', 'search', 'orders']) {
+      expect(await textOf(card, 'cache', 'with'), card).toBe('HIT');
+      expect(await textOf(card, 'queries', 'with'), card).toBe('0');
+    }
+    expect(complaints).toEqual([]);
+  });
+
+  test.each([
+    ['a phone', 390, 'light'],
+    ['a phone in the dark', 390, 'dark'],
+    ['a desktop', 1280, 'light'],
+    ['a desktop in the dark', 1280, 'dark'],
+  ] as const)(
+    'fits %s: nothing is wider than the window, and text has enough contrast',
+    async (_, width, colorScheme) => {
+      await page.setViewportSize({ width, height: 900 });
+      await page.emulateMedia({ colorScheme });
+      const overflow = await page.evaluate(
+        'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+      );
+      expect(overflow).toBe(0);
+      const ground = await page.evaluate<string>('getComputedStyle(document.body).backgroundColor');
+      const lightness = Number(/\d+/.exec(ground)?.[0]);
+      expect(lightness > 128).toBe(colorScheme === 'light');
+      const folder = process.env.SCREENSHOTS;
+      const path = folder ? `${folder}/${width}-${colorScheme}.png` : undefined;
+      const picture = await page.screenshot({ fullPage: true, animations: 'disabled', path });
+      expect(picture.length).toBeGreaterThan(20_000);
+    },
+  );
+});

@@ -1,0 +1,111 @@
+import { describe, expect, it } from 'vitest';
+import { HotpathError } from '../../../src/options/errors.js';
+import { parseDuration, parseSize } from '../../../src/options/units.js';
+
+describe('durations', () => {
+  it.each([
+    [0, 0],
+    [90, 90],
+    [0.25, 0.25],
+    ['30s', 30],
+    ['5m', 300],
+    ['1.5h', 5400],
+    ['1d', 86_400],
+    ['0.1m', 6],
+  ])('reads %j as %d seconds', (input, seconds) => {
+    expect(parseDuration(input)).toBe(seconds);
+  });
+
+  it.each([
+    '5 min',
+    '5min',
+    '5 m',
+    ' 5m',
+    '5m ',
+    '5M',
+    '5',
+    '',
+    'm',
+    '.5h',
+    '5.h',
+    '-1s',
+    '+1s',
+    '1e3s',
+    '1_000s',
+    '0x5s',
+    '1h30m',
+    '٣s',
+    -1,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    null,
+    undefined,
+    true,
+    {},
+    [5],
+  ])('rejects %j as a duration instead of guessing [K06]', (input) => {
+    expect(() => parseDuration(input)).toThrow(HotpathError);
+  });
+
+  it('explains how to write milliseconds as seconds', () => {
+    expect(() => parseDuration('500ms')).toThrow(/milliseconds are written as '0.5s' or 0.5/);
+  });
+
+  it('rejects more than ten years, in text and in digits', () => {
+    expect(parseDuration('3650d')).toBe(315_360_000);
+    expect(() => parseDuration('3651d')).toThrow(/at most ten years/);
+    expect(() => parseDuration(Date.UTC(2026, 0))).toThrow(/at most ten years/);
+    expect(() => parseDuration(`${'9'.repeat(400)}s`)).toThrow(HotpathError);
+  });
+});
+
+describe('sizes', () => {
+  it.each([
+    [0, 0],
+    [1500, 1500],
+    ['512b', 512],
+    ['1kb', 1024],
+    ['1.5kb', 1536],
+    ['10mb', 10_485_760],
+    ['1gb', 1_073_741_824],
+  ])('reads %j as %d bytes', (input, bytes) => {
+    expect(parseSize(input)).toBe(bytes);
+  });
+
+  it('rounds a fraction of a byte down when a larger unit made it', () => {
+    expect(parseSize('0.3kb')).toBe(307);
+  });
+
+  it.each([
+    '10 mbb',
+    '10mbb',
+    '10 mb',
+    '10MB',
+    '10k',
+    '10',
+    '10 bytes',
+    '',
+    'mb',
+    '-1kb',
+    '1e3b',
+    '0.5b',
+    1.5,
+    -1,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    '99999999999gb',
+    null,
+    undefined,
+    false,
+    {},
+    ['1kb'],
+  ])('rejects %j as a size instead of guessing [F06]', (input) => {
+    expect(() => parseSize(input)).toThrow(HotpathError);
+  });
+
+  it('names the accepted forms and the received value', () => {
+    expect(() => parseSize('10 mbb')).toThrow(
+      "size: expected a size such as '64mb' or a number of bytes, received '10 mbb'",
+    );
+  });
+});

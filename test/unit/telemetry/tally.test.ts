@@ -1,0 +1,44 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { describe, expect, it } from 'vitest';
+import { beforeRead, Observations, Tally } from '../../../src/telemetry/deferred-series.js';
+
+describe('counts shown when they are read', () => {
+  it('shows zero as well, and counts each increment once', async () => {
+    const registers = [new Registry()];
+    const counter = new Counter({ name: 'c', help: 'c', labelNames: ['a'], registers });
+    const gauge = new Gauge({ name: 'g', help: 'g', labelNames: ['a'], registers });
+    const counted = new Tally(counter.labels('x'));
+    const present = new Tally(gauge.labels('x'));
+    beforeRead(counter, () => counted.show());
+    beforeRead(gauge, () => present.show());
+    const values = async () => [(await counter.get()).values[0]?.value, (await gauge.get()).values[0]?.value];
+    expect(await values()).toEqual([0, 0]);
+    counted.value += 3;
+    present.value += 2;
+    expect(await values()).toEqual([3, 2]);
+    present.value--;
+    expect(await values()).toEqual([3, 1]);
+    expect(await values()).toEqual([3, 1]);
+  });
+
+  it('keeps values that others add to the same metric [I07]', async () => {
+    const counter = new Counter({ name: 'c', help: 'c', labelNames: ['a'], registers: [] });
+    const [one, other] = [new Tally(counter.labels('x')), new Tally(counter.labels('x'))];
+    beforeRead(counter, () => one.show());
+    beforeRead(counter, () => other.show());
+    one.value = 2;
+    other.value = 5;
+    expect((await counter.get()).values[0]?.value).toBe(7);
+  });
+
+  it('passes on every observation between two scrapes', async () => {
+    const histogram = new Histogram({ name: 'h', help: 'h', labelNames: ['a'], buckets: [1], registers: [] });
+    const seconds = new Observations(histogram.labels('x'));
+    beforeRead(histogram, () => seconds.show());
+    for (let i = 0; i < 1000; i++) seconds.add(i % 2 === 0 ? 0.5 : 2);
+    const count = async (le: number | string) =>
+      (await histogram.get()).values.find(({ labels }) => (labels as { le?: unknown }).le === le)?.value;
+    expect(await count(1)).toBe(500);
+    expect(await count('+Inf')).toBe(1000);
+  });
+});
