@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
 import { responseCache } from '../src/cache/index.js';
-import { bodyOf } from '../src/store/redis/log/log-records.js';
+import { recordBody } from '../src/store/redis/log/log-records.js';
 import { RedisStream } from '../src/store/redis/log/redis-stream.js';
 import { RedisServer } from '../test/helpers/redis.js';
 
@@ -92,7 +92,7 @@ async function write(server: RedisServer): Promise<void> {
       const bodies = Array.from({ length: Math.min(BATCH, count - n) }, (_, i) => {
         const kind = i % 4 === 3 ? 'expire' : 'purge';
         const target = i % 2 ? ({ kind: 'url', value: `/products/${n + i}?page=1` } as const) : undefined;
-        return bodyOf(kind, target ?? { kind: 'tag', value: `product:${n + i}` });
+        return recordBody(kind, target ?? { kind: 'tag', value: `product:${n + i}` });
       });
       await stream.append(epoch, last, bodies);
     }

@@ -1,8 +1,8 @@
 import type { HotpathConfig, RoutePolicies } from './config.js';
 import { type ConfigProblem, configError } from './options/errors.js';
-import { describeValue, isPlainObject } from './options/format-value.js';
+import { formatValue, isPlainObject } from './options/format-value.js';
 import { readDuration, readSize } from './options/units.js';
-import type { Reader, Reading } from './options/validation-result.js';
+import type { ValidationResult, Validator } from './options/validation-result.js';
 import { readInteger, readPositiveDuration, readPositiveSize, readUrl } from './options/validators.js';
 
 /** PostgreSQL settings read from the environment. */
@@ -67,7 +67,7 @@ const variables = {
 export function configFromEnv(base: HotpathConfig = {}, env: Environment = process.env): HotpathConfig {
   if (!isPlainObject(base as unknown)) {
     throw configError([
-      { path: 'config', message: 'expected an object of options', received: describeValue(base) },
+      { path: 'config', message: 'expected an object of options', received: formatValue(base) },
     ]);
   }
   const given = readAll(variables, env);
@@ -103,7 +103,7 @@ export function databaseFromEnv(env: Environment = process.env): DatabaseEnviron
   return { url: given.DATABASE_URL, poolSize: given.DB_POOL_SIZE, slowQuery: given.SLOW_QUERY };
 }
 
-function readAll<R extends Record<string, Reader<unknown>>>(readers: R, env: Environment) {
+function readAll<R extends Record<string, Validator<unknown>>>(readers: R, env: Environment) {
   const problems: ConfigProblem[] = [];
   const values: Record<string, unknown> = {};
   for (const [name, read] of Object.entries(readers)) {
@@ -112,18 +112,17 @@ function readAll<R extends Record<string, Reader<unknown>>>(readers: R, env: Env
     if (text === undefined || text.trim() === '') continue;
     const reading = read(text);
     if ('value' in reading) values[name] = reading.value;
-    else
-      problems.push({ path: name, message: `expected ${reading.expected}`, received: describeValue(text) });
+    else problems.push({ path: name, message: `expected ${reading.expected}`, received: formatValue(text) });
   }
   if (problems.length > 0) throw configError(problems);
-  return values as { [K in keyof R]?: R[K] extends Reader<infer T> ? T : never };
+  return values as { [K in keyof R]?: R[K] extends Validator<infer T> ? T : never };
 }
 
-function fromDigits<T>(read: Reader<T>): Reader<T> {
+function fromDigits<T>(read: Validator<T>): Validator<T> {
   return (input) => read(typeof input === 'string' && /^\d+$/.test(input) ? Number(input) : input);
 }
 
-function readSwitch(input: unknown): Reading<boolean> {
+function readSwitch(input: unknown): ValidationResult<boolean> {
   const word = String(input).toLowerCase();
   if (['true', '1', 'yes', 'on'].includes(word)) return { value: true };
   if (['false', '0', 'no', 'off'].includes(word)) return { value: false };

@@ -1,9 +1,9 @@
 import { IncomingMessage, type ServerResponse } from 'node:http';
-import { openState } from './cache/create-state.js';
+import { createState } from './cache/create-state.js';
 import { createResponseCache, type Middleware, type ResponseCache } from './cache/response-cache.js';
 import { type HotpathConfig, type ResolvedConfig, resolveConfig } from './config.js';
-import { Hits } from './front-door/fast-lookup.js';
-import { Lane } from './front-door/fast-path.js';
+import { FastLookup } from './front-door/fast-lookup.js';
+import { FastPath } from './front-door/fast-path.js';
 import { attachError, FrontDoor } from './front-door/front-door.js';
 import { createCacheControl } from './middleware/cache-control/middleware.js';
 import { createCompression, startCompression } from './middleware/compression/middleware.js';
@@ -14,7 +14,7 @@ import { HotpathError } from './options/errors.js';
 import { shareHiddenClass } from './runtime/hidden-class.js';
 import { showCache } from './telemetry/cache-metrics.js';
 
-type Next = (error?: unknown) => void;
+type NextFunction = (error?: unknown) => void;
 
 /** An app made by `express()`, of either major. */
 export interface AttachableApp {
@@ -25,7 +25,7 @@ export interface AttachableApp {
 /** The metrics of an instance; without `registry` when metrics are off. */
 export interface HotpathMetrics {
   /** Answers a scrape: `app.get('/metrics', perf.metrics.handler)`. Passes on to the next handler when metrics are off. */
-  readonly handler: (req: IncomingMessage, res: ServerResponse, next: Next) => void;
+  readonly handler: (req: IncomingMessage, res: ServerResponse, next: NextFunction) => void;
   /** The `prom-client` registry, to register metrics of your own in. */
   readonly registry?: MetricsMiddleware['registry'];
 }
@@ -70,7 +70,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   }
   const resolved = resolveConfig(config);
   const { routes } = resolved;
-  const state = resolved.cache && openState(resolved.cache);
+  const state = resolved.cache && createState(resolved.cache);
   const cache = createResponseCache(resolved.cache, routes, state);
   const metrics = resolved.metrics ? createMetrics(resolved.metrics) : undefined;
   const hideCache = metrics && resolved.cache && showCache(metrics.registry, () => cache.stats());
@@ -91,10 +91,10 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   if (compression) chain.push(startCompression);
 
   const lane = state
-    ? new Lane({
+    ? new FastPath({
         state,
         middleware: hotpathMiddleware,
-        hits: new Hits(state, routes),
+        hits: new FastLookup(state, routes),
         timing,
         metrics,
         cacheControl,
@@ -103,12 +103,12 @@ export function hotpath(config?: HotpathConfig): Hotpath {
     : undefined;
   const door = lane && new FrontDoor(lane);
 
-  function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
+  function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: NextFunction): void {
     shareHiddenClass(req, res);
     // What the front door has looked at is not looked at again.
     if (lane && !door?.hasSeen(req) && lane.answer(req, res) === 'given') return;
     let at = 0;
-    const step: Next = (error) => {
+    const step: NextFunction = (error) => {
       const middleware = error === undefined ? chain[at++] : undefined;
       if (middleware) middleware(req, res, step);
       else next(error);
@@ -131,7 +131,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   });
 }
 
-function passOn(_req: IncomingMessage, _res: ServerResponse, next: Next): void {
+function passOn(_req: IncomingMessage, _res: ServerResponse, next: NextFunction): void {
   next();
 }
 

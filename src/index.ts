@@ -38,7 +38,7 @@ export { type Hotpath, type HotpathMetrics, hotpath } from './hotpath.js';
 export type { CacheStatus, ForwardReason } from './http/cache-status.js';
 export { cacheControl } from './middleware/cache-control/middleware.js';
 export type {
-  CacheControlDirectives,
+  CacheControlDirectiveOptions,
   CacheControlOptions,
   CacheControlPolicy,
 } from './middleware/cache-control/options.js';

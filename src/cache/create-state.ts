@@ -5,35 +5,35 @@ import { unawaited } from '../runtime/guard.js';
 import { runInOwnContext } from '../runtime/module-context.js';
 import { MemoryLog } from '../store/invalidation/invalidation-log.js';
 import { MemoryStore } from '../store/memory/memory-store.js';
-import { openRedis } from '../store/redis/redis-tier.js';
+import { openRedisTier } from '../store/redis/redis-tier.js';
 import { Collapser } from './collapse/collapser.js';
 import type { CacheSettings } from './options.js';
 import { RangeUnits } from './request/range-units.js';
 import { RefreshMarks } from './revalidate/refresh-marks.js';
 import { RefreshQueue } from './revalidate/refresh-queue.js';
-import { storedNames } from './serve/stored-headers.js';
-import { type CacheState, noneBySelector, noRefreshes } from './state.js';
-import { Encodings } from './storage/encoded-bodies.js';
-import { Equivalents } from './storage/no-vary-search.js';
-import { SharedTier } from './storage/shared-tier.js';
-import { Entries } from './storage/variants.js';
+import { storedHeaderNames } from './serve/stored-headers.js';
+import { type CacheState, noRefreshes, zeroBySelector } from './state.js';
+import { EncodedBodies } from './storage/encoded-bodies.js';
+import { EquivalentQueries } from './storage/no-vary-search.js';
+import { RedisTierLookups } from './storage/shared-tier.js';
+import { VariantStore } from './storage/variants.js';
 
 /** What one cache shares among its parts, with its tiers opened. */
-export function openState(settings: CacheSettings): CacheState {
+export function createState(settings: CacheSettings): CacheState {
   const clock = () => performance.now();
   const store = new MemoryStore(settings.memory);
-  const entries = new Entries(store, settings.profile);
+  const entries = new VariantStore(store, settings.profile);
   const { redis: place, maxEntryBytes, maxStaleness } = settings;
   const redis =
     place &&
     // Its connection and the reading of the log serve all clients; the cache may be made within a request of one.
     runInOwnContext(() =>
-      openRedis({ ...place, maxEntryBytes, maxStaleness }, (error, where) => state.fault(error, where)),
+      openRedisTier({ ...place, maxEntryBytes, maxStaleness }, (error, where) => state.fault(error, where)),
     );
   const log = redis?.log ?? new MemoryLog(clock);
   const shared =
     redis &&
-    new SharedTier({
+    new RedisTierLookups({
       store: redis.store,
       log: redis.log,
       entries,
@@ -46,10 +46,10 @@ export function openState(settings: CacheSettings): CacheState {
     clock,
     dates: new HttpDates(),
     entries,
-    equivalents: new Equivalents(entries, shared),
-    storedNames: storedNames(settings.perResponseHeaders),
+    equivalents: new EquivalentQueries(entries, shared),
+    storedNames: storedHeaderNames(settings.perResponseHeaders),
     rangeUnits: new RangeUnits(),
-    encodings: new Encodings(store, log, (error, where) => state.fault(error, where)),
+    encodings: new EncodedBodies(store, log, (error, where) => state.fault(error, where)),
     log,
     redis,
     shared,
@@ -71,7 +71,7 @@ export function openState(settings: CacheSettings): CacheState {
       revalidated: 0,
       collapsed: 0,
       stores: 0,
-      purges: { purge: noneBySelector(), expire: noneBySelector() },
+      purges: { purge: zeroBySelector(), expire: zeroBySelector() },
       invalidations: 0,
       bypasses: new Map(),
       refusals: new Map(),

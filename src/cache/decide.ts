@@ -1,17 +1,18 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Conditions } from '../http/conditional-request.js';
 import type { StoredResponse } from '../store/stored-response.js';
-import type { Pending } from './collapse/collapser.js';
-import { isPromising, mayStandIn } from './lookup/lookup.js';
-import type { Asked, Lookup } from './request/cache-request.js';
-import { Refresher } from './revalidate/background-refresh.js';
+import type { PendingFill } from './collapse/collapser.js';
+import type { Lookup } from './lookup/lookup.js';
+import { mayBecomeStorable, mayReplaceError } from './lookup/lookup.js';
+import type { Asked } from './request/cache-request.js';
+import { BackgroundRefresher } from './revalidate/background-refresh.js';
 import type { CacheState } from './state.js';
 
 /** How often a request waits for others before it runs by itself. */
-export const MOST_WAITS = 2;
+export const MAX_WAITS = 2;
 
 /** What is to be done with a request. */
-export type Plan =
+export type Decision =
   /** Serve what is stored; where it is near its end, have it refreshed afterwards. */
   | { readonly kind: 'hit'; readonly entry: StoredResponse; readonly isEager: boolean }
   /** Say that it is not stored, to whom that is all that counts (RFC 9111 §5.2.1.7). */
@@ -21,7 +22,7 @@ export type Plan =
   /** Have it refreshed, and serve it stale where that fails. */
   | { readonly kind: 'refresh'; readonly entry: StoredResponse }
   /** Wait for another's fill. */
-  | { readonly kind: 'wait'; readonly pending: Pending }
+  | { readonly kind: 'wait'; readonly pending: PendingFill }
   /** Let the app answer; as the one fill that others wait for, or beside it for the reason given. */
   | { readonly kind: 'fill'; readonly leads: boolean; readonly detail?: string };
 
@@ -31,13 +32,13 @@ export type Plan =
  * @param waits how often the request has waited for others already.
  * @param hasApp whether there is an app to send requests of our own into.
  */
-export function planFor(
+export function decide(
   state: CacheState,
   asked: Asked,
   found: Lookup,
   waits: number,
-  hasApp = Refresher.canRefresh(asked.context.req),
-): Plan {
+  hasApp = BackgroundRefresher.canRefresh(asked.context.req),
+): Decision {
   const { key, credential, rule, wishes, partitioned, context } = asked;
   const { collapser } = state;
   const { entry, permission } = found;
@@ -48,7 +49,7 @@ export function planFor(
   // A client may accept a stale response (`max-stale`), but not one whose stale serving has ended.
   const isEnded = entry && found.forward === 'stale' && state.refreshMarks.useOf(entry) === 'foreground';
   if (entry && permission === 'fresh' && !isEnded) {
-    return { kind: 'hit', entry, isEager: canRefresh && isEager(state, asked, entry) };
+    return { kind: 'hit', entry, isEager: canRefresh && isDueForEagerRefresh(state, asked, entry) };
   }
   if (wishes?.onlyIfCached) return { kind: 'gateway-timeout' };
   const isStaleUsable = permission === 'while-revalidate' || permission === 'if-error';
@@ -58,10 +59,11 @@ export function planFor(
     if (use === 'refresh' && permission === 'while-revalidate')
       return { kind: 'stale', entry, isPaused: false };
     // A refresh that brings what the request can't use, such as what was purged at once, is not repeated for it.
-    if (use === 'refresh' && waits < MOST_WAITS) return { kind: 'refresh', entry };
+    if (use === 'refresh' && waits < MAX_WAITS) return { kind: 'refresh', entry };
   }
   const isPersonal = credential !== undefined && !leadsForAll(asked, found);
-  const collapses = isPromising(rule, found) && rule?.collapse !== false && !isPersonal && !wishes?.noCache;
+  const collapses =
+    mayBecomeStorable(rule, found) && rule?.collapse !== false && !isPersonal && !wishes?.noCache;
   const { method, headers } = context.req;
   if (headers.range !== undefined) return { kind: 'fill', leads: false, detail: 'range' };
   if (!collapses || method !== 'GET' || entry?.reuse.alwaysValidate || collapser.isRefused(key)) {
@@ -69,7 +71,7 @@ export function planFor(
   }
   const pending = collapser.current(key);
   if (!pending) return { kind: 'fill', leads: true };
-  if (waits >= MOST_WAITS) return { kind: 'fill', leads: false, detail: 'collapse-failed' };
+  if (waits >= MAX_WAITS) return { kind: 'fill', leads: false, detail: 'collapse-failed' };
   return { kind: 'wait', pending };
 }
 
@@ -82,13 +84,13 @@ function leadsForAll({ partitioned }: Asked, { entry, permission }: Lookup): boo
 }
 
 /** Whether another instance may have what the handler would otherwise be run for. */
-export function asksShared({ shared, collapser }: CacheState, { key }: Asked, plan: Plan): boolean {
+export function shouldAskRedis({ shared, collapser }: CacheState, { key }: Asked, plan: Decision): boolean {
   if (!shared?.isUsable || collapser.isRefused(key)) return false;
   return plan.kind === 'fill' || plan.kind === 'refresh' || plan.kind === 'gateway-timeout';
 }
 
 /** Whether so much of its lifetime has gone that a fresh response is to be refreshed. */
-export function isEager(
+export function isDueForEagerRefresh(
   { clock, collapser, refreshMarks }: CacheState,
   { key, rule }: Pick<Asked, 'key' | 'rule'>,
   entry: StoredResponse,
@@ -100,7 +102,7 @@ export function isEager(
 }
 
 /** How the handler is asked, and what its answer may turn into. */
-export interface FillManner {
+export interface FillMode {
   /**
    * The client's conditions are hidden from the handler, so that it answers with the whole. They are not where its
    * responses were refused lately: there is nothing to store, and a 304 would cost the whole body.
@@ -115,16 +117,17 @@ export interface FillManner {
   readonly standIn: StoredResponse | undefined;
 }
 
-export function mannerOf(state: CacheState, asked: Asked, found: Lookup): FillManner {
+export function chooseFillMode(state: CacheState, asked: Asked, found: Lookup): FillMode {
   const { credential, key, rule, context } = asked;
   const { entry, forward } = found;
   const { method, headers } = context.req;
   const isPersonal = credential !== undefined && !leadsForAll(asked, found);
-  const mayStore = isPromising(rule, found) && !isPersonal && method === 'GET' && headers.range === undefined;
+  const mayStore =
+    mayBecomeStorable(rule, found) && !isPersonal && method === 'GET' && headers.range === undefined;
   const whole = mayStore && !(isConditional(headers) && state.collapser.isRefused(key));
   const confirms = whole && (forward === 'stale' || forward === 'request');
   const shown = confirms && entry ? conditionsOf(entry) : undefined;
-  const standIn = entry && mayStandIn(state, asked, entry) ? entry : undefined;
+  const standIn = entry && mayReplaceError(state, asked, entry) ? entry : undefined;
   const compares = method === 'HEAD' && entry?.status === 200 ? entry : undefined;
   return { whole, shown, revalidates: shown && entry, compares, standIn };
 }

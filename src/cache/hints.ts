@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { reportFault } from '../exchange/run-listeners.js';
-import { describeValue } from '../options/format-value.js';
+import { formatValue } from '../options/format-value.js';
 import { type Duration, parseDuration } from '../options/units.js';
 
 const HINTS = Symbol.for('hotpath.cache');
@@ -16,20 +16,20 @@ export interface CacheHints {
 }
 
 /** What the handler said so far. */
-export interface GivenHints {
+export interface ResponseHints {
   readonly tags: Set<string>;
   ttl: number | undefined;
   skip: string | undefined;
 }
 
 class Hints implements CacheHints {
-  readonly given: GivenHints = { tags: new Set(), ttl: undefined, skip: undefined };
+  readonly given: ResponseHints = { tags: new Set(), ttl: undefined, skip: undefined };
 
   tag(...names: string[]): this {
     for (const name of names) {
       if (typeof name === 'string' && name !== '') this.given.tags.add(name);
       // What can't be purged isn't stored.
-      else this.#refuse('invalid-tag', new TypeError(`expected a name, received ${describeValue(name)}`));
+      else this.#refuse('invalid-tag', new TypeError(`expected a name, received ${formatValue(name)}`));
     }
     return this;
   }
@@ -62,6 +62,6 @@ export function cacheOf(res: ServerResponse): CacheHints {
 }
 
 /** What the handler of this response said, if anything. */
-export function givenHints(res: ServerResponse): GivenHints | undefined {
-  return (res as ServerResponse & { [HINTS]?: { given: GivenHints } })[HINTS]?.given;
+export function readHints(res: ServerResponse): ResponseHints | undefined {
+  return (res as ServerResponse & { [HINTS]?: { given: ResponseHints } })[HINTS]?.given;
 }

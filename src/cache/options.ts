@@ -12,17 +12,17 @@ import {
   section,
 } from '../options/schema.js';
 import { type Duration, readDuration, readSize, type Size } from '../options/units.js';
-import type { Reading } from '../options/validation-result.js';
+import type { ValidationResult } from '../options/validation-result.js';
 import {
   readFunction,
   readHeaderName,
   readHeaderPattern,
-  readHeaderText,
   readInteger,
   readPositiveDuration,
   readPositiveSize,
   readTimerDuration,
   readWord,
+  validateHeaderText,
 } from '../options/validators.js';
 import { type RedisOptions, type RedisSettings, redisSchema } from '../store/redis/options.js';
 import { type CacheRule, type CacheRuleSettings, cacheRuleSchema } from './rule.js';
@@ -151,7 +151,7 @@ const entries = {
   ),
   redis: v.optional(redisSchema),
   profile: v.optional(leaf(readWord('safe', 'rfc9111')), 'safe'),
-  targets: v.optional(list(leaf(readTarget), 'a list of names of response headers')),
+  targets: v.optional(list(leaf(validateTargetField), 'a list of names of response headers')),
   requestDirectives: v.optional(leaf(readWord('ignore', 'honor')), 'ignore'),
   maxStaleness: v.optional(leaf(readDuration), '5s'),
   maxEntryBytes: v.optional(leaf(readPositiveSize)),
@@ -167,7 +167,7 @@ const entries = {
   hitForMiss: v.optional(leaf(readDuration), '2m'),
   refreshConcurrency: v.optional(leaf(readInteger(1, 10_000)), 32),
   refreshHeaders: v.optional(
-    mapOf(readRefreshHeader, leaf(readHeaderText, describeSecret), 'names of request headers'),
+    mapOf(readRefreshHeader, leaf(validateHeaderText, describeSecret), 'names of request headers'),
     {},
   ),
   refreshRefused: v.optional(leaf(readWord('foreground', 'stale')), 'foreground'),
@@ -187,14 +187,14 @@ const ownHeaders: ReadonlySet<string> = new Set([
   ...['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since'],
 ]);
 
-function readRefreshHeader(input: unknown): Reading<string> {
+function readRefreshHeader(input: unknown): ValidationResult<string> {
   const reading = readHeaderName(input);
   return 'value' in reading && ownHeaders.has(reading.value)
     ? { expected: 'a field that is not one of `Host`, the connection, conditions, ranges or the body' }
     : reading;
 }
 
-function readTarget(input: unknown): Reading<string> {
+function validateTargetField(input: unknown): ValidationResult<string> {
   const reading = readHeaderName(input);
   // It speaks to all caches, and is read with more patience.
   return 'value' in reading && reading.value === 'cache-control'
@@ -258,7 +258,7 @@ function complete(options: v.InferOutput<typeof optionsSchema>): CacheSettings {
   return Object.freeze(redis ? { ...settings, redis } : settings);
 }
 
-function readStatusHeader(input: unknown): Reading<CacheSettings['statusHeader']> {
+function readStatusHeader(input: unknown): ValidationResult<CacheSettings['statusHeader']> {
   return typeof input === 'boolean' || input === 'key'
     ? { value: input }
     : { expected: "true, false or 'key'" };

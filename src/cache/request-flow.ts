@@ -1,56 +1,68 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
-import { CAPABILITY } from '../http/surrogate-control.js';
+import { SURROGATE_CAPABILITY } from '../http/surrogate-control.js';
 import type { RouteMatch, RouteTable } from '../options/route-table.js';
 import { guarded, unawaited } from '../runtime/guard.js';
 import { runInOwnContext } from '../runtime/module-context.js';
 import { VOID } from '../store/invalidation/invalidation-log.js';
 import type { StoredResponse } from '../store/stored-response.js';
-import { admit, beside, inMap, type Placed, SHARED } from './classify-request.js';
-import type { Pending, Waiter } from './collapse/collapser.js';
-import type { Running } from './collapse/streaming-fill.js';
-import { asksShared, MOST_WAITS, mannerOf, planFor } from './decide.js';
+import {
+  classifyRequest,
+  MAP_SCOPE,
+  placeAtRoute,
+  placeInMap,
+  type RulePlacement,
+} from './classify-request.js';
+import type { FillWaiter, PendingFill } from './collapse/collapser.js';
+import type { StreamingFill } from './collapse/streaming-fill.js';
+import { chooseFillMode, decide, MAX_WAITS, shouldAskRedis } from './decide.js';
 import { Fill } from './fill/fill.js';
 import { MetRequest } from './fill/received-headers.js';
-import { limitFor } from './lookup/invalidated.js';
-import { isEverybodys, isFor, lookUp, mayStandIn } from './lookup/lookup.js';
+import { RequestOverrides } from './fill/request-overrides.js';
+import { validUntil } from './lookup/invalidated.js';
+import { isPublicResponse, isUsableFor, type Lookup, lookUp, mayReplaceError } from './lookup/lookup.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from './options.js';
-import { Disguise } from './request/bypass.js';
-import { type Lookup, type Next, type Visit, visitOf } from './request/cache-request.js';
+import { type Next, type Visit, visitOf } from './request/cache-request.js';
 import { normaliseTarget } from './request/key.js';
-import { DEADLINE, type Refresh, Refresher } from './revalidate/background-refresh.js';
-import { bypassStatus, shownKey, writeStatus, type XCache } from './serve/cache-status.js';
-import { serve, ttlOf } from './serve/serve-stored.js';
-import { canFollow, follow } from './serve/stream-follower.js';
+import {
+  BackgroundRefresher,
+  DEFAULT_REFRESH_TIMEOUT_SECONDS,
+  type Refresh,
+} from './revalidate/background-refresh.js';
+import { describeBypass, visibleKey, writeCacheStatus, type XCache } from './serve/cache-status.js';
+import { computeTtl, serveStored } from './serve/serve-stored.js';
+import { canFollowStream, followStream } from './serve/stream-follower.js';
 import type { CacheState } from './state.js';
-import { type Brought, LEASE } from './storage/shared-tier.js';
+import { LEASE_SECONDS, type RedisLookup } from './storage/shared-tier.js';
 
 /** How long a request waits behind others that are refused, one after the other. Milliseconds. */
 const LONGEST_BEHIND_REFUSALS = 200;
 
 /** What a request carries from one middleware of this cache to the next. */
-interface Seen {
+interface RequestProgress {
   fill?: Fill;
   route?: boolean;
   refresh?: Refresh;
 }
 
 /** Why the front door leaves to us what everybody may have. */
-function whyInside(entry: StoredResponse, rule: CacheRuleSettings | undefined): string | undefined {
-  return entry.upstream && isEverybodys(entry, rule) ? 'upstream-headers' : undefined;
+function frontDoorRefusal(entry: StoredResponse, rule: CacheRuleSettings | undefined): string | undefined {
+  return entry.upstream && isPublicResponse(entry, rule) ? 'upstream-headers' : undefined;
 }
 
 /** Takes requests through lookup, waiting and filling. */
 export class RequestFlow {
   readonly #state: CacheState;
-  readonly #refresher: Refresher;
+  readonly #refresher: BackgroundRefresher;
   /** What was refreshed before its end, or should have been. */
   readonly #eager = new WeakSet<StoredResponse>();
 
   constructor(state: CacheState) {
     this.#state = state;
-    this.#refresher = new Refresher(state, (exchange, refresh) => exchange.note(this, { refresh }));
+    this.#refresher = new BackgroundRefresher(state, (exchange, refresh) =>
+      exchange.setData(this, { refresh }),
+    );
   }
 
   /** The middleware for all routes: rules by path, and what responses say of themselves. */
@@ -61,39 +73,39 @@ export class RequestFlow {
     next: Next,
   ): void {
     const exchange = exchangeOf(req, res);
-    const refresh = this.#takeRefresh(exchange, SHARED);
-    if (!refresh && (exchange.noteOf(this) || exchange.headed)) return next();
+    const refresh = this.#takeRefresh(exchange, MAP_SCOPE);
+    if (!refresh && (exchange.dataOf(this) || exchange.headed)) return next();
     const match = exchange.match(routes) as RouteMatch<CacheRoutePolicies> | undefined;
-    if (refresh) return this.#refill(refresh, exchange, next, inMap(match));
-    exchange.note(this, {});
-    this.#enter(exchange, next, inMap(match));
+    if (refresh) return this.#refill(refresh, exchange, next, placeInMap(match));
+    exchange.setData(this, {});
+    this.#enter(exchange, next, placeInMap(match));
   }
 
   /** The middleware beside one handler; `scope` names it, so that no other serves its entries. */
   route(scope: string, rule: CacheRuleSettings, req: IncomingMessage, res: ServerResponse, next: Next): void {
     const exchange = exchangeOf(req, res);
     const refresh = this.#takeRefresh(exchange, scope);
-    if (refresh) return this.#refill(refresh, exchange, next, beside(scope, rule, req));
+    if (refresh) return this.#refill(refresh, exchange, next, placeAtRoute(scope, rule, req));
     const seen = this.#seenOf(exchange) ?? {};
     if (seen.route || exchange.headed) return next();
     seen.route = true;
-    exchange.note(this, seen);
+    exchange.setData(this, seen);
     // A request never has two fills, and this one knows more.
     seen.fill?.cancel();
-    this.#enter(exchange, next, beside(scope, rule, req));
+    this.#enter(exchange, next, placeAtRoute(scope, rule, req));
   }
 
-  #seenOf(exchange: Exchange): Seen | undefined {
-    return exchange.noteOf(this) as Seen | undefined;
+  #seenOf(exchange: Exchange): RequestProgress | undefined {
+    return exchange.dataOf(this) as RequestProgress | undefined;
   }
 
-  #enter(exchange: Exchange, next: Next, placed: Placed): void {
+  #enter(exchange: Exchange, next: Next, placed: RulePlacement): void {
     const { req, res, target } = exchange;
     if (req.headers.upgrade !== undefined) return next();
-    const { asked, bypass } = admit(this.#state, { req, res, target, ...placed });
+    const { asked, bypass } = classifyRequest(this.#state, { req, res, target, ...placed });
     if (!asked) return this.#bypass(exchange, next, bypass);
     const { shared } = this.#state;
-    const brought = shared && (exchange.noteOf(shared) as Brought | undefined);
+    const brought = shared && (exchange.dataOf(shared) as RedisLookup | undefined);
     const isRedisLate = brought && shared.isLateSince(brought.askedAt);
     const visit = visitOf(asked, exchange, next, isRedisLate);
     this.#attempt(visit, 0, undefined, brought !== undefined, brought?.entry);
@@ -103,7 +115,7 @@ export class RequestFlow {
   #takeRefresh(exchange: Exchange, scope: string): Refresh | undefined {
     const refresh = this.#seenOf(exchange)?.refresh;
     if (refresh?.scope !== scope) return undefined;
-    exchange.note(this, { route: true });
+    exchange.setData(this, { route: true });
     return refresh;
   }
 
@@ -126,8 +138,8 @@ export class RequestFlow {
     // It has waited for a fill, so one is promising, though the stored response may have gone meanwhile.
     const found = waits === 0 || inStore.entry ? inStore : { ...inStore, promising: true };
     if (waits === 0 && !isShared) counts.memory[found.entry ? 'hits' : 'misses']++;
-    const plan = planFor(this.#state, visit, found, waits);
-    if (!isShared && asksShared(this.#state, visit, plan)) return this.#askShared(visit, waits, missed);
+    const plan = decide(this.#state, visit, found, waits);
+    if (!isShared && shouldAskRedis(this.#state, visit, plan)) return this.#askShared(visit, waits, missed);
     if (plan.kind === 'hit') {
       this.#serveHit(visit, plan.entry, missed);
       if (plan.isEager) this.#refreshEagerly(visit, plan.entry);
@@ -167,9 +179,9 @@ export class RequestFlow {
         const entry = turn === 'found' ? hereNow() : undefined;
         if (entry) collapser.settle(key, pending, { kind: 'stored', entry });
         else if (exchange.closed) collapser.settle(key, pending, { kind: 'failed' });
-        if (typeof turn === 'object') pending.wait(LEASE, { settled: () => turn.release() });
+        if (typeof turn === 'object') pending.wait(LEASE_SECONDS, { settled: () => turn.release() });
         this.#goOn(visit, () => {
-          if (entry) this.#attempt(visit, MOST_WAITS, found.forward, true);
+          if (entry) this.#attempt(visit, MAX_WAITS, found.forward, true);
           else this.#fill(visit, found, pending, undefined);
         });
       });
@@ -179,7 +191,7 @@ export class RequestFlow {
   #serveStale(visit: Visit, entry: StoredResponse, isPaused: boolean): void {
     const isRefreshed = !isPaused && !this.#state.collapser.current(visit.key);
     if (isRefreshed) this.#refresher.start(visit, { head: entry, entry });
-    const ttl = ttlOf(this.#state, entry, visit.target);
+    const ttl = computeTtl(this.#state, entry, visit.target);
     this.#serveAs(visit, entry, 'STALE', {
       hit: true,
       ttl,
@@ -200,7 +212,7 @@ export class RequestFlow {
     const seconds = rule?.softTimeout ?? rule?.timeout ?? settings.waitTimeout;
     this.#whenSettled(visit, pending, seconds, (outcome) => {
       // It may have been purged in the meantime.
-      if (limitFor(this.#state, entry, visit.target) === VOID) {
+      if (validUntil(this.#state, entry, visit.target) === VOID) {
         return this.#attempt(visit, waits + 1, 'miss', true);
       }
       if (outcome === 'timeout') {
@@ -214,19 +226,19 @@ export class RequestFlow {
       if (outcome.kind === 'refused-alone') return this.#attempt(visit, waits + 1);
       if (outcome.kind === 'refused')
         return this.#fill(visit, { entry, forward: 'stale' }, undefined, undefined);
-      if (!isFor(this.#state, visit, outcome.entry)) return this.#attempt(visit, MOST_WAITS, 'stale');
+      if (!isUsableFor(this.#state, visit, outcome.entry)) return this.#attempt(visit, MAX_WAITS, 'stale');
       this.#serveAs(visit, outcome.entry, 'MISS', {
         fwd: 'stale',
         fwdStatus: outcome.status,
         stored: true,
-        ttl: ttlOf(this.#state, outcome.entry, visit.target),
+        ttl: computeTtl(this.#state, outcome.entry, visit.target),
       });
     });
   }
 
   /** Serves the stale response in place of what the handler could not give. */
   #serveInstead(visit: Visit, entry: StoredResponse, known: Pick<CacheStatus, 'fwdStatus' | 'detail'>): void {
-    const ttl = ttlOf(this.#state, entry, visit.target);
+    const ttl = computeTtl(this.#state, entry, visit.target);
     this.#serveAs(visit, entry, 'STALE', { fwd: 'stale', ttl, ...known });
   }
 
@@ -238,25 +250,26 @@ export class RequestFlow {
   }
 
   /** Those who follow a fill that its client has left, or holds back, are to get the rest from another run. */
-  #rescue(visit: Visit, running: Running): void {
+  #rescue(visit: Visit, running: StreamingFill): void {
     const { key, rule, partitioned, context } = visit;
     const { collapser, refreshMarks } = this.#state;
     const { head } = running;
-    const canRefresh = !partitioned && Refresher.canRefresh(context.req) && refreshMarks.mayRefresh(head.key);
+    const canRefresh =
+      !partitioned && BackgroundRefresher.canRefresh(context.req) && refreshMarks.mayRefresh(head.key);
     if (!canRefresh) return running.rescued(undefined);
     const pending = collapser.current(key) ?? this.#refresher.start(visit, { head, entry: undefined });
-    pending.wait(rule?.timeout ?? DEADLINE, {
+    pending.wait(rule?.timeout ?? DEFAULT_REFRESH_TIMEOUT_SECONDS, {
       settled: (outcome) =>
         running.rescued(outcome !== 'timeout' && outcome.kind === 'stored' ? outcome.entry : undefined),
     });
   }
 
   /** A background refresh has come to the place of the request that its entry answers: it fills, if it is the same. */
-  #refill(refresh: Refresh, exchange: Exchange, next: Next, placed: Placed): void {
+  #refill(refresh: Refresh, exchange: Exchange, next: Next, placed: RulePlacement): void {
     const { req, res, target } = exchange;
     const { entry, key, origin, pending } = refresh;
     const arrival = { req, res, target, ...placed, expected: origin };
-    const { asked, bypass } = admit(this.#state, arrival);
+    const { asked, bypass } = classifyRequest(this.#state, arrival);
     const mismatch = asked ? refresh.mismatch(asked, req) : bypass;
     if (mismatch !== undefined || !asked) return refresh.stop(mismatch ?? 'url');
     refresh.credential = asked.credential;
@@ -265,20 +278,20 @@ export class RequestFlow {
     this.#fill(visit, found, pending, undefined, refresh);
   }
 
-  #wait(visit: Visit, pending: Pending, waits: number, found: Lookup): void {
+  #wait(visit: Visit, pending: PendingFill, waits: number, found: Lookup): void {
     const { clock, collapser, settings } = this.#state;
     const { forward = 'uri-miss' } = found;
     const waitsSince = visit.waitsSince ?? clock();
     const standIn = this.#standInForLate(visit, found);
     if (standIn && pending.isLate) return this.#serveInstead(visit, standIn, { detail: 'timeout' });
-    const settled: Waiter['settled'] = (outcome) => {
+    const settled: FillWaiter['settled'] = (outcome) => {
       if (outcome === 'timeout') {
         // It may have been purged in the meantime.
         if (standIn && this.#standInForLate(visit, found)) {
           this.#noteLate(visit.key, pending);
           return this.#serveInstead(visit, standIn, { detail: 'timeout' });
         }
-        collapser.abandon(visit.key, pending);
+        collapser.release(visit.key, pending);
         return this.#fill(visit, found, undefined, 'collapse-timeout');
       }
       if (outcome.kind === 'refused') return this.#fill(visit, found, undefined, 'collapse-refused');
@@ -286,23 +299,24 @@ export class RequestFlow {
       if (outcome.kind === 'refused-alone') {
         // One after the other, since the next may be let through and answer for all; but for no client this long.
         const isLong = clock() - waitsSince > LONGEST_BEHIND_REFUSALS;
-        return this.#attempt({ ...visit, waitsSince }, isLong ? MOST_WAITS : Math.max(waits, 1), forward);
+        return this.#attempt({ ...visit, waitsSince }, isLong ? MAX_WAITS : Math.max(waits, 1), forward);
       }
       // The leader got the stored response in place of an error, and so do the others.
       const { entry } = found;
       if (outcome.kind === 'failed' && outcome.status !== undefined && outcome.status >= 500 && entry) {
-        if (mayStandIn(this.#state, visit, entry)) {
+        if (mayReplaceError(this.#state, visit, entry)) {
           return this.#serveInstead(visit, entry, { fwdStatus: outcome.status, detail: 'error' });
         }
       }
       if (outcome.kind !== 'stored') return this.#attempt(visit, waits + 1, forward);
-      if (isFor(this.#state, visit, outcome.entry)) return this.#serveHit(visit, outcome.entry, forward);
+      if (isUsableFor(this.#state, visit, outcome.entry))
+        return this.#serveHit(visit, outcome.entry, forward);
       return this.#attempt(visit, waits + 1, forward);
     };
-    const follows = (running: Running): boolean => {
-      if (!canFollow(this.#state, visit, running)) return false;
+    const follows = (running: StreamingFill): boolean => {
+      if (!canFollowStream(this.#state, visit, running)) return false;
       running.rescuer ??= () => this.#rescue(visit, running);
-      this.#goOn(visit, () => follow(this.#state, visit, running, forward));
+      this.#goOn(visit, () => followStream(this.#state, visit, running, forward));
       return true;
     };
     const { waitTimeout } = settings;
@@ -314,28 +328,28 @@ export class RequestFlow {
   #standInForLate(visit: Visit, { entry, permission }: Lookup): StoredResponse | undefined {
     if (visit.rule?.timeout === undefined || !entry) return undefined;
     if (permission !== 'if-error' && permission !== 'while-revalidate') return undefined;
-    return mayStandIn(this.#state, visit, entry) ? entry : undefined;
+    return mayReplaceError(this.#state, visit, entry) ? entry : undefined;
   }
 
   /** Others are served at once from now on; after a while one of them tries, since this handler may never answer. */
-  #noteLate(key: string, pending: Pending): void {
+  #noteLate(key: string, pending: PendingFill): void {
     if (pending.isLate) return;
     pending.isLate = true;
-    const giveUp = guarded('waiting', () => this.#state.collapser.abandon(key, pending));
-    runInOwnContext(() => setTimeout(giveUp, DEADLINE * 1000).unref());
+    const giveUp = guarded('waiting', () => this.#state.collapser.release(key, pending));
+    runInOwnContext(() => setTimeout(giveUp, DEFAULT_REFRESH_TIMEOUT_SECONDS * 1000).unref());
   }
 
   /** Goes on with a visit when another's fill has ended, unless the visitor has left by then. */
   #whenSettled(
     visit: Visit,
-    pending: Pending,
+    pending: PendingFill,
     seconds: number,
-    settled: Waiter['settled'],
-    follows?: Waiter['follows'],
+    settled: FillWaiter['settled'],
+    follows?: FillWaiter['tryFollow'],
   ): void {
     const leave = pending.wait(seconds, {
       settled: (outcome) => this.#goOn(visit, () => settled(outcome)),
-      follows,
+      tryFollow: follows,
     });
     visit.exchange.onClose(leave);
   }
@@ -352,19 +366,19 @@ export class RequestFlow {
 
   /** @param missed why it would have been forwarded, had another's fill not answered it. */
   #serveHit(visit: Visit, entry: StoredResponse, missed: ForwardReason | undefined): void {
-    const ttl = ttlOf(this.#state, entry, visit.target);
-    const detail = this.#state.frontDoor.isOpen ? whyInside(entry, visit.rule) : undefined;
-    const key = shownKey(this.#state, visit);
+    const ttl = computeTtl(this.#state, entry, visit.target);
+    const detail = this.#state.frontDoor.isOpen ? frontDoorRefusal(entry, visit.rule) : undefined;
+    const key = visibleKey(this.#state, visit);
     const status = missed
       ? { fwd: missed, collapsed: true, ttl, key, detail }
       : { hit: true, ttl, key, detail };
-    serve(this.#state, visit.exchange, entry, visit.rule, { result: 'HIT', status });
+    serveStored(this.#state, visit.exchange, entry, visit.rule, { result: 'HIT', status });
   }
 
   #serveAs(visit: Visit, entry: StoredResponse, result: XCache, known: CacheStatus): void {
     const { exchange, rule } = visit;
-    const status = { ...known, key: shownKey(this.#state, visit) };
-    serve(this.#state, exchange, entry, rule, { result, status });
+    const status = { ...known, key: visibleKey(this.#state, visit) };
+    serveStored(this.#state, exchange, entry, rule, { result, status });
   }
 
   /** RFC 9111 §5.2.1.7: what the visitor wanted from a cache alone is not here. */
@@ -372,30 +386,30 @@ export class RequestFlow {
     const { exchange } = visit;
     const { res } = exchange;
     res.statusCode = 504;
-    const key = shownKey(this.#state, visit);
+    const key = visibleKey(this.#state, visit);
     // It went nowhere, so there is no `fwd`.
-    writeStatus(this.#state, exchange, 'BYPASS', { key, detail: 'only-if-cached' });
+    writeCacheStatus(this.#state, exchange, 'BYPASS', { key, detail: 'only-if-cached' });
     res.end();
   }
 
   #fill(
     visit: Visit,
     found: Lookup,
-    pending: Pending | undefined,
+    pending: PendingFill | undefined,
     detail: string | undefined,
     refresh?: Refresh,
   ): void {
     const { exchange, key, keys, target, origin, rule, pattern, context, credential, wishes } = visit;
     const { req } = exchange;
     const met = new MetRequest(req, visit.partition);
-    const { whole, shown, revalidates, compares, standIn } = mannerOf(this.#state, visit, found);
+    const { whole, shown, revalidates, compares, standIn } = chooseFillMode(this.#state, visit, found);
     const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
     const isSurrogate = this.#state.settings.targets.includes('surrogate-control');
     const disguise =
       whole || isReduced || isSurrogate
-        ? new Disguise(req, isReduced ? target : undefined, rule, whole, shown)
+        ? new RequestOverrides(req, isReduced ? target : undefined, rule, whole, shown)
         : undefined;
-    if (isSurrogate) disguise?.append('surrogate-capability', CAPABILITY);
+    if (isSurrogate) disguise?.append('surrogate-capability', SURROGATE_CAPABILITY);
     const fill = new Fill(this.#state, {
       exchange,
       key,
@@ -427,7 +441,7 @@ export class RequestFlow {
   #bypass(exchange: Exchange, next: Next, reason: string): void {
     exchange.onHead(() => {
       if (this.#seenOf(exchange)?.route && reason === 'rule') return;
-      writeStatus(this.#state, exchange, 'BYPASS', bypassStatus(reason));
+      writeCacheStatus(this.#state, exchange, 'BYPASS', describeBypass(reason));
     });
     next();
   }

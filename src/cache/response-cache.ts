@@ -1,24 +1,23 @@
 import cluster from 'node:cluster';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { withoutEffect } from '../config/not-yet.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import { canonicalTarget } from '../http/request-target.js';
 import type { RouteTable } from '../options/route-table.js';
-import type { Cause, Recorded, RecordKind } from '../store/invalidation/invalidation-log.js';
+import type { AppendResult, Cause, RecordKind } from '../store/invalidation/invalidation-log.js';
 import { type CompiledSelector, compileSelectors, type Selector } from '../store/invalidation/selector.js';
-import { openState } from './create-state.js';
-import { explain, type Place } from './explain/explain.js';
+import { createState } from './create-state.js';
+import { type ExplainScope, explain } from './explain/explain.js';
 import type { CacheExplanation, RequestDescription } from './explain/types.js';
 import {
-  holdForPurge,
-  listOf,
   type PurgeAfterOptions,
-  type PurgeHold,
+  type PurgeRecorder,
   type PurgeTarget,
+  purgeBeforeEnd,
   resolvePurgeAfter,
+  toList,
 } from './invalidate/purge-after-write.js';
-import { StoredNames } from './invalidate/purge-names.js';
-import { invalidates, isUnsafe } from './invalidate/unsafe-methods.js';
+import { PurgeNames } from './invalidate/purge-names.js';
+import { isUnsafe, selectInvalidated } from './invalidate/unsafe-methods.js';
 import {
   type CacheRoutePolicies,
   type CacheRule,
@@ -31,9 +30,9 @@ import {
 import type { Next } from './request/cache-request.js';
 import { RouteScopes } from './request/route-scope.js';
 import { RequestFlow } from './request-flow.js';
-import type { CacheState, Counts } from './state.js';
-import { type CacheStats, statsOf } from './stats.js';
-import { answersFor } from './storage/no-vary-search.js';
+import type { CacheCounts, CacheState } from './state.js';
+import { type CacheStats, readStats } from './stats.js';
+import { coversSelector } from './storage/no-vary-search.js';
 
 /** A middleware of Express, typed by `node:http` alone. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
@@ -124,13 +123,13 @@ export function responseCache(options?: StandaloneCacheOptions): ResponseCache {
 export function createResponseCache(
   settings: CacheSettings | false,
   routes: RouteTable<CacheRoutePolicies>,
-  state: CacheState | false = settings && openState(settings),
+  state: CacheState | false = settings && createState(settings),
 ): ResponseCache {
-  if (settings) warnOfNoEffect(settings, rulesOf(routes));
+  if (settings) warnOfLocalCollapsing(settings, rulesOf(routes));
   const flow = state && new RequestFlow(state);
   let open = true;
   const scopes = new RouteScopes();
-  const names = new StoredNames(routes);
+  const names = new PurgeNames(routes);
 
   const guarded =
     (step: (flow: RequestFlow, req: IncomingMessage, res: ServerResponse, next: Next) => void) =>
@@ -167,13 +166,13 @@ export function createResponseCache(
     kind: RecordKind,
     selectors: readonly CompiledSelector[],
     cause: Cause,
-  ): readonly Recorded[] | Promise<readonly Recorded[]> => {
+  ): readonly AppendResult[] | Promise<readonly AppendResult[]> => {
     if (!state) return [];
     if (selectors.length > 0 && isLocalInCluster(state)) warnOfOtherWorkers();
     const records = selectors.map((selector) => state.log.record(kind, selector, cause));
     return records.some((record) => record instanceof Promise)
       ? Promise.all(records)
-      : (records as Recorded[]);
+      : (records as AppendResult[]);
   };
 
   const record = async (
@@ -189,7 +188,7 @@ export function createResponseCache(
     const acknowledged = records.every((record) => record.acknowledged) && !isLocalInCluster(state);
     const erased = erase
       ? state.entries.erase((entry) =>
-          compiled.some((selector) => selector.matches(entry) || answersFor(entry, selector)),
+          compiled.some((selector) => selector.matches(entry) || coversSelector(entry, selector)),
         )
       : 0;
     return { position: state.log.position, erased, acknowledged };
@@ -200,9 +199,9 @@ export function createResponseCache(
   }
   const holding = (
     cause: Cause,
-    count: (counts: Counts, selector: CompiledSelector) => void,
+    count: (counts: CacheCounts, selector: CompiledSelector) => void,
     areAlike = false,
-  ): PurgeHold => ({
+  ): PurgeRecorder => ({
     purge(selectors) {
       const lists = compile(selectors, areAlike);
       if (state) for (const [first] of lists) count(state.counts, first!);
@@ -210,7 +209,7 @@ export function createResponseCache(
     },
     fault: (error, where) => (state ? state.fault(error, where) : undefined),
   });
-  const countPurge = (counts: Counts, { kind }: CompiledSelector) => counts.purges.purge[kind]++;
+  const countPurge = (counts: CacheCounts, { kind }: CompiledSelector) => counts.purges.purge[kind]++;
   const byPurgeAfter = holding('app', countPurge);
   // What depends on the request, clients choose.
   const byRequest = holding('client', countPurge);
@@ -219,27 +218,27 @@ export function createResponseCache(
   const holdIfUnsafe = (req: IncomingMessage, res: ServerResponse): void => {
     if (!isUnsafe(req.method)) return;
     const exchange = exchangeOf(req, res);
-    if (exchange.noteOf(byMethod)) return;
-    exchange.note(byMethod, true);
-    holdForPurge(req, res, invalidates, byMethod);
+    if (exchange.dataOf(byMethod)) return;
+    exchange.setData(byMethod, true);
+    purgeBeforeEnd(req, res, selectInvalidated, byMethod);
   };
   const enter = guarded((current, req, res, next) => {
     holdIfUnsafe(req, res);
     current.shared(routes, req, res, next);
   });
 
-  const explainer = (place: Place) => ({
+  const explainer = (place: ExplainScope) => ({
     explain: (request: IncomingMessage | RequestDescription) => explain(open && state, place, request),
   });
 
   function purgeAfter(target: PurgeTarget, options?: PurgeAfterOptions): Middleware {
-    if (typeof target !== 'function') compile(listOf(target));
+    if (typeof target !== 'function') compile(toList(target));
     const hold = {
       ...(typeof target === 'function' ? byRequest : byPurgeAfter),
       ...resolvePurgeAfter(options),
     };
     return function cachePurgeAfterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
-      if (state && open) holdForPurge(req, res, target, hold);
+      if (state && open) purgeBeforeEnd(req, res, target, hold);
       next();
     };
   }
@@ -247,7 +246,7 @@ export function createResponseCache(
   return Object.assign(responseCacheMiddleware, {
     route(rule: CacheRule): CacheRouteMiddleware {
       const resolved = resolveCacheRule(rule);
-      if (settings) warnOfNoEffect(settings, [resolved]);
+      if (settings) warnOfLocalCollapsing(settings, [resolved]);
       // One path may have several: a partition of one means nothing to another.
       const scope = scopes.of(resolved);
       names.add(resolved);
@@ -263,10 +262,10 @@ export function createResponseCache(
     purgeAfter,
     purges: (target: PurgeTarget) => purgeAfter(target),
     purge: (selector: Selector | readonly Selector[], options: { erase?: boolean } = {}) =>
-      record('purge', listOf(selector), options.erase === true),
-    expire: (selector: Selector | readonly Selector[]) => record('expire', listOf(selector), false),
+      record('purge', toList(selector), options.erase === true),
+    expire: (selector: Selector | readonly Selector[]) => record('expire', toList(selector), false),
     ...explainer({ routes }),
-    stats: () => statsOf(state),
+    stats: () => readStats(state),
     close: async () => {
       open = false;
       if (!state) return;
@@ -282,10 +281,9 @@ function rulesOf(routes: RouteTable<CacheRoutePolicies>): CacheRuleSettings[] {
   return routes.policies.flatMap(({ cache }) => cache || []);
 }
 
-function warnOfNoEffect(settings: CacheSettings, rules: readonly CacheRuleSettings[]): void {
-  const found = withoutEffect(settings, rules);
-  if (found.length === 0) return;
-  process.emitWarning(`hotpath: without effect in this version: ${found.join('; ')}`, {
+function warnOfLocalCollapsing(settings: CacheSettings, rules: readonly CacheRuleSettings[]): void {
+  if (settings.redis || !rules.some((rule) => rule.collapse === 'cluster')) return;
+  process.emitWarning("hotpath: collapse: 'cluster' needs cache.redis; using 'instance'", {
     code: 'HOTPATH_NO_EFFECT',
     type: 'HotpathWarning',
   });

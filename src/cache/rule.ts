@@ -3,9 +3,9 @@ import { isPlainObject } from '../options/format-value.js';
 import type { CacheContext } from '../options/request-types.js';
 import { leaf, list, resolve, type Schema, section } from '../options/schema.js';
 import { type Duration, readDuration } from '../options/units.js';
-import type { Reader, Reading } from '../options/validation-result.js';
+import type { ValidationResult, Validator } from '../options/validation-result.js';
 import {
-  readBoolean,
+  booleanValidator,
   readFunction,
   readHeaderName,
   readInteger,
@@ -115,7 +115,7 @@ export const cacheRuleSchema: Schema<CacheRuleSettings> = section(
     ),
     ignoreQuery: v.optional(names(readQueryPattern, 'query parameters'), []),
     partition: v.optional(leaf(readFunction<NonNullable<CacheRule['partition']>>())),
-    shared: v.optional(leaf(readBoolean), false),
+    shared: v.optional(leaf(booleanValidator), false),
     collapse: v.optional(leaf(readCollapse), 'instance'),
     when: v.optional(leaf(readFunction<NonNullable<CacheRule['when']>>())),
   },
@@ -154,7 +154,7 @@ export function resolveCacheRule(rule: CacheRule, path = 'rule'): CacheRuleSetti
   return resolve(cacheRuleSchema, rule, path);
 }
 
-function names(read: Reader<string>, what: string): Schema<readonly string[]> {
+function names(read: Validator<string>, what: string): Schema<readonly string[]> {
   return list(leaf(read), `a list of names of ${what}`);
 }
 
@@ -166,7 +166,7 @@ function tagsSchema(): Schema<CacheRuleSettings['tags']> {
   );
 }
 
-function readTtl(input: unknown): Reading<number> {
+function readTtl(input: unknown): ValidationResult<number> {
   const reading = readDuration(input);
   if ('value' in reading && reading.value === 0) {
     return {
@@ -176,7 +176,7 @@ function readTtl(input: unknown): Reading<number> {
   return reading;
 }
 
-function readTimeout(input: unknown): Reading<number> {
+function readTimeout(input: unknown): ValidationResult<number> {
   const reading = readPositiveDuration(input);
   return 'value' in reading ? readTimerDuration(input) : reading;
 }
@@ -189,7 +189,7 @@ const FOR_ONE: ReadonlySet<unknown> = new Set([
   ...[412, 413, 416, 417, 421, 426, 428, 431], // of the headers, the body or the connection of one request
 ]);
 
-function readStatuses(input: unknown): Reading<ReadonlySet<number>> {
+function readStatuses(input: unknown): ValidationResult<ReadonlySet<number>> {
   const storable = (status: unknown) => 'value' in readInteger(200, 599)(status) && !FOR_ONE.has(status);
   if (Array.isArray(input) && input.length > 0 && input.every(storable))
     return { value: new Set<number>(input) };
@@ -199,14 +199,14 @@ function readStatuses(input: unknown): Reading<ReadonlySet<number>> {
   };
 }
 
-function readQueryPattern(input: unknown): Reading<string> {
+function readQueryPattern(input: unknown): ValidationResult<string> {
   const reading = readName(input);
   return 'value' in reading && /^[^*]+\*?$/.test(reading.value)
     ? reading
     : { expected: "the name of a query parameter, such as 'fbclid' or 'utm_*' (a `*` only at its end)" };
 }
 
-function readCollapse(input: unknown): Reading<CacheRuleSettings['collapse']> {
+function readCollapse(input: unknown): ValidationResult<CacheRuleSettings['collapse']> {
   if (input === false) return { value: false };
   if (input === true) return { value: 'instance' };
   const reading = readWord('instance', 'cluster')(input);

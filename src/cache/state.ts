@@ -8,10 +8,10 @@ import type { RangeUnits } from './request/range-units.js';
 import type { RefreshMarks } from './revalidate/refresh-marks.js';
 import type { RefreshQueue } from './revalidate/refresh-queue.js';
 import type { StoredNames } from './serve/stored-headers.js';
-import type { Encodings } from './storage/encoded-bodies.js';
-import type { Equivalents } from './storage/no-vary-search.js';
-import type { SharedTier } from './storage/shared-tier.js';
-import type { Entries } from './storage/variants.js';
+import type { EncodedBodies } from './storage/encoded-bodies.js';
+import type { EquivalentQueries } from './storage/no-vary-search.js';
+import type { RedisTierLookups } from './storage/shared-tier.js';
+import type { VariantStore } from './storage/variants.js';
 
 export type SelectorCounts = Record<CompiledSelector['kind'], number>;
 
@@ -19,7 +19,7 @@ export type SelectorCounts = Record<CompiledSelector['kind'], number>;
 export type RefreshResult = 'stored' | 'failed' | 'ended' | 'refused' | 'dropped';
 
 /** What happened so far; each number only grows. */
-export interface Counts {
+export interface CacheCounts {
   hits: number;
   misses: number;
   /** What the memory tier had for requests, fresh or stale, and what it had not. */
@@ -57,20 +57,20 @@ export interface FrontDoorState {
 /** What one cache shares among its parts. */
 export interface CacheState {
   readonly settings: CacheSettings;
-  readonly entries: Entries;
-  readonly equivalents: Equivalents;
+  readonly entries: VariantStore;
+  readonly equivalents: EquivalentQueries;
   readonly storedNames: StoredNames;
   readonly rangeUnits: RangeUnits;
-  readonly encodings: Encodings;
+  readonly encodings: EncodedBodies;
   readonly log: InvalidationLog;
   /** The connection behind the shared tier and the log. */
   readonly redis: RedisTier | undefined;
-  readonly shared: SharedTier | undefined;
+  readonly shared: RedisTierLookups | undefined;
   readonly collapser: Collapser;
   readonly refreshMarks: RefreshMarks;
   readonly refreshQueue: RefreshQueue;
   readonly frontDoor: FrontDoorState;
-  readonly counts: Counts;
+  readonly counts: CacheCounts;
   /** Milliseconds, monotonic. */
   readonly clock: () => number;
   readonly dates: HttpDates;
@@ -82,14 +82,14 @@ export function noRefreshes(): Record<RefreshResult, number> {
   return { stored: 0, failed: 0, ended: 0, refused: 0, dropped: 0 };
 }
 
-export function noneBySelector(): SelectorCounts {
+export function zeroBySelector(): SelectorCounts {
   return { tag: 0, url: 0, pattern: 0, all: 0 };
 }
 
 /** Most different words that are counted apart; a handler may invent its own. */
 const MOST_WORDS = 100;
 
-export function countWord(words: Map<string, number>, word: string): void {
+export function countByWord(words: Map<string, number>, word: string): void {
   const known = words.has(word) || words.size < MOST_WORDS ? word : 'other';
   words.set(known, (words.get(known) ?? 0) + 1);
 }

@@ -1,5 +1,5 @@
 import type { RedisTier } from '../store/redis/redis-tier.js';
-import { type CacheState, noneBySelector, noRefreshes } from './state.js';
+import { type CacheState, noRefreshes, zeroBySelector } from './state.js';
 import type { EncodingStats } from './storage/encoded-bodies.js';
 
 /** One kind of command to Redis; each number only grows. */
@@ -97,7 +97,7 @@ export interface CacheStats {
 }
 
 /** @param state `false`: a cache that is off. */
-export function statsOf(state: CacheState | false): CacheStats {
+export function readStats(state: CacheState | false): CacheStats {
   if (!state) {
     const none = {
       hits: 0,
@@ -114,7 +114,7 @@ export function statsOf(state: CacheState | false): CacheStats {
       frontDoor: 0,
       stores: 0,
       purges: 0,
-      purgesBy: { purge: noneBySelector(), expire: noneBySelector() },
+      purgesBy: { purge: zeroBySelector(), expire: zeroBySelector() },
       memory: { hits: 0, misses: 0 },
       invalidations: 0,
     };
@@ -146,11 +146,11 @@ export function statsOf(state: CacheState | false): CacheStats {
     pending: collapser.size,
     position: log.position,
     encodings: encodings.stats,
-    ...(redis && { redis: redisStatsOf(redis) }),
+    ...(redis && { redis: readRedisStats(redis) }),
   };
 }
 
-function redisStatsOf({ store, log }: RedisTier): RedisStats {
+function readRedisStats({ store, log }: RedisTier): RedisStats {
   const { isReady, reads, writes, outstanding, operations, ...stats } = store.stats();
   const { lag, inContact, queued, remembered, counts } = log.stats;
   return {

@@ -1,7 +1,7 @@
 type Callback = (error?: Error | null) => void;
 
 /** Calls back as Node does: in a tick of its own. */
-export function later(callback: unknown, error?: Error): void {
+export function callLater(callback: unknown, error?: Error): void {
   if (typeof callback === 'function') process.nextTick(callback as Callback, error);
 }
 
@@ -11,7 +11,7 @@ export function isChunk(chunk: unknown): chunk is string | Uint8Array {
 }
 
 /** Bytes of a piece of body; 0 for none. */
-export function lengthOf(chunk: unknown, encoding: unknown): number {
+export function chunkLength(chunk: unknown, encoding: unknown): number {
   if (typeof chunk === 'string') return Buffer.byteLength(chunk, encoding as BufferEncoding);
   return chunk instanceof Uint8Array ? chunk.byteLength : 0;
 }
@@ -21,7 +21,7 @@ export function lengthOf(chunk: unknown, encoding: unknown): number {
  *
  * @param isWhole it is the body: whoever keeps it need not copy it again out of a pool.
  */
-export function copyOf(
+export function copyChunk(
   chunk: string | Uint8Array,
   encoding: unknown,
   length: number,

@@ -10,7 +10,7 @@ export const CLIENT_CLOSED_REQUEST = 499;
  *
  * @param socket of the request as it arrived.
  */
-export function wentOutWhole(req: IncomingMessage, res: ServerResponse, socket: Socket | undefined): boolean {
+export function isComplete(req: IncomingMessage, res: ServerResponse, socket: Socket | undefined): boolean {
   if (req.httpVersionMajor < 2) return !(socket?.destroyed || socket?.errored);
   const { stream } = res as unknown as Http2ServerResponse;
   return stream.rstCode === 0 && !stream.aborted;

@@ -10,7 +10,7 @@ type Add = (this: ServerResponse, type: string | symbol, listener: Listener) => 
  * on the response, can't take them away again: each round of a loop that writes until `false` and waits would
  * leave one behind.
  */
-export function releaseDrains(res: ServerResponse): void {
+export function releaseDrainListeners(res: ServerResponse): void {
   const { on, once, removeListener } = res as unknown as Record<'on' | 'once' | 'removeListener', Add>;
   let gone: WeakSet<Listener> | undefined; // made for those who wait: most responses are written at once
   const adder = (isOnce: boolean): Add =>

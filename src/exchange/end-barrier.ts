@@ -1,12 +1,12 @@
-import type { Listening } from './listener-list.js';
+import type { ListenerNode } from './listener-list.js';
 import { reportFault } from './run-listeners.js';
 
 /** What the last bytes of an answer wait for; nothing, where it answers with nothing. */
-export type Hold<Exchange> = (exchange: Exchange) => Promise<unknown> | undefined;
+export type EndBarrier<Exchange> = (exchange: Exchange) => Promise<unknown> | undefined;
 
 /** All that the end has to wait for; `undefined` for nothing. */
-export function waitForHolds<Exchange>(
-  first: Listening<Hold<Exchange>>,
+export function waitForBarriers<Exchange>(
+  first: ListenerNode<EndBarrier<Exchange>>,
   exchange: Exchange,
 ): Promise<unknown> | undefined {
   let waits: Promise<unknown>[] | undefined;

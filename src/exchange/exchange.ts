@@ -2,20 +2,19 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { unawaited } from '../runtime/guard.js';
-import { copyOf, isChunk, later, lengthOf, writeAfterEnd } from './body-chunk.js';
-import { wentOutWhole } from './completion.js';
+import { callLater, chunkLength, copyChunk, isChunk, writeAfterEnd } from './body-chunk.js';
+import { isComplete } from './completion.js';
 import { onConnectionClose, socketOf, withSocket } from './connection.js';
-import { releaseDrains } from './drain-listeners.js';
+import { releaseDrainListeners } from './drain-listeners.js';
 import type { EncodedBody } from './encoded-body.js';
-import { type Hold, waitForHolds } from './end-barrier.js';
-import { findNote, type Note, type NoteOwner } from './exchange-data.js';
-import { applyHeaders, type HeadersArgument } from './headers.js';
-import { declareLength } from './length.js';
-import { type Listening, withListener, withoutListener } from './listener-list.js';
+import { type EndBarrier, waitForBarriers } from './end-barrier.js';
+import { type DataOwner, type ExchangeData, findData } from './exchange-data.js';
+import { applyHeaders, declareLength, type HeadersArgument } from './headers.js';
+import { type ListenerNode, withListener, withoutListener } from './listener-list.js';
 import { EXCHANGE, isOnTop, listenForEnd, type Methods, patch, readMethods, writeMethods } from './patch.js';
 import { routedPath } from './request-path.js';
 import type { PathTable } from './response-head.js';
-import { guardResponse } from './response-lock.js';
+import { lockResponse } from './response-lock.js';
 import {
   isRoutedRequest,
   leftRouter,
@@ -70,15 +69,15 @@ export class Exchange {
   /** The body in other codings, while the response is ended by whoever keeps them. */
   encoded: EncodedBody | undefined;
 
-  #capture: Listening<Listener> | undefined;
-  #edit: Listening<Listener> | undefined;
-  #seal: Listening<Listener> | undefined;
-  #sent: Listening<Listener> | undefined;
-  #chunk: Listening<(chunk: Buffer) => void> | undefined;
-  #end: Listening<Listener> | undefined;
-  #close: Listening<Listener> | undefined;
-  #holds: Listening<Hold<Exchange>> | undefined;
-  #notes: Note | undefined;
+  #capture: ListenerNode<Listener> | undefined;
+  #edit: ListenerNode<Listener> | undefined;
+  #seal: ListenerNode<Listener> | undefined;
+  #sent: ListenerNode<Listener> | undefined;
+  #chunk: ListenerNode<(chunk: Buffer) => void> | undefined;
+  #end: ListenerNode<Listener> | undefined;
+  #close: ListenerNode<Listener> | undefined;
+  #holds: ListenerNode<EndBarrier<Exchange>> | undefined;
+  #notes: ExchangeData | undefined;
   #beneath: Methods;
   #compressed = false;
   #tracked = false;
@@ -148,7 +147,7 @@ export class Exchange {
     else this.#close = withListener(this.#close, listener);
   }
   /** Lets the last bytes of the answer wait for what `hold` returns; a rejection lets them go. */
-  holdEnd(hold: Hold<Exchange>): void {
+  holdEnd(hold: EndBarrier<Exchange>): void {
     this.#holds = withListener(this.#holds, hold);
   }
 
@@ -159,7 +158,7 @@ export class Exchange {
     writeMethods(res, this.#beneath);
     try {
       install();
-      releaseDrains(res);
+      releaseDrainListeners(res);
       this.#beneath = readMethods(res);
       this.#compressed = true;
     } finally {
@@ -168,7 +167,7 @@ export class Exchange {
   }
 
   /** True when nobody but us, the `compression` package and Node sees what is written: they only read it. */
-  get pristine(): boolean {
+  get isUnpatched(): boolean {
     return this.#native && isOnTop(this.res);
   }
 
@@ -195,7 +194,7 @@ export class Exchange {
     this.#locked = true;
     if (this.#hasLock) return;
     this.#hasLock = true;
-    guardResponse(this.res, () => this.#locked);
+    lockResponse(this.res, () => this.#locked);
   }
 
   /**
@@ -224,11 +223,11 @@ export class Exchange {
   }
 
   /** What `owner` has noted of this exchange; a `WeakMap` would cost the garbage collector a multiple. */
-  noteOf(owner: NoteOwner): unknown {
-    return findNote(this.#notes, owner)?.value;
+  dataOf(owner: DataOwner): unknown {
+    return findData(this.#notes, owner)?.value;
   }
-  note(owner: NoteOwner, note: unknown): void {
-    const found = findNote(this.#notes, owner);
+  setData(owner: DataOwner, note: unknown): void {
+    const found = findData(this.#notes, owner);
     if (found) found.value = note;
     else this.#notes = { owner, value: note, next: this.#notes };
   }
@@ -308,25 +307,25 @@ export class Exchange {
       encoding = undefined;
     }
     if (this.#locked) {
-      later(callback);
+      callLater(callback);
       return true;
     }
     if (this.ended || !isChunk(chunk)) {
       if (this.#held) {
-        later(callback, writeAfterEnd());
+        callLater(callback, writeAfterEnd());
         return false;
       }
       return this.#beneath.write.call(res, chunk, encoding, callback);
     }
     if (!res.headersSent) res.writeHead(res.statusCode);
-    this.#see(chunk, encoding, lengthOf(chunk, encoding), false);
+    this.#see(chunk, encoding, chunkLength(chunk, encoding), false);
     if (this.#dropsBody) {
-      later(callback);
+      callLater(callback);
       return true;
     }
     if (!this.#compressed) return this.#beneath.write.call(res, chunk, encoding, callback);
     const result = this.#beneath.write.call(res, chunk, encoding);
-    later(callback); // `compression` takes no callback
+    callLater(callback); // `compression` takes no callback
     return result;
   }
 
@@ -342,15 +341,15 @@ export class Exchange {
       encoding = undefined;
     }
     if (this.#locked) {
-      later(callback);
+      callLater(callback);
       return res;
     }
     if (this.ended || !(chunk === undefined || chunk === null || isChunk(chunk))) {
-      if (this.#held) later(callback, writeAfterEnd());
+      if (this.#held) callLater(callback, writeAfterEnd());
       else this.#beneath.end.call(res, chunk, encoding, callback);
       return res;
     }
-    const length = lengthOf(chunk, encoding);
+    const length = chunkLength(chunk, encoding);
     if (!res.headersSent) {
       this.#endLength = length;
       try {
@@ -364,11 +363,11 @@ export class Exchange {
     this.ended = true;
     runAll(this.#end, this, 'end');
     if (typeof callback === 'function') {
-      if (res.writableFinished) later(callback);
+      if (res.writableFinished) callLater(callback);
       else res.once('finish', callback as Callback);
     }
     const body = this.#dropsBody ? this.#replacement : chunk;
-    const held = this.#holds && waitForHolds(this.#holds, this);
+    const held = this.#holds && waitForBarriers(this.#holds, this);
     if (held) {
       this.#held = true;
       void unawaited(
@@ -400,13 +399,13 @@ export class Exchange {
   #see(chunk: string | Uint8Array, encoding: unknown, length: number, isWhole: boolean): void {
     this.bodyBytes += length;
     if (!this.#chunk) return;
-    const bytes = copyOf(chunk, encoding, length, isWhole);
+    const bytes = copyChunk(chunk, encoding, length, isWhole);
     runAll(this.#chunk, bytes, 'chunk');
   }
 
   /** @internal */
   finished(): void {
-    this.#whole = wentOutWhole(this.req, this.res, this.socket);
+    this.#whole = isComplete(this.req, this.res, this.socket);
   }
 
   /** Nobody will tell a response that has no socket yet that its client has left. */

@@ -1,4 +1,5 @@
-import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { ResponseHeaders } from './response-head.js';
 
 /** Every shape in which headers may be handed to `writeHead`. */
 export type HeadersArgument =
@@ -10,7 +11,7 @@ export type HeadersArgument =
 export type HeaderField = [name: string, value: string | string[]];
 
 /** The header fields set so far, with their names as they were written. */
-export function headersOf(res: ServerResponse): HeaderField[] {
+export function readHeaders(res: ServerResponse): HeaderField[] {
   // HTTP/2's compatible response knows names in lower case only.
   const { getRawHeaderNames } = res as { getRawHeaderNames?: () => string[] };
   const names = getRawHeaderNames ? getRawHeaderNames.call(res) : res.getHeaderNames();
@@ -71,4 +72,26 @@ function toPairs(headers: readonly unknown[]): [string, OutgoingHttpHeader][] {
     pairs.push([headers[i] as string, headers[i + 1] as OutgoingHttpHeader]);
   }
   return pairs;
+}
+
+/** A header's value as one text; several lines are one list. */
+export function readHeaderText(res: ResponseHeaders, name: string): string | undefined {
+  const value = res.getHeader(name);
+  if (value === undefined) return undefined;
+  return Array.isArray(value) ? value.join(', ') : String(value);
+}
+
+/**
+ * Declares the length of a body that comes in one piece. Node does that by itself, but only where nobody asked for
+ * the headers before: `compression` does, so it is declared here under Node's own conditions.
+ *
+ * @param length bytes; negative where it is not known.
+ */
+export function declareLength(req: IncomingMessage, res: ServerResponse, length: number): void {
+  if (length < 0 || req.method === 'HEAD' || req.httpVersion === '1.0') return;
+  if (res.statusCode === 204 || res.statusCode === 304) return;
+  if (res.hasHeader('content-length') || res.hasHeader('transfer-encoding') || res.hasHeader('trailer'))
+    return;
+  if ((res as unknown as { _removedContLen?: boolean })._removedContLen) return;
+  res.setHeader('Content-Length', length);
 }

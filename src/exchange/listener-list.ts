@@ -2,16 +2,16 @@
  * The listeners of one moment, in their order. Most moments have one or none, and every request has several
  * moments: a chain of nodes takes less memory than arrays, which grow by sixteen places at once.
  */
-export interface Listening<Listener> {
+export interface ListenerNode<Listener> {
   readonly listener: Listener;
-  next: Listening<Listener> | undefined;
+  next: ListenerNode<Listener> | undefined;
 }
 
 /** The chain with a listener added at its end. */
 export function withListener<Listener>(
-  first: Listening<Listener> | undefined,
+  first: ListenerNode<Listener> | undefined,
   listener: Listener,
-): Listening<Listener> {
+): ListenerNode<Listener> {
   const added = { listener, next: undefined };
   if (!first) return added;
   let last = first;
@@ -22,9 +22,9 @@ export function withListener<Listener>(
 
 /** The chain without a listener; whoever is on the way along it goes on as before. */
 export function withoutListener<Listener>(
-  first: Listening<Listener> | undefined,
+  first: ListenerNode<Listener> | undefined,
   listener: Listener,
-): Listening<Listener> | undefined {
+): ListenerNode<Listener> | undefined {
   if (first?.listener === listener) return first.next;
   for (let at = first; at?.next; at = at.next) {
     if (at.next.listener !== listener) continue;

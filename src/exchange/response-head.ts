@@ -2,7 +2,7 @@ import type { IncomingMessage, OutgoingHttpHeader } from 'node:http';
 import type { EncodedBody } from './encoded-body.js';
 
 /** What of a response its headers are read and written by. */
-export interface Headers {
+export interface ResponseHeaders {
   statusCode: number;
   sendDate: boolean;
   getHeader(name: string): OutgoingHttpHeader | undefined;
@@ -18,9 +18,9 @@ export interface PathTable<Match> {
 }
 
 /** An answer whose head is being made, as whoever edits it sees it: an exchange, or one that is prepared. */
-export interface Heading {
+export interface EditableHead {
   readonly req: IncomingMessage;
-  readonly res: Headers;
+  readonly res: ResponseHeaders;
   /** Of the body, where that is known. Bytes. */
   readonly length: number | undefined;
   readonly encoded: EncodedBody | undefined;
@@ -30,7 +30,7 @@ export interface Heading {
 }
 
 /** Header fields without a response: what those of a stored answer are worked out on, ahead of its use. */
-export class HeaderSink implements Headers {
+export class HeaderSink implements ResponseHeaders {
   statusCode = 200;
   readonly sendDate = true;
   readonly #fields = new Map<string, [name: string, value: OutgoingHttpHeader]>();

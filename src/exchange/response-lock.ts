@@ -20,7 +20,7 @@ const METHODS = [
  * Node throws for a header that is set after the head has gone. The handler of a locked response knows of no
  * head: in an async handler on Express 4 the throw would be an unhandled rejection, and end the process.
  */
-export function guardResponse(res: ServerResponse, isLocked: () => boolean): void {
+export function lockResponse(res: ServerResponse, isLocked: () => boolean): void {
   const methods = res as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
   for (const name of METHODS) {
     const original = methods[name];

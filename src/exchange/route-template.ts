@@ -102,7 +102,7 @@ class Track {
     if (!route) return;
     this.isRouted = true;
     const mount = this.mount ?? '';
-    const path = pathOf(route.path);
+    const path = layerPath(route.path);
     this.template = cutTemplate(mount && path === '/' ? mount : mount + path);
   }
 }
@@ -138,7 +138,7 @@ export function templateOfRequest(req: IncomingMessage): string | undefined {
   const tracked = req as Tracked;
   const track = tracked[TRACK];
   if (track) return track.template;
-  return tracked.route && cutTemplate((mountOfRequest(req) ?? '') + pathOf(tracked.route.path));
+  return tracked.route && cutTemplate((mountOfRequest(req) ?? '') + layerPath(tracked.route.path));
 }
 
 /** Whether a route answers, so far as its router tells: not a middleware that was mounted after it. */
@@ -259,7 +259,7 @@ function follow(layer: Layer, req: Tracked): void {
   }
 }
 
-function pathOf(path: unknown): string {
+function layerPath(path: unknown): string {
   if (typeof path === 'string') return path;
   return Array.isArray(path) ? path.flat(Number.POSITIVE_INFINITY).map(String).join(' ') : String(path ?? '');
 }

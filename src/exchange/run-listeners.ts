@@ -1,5 +1,5 @@
 import { reportFault } from '../runtime/report-fault.js';
-import type { Listening } from './listener-list.js';
+import type { ListenerNode } from './listener-list.js';
 
 export { reportFault };
 
@@ -18,7 +18,7 @@ export function runGuarded<Subject>(
 
 /** Runs the listeners of a moment; those that are added meanwhile as well. */
 export function runAll<Subject>(
-  first: Listening<(subject: Subject) => void> | undefined,
+  first: ListenerNode<(subject: Subject) => void> | undefined,
   subject: Subject,
   moment: string,
 ): void {

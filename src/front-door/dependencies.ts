@@ -3,14 +3,14 @@ import type { CacheControlEditor } from '../middleware/cache-control/middleware.
 import type { CompressionEditor } from '../middleware/compression/middleware.js';
 import type { MetricsEditor } from '../middleware/metrics/middleware.js';
 import type { TimingEditor } from '../middleware/timing/middleware.js';
-import type { Hits } from './fast-lookup.js';
+import type { FastLookup } from './fast-lookup.js';
 
 /** The middlewares of one config, as far as they have a part in an answer from the store. */
-export interface LaneParts {
+export interface FastPathDependencies {
   readonly state: CacheState;
   /** The one that the app mounts. */
   readonly middleware: unknown;
-  readonly hits: Hits;
+  readonly hits: FastLookup;
   readonly timing: TimingEditor | undefined;
   readonly metrics: MetricsEditor | undefined;
   readonly cacheControl: CacheControlEditor | undefined;

@@ -1,17 +1,17 @@
-import type { Origin } from '../cache/request/rule-context.js';
-import { shownKey } from '../cache/serve/cache-status.js';
-import { EXPRESS } from '../cache/serve/stored-headers.js';
+import type { Origin } from '../cache/request/origin.js';
+import { visibleKey } from '../cache/serve/cache-status.js';
+import { EXPRESS_HEADERS } from '../cache/serve/stored-headers.js';
 import { formatCacheStatus } from '../http/cache-status.js';
 import { elapsedSince } from '../middleware/timing/elapsed.js';
 import type { StoredResponse } from '../store/stored-response.js';
-import type { LaneParts } from './dependencies.js';
-import type { Freshness } from './fast-lookup.js';
-import type { Head } from './head-template.js';
+import type { FastPathDependencies } from './dependencies.js';
+import type { RemainingFreshness } from './fast-lookup.js';
+import type { HeadTemplate } from './head-template.js';
 
 /** What is known of one answer. */
-export interface Known {
+export interface DynamicValues {
   readonly origin: Origin;
-  readonly freshness: Freshness;
+  readonly freshness: RemainingFreshness;
   /** Express has set its own header, or would. */
   readonly isByExpress: boolean;
   readonly requestId: string | undefined;
@@ -20,15 +20,15 @@ export interface Known {
 }
 
 /** Writes those lines of a head that differ from one answer to the next. */
-export class Lines {
-  readonly #parts: LaneParts;
+export class DynamicFields {
+  readonly #parts: FastPathDependencies;
   /** Field names, and the same in lower case; empty where there is none. */
   readonly #id: readonly [name: string, lower: string];
   readonly #time: readonly [name: string, lower: string];
   readonly #status: string;
   readonly #cacheTime: string;
 
-  constructor(parts: LaneParts) {
+  constructor(parts: FastPathDependencies) {
     this.#parts = parts;
     const { requestId = false, header = false } = parts.timing?.settings ?? {};
     this.#id = named(requestId ? requestId.header : '');
@@ -38,7 +38,7 @@ export class Lines {
     this.#cacheTime = isShown ? ', cache;desc=HIT\r\n' : '\r\n';
   }
 
-  of(entry: StoredResponse, head: Head, known: Known): string {
+  of(entry: StoredResponse, head: HeadTemplate, known: DynamicValues): string {
     const { age, ttl } = known.freshness;
     let text = `${head.textFor(entry)}Age: ${age}\r\n`;
     if (known.isByExpress && head.leavesExpress) text += BY_EXPRESS;
@@ -46,14 +46,14 @@ export class Lines {
     return text + this.#timing(head, known);
   }
 
-  #keyOf({ url }: StoredResponse, { origin }: Known): string {
+  #keyOf({ url }: StoredResponse, { origin }: DynamicValues): string {
     const { state } = this.#parts;
     if (state.settings.statusHeader !== 'key') return '';
-    const key = shownKey(state, { origin, target: url });
+    const key = visibleKey(state, { origin, target: url });
     return formatCacheStatus({ key }).slice(formatCacheStatus({}).length);
   }
 
-  #timing({ names }: Head, { requestId, startedAt }: Known): string {
+  #timing({ names }: HeadTemplate, { requestId, startedAt }: DynamicValues): string {
     const { timing } = this.#parts;
     if (!timing) return '';
     const [id, lowerId] = this.#id;
@@ -71,4 +71,4 @@ function named(name: string): readonly [name: string, lower: string] {
   return [name, name.toLowerCase()];
 }
 
-const BY_EXPRESS = `X-Powered-By: ${EXPRESS}\r\n`;
+const BY_EXPRESS = `X-Powered-By: ${EXPRESS_HEADERS}\r\n`;

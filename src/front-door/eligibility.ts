@@ -5,7 +5,7 @@ import { CLIENT_CERTIFICATE, hasClientCertificate } from '../exchange/client-cer
 type Request = IncomingMessage & { readonly originalUrl?: string; readonly hotpath?: object };
 
 /** Tells the requests that may be answered at once from all others: the way through the middlewares is for those. */
-export class PlainRequests {
+export class Eligibility {
   /** Fields beyond those that are looked at in any case. */
   readonly #others: readonly string[];
   readonly #looksAtCertificates: boolean;
@@ -24,7 +24,7 @@ export class PlainRequests {
   }
 
   /** Whether a request is one of those. A cookie is for the rule to judge. */
-  has(req: Request): boolean {
+  accepts(req: Request): boolean {
     const { method, url } = req;
     if ((method !== 'GET' && method !== 'HEAD') || req.httpVersion !== '1.1' || url === undefined)
       return false;

@@ -36,7 +36,7 @@ export function isFirst(app: ExpressApp, middleware: unknown): boolean {
  * A request that Express has not seen, as Express would show it: for `protocol`, `ip` and whatever else depends on
  * the app's `trust proxy`. The request itself is left as it is.
  */
-export function asSeenBy(app: ExpressApp, req: IncomingMessage): IncomingMessage {
+export function viewAsExpress(app: ExpressApp, req: IncomingMessage): IncomingMessage {
   const { headers, socket, method, url } = req;
   const view: PropertyDescriptorMap = {};
   for (const [name, value] of Object.entries({ headers, socket, connection: socket, method, url })) {

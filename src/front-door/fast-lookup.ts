@@ -1,16 +1,17 @@
 import type { IncomingMessage } from 'node:http';
-import { SHARED } from '../cache/classify-request.js';
-import { isEager } from '../cache/decide.js';
+import { MAP_SCOPE } from '../cache/classify-request.js';
+import { isDueForEagerRefresh } from '../cache/decide.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../cache/options.js';
-import { isKeyedByRule, normaliseTarget, PlainKeys, RequestKeys } from '../cache/request/key.js';
-import { isSameOrigin, type Origin } from '../cache/request/rule-context.js';
-import { ageOf } from '../cache/serve/serve-stored.js';
+import { mayChangeKey, normaliseTarget, PlainKeyCache, RequestKeys } from '../cache/request/key.js';
+import { isSameOrigin, type Origin } from '../cache/request/origin.js';
+import { computeAge } from '../cache/serve/serve-stored.js';
 import type { CacheState } from '../cache/state.js';
+import { pathOf } from '../http/request-target.js';
 import type { RouteTable } from '../options/route-table.js';
-import { pathOf, type StoredResponse } from '../store/stored-response.js';
+import type { StoredResponse } from '../store/stored-response.js';
 
 /** How fresh a stored response is. */
-export interface Freshness {
+export interface RemainingFreshness {
   /** Seconds (RFC 9111 §4.2.3). */
   readonly age: number;
   /** Seconds left. */
@@ -18,12 +19,15 @@ export interface Freshness {
 }
 
 /** Whether a rule has functions that are asked about each request. */
-export function isAskedEachTime(rule: CacheRuleSettings): boolean {
+export function hasRequestFunctions(rule: CacheRuleSettings): boolean {
   return rule.when !== undefined || rule.partition !== undefined;
 }
 
 /** Whether a request has cookies of which its rule, if there is one, does not say that they make no other answer. */
-export function bringsCookie({ headers }: IncomingMessage, rule: CacheRuleSettings | undefined): boolean {
+export function hasUncoveredCookie(
+  { headers }: IncomingMessage,
+  rule: CacheRuleSettings | undefined,
+): boolean {
   return headers.cookie !== undefined && rule?.vary.cookies === undefined;
 }
 
@@ -31,17 +35,17 @@ export function bringsCookie({ headers }: IncomingMessage, rule: CacheRuleSettin
  * Finds what can be served as it stands to whom nothing makes different from others: no credential, no wish of its
  * own, no range. What it finds is what the way through `admit`, `lookUp` and `planFor` would serve; it finds less.
  */
-export class Hits {
+export class FastLookup {
   readonly #state: CacheState;
   readonly #routes: RouteTable<CacheRoutePolicies>;
   /** Whether a rule may have stored under another key than the request has without it. */
   readonly #isKeyed: boolean;
-  #keys: PlainKeys | undefined;
+  #keys: PlainKeyCache | undefined;
 
   constructor(state: CacheState, routes: RouteTable<CacheRoutePolicies>) {
     this.#state = state;
     this.#routes = routes;
-    this.#isKeyed = routes.policies.some(({ cache }) => cache && isKeyedByRule(cache));
+    this.#isKeyed = routes.policies.some(({ cache }) => cache && mayChangeKey(cache));
   }
 
   /** The rule for what is asked for. */
@@ -62,7 +66,7 @@ export class Hits {
     if (found.entry || found.variesOtherwise) return found.entry;
     if (!this.#isKeyed) return undefined; // the paths of misses are not to be matched for nothing
     const rule = this.ruleOf(target);
-    if (!rule || !isKeyedByRule(rule) || rule.partition) return undefined;
+    if (!rule || !mayChangeKey(rule) || rule.partition) return undefined;
     return entries.find(this.#keyUnder(rule, req, origin, target), req).entry;
   }
 
@@ -72,7 +76,7 @@ export class Hits {
    * @param answered called once, with what there is for this visitor; it must not throw.
    * @returns whether there is anything to ask; if not, it is not called.
    */
-  ask(
+  askRedis(
     req: IncomingMessage,
     origin: Origin,
     target: string,
@@ -82,7 +86,7 @@ export class Hits {
     if (!shared?.isUsable || !equivalents.isUnused || req.method !== 'GET') return false;
     const rule = this.ruleOf(target);
     if (!rule) return false;
-    if (!rule.shared || isAskedEachTime(rule) || bringsCookie(req, rule)) return false;
+    if (!rule.shared || hasRequestFunctions(rule) || hasUncoveredCookie(req, rule)) return false;
     const key = this.#keyUnder(rule, req, origin, target);
     // Someone is at it, or nothing has come of it before; or what is here is for the flow to judge.
     if (collapser.current(key) || collapser.isRefused(key) || entries.store.peek(key)) return false;
@@ -105,9 +109,9 @@ export class Hits {
   }
 
   #keyUnder(rule: CacheRuleSettings, req: IncomingMessage, origin: Origin, target: string): string {
-    if (!isKeyedByRule(rule)) return this.#keysOf(origin).of(target);
+    if (!mayChangeKey(rule)) return this.#keysOf(origin).of(target);
     const normal = normaliseTarget(target, rule);
-    const parts = { scope: SHARED, origin, target: normal, rewritten: undefined, partition: undefined };
+    const parts = { scope: MAP_SCOPE, origin, target: normal, rewritten: undefined, partition: undefined };
     return new RequestKeys(parts, req, rule, this.#state.entries.select).exact;
   }
 
@@ -116,22 +120,29 @@ export class Hits {
    *
    * @param now on the clock of the cache. Milliseconds.
    */
-  freshness(entry: StoredResponse, rule: CacheRuleSettings | undefined, now: number): Freshness | undefined {
+  freshness(
+    entry: StoredResponse,
+    rule: CacheRuleSettings | undefined,
+    now: number,
+  ): RemainingFreshness | undefined {
     if (entry.reuse.alwaysValidate) return undefined;
     const left = Math.min(entry.freshUntil, this.#state.log.limit(entry)) - now;
     if (!(left > 0)) return undefined;
-    if (rule?.eagerRefresh !== undefined && isEager(this.#state, { key: entry.key, rule }, entry))
+    if (
+      rule?.eagerRefresh !== undefined &&
+      isDueForEagerRefresh(this.#state, { key: entry.key, rule }, entry)
+    )
       return undefined;
     return {
-      age: ageOf(entry, now),
+      age: computeAge(entry, now),
       ttl: Math.floor(left / 1000),
     };
   }
 
-  #keysOf(origin: Origin): PlainKeys {
+  #keysOf(origin: Origin): PlainKeyCache {
     const last = this.#keys;
     if (last?.origin === origin) return last;
     if (last && last.origin.rawHost === origin.rawHost && isSameOrigin(last.origin, origin)) return last;
-    return (this.#keys = new PlainKeys(SHARED, origin));
+    return (this.#keys = new PlainKeyCache(MAP_SCOPE, origin));
   }
 }

@@ -1,27 +1,27 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import { type Origin, originOf } from '../cache/request/rule-context.js';
-import { EXPRESS } from '../cache/serve/stored-headers.js';
-import type { Brought } from '../cache/storage/shared-tier.js';
+import { type Origin, originOf } from '../cache/request/origin.js';
+import { EXPRESS_HEADERS } from '../cache/serve/stored-headers.js';
+import type { RedisLookup } from '../cache/storage/shared-tier.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import type { StoredResponse } from '../store/stored-response.js';
-import type { LaneParts } from './dependencies.js';
-import { Lines } from './dynamic-fields.js';
-import { isForwarded, PlainRequests } from './eligibility.js';
-import { asSeenBy, type ExpressApp, isFirst } from './express-view.js';
-import { bringsCookie } from './fast-lookup.js';
-import { Heads } from './head-cache.js';
-import { Accounts } from './instrumentation.js';
-import { isUntouched, send } from './raw-response.js';
+import type { FastPathDependencies } from './dependencies.js';
+import { DynamicFields } from './dynamic-fields.js';
+import { Eligibility, isForwarded } from './eligibility.js';
+import { type ExpressApp, isFirst, viewAsExpress } from './express-view.js';
+import { hasUncoveredCookie } from './fast-lookup.js';
+import { HeadCache } from './head-cache.js';
+import { Instrumentation } from './instrumentation.js';
+import { isUntouched, sendRaw } from './raw-response.js';
 
 /**
  * Whether a request has its answer; `inside`: not here, but the same lane may have it inside Express; `absent`: it is
  * one that may be answered here, and nothing is stored for it.
  */
-type Answer = 'given' | 'inside' | 'absent' | 'none';
+type FastPathResult = 'given' | 'inside' | 'absent' | 'none';
 
 /** A request that may be answered here. */
-interface Arrival {
+interface FastPathRequest {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   /** The app that it is answered in front of; absent inside it. */
@@ -40,30 +40,30 @@ interface Arrival {
  *
  * What of an answer's head is always the same is worked out once, by the very code of the middlewares.
  */
-export class Lane {
-  readonly #parts: LaneParts;
-  readonly #requests: PlainRequests;
-  readonly #accounts: Accounts;
-  readonly #heads: Heads;
-  readonly #lines: Lines;
+export class FastPath {
+  readonly #parts: FastPathDependencies;
+  readonly #requests: Eligibility;
+  readonly #accounts: Instrumentation;
+  readonly #heads: HeadCache;
+  readonly #lines: DynamicFields;
   #open = true;
   #hasWarned = false;
   /** Of the last request that came by no proxy. */
   #origin: Origin = { scheme: '', rawHost: '', host: '' };
 
-  constructor(parts: LaneParts) {
+  constructor(parts: FastPathDependencies) {
     this.#parts = parts;
-    this.#requests = new PlainRequests(parts.state.settings);
-    this.#accounts = new Accounts(parts.metrics, parts.timing);
-    this.#heads = new Heads(parts);
-    this.#lines = new Lines(parts);
+    this.#requests = new Eligibility(parts.state.settings);
+    this.#accounts = new Instrumentation(parts.metrics, parts.timing);
+    this.#heads = new HeadCache(parts);
+    this.#lines = new DynamicFields(parts);
   }
 
   /**
    * @param app the one that it stands in front of; absent inside it.
    * @returns unless it is `given`, nothing has happened.
    */
-  answer(req: IncomingMessage, res: ServerResponse, app?: ExpressApp): Answer {
+  answer(req: IncomingMessage, res: ServerResponse, app?: ExpressApp): FastPathResult {
     if (!this.#open) return 'none';
     try {
       return this.#answer(req, res, app, performance.now());
@@ -85,7 +85,7 @@ export class Lane {
     try {
       const startedAt = performance.now();
       const origin = this.#originFor(req, app);
-      return hits.ask(req, origin, req.url as string, (entry) => {
+      return hits.askRedis(req, origin, req.url as string, (entry) => {
         if (!this.#answerLater({ req, res, app, startedAt, origin, isBrought: true }, entry)) otherwise();
       });
     } catch (error) {
@@ -94,15 +94,15 @@ export class Lane {
     }
   }
 
-  #answerLater(arrival: Arrival, entry: StoredResponse | undefined): boolean {
+  #answerLater(arrival: FastPathRequest, entry: StoredResponse | undefined): boolean {
     const { req, res, startedAt } = arrival;
     const { shared } = this.#parts.state;
     try {
       const mayServe = entry && this.#open && isUntouched(res);
       if (mayServe && this.#serve(arrival, entry, performance.now()) === 'given') return true;
       // The time that has passed is part of the answer's.
-      const brought: Brought = { askedAt: startedAt, entry };
-      if (shared) exchangeOf(req, res, startedAt).note(shared, brought);
+      const brought: RedisLookup = { askedAt: startedAt, entry };
+      if (shared) exchangeOf(req, res, startedAt).setData(shared, brought);
       return false;
     } catch (error) {
       return this.#failed(res, error);
@@ -111,7 +111,7 @@ export class Lane {
 
   /** As `originOf`; where no proxy has a say, at less cost. */
   #originFor(req: IncomingMessage, app: ExpressApp | undefined): Origin {
-    if (isForwarded(req)) return originOf(app ? asSeenBy(app, req) : req);
+    if (isForwarded(req)) return originOf(app ? viewAsExpress(app, req) : req);
     const rawHost = req.headers.host ?? '';
     const scheme = (req.socket as { encrypted?: boolean } | null)?.encrypted ? 'https' : 'http';
     const last = this.#origin;
@@ -156,8 +156,13 @@ export class Lane {
     this.#open = false;
   }
 
-  #answer(req: IncomingMessage, res: ServerResponse, app: ExpressApp | undefined, startedAt: number): Answer {
-    if (!this.#requests.has(req) || !isUntouched(res)) return 'none';
+  #answer(
+    req: IncomingMessage,
+    res: ServerResponse,
+    app: ExpressApp | undefined,
+    startedAt: number,
+  ): FastPathResult {
+    if (!this.#requests.accepts(req) || !isUntouched(res)) return 'none';
     const { hits, state } = this.#parts;
     const origin = this.#originFor(req, app);
     const entry = hits.find(req, origin, req.url as string);
@@ -169,14 +174,14 @@ export class Lane {
   }
 
   /** @param now on the clock of the cache. Milliseconds. */
-  #serve(arrival: Arrival, entry: StoredResponse, now: number): Answer {
+  #serve(arrival: FastPathRequest, entry: StoredResponse, now: number): FastPathResult {
     const { req, res, app, startedAt, origin, isBrought } = arrival;
     const { hits, state, timing } = this.#parts;
     const kind = this.#heads.kindOf(entry, req.url as string);
     if (!kind.isServed) return 'none';
     if (app && !kind.isPublic) return 'inside';
     if (app && kind.dependsOnHeaders && !this.#isFirst(app)) return 'inside';
-    if (bringsCookie(req, kind.rule)) return 'none';
+    if (hasUncoveredCookie(req, kind.rule)) return 'none';
     const isByExpress = app ? app.enabled('x-powered-by') : hasExpressHeader(res);
     if (isByExpress === undefined) return 'none';
     const freshness = hits.freshness(entry, kind.rule, now);
@@ -190,7 +195,7 @@ export class Lane {
     const requestId = timing?.idOf(req);
     const text = this.#lines.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });
     const isBodyless = head.status === 304 || head.status === 204;
-    send(req, res, {
+    sendRaw(req, res, {
       status: head.status,
       text,
       body: isBodyless ? undefined : body,
@@ -205,5 +210,5 @@ export class Lane {
 function hasExpressHeader(res: ServerResponse): boolean | undefined {
   const names = res.getHeaderNames();
   if (names.length === 0) return false;
-  return names.length === 1 && res.getHeader('x-powered-by') === EXPRESS ? true : undefined;
+  return names.length === 1 && res.getHeader('x-powered-by') === EXPRESS_HEADERS ? true : undefined;
 }

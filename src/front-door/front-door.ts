@@ -3,18 +3,18 @@ import { exchangeOf } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/run-listeners.js';
 import { HotpathError } from '../options/errors.js';
 import type { ExpressApp } from './express-view.js';
-import type { Lane } from './fast-path.js';
-import { Shapes } from './request-shapes.js';
+import type { FastPath } from './fast-path.js';
+import { RequestShapes } from './request-shapes.js';
 
 /** Stands before one app, and answers what the lane can answer before Express hears of it. */
 export class FrontDoor {
-  readonly #lane: Lane;
+  readonly #lane: FastPath;
   #app: ExpressApp | undefined;
-  #shapes: Shapes | undefined;
+  #shapes: RequestShapes | undefined;
   /** The request that is being handed on to the app, and has been looked at here. */
   #handing: IncomingMessage | undefined;
 
-  constructor(lane: Lane) {
+  constructor(lane: FastPath) {
     this.#lane = lane;
   }
 
@@ -26,7 +26,7 @@ export class FrontDoor {
       throw attachError('it stands before another app already, and what is stored does not tell apps apart');
     }
     this.#app = app;
-    this.#shapes = new Shapes(app);
+    this.#shapes = new RequestShapes(app);
     const { handle } = app;
     const door = this;
     app.handle = function (req, res, out) {

@@ -1,17 +1,17 @@
 import { type IncomingMessage, STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { EncodedBody } from '../exchange/encoded-body.js';
-import { HeaderSink, type Heading, type PathTable } from '../exchange/response-head.js';
+import { type EditableHead, HeaderSink, type PathTable } from '../exchange/response-head.js';
 import type { HttpDates } from '../http/http-date.js';
 import type { StoredResponse } from '../store/stored-response.js';
-import { type Coded, Head, type Slot, slotFor } from './head-template.js';
+import { type HeadEncoding, type HeadSlot, HeadTemplate, slotFor } from './head-template.js';
 
 /** An answer with a stored response, whose head is made before there is anything to send it on. */
-export class StoredHeading implements Heading {
+export class HeadBuilder implements EditableHead {
   readonly req: IncomingMessage;
   readonly res = new HeaderSink();
   readonly encoded: EncodedBody;
   readonly #entry: StoredResponse;
-  #coded: Coded | undefined;
+  #coded: HeadEncoding | undefined;
   #isCoded = false;
 
   /** @param find the entry's stored forms. */
@@ -45,10 +45,10 @@ export class StoredHeading implements Heading {
    * @returns `undefined` where it can't be.
    * @throws what Node throws for a field that can't be sent: what came from elsewhere may be anything.
    */
-  toHead(dates?: HttpDates): Head | undefined {
+  toHead(dates?: HttpDates): HeadTemplate | undefined {
     const names = new Set<string>();
     const texts: string[] = [];
-    const slots: Slot[] = [];
+    const slots: HeadSlot[] = [];
     const { statusCode: status } = this.res;
     let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n`;
     for (const [name, value] of this.res.lines()) {
@@ -68,7 +68,7 @@ export class StoredHeading implements Heading {
     texts.push(text);
     const leavesExpress = !names.has(BY_EXPRESS) && !this.#entry.removed.includes(BY_EXPRESS);
     const coded = this.#isCoded ? this.#coded : undefined;
-    return new Head({ status, texts, slots, coded, names, leavesExpress });
+    return new HeadTemplate({ status, texts, slots, coded, names, leavesExpress });
   }
 
   /** Whether an encoded form was asked for. */

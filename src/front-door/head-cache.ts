@@ -1,15 +1,15 @@
 import type { IncomingMessage } from 'node:http';
-import { isHeld, visitorConditions, writeStored } from '../cache/serve/serve-stored.js';
+import { isNotModified, readConditions, writeStored } from '../cache/serve/serve-stored.js';
 import { acceptsIdentity } from '../http/accept-encoding.js';
 import type { Conditions } from '../http/conditional-request.js';
+import type { ContentEncoding } from '../http/content-encoding.js';
 import { withPlainTags } from '../http/entity-tag.js';
-import { heldForm } from '../middleware/compression/etag.js';
-import type { ContentEncoding } from '../middleware/compression/options.js';
+import { findMatchingForm } from '../middleware/compression/etag.js';
 import type { StoredResponse } from '../store/stored-response.js';
-import type { LaneParts } from './dependencies.js';
-import { StoredHeading } from './head-builder.js';
-import { Kind, Kinds } from './head-group.js';
-import type { Head } from './head-template.js';
+import type { FastPathDependencies } from './dependencies.js';
+import { HeadBuilder } from './head-builder.js';
+import { HeadGroup, HeadGroups } from './head-group.js';
+import type { HeadTemplate } from './head-template.js';
 
 /** What an `Accept-Encoding` comes to. */
 interface Acceptance {
@@ -27,33 +27,33 @@ const NO_ENCODING: Acceptance = { coding: '', identity: true };
 const NO_CONDITIONS: Conditions = Object.freeze({});
 
 /** Works out the heads of answers with stored responses, by the code of the middlewares, and keeps them. */
-export class Heads {
-  readonly #parts: LaneParts;
-  readonly #kinds: Kinds;
+export class HeadCache {
+  readonly #parts: FastPathDependencies;
+  readonly #kinds: HeadGroups;
   readonly #acceptances = new Map<string, Acceptance>();
 
-  constructor(parts: LaneParts) {
+  constructor(parts: FastPathDependencies) {
     this.#parts = parts;
-    this.#kinds = new Kinds(parts);
+    this.#kinds = new HeadGroups(parts);
   }
 
-  kindOf(entry: StoredResponse, target: string): Kind {
-    if (entry.prepared instanceof Kind) return entry.prepared;
+  kindOf(entry: StoredResponse, target: string): HeadGroup {
+    if (entry.prepared instanceof HeadGroup) return entry.prepared;
     const kind = this.#kinds.of(entry, target);
     entry.prepared = kind;
     return kind;
   }
 
   /** @returns `undefined` where the answer is still to be compressed, or is one for the middlewares. */
-  find(req: IncomingMessage, entry: StoredResponse, kind: Kind): Head | undefined {
+  find(req: IncomingMessage, entry: StoredResponse, kind: HeadGroup): HeadTemplate | undefined {
     const { headers } = req;
     const { coding, identity } = this.#accepted(headers['accept-encoding']);
     if (!identity) return undefined;
     const variation = headers.cookie === undefined ? coding : `${coding} cookie`;
     const conditions = this.#conditionsOf(req);
-    if (conditions && isHeld(entry, conditions)) {
+    if (conditions && isNotModified(entry, conditions)) {
       const { ifNoneMatch: list } = conditions;
-      const form = list === undefined ? undefined : heldForm(entry.etag, list, coding || undefined);
+      const form = list === undefined ? undefined : findMatchingForm(entry.etag, list, coding || undefined);
       const own = `${variation} ${form}`;
       return kind.notModified(own) ?? this.#make(req, entry, kind, own, conditions);
     }
@@ -61,7 +61,7 @@ export class Heads {
   }
 
   #conditionsOf(req: IncomingMessage): Conditions | undefined {
-    const given = visitorConditions(req);
+    const given = readConditions(req);
     const { ifNoneMatch } = given;
     if (ifNoneMatch === undefined && given.ifModifiedSince === undefined) return undefined;
     if (ifNoneMatch === undefined || !this.#parts.compression) return given;
@@ -71,14 +71,14 @@ export class Heads {
   #make(
     req: IncomingMessage,
     entry: StoredResponse,
-    kind: Kind,
+    kind: HeadGroup,
     variation: string,
     conditions: Conditions,
-  ): Head | undefined {
+  ): HeadTemplate | undefined {
     // HEAD takes what GET has made: it encodes nothing.
     if (req.method !== 'GET') return undefined;
     const { cacheControl, compression, state } = this.#parts;
-    const heading = new StoredHeading(req, entry, (coding, effort) =>
+    const heading = new HeadBuilder(req, entry, (coding, effort) =>
       state.encodings.find(entry, coding, effort),
     );
     writeStored(heading, { head: entry, length: entry.body.length }, kind.rule, conditions);

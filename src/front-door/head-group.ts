@@ -1,11 +1,11 @@
-import { dependsOnHeaders, isEverybodys } from '../cache/lookup/lookup.js';
+import { dependsOnHeaders, isPublicResponse } from '../cache/lookup/lookup.js';
 import type { CacheRuleSettings } from '../cache/options.js';
 import { isEntityTag } from '../http/entity-tag.js';
 import { type Compact, compactOf } from '../store/compact-response.js';
 import type { Prepared, StoredResponse } from '../store/stored-response.js';
-import type { LaneParts } from './dependencies.js';
-import { isAskedEachTime } from './fast-lookup.js';
-import type { Head } from './head-template.js';
+import type { FastPathDependencies } from './dependencies.js';
+import { hasRequestFunctions } from './fast-lookup.js';
+import type { HeadTemplate } from './head-template.js';
 
 /** Objects of one head, beside its text; measured. Bytes. */
 const OVERHEAD = 400;
@@ -14,25 +14,25 @@ const OVERHEAD = 400;
 const MOST_KINDS = 16;
 
 /** Heads by what their lines depend on: first of the body, then of the request. */
-interface Heads {
-  empty: Map<string, Head> | undefined;
+interface HeadsByBody {
+  empty: Map<string, HeadTemplate> | undefined;
   /** Below the threshold of compression. */
-  short: Map<string, Head> | undefined;
+  short: Map<string, HeadTemplate> | undefined;
   /** Whatever its encoded forms are, for it is not compressed. */
-  plain: Map<string, Head> | undefined;
+  plain: Map<string, HeadTemplate> | undefined;
   /** There is an encoded form. */
-  coded: Map<string, Head> | undefined;
+  coded: Map<string, HeadTemplate> | undefined;
   /** An encoded form would gain too little. */
-  useless: Map<string, Head> | undefined;
+  useless: Map<string, HeadTemplate> | undefined;
   /** The body is not sent: a 304. */
-  held: Map<string, Head> | undefined;
+  held: Map<string, HeadTemplate> | undefined;
 }
 
 /**
  * What has been worked out of an entry for its next use. Most of it is the same for all responses of a route, and kept
  * once for all of them: those of one form and one rule, with the same fields, but for dates and entity tags.
  */
-export class Kind implements Prepared {
+export class HeadGroup implements Prepared {
   readonly rule: CacheRuleSettings | undefined;
   /** Such an entry may be served in front of the app. */
   readonly isPublic: boolean;
@@ -45,7 +45,7 @@ export class Kind implements Prepared {
   /** Where it is one entry's alone, whose memory it counts to. */
   bytes = 0;
   readonly #threshold: number;
-  readonly #heads: Heads = {
+  readonly #heads: HeadsByBody = {
     empty: undefined,
     short: undefined,
     plain: undefined,
@@ -54,10 +54,10 @@ export class Kind implements Prepared {
     held: undefined,
   };
 
-  constructor(entry: StoredResponse, { rule, threshold, isBySettings }: Place, isShared: boolean) {
+  constructor(entry: StoredResponse, { rule, threshold, isBySettings }: RuleLookup, isShared: boolean) {
     this.rule = rule || undefined;
-    this.isServed = isBySettings && rule !== false && !(rule && isAskedEachTime(rule)) && !entry.upstream;
-    this.isPublic = this.isServed && isEverybodys(entry, this.rule);
+    this.isServed = isBySettings && rule !== false && !(rule && hasRequestFunctions(rule)) && !entry.upstream;
+    this.isPublic = this.isServed && isPublicResponse(entry, this.rule);
     this.dependsOnHeaders = dependsOnHeaders(entry, this.rule);
     this.isShared = isShared;
     this.#threshold = threshold;
@@ -69,7 +69,7 @@ export class Kind implements Prepared {
    *
    * @param variation what it differs by, beside the coding that the client accepts.
    */
-  whole(entry: StoredResponse, coding: string, variation: string): Head | undefined {
+  whole(entry: StoredResponse, coding: string, variation: string): HeadTemplate | undefined {
     const { length } = entry.body;
     const { empty, short, plain, coded, useless } = this.#heads;
     if (length === 0) return empty?.get(variation);
@@ -82,12 +82,12 @@ export class Kind implements Prepared {
   }
 
   /** @param variation what the head of a 304 differs by. */
-  notModified(variation: string): Head | undefined {
+  notModified(variation: string): HeadTemplate | undefined {
     return this.#heads.held?.get(variation);
   }
 
   /** @param isAsked whether an encoded form was asked for. */
-  keep(entry: StoredResponse, variation: string, head: Head, isAsked: boolean): void {
+  keep(entry: StoredResponse, variation: string, head: HeadTemplate, isAsked: boolean): void {
     const place = this.#placeOf(entry.body.length, head, isAsked);
     this.#heads[place] ??= new Map();
     const heads = this.#heads[place];
@@ -96,7 +96,7 @@ export class Kind implements Prepared {
     if (!this.isShared) this.bytes += sizeOfHead(head) - (before ? sizeOfHead(before) : 0);
   }
 
-  #placeOf(length: number, { status, coded }: Head, isAsked: boolean): keyof Heads {
+  #placeOf(length: number, { status, coded }: HeadTemplate, isAsked: boolean): keyof HeadsByBody {
     if (status === 304) return 'held';
     if (length === 0) return 'empty';
     if (length < this.#threshold) return 'short';
@@ -105,12 +105,12 @@ export class Kind implements Prepared {
   }
 }
 
-function sizeOfHead({ length }: Head): number {
+function sizeOfHead({ length }: HeadTemplate): number {
   return OVERHEAD + length;
 }
 
 /** What of the config applies to an entry. */
-interface Place {
+interface RuleLookup {
   readonly rule: CacheRuleSettings | false | undefined;
   /** Shorter bodies are not compressed. Bytes. */
   readonly threshold: number;
@@ -118,23 +118,23 @@ interface Place {
   readonly isBySettings: boolean;
 }
 
-interface Known {
-  readonly kind: Kind;
+interface GroupForm {
+  readonly kind: HeadGroup;
   /** The policy of the path that was asked for, and of that under which it is stored: almost always the same. */
   readonly policies: readonly [asked: unknown, stored: unknown];
   readonly values: Compact['values'];
 }
 
 /** Tells which kind an entry is of. */
-export class Kinds {
-  readonly #parts: LaneParts;
-  readonly #known = new WeakMap<object, Known[]>();
+export class HeadGroups {
+  readonly #parts: FastPathDependencies;
+  readonly #known = new WeakMap<object, GroupForm[]>();
 
-  constructor(parts: LaneParts) {
+  constructor(parts: FastPathDependencies) {
     this.#parts = parts;
   }
 
-  of(entry: StoredResponse, target: string): Kind {
+  of(entry: StoredResponse, target: string): HeadGroup {
     const { hits } = this.#parts;
     const asked = hits.policyOf(target);
     const stored = hits.policyOf(entry.url);
@@ -154,14 +154,18 @@ export class Kinds {
   }
 
   /** One for this entry alone. */
-  alone(entry: StoredResponse, { rule }: Kind): Kind {
+  alone(entry: StoredResponse, { rule }: HeadGroup): HeadGroup {
     return this.#make(entry, rule, false);
   }
 
-  #make(entry: StoredResponse, rule: Place['rule'], isShared: boolean): Kind {
+  #make(entry: StoredResponse, rule: RuleLookup['rule'], isShared: boolean): HeadGroup {
     const { compression } = this.#parts;
     const threshold = compression?.thresholdOf(entry.path) ?? Number.POSITIVE_INFINITY;
-    return new Kind(entry, { rule, threshold, isBySettings: compression?.isBySettings !== false }, isShared);
+    return new HeadGroup(
+      entry,
+      { rule, threshold, isBySettings: compression?.isBySettings !== false },
+      isShared,
+    );
   }
 
   /** Its date and its entity tag are what they are called: what is made of them is made as of others. */
@@ -169,7 +173,7 @@ export class Kinds {
     return this.#parts.state.dates.parse(date) !== undefined && isEntityTag(etag);
   }
 
-  #knownOf(form: object): Known[] {
+  #knownOf(form: object): GroupForm[] {
     let known = this.#known.get(form);
     if (!known) this.#known.set(form, (known = []));
     return known;

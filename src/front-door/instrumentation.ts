@@ -1,16 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { CLIENT_CLOSED_REQUEST, wentOutWhole } from '../exchange/completion.js';
+import { CLIENT_CLOSED_REQUEST, isComplete } from '../exchange/completion.js';
 import { onConnectionClose, socketOf } from '../exchange/connection.js';
 import { readTarget } from '../exchange/request-path.js';
 import type { MetricsEditor } from '../middleware/metrics/middleware.js';
 import type { TimingEditor } from '../middleware/timing/middleware.js';
 import { guarded } from '../runtime/guard.js';
-import { asSeenBy, type ExpressApp } from './express-view.js';
+import { type ExpressApp, viewAsExpress } from './express-view.js';
 
 /** An answer that was given at once. */
-export interface Answer {
+export interface FastResponse {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   /** The app that it was given in front of; absent inside it. */
@@ -22,7 +22,7 @@ export interface Answer {
 }
 
 /** Counts and times answers that were given at once, as the middlewares do for all others. */
-export class Accounts {
+export class Instrumentation {
   readonly #metrics: MetricsEditor | undefined;
   readonly #timing: TimingEditor | undefined;
   readonly #slowFrom: number;
@@ -34,7 +34,7 @@ export class Accounts {
   }
 
   /** Once `end` has been called. */
-  ended(answer: Answer): void {
+  ended(answer: FastResponse): void {
     const { req, res, template, startedAt } = answer;
     // The system has taken all of it: the common case, and nothing is left to wait for.
     if (!res.writableFinished || (req.socket as Socket | null)?.destroyed !== false)
@@ -44,7 +44,7 @@ export class Accounts {
     if (seconds >= this.#slowFrom) this.#slow(answer, seconds, req.socket, false);
   }
 
-  #follow(answer: Answer): void {
+  #follow(answer: FastResponse): void {
     const { req, res, template, startedAt } = answer;
     // Node remembers the peer's address from the first time that it is asked; after an abort it is too late.
     const socket = socketOf(req, res);
@@ -55,7 +55,7 @@ export class Accounts {
     res.prependOnceListener(
       'finish',
       guarded('front', () => {
-        isWhole = wentOutWhole(req, res, socket);
+        isWhole = isComplete(req, res, socket);
       }),
     );
     let isClosed = false;
@@ -74,13 +74,13 @@ export class Accounts {
   }
 
   #slow(
-    { req, res, app, template, requestId }: Answer,
+    { req, res, app, template, requestId }: FastResponse,
     seconds: number,
     socket: Socket | undefined,
     aborted: boolean,
   ): void {
     const { path } = readTarget(req.url as string);
-    const seen = app ? asSeenBy(app, req) : req;
+    const seen = app ? viewAsExpress(app, req) : req;
     const ended = { req: seen, res, socket, path, template, aborted };
     this.#timing?.slow(ended, seconds, requestId);
   }

@@ -47,7 +47,7 @@ const STACK = 16 * 1024;
 const desk = Buffer.allocUnsafeSlow(STACK);
 
 /** An answer, as it is to be sent. */
-export interface Outgoing {
+export interface RawResponse {
   readonly status: number;
   /** The status line and the fields, `Date` among them, each line with its end; checked. */
   readonly text: string;
@@ -64,10 +64,10 @@ export interface Outgoing {
  * the bare server. So the text goes where `writeHead` sends its first line; where there is no such place, it takes the
  * usual way. What is on the wire is the same.
  */
-export function send(
+export function sendRaw(
   req: IncomingMessage,
   res: ServerResponse,
-  { status, text, body, isBrought }: Outgoing,
+  { status, text, body, isBrought }: RawResponse,
 ): void {
   const inside = res as unknown as Inside;
   const length = body && String(body.length);

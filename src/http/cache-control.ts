@@ -160,7 +160,7 @@ function read(member: string, directives: Writable): void {
   }
   const list = fieldLists.get(name);
   if (list) {
-    const fields = fieldNames(argument);
+    const fields = parseFieldNames(argument);
     const before = directives[list];
     if (fields.length === 0 || before === true) directives[list] = true;
     else if (before) (before as string[]).push(...fields);
@@ -199,7 +199,7 @@ function unquote(argument: string): string {
   return argument.slice(1, ended ? -1 : undefined).replace(/\\(.)/g, '$1');
 }
 
-function fieldNames(argument: string | undefined): string[] {
+function parseFieldNames(argument: string | undefined): string[] {
   if (argument === undefined) return [];
   return argument
     .split(',')

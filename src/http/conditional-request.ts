@@ -20,7 +20,7 @@ const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;
  */
 export function notModified(conditions: Conditions, validators: Validators): boolean {
   if (conditions.ifNoneMatch !== undefined) {
-    return validators.etag !== undefined && listsTag(conditions.ifNoneMatch, validators.etag);
+    return validators.etag !== undefined && matchesEtagList(conditions.ifNoneMatch, validators.etag);
   }
   if (conditions.ifModifiedSince === undefined || validators.lastModified === undefined) return false;
   const since = parseHttpDate(conditions.ifModifiedSince);
@@ -29,7 +29,7 @@ export function notModified(conditions: Conditions, validators: Validators): boo
 }
 
 /** Whether an `If-None-Match` value is `*` or lists the tag, by weak comparison (RFC 9110 §8.8.3.2). */
-export function listsTag(list: string, etag: string): boolean {
+export function matchesEtagList(list: string, etag: string): boolean {
   if (list.trim() === '*') return true;
   if (!ENTITY_TAG.test(etag)) return false;
   const opaque = etag.startsWith('W/') ? etag.slice(2) : etag;

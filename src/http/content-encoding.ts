@@ -16,3 +16,6 @@ export function contentCodings(header: string | undefined, most = 2): string[] {
   }
   return codings;
 }
+
+/** A content coding that responses can be compressed with. */
+export type ContentEncoding = 'br' | 'gzip' | 'deflate';

@@ -13,16 +13,16 @@ const ASCTIME = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([a-z]{3}) ([ \d]\d) (\d{2}):(
 export function parseHttpDate(value: string, now: number = Date.now()): number | undefined {
   if (value.length > 40) return undefined;
   let found = IMF.exec(value);
-  if (found) return timeOf(Number(found[3]), found[2]!, found[1]!, found[4]!, found[5]!, found[6]!);
+  if (found) return parseTimeOfDay(Number(found[3]), found[2]!, found[1]!, found[4]!, found[5]!, found[6]!);
   found = ASCTIME.exec(value);
-  if (found) return timeOf(Number(found[6]), found[1]!, found[2]!, found[3]!, found[4]!, found[5]!);
+  if (found) return parseTimeOfDay(Number(found[6]), found[1]!, found[2]!, found[3]!, found[4]!, found[5]!);
   found = RFC850.exec(value);
   if (!found) return undefined;
   // A two-digit year that would be more than 50 years ahead is the most recent past one.
   const thisYear = new Date(now).getUTCFullYear();
   let year = thisYear - (thisYear % 100) + Number(found[3]);
   if (year > thisYear + 50) year -= 100;
-  return timeOf(year, found[2]!, found[1]!, found[4]!, found[5]!, found[6]!);
+  return parseTimeOfDay(year, found[2]!, found[1]!, found[4]!, found[5]!, found[6]!);
 }
 
 /** Writes the form that is sent: `Sun, 06 Nov 1994 08:49:37 GMT`. Unit: milliseconds since the epoch. */
@@ -49,7 +49,14 @@ export class HttpDates {
   }
 }
 
-function timeOf(year: number, month: string, day: string, hour: string, minute: string, second: string) {
+function parseTimeOfDay(
+  year: number,
+  month: string,
+  day: string,
+  hour: string,
+  minute: string,
+  second: string,
+) {
   const index = MONTHS.indexOf(month.toLowerCase());
   const [d, h, m, s] = [Number(day), Number(hour), Number(minute), Number(second)];
   // 60: a leap second.

@@ -1,5 +1,5 @@
 /** A problem detail (RFC 9457). Members beyond these are extensions. */
-export interface Problem {
+export interface ProblemDetails {
   /** The kind of problem. `about:blank`: only its status describes it. */
   readonly type: string;
   /** For `about:blank`, the reason phrase of the status. */

@@ -1,21 +1,21 @@
 import { parseHttpDate } from './http-date.js';
 
 /** A part of a body, in bytes from its start, with both ends included (RFC 9110 §14.1.2). */
-export interface Part {
+export interface BodyPart {
   readonly start: number;
   readonly end: number;
 }
 
 /** The bytes that a `Range` selects: all (200), none (416), or parts in the requested order (206). */
-export type Selection =
+export type RangeSelection =
   | { readonly kind: 'whole' }
   | { readonly kind: 'unsatisfiable' }
-  | { readonly kind: 'parts'; readonly parts: readonly Part[] };
+  | { readonly kind: 'parts'; readonly parts: readonly BodyPart[] };
 
 /** No player and no resumed download needs more (RFC 9110 §17.15). */
 const MOST_PARTS = 8;
 
-const WHOLE: Selection = { kind: 'whole' };
+const WHOLE: RangeSelection = { kind: 'whole' };
 
 /**
  * Selects the bytes of a `Range` (RFC 9110 §14.1.2, §14.2).
@@ -28,12 +28,12 @@ const WHOLE: Selection = { kind: 'whole' };
  * @param range the field's value.
  * @param length the length of the whole body, in bytes.
  */
-export function selectRanges(range: string, length: number): Selection {
+export function selectRanges(range: string, length: number): RangeSelection {
   // §14.1: unit names are case-insensitive, and an unknown unit is ignored (§14.2).
   if (!isByteRange(range)) return WHOLE;
   const members = membersOf(range);
   if (members.length === 0 || members.length > MOST_PARTS) return WHOLE;
-  const parts: Part[] = [];
+  const parts: BodyPart[] = [];
   for (const member of members) {
     const part = readMember(member, length);
     if (part === 'malformed') return WHOLE;
@@ -64,7 +64,7 @@ function membersOf(range: string): string[] {
 }
 
 /** `Content-Range` of a part, or of a 416 without one (RFC 9110 §14.4). */
-export function contentRange(part: Part | undefined, length: number): string {
+export function contentRange(part: BodyPart | undefined, length: number): string {
   return part ? `bytes ${part.start}-${part.end}/${length}` : `bytes */${length}`;
 }
 
@@ -111,7 +111,7 @@ export interface MultipartBody {
  * caller.
  */
 export function multipartBody(
-  parts: readonly Part[],
+  parts: readonly BodyPart[],
   body: Uint8Array,
   contentType: string | undefined,
   boundary: string,
@@ -128,7 +128,7 @@ export function multipartBody(
   return { contentType: `multipart/byteranges; boundary=${boundary}`, length, pieces };
 }
 
-function readMember(member: string, length: number): Part | 'malformed' | 'beyond' {
+function readMember(member: string, length: number): BodyPart | 'malformed' | 'beyond' {
   const found = /^(\d*)-(\d*)$/.exec(member);
   if (!found) return 'malformed';
   const first = found[1]!;
@@ -151,7 +151,7 @@ function isLess(a: string, b: string): boolean {
   return x.length === y.length ? x < y : x.length < y.length;
 }
 
-function overlap(parts: readonly Part[]): boolean {
+function overlap(parts: readonly BodyPart[]): boolean {
   const sorted = [...parts].sort((a, b) => a.start - b.start);
   return sorted.some((part, index) => index > 0 && part.start <= sorted[index - 1]!.end);
 }

@@ -4,7 +4,7 @@ import { type CacheControlDirectives, parseCacheControl } from './cache-control.
  * The directives of a request (RFC 9111 §5.2.1). `Pragma: no-cache` counts as `no-cache` without
  * `Cache-Control` (§5.4).
  */
-export function requestDirectives(
+export function parseRequestDirectives(
   cacheControl: string | undefined,
   pragma: string | undefined,
 ): CacheControlDirectives {
@@ -33,20 +33,23 @@ export interface StoredFreshness {
  * - `forward`: the stored response, if any, is not used;
  * - `refuse`: 504, because the request accepts only a stored response (`only-if-cached`).
  */
-export type Reuse = 'fresh' | 'stale' | 'revalidate' | 'forward' | 'refuse';
+export type RequestReuse = 'fresh' | 'stale' | 'revalidate' | 'forward' | 'refuse';
 
 /**
  * Whether a stored response may answer a request with these directives (RFC 9111 §4, §5.2.1).
  *
  * @param stored the response that the key selects; `undefined` when there is none.
  */
-export function mayUseStored(request: CacheControlDirectives, stored: StoredFreshness | undefined): Reuse {
+export function mayReuseStored(
+  request: CacheControlDirectives,
+  stored: StoredFreshness | undefined,
+): RequestReuse {
   const reuse = chooseReuse(request, stored);
   // §5.2.1.7: a request that would need the origin gets a 504 instead.
   return request.onlyIfCached && (reuse === 'forward' || reuse === 'revalidate') ? 'refuse' : reuse;
 }
 
-function chooseReuse(request: CacheControlDirectives, stored: StoredFreshness | undefined): Reuse {
+function chooseReuse(request: CacheControlDirectives, stored: StoredFreshness | undefined): RequestReuse {
   if (!stored) return 'forward';
   // §5.2.1.5 forbids only storing. A client that wants no stored copy is not served from one either.
   if (request.noStore && !request.onlyIfCached) return 'forward';

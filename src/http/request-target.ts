@@ -90,3 +90,17 @@ export function canonicalHost(host: string): string {
   const text = URL.canParse(`http://${first}`) ? new URL(`http://${first}`).host : first.toLowerCase();
   return text.replace(/:(?:80|443)$/, '').replace(/\.(?=$|:\d+$)/, '');
 }
+
+/** The path of what is asked for: path and query. */
+export function pathOf(url: string): string {
+  const query = url.indexOf('?');
+  return query < 0 ? url : url.slice(0, query);
+}
+
+/** Path, and what follows its `?`. */
+export function splitTarget(target: string): { path: string; query: string | undefined } {
+  const at = target.indexOf('?');
+  return at < 0
+    ? { path: target, query: undefined }
+    : { path: target.slice(0, at), query: target.slice(at + 1) };
+}

@@ -9,13 +9,13 @@ export type BareItem =
 export type Parameters = ReadonlyMap<string, BareItem>;
 
 /** An item (RFC 9651 §3.3) or an inner list of items (§3.1.1), with its parameters (§3.1.2). */
-export type Item = BareItem & { readonly parameters: Parameters };
+export type StructuredItem = BareItem & { readonly parameters: Parameters };
 export type InnerList = {
   readonly kind: 'list';
-  readonly value: readonly Item[];
+  readonly value: readonly StructuredItem[];
   readonly parameters: Parameters;
 };
-export type Member = Item | InnerList;
+export type Member = StructuredItem | InnerList;
 
 /**
  * Reads a structured field whose type is List (RFC 9651 §3.1, §4.2.1), strictly.
@@ -24,7 +24,7 @@ export type Member = Item | InnerList;
  * @returns the members; `undefined` if the field breaks the grammar.
  */
 export function parseList(text: string): readonly Member[] | undefined {
-  const reader = new Reader(text);
+  const reader = new FieldParser(text);
   const members: Member[] = [];
   const ended = reader.members(() => {
     const member = reader.member();
@@ -42,7 +42,7 @@ export function parseList(text: string): readonly Member[] | undefined {
  * @returns the members by key; `undefined` if the field breaks the grammar.
  */
 export function parseDictionary(text: string): ReadonlyMap<string, Member> | undefined {
-  const reader = new Reader(text);
+  const reader = new FieldParser(text);
   const members = new Map<string, Member>();
   const ended = reader.members(() => {
     const key = reader.take(KEY);
@@ -73,7 +73,7 @@ const DATE = /@(-?\d{1,15})/y;
 const TEXT = /%"((?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*)"/y;
 
 /** A reader at a position of a field; it returns `undefined` for text that it cannot read. */
-class Reader {
+class FieldParser {
   #at = 0;
   readonly #text: string;
 
@@ -106,14 +106,14 @@ class Reader {
   }
 
   /** A key without a value is `true` (§3.2). */
-  flag(): Item | undefined {
+  flag(): StructuredItem | undefined {
     const parameters = this.#parameters();
     return parameters && { kind: 'boolean', value: true, parameters };
   }
 
   /** §4.2.1.2 */
   #innerList(): InnerList | undefined {
-    const value: Item[] = [];
+    const value: StructuredItem[] = [];
     while (!this.take(CLOSE)) {
       const item = this.#item();
       if (!item) return undefined;
@@ -127,7 +127,7 @@ class Reader {
   }
 
   /** §4.2.3 */
-  #item(): Item | undefined {
+  #item(): StructuredItem | undefined {
     const bare = this.#bareItem();
     const parameters = bare && this.#parameters();
     return parameters && { ...bare, parameters };
@@ -161,7 +161,7 @@ class Reader {
     found = this.take(DATE);
     if (found) return { kind: 'date', value: Number(found[1]) };
     found = this.take(TEXT);
-    return found && textOf(found[1]!);
+    return found && parseText(found[1]!);
   }
 }
 
@@ -175,7 +175,7 @@ function numberOf([text, whole, fraction]: RegExpExecArray): BareItem | undefine
 }
 
 /** §4.2.10: the decoded text must be UTF-8. */
-function textOf(encoded: string): BareItem | undefined {
+function parseText(encoded: string): BareItem | undefined {
   try {
     return { kind: 'text', value: decodeURIComponent(encoded) };
   } catch {

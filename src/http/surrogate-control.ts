@@ -1,10 +1,10 @@
 import { type CacheControlDirectives, parseCacheControl } from './cache-control.js';
 
 /** The name of this cache in device parameters and in `Surrogate-Capability`. */
-export const DEVICE = 'hotpath';
+export const SURROGATE_DEVICE = 'hotpath';
 
 /** Announces to the handler that this cache reads the field (Edge Architecture Specification §3.1). */
-export const CAPABILITY = `${DEVICE}="Surrogate/1.0"`;
+export const SURROGATE_CAPABILITY = `${SURROGATE_DEVICE}="Surrogate/1.0"`;
 
 const RESTRICTIONS: ReadonlySet<string> = new Set([
   'no-store',
@@ -43,7 +43,7 @@ export function surrogateDirectives(value: string): CacheControlDirectives | und
   const forUs = new Map<string, string>();
   for (const member of splitOutsideQuotes(value, ',')) {
     const [directive = '', ...devices] = splitOutsideQuotes(member, ';').map((part) => part.trim());
-    const isForUs = devices.includes(DEVICE);
+    const isForUs = devices.includes(SURROGATE_DEVICE);
     if (devices.length > 0 && !isForUs) continue;
     const equals = directive.indexOf('=');
     const name = (equals < 0 ? directive : directive.slice(0, equals)).toLowerCase();
@@ -72,7 +72,7 @@ export function isMalformedSurrogate(value: string): boolean {
     const [directive = '', ...devices] = splitOutsideQuotes(member, ';').map((part) => part.trim());
     // A directive in place of a device: `max-age=60; private`.
     if (devices.some((device) => device === '' || KNOWN.has(nameOf(device).toLowerCase()))) return true;
-    if (devices.length > 0 && !devices.includes(DEVICE)) continue;
+    if (devices.length > 0 && !devices.includes(SURROGATE_DEVICE)) continue;
     const equals = directive.indexOf('=');
     const name = nameOf(directive);
     if (!/^[\w-]*$/.test(name)) return true;

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 const longest = 80;
 
 /** Formats a value for an error message: one short line, without the credentials of a URL. */
-export function describeValue(value: unknown): string {
+export function formatValue(value: unknown): string {
   if (typeof value === 'string') return shorten(inspect(maskCredentials(value)));
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && !isPlainObject(value)) {
     return `an instance of ${value.constructor?.name || 'an unnamed class'}`;

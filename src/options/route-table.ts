@@ -2,7 +2,7 @@ import { type MatchFunction, match, type ParamData, pathToRegexp } from 'path-to
 import { type ConfigProblem, configError } from './errors.js';
 import { joinPath } from './format-value.js';
 import type { RouteParams } from './request-types.js';
-import type { Reader } from './validation-result.js';
+import type { Validator } from './validation-result.js';
 
 /** The policy found for a path. */
 export interface RouteMatch<P> {
@@ -32,7 +32,7 @@ export interface RouteTable<P> {
 }
 
 /** Reads a path pattern, or explains why it is invalid. */
-export const readPattern: Reader<string> = (input) => {
+export const readPattern: Validator<string> = (input) => {
   const syntax =
     "a path in Express 5 syntax, such as '/api/products/:id', '/assets/*path' or '/docs{/:page}'";
   if (typeof input !== 'string' || !/^[/{*]/.test(input)) return { expected: `${syntax}, starting with '/'` };
@@ -53,7 +53,7 @@ export const readPattern: Reader<string> = (input) => {
  */
 export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'routes'): RouteTable<P> {
   const problems: ConfigProblem[] = [];
-  const routes: Route<P>[] = [];
+  const routes: CompiledRoute<P>[] = [];
   for (const [pattern, policy] of Object.entries(map)) {
     const reading = readPattern(pattern);
     if ('value' in reading) routes.push({ pattern, policy, ...compilePattern(pattern) });
@@ -66,7 +66,7 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
   const find = (pathname: string): RouteMatch<P> | undefined => {
     for (const route of routes) {
       if (!route.regexp.test(pathname)) continue;
-      return new Found(route, pathname);
+      return new FoundRoute(route, pathname);
     }
     return undefined;
   };
@@ -85,7 +85,7 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
   });
 }
 
-interface Route<P> {
+interface CompiledRoute<P> {
   readonly pattern: string;
   readonly policy: P;
   readonly regexp: RegExp;
@@ -93,12 +93,12 @@ interface Route<P> {
 }
 
 /** A path under its route. Parameters are decoded on first use, because most are never used. */
-class Found<P> implements RouteMatch<P> {
-  readonly #route: Route<P>;
+class FoundRoute<P> implements RouteMatch<P> {
+  readonly #route: CompiledRoute<P>;
   readonly #pathname: string;
   #params: RouteParams | undefined;
 
-  constructor(route: Route<P>, pathname: string) {
+  constructor(route: CompiledRoute<P>, pathname: string) {
     this.#route = route;
     this.#pathname = pathname;
   }
@@ -144,7 +144,7 @@ function frozen(params: ParamData): RouteParams {
   return Object.freeze(params) as RouteParams;
 }
 
-function compilePattern(pattern: string): Pick<Route<unknown>, 'regexp' | 'matches'> {
+function compilePattern(pattern: string): Pick<CompiledRoute<unknown>, 'regexp' | 'matches'> {
   // Express drops the trailing slash of a pattern before it compiles it, except for the root.
   const path = pattern === '/' ? pattern : pattern.replace(/\/+$/, '');
   return { regexp: pathToRegexp(path).regexp, matches: match(path, { decode }) };

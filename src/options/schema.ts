@@ -1,8 +1,8 @@
 import { distance } from 'fastest-levenshtein';
 import * as v from 'valibot';
 import { type ConfigProblem, configError } from './errors.js';
-import { describeValue, isPlainObject, joinPath } from './format-value.js';
-import type { Reader } from './validation-result.js';
+import { formatValue, isPlainObject, joinPath } from './format-value.js';
+import type { Validator } from './validation-result.js';
 
 /** A schema that accepts any input and returns a `T` or problems. */
 export type Schema<T> = v.GenericSchema<unknown, T>;
@@ -24,7 +24,7 @@ const everyProblem = { abortEarly: false, abortPipeEarly: false };
  * A single value, validated by a reader.
  * @param describe formats the value for the error message.
  */
-export function leaf<T>(read: Reader<T>, describe: (value: unknown) => string = describeValue): Schema<T> {
+export function leaf<T>(read: Validator<T>, describe: (value: unknown) => string = formatValue): Schema<T> {
   return v.pipe(
     v.unknown(),
     v.rawTransform(({ dataset, addIssue, NEVER }): T => {
@@ -63,7 +63,7 @@ export function section<E extends v.ObjectEntries>(
     v.rawTransform(({ dataset, addIssue, NEVER }): SectionOutput<E> => {
       const input = dataset.value;
       if (!isPlainObject(input)) {
-        addIssue({ message: 'expected an object of options', received: describeValue(input) });
+        addIssue({ message: 'expected an object of options', received: formatValue(input) });
         return NEVER;
       }
       const report = (key: string, message: string) =>
@@ -109,7 +109,7 @@ export function toggle<T>(schema: Schema<T>): Schema<T | false> {
  * @param keys the kind of the keys, for messages.
  */
 export function mapOf<T>(
-  readKey: Reader<string>,
+  readKey: Validator<string>,
   value: Schema<T>,
   keys = 'paths',
 ): Schema<Readonly<Record<string, T>>> {
@@ -118,7 +118,7 @@ export function mapOf<T>(
     v.rawTransform(({ dataset, addIssue, NEVER }): Readonly<Record<string, T>> => {
       const input = dataset.value;
       if (!isPlainObject(input)) {
-        addIssue({ message: `expected an object with ${keys} as its keys`, received: describeValue(input) });
+        addIssue({ message: `expected an object with ${keys} as its keys`, received: formatValue(input) });
         return NEVER;
       }
       const output: Record<string, T> = Object.create(null);

@@ -1,6 +1,6 @@
 import { configError } from './errors.js';
-import { describeValue } from './format-value.js';
-import type { Reading } from './validation-result.js';
+import { formatValue } from './format-value.js';
+import type { ValidationResult } from './validation-result.js';
 
 /** A length of time: seconds as a number, or `'30s'`, `'5m'`, `'1h'`, `'1d'` (decimals allowed: `'1.5h'`). */
 export type Duration = number | `${number}s` | `${number}m` | `${number}h` | `${number}d`;
@@ -18,7 +18,7 @@ const durationForms = "a number of seconds, or a duration such as '30s', '5m', '
 const sizeForms = "a size such as '64mb' or a number of bytes";
 
 /** Reads a duration as seconds, or says what is accepted. */
-export function readDuration(value: unknown): Reading<number> {
+export function readDuration(value: unknown): ValidationResult<number> {
   if (typeof value === 'string' && /^\d+(?:\.\d+)?ms$/.test(value)) {
     const seconds = Number(value.slice(0, -2)) / 1000;
     return { expected: `${durationForms} (milliseconds are written as '${seconds}s' or ${seconds})` };
@@ -31,7 +31,7 @@ export function readDuration(value: unknown): Reading<number> {
 }
 
 /** Reads a size as bytes, or says what is accepted. */
-export function readSize(value: unknown): Reading<number> {
+export function readSize(value: unknown): ValidationResult<number> {
   const bytes = amount(value, /^(\d+(?:\.\d+)?)(b|kb|mb|gb)$/, bytesPer);
   if (bytes === undefined) return { expected: sizeForms };
   const whole = typeof value === 'string' && !/\db$/.test(value) ? Math.floor(bytes) : bytes;
@@ -62,7 +62,7 @@ function amount(value: unknown, form: RegExp, factors: Readonly<Record<string, n
   return Number.isFinite(result) ? result : undefined;
 }
 
-function readOrThrow(reading: Reading<number>, path: string, value: unknown): number {
+function readOrThrow(reading: ValidationResult<number>, path: string, value: unknown): number {
   if ('value' in reading) return reading.value;
-  throw configError([{ path, message: `expected ${reading.expected}`, received: describeValue(value) }]);
+  throw configError([{ path, message: `expected ${reading.expected}`, received: formatValue(value) }]);
 }

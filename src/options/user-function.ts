@@ -5,7 +5,7 @@ import { unawaited } from '../runtime/guard.js';
  *
  * @throws when that is a promise. Its rejection is seen to, since with nobody waiting it would end the process.
  */
-export function atOnce<T>(value: T, name: string): T {
+export function requireSync<T>(value: T, name: string): T {
   if (typeof (value as { then?: unknown } | null | undefined)?.then !== 'function') return value;
   void unawaited(value);
   throw new TypeError(

@@ -1,5 +1,5 @@
 /** A valid value, or the accepted values. */
-export type Reading<T> = { readonly value: T } | { readonly expected: string };
+export type ValidationResult<T> = { readonly value: T } | { readonly expected: string };
 
 /** Validates one kind of value. */
-export type Reader<T> = (input: unknown) => Reading<T>;
+export type Validator<T> = (input: unknown) => ValidationResult<T>;

@@ -1,21 +1,21 @@
 import { readDuration, readSize } from './units.js';
-import type { Reader } from './validation-result.js';
+import type { Validator } from './validation-result.js';
 
 // Node fires a timer of more than 2^31 ms at once, so timer durations must stay below.
 const longestTimer = 86_400;
 
 /** Reads `true` or `false`. */
-export const readBoolean: Reader<boolean> = (input) =>
+export const booleanValidator: Validator<boolean> = (input) =>
   typeof input === 'boolean' ? { value: input } : { expected: 'true or false' };
 
 /** Reads a duration greater than 0, as seconds. */
-export const readPositiveDuration: Reader<number> = (input) => {
+export const readPositiveDuration: Validator<number> = (input) => {
   const reading = readDuration(input);
   return 'value' in reading && reading.value === 0 ? { expected: 'a duration greater than 0' } : reading;
 };
 
 /** Reads the duration of a timer, as seconds: at most one day. */
-export const readTimerDuration: Reader<number> = (input) => {
+export const readTimerDuration: Validator<number> = (input) => {
   const reading = readDuration(input);
   return 'value' in reading && reading.value > longestTimer
     ? { expected: "a duration of at most one day ('1d')" }
@@ -23,7 +23,7 @@ export const readTimerDuration: Reader<number> = (input) => {
 };
 
 /** Reads a duration as whole seconds, because headers carry no fractions. */
-export const readWholeSeconds: Reader<number> = (input) => {
+export const readWholeSeconds: Validator<number> = (input) => {
   const reading = readDuration(input);
   return 'value' in reading && !Number.isInteger(reading.value)
     ? { expected: 'a duration in whole seconds' }
@@ -31,13 +31,13 @@ export const readWholeSeconds: Reader<number> = (input) => {
 };
 
 /** Reads a size greater than 0, as bytes. */
-export const readPositiveSize: Reader<number> = (input) => {
+export const readPositiveSize: Validator<number> = (input) => {
   const reading = readSize(input);
   return 'value' in reading && reading.value === 0 ? { expected: 'a size greater than 0' } : reading;
 };
 
 /** Reads a whole number between two bounds, both included. */
-export function readInteger(least: number, most = Number.MAX_SAFE_INTEGER): Reader<number> {
+export function readInteger(least: number, most = Number.MAX_SAFE_INTEGER): Validator<number> {
   const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
   return (input) =>
     typeof input === 'number' && Number.isSafeInteger(input) && input >= least && input <= most
@@ -46,19 +46,19 @@ export function readInteger(least: number, most = Number.MAX_SAFE_INTEGER): Read
 }
 
 /** Reads a share from 0 to 1. */
-export const readShare: Reader<number> = (input) =>
+export const readShare: Validator<number> = (input) =>
   typeof input === 'number' && input >= 0 && input <= 1
     ? { value: input }
     : { expected: 'a number from 0 to 1' };
 
 /** Reads a share between 0 and 1, both excluded. */
-export const readPartialShare: Reader<number> = (input) =>
+export const readPartialShare: Validator<number> = (input) =>
   typeof input === 'number' && input > 0 && input < 1
     ? { value: input }
     : { expected: 'a number between 0 and 1, such as 0.8' };
 
 /** Reads one of several words. */
-export function readWord<const W extends string>(...words: readonly W[]): Reader<W> {
+export function readWord<const W extends string>(...words: readonly W[]): Validator<W> {
   const forms = words.map((word) => `'${word}'`).join(' or ');
   return (input) => {
     const value = words.find((word) => word === input);
@@ -67,31 +67,31 @@ export function readWord<const W extends string>(...words: readonly W[]): Reader
 }
 
 /** Reads a function. Its signature is not checked, because only a call could show it. */
-export function readFunction<F>(): Reader<F> {
+export function readFunction<F>(): Validator<F> {
   return (input) => (typeof input === 'function' ? { value: input as F } : { expected: 'a function' });
 }
 
 /** Reads a non-empty name without control characters. */
-export const readName: Reader<string> = (input) =>
+export const readName: Validator<string> = (input) =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to keep out.
   typeof input === 'string' && /^[^\u0000-\u001f\u007f]+$/.test(input)
     ? { value: input }
     : { expected: 'a string that is not empty and holds no control characters' };
 
 /** Reads a token (RFC 9110 §5.6.2), such as the name of a header or a cookie. */
-export const readToken: Reader<string> = (input) =>
+export const readToken: Validator<string> = (input) =>
   typeof input === 'string' && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(input) && input !== '*'
     ? { value: input }
     : { expected: "a name such as 'X-Request-Id' (letters, digits and hyphens)" };
 
 /** Reads the name of a header, in lower case. */
-export const readHeaderName: Reader<string> = (input) => {
+export const readHeaderName: Validator<string> = (input) => {
   const reading = readToken(input);
   return 'value' in reading ? { value: reading.value.toLowerCase() } : reading;
 };
 
 /** Reads the name of a header, or a prefix of names before a `*`, in lower case. */
-export const readHeaderPattern: Reader<string> = (input) => {
+export const readHeaderPattern: Validator<string> = (input) => {
   const reading = readHeaderName(input);
   return 'value' in reading && /^[^*]+\*?$/.test(reading.value)
     ? reading
@@ -99,7 +99,7 @@ export const readHeaderPattern: Reader<string> = (input) => {
 };
 
 /** Reads the value of a header field (RFC 9110 §5.5), which is sent as Latin-1. */
-export const readHeaderText: Reader<string> = (input) =>
+export const validateHeaderText: Validator<string> = (input) =>
   typeof input === 'string' &&
   /^(?:[\x21-\x7e\xa0-\xff](?:[\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?)$/.test(input)
     ? { value: input }
@@ -109,7 +109,7 @@ export const readHeaderText: Reader<string> = (input) =>
       };
 
 /** Reads an absolute URL with one of the schemes, which may contain a user name and a password. */
-export function readUrl(...schemes: readonly string[]): Reader<string> {
+export function readUrl(...schemes: readonly string[]): Validator<string> {
   const expected =
     `a URL such as '${schemes[0]}://host/…', in whose user name and password ` +
     '`@`, `/`, `?`, `#` and `%` are encoded (encodeURIComponent)';

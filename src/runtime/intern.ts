@@ -1,7 +1,7 @@
-import { ownText } from './owned-memory.js';
+import { copyText } from './owned-memory.js';
 
 /** Values by text, of which those that were asked for lately are remembered, within bounds. */
-export class Recent<Value> {
+export class InternTable<Value> {
   readonly #most: number;
   #characters = 0;
   #now = new Map<string, Value>();
@@ -15,7 +15,7 @@ export class Recent<Value> {
   get(text: string, make: (text: string) => Value): Value {
     const known = this.#now.get(text);
     if (known !== undefined) return known;
-    const own = ownText(text);
+    const own = copyText(text);
     const value = this.#before.get(text) ?? make(own);
     // Longer ones would drive out all others.
     if (text.length > this.#most / 16 || value === undefined) return value;

@@ -5,7 +5,7 @@ const TOLERATED = 4;
  * Chunks as one buffer that keeps no memory alive but its own. Small buffers are usually cut from a pool, others
  * from what a socket or a compressor has filled, and one that is kept would keep all of it.
  */
-export function ownBytes(...chunks: readonly Buffer[]): Buffer {
+export function copyToOwnMemory(...chunks: readonly Buffer[]): Buffer {
   const [first] = chunks;
   if (chunks.length === 1 && first && isOwn(first)) return first;
   const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
@@ -28,6 +28,6 @@ function isOwn({ buffer, length }: Buffer): boolean {
  * The same text in memory of its own: one that was cut out of another keeps that alive, and one that was added up
  * its parts.
  */
-export function ownText(text: string): string {
+export function copyText(text: string): string {
   return text.length < 2 ? text : [text.slice(0, 1), text.slice(1)].join('');
 }

@@ -1,6 +1,6 @@
 import { hash32 } from './hash32.js';
 
-interface Under<Value> {
+interface TransientNode<Value> {
   readonly key: string;
   value: Value;
 }
@@ -14,8 +14,8 @@ const BUCKETS = 64;
  * what it held, and a way to the new one. As soon as one of them has grown old, all that follow are kept, and what was
  * under way when they were made, with the requests and bodies that hang on it, until the whole heap is marked.
  */
-export class UnderWay<Value> {
-  readonly #buckets: readonly Under<Value>[][] = Array.from({ length: BUCKETS }, () => []);
+export class TransientMap<Value> {
+  readonly #buckets: readonly TransientNode<Value>[][] = Array.from({ length: BUCKETS }, () => []);
   #size = 0;
 
   get(key: string): Value | undefined {
@@ -49,7 +49,7 @@ export class UnderWay<Value> {
     return this.#size;
   }
 
-  #bucketOf(key: string): Under<Value>[] {
+  #bucketOf(key: string): TransientNode<Value>[] {
     return this.#buckets[hash32(key) % BUCKETS]!;
   }
 }

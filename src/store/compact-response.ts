@@ -1,12 +1,12 @@
 import type { SearchVariance } from '../http/no-vary-search.js';
-import { Recent } from '../runtime/intern.js';
-import { ownBytes, ownText } from '../runtime/owned-memory.js';
+import { pathOf } from '../http/request-target.js';
+import { InternTable } from '../runtime/intern.js';
+import { copyText, copyToOwnMemory } from '../runtime/owned-memory.js';
 import {
   type EncodedForm,
   hostOf,
-  type Kept,
+  type KeptItem,
   type Prepared,
-  pathOf,
   type ResponseHead,
   type Reuse,
   type StoredField,
@@ -14,7 +14,7 @@ import {
 } from './stored-response.js';
 
 /** What the responses of one route have in common, most of the time: kept once for all of them. */
-export interface Form {
+export interface ResponseForm {
   readonly variance: SearchVariance | undefined;
   readonly vary: readonly string[];
   readonly status: number;
@@ -30,7 +30,7 @@ export interface Form {
   readonly template: string | undefined;
 }
 
-type Lines = StoredField[1];
+type FormLines = StoredField[1];
 
 /** What a response has for itself. */
 export type Own = Pick<
@@ -53,11 +53,11 @@ export class CompactResponse implements StoredResponse {
   readonly body: Buffer;
   encoded: Map<string, EncodedForm> | undefined;
   prepared: Prepared | undefined;
-  readonly form: Form;
+  readonly form: ResponseForm;
   /** Of the header fields, in the order of their names. */
-  readonly values: readonly Lines[];
+  readonly values: readonly FormLines[];
 
-  constructor(own: Own, form: Form, values: readonly Lines[]) {
+  constructor(own: Own, form: ResponseForm, values: readonly FormLines[]) {
     this.key = own.key;
     this.stamp = own.stamp;
     this.since = own.since;
@@ -129,7 +129,7 @@ export interface Compact {
   /** The same object for all that share it. */
   readonly form: { readonly names: readonly string[] };
   /** Of the header fields, in the order of the form's names. */
-  readonly values: readonly Lines[];
+  readonly values: readonly FormLines[];
 }
 
 /** A response as it lies in memory; `undefined` for one that does not. */
@@ -146,42 +146,42 @@ const MOST_TEMPLATES = 256;
 /** Brings responses into the form in which they lie in memory: what many have in common is kept once. */
 export class Compactor {
   readonly #texts = new Texts(MOST_REMEMBERED);
-  readonly #forms = new Recent<Form>(MOST_REMEMBERED);
+  readonly #forms = new InternTable<ResponseForm>(MOST_REMEMBERED);
   /** The form that was met last, by template. */
-  readonly #latest = new Map<string | undefined, Form>();
+  readonly #latest = new Map<string | undefined, ResponseForm>();
 
   /** The same response, in memory of its own: what it is made of may keep other memory alive. */
   compact(entry: StoredResponse): StoredResponse;
-  compact(head: ResponseHead, kept: Kept): StoredResponse;
-  compact(entry: ResponseHead, kept: Kept = entry as StoredResponse): StoredResponse {
+  compact(head: ResponseHead, kept: KeptItem): StoredResponse;
+  compact(entry: ResponseHead, kept: KeptItem = entry as StoredResponse): StoredResponse {
     const names = entry.headers.map(([name]) => name);
     const values = entry.headers.map(([, lines]) => this.#lines(lines));
     const texts = this.#texts;
     const { lastModified } = entry;
     const own: Own = {
-      key: ownText(entry.key),
+      key: copyText(entry.key),
       stamp: entry.stamp,
       since: entry.since,
       tags: entry.tags.map((tag) => texts.get(tag)),
-      url: ownText(entry.url),
-      etag: ownText(kept.etag),
+      url: copyText(entry.url),
+      etag: copyText(kept.etag),
       lastModified: lastModified === undefined ? undefined : texts.get(lastModified),
       date: texts.get(entry.date),
       storedAt: entry.storedAt,
       freshUntil: entry.freshUntil,
-      body: ownBytes(kept.body),
+      body: copyToOwnMemory(kept.body),
       encoded: kept.encoded,
     };
     return new CompactResponse(own, this.#formOf(entry, names), values);
   }
 
-  #lines(lines: Lines): Lines {
+  #lines(lines: FormLines): FormLines {
     return typeof lines === 'string'
       ? this.#texts.get(lines)
       : Object.freeze(lines.map((line) => this.#texts.get(line)));
   }
 
-  #formOf(entry: ResponseHead, names: readonly string[]): Form {
+  #formOf(entry: ResponseHead, names: readonly string[]): ResponseForm {
     // One route answers much the same each time, and to compare costs a tenth of what it costs to make the id.
     const last = this.#latest.get(entry.template);
     if (last && isOfForm(entry, names, last)) return last;
@@ -191,7 +191,7 @@ export class Compactor {
     return form;
   }
 
-  #formById(entry: ResponseHead, names: readonly string[]): Form {
+  #formById(entry: ResponseHead, names: readonly string[]): ResponseForm {
     const { variance, vary, status, removed, ownEtag, initialAge, reuse } = entry;
     const { explicitlyShared, anyOrigin, upstream, template } = entry;
     const search = variance && [variance.anyOrder, variance.mode, ...variance.names];
@@ -201,23 +201,23 @@ export class Compactor {
     const id = JSON.stringify([names, vary, removed, rest]);
     return this.#forms.get(id, () => ({
       variance,
-      vary: vary.map(ownText),
+      vary: vary.map(copyText),
       status,
-      names: names.map(ownText),
-      removed: removed.map(ownText),
+      names: names.map(copyText),
+      removed: removed.map(copyText),
       ownEtag,
       initialAge,
       reuse: { alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError },
       explicitlyShared,
       anyOrigin,
       upstream,
-      template: template === undefined ? undefined : ownText(template),
+      template: template === undefined ? undefined : copyText(template),
     }));
   }
 }
 
 /** Whether a response has the form; `false` for what is compared elsewhere. */
-function isOfForm(entry: ResponseHead, names: readonly string[], form: Form): boolean {
+function isOfForm(entry: ResponseHead, names: readonly string[], form: ResponseForm): boolean {
   const { reuse } = entry;
   return (
     entry.variance === undefined &&
@@ -244,10 +244,10 @@ function isSameList(a: readonly string[], b: readonly string[]): boolean {
 }
 
 class Texts {
-  readonly #recent: Recent<string>;
+  readonly #recent: InternTable<string>;
 
   constructor(most: number) {
-    this.#recent = new Recent(most);
+    this.#recent = new InternTable(most);
   }
 
   get(text: string): string {

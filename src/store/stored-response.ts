@@ -97,7 +97,7 @@ export interface StoredResponse extends ResponseHead {
 }
 
 /** What a whole response has beyond its head. */
-export type Kept = Pick<StoredResponse, 'body' | 'encoded' | 'etag'>;
+export type KeptItem = Pick<StoredResponse, 'body' | 'encoded' | 'etag'>;
 
 /** Stands under a key whose responses differ by request headers: it names the headers. */
 export interface VariantIndex {
@@ -116,10 +116,10 @@ export interface VarianceNote {
   readonly generation: number;
 }
 
-export type Item = StoredResponse | VariantIndex | VarianceNote;
+export type StoreItem = StoredResponse | VariantIndex | VarianceNote;
 
 /** What instances share: a note would have to be of one generation for all of them. */
-export type SharedItem = StoredResponse | VariantIndex;
+export type RedisItem = StoredResponse | VariantIndex;
 
 /** One entry beyond its texts and its body: objects, the buffer's own, slots in maps and lists. Measured; bytes. */
 const OVERHEAD = 600;
@@ -127,12 +127,6 @@ const OVERHEAD = 600;
 /** The same of a text in a list, such as a tag or the value of a header field; names of fields are shared. */
 const OVERHEAD_OF_TEXT = 32;
 const OVERHEAD_OF_FORM = 350;
-
-/** The path of what is asked for: path and query. */
-export function pathOf(url: string): string {
-  const query = url.indexOf('?');
-  return query < 0 ? url : url.slice(0, query);
-}
 
 /** Index of the host among the parts of a key, after scope, scheme and `Host`. */
 const HOST_IN_KEY = 3;
@@ -150,7 +144,7 @@ export function urlName(target: string, host = ''): string {
 }
 
 /** The same item with some things changed; `encoded` goes along, since it is the body's. */
-export function copyOf<T extends Item>(
+export function copyItem<T extends StoreItem>(
   item: T,
   changes: Partial<Pick<StoredResponse, 'key' | 'url' | 'tags' | 'freshUntil'>> = {},
 ): T {
@@ -162,7 +156,7 @@ export function copyOf<T extends Item>(
  * What an item takes in memory: its body with the encoded forms, its texts, and the bookkeeping. What it shares with
  * others is counted as if it were its own. Bytes.
  */
-export function sizeOf(key: string, item: Item): number {
+export function sizeOf(key: string, item: StoreItem): number {
   const own = OVERHEAD + bytesOf(key);
   if (item.kind === 'variance') return own + bytesOfList([...item.variance.names]);
   if (item.kind === 'variants') return own + bytesOfList(item.names) + bytesOfList(item.keys);

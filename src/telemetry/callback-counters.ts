@@ -13,8 +13,8 @@ export interface Count<Label extends string> {
 /** Separate for each copy of the package, because a copy does not know what another has added to a counter. */
 const SOURCES = Symbol('hotpath.counter-sources');
 
-type Read = () => Iterable<Count<string>>;
-type Sourced = Counter<string> & { [SOURCES]?: Set<() => void> };
+type ReadCount = () => Iterable<Count<string>>;
+type CounterWithSource = Counter<string> & { [SOURCES]?: Set<() => void> };
 
 /**
  * Shows external counts as a Prometheus counter. They are read at each scrape, so that
@@ -31,7 +31,7 @@ export function registerCounters<Label extends string>(
   labelNames: readonly Label[],
   collect: () => Iterable<Count<Label>>,
 ): () => void {
-  const counter: Sourced = counterIn<string>(registry, { name, help, labelNames: [...labelNames] });
+  const counter: CounterWithSource = counterIn<string>(registry, { name, help, labelNames: [...labelNames] });
   let sources = counter[SOURCES];
   if (!sources) {
     const all = (sources = counter[SOURCES] = new Set());
@@ -39,7 +39,7 @@ export function registerCounters<Label extends string>(
       for (const update of all) update();
     });
   }
-  const update = updater(counter, labelNames, collect as Read);
+  const update = updater(counter, labelNames, collect as ReadCount);
   sources.add(update);
   update();
   return () => {
@@ -48,7 +48,7 @@ export function registerCounters<Label extends string>(
 }
 
 /** Adds the increase since the last scrape, because a counter may only grow. */
-function updater(counter: Counter<string>, labelNames: readonly string[], collect: Read): () => void {
+function updater(counter: Counter<string>, labelNames: readonly string[], collect: ReadCount): () => void {
   const last = new Map<string, number>();
   return () => {
     try {

@@ -14,8 +14,8 @@ export type Combine = 'sum' | 'max' | 'min';
 /** Shared by all copies of the package, because the value of a gauge needs all sources. */
 const SOURCES = Symbol.for('hotpath.gauge-sources');
 
-type Read = () => Iterable<Level<string>>;
-type Sourced = Gauge<string> & { [SOURCES]?: Set<Read> };
+type ReadLevel = () => Iterable<Level<string>>;
+type GaugeWithSource = Gauge<string> & { [SOURCES]?: Set<ReadLevel> };
 
 /**
  * Shows external values as a Prometheus gauge, read at each scrape.
@@ -33,20 +33,20 @@ export function registerGauges<Label extends string>(
   collect: () => Iterable<Level<Label>>,
   combine: Combine = 'sum',
 ): () => void {
-  const gauge: Sourced = gaugeIn<string>(registry, { name, help, labelNames: [...labelNames] });
+  const gauge: GaugeWithSource = gaugeIn<string>(registry, { name, help, labelNames: [...labelNames] });
   let sources = gauge[SOURCES];
   if (!sources) {
     const all = (sources = gauge[SOURCES] = new Set());
     Object.assign(gauge, { collect: () => show(gauge, labelNames, all, combine) });
   }
-  sources.add(collect as Read);
-  return () => void sources.delete(collect as Read);
+  sources.add(collect as ReadLevel);
+  return () => void sources.delete(collect as ReadLevel);
 }
 
 function show(
   gauge: Gauge<string>,
   labelNames: readonly string[],
-  sources: Iterable<Read>,
+  sources: Iterable<ReadLevel>,
   combine: Combine,
 ): void {
   const levels = new Map<string, Level<string>>();

@@ -2,7 +2,7 @@ import type { Metric } from 'prom-client';
 import { reportFault } from '../exchange/run-listeners.js';
 
 /** A plain count that a metric adds when it is read. Adding to a `prom-client` metric costs a lookup each time. */
-export class Tally {
+export class DeferredSeries {
   value = 0;
   /** Shows zero as well. */
   #shown: number | undefined;

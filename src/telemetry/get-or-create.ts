@@ -10,7 +10,7 @@ import {
 } from 'prom-client';
 import { HotpathError } from '../options/errors.js';
 
-type Kind = 'counter' | 'gauge' | 'histogram';
+type MetricType = 'counter' | 'gauge' | 'histogram';
 
 /**
  * The counter with this name in the registry, or a new one, so that two instances on one
@@ -47,7 +47,7 @@ export function histogramIn<Label extends string>(
 
 function existingMetric(
   registry: Registry,
-  kind: Kind,
+  kind: MetricType,
   { name, labelNames = [] }: { name: string; labelNames?: readonly string[] },
 ): Metric | undefined {
   const metric = registry.getSingleMetric(name);

@@ -1,12 +1,12 @@
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { cutTemplate } from '../exchange/route-template.js';
-import { beforeRead, Observations, Tally } from './deferred-series.js';
+import { beforeRead, DeferredSeries, Observations } from './deferred-series.js';
 import { counterIn, gaugeIn, histogramIn } from './get-or-create.js';
 
 /** Separate for each copy of the package, because their versions may differ. */
 const RECORDER = Symbol('hotpath.http-metrics');
 
-type Recorded = Registry & { [RECORDER]?: HttpMetrics };
+type RecordedRequest = Registry & { [RECORDER]?: HttpMetrics };
 
 /** Limits of recorded requests. */
 export interface HttpMetricsSettings {
@@ -35,7 +35,7 @@ const OVERFLOW = 'overflow';
 /** The recorders of one method and path. */
 interface PathSeries {
   readonly seconds: Observations;
-  readonly statuses: Map<number, Tally>;
+  readonly statuses: Map<number, DeferredSeries>;
 }
 
 /**
@@ -49,7 +49,7 @@ export class HttpMetrics {
   readonly #overflows: Counter;
   readonly #maxSeries: number;
   readonly #series = new Map<string, Map<string, PathSeries>>();
-  readonly #gauges = new Map<string, Tally>();
+  readonly #gauges = new Map<string, DeferredSeries>();
   #size = 0;
 
   /** @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds other metrics by these names. */
@@ -96,7 +96,7 @@ export class HttpMetrics {
 
   /** The recorder of a registry. Instances that share a registry share it, so that each request is counted once. */
   static of(registry: Registry, settings: HttpMetricsSettings): HttpMetrics {
-    const recorded = registry as Recorded;
+    const recorded = registry as RecordedRequest;
     return (recorded[RECORDER] ??= new HttpMetrics(registry, settings));
   }
 
@@ -149,15 +149,15 @@ export class HttpMetrics {
     return series;
   }
 
-  #add(series: PathSeries, method: string, path: string, code: number): Tally {
-    const count = new Tally(this.#requests.labels(method, path, code === 0 ? OTHER : String(code)));
+  #add(series: PathSeries, method: string, path: string, code: number): DeferredSeries {
+    const count = new DeferredSeries(this.#requests.labels(method, path, code === 0 ? OTHER : String(code)));
     series.statuses.set(code, count);
     return count;
   }
 
-  #gauge(method: string): Tally {
+  #gauge(method: string): DeferredSeries {
     let gauge = this.#gauges.get(method);
-    if (!gauge) this.#gauges.set(method, (gauge = new Tally(this.#inProgress.labels(method))));
+    if (!gauge) this.#gauges.set(method, (gauge = new DeferredSeries(this.#inProgress.labels(method))));
     return gauge;
   }
 

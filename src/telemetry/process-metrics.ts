@@ -1,8 +1,8 @@
 import { collectDefaultMetrics, type Metric, Registry, register } from 'prom-client';
 
 /** Stored on `prom-client` itself, so that all instances and all copies of this package that use it share them. */
-const SHARED = Symbol.for('hotpath.process-metrics');
-type Shared = Registry & { [SHARED]?: Registry };
+const SHARED_METRICS = Symbol.for('hotpath.process-metrics');
+type SharedMetrics = Registry & { [SHARED_METRICS]?: Registry };
 
 /** The parts of a metric that a registry reads for its output. */
 interface Value {
@@ -30,13 +30,13 @@ export function collectProcessMetrics(registry: Registry): void {
 }
 
 function processMetrics(): Registry {
-  const home = register as Shared;
-  if (!home[SHARED]) {
+  const home = register as SharedMetrics;
+  if (!home[SHARED_METRICS]) {
     const shared = new Registry();
     collectDefaultMetrics({ register: shared });
-    home[SHARED] = shared;
+    home[SHARED_METRICS] = shared;
   }
-  return home[SHARED];
+  return home[SHARED_METRICS];
 }
 
 /**

@@ -2,49 +2,50 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import ts from 'typescript';
 
-/** Every source file, by its path inside `src`, with the paths and packages that it imports. */
+/** Every file of the source, by its path inside `src`, with what it imports: such paths, and packages by name. */
 export type ImportGraph = ReadonlyMap<string, readonly string[]>;
 
-/** The folders that a folder may import, besides itself. `file.ts` stands for one file alone. */
-const allowed: Readonly<Record<string, readonly string[]>> = {
-  runtime: [],
+/** Rooms that only the entry files may go beyond, from the lowest up: each may import the rooms before it. */
+const rooms: Readonly<Record<string, readonly string[]>> = {
   http: [],
-  config: [],
-  exchange: ['runtime', 'http', 'config/errors.ts'],
-  store: ['runtime', 'http', 'config'],
-  telemetry: ['runtime', 'http', 'exchange', 'config'],
-  middleware: ['runtime', 'http', 'exchange', 'config'],
-  cache: ['runtime', 'http', 'exchange', 'store', 'config'],
-  entries: ['http', 'exchange', 'store', 'config', 'telemetry', 'middleware', 'cache'],
-  front: ['runtime', 'http', 'exchange', 'store', 'config', 'middleware', 'cache'],
-  'hotpath.ts': [
-    'runtime',
-    'http',
-    'exchange',
-    'store',
-    'config',
-    'telemetry',
-    'middleware',
-    'cache',
-    'front',
-  ],
-  'index.ts': [
-    'http',
-    'exchange',
-    'store',
-    'config',
-    'telemetry',
-    'middleware',
-    'cache',
-    'front',
-    'hotpath.ts',
-  ],
+  runtime: [],
+  options: ['runtime'],
+  exchange: ['http', 'runtime', 'options/errors.ts'],
+  store: ['http', 'runtime', 'options'],
+  telemetry: ['http', 'runtime', 'exchange', 'options'],
+  middleware: ['http', 'runtime', 'exchange', 'options'],
+  cache: ['http', 'runtime', 'exchange', 'options', 'store'],
+  'front-door': ['http', 'runtime', 'exchange', 'options', 'store', 'middleware', 'cache'],
 };
 
-/** Imports that one middleware may have beyond its folder. */
+const everyRoom = Object.keys(rooms);
+
+/** Which rooms a room may import, besides itself. `file.ts` stands for one file alone. */
+const allowed: Readonly<Record<string, readonly string[]>> = {
+  ...rooms,
+  'config.ts': ['options', 'middleware', 'cache', 'store'],
+  'environment.ts': ['options', 'config.ts'],
+  'hotpath.ts': [...everyRoom, 'config.ts'],
+  'index.ts': [...everyRoom, 'config.ts', 'environment.ts', 'hotpath.ts'],
+};
+
+/** What one middleware may import beyond its room. */
 const extra: Readonly<Record<string, readonly string[]>> = { metrics: ['telemetry'] };
 
-/** Reads the imports of every `.ts` file under `folder`, including type imports. */
+/** The rooms inside `cache`, from the lowest up: a room imports only rooms before it, and the files beside them. */
+const cacheRooms = [
+  'request',
+  'lookup',
+  'storage',
+  'collapse',
+  'invalidate',
+  'serve',
+  'revalidate',
+  'fill',
+  'explain',
+];
+
+/** Reads what every `.ts` file under `folder` imports; an import of types is an arrow like any other. */
 export function readImports(folder: string): ImportGraph {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
     file.endsWith('.ts'),
@@ -62,7 +63,7 @@ export function readImports(folder: string): ImportGraph {
   );
 }
 
-/** The specifiers of every kind of import in TypeScript, as written. */
+/** The names in every kind of import that TypeScript has, as they are written. */
 export function importsOf(file: string, text: string): string[] {
   const found: string[] = [];
   const visit = (node: ts.Node): void => {
@@ -85,50 +86,47 @@ function importedName(node: ts.Node): string | undefined {
   return target && ts.isStringLiteralLike(target) ? target.text : undefined;
 }
 
-/** Import errors, one sentence each; empty when all imports run one way. */
+/** What is wrong with the directions of the imports, a sentence each; empty when all run one way. */
 export function checkImports(graph: ImportGraph): string[] {
-  const middlewares = [...graph.keys()].filter((file) => roomOf(file) === 'entries').map(baseOf);
   const problems: string[] = [];
   for (const [file, imports] of graph) {
     const room = roomOf(file);
     if (allowed[room] === undefined) problems.push(`${file}: the room "${room}" has no rule yet`);
     for (const target of imports) {
-      const problem = graph.has(target) ? wrongArrow(file, target, middlewares) : wrongOutside(room, target);
+      const problem = graph.has(target) ? wrongArrow(file, target) : wrongOutside(room, target);
       if (problem !== undefined) problems.push(`${file} -> ${target}: ${problem}`);
     }
   }
   return [...problems, ...cycles(graph)];
 }
 
-function wrongArrow(file: string, target: string, middlewares: readonly string[]): string | undefined {
+function wrongArrow(file: string, target: string): string | undefined {
   const from = roomOf(file);
   const to = roomOf(target);
   if (from === 'middleware' && to === 'middleware') {
-    const owner = ownerOf(target, middlewares);
-    // A file that belongs to no middleware is common to all.
-    if (owner !== undefined && owner !== ownerOf(file, middlewares)) {
-      return 'middlewares never import each other';
-    }
+    const owner = folderOf(target);
+    // A file beside the folders is common to all middlewares.
+    if (owner !== undefined && owner !== folderOf(file)) return 'middlewares never import each other';
     return undefined;
   }
+  if (from === 'cache' && to === 'cache') return wrongCacheArrow(folderOf(file), folderOf(target));
   if (from === to) return undefined;
-  const rules = [...(allowed[from] ?? []), ...(extra[ownerOf(file, middlewares) ?? ''] ?? [])];
+  const rules = [...(allowed[from] ?? []), ...(extra[folderOf(file) ?? ''] ?? [])];
   return rules.includes(to) || rules.includes(target) ? undefined : `${from} may not import ${to}`;
+}
+
+function wrongCacheArrow(from: string | undefined, to: string | undefined): string | undefined {
+  // Files beside the folders hold what all of them share, or put them together; only cycles are wrong there.
+  if (from === undefined || to === undefined || from === to) return undefined;
+  if (!cacheRooms.includes(from)) return `the room "cache/${from}" has no rule yet`;
+  const isBefore = cacheRooms.indexOf(to) < cacheRooms.indexOf(from);
+  return isBefore ? undefined : `cache/${from} may not import cache/${to}`;
 }
 
 function wrongOutside(room: string, target: string): string | undefined {
   if (/^(\.|src\/)/.test(target) || target.endsWith('.ts')) return 'there is no such file in src';
   if (room === 'http') return 'http is pure: it imports neither packages nor Node';
   return undefined;
-}
-
-/** The middleware that a file in `middleware` belongs to: `timing-address.ts` belongs to `timing`. */
-function ownerOf(file: string, middlewares: readonly string[]): string | undefined {
-  if (roomOf(file) !== 'middleware') return undefined;
-  const base = baseOf(file);
-  return middlewares
-    .filter((name) => base === name || base.startsWith(`${name}-`))
-    .sort((a, b) => b.length - a.length)[0];
 }
 
 function cycles(graph: ImportGraph): string[] {
@@ -147,4 +145,5 @@ function cycles(graph: ImportGraph): string[] {
 
 const posix = (file: string) => file.split(sep).join('/');
 const roomOf = (file: string) => file.split('/')[0] ?? file;
-const baseOf = (file: string) => (file.split('/').at(-1) ?? file).replace(/\.ts$/, '');
+/** The folder inside its room: `timing` for `middleware/timing/options.ts`. */
+const folderOf = (file: string) => (file.split('/').length > 2 ? file.split('/')[1] : undefined);

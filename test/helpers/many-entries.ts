@@ -1,6 +1,6 @@
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import { RedisStore } from '../../src/store/redis/redis-store.js';
-import { copyOf, type StoredResponse } from '../../src/store/stored-response.js';
+import { copyItem, type StoredResponse } from '../../src/store/stored-response.js';
 
 /** Concurrent writes to Redis. */
 const BATCH = 500;
@@ -30,7 +30,7 @@ export async function storeMany(
   for (const other of paths) {
     if (other.length !== path.length) throw new Error(`${other} is not as long as ${path}`);
     const key = model.key.replaceAll(path, other);
-    const entry = copyOf(model, { key, url: other, tags: tagsOf(other) });
+    const entry = copyItem(model, { key, url: other, tags: tagsOf(other) });
     memory.set(key, entry);
     pending.push(redis.set(key, entry, entry.freshUntil - entry.storedAt));
     if (pending.length === BATCH) await settle();

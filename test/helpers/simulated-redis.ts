@@ -1,4 +1,4 @@
-import { type RecordBody, textOf } from '../../src/store/redis/log/log-records.js';
+import { formatRecord, type RecordBody } from '../../src/store/redis/log/log-records.js';
 import type {
   AppendAnswer,
   LogStream,
@@ -106,7 +106,7 @@ export class SimulatedServer {
     else if (this.data.last < applied) return { result: 'behind' };
     const position = this.data.last + 1;
     const inForce = this.#epoch;
-    for (const body of records) this.#add(this.data.last + 1, textOf(inForce, body, this.#clock));
+    for (const body of records) this.#add(this.data.last + 1, formatRecord(inForce, body, this.#clock));
     return { result: isNew ? 'new' : 'ok', position, epoch: inForce };
   }
 
@@ -145,7 +145,7 @@ export class SimulatedServer {
     const random = Math.floor(this.#time.random() * 2 ** 50).toString(36);
     this.#add(
       position,
-      textOf(`${random}.${this.name}`, { code: 'e', cause: 'app', value: '' }, this.#clock),
+      formatRecord(`${random}.${this.name}`, { code: 'e', cause: 'app', value: '' }, this.#clock),
     );
   }
 

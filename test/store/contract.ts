@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { Item, StoredResponse } from '../../src/store/stored-response.js';
+import type { StoredResponse, StoreItem } from '../../src/store/stored-response.js';
 import { golden, plain } from './golden/items.js';
 
 /** The common interface of the memory tier, the Redis tier and both together. */
 export interface ItemStore {
-  get(key: string): Item | undefined | Promise<Item | undefined>;
+  get(key: string): StoreItem | undefined | Promise<StoreItem | undefined>;
   /** @param ttl milliseconds. */
-  set(key: string, item: Item, ttl: number): boolean | Promise<boolean>;
+  set(key: string, item: StoreItem, ttl: number): boolean | Promise<boolean>;
   delete(key: string): boolean | Promise<boolean>;
 }
 

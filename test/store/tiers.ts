@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Asked } from '../../src/cache/request/cache-request.js';
-import { SharedTier } from '../../src/cache/storage/shared-tier.js';
-import { Entries } from '../../src/cache/storage/variants.js';
+import { RedisTierLookups } from '../../src/cache/storage/shared-tier.js';
+import { VariantStore } from '../../src/cache/storage/variants.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import type { RedisLog } from '../../src/store/redis/log/redis-log.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
@@ -14,10 +14,10 @@ import type { ItemStore } from './contract.js';
  */
 export function bothTiers(redis: RedisStore, forgets: boolean): ItemStore {
   const memory = new MemoryStore({ maxBytes: 64 * 1024 ** 2, maxEntries: 10_000 });
-  const tier = new SharedTier({
+  const tier = new RedisTierLookups({
     deadline: 5000,
     store: redis,
-    entries: new Entries(memory, 'safe'),
+    entries: new VariantStore(memory, 'safe'),
     log: { canShare: true, limit: () => Number.POSITIVE_INFINITY } as unknown as RedisLog,
     // Items of the contract may end at any time.
     clock: () => 0,

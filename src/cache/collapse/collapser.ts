@@ -1,12 +1,12 @@
 import { AsyncResource } from 'node:async_hooks';
 import { guarded } from '../../runtime/guard.js';
-import { UnderWay } from '../../runtime/transient-map.js';
+import { TransientMap } from '../../runtime/transient-map.js';
 import type { StoredResponse } from '../../store/stored-response.js';
 import { HitForMiss } from './hit-for-miss.js';
-import type { Running } from './streaming-fill.js';
+import type { StreamingFill } from './streaming-fill.js';
 
 /** How a fill ended; with the status that the handler answered, where it did. */
-export type Outcome =
+export type FillOutcome =
   /** Stored, or at least storable: those who waited may have it. */
   | { readonly kind: 'stored'; readonly entry: StoredResponse; readonly status?: number }
   /** The response may not be stored, so nobody else may have it. */
@@ -19,18 +19,18 @@ export type Outcome =
   | { readonly kind: 'failed'; readonly status?: number };
 
 /** Somebody who waits for a fill. */
-export interface Waiter {
+export interface FillWaiter {
   /** Called once, unless the body was taken as it came: with the outcome, or with `timeout`. */
-  settled(outcome: Outcome | 'timeout'): void;
+  settled(outcome: FillOutcome | 'timeout'): void;
   /** Takes the body as it comes, and waits no longer; or answers false. */
-  follows?(running: Running): boolean;
+  tryFollow?(running: StreamingFill): boolean;
 }
 
 /** A fill that others may wait for. */
-export class Pending {
-  #waiters: Set<Waiter> | undefined; // made for the first: most fills have none
-  #running: Running | undefined;
-  outcome: Outcome | undefined;
+export class PendingFill {
+  #waiters: Set<FillWaiter> | undefined; // made for the first: most fills have none
+  #running: StreamingFill | undefined;
+  outcome: FillOutcome | undefined;
   /** A request has waited for it in vain; it goes on. */
   isLate = false;
 
@@ -40,8 +40,8 @@ export class Pending {
   }
 
   /** Waits for so many seconds. Returns how to leave. */
-  wait(seconds: number, { settled, follows }: Waiter): () => void {
-    if (this.#running && follows?.(this.#running)) return () => {};
+  wait(seconds: number, { settled, tryFollow }: FillWaiter): () => void {
+    if (this.#running && tryFollow?.(this.#running)) return () => {};
     const late = guarded('collapse', () => waiter.settled('timeout'));
     const timer = setTimeout(late, seconds * 1000);
     timer.unref();
@@ -50,13 +50,13 @@ export class Pending {
       return this.#waiters?.delete(waiter) === true;
     };
     // What runs then must find its own AsyncLocalStorage, not that of the request that filled.
-    const waiter: Waiter = {
+    const waiter: FillWaiter = {
       settled: AsyncResource.bind(
         guarded('collapse', (outcome) => {
           if (leave()) settled(outcome);
         }),
       ),
-      follows: AsyncResource.bind((running) => follows?.(running) === true && leave()),
+      tryFollow: AsyncResource.bind((running) => tryFollow?.(running) === true && leave()),
     };
     (this.#waiters ??= new Set()).add(waiter);
     // A refresh may end before it begins: where the queue is full or closed, or another response is there already.
@@ -65,19 +65,19 @@ export class Pending {
   }
 
   /** The body is on its way, and others may have it as it comes. */
-  begin(running: Running): void {
+  begin(running: StreamingFill): void {
     if (this.outcome) return;
     this.#running = running;
-    for (const waiter of [...(this.#waiters ?? [])]) waiter.follows?.(running);
+    for (const waiter of [...(this.#waiters ?? [])]) waiter.tryFollow?.(running);
   }
 
-  settle(outcome: Outcome): void {
+  settle(outcome: FillOutcome): void {
     if (this.outcome) return;
     this.outcome = outcome;
     this.#tell(outcome);
   }
 
-  #tell(outcome: Outcome): void {
+  #tell(outcome: FillOutcome): void {
     const waiters = this.#waiters;
     if (!waiters || waiters.size === 0) return;
     // Not within the other's response: its client would wait for all of them.
@@ -91,7 +91,7 @@ export class Pending {
 
 /** One fill at a time for each key, and the memory of keys for which waiting is no use (hit-for-miss). */
 export class Collapser {
-  readonly #pending = new UnderWay<Pending>();
+  readonly #pending = new TransientMap<PendingFill>();
   readonly #hitForMiss: HitForMiss;
 
   /** @param hitForMiss seconds that a refusal is remembered; 0 for not at all. */
@@ -100,32 +100,32 @@ export class Collapser {
   }
 
   /** The fill to wait for, if there is one. */
-  current(key: string): Pending | undefined {
+  current(key: string): PendingFill | undefined {
     return this.#pending.get(key);
   }
 
   /** Makes this request the one that fills. */
-  lead(key: string): Pending {
-    const pending = new Pending();
+  lead(key: string): PendingFill {
+    const pending = new PendingFill();
     this.#pending.set(key, pending);
     return pending;
   }
 
   /** Ends a fill; `refusal` is given when its response will be refused again, as far as anyone can tell. */
-  settle(key: string, pending: Pending | undefined, outcome: Outcome, refusal?: string): void {
+  settle(key: string, pending: PendingFill | undefined, outcome: FillOutcome, refusal?: string): void {
     if (refusal !== undefined) this.#hitForMiss.remember(key, refusal);
     if (!pending) return;
-    this.abandon(key, pending);
+    this.release(key, pending);
     pending.settle(outcome);
   }
 
   /** A response of this key was stored: waiting may be of use again. */
-  forgive(key: string): void {
+  clearRefusal(key: string): void {
     this.#hitForMiss.forget(key);
   }
 
   /** Lets somebody else lead; the fill itself goes on. */
-  abandon(key: string, pending: Pending): void {
+  release(key: string, pending: PendingFill): void {
     this.#pending.delete(key, pending);
   }
 

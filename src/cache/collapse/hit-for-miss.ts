@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { ownText } from '../../runtime/owned-memory.js';
+import { copyText } from '../../runtime/owned-memory.js';
 
 /** Keys that are remembered: with their hashes and reasons some 2 MB. */
 const MOST_KEYS = 10_000;
@@ -39,7 +39,7 @@ export class HitForMiss {
   remember(key: string, reason: string): void {
     if (this.#seconds <= 0) return;
     this.#reasons ??= new LRUCache({ max: MOST_KEYS, ttl: this.#seconds * 1000, ttlResolution: 0 });
-    this.#reasons.set(this.#hashOf(key), ownText(reason.slice(0, LONGEST_REASON)));
+    this.#reasons.set(this.#hashOf(key), copyText(reason.slice(0, LONGEST_REASON)));
   }
 
   forget(key: string): void {

@@ -8,7 +8,7 @@ import type { ResponseHead, StoredResponse } from '../../store/stored-response.j
  * Only where the handler has declared a length that an entry may have. Without one the body may yet grow too large
  * to be kept: whoever follows would then have to be broken off, or to hold the leader back.
  */
-export class Running {
+export class StreamingFill {
   readonly head: ResponseHead;
   /** As the handler has declared it. Bytes. */
   readonly length: number;

@@ -4,17 +4,18 @@ import { type CacheStatus, formatCacheStatus } from '../../http/cache-status.js'
 import type { RouteTable } from '../../options/route-table.js';
 import { VOID } from '../../store/invalidation/invalidation-log.js';
 import { type StoredResponse, sizeOf } from '../../store/stored-response.js';
-import { admit, beside, inMap } from '../classify-request.js';
-import { mannerOf, type Plan, planFor } from '../decide.js';
-import { limitFor } from '../lookup/invalidated.js';
+import { classifyRequest, placeAtRoute, placeInMap } from '../classify-request.js';
+import { chooseFillMode, type Decision, decide } from '../decide.js';
+import { validUntil } from '../lookup/invalidated.js';
+import type { Lookup } from '../lookup/lookup.js';
 import { lookUp } from '../lookup/lookup.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
-import type { Asked, Lookup } from '../request/cache-request.js';
+import type { Asked } from '../request/cache-request.js';
 import { exactHeader } from '../request/key.js';
-import { bypassStatus, shownKey, urlOf, type XCache } from '../serve/cache-status.js';
-import { ageOf, ttlOf } from '../serve/serve-stored.js';
+import { describeBypass, describeUrl, visibleKey, type XCache } from '../serve/cache-status.js';
+import { computeAge, computeTtl } from '../serve/serve-stored.js';
 import type { CacheState } from '../state.js';
-import { describedRequest } from './request-description.js';
+import { requestFromDescription } from './request-description.js';
 import type {
   CacheExplanation,
   CacheObstacle,
@@ -24,17 +25,17 @@ import type {
 } from './types.js';
 
 /** The middleware that a request is explained for: the one for all routes, or the one beside a handler. */
-export type Place =
+export type ExplainScope =
   | { readonly routes: RouteTable<CacheRoutePolicies> }
   | { readonly scope: string; readonly rule: CacheRuleSettings };
 
 /** What the cache would say and do, all of it; nothing is counted, touched or filled. */
 export function explain(
   state: CacheState | false,
-  place: Place,
+  place: ExplainScope,
   request: IncomingMessage | RequestDescription,
 ): CacheExplanation {
-  const { req, target, real } = describedRequest(request);
+  const { req, target, real } = requestFromDescription(request);
   if (!state) return silent('off');
   if (req.headers.upgrade !== undefined) return silent('upgrade');
   const { res } = req as { res?: ServerResponse };
@@ -43,12 +44,12 @@ export function explain(
     res,
     target,
     ...('routes' in place
-      ? inMap(place.routes.match(routedPath(req)))
-      : beside(place.scope, place.rule, req)),
+      ? placeInMap(place.routes.match(routedPath(req)))
+      : placeAtRoute(place.scope, place.rule, req)),
   };
-  const { asked, bypass } = admit(state, arrival);
+  const { asked, bypass } = classifyRequest(state, arrival);
   if (asked) return explainAsked(state, asked, real);
-  const status = bypassStatus(bypass);
+  const status = describeBypass(bypass);
   return { ...silent(bypass), ...said(['BYPASS'], status), pattern: arrival.pattern };
 }
 
@@ -56,14 +57,14 @@ function explainAsked(state: CacheState, asked: Asked, real: boolean): CacheExpl
   const { key, keys, context, pattern } = asked;
   const found = lookUp(state, asked, false);
   // A description tells nothing of the app; where a request comes through one, there is one.
-  const plan = planFor(state, asked, found, 0, real ? undefined : true);
+  const plan = decide(state, asked, found, 0, real ? undefined : true);
   const obstacles = obstaclesOf(state, asked, found, plan);
   const { entry } = state.equivalents.find(key, keys, context.req, false);
   const variants = state.entries.variantsOf(key);
   return {
     ...said(possibleOf(state, asked, found, plan, obstacles), {
       ...statusOf(state, asked, found, plan, obstacles),
-      key: shownKey(state, asked),
+      key: visibleKey(state, asked),
     }),
     pattern,
     key: describeKey(asked),
@@ -105,7 +106,7 @@ function possibleOf(
   state: CacheState,
   asked: Asked,
   found: Lookup,
-  plan: Plan,
+  plan: Decision,
   obstacles: readonly CacheObstacle[],
 ): readonly XCache[] {
   if (plan.kind === 'hit') return ['HIT'];
@@ -117,7 +118,7 @@ function possibleOf(
   // Not before the handler has answered is it known whether a visitor's credentials matter.
   if (asked.credential && !obstacles[0]?.final && asked.context.req.method === 'GET') possible.add('BYPASS');
   possible.add('MISS');
-  const { revalidates, compares, standIn } = mannerOf(state, asked, found);
+  const { revalidates, compares, standIn } = chooseFillMode(state, asked, found);
   if (revalidates || (compares && !asked.wishes?.noStore)) possible.add('REVALIDATED');
   if (standIn || plan.kind === 'refresh') possible.add('STALE');
   // Where what the refresh has brought is void already, it begins again.
@@ -129,24 +130,29 @@ function statusOf(
   state: CacheState,
   asked: Asked,
   { forward }: Lookup,
-  plan: Plan,
+  plan: Decision,
   [obstacle]: readonly CacheObstacle[],
 ): CacheStatus {
-  if (plan.kind === 'hit') return { hit: true, ttl: ttlOf(state, plan.entry, asked.target) };
+  if (plan.kind === 'hit') return { hit: true, ttl: computeTtl(state, plan.entry, asked.target) };
   if (plan.kind === 'stale') {
     const detail = plan.isPaused ? 'refresh-backoff' : undefined;
-    return { hit: true, ttl: ttlOf(state, plan.entry, asked.target), detail };
+    return { hit: true, ttl: computeTtl(state, plan.entry, asked.target), detail };
   }
   if (plan.kind === 'gateway-timeout') return { detail: 'only-if-cached' };
   if (plan.kind === 'wait') return { fwd: forward, collapsed: true };
   if (plan.kind === 'refresh') return { fwd: 'stale' };
   if (obstacle?.final || obstacle?.reason === 'head') return { fwd: forward, detail: obstacle.reason };
-  if (asked.credential) return bypassStatus(asked.credential);
+  if (asked.credential) return describeBypass(asked.credential);
   return { fwd: forward, detail: plan.detail };
 }
 
 /** In the order in which the response is judged: the first is the one that is reported. */
-function obstaclesOf(state: CacheState, asked: Asked, found: Lookup, plan: Plan): readonly CacheObstacle[] {
+function obstaclesOf(
+  state: CacheState,
+  asked: Asked,
+  found: Lookup,
+  plan: Decision,
+): readonly CacheObstacle[] {
   const { rule, credential, wishes, context } = asked;
   if (plan.kind === 'hit' || plan.kind === 'stale') return [];
   if (plan.kind === 'gateway-timeout') return [{ reason: 'only-if-cached', final: true }];
@@ -154,7 +160,7 @@ function obstaclesOf(state: CacheState, asked: Asked, found: Lookup, plan: Plan)
   // A refresh is a request of our own, and whole.
   if (plan.kind === 'fill') {
     // It has nothing to store; what is stored already it may confirm.
-    const isFinal = mannerOf(state, asked, found).compares === undefined;
+    const isFinal = chooseFillMode(state, asked, found).compares === undefined;
     if (context.req.method === 'HEAD') obstacles.push({ reason: 'head', final: isFinal });
     if (wishes?.noStore) obstacles.push({ reason: 'request-no-store', final: true });
     if (credential) obstacles.push({ reason: credential, final: false });
@@ -169,7 +175,7 @@ function obstaclesOf(state: CacheState, asked: Asked, found: Lookup, plan: Plan)
 function describeKey(asked: Asked): ExplainedKey {
   const { rewritten, partitioned, rule } = asked;
   const { headers = [], cookies = [] } = rule?.vary ?? {};
-  return { url: urlOf(asked), rewritten, partitioned, headers, cookies };
+  return { url: describeUrl(asked), rewritten, partitioned, headers, cookies };
 }
 
 function describeEntry(
@@ -181,7 +187,7 @@ function describeEntry(
 ): ExplainedEntry {
   const { clock, settings } = state;
   const { req } = asked.context;
-  const limit = limitFor(state, entry, asked.target);
+  const limit = validUntil(state, entry, asked.target);
   const isPurged = limit === VOID;
   const dateOf = (time: number) => new Date(Date.now() + time - clock());
   const shown = (name: string) => (settings.credentials.includes(name) ? '(hidden)' : exactHeader(req, name));
@@ -192,8 +198,8 @@ function describeEntry(
     use: isPurged ? 'purged' : (permission ?? 'credential'),
     expired: !isPurged && limit !== Number.POSITIVE_INFINITY,
     status: entry.status,
-    age: ageOf(entry, state.clock()),
-    ttl: isPurged ? undefined : ttlOf(state, entry, asked.target),
+    age: computeAge(entry, state.clock()),
+    ttl: isPurged ? undefined : computeTtl(state, entry, asked.target),
     freshUntil: isPurged ? undefined : dateOf(Math.min(entry.freshUntil, limit)),
     storedAt: dateOf(entry.storedAt),
     tags: entry.tags,

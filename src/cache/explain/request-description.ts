@@ -2,7 +2,7 @@ import { type IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { pathAndQueryOf } from '../../http/request-target.js';
 import { HotpathError } from '../../options/errors.js';
-import { describeValue } from '../../options/format-value.js';
+import { formatValue } from '../../options/format-value.js';
 import type { RequestDescription } from './types.js';
 
 /** A request, and whether there is an app behind it that can be asked. */
@@ -19,7 +19,7 @@ export interface DescribedRequest {
  *
  * @throws HotpathError `HOTPATH_REQUEST_INVALID` for what is neither.
  */
-export function describedRequest(request: IncomingMessage | RequestDescription): DescribedRequest {
+export function requestFromDescription(request: IncomingMessage | RequestDescription): DescribedRequest {
   if (isRequest(request)) {
     const { originalUrl } = request as { originalUrl?: string };
     return { req: request, target: originalUrl ?? request.url ?? '/', real: true };
@@ -28,7 +28,7 @@ export function describedRequest(request: IncomingMessage | RequestDescription):
   if (typeof given !== 'string' || !(given.startsWith('/') || isAddress(given))) {
     throw new HotpathError(
       'HOTPATH_REQUEST_INVALID',
-      `explain: expected a request, or { method?, url, headers? } with a path such as '/a?b=1' or a full URL, received ${describeValue(given)}`,
+      `explain: expected a request, or { method?, url, headers? } with a path such as '/a?b=1' or a full URL, received ${formatValue(given)}`,
     );
   }
   const { method = 'GET', headers = {} } = request;
@@ -44,7 +44,7 @@ export function describedRequest(request: IncomingMessage | RequestDescription):
     httpVersionMajor: 1,
     httpVersionMinor: 1,
   });
-  made.headers = headersOf(headers, address?.host);
+  made.headers = readDescribedHeaders(headers, address?.host);
   return { req: made, target, real: false };
 }
 
@@ -59,7 +59,7 @@ function isAddress(text: string): boolean {
 }
 
 /** As Node gives them: names in lower case, several lines of one name as one list. */
-function headersOf(
+function readDescribedHeaders(
   given: NonNullable<RequestDescription['headers']>,
   host: string | undefined,
 ): IncomingHttpHeaders {

@@ -1,13 +1,14 @@
 import type { Exchange } from '../../exchange/exchange.js';
 import type { ForwardReason } from '../../http/cache-status.js';
 import type { StoredResponse } from '../../store/stored-response.js';
-import type { Pending } from '../collapse/collapser.js';
+import type { PendingFill } from '../collapse/collapser.js';
 import type { CacheRuleSettings } from '../options.js';
-import type { Disguise } from '../request/bypass.js';
 import type { RequestKeys } from '../request/key.js';
-import type { Origin, RuleContext } from '../request/rule-context.js';
+import type { Origin } from '../request/origin.js';
+import type { RuleContext } from '../request/rule-context.js';
 import type { Refresh } from '../revalidate/background-refresh.js';
 import type { MetRequest } from './received-headers.js';
+import type { RequestOverrides } from './request-overrides.js';
 
 /** A request that the app answers, and whose answer may be stored. */
 export interface FillRequest {
@@ -25,8 +26,8 @@ export interface FillRequest {
   readonly context: RuleContext;
   readonly credential: string | undefined;
   /** Those who wait for it, when this is the one fill of its key. */
-  readonly pending: Pending | undefined;
-  readonly disguise: Disguise | undefined;
+  readonly pending: PendingFill | undefined;
+  readonly disguise: RequestOverrides | undefined;
   readonly forward: ForwardReason;
   readonly detail: string | undefined;
   /** The stale response whose conditions the handler is shown; its 304 makes it fresh again. */

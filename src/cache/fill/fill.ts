@@ -1,33 +1,41 @@
 import { HeadOrder } from '../../exchange/exchange.js';
+import { readHeaderText } from '../../exchange/headers.js';
 import { onDestroy } from '../../exchange/on-destroy.js';
 import { reportFault } from '../../exchange/run-listeners.js';
+import { pathOf } from '../../http/request-target.js';
 import { guarded } from '../../runtime/guard.js';
-import { ownBytes } from '../../runtime/owned-memory.js';
+import { copyToOwnMemory } from '../../runtime/owned-memory.js';
 import {
   hostOf,
-  pathOf,
   type ResponseHead,
   type StoredField,
   type StoredResponse,
 } from '../../store/stored-response.js';
-import { Running } from '../collapse/streaming-fill.js';
-import { givenHints } from '../hints.js';
-import { withGroups } from '../invalidate/cache-groups.js';
-import { cameWithBody, credentialOf } from '../request/bypass.js';
+import { StreamingFill } from '../collapse/streaming-fill.js';
+import { readHints } from '../hints.js';
+import { addGroupTags } from '../invalidate/cache-groups.js';
+import { cameWithBody, findCredential } from '../request/bypass.js';
 import { isKeyedByHeaders } from '../request/key.js';
-import { isSameOrigin, originOf } from '../request/rule-context.js';
-import { tagsOf } from '../request/rule-functions.js';
-import { shownKey, writeStatus } from '../serve/cache-status.js';
-import { answerConditions, finishHeaders, freshen, standInFor } from '../serve/serve-stored.js';
-import { isUpstream, storedFields, upstreamHeaders } from '../serve/stored-headers.js';
+import { isSameOrigin, originOf } from '../request/origin.js';
+import { evaluateTags } from '../request/rule-functions.js';
+import { visibleKey, writeCacheStatus } from '../serve/cache-status.js';
+import { answerConditions, applyNotModified, finishHeaders, replaceError } from '../serve/serve-stored.js';
+import { hasUpstreamHeaders, selectStoredHeaders, upstreamHeaders } from '../serve/stored-headers.js';
 import type { CacheState } from '../state.js';
 import type { FillRequest } from './fill-request.js';
-import { makeEtag } from './generated-etag.js';
-import { compareHead, makeStale } from './head-revalidation.js';
-import { isGone, mayBeBroken } from './incomplete.js';
-import { isOtherRoute } from './matched-route.js';
+import { generateEtag } from './generated-etag.js';
+import { compareWithHead, makeStale } from './head-revalidation.js';
+import { isClientGone, mayBeIncomplete } from './incomplete.js';
+import { isAnsweredByOtherRoute } from './matched-route.js';
 import { warnOfRuleChange } from './received-headers.js';
-import { type Judged, judge, judgedOf, type Refused, type Storable, textHeader, vetoes } from './storable.js';
+import {
+  captureDecided,
+  type DecidedHeaders,
+  decideStorable,
+  findLateRefusal,
+  type Refused,
+  type Storable,
+} from './storable.js';
 import { isForClientAlone, isSuperseding } from './superseding.js';
 
 interface Snapshot {
@@ -68,11 +76,11 @@ export class Fill {
   readonly #chunks: Buffer[] = [];
   #bytes = 0;
   #snapshot: Snapshot | undefined;
-  #judged: Judged | undefined;
+  #judged: DecidedHeaders | undefined;
   #over = false;
   /** The answer takes the place of the stored response, once it is complete, though it is not stored. */
   #supersedes = false;
-  #running: Running | undefined;
+  #running: StreamingFill | undefined;
   /** The handler's status. */
   #answered: number | undefined;
   readonly #capture = (chunk: Buffer) => this.#onChunk(chunk);
@@ -99,7 +107,7 @@ export class Fill {
 
   /** Leaves the response alone from now on: a `cache.route()` beside the handler has taken over. */
   cancel(): void {
-    this.#request.disguise?.takeOff();
+    this.#request.disguise?.restore();
     this.#finish('refused');
   }
 
@@ -115,19 +123,19 @@ export class Fill {
     this.#state.rangeUnits.note(key, met.headers.range);
     if (standIn && res.statusCode >= 500 && res.statusCode < 600) {
       this.#refuse('status');
-      standInFor(this.#state, exchange, standIn, rule, this.#before, { fwd: forward, key: this.#shownKey });
+      replaceError(this.#state, exchange, standIn, rule, this.#before, { fwd: forward, key: this.#shownKey });
       return;
     }
     const isConfirmed = (revalidates && res.statusCode === 304) || this.#isConfirmedByHead();
     const confirmed = isConfirmed ? (revalidates ?? compares) : undefined;
-    if (confirmed) freshen(exchange, confirmed);
+    if (confirmed) applyNotModified(exchange, confirmed);
     // It replaces a stored response only by a 2xx: a redirect may be meant for the refresh alone.
     const isWrong = this.#request.refresh && (res.statusCode < 200 || res.statusCode > 299);
     const verdict = isWrong ? { refusal: 'status' } : this.#judge(confirmed ? 'GET' : exchange.req.method);
     if (verdict.refusal === undefined) {
-      const declared = textHeader(res, 'content-length');
+      const declared = readHeaderText(res, 'content-length');
       const keepsCookies = this.#state.settings.profile === 'rfc9111';
-      const { headers, removed } = storedFields(
+      const { headers, removed } = selectStoredHeaders(
         res,
         this.#before,
         verdict.omitted,
@@ -139,12 +147,12 @@ export class Fill {
         status: res.statusCode,
         headers,
         removed,
-        date: textHeader(res, 'date') ?? this.#state.dates.format(Date.now()),
-        etag: textHeader(res, 'etag'),
-        lastModified: textHeader(res, 'last-modified'),
+        date: readHeaderText(res, 'date') ?? this.#state.dates.format(Date.now()),
+        etag: readHeaderText(res, 'etag'),
+        lastModified: readHeaderText(res, 'last-modified'),
         declaredLength: declared === undefined ? undefined : Number(declared),
         at: this.#state.clock(),
-        gone: isGone(exchange),
+        gone: isClientGone(exchange),
         confirmed,
       };
       exchange.onChunk(this.#capture);
@@ -158,20 +166,21 @@ export class Fill {
     const { exchange, rule, origin, pattern, noStoreAsked, target, met, refresh } = this.#request;
     const { res, req } = exchange;
     const { settings } = this.#state;
-    const verdict = judge(res, {
+    const verdict = decideStorable(res, {
       settings,
       rule,
-      hints: givenHints(res),
+      hints: readHints(res),
       // A middleware may have set one since, made of what is none to us: a token in the query, say.
-      credential: this.#request.credential ?? credentialOf(req, rule, settings),
+      credential: this.#request.credential ?? findCredential(req, rule, settings),
       method,
       crossOrigin: req.headers.origin !== undefined,
       range: met.headers.range ?? req.headers.range,
       length: exchange.length,
       requested: { origin, target, rule },
       changed: cameWithBody(req) ? 'body' : this.#ruleChange(),
-      broken: mayBeBroken(exchange),
-      otherRoute: isOtherRoute(pattern, exchange) || refresh?.isOtherRoute(exchange.template) === true,
+      broken: mayBeIncomplete(exchange),
+      otherRoute:
+        isAnsweredByOtherRoute(pattern, exchange) || refresh?.isOtherRoute(exchange.template) === true,
       otherOrigin: !isSameOrigin(origin, originOf(exchange.arrived)),
       noStoreAsked,
       now: Date.now(),
@@ -200,7 +209,7 @@ export class Fill {
     const { res, req } = exchange;
     if (!compares || req.method !== 'HEAD' || res.statusCode !== 200) return false;
     if (!this.#state.entries.holds(compares) || this.#judge('GET').refusal !== undefined) return false;
-    const word = compareHead(this.#state, res, compares);
+    const word = compareWithHead(this.#state, res, compares);
     if (word === 'differs') makeStale(this.#state, compares);
     return word === 'same';
   }
@@ -211,13 +220,13 @@ export class Fill {
     // Node would add it unseen; and only a response that has headers of its own keeps those that a patched
     // writeHead hands to Node where they can be seen.
     if (this.#snapshot && res.sendDate && !res.hasHeader('date')) res.setHeader('Date', this.#snapshot.date);
-    if (this.#snapshot) this.#judged = judgedOf(res, this.#state.settings);
+    if (this.#snapshot) this.#judged = captureDecided(res, this.#state.settings);
   }
 
   #onSent(): void {
     if (!this.#snapshot || !this.#judged) return;
     const veto =
-      vetoes(this.#request.exchange.res, this.#judged, this.#state.settings) ??
+      findLateRefusal(this.#request.exchange.res, this.#judged, this.#state.settings) ??
       this.#ruleChange() ??
       (this.#isHeaderChanged(this.#snapshot.storable) ? HEADER_CHANGED.refusal : undefined);
     if (veto) this.#refuse(veto);
@@ -237,11 +246,11 @@ export class Fill {
       const head = this.#headOf(snapshot, home, []);
       // Only here: V8 is slow to make an object literal with a getter, and stored responses derive their host themselves.
       Object.defineProperty(head, 'host', { get: () => hostOf(head), enumerable: true });
-      this.#running = new Running(head, length, this.#chunks);
+      this.#running = new StreamingFill(head, length, this.#chunks);
       pending.begin(this.#running);
       // Whoever follows depends on the leader's pace, which may be slow or come to a halt: nobody joins late.
       const late = guarded('fill', () => {
-        collapser.abandon(key, pending);
+        collapser.release(key, pending);
         if (exchange.res.writableNeedDrain) this.#running?.rescue(false);
       });
       this.#joinTimer = setTimeout(late, settings.waitTimeout * 1000).unref();
@@ -262,7 +271,7 @@ export class Fill {
   }
 
   #onEnd(): void {
-    this.#request.disguise?.takeOff();
+    this.#request.disguise?.restore();
     if (this.#supersedes) this.#dropStored();
     const snapshot = this.#snapshot;
     if (this.#over) return;
@@ -270,7 +279,7 @@ export class Fill {
     if (!snapshot) return this.#refuse('status');
     // When all that was declared has come, it is whole, whoever has left (RFC 9112 §8).
     const isCounted = snapshot.declaredLength === this.#bytes;
-    if (!snapshot.gone && isGone(this.#request.exchange) && !isCounted) return this.#refuse('broken');
+    if (!snapshot.gone && isClientGone(this.#request.exchange) && !isCounted) return this.#refuse('broken');
     // Node ends such a response as if it were whole; it is not.
     if (!snapshot.confirmed && snapshot.declaredLength !== undefined && !isCounted) {
       return this.#refuse('length');
@@ -311,7 +320,7 @@ export class Fill {
       reuse: storable.reuse,
       explicitlyShared: storable.explicitlyShared,
       anyOrigin: storable.anyOrigin,
-      upstream: isUpstream(this.#before) || undefined,
+      upstream: hasUpstreamHeaders(this.#before) || undefined,
       template: exchange.template,
     };
   }
@@ -319,13 +328,13 @@ export class Fill {
   #store(snapshot: Snapshot): void {
     const { exchange, key, keys, rule, context, pending } = this.#request;
     const { confirmed, storable } = snapshot;
-    const body = confirmed?.body ?? ownBytes(...this.#chunks);
+    const body = confirmed?.body ?? copyToOwnMemory(...this.#chunks);
     // Whole it is, whether or not it is kept.
     this.#running?.complete(body);
-    const tags = withGroups(tagsOf(rule, context, givenHints(exchange.res)), storable.groups, context);
+    const tags = addGroupTags(evaluateTags(rule, context, readHints(exchange.res)), storable.groups, context);
     const home = this.#state.equivalents.homeFor(keys, storable.variance);
     const head = this.#headOf(snapshot, home, tags);
-    const etag = head.etag ?? makeEtag(body);
+    const etag = head.etag ?? generateEtag(body);
     const entry = this.#state.entries.compact(head, { body, encoded: confirmed?.encoded, etag });
     if (this.#state.log.limit(entry) <= this.#state.clock()) {
       this.#refuse('purged');
@@ -334,7 +343,7 @@ export class Fill {
     this.#setOver();
     this.#state.equivalents.put(keys, home, entry, storable.vary);
     this.#state.counts.stores++;
-    this.#state.collapser.forgive(key);
+    this.#state.collapser.clearRefusal(key);
     const { refresh } = this.#request;
     const status = this.#answered;
     if (refresh) return refresh.stored(entry, status);
@@ -347,8 +356,9 @@ export class Fill {
     const { exchange, stored } = this.#request;
     const { res, bodyBytes } = exchange;
     // The body of a confirmed response is not the app's.
-    const declared = this.#answered === 304 ? undefined : textHeader(res, 'content-length');
-    if (!stored || isGone(exchange) || (declared !== undefined && Number(declared) !== bodyBytes)) return;
+    const declared = this.#answered === 304 ? undefined : readHeaderText(res, 'content-length');
+    if (!stored || isClientGone(exchange) || (declared !== undefined && Number(declared) !== bodyBytes))
+      return;
     try {
       this.#state.entries.drop(stored);
       this.#state.shared?.drop(stored);
@@ -362,7 +372,7 @@ export class Fill {
     const hasHead = exchange.headed || exchange.res.headersSent;
     if (!this.#over && hasHead && !this.#goesOn()) this.#finish('failed');
     if (this.#over) {
-      disguise?.takeOff();
+      disguise?.restore();
       return;
     }
     // The client has left; the handler may still answer, and is to see no more than the key covers until then.
@@ -381,7 +391,7 @@ export class Fill {
     if (!pending || !this.#running?.followers) return false;
     const { collapser, settings } = this.#state;
     // Nobody joins what may well come to nothing.
-    collapser.abandon(key, pending);
+    collapser.release(key, pending);
     // A source that was piped has been let go, and without one the handler shows that it goes on by doing so.
     exchange.res.once(
       'unpipe',
@@ -455,11 +465,11 @@ export class Fill {
     try {
       const key = this.#shownKey;
       if (verdict.refusal !== undefined && verdict.refusal === credential) {
-        writeStatus(this.#state, exchange, 'BYPASS', { fwd: 'bypass', key, detail: verdict.refusal });
+        writeCacheStatus(this.#state, exchange, 'BYPASS', { fwd: 'bypass', key, detail: verdict.refusal });
         return;
       }
       const isStored = verdict.refusal === undefined;
-      writeStatus(this.#state, exchange, confirmed ? 'REVALIDATED' : 'MISS', {
+      writeCacheStatus(this.#state, exchange, confirmed ? 'REVALIDATED' : 'MISS', {
         fwd: forward,
         // RFC 9211 §2.3: where it is not what the visitor gets.
         fwdStatus: this.#answered === exchange.res.statusCode ? undefined : this.#answered,
@@ -475,6 +485,6 @@ export class Fill {
   }
 
   get #shownKey(): string | undefined {
-    return shownKey(this.#state, this.#request);
+    return visibleKey(this.#state, this.#request);
   }
 }

@@ -1,7 +1,7 @@
 import type { Exchange } from '../../exchange/exchange.js';
 
 /** Whether nothing of the response can reach anybody any more: the visitor has left, or the app destroyed it. */
-export function isGone(exchange: Exchange): boolean {
+export function isClientGone(exchange: Exchange): boolean {
   return exchange.res.destroyed || exchange.socket?.destroyed === true;
 }
 
@@ -9,7 +9,7 @@ export function isGone(exchange: Exchange): boolean {
  * Within `head`: whether what the app is about to send may be half of something. Once the response is gone,
  * a stream that failed is ended as calmly as one that is done, so only a body in one piece is believed.
  */
-export function mayBeBroken(exchange: Exchange): boolean {
+export function mayBeIncomplete(exchange: Exchange): boolean {
   if (exchange.res.errored) return true;
-  return isGone(exchange) && !((exchange.length ?? 0) > 0);
+  return isClientGone(exchange) && !((exchange.length ?? 0) > 0);
 }

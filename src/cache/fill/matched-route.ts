@@ -12,7 +12,7 @@ import type { Exchange } from '../../exchange/exchange.js';
  * Nothing is known of what is mounted at the root, nor of a regular expression; the former is taken for the whole app,
  * the latter may answer for more than the rule says.
  */
-export function isOtherRoute(pattern: string | undefined, exchange: Exchange): boolean {
+export function isAnsweredByOtherRoute(pattern: string | undefined, exchange: Exchange): boolean {
   if (pattern === undefined) return false;
   if (!isSpelledAlike(pattern, exchange)) return true;
   const { template, mount, isRouted } = exchange;

@@ -1,8 +1,9 @@
-import type { Headers } from '../../exchange/response-head.js';
+import type { ResponseHeaders } from '../../exchange/response-head.js';
 import { equivalentQuery, type SearchVariance } from '../../http/no-vary-search.js';
+import { splitTarget } from '../../http/request-target.js';
 import type { CacheRuleSettings } from '../options.js';
-import { normaliseTarget, splitTarget } from '../request/key.js';
-import type { Origin } from '../request/rule-context.js';
+import { normaliseTarget } from '../request/key.js';
+import type { Origin } from '../request/origin.js';
 
 /** The URL of a request, as far as its key covers it. */
 export interface RequestedUrl {
@@ -19,7 +20,7 @@ export interface RequestedUrl {
  * ones, and answers the redirected one in the same way.
  */
 export function pointsToItself(
-  res: Headers,
+  res: ResponseHeaders,
   requested: RequestedUrl,
   variance: SearchVariance | undefined,
 ): boolean {
@@ -40,8 +41,8 @@ function isSame(
   { target, rule }: RequestedUrl,
   variance: SearchVariance | undefined,
 ): boolean {
-  const own = parsed(origin + target);
-  const other = own && parsed(location, own.href);
+  const own = parseLocation(origin + target);
+  const other = own && parseLocation(location, own.href);
   if (!own || !other || !/^https?:$/.test(other.protocol) || placeOf(own) !== placeOf(other)) return false;
   const from = splitTarget(normaliseTarget(own.pathname + own.search, rule));
   const to = splitTarget(normaliseTarget(other.pathname + other.search, rule));
@@ -50,7 +51,7 @@ function isSame(
   return variance !== undefined && equivalentQuery(from.query, to.query, variance);
 }
 
-function parsed(url: string, base?: string): URL | undefined {
+function parseLocation(url: string, base?: string): URL | undefined {
   return URL.canParse(url, base) ? new URL(url, base) : undefined;
 }
 

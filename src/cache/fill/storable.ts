@@ -1,20 +1,25 @@
 import type { ServerResponse } from 'node:http';
-import type { Headers } from '../../exchange/response-head.js';
+import { readHeaderText } from '../../exchange/headers.js';
 import {
   type CacheControlDirectives,
   isMalformedCacheControl,
   parseCacheControl,
 } from '../../http/cache-control.js';
 import { parseCacheGroups } from '../../http/cache-groups.js';
-import { explicitLifetime, type FreshnessFields, initialAge } from '../../http/freshness.js';
-import { heuristicLifetime, isHeuristicallyCacheable } from '../../http/heuristic.js';
+import {
+  explicitLifetime,
+  type FreshnessFields,
+  heuristicLifetime,
+  initialAge,
+  isHeuristicallyCacheable,
+} from '../../http/freshness.js';
 import { parseNoVarySearch, type SearchVariance } from '../../http/no-vary-search.js';
 import { isByteRange, isMalformedRange, selectRanges } from '../../http/range.js';
 import { hidesRestriction, targetedPolicy } from '../../http/targeted-cache-control.js';
 import { parseVary } from '../../http/vary.js';
-import { Recent } from '../../runtime/intern.js';
+import { InternTable } from '../../runtime/intern.js';
 import type { Reuse } from '../../store/stored-response.js';
-import type { GivenHints } from '../hints.js';
+import type { ResponseHints } from '../hints.js';
 import type { CacheRuleSettings, CacheSettings } from '../options.js';
 import { personalField } from '../serve/stored-headers.js';
 import { pointsToItself, type RequestedUrl } from './redirect-loop.js';
@@ -45,10 +50,10 @@ export interface Refused {
 }
 
 /** The circumstances that decide, besides the response itself. */
-export interface Circumstances {
+export interface StorageContext {
   readonly settings: CacheSettings;
   readonly rule: CacheRuleSettings | undefined;
-  readonly hints: GivenHints | undefined;
+  readonly hints: ResponseHints | undefined;
   /** The credential that the request carries and that the rule does not excuse. */
   readonly credential: string | undefined;
   /** The request's method by now: who answers may have been told another than we were. */
@@ -84,31 +89,35 @@ const POLICIES = ['content-security-policy', 'content-security-policy-report-onl
  * Whether a response may be stored, and how it may be used then. Every refusal has a name; the first that
  * holds is reported.
  */
-export function judge(res: ServerResponse, circumstances: Circumstances): Storable | Refused {
+export function decideStorable(res: ServerResponse, circumstances: StorageContext): Storable | Refused {
   const { hints, settings } = circumstances;
   if (circumstances.method === 'HEAD') return refuse('head'); // no body to store
   if (circumstances.method !== 'GET') return refuse('method');
   if (circumstances.broken) return refuse('broken');
   if (circumstances.noStoreAsked) return refuse('request-no-store');
   if (hints?.skip) return refuse(hints.skip);
-  if (Number(textHeader(res, 'content-length') ?? 0) > settings.maxEntryBytes) return refuse('too-large');
+  if (Number(readHeaderText(res, 'content-length') ?? 0) > settings.maxEntryBytes) return refuse('too-large');
   if (circumstances.changed) return refuse(circumstances.changed);
   if (mayBePart(res, circumstances)) return refuse('range');
-  const groups = parseCacheGroups(textHeader(res, 'cache-groups'));
+  const groups = parseCacheGroups(readHeaderText(res, 'cache-groups'));
   if (!groups) return refuse('cache-groups'); // what can't be invalidated isn't stored
-  const variance = parseNoVarySearch(textHeader(res, 'no-vary-search'));
+  const variance = parseNoVarySearch(readHeaderText(res, 'no-vary-search'));
   if (pointsToItself(res, circumstances.requested, variance)) return refuse('redirect-loop');
-  const said: Said = { groups, variance };
+  const said: ResponseDeclarations = { groups, variance };
   // Nothing is spread out here, nor on the rest of a fill's way: V8 takes microseconds for that.
-  const judgeFurther = settings.profile === 'safe' ? judgeSafely : judgeByStandard;
+  const judgeFurther = settings.profile === 'safe' ? decideBySafeProfile : decideByRfc9111;
   return judgeFurther(res, circumstances, said);
 }
 
 /** What a response says that is no matter of judgement. */
-type Said = Pick<Storable, 'groups' | 'variance'>;
+type ResponseDeclarations = Pick<Storable, 'groups' | 'variance'>;
 
 /** The safe profile: RFC 9111 §3, less what experience forbids. */
-function judgeSafely(res: ServerResponse, circumstances: Circumstances, said: Said): Storable | Refused {
+function decideBySafeProfile(
+  res: ServerResponse,
+  circumstances: StorageContext,
+  said: ResponseDeclarations,
+): Storable | Refused {
   const { settings, rule, hints, credential, now } = circumstances;
   if (!(rule?.statuses ?? STATUSES).has(res.statusCode)) return refuse('status');
   if (circumstances.otherRoute) return refuse('route');
@@ -117,34 +126,34 @@ function judgeSafely(res: ServerResponse, circumstances: Circumstances, said: Sa
   const personal = personalField(res);
   if (personal) return refuse(personal);
 
-  const policy = policyOf(res, settings);
+  const policy = readPolicy(res, settings);
   const { cacheControl } = policy;
   if (policy.isMalformed) return refuse('cache-control-invalid');
   if (cacheControl.noStore) return refuse('no-store'); // §5.2.2.5
   if (cacheControl.private) return refuse('private'); // §5.2.2.7
   if (cacheControl.noCache) return refuse('no-cache'); // §5.2.2.4: it might be stored, to be confirmed at each use
-  if (!policy.isGiven && res.hasHeader('pragma') && /no-cache/i.test(textHeader(res, 'pragma')!))
+  if (!policy.isGiven && res.hasHeader('pragma') && /no-cache/i.test(readHeaderText(res, 'pragma')!))
     return refuse('no-cache');
   if (hasNonce(res)) return refuse('nonce');
-  if (/^text\/event-stream\b/i.test(textHeader(res, 'content-type') ?? '')) return refuse('event-stream');
+  if (/^text\/event-stream\b/i.test(readHeaderText(res, 'content-type') ?? '')) return refuse('event-stream');
 
-  const vary = parseVary(textHeader(res, 'vary'));
-  const varies = judgeVary(res, vary, rule);
+  const vary = parseVary(readHeaderText(res, 'vary'));
+  const varies = findVaryRefusal(res, vary, rule);
   if (varies) return refuse(varies);
 
   const explicitlyShared = cacheControl.public || cacheControl.sMaxage !== undefined;
-  if (credential && !sharedDespite(credential, cacheControl, explicitlyShared)) return refuse(credential);
+  if (credential && !isSharedDespite(credential, cacheControl, explicitlyShared)) return refuse(credential);
 
-  const fields = freshnessOf(res, policy);
+  const fields = readFreshness(res, policy);
   const own = explicitLifetime(fields, now);
   // A field that speaks to this cache says as much; it does not say that credentials make no difference.
   const isAllowed = explicitlyShared || policy.isTargeted;
   if (rule?.ttl === undefined && hints?.ttl === undefined && !isAllowed) return refuse('not-public');
-  const lifetime = hints?.ttl ?? own ?? withJitter(rule);
+  const lifetime = hints?.ttl ?? own ?? ttlWithJitter(rule);
   if (lifetime === undefined) return refuse('no-lifetime');
   const age = initialAge(fields, now);
   if (lifetime - age <= 0) return refuse('no-lifetime');
-  const anyOrigin = textHeader(res, 'access-control-allow-origin') === '*' || isKeyed(rule, 'origin');
+  const anyOrigin = readHeaderText(res, 'access-control-allow-origin') === '*' || isKeyed(rule, 'origin');
   const names = vary as readonly string[];
   // Many apps say nothing at all, not even Vary, to an origin that they don't know; that is no answer for others.
   const implied = circumstances.crossOrigin && !anyOrigin && !names.includes('origin');
@@ -154,7 +163,7 @@ function judgeSafely(res: ServerResponse, circumstances: Circumstances, said: Sa
     vary: implied ? [...names, 'origin'].sort() : names,
     explicitlyShared,
     anyOrigin,
-    reuse: reuseOf(cacheControl, rule),
+    reuse: readReuse(cacheControl, rule),
     omitted: [],
     groups: said.groups,
     variance: said.variance,
@@ -168,10 +177,14 @@ const UNDERSTOOD: ReadonlySet<number> = new Set([
 ]);
 
 /** All that RFC 9111 §3 allows a shared cache. */
-function judgeByStandard(res: ServerResponse, circumstances: Circumstances, said: Said): Storable | Refused {
+function decideByRfc9111(
+  res: ServerResponse,
+  circumstances: StorageContext,
+  said: ResponseDeclarations,
+): Storable | Refused {
   const { settings, rule, hints, now } = circumstances;
   const { statusCode: status } = res;
-  const policy = policyOf(res, settings);
+  const policy = readPolicy(res, settings);
   const { cacheControl } = policy;
   if (status < 200 || status === 206 || status === 304) return refuse('status');
   // What a rule says of lifetimes is meant for the statuses that it lists.
@@ -183,23 +196,23 @@ function judgeByStandard(res: ServerResponse, circumstances: Circumstances, said
   if (cacheControl.mustUnderstand && !UNDERSTOOD.has(status)) return refuse('must-understand');
   if (cacheControl.noStore && !cacheControl.mustUnderstand) return refuse('no-store');
   if (cacheControl.private === true) return refuse('private');
-  const vary = parseVary(textHeader(res, 'vary'));
+  const vary = parseVary(readHeaderText(res, 'vary'));
   if (vary === '*') return refuse('vary-star');
   if (vary === undefined) return refuse('vary-invalid');
   const explicitlyShared = cacheControl.public || cacheControl.sMaxage !== undefined;
   // §3.5: of all credentials, the standard knows `Authorization` alone.
   const { credential } = circumstances;
-  if (credential === 'authorization' && !sharedDespite(credential, cacheControl, explicitlyShared)) {
+  if (credential === 'authorization' && !isSharedDespite(credential, cacheControl, explicitlyShared)) {
     return refuse(credential);
   }
-  const fields = freshnessOf(res, policy);
-  const lastModified = textHeader(res, 'last-modified');
-  const given = hints?.ttl ?? explicitLifetime(fields, now) ?? withJitter(ruleFor);
+  const fields = readFreshness(res, policy);
+  const lastModified = readHeaderText(res, 'last-modified');
+  const given = hints?.ttl ?? explicitLifetime(fields, now) ?? ttlWithJitter(ruleFor);
   // §3: without a lifetime, or `public`, only what the status itself allows; a validator is not enough.
   if (given === undefined && !cacheControl.public && !isHeuristicallyCacheable(status))
     return refuse('status');
   const lifetime = given ?? heuristicLifetime({ status, cacheControl, lastModified }, now);
-  const reuse = reuseOf(cacheControl, ruleFor);
+  const reuse = readReuse(cacheControl, ruleFor);
   const age = initialAge(fields, now);
   const confirmable = res.hasHeader('etag') || lastModified !== undefined;
   if (lifetime === undefined && !confirmable) return refuse('no-lifetime');
@@ -234,8 +247,8 @@ interface Policy {
 }
 
 /** RFC 9213 §2.2: the first valid field of the target list, else `Cache-Control` and `Expires`. */
-function policyOf(res: ServerResponse, { targets }: CacheSettings): Policy {
-  const read = (field: string) => textHeader(res, field);
+function readPolicy(res: ServerResponse, { targets }: CacheSettings): Policy {
+  const read = (field: string) => readHeaderText(res, field);
   const targeted = targetedPolicy(targets, read);
   const hides = targets.length > 0 && hidesRestriction(targets, read, targeted?.field);
   if (targeted) {
@@ -271,16 +284,16 @@ function readField(field: string | readonly string[] | undefined): CacheControlF
 
 /** An app has few values, and to read one takes half a microsecond. Characters. */
 const MOST_REMEMBERED = 16 * 1024;
-const known = new Recent<CacheControlField>(MOST_REMEMBERED);
+const known = new InternTable<CacheControlField>(MOST_REMEMBERED);
 
-function freshnessOf(
+function readFreshness(
   res: ServerResponse,
   { cacheControl, expires }: Policy,
 ): FreshnessFields & { age?: string } {
-  return { cacheControl, expires, age: textHeader(res, 'age'), date: textHeader(res, 'date') };
+  return { cacheControl, expires, age: readHeaderText(res, 'age'), date: readHeaderText(res, 'date') };
 }
 
-function reuseOf(cacheControl: CacheControlDirectives, rule: CacheRuleSettings | undefined): Reuse {
+function readReuse(cacheControl: CacheControlDirectives, rule: CacheRuleSettings | undefined): Reuse {
   return {
     alwaysValidate: cacheControl.noCache === true,
     // s-maxage means proxy-revalidate as well (§5.2.2.10), unless the response allows staleness in so many words.
@@ -296,7 +309,7 @@ function reuseOf(cacheControl: CacheControlDirectives, rule: CacheRuleSettings |
 }
 
 /** What of a response others may still change after it was judged. */
-export interface Judged {
+export interface DecidedHeaders {
   readonly status: number;
   /** `Cache-Control`, and the fields of the target list. */
   readonly policies: readonly (string | undefined)[];
@@ -307,43 +320,47 @@ export interface Judged {
 }
 
 /** Remembers what `vetoes` compares with. */
-export function judgedOf(res: ServerResponse, settings: CacheSettings): Judged {
+export function captureDecided(res: ServerResponse, settings: CacheSettings): DecidedHeaders {
   return {
     status: res.statusCode,
     policies: policyTexts(res, settings),
-    groups: textHeader(res, 'cache-groups'),
-    search: textHeader(res, 'no-vary-search'),
-    vary: textHeader(res, 'vary'),
-    location: textHeader(res, 'location'),
+    groups: readHeaderText(res, 'cache-groups'),
+    search: readHeaderText(res, 'no-vary-search'),
+    vary: readHeaderText(res, 'vary'),
+    location: readHeaderText(res, 'location'),
   };
 }
 
 function policyTexts(res: ServerResponse, { targets }: CacheSettings): (string | undefined)[] {
-  return ['cache-control', ...targets].map((field) => textHeader(res, field));
+  return ['cache-control', ...targets].map((field) => readHeaderText(res, field));
 }
 
 /**
  * Whether what others changed after the headers were judged forbids storing: a session's cookie, a stricter
  * Cache-Control or targeted field, other groups, another Vary or status.
  */
-export function vetoes(res: ServerResponse, judged: Judged, settings: CacheSettings): string | undefined {
+export function findLateRefusal(
+  res: ServerResponse,
+  judged: DecidedHeaders,
+  settings: CacheSettings,
+): string | undefined {
   const { profile } = settings;
   if (res.statusCode !== judged.status) return 'status';
   const personal = profile === 'safe' ? personalField(res) : undefined;
   if (personal) return personal;
   if (profile === 'safe' && hasNonce(res)) return 'nonce';
   if (policyTexts(res, settings).some((text, at) => text !== judged.policies[at])) {
-    const { cacheControl: now, isMalformed } = policyOf(res, settings);
+    const { cacheControl: now, isMalformed } = readPolicy(res, settings);
     if (isMalformed) return 'cache-control-invalid';
     if (now.noStore) return 'no-store';
     if (now.private === true || (now.private && profile === 'safe')) return 'private';
     if (now.noCache && profile === 'safe') return 'no-cache';
     if ((now.sMaxage ?? now.maxAge) === 0) return 'no-lifetime';
   }
-  if (textHeader(res, 'cache-groups') !== judged.groups) return 'cache-groups';
-  if (textHeader(res, 'no-vary-search') !== judged.search) return 'no-vary-search';
-  if (textHeader(res, 'location') !== judged.location) return 'location';
-  const vary = textHeader(res, 'vary');
+  if (readHeaderText(res, 'cache-groups') !== judged.groups) return 'cache-groups';
+  if (readHeaderText(res, 'no-vary-search') !== judged.search) return 'no-vary-search';
+  if (readHeaderText(res, 'location') !== judged.location) return 'location';
+  const vary = readHeaderText(res, 'vary');
   if (vary === judged.vary) return undefined;
   const before = parseVary(judged.vary);
   const after = parseVary(vary);
@@ -356,13 +373,13 @@ export function vetoes(res: ServerResponse, judged: Judged, settings: CacheSetti
  * Whether a response to a `Range` may be a part of the whole though it does not say so by its status, as those to
  * another unit than bytes are.
  */
-function mayBePart(res: ServerResponse, { range, length }: Circumstances): boolean {
+function mayBePart(res: ServerResponse, { range, length }: StorageContext): boolean {
   // Without one, or with one that is malformed and so does not count, what is answered is the whole.
   if (range === undefined || res.statusCode === 206) return false; // refused for its status
   if (!isByteRange(range)) return true;
   if (isMalformedRange(range)) return false;
   if (res.hasHeader('content-range')) return true;
-  if (/^multipart\/byteranges\b/i.test(textHeader(res, 'content-type') ?? '')) return true;
+  if (/^multipart\/byteranges\b/i.test(readHeaderText(res, 'content-type') ?? '')) return true;
   // The whole is longer than the part that was asked for. Where the range is open at its end, nobody can tell.
   const selection = length === undefined ? undefined : selectRanges(range, length);
   return selection?.kind !== 'parts' || selection.parts.some(({ end }) => end === (length as number) - 1);
@@ -371,11 +388,11 @@ function mayBePart(res: ServerResponse, { range, length }: Circumstances): boole
 /** A nonce that is used twice protects from nothing (CSP 3, §2.3.1). */
 function hasNonce(res: ServerResponse): boolean {
   for (const name of POLICIES)
-    if (res.hasHeader(name) && /'nonce-/i.test(textHeader(res, name)!)) return true;
+    if (res.hasHeader(name) && /'nonce-/i.test(readHeaderText(res, name)!)) return true;
   return false;
 }
 
-function judgeVary(
+function findVaryRefusal(
   res: ServerResponse,
   vary: readonly string[] | '*' | undefined,
   rule: CacheRuleSettings | undefined,
@@ -386,9 +403,9 @@ function judgeVary(
   if (vary.includes('authorization') && !keyed('authorization')) return 'vary-authorization';
   if (vary.includes('cookie') && !keyed('cookie') && !rule?.vary.cookies) return 'vary-cookie';
   // Encoded for one visitor, and nothing says that others may differ.
-  const encoding = textHeader(res, 'content-encoding');
+  const encoding = readHeaderText(res, 'content-encoding');
   if (encoding && !/^identity$/i.test(encoding) && !vary.includes('accept-encoding')) return 'encoding';
-  const origin = textHeader(res, 'access-control-allow-origin');
+  const origin = readHeaderText(res, 'access-control-allow-origin');
   if (origin && origin !== '*' && !vary.includes('origin') && !isKeyed(rule, 'origin')) return 'cors';
   return undefined;
 }
@@ -398,7 +415,7 @@ function isKeyed(rule: CacheRuleSettings | undefined, name: string): boolean {
 }
 
 /** RFC 9111 §3.5: what makes a response to a request with credentials everybody's. */
-function sharedDespite(
+function isSharedDespite(
   credential: string,
   cacheControl: CacheControlDirectives,
   explicitlyShared: boolean,
@@ -406,20 +423,13 @@ function sharedDespite(
   return explicitlyShared || (credential === 'authorization' && cacheControl.mustRevalidate);
 }
 
-function withJitter(rule: CacheRuleSettings | undefined): number | undefined {
+function ttlWithJitter(rule: CacheRuleSettings | undefined): number | undefined {
   if (rule?.ttl === undefined) return undefined;
   return rule.jitter > 0 ? rule.ttl * (1 - rule.jitter * Math.random()) : rule.ttl;
 }
 
 function refuse(refusal: string): Refused {
   return { refusal };
-}
-
-/** A header's value as one text; several lines are one list. */
-export function textHeader(res: Headers, name: string): string | undefined {
-  const value = res.getHeader(name);
-  if (value === undefined) return undefined;
-  return Array.isArray(value) ? value.join(', ') : String(value);
 }
 
 function listHeader(res: ServerResponse, name: string): string | readonly string[] | undefined {

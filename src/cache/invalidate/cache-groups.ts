@@ -8,7 +8,7 @@ import { joinParts } from '../request/key.js';
  * `purge({ tag })`, and by its name with the origin that it belongs to (§2.1), for what answers of that origin
  * invalidate.
  */
-export function withGroups(
+export function addGroupTags(
   tags: readonly string[],
   groups: readonly string[],
   context: CacheContext,
@@ -16,14 +16,14 @@ export function withGroups(
   if (groups.length === 0) return tags;
   const { origin } = context.url;
   const named = groups.filter((group) => group !== '');
-  return [...new Set([...tags, ...named, ...groups.map((group) => tagOf(origin, group))])];
+  return [...new Set([...tags, ...named, ...groups.map((group) => groupTag(origin, group))])];
 }
 
 /** What a `Cache-Group-Invalidation` selects (§3): groups of its own origin alone. */
 export function groupSelectors(origin: string, value: string | undefined): Selector[] {
-  return parseGroupInvalidation(value).map((group) => ({ tag: tagOf(origin, group) }));
+  return parseGroupInvalidation(value).map((group) => ({ tag: groupTag(origin, group) }));
 }
 
-function tagOf(origin: string, group: string): string {
+function groupTag(origin: string, group: string): string {
   return joinParts(['group', origin, group]);
 }

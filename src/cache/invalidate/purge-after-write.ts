@@ -31,7 +31,7 @@ export function resolvePurgeAfter(options: PurgeAfterOptions | undefined): Requi
 }
 
 /** What holding an answer for its purge needs of the cache. */
-export interface PurgeHold {
+export interface PurgeRecorder {
   /** Returns a promise only where there is something to wait for. */
   readonly purge: (selectors: readonly Selector[]) => unknown;
   readonly fault: (error: unknown, where: string) => void;
@@ -42,11 +42,11 @@ export interface PurgeHold {
 }
 
 /** Lets the end of a response wait until the purge that goes with it is acknowledged, fails or takes too long. */
-export function holdForPurge(
+export function purgeBeforeEnd(
   req: IncomingMessage,
   res: ServerResponse,
   target: PurgeTarget,
-  hold: PurgeHold,
+  hold: PurgeRecorder,
 ): void {
   const { purge, fault, deadline = 5000, on = 'success' } = hold;
   const exchange = exchangeOf(req, res);
@@ -63,8 +63,8 @@ export function holdForPurge(
     try {
       const made = typeof target === 'function' ? target(context) : target;
       const done = isPromise(made)
-        ? Promise.resolve(made).then((later) => purge(listOf(later)))
-        : purge(listOf(made));
+        ? Promise.resolve(made).then((later) => purge(toList(later)))
+        : purge(toList(made));
       // Nothing to wait for: the answer goes on as if we were not here.
       return isPromise(done) ? within(deadline, done).catch((error) => fault(error, 'purges')) : undefined;
     } catch (error) {
@@ -97,6 +97,6 @@ function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
 }
 
 /** One or many as a list. */
-export function listOf<T>(value: T | readonly T[]): readonly T[] {
+export function toList<T>(value: T | readonly T[]): readonly T[] {
   return Array.isArray(value) ? value : [value as T];
 }

@@ -1,5 +1,5 @@
 import type { RouteTable } from '../../options/route-table.js';
-import { compilePattern } from '../../store/invalidation/selector.js';
+import { compileUrlPattern } from '../../store/invalidation/selector.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
 import { leavesOutQuery, normaliseTarget } from '../request/key.js';
 
@@ -13,7 +13,7 @@ interface ReducingRule {
  * Finds the names under which responses to a URL may be stored. Rules with `ignoreQuery` or `vary.query` leave
  * parameters out, and a purge may name any URL that a client sends.
  */
-export class StoredNames {
+export class PurgeNames {
   readonly #rules: ReducingRule[] = [];
   readonly #beside = new Set<string>();
   /** Of all routes, whatever their rules. */
@@ -21,7 +21,7 @@ export class StoredNames {
 
   constructor(routes: RouteTable<CacheRoutePolicies>) {
     for (const [at, { cache: rule }] of routes.policies.entries()) {
-      const isFor = compilePattern(routes.patterns[at]!);
+      const isFor = compileUrlPattern(routes.patterns[at]!);
       this.#patterns.push(isFor);
       if (rule && leavesOutQuery(rule)) this.#rules.push({ rule, isFor });
     }

@@ -1,8 +1,7 @@
-import { canonicalTarget, pathAndQueryOf } from '../../http/request-target.js';
+import { readHeaderText } from '../../exchange/headers.js';
+import { canonicalTarget, pathAndQueryOf, splitTarget } from '../../http/request-target.js';
 import type { Selector } from '../../store/invalidation/selector.js';
-import { textHeader } from '../fill/storable.js';
 import type { CacheContext } from '../options.js';
-import { splitTarget } from '../request/key.js';
 import { groupSelectors } from './cache-groups.js';
 
 /** Methods that change nothing (RFC 9110 §9.2.1, and those registered as safe). */
@@ -26,7 +25,7 @@ export function isUnsafe(method: string | undefined): boolean {
  * What such a request invalidates: its target, what `Location` and `Content-Location` name of the same origin
  * (RFC 9111 §4.4), and the groups of `Cache-Group-Invalidation` (RFC 9875 §3).
  */
-export function invalidates(context: CacheContext): Selector[] {
+export function selectInvalidated(context: CacheContext): Selector[] {
   const { req, res } = context;
   const target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '';
   /** Keyed by the canonical spelling, so that each URL is recorded once. */
@@ -35,13 +34,13 @@ export function invalidates(context: CacheContext): Selector[] {
   add(pathAndQueryOf(target));
   add(routedUrl(req as RoutedRequest, target));
   for (const name of ['location', 'content-location']) {
-    const value = res && textHeader(res, name);
+    const value = res && readHeaderText(res, name);
     if (value === undefined || !URL.canParse(value, context.url.href)) continue;
     const named = new URL(value, context.url);
     // Otherwise anyone's answer could empty another's cache.
     if (named.origin === context.url.origin) add(named.pathname + named.search);
   }
-  const groups = res && textHeader(res, 'cache-group-invalidation');
+  const groups = res && readHeaderText(res, 'cache-group-invalidation');
   const selectors: Selector[] = Array.from(urls.values(), (url) => ({ url }));
   return groups === undefined ? selectors : [...selectors, ...groupSelectors(context.url.origin, groups)];
 }

@@ -7,7 +7,7 @@ import type { CacheState } from '../state.js';
  *
  * @param url path and query.
  */
-export function limitFor({ log }: CacheState, entry: ResponseHead, url: string): number {
+export function validUntil({ log }: CacheState, entry: ResponseHead, url: string): number {
   const limit = log.limit(entry);
   return entry.url === url ? limit : Math.min(limit, log.limitOfUrl(url, entry.since, entry));
 }

@@ -1,10 +1,11 @@
+import type { ForwardReason } from '../../http/cache-status.js';
 import { VOID } from '../../store/invalidation/invalidation-log.js';
 import type { ResponseHead, StoredResponse } from '../../store/stored-response.js';
 import type { CacheRuleSettings } from '../options.js';
-import type { Asked, Lookup } from '../request/cache-request.js';
+import type { Asked } from '../request/cache-request.js';
 import type { CacheState } from '../state.js';
-import { limitFor } from './invalidated.js';
-import { permissionFor } from './reuse.js';
+import { validUntil } from './invalidated.js';
+import { decideReuse, type Permission } from './reuse.js';
 
 /**
  * What is stored for a request, and what may be done with it.
@@ -17,9 +18,9 @@ export function lookUp(state: CacheState, asked: Asked, isUse = true, brought?: 
   const { entries, equivalents, clock } = state;
   const found = equivalents.find(key, keys, context.req, isUse);
   const { variesOtherwise } = found;
-  const entry = found.entry ?? (brought && isMadeFor(state, asked, brought) ? brought : undefined);
+  const entry = found.entry ?? (brought && matchesRequest(state, asked, brought) ? brought : undefined);
   if (!entry) return { forward: variesOtherwise ? 'vary-miss' : 'uri-miss' };
-  const limit = limitFor(state, entry, asked.target);
+  const limit = validUntil(state, entry, asked.target);
   if (limit === VOID) {
     entries.drop(entry);
     return { promising: true, forward: 'miss' };
@@ -27,14 +28,14 @@ export function lookUp(state: CacheState, asked: Asked, isUse = true, brought?: 
   // §3.5 is about storing; the safe profile will not serve what it would not have stored either.
   if (!mayShareWith(state, asked, entry)) return { forward: 'bypass' };
   const now = clock();
-  const permission = permissionFor(entry, limit, now, wishes);
+  const permission = decideReuse(entry, limit, now, wishes);
   // RFC 9211 §2.2: `request` where the response was fresh, and it is the visitor who will not have it.
   const isFresh = Math.min(entry.freshUntil, limit) > now && !entry.reuse.alwaysValidate;
   return { entry, permission, forward: isFresh ? 'request' : 'stale' };
 }
 
 /** Whether the rule or the response itself says that it is the same for all, as to a cache in front of the app. */
-export function isEverybodys(entry: StoredResponse, rule: CacheRuleSettings | undefined): boolean {
+export function isPublicResponse(entry: StoredResponse, rule: CacheRuleSettings | undefined): boolean {
   return rule?.shared === true || entry.explicitlyShared;
 }
 
@@ -48,15 +49,15 @@ export function dependsOnHeaders(
 }
 
 /** Whether something may come of a fill: a lifetime is promised, or such a response was stored before. */
-export function isPromising(rule: CacheRuleSettings | undefined, found: Lookup): boolean {
+export function mayBecomeStorable(rule: CacheRuleSettings | undefined, found: Lookup): boolean {
   return rule?.ttl !== undefined || found.entry !== undefined || found.promising === true;
 }
 
 /** Whether what another's fill has stored may be given to this visitor, who may have come after a purge. */
-export function isFor(state: CacheState, asked: Asked, entry: StoredResponse): boolean {
+export function isUsableFor(state: CacheState, asked: Asked, entry: StoredResponse): boolean {
   // Not only where the limit is infinite: while the log can't be read, every entry has one.
-  const isValid = limitFor(state, entry, asked.target) > state.clock();
-  return isValid && mayShareWith(state, asked, entry) && isMadeFor(state, asked, entry);
+  const isValid = validUntil(state, entry, asked.target) > state.clock();
+  return isValid && mayShareWith(state, asked, entry) && matchesRequest(state, asked, entry);
 }
 
 /** Whether a response may be given to a client with this client's credentials, of which the safe profile takes care. */
@@ -68,35 +69,48 @@ export function mayShareWith(
   return settings.profile !== 'safe' || credential === undefined || explicitlyShared;
 }
 
-function isMadeFor({ equivalents }: CacheState, { keys, context }: Asked, entry: StoredResponse): boolean {
+function matchesRequest(
+  { equivalents }: CacheState,
+  { keys, context }: Asked,
+  entry: StoredResponse,
+): boolean {
   return equivalents.matches(keys, entry, context.req);
 }
 
 /** How long a response may stand in for an error where nothing says so, and the standard decides. Seconds. */
-const STANDS_IN = 86_400;
+const DEFAULT_STALE_IF_ERROR_SECONDS = 86_400;
 
 /** Whether a stored response may take the place of an error. */
-export function mayStandIn(
+export function mayReplaceError(
   state: CacheState,
   asked: Pick<Asked, 'rule' | 'target'>,
   entry: StoredResponse,
 ): boolean {
   const { clock, settings } = state;
   if (entry.status >= 500) return false;
-  const limit = limitFor(state, entry, asked.target);
-  const permission = permissionFor(entry, limit, clock(), undefined);
+  const limit = validUntil(state, entry, asked.target);
+  const permission = decideReuse(entry, limit, clock(), undefined);
   if (permission !== 'validate') return permission !== 'fresh';
   // RFC 9111 §4.3.3: a 5xx may be taken for no answer at all, and a cache that gets none may serve what is stale,
   // unless that is forbidden (§4.2.4). Who sets a window means that one.
-  if (settings.profile !== 'rfc9111' || asked.rule?.staleIfError !== undefined || speaksOfErrors(entry))
+  if (settings.profile !== 'rfc9111' || asked.rule?.staleIfError !== undefined || declaresStaleIfError(entry))
     return false;
   const { alwaysValidate, mustRevalidate } = entry.reuse;
   const left = (Math.min(entry.freshUntil, limit) - clock()) / 1000;
-  return !alwaysValidate && !mustRevalidate && -left <= STANDS_IN;
+  return !alwaysValidate && !mustRevalidate && -left <= DEFAULT_STALE_IF_ERROR_SECONDS;
 }
 
-function speaksOfErrors({ headers }: StoredResponse): boolean {
+function declaresStaleIfError({ headers }: StoredResponse): boolean {
   return headers.some(
     ([name, value]) => /(?:cache|surrogate)-control$/i.test(name) && /stale-if-error/i.test(String(value)),
   );
+}
+
+/** What is stored for a visit. */
+export interface Lookup {
+  readonly entry?: StoredResponse;
+  readonly permission?: Permission;
+  /** Such a response was stored before, so one may be again. */
+  readonly promising?: boolean;
+  readonly forward?: ForwardReason;
 }

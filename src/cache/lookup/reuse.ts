@@ -1,5 +1,5 @@
 import type { CacheControlDirectives } from '../../http/cache-control.js';
-import { mayUseStored } from '../../http/request-directives.js';
+import { mayReuseStored } from '../../http/request-directives.js';
 import type { StoredResponse } from '../../store/stored-response.js';
 
 /** What may be done with a stored response (RFC 9111 §4, RFC 5861). */
@@ -18,7 +18,7 @@ export type Permission =
  * @param now on the cache's clock, milliseconds.
  * @param wishes what the visitor asks of caches; only where such wishes are honoured.
  */
-export function permissionFor(
+export function decideReuse(
   entry: StoredResponse,
   limit: number,
   now: number,
@@ -29,7 +29,7 @@ export function permissionFor(
   const left = (Math.min(entry.freshUntil, limit) - now) / 1000;
   if (wishes) {
     const age = entry.initialAge + (now - entry.storedAt) / 1000;
-    const use = mayUseStored(wishes, { age, lifetime: age + left, neverStale: reuse.mustRevalidate });
+    const use = mayReuseStored(wishes, { age, lifetime: age + left, neverStale: reuse.mustRevalidate });
     if (use === 'fresh' || use === 'stale') return 'fresh';
     // Who sets bounds of their own is not served beyond them.
     if (wishes.noCache || wishes.maxAge !== undefined || wishes.minFresh !== undefined) return 'validate';

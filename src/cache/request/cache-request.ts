@@ -1,11 +1,9 @@
 import type { Exchange } from '../../exchange/exchange.js';
 import type { CacheControlDirectives } from '../../http/cache-control.js';
-import type { ForwardReason } from '../../http/cache-status.js';
-import type { StoredResponse } from '../../store/stored-response.js';
-import type { Permission } from '../lookup/reuse.js';
 import type { CacheRuleSettings } from '../options.js';
 import type { RequestKeys } from './key.js';
-import type { Origin, RuleContext } from './rule-context.js';
+import type { Origin } from './origin.js';
+import type { RuleContext } from './rule-context.js';
 
 export type Next = (error?: unknown) => void;
 
@@ -69,13 +67,4 @@ export function visitOf(
     next,
     isRedisLate,
   };
-}
-
-/** What is stored for a visit. */
-export interface Lookup {
-  readonly entry?: StoredResponse;
-  readonly permission?: Permission;
-  /** Such a response was stored before, so one may be again. */
-  readonly promising?: boolean;
-  readonly forward?: ForwardReason;
 }

@@ -1,9 +1,10 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { normaliseQuery } from '../../http/no-vary-search.js';
+import { pathOf, splitTarget } from '../../http/request-target.js';
 import { joinPart, joinParts } from '../../store/key-parts.js';
-import { pathOf, type VarianceNote } from '../../store/stored-response.js';
+import type { VarianceNote } from '../../store/stored-response.js';
 import type { CacheRuleSettings, CacheSettings } from '../options.js';
-import type { Origin } from './rule-context.js';
+import type { Origin } from './origin.js';
 
 export { joinParts } from '../../store/key-parts.js';
 
@@ -45,7 +46,7 @@ function selectedKey(
 }
 
 /** Whether a rule may make another key of a request than it has without. */
-export function isKeyedByRule(rule: CacheRuleSettings): boolean {
+export function mayChangeKey(rule: CacheRuleSettings): boolean {
   return isKeyedByHeaders(rule) || leavesOutQuery(rule);
 }
 
@@ -102,7 +103,7 @@ export class RequestKeys {
 const NEITHER_REWRITTEN_NOR_PARTITIONED = joinPart(undefined) + joinPart(undefined);
 
 /** `RequestKeys.exact` of requests that nobody has rewritten, where no rule adds to the key: the same at less cost. */
-export class PlainKeys {
+export class PlainKeyCache {
   readonly origin: Origin;
   readonly #before: string;
   /** What was asked last, and its key: of one request several ask, and a text that is met again is hashed already. */
@@ -121,14 +122,6 @@ export class PlainKeys {
     }
     return this.#key;
   }
-}
-
-/** Path, and what follows its `?`. */
-export function splitTarget(target: string): { path: string; query: string | undefined } {
-  const at = target.indexOf('?');
-  return at < 0
-    ? { path: target, query: undefined }
-    : { path: target.slice(0, at), query: target.slice(at + 1) };
 }
 
 /** A request, or the copy of its headers that was made when the request met the cache. */
@@ -255,7 +248,7 @@ function cookiePairs(header: string | readonly string[] | undefined): [name: str
 }
 
 /** What middlewares before us, or the routers that we stand in, have made of the URL, unless that is the target. */
-export function rewrittenTarget(
+export function readRewrittenTarget(
   req: IncomingMessage & { baseUrl?: string },
   target: string,
   rule: CacheRuleSettings | undefined,
@@ -275,11 +268,11 @@ export function normaliseTarget(target: string, rule: CacheRuleSettings | undefi
   const kept = target
     .slice(at + 1)
     .split('&')
-    .filter((pair) => matters(pair, rule));
+    .filter((pair) => isCoveredParameter(pair, rule));
   return kept.length > 0 ? `${target.slice(0, at)}?${kept.join('&')}` : target.slice(0, at);
 }
 
-function matters(pair: string, rule: CacheRuleSettings): boolean {
+function isCoveredParameter(pair: string, rule: CacheRuleSettings): boolean {
   const end = pair.indexOf('=');
   const name = decodeName(end < 0 ? pair : pair.slice(0, end));
   if (name === undefined) return true; // not for us to judge

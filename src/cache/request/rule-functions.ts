@@ -1,5 +1,5 @@
-import { atOnce } from '../../options/user-function.js';
-import type { GivenHints } from '../hints.js';
+import { requireSync } from '../../options/user-function.js';
+import type { ResponseHints } from '../hints.js';
 import type { CacheRuleSettings } from '../options.js';
 import type { RuleContext } from './rule-context.js';
 
@@ -9,12 +9,13 @@ const LONGEST_NAME = 1024;
 const MOST_TAGS = 1000;
 
 /** @throws when the rule's function does, or gives no list of names: what can't be purged isn't stored. */
-export function tagsOf(
+export function evaluateTags(
   rule: CacheRuleSettings | undefined,
   context: RuleContext,
-  hints: GivenHints | undefined,
+  hints: ResponseHints | undefined,
 ): readonly string[] {
-  const given = typeof rule?.tags === 'function' ? atOnce(rule.tags(context), 'tags') : (rule?.tags ?? []);
+  const given =
+    typeof rule?.tags === 'function' ? requireSync(rule.tags(context), 'tags') : (rule?.tags ?? []);
   if (!Array.isArray(given) || given.some((tag) => typeof tag !== 'string' || tag === '')) {
     throw new TypeError("tags: expected a list of names such as ['products', 'product:1']");
   }
@@ -27,16 +28,16 @@ export function tagsOf(
 }
 
 /** The partition of a request; `undefined` when there is none, which means bypass. */
-export function partitionOf(
+export function evaluatePartition(
   partition: NonNullable<CacheRuleSettings['partition']>,
   context: RuleContext,
 ): string | undefined {
-  const value: unknown = atOnce(partition(context), 'partition');
+  const value: unknown = requireSync(partition(context), 'partition');
   if (typeof value === 'string') return value === '' || value.length > LONGEST_NAME ? undefined : `s${value}`;
   return typeof value === 'number' && Number.isFinite(value) ? `n${value}` : undefined;
 }
 
 /** Whether the rule applies to a request. @throws when its function does. */
-export function appliesTo(rule: CacheRuleSettings, context: RuleContext): boolean {
-  return !rule.when || atOnce(rule.when(context), 'when') === true;
+export function evaluateWhen(rule: CacheRuleSettings, context: RuleContext): boolean {
+  return !rule.when || requireSync(rule.when(context), 'when') === true;
 }

@@ -1,24 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type Exchange, HeadOrder } from '../../exchange/exchange.js';
+import { readHeaderText } from '../../exchange/headers.js';
 import { parseRetryAfter } from '../../http/retry-after.js';
 import { guarded } from '../../runtime/guard.js';
 import { runInOwnContext } from '../../runtime/module-context.js';
 import type { ResponseHead, StoredResponse } from '../../store/stored-response.js';
-import type { Pending } from '../collapse/collapser.js';
-import { textHeader } from '../fill/storable.js';
+import type { PendingFill } from '../collapse/collapser.js';
 import type { CacheRuleSettings } from '../options.js';
 import type { Asked, Visit } from '../request/cache-request.js';
 import { headerOf, type RequestKeys, selectCookies } from '../request/key.js';
-import { firstHost, type Origin, trustsAddress } from '../request/rule-context.js';
-import { type CacheState, countWord } from '../state.js';
+import { firstHost, type Origin, trustsAddress } from '../request/origin.js';
+import { type CacheState, countByWord } from '../state.js';
 import { fetchRefreshed, newerThan } from './claim-refresh.js';
 import { BodyTooLongError, Dispatcher, type RequestListener } from './internal-request.js';
 import { judgeRefresh, reasonFor } from './refresh-outcome.js';
 import type { QueuedWork } from './refresh-queue.js';
 
 /** How long a refresh may take where its rule gives no `timeout`. Seconds. */
-export const DEADLINE = 30;
+export const DEFAULT_REFRESH_TIMEOUT_SECONDS = 30;
 
 /** Routes whose refused refreshes were reported that are remembered. */
 const MOST_REPORTED = 1000;
@@ -53,7 +53,7 @@ export class Refresh {
   readonly origin: Origin;
   readonly head: ResponseHead;
   readonly entry: StoredResponse | undefined;
-  readonly pending: Pending;
+  readonly pending: PendingFill;
   readonly #state: CacheState;
   readonly #report: (refresh: Refresh, reason: string) => void;
   readonly #controller = new AbortController();
@@ -69,7 +69,7 @@ export class Refresh {
     state: CacheState,
     asked: Asked,
     { head, entry }: RefreshGoal,
-    pending: Pending,
+    pending: PendingFill,
     report: (refresh: Refresh, reason: string) => void,
   ) {
     this.#state = state;
@@ -109,7 +109,7 @@ export class Refresh {
   watch(exchange: Exchange): void {
     exchange.onHead(({ res }) => {
       this.#status = res.statusCode;
-      this.#retryAfter = parseRetryAfter(textHeader(res, 'retry-after'));
+      this.#retryAfter = parseRetryAfter(readHeaderText(res, 'retry-after'));
     }, HeadOrder.capture);
   }
 
@@ -175,7 +175,7 @@ export class Refresh {
   #end(verdict: 'ended' | 'refused', reason: string): void {
     const { counts, collapser, refreshMarks } = this.#state;
     counts.refreshResults[verdict]++;
-    countWord(counts.refreshRefusals, reason);
+    countByWord(counts.refreshRefusals, reason);
     refreshMarks.refuse(
       this.head.key,
       this.#startedAt,
@@ -193,7 +193,7 @@ function isTemporaryRedirect(reason: string): boolean {
 }
 
 /** Runs handlers again in requests of our own, for which no client's credentials are used, so many at once. */
-export class Refresher {
+export class BackgroundRefresher {
   readonly #state: CacheState;
   readonly #onExchange: (exchange: Exchange, refresh: Refresh) => void;
   readonly #dispatcher = new Dispatcher();
@@ -207,7 +207,7 @@ export class Refresher {
 
   /** Whether there is an app to send requests of our own into. */
   static canRefresh(req: IncomingMessage): boolean {
-    return rootOf(req) !== undefined;
+    return findListeningApp(req) !== undefined;
   }
 
   /**
@@ -216,13 +216,13 @@ export class Refresher {
    * @param onDropped called where there were too many others, and no attempt was made.
    * @returns what its outcome comes through.
    */
-  start(visit: Visit, goal: RefreshGoal, onDropped?: () => void): Pending {
+  start(visit: Visit, goal: RefreshGoal, onDropped?: () => void): PendingFill {
     const { collapser, settings } = this.#state;
     const pending = collapser.lead(visit.key);
-    const app = rootOf(visit.exchange.req);
+    const app = findListeningApp(visit.exchange.req);
     const refresh = new Refresh(this.#state, visit, goal, pending, (...all) => this.#reportRefusal(...all));
     const address = documentationAddress();
-    const headers = headersFor(visit, goal.head.vary, settings, address);
+    const headers = buildRefreshHeaders(visit, goal.head.vary, settings, address);
     const { rule } = visit;
     let isAboutToWait = goal.isAwaited === true;
     const work: QueuedWork = {
@@ -267,7 +267,7 @@ export class Refresher {
   ): Promise<void> {
     if (!app) return;
     const { settings } = this.#state;
-    const seconds = rule?.timeout ?? DEADLINE;
+    const seconds = rule?.timeout ?? DEFAULT_REFRESH_TIMEOUT_SECONDS;
     const late = guarded('refresh', () => refresh.abort(new Error(`no answer within ${seconds} s`)));
     const timer = setTimeout(late, seconds * 1000).unref();
     refresh.begin();
@@ -325,14 +325,14 @@ function documentationAddress(): string {
 }
 
 /** The app that listens: a sub-app sees requests only through its parents. */
-function rootOf(req: IncomingMessage): RequestListener | undefined {
+function findListeningApp(req: IncomingMessage): RequestListener | undefined {
   let app = (req as IncomingMessage & { app?: App }).app;
   while (app?.parent) app = app.parent;
   return typeof app === 'function' ? (app as RequestListener) : undefined;
 }
 
 /** The headers that the key covers, where the request was sent, and those that the config adds. */
-function headersFor(
+function buildRefreshHeaders(
   { exchange, origin, rule }: Visit,
   vary: readonly string[],
   { credentials, refreshHeaders }: CacheState['settings'],

@@ -1,9 +1,9 @@
 import type { StoredResponse } from '../../store/stored-response.js';
-import type { Pending } from '../collapse/collapser.js';
+import type { PendingFill } from '../collapse/collapser.js';
 import { lookUp } from '../lookup/lookup.js';
 import type { Asked } from '../request/cache-request.js';
 import type { CacheState } from '../state.js';
-import { LEASE, type SharedTier } from '../storage/shared-tier.js';
+import { LEASE_SECONDS, type RedisTierLookups } from '../storage/shared-tier.js';
 
 /** A fresh response that has replaced an entry since, for any client whom a refresh may serve. */
 export function newerThan(
@@ -24,10 +24,10 @@ export function newerThan(
  */
 export async function fetchRefreshed(
   state: CacheState,
-  shared: SharedTier,
+  shared: RedisTierLookups,
   given: Asked,
   entry: StoredResponse,
-  pending: Pending,
+  pending: PendingFill,
 ): Promise<StoredResponse | undefined> {
   const { settings, fault } = state;
   // The same for every client whom a refresh may serve.
@@ -36,7 +36,7 @@ export async function fetchRefreshed(
   try {
     if (asked.rule?.collapse === 'cluster') {
       const turn = await shared.takeTurn(asked, settings.waitTimeout, () => newer() !== undefined);
-      if (typeof turn === 'object') pending.wait(LEASE, { settled: () => turn.release() });
+      if (typeof turn === 'object') pending.wait(LEASE_SECONDS, { settled: () => turn.release() });
     } else {
       await shared.fetch(asked);
     }

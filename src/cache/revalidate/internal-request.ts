@@ -2,7 +2,7 @@ import { type IncomingMessage, Server, type ServerResponse } from 'node:http';
 import { isIPv6 } from 'node:net';
 import { Duplex } from 'node:stream';
 import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
-import { type HeaderField, headersOf } from '../../exchange/headers.js';
+import { type HeaderField, readHeaders } from '../../exchange/headers.js';
 import { guarded } from '../../runtime/guard.js';
 
 /** An Express app, or any listener of `node:http`. */
@@ -140,7 +140,7 @@ export class Dispatcher {
     let status = 0;
     let declared: number | undefined;
     exchange.onHead(() => {
-      headers = headersOf(res);
+      headers = readHeaders(res);
       status = res.statusCode;
       const hasBody =
         status !== 204 && status !== 304 && req.method !== 'HEAD' && res.hasHeader('content-length');

@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readHeaderText } from '../../exchange/headers.js';
 import { contentRange, ifRangeHolds, multipartBody, selectRanges } from '../../http/range.js';
 import type { StoredResponse } from '../../store/stored-response.js';
-import { textHeader } from '../fill/storable.js';
 
 /**
  * Makes of a whole answer the parts that the visitor asked for (RFC 9110 §14.2): status and headers on `res`.
  *
  * @returns what to send instead of the whole; `undefined` where the whole it is.
  */
-export function selectParts(
+export function selectByteRanges(
   req: IncomingMessage,
   res: ServerResponse,
   entry: StoredResponse,
@@ -35,7 +35,7 @@ export function selectParts(
     return [body.subarray(first.start, first.end + 1)];
   }
   const boundary = randomBytes(16).toString('hex');
-  const multipart = multipartBody(selection.parts, body, textHeader(res, 'content-type'), boundary);
+  const multipart = multipartBody(selection.parts, body, readHeaderText(res, 'content-type'), boundary);
   res.setHeader('Content-Type', multipart.contentType);
   res.setHeader('Content-Length', multipart.length);
   return multipart.pieces;

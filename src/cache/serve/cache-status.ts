@@ -1,36 +1,42 @@
 import type { Exchange } from '../../exchange/exchange.js';
+import { readHeaderText } from '../../exchange/headers.js';
 import { type CacheStatus, formatCacheStatus } from '../../http/cache-status.js';
-import { textHeader } from '../fill/storable.js';
-import type { Origin } from '../request/rule-context.js';
-import { type CacheState, countWord } from '../state.js';
+import type { Origin } from '../request/origin.js';
+import { type CacheState, countByWord } from '../state.js';
 
 /** What `X-Cache` says. */
 export type XCache = 'HIT' | 'MISS' | 'STALE' | 'REVALIDATED' | 'BYPASS';
 
 /** What is said of a request that has nothing to do with the cache, for one of the reasons that there are. */
-export function bypassStatus(reason: string): CacheStatus {
+export function describeBypass(reason: string): CacheStatus {
   return reason === 'method' ? { fwd: 'method' } : { fwd: 'bypass', detail: reason };
 }
 
 /** The key as `Cache-Status` gives it, where it is asked for: no partition, and no header. */
-export function shownKey(
+export function visibleKey(
   { settings }: CacheState,
   asked: { readonly origin: Origin; readonly target: string },
 ): string | undefined {
-  return settings.statusHeader === 'key' ? urlOf(asked) : undefined;
+  return settings.statusHeader === 'key' ? describeUrl(asked) : undefined;
 }
 
 /**
  * The part of the key that anyone may read, as a purge takes it: the target alone where the client sent a host that is
  * none, since the two would make no URL, or that of another host or path.
  */
-export function urlOf({ origin, target }: { readonly origin: Origin; readonly target: string }): string {
+export function describeUrl({
+  origin,
+  target,
+}: {
+  readonly origin: Origin;
+  readonly target: string;
+}): string {
   const base = `${origin.scheme}://${origin.host}`;
   return /^[^/?#\\]+$/.test(origin.host) && URL.canParse(base) ? base + target : target;
 }
 
 /** Counts the result and, unless that is turned off, says it: `X-Cache`, and our member of `Cache-Status`. */
-export function writeStatus(
+export function writeCacheStatus(
   state: CacheState,
   exchange: Exchange,
   result: XCache,
@@ -41,14 +47,14 @@ export function writeStatus(
   else if (result === 'STALE') counts.stale++;
   else if (result === 'REVALIDATED') counts.revalidated++;
   else if (result === 'MISS') counts.misses++;
-  else countWord(counts.bypasses, status.detail ?? status.fwd ?? 'other');
+  else countByWord(counts.bypasses, status.detail ?? status.fwd ?? 'other');
   if (status.collapsed) counts.collapsed++;
-  if (result === 'MISS' && !status.stored && status.detail) countWord(counts.refusals, status.detail);
+  if (result === 'MISS' && !status.stored && status.detail) countByWord(counts.refusals, status.detail);
   if (!settings.statusHeader) return;
   const { res } = exchange;
   res.setHeader('X-Cache', result);
   // Caches nearer to the origin come first (RFC 9211 §2).
-  const before = textHeader(res, 'cache-status');
+  const before = readHeaderText(res, 'cache-status');
   const own = formatCacheStatus(status);
   res.setHeader('Cache-Status', before ? `${before}, ${own}` : own);
 }

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import { headersOf } from '../../exchange/headers.js';
-import type { Headers } from '../../exchange/response-head.js';
+import { readHeaders } from '../../exchange/headers.js';
+import type { ResponseHeaders } from '../../exchange/response-head.js';
 import type { StoredField } from '../../store/stored-response.js';
 
 /**
@@ -84,7 +84,7 @@ const PERSONAL = [
 ] as const;
 
 /** The first field of a response that is for one client alone. */
-export function personalField(res: Headers): string | undefined {
+export function personalField(res: ResponseHeaders): string | undefined {
   // One call instead of one for each name: most responses have few fields, and none of these.
   return res.getHeaderNames().some(isPersonal) ? PERSONAL.find((name) => res.hasHeader(name)) : undefined;
 }
@@ -99,7 +99,7 @@ function isPersonal(lowerCaseName: string): boolean {
 export type StoredNames = (lowerCaseName: string) => boolean;
 
 /** @param added names of the app's own, as in `cache.perResponseHeaders`. */
-export function storedNames(added: readonly string[]): StoredNames {
+export function storedHeaderNames(added: readonly string[]): StoredNames {
   const names = new Set(NOT_STORED);
   const beginnings: string[] = [];
   for (const name of [...PER_RESPONSE, ...added]) {
@@ -123,14 +123,14 @@ const BODY_ONLY: ReadonlySet<string> = new Set([
 ]);
 
 /** What of the response's headers is stored, given those that others had set before us. */
-export function storedFields(
+export function selectStoredHeaders(
   res: ServerResponse,
   before: ReadonlyMap<string, string>,
   omitted: readonly string[],
   keepsCookies: boolean,
   isStored: StoredNames,
 ): { headers: StoredField[]; removed: string[] } {
-  const now = headersOf(res);
+  const now = readHeaders(res);
   const connection = connectionOptions(res);
   const headers: StoredField[] = [];
   for (const [name, value] of now) {
@@ -147,8 +147,8 @@ export function storedFields(
 }
 
 /** What Express says of itself in every response (`X-Powered-By`), unless the app has turned that off. */
-export const EXPRESS = 'Express';
-const BY_EXPRESS = fingerprint(EXPRESS);
+export const EXPRESS_HEADERS = 'Express';
+const BY_EXPRESS = fingerprint(EXPRESS_HEADERS);
 
 function connectionOptions(res: ServerResponse): ReadonlySet<string> | undefined {
   const value = res.getHeader('connection');
@@ -169,7 +169,7 @@ export function upstreamHeaders(res: ServerResponse): ReadonlyMap<string, string
 }
 
 /** Whether others than Express itself had set headers: what they say may be of one visitor, or of one moment. */
-export function isUpstream(before: ReadonlyMap<string, string>): boolean {
+export function hasUpstreamHeaders(before: ReadonlyMap<string, string>): boolean {
   return before.size > (before.get('x-powered-by') === BY_EXPRESS ? 1 : 0);
 }
 
@@ -179,7 +179,11 @@ function fingerprint(value: number | string | readonly string[]): string {
 }
 
 /** Puts stored fields on an answer; its arrays are copies, which whoever comes next may change. */
-export function writeFields(res: Headers, fields: readonly StoredField[], bodyless: boolean): void {
+export function writeStoredHeaders(
+  res: ResponseHeaders,
+  fields: readonly StoredField[],
+  bodyless: boolean,
+): void {
   for (const [name, value] of fields) {
     if (bodyless && BODY_ONLY.has(name.toLowerCase())) continue;
     res.setHeader(name, typeof value === 'string' ? value : [...value]);

@@ -2,15 +2,15 @@ import { AsyncResource } from 'node:async_hooks';
 import type { Exchange } from '../../exchange/exchange.js';
 import type { ForwardReason } from '../../http/cache-status.js';
 import { guarded } from '../../runtime/guard.js';
-import type { Running } from '../collapse/streaming-fill.js';
+import type { StreamingFill } from '../collapse/streaming-fill.js';
 import { mayShareWith } from '../lookup/lookup.js';
 import type { Visit } from '../request/cache-request.js';
 import type { CacheState } from '../state.js';
-import { shownKey } from './cache-status.js';
-import { ttlOf, visitorConditions, writeHead } from './serve-stored.js';
+import { visibleKey } from './cache-status.js';
+import { computeTtl, readConditions, writeHead } from './serve-stored.js';
 
 /** Whether a visitor may have, and is served well by, a response whose body is still on its way. */
-export function canFollow(state: CacheState, visit: Visit, running: Running): boolean {
+export function canFollowStream(state: CacheState, visit: Visit, running: StreamingFill): boolean {
   const { log, equivalents } = state;
   const { exchange, keys } = visit;
   const { head } = running;
@@ -23,32 +23,42 @@ export function canFollow(state: CacheState, visit: Visit, running: Running): bo
 }
 
 /** Answers a request from a fill that goes on: its head now, its body as it comes, at the visitor's own pace. */
-export function follow(state: CacheState, visit: Visit, running: Running, missed: ForwardReason): void {
+export function followStream(
+  state: CacheState,
+  visit: Visit,
+  running: StreamingFill,
+  missed: ForwardReason,
+): void {
   const { exchange, rule } = visit;
   const { head, length } = running;
-  const status = { fwd: missed, collapsed: true, ttl: ttlOf(state, head), key: shownKey(state, visit) };
+  const status = {
+    fwd: missed,
+    collapsed: true,
+    ttl: computeTtl(state, head),
+    key: visibleKey(state, visit),
+  };
   const use = { result: 'HIT', status } as const;
-  if (writeHead(state, exchange, { head, length }, rule, visitorConditions(exchange.req), use))
+  if (writeHead(state, exchange, { head, length }, rule, readConditions(exchange.req), use))
     exchange.res.end();
-  else new Follower(state, exchange, running).start();
+  else new StreamFollower(state, exchange, running).start();
 }
 
 /** One visitor that is served from a running fill. */
-class Follower {
+class StreamFollower {
   readonly #state: CacheState;
   readonly #exchange: Exchange;
-  readonly #running: Running;
+  readonly #running: StreamingFill;
   readonly #isPristine: boolean;
   #next = 0;
   #sent = 0;
   #isHeld = false;
   #leave: () => void = () => {};
 
-  constructor(state: CacheState, exchange: Exchange, running: Running) {
+  constructor(state: CacheState, exchange: Exchange, running: StreamingFill) {
     this.#state = state;
     this.#exchange = exchange;
     this.#running = running;
-    this.#isPristine = exchange.pristine;
+    this.#isPristine = exchange.isUnpatched;
   }
 
   start(): void {

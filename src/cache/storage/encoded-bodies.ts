@@ -1,8 +1,8 @@
 import { promisify } from 'node:util';
 import { type BrotliOptions, brotliCompress, constants, deflate, gzip, type ZlibOptions } from 'node:zlib';
 import type { EncodingEffort } from '../../exchange/encoded-body.js';
-import type { ContentEncoding } from '../../middleware/compression/options.js';
-import { ownBytes } from '../../runtime/owned-memory.js';
+import type { ContentEncoding } from '../../http/content-encoding.js';
+import { copyToOwnMemory } from '../../runtime/owned-memory.js';
 import { type InvalidationLog, VOID } from '../../store/invalidation/invalidation-log.js';
 import type { MemoryStore } from '../../store/memory/memory-store.js';
 import type { EncodedForm, StoredResponse } from '../../store/stored-response.js';
@@ -60,7 +60,7 @@ function brotliParams(length: number, quality: number): Record<number, number> {
  * The encoded forms of stored bodies: made once, in the background, when a request would have liked one, and
  * kept beside the body, so that no later request is compressed.
  */
-export class Encodings {
+export class EncodedBodies {
   readonly #store: MemoryStore;
   readonly #log: InvalidationLog;
   readonly #fault: (error: unknown, where: string) => void;
@@ -149,7 +149,7 @@ export class Encodings {
   async #encode(body: Buffer, coding: ContentEncoding, effort: EncodingEffort): Promise<Buffer | null> {
     try {
       // What zlib gives may be the beginning of the 16 kB that it writes into.
-      return ownBytes(await encoders[coding](body, effort));
+      return copyToOwnMemory(await encoders[coding](body, effort));
     } catch (error) {
       this.#fault(error, 'encoding');
       return null;

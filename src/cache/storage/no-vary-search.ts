@@ -1,4 +1,5 @@
 import { equivalentQuery, isSameVariance, type SearchVariance } from '../../http/no-vary-search.js';
+import { splitTarget } from '../../http/request-target.js';
 import { unawaited } from '../../runtime/guard.js';
 import type { CompiledSelector } from '../../store/invalidation/selector.js';
 import {
@@ -7,9 +8,9 @@ import {
   urlName,
   type VarianceNote,
 } from '../../store/stored-response.js';
-import { type RequestHeaders, type RequestKeys, splitTarget } from '../request/key.js';
-import type { SharedTier } from './shared-tier.js';
-import type { Entries, Found } from './variants.js';
+import type { RequestHeaders, RequestKeys } from '../request/key.js';
+import type { RedisTierLookups } from './shared-tier.js';
+import type { FoundVariant, VariantStore } from './variants.js';
 
 /**
  * Responses that answer for URLs of equivalent queries (No-Vary-Search), over those that answer for one URL.
@@ -19,14 +20,14 @@ import type { Entries, Found } from './variants.js';
  * something else replaces the first, and what was stored under that is not found any more: two ways to normalise may
  * give one text for queries that are not equivalent.
  */
-export class Equivalents {
-  readonly #entries: Entries;
-  readonly #shared: Pick<SharedTier, 'put'> | undefined;
+export class EquivalentQueries {
+  readonly #entries: VariantStore;
+  readonly #shared: Pick<RedisTierLookups, 'put'> | undefined;
   /** Tells notes of one path apart, and what was stored under them. */
   #generation = 0;
 
   /** @param shared where instances share what each of them stores. */
-  constructor(entries: Entries, shared?: Pick<SharedTier, 'put'>) {
+  constructor(entries: VariantStore, shared?: Pick<RedisTierLookups, 'put'>) {
     this.#entries = entries;
     this.#shared = shared;
   }
@@ -43,7 +44,7 @@ export class Equivalents {
   }
 
   /** @param isUse whether it is looked for to be used; otherwise nothing is noted. */
-  find(key: string, keys: RequestKeys, request: RequestHeaders, isUse = true): Found {
+  find(key: string, keys: RequestKeys, request: RequestHeaders, isUse = true): FoundVariant {
     const found = this.#entries.find(key, request, isUse);
     if (key === keys.exact) return found;
     if (isUse) this.#entries.store.get(keys.path); // the note is as wanted as what it leads to
@@ -89,7 +90,7 @@ export class Equivalents {
 }
 
 /** Whether an entry of another URL answers for the one that is selected. */
-export function answersFor(
+export function coversSelector(
   { variance, url, path, host }: ResponseHead,
   { kind, value }: CompiledSelector,
 ): boolean {

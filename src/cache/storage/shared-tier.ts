@@ -4,14 +4,14 @@ import { guarded, unawaited } from '../../runtime/guard.js';
 import { VOID } from '../../store/invalidation/invalidation-log.js';
 import type { RedisLog } from '../../store/redis/log/redis-log.js';
 import type { RedisStore } from '../../store/redis/redis-store.js';
-import type { Item, StoredResponse } from '../../store/stored-response.js';
+import type { StoredResponse, StoreItem } from '../../store/stored-response.js';
 import type { Asked } from '../request/cache-request.js';
-import type { Entries } from './variants.js';
+import type { VariantStore } from './variants.js';
 
 /** What the shared tier needs of the cache around it. */
-export interface SharedTierSetup {
+export interface RedisTierSetup {
   readonly store: RedisStore;
-  readonly entries: Entries;
+  readonly entries: VariantStore;
   readonly log: RedisLog;
   /** Milliseconds, monotonic. */
   readonly clock: () => number;
@@ -21,7 +21,7 @@ export interface SharedTierSetup {
 }
 
 /** How long a lease lasts that nobody gives back: what the death of its holder costs at most. Seconds. */
-export const LEASE = 10;
+export const LEASE_SECONDS = 10;
 
 /** How often one who waits for another instance looks; it grows. Milliseconds. */
 const FIRST_LOOK = 20;
@@ -34,7 +34,7 @@ interface Wanted {
 }
 
 /** What came of asking what instances share; noted by the tier of an exchange that the front door has left to the middlewares. */
-export interface Brought {
+export interface RedisLookup {
   /** When it was asked, on the clock of the cache. Milliseconds. */
   readonly askedAt: number;
   /** In memory now, or lent. */
@@ -42,7 +42,7 @@ export interface Brought {
 }
 
 /** A lease for filling one key, to be given back. */
-export interface Lease {
+export interface FillLease {
   release(): void;
 }
 
@@ -52,10 +52,10 @@ export interface Lease {
  *
  * Responses that answer for other queries than their own (No-Vary-Search) stay in the memory of their instance.
  */
-export class SharedTier {
-  readonly #setup: SharedTierSetup;
+export class RedisTierLookups {
+  readonly #setup: RedisTierSetup;
 
-  constructor(setup: SharedTierSetup) {
+  constructor(setup: RedisTierSetup) {
     this.#setup = setup;
   }
 
@@ -142,7 +142,7 @@ export class SharedTier {
       const writes: Promise<boolean>[] = [store.set(entry.key, entry, ttl)];
       if (variants && entry.key !== key) {
         // Its list of variants is that of one instance's memory.
-        const index: Item = { kind: 'variants', names: variants.names, keys: [] };
+        const index: StoreItem = { kind: 'variants', names: variants.names, keys: [] };
         writes.push(store.set(key, index, ttl));
       }
       await Promise.all(writes);
@@ -164,14 +164,18 @@ export class SharedTier {
    * @returns the lease; `found` when another's fill is in memory now; `undefined` when neither is to be had, and
    * the fill goes on without.
    */
-  async takeTurn(asked: Asked, seconds: number, isHere: () => boolean): Promise<Lease | 'found' | undefined> {
+  async takeTurn(
+    asked: Asked,
+    seconds: number,
+    isHere: () => boolean,
+  ): Promise<FillLease | 'found' | undefined> {
     const { store, clock, fault } = this.#setup;
     const { key } = asked;
     const until = clock() + seconds * 1000;
     const token = randomUUID();
     try {
       for (let look = FIRST_LOOK; ; look = Math.min(look * 1.5, LONGEST_LOOK)) {
-        const taken = await store.lease(key, token, LEASE * 1000);
+        const taken = await store.lease(key, token, LEASE_SECONDS * 1000);
         if (taken === undefined) return undefined;
         // Someone may have filled between our looking and our taking.
         await this.fetch(asked);

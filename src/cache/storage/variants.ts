@@ -2,11 +2,11 @@ import { MOST_NAMES } from '../../http/vary.js';
 import { Compactor } from '../../store/compact-response.js';
 import type { MemoryStore } from '../../store/memory/memory-store.js';
 import {
-  copyOf,
-  type Item,
-  type Kept,
+  copyItem,
+  type KeptItem,
   type ResponseHead,
   type StoredResponse,
+  type StoreItem,
 } from '../../store/stored-response.js';
 import type { CacheSettings } from '../options.js';
 import { type HeaderSelector, headerSelector, type RequestHeaders, variantKey } from '../request/key.js';
@@ -17,14 +17,14 @@ const MOST_VARIANTS = 32;
 const NONE: readonly string[] = [];
 
 /** What is found for a request. */
-export interface Found {
+export interface FoundVariant {
   readonly entry?: StoredResponse;
   /** There are variants, none of them for this request. */
   readonly variesOtherwise?: boolean;
 }
 
 /** Responses and their variants (RFC 9111 §4.1) over a store of single items. */
-export class Entries {
+export class VariantStore {
   readonly store: MemoryStore;
   /** Of request headers, what makes a variant. */
   readonly select: HeaderSelector;
@@ -40,7 +40,7 @@ export class Entries {
    *
    * @param isUse whether it is looked for to be used; otherwise what is found is a copy, and nothing is noted.
    */
-  find(key: string, request: RequestHeaders, isUse = true): Found {
+  find(key: string, request: RequestHeaders, isUse = true): FoundVariant {
     const item = isUse ? this.store.get(key) : this.#copy(key);
     if (!item) return {};
     if (item.kind === 'response') {
@@ -74,7 +74,7 @@ export class Entries {
   }
 
   /** A response as it is to be put: small, and with nothing in it that others may change. */
-  compact(head: ResponseHead, kept: Kept): StoredResponse {
+  compact(head: ResponseHead, kept: KeptItem): StoredResponse {
     return this.#compactor.compact(head, kept);
   }
 
@@ -120,7 +120,7 @@ export class Entries {
   }
 
   erase(matches: (entry: StoredResponse) => boolean): number {
-    return this.store.erase((item: Item) => item.kind === 'response' && matches(item));
+    return this.store.erase((item: StoreItem) => item.kind === 'response' && matches(item));
   }
 
   /** The variants of a key; `undefined` where its responses do not differ. */
@@ -130,9 +130,9 @@ export class Entries {
     return { names: item.names, count: item.keys.filter((variant) => this.store.peek(variant)).length };
   }
 
-  #copy(key: string): Item | undefined {
+  #copy(key: string): StoreItem | undefined {
     const item = this.store.peek(key);
-    return item && copyOf(item);
+    return item && copyItem(item);
   }
 
   /** The oldest that nobody asked for again, else the oldest; never the last, which is new. */

@@ -1,6 +1,6 @@
 export { type CacheControlMiddleware, cacheControl } from './middleware.js';
 export type {
-  CacheControlDirectives,
+  CacheControlDirectiveOptions,
   CacheControlOptions,
   CacheControlPolicy,
   StandaloneCacheControlOptions,

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exchangeOf } from '../../exchange/exchange.js';
-import type { Headers, Heading } from '../../exchange/response-head.js';
+import type { EditableHead, ResponseHeaders } from '../../exchange/response-head.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import { formatCacheControl } from '../../http/cache-control.js';
 import { formatHttpDate, parseHttpDate } from '../../http/http-date.js';
@@ -43,7 +43,7 @@ export function cacheControl(options?: StandaloneCacheControlOptions): CacheCont
 
 /** @internal What the middleware does to the head of an answer, for one that it never sees as a response. */
 export interface CacheControlEditor {
-  edit(heading: Heading): void;
+  edit(heading: EditableHead): void;
 }
 
 /** The same from resolved settings and a table of routes that others may share. */
@@ -52,7 +52,7 @@ export function createCacheControl(
   routes: RouteTable<CacheControlRoutePolicies>,
 ): CacheControlMiddleware & CacheControlEditor {
   const forms = new WeakMap<ResolvedCacheControl, PolicyForms>();
-  const formsOf = (heading: Heading): PolicyForms | undefined => {
+  const formsOf = (heading: EditableHead): PolicyForms | undefined => {
     const policy = heading.match(routes)?.policy.cacheControl ?? settings.default;
     if (!policy) return undefined;
     let found = forms.get(policy);
@@ -62,12 +62,12 @@ export function createCacheControl(
   const cacheControlMiddleware: CacheControlMiddleware = function cacheControlMiddleware(req, res, next) {
     try {
       const exchange = exchangeOf(req, res);
-      const found = exchange.noteOf(EDITOR) as Editor | undefined;
+      const found = exchange.dataOf(EDITOR) as Editor | undefined;
       // Mounted again, on a router say, the inner one decides; still one edit of the headers.
       if (found) found.formsOf = formsOf;
       else {
         const editor = new Editor(formsOf);
-        exchange.note(EDITOR, editor);
+        exchange.setData(EDITOR, editor);
         exchange.onHead((heading) => editor.edit(heading));
       }
     } catch (error) {
@@ -76,19 +76,19 @@ export function createCacheControl(
     next();
   };
   return Object.assign(cacheControlMiddleware, {
-    edit: (heading: Heading) => new Editor(formsOf).edit(heading),
+    edit: (heading: EditableHead) => new Editor(formsOf).edit(heading),
   });
 }
 
 /** What a policy says in each situation; worked out once. */
 class PolicyForms {
-  readonly full: Form;
+  readonly full: HeaderForm;
   /** Kept by the visitor's own cache alone. */
-  readonly personal: Form;
+  readonly personal: HeaderForm;
   /** Without any lifetime. */
-  readonly unlasting: Form;
+  readonly unlasting: HeaderForm;
   /** Both. */
-  readonly personalUnlasting: Form;
+  readonly personalUnlasting: HeaderForm;
   /** The policy says itself that the response is for all, which a cookie in the request does not outweigh. */
   readonly isForAll: boolean;
 
@@ -97,41 +97,41 @@ class PolicyForms {
     // Caches that know must-understand pass over the no-store beside it.
     const isStored = !policy.noStore || policy.mustUnderstand;
     const unlasting: ResolvedCacheControl = policy.noStore ? { noStore: true } : { noCache: true };
-    this.full = formOf(policy);
-    this.personal = formOf(isStored ? { ...rest, private: true } : rest);
-    this.unlasting = formOf(policy.private ? { ...unlasting, private: true } : unlasting);
-    this.personalUnlasting = formOf(policy.noStore ? unlasting : { ...unlasting, private: true });
+    this.full = buildHeaderForm(policy);
+    this.personal = buildHeaderForm(isStored ? { ...rest, private: true } : rest);
+    this.unlasting = buildHeaderForm(policy.private ? { ...unlasting, private: true } : unlasting);
+    this.personalUnlasting = buildHeaderForm(policy.noStore ? unlasting : { ...unlasting, private: true });
     this.isForAll = policy.public === true || policy.sMaxage !== undefined;
   }
 }
 
-interface Form {
+interface HeaderForm {
   readonly value: string;
   /** Seconds from `Date` to `Expires`; `undefined`: no `Expires`. */
   readonly expires?: number;
 }
 
-function formOf(policy: ResolvedCacheControl): Form {
+function buildHeaderForm(policy: ResolvedCacheControl): HeaderForm {
   // HTTP/1.0 caches know `Expires` alone, so it must not promise more than `Cache-Control` does.
   const lasting = !(policy.private || policy.noCache || policy.noStore);
   return { value: formatCacheControl(policy), expires: lasting ? policy.maxAge : undefined };
 }
 
-const NO_STORE: Form = { value: 'no-store' };
+const NO_STORE: HeaderForm = { value: 'no-store' };
 
 class Editor {
-  formsOf: (heading: Heading) => PolicyForms | undefined;
+  formsOf: (heading: EditableHead) => PolicyForms | undefined;
   /** What was set, to be known again when sending the headers failed and an error handler answers instead. */
   #set: [name: string, value: string][] | undefined;
 
-  constructor(formsOf: (heading: Heading) => PolicyForms | undefined) {
+  constructor(formsOf: (heading: EditableHead) => PolicyForms | undefined) {
     this.formsOf = formsOf;
   }
 
-  edit(heading: Heading): void {
+  edit(heading: EditableHead): void {
     const { req, res } = heading;
     this.#undo(res);
-    if (saysSomething(res)) return;
+    if (hasCacheDirectives(res)) return;
     const forms = this.formsOf(heading);
     if (!forms) return;
     const form = choose(forms, req, res);
@@ -149,12 +149,12 @@ class Editor {
     this.#put(res, 'Expires', formatHttpDate(now + form.expires * 1000));
   }
 
-  #put(res: Headers, name: string, value: string): void {
+  #put(res: ResponseHeaders, name: string, value: string): void {
     res.setHeader(name, value);
     (this.#set ??= []).push([name, value]);
   }
 
-  #undo(res: Headers): void {
+  #undo(res: ResponseHeaders): void {
     if (!this.#set) return;
     for (const [name, value] of this.#set) if (res.getHeader(name) === value) res.removeHeader(name);
     this.#set = undefined;
@@ -162,7 +162,7 @@ class Editor {
 }
 
 /** The strictest form that the exchange asks for; `undefined`: the response is left alone. */
-function choose(forms: PolicyForms, req: IncomingMessage, res: Headers): Form | undefined {
+function choose(forms: PolicyForms, req: IncomingMessage, res: ResponseHeaders): HeaderForm | undefined {
   const { statusCode } = res;
   if (statusCode >= 400) return NO_STORE;
   if (statusCode < 200) return undefined;
@@ -187,7 +187,7 @@ function hasCredentials(headers: IncomingMessage['headers']): boolean {
   );
 }
 
-function saysSomething(res: Headers): boolean {
+function hasCacheDirectives(res: ResponseHeaders): boolean {
   if (res.hasHeader('cache-control') || res.hasHeader('expires')) return true;
   const pragma = res.getHeader('pragma');
   return pragma !== undefined && String(pragma).toLowerCase().includes('no-cache');

@@ -3,13 +3,13 @@ import { configError } from '../../options/errors.js';
 import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
 import { leaf, mapOf, resolve, type Schema, section } from '../../options/schema.js';
 import type { Duration } from '../../options/units.js';
-import type { Reading } from '../../options/validation-result.js';
-import { readBoolean, readWholeSeconds } from '../../options/validators.js';
+import type { ValidationResult } from '../../options/validation-result.js';
+import { booleanValidator, readWholeSeconds } from '../../options/validators.js';
 
 const policyForms = "'immutable', 'no-store', 'private', 'no-cache' or an object of directives";
 
 /** Response directives of `Cache-Control`: RFC 9111 §5.2.2, RFC 5861, RFC 8246. Durations are whole seconds. */
-export interface CacheControlDirectives {
+export interface CacheControlDirectiveOptions {
   /** Any cache may store the response, even to a request with `Authorization` (§5.2.2.9). */
   public?: boolean;
   /** Only the client's own cache may store it (§5.2.2.7). */
@@ -46,7 +46,12 @@ export interface CacheControlDirectives {
  * - `'private'`: `private, no-cache`. Only the client's browser keeps it, and revalidates it on each use.
  * - `'no-cache'`: `no-cache`. Any cache may keep it, and revalidates it on each use.
  */
-export type CacheControlPolicy = 'immutable' | 'no-store' | 'private' | 'no-cache' | CacheControlDirectives;
+export type CacheControlPolicy =
+  | 'immutable'
+  | 'no-store'
+  | 'private'
+  | 'no-cache'
+  | CacheControlDirectiveOptions;
 
 /** Options of the Cache-Control middleware. */
 export interface CacheControlOptions {
@@ -95,8 +100,8 @@ const presets: Readonly<Record<string, ResolvedCacheControl>> = Object.freeze({
   'no-cache': Object.freeze({ noCache: true }),
 });
 
-const flag = v.optional(leaf(readBoolean));
-const seconds = v.optional(leaf(readWholeSeconds));
+const flag = v.optional(leaf(booleanValidator));
+const wholeSeconds = v.optional(leaf(readWholeSeconds));
 
 const directivesSchema = v.pipe(
   section(
@@ -109,10 +114,10 @@ const directivesSchema = v.pipe(
       mustRevalidate: flag,
       proxyRevalidate: flag,
       mustUnderstand: flag,
-      maxAge: seconds,
-      sMaxage: seconds,
-      staleWhileRevalidate: seconds,
-      staleIfError: seconds,
+      maxAge: wholeSeconds,
+      sMaxage: wholeSeconds,
+      staleWhileRevalidate: wholeSeconds,
+      staleIfError: wholeSeconds,
       immutable: flag,
     },
     checkDirectives,
@@ -181,7 +186,7 @@ export function resolveCacheControlStandalone(
   };
 }
 
-function readPresetOrFalse(input: unknown): Reading<ResolvedCacheControl | false> {
+function readPresetOrFalse(input: unknown): ValidationResult<ResolvedCacheControl | false> {
   if (input === false) return { value: false };
   const preset = typeof input === 'string' && Object.hasOwn(presets, input) ? presets[input] : undefined;
   return preset === undefined ? { expected: `${policyForms}, or false` } : { value: preset };

@@ -1,21 +1,25 @@
-import type { Headers } from '../../exchange/response-head.js';
+import type { ResponseHeaders } from '../../exchange/response-head.js';
+import type { ContentEncoding } from '../../http/content-encoding.js';
 import { CODED_FORMS, codedTag } from '../../http/entity-tag.js';
-import type { ContentEncoding } from './options.js';
 
 /**
  * A strong tag promises that two bodies are the same, byte for byte (RFC 9110 §8.8.1), and the app made it of
  * the plain body. Kept on the compressed one, a range or a delta could be joined with the wrong form.
  */
-export function setTag(res: Headers, coding: ContentEncoding): void {
+export function setCodedTag(res: ResponseHeaders, coding: ContentEncoding): void {
   const tag = res.getHeader('etag');
   if (typeof tag === 'string') res.setHeader('ETag', codedTag(tag, coding));
 }
 
 /** A 304 names the copy that the client has: a compressed one has a tag of its own, or was weakened on its way. */
-export function nameCopy(res: Headers, list: string | undefined, coding: ContentEncoding | undefined): void {
+export function renameTags(
+  res: ResponseHeaders,
+  list: string | undefined,
+  coding: ContentEncoding | undefined,
+): void {
   const tag = res.getHeader('etag');
   if (typeof tag !== 'string' || list === undefined) return;
-  const held = heldForm(tag, list, coding);
+  const held = findMatchingForm(tag, list, coding);
   if (held !== undefined) res.setHeader('ETag', held === 'weak' ? `W/${tag}` : codedTag(tag, held));
 }
 
@@ -25,7 +29,7 @@ export function nameCopy(res: Headers, list: string | undefined, coding: Content
  * @param list the `If-None-Match` value.
  * @param coding that the client would get now.
  */
-export function heldForm(
+export function findMatchingForm(
   tag: string,
   list: string,
   coding: ContentEncoding | undefined,

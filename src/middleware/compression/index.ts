@@ -1,7 +1,7 @@
+export type { ContentEncoding } from '../../http/content-encoding.js';
 export { type CompressionMiddleware, compression } from './middleware.js';
 export type {
   CompressionOptions,
   CompressionPolicy,
-  ContentEncoding,
   StandaloneCompressionOptions,
 } from './options.js';

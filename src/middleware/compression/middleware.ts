@@ -3,20 +3,20 @@ import { constants } from 'node:zlib';
 import compress from 'compression';
 import type { EncodingEffort } from '../../exchange/encoded-body.js';
 import { exchangeOf, HeadOrder } from '../../exchange/exchange.js';
-import { noteOn } from '../../exchange/exchange-data.js';
-import type { Headers, Heading } from '../../exchange/response-head.js';
+import { dataOn } from '../../exchange/exchange-data.js';
+import type { EditableHead, ResponseHeaders } from '../../exchange/response-head.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import { acceptsIdentity, chooseEncoding } from '../../http/accept-encoding.js';
+import type { ContentEncoding } from '../../http/content-encoding.js';
 import { withPlainTags } from '../../http/entity-tag.js';
 import { addVary } from '../../http/vary.js';
 import type { RouteTable } from '../../options/route-table.js';
-import { atOnce } from '../../options/user-function.js';
-import { nameCopy, setTag } from './etag.js';
+import { requireSync } from '../../options/user-function.js';
+import { renameTags, setCodedTag } from './etag.js';
 import {
   type CompressionPolicySettings,
   type CompressionRoutePolicies,
   type CompressionSettings,
-  type ContentEncoding,
   resolveCompressionStandalone,
   type StandaloneCompressionOptions,
 } from './options.js';
@@ -37,11 +37,11 @@ type Compress = (req: Negotiated, res: ServerResponse, next: () => void) => void
 interface Negotiated {
   readonly method: string | undefined;
   readonly headers: { readonly 'accept-encoding': ContentEncoding };
-  readonly coder: Coder;
+  readonly coder: CompressionNegotiation;
 }
 
 /** How responses are compressed under one policy, now or for later. */
-interface Means {
+interface CompressionTools {
   readonly threshold: number;
   readonly compress: Compress;
   readonly effort: EncodingEffort;
@@ -55,7 +55,7 @@ export interface CompressionEditor {
    * @param held `If-None-Match`, with plain tags.
    * @returns whether that is all: nothing is left to be compressed while it is sent.
    */
-  edit(heading: Heading, held: string | undefined): boolean;
+  edit(heading: EditableHead, held: string | undefined): boolean;
   /** What a body under a path must have to be compressed. Bytes; none is long enough where that is turned off. */
   thresholdOf(path: string): number;
   /** `undefined`: the function of the user that says what is compressed may look at the request. */
@@ -94,8 +94,8 @@ export function createCompression(
   isDeferred = false,
 ): CompressionMiddleware & CompressionEditor {
   const { encodings, filter, minimumGain } = settings;
-  const known = new WeakMap<CompressionPolicySettings, Means>();
-  const meansOf = (policy: CompressionPolicySettings): Means => {
+  const known = new WeakMap<CompressionPolicySettings, CompressionTools>();
+  const meansOf = (policy: CompressionPolicySettings): CompressionTools => {
     let means = known.get(policy);
     if (!means) {
       const { threshold, level, brotliQuality } = policy;
@@ -111,22 +111,29 @@ export function createCompression(
       const policy = exchange.match(routes)?.policy.compression ?? settings;
       const wanted = req.headers['if-none-match'];
       if (wanted?.includes('--')) req.headers['if-none-match'] = withPlainTags(wanted);
-      if (policy !== false && !exchange.noteOf(CODER) && !exchange.headed) {
+      if (policy !== false && !exchange.dataOf(CODER) && !exchange.headed) {
         const coding = chooseEncoding(req.headers['accept-encoding'], encodings);
         const means = meansOf(policy);
         // The cache hides `If-None-Match` from the handler, and so from `head`.
         const held = req.headers['if-none-match'];
-        const coder: Coder = new Coder(exchange, means, filter, coding, held, () => {
-          if (exchange.headed || exchange.closed) return; // after `close` nobody would let go of a stream
-          const negotiated = { method: req.method, headers: { 'accept-encoding': coding! }, coder };
-          const waiting = takeDrains(res);
-          exchange.beneath(() => {
-            means.compress(negotiated, res, () => {});
-            ownStream(res);
-          });
-          for (const { listener, isOnce } of waiting) res[isOnce ? 'once' : 'on']('drain', listener);
-        });
-        exchange.note(CODER, coder);
+        const coder: CompressionNegotiation = new CompressionNegotiation(
+          exchange,
+          means,
+          filter,
+          coding,
+          held,
+          () => {
+            if (exchange.headed || exchange.closed) return; // after `close` nobody would let go of a stream
+            const negotiated = { method: req.method, headers: { 'accept-encoding': coding! }, coder };
+            const waiting = takeDrains(res);
+            exchange.beneath(() => {
+              means.compress(negotiated, res, () => {});
+              ownStream(res);
+            });
+            for (const { listener, isOnce } of waiting) res[isOnce ? 'once' : 'on']('drain', listener);
+          },
+        );
+        exchange.setData(CODER, coder);
         exchange.onHead(() => coder.decide(), HeadOrder.edit);
         if (!isDeferred) coder.install();
       }
@@ -142,11 +149,11 @@ export function createCompression(
       const policy = routes.match(path)?.policy.compression ?? settings;
       return policy === false ? Number.POSITIVE_INFINITY : policy.threshold;
     },
-    edit(heading: Heading, held: string | undefined) {
+    edit(heading: EditableHead, held: string | undefined) {
       const policy = heading.match(routes)?.policy.compression ?? settings;
       if (policy === false) return true;
       const coding = chooseEncoding(heading.req.headers['accept-encoding'], encodings);
-      const coder = new Coder(heading, meansOf(policy), filter, coding, held);
+      const coder = new CompressionNegotiation(heading, meansOf(policy), filter, coding, held);
       coder.decide();
       return !coder.compresses;
     },
@@ -156,7 +163,7 @@ export function createCompression(
 /** The second half of a deferred compression: whoever comes after it may flush. */
 export const startCompression: CompressionMiddleware = (_req, res, next) => {
   const flushed = res as ServerResponse & { flush?: () => void };
-  if ((noteOn(res, CODER) as Coder | undefined)?.mayCompress) flushed.flush ??= flushNothing;
+  if ((dataOn(res, CODER) as CompressionNegotiation | undefined)?.mayCompress) flushed.flush ??= flushNothing;
   next();
 };
 
@@ -164,11 +171,11 @@ export const startCompression: CompressionMiddleware = (_req, res, next) => {
 function flushNothing(): void {}
 
 /** What is decided for one response. */
-class Coder {
+class CompressionNegotiation {
   /** Holds from `head` until the headers are sent. */
   compresses = false;
-  readonly #heading: Heading;
-  readonly #means: Means;
+  readonly #heading: EditableHead;
+  readonly #means: CompressionTools;
   readonly #filter: CompressionSettings['filter'];
   readonly #coding: ContentEncoding | undefined;
   readonly #held: string | undefined;
@@ -179,8 +186,8 @@ class Coder {
 
   /** @param held `If-None-Match` as the client sent it. */
   constructor(
-    heading: Heading,
-    means: Means,
+    heading: EditableHead,
+    means: CompressionTools,
     filter: CompressionSettings['filter'],
     coding: ContentEncoding | undefined,
     held: string | undefined,
@@ -219,7 +226,7 @@ class Coder {
       addVary(res.getHeader('Vary') as string | string[] | undefined, ['Accept-Encoding']),
     );
     if (isNotModified) {
-      nameCopy(res, this.#held, this.#coding);
+      renameTags(res, this.#held, this.#coding);
       return;
     }
     if (this.#coding === undefined || length === 0) return;
@@ -229,7 +236,7 @@ class Coder {
     // Parts of the plain form can't be joined with a compressed copy.
     res.removeHeader('Accept-Ranges');
     for (const name of DIGESTS) res.removeHeader(name);
-    setTag(res, this.#coding);
+    setCodedTag(res, this.#coding);
     if (stored) {
       this.#send(stored, this.#coding);
       return;
@@ -266,7 +273,7 @@ class Coder {
     if (/^\s*text\/event-stream\b/i.test(String(res.getHeader('content-type') ?? ''))) return false;
     if (!this.#filter) return compress.filter(req as never, res as never);
     try {
-      return Boolean(atOnce(this.#filter(req, res as ServerResponse), 'filter'));
+      return Boolean(requireSync(this.#filter(req, res as ServerResponse), 'filter'));
     } catch (error) {
       reportFault('compression.filter', error);
       return false;
@@ -290,7 +297,7 @@ function makeCompressor({ level, brotliQuality }: CompressionPolicySettings): Co
 }
 
 /** RFC 9110 §8.4, RFC 9111 §5.2.2.6: the body is coded already, or nobody may change it. */
-function isUntouchable(res: Headers): boolean {
+function isUntouchable(res: ResponseHeaders): boolean {
   const coding = res.getHeader('content-encoding');
   if (coding !== undefined && String(coding).trim().toLowerCase() !== 'identity') return true;
   const cacheControl = res.getHeader('cache-control');

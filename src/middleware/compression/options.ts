@@ -1,14 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import * as v from 'valibot';
+import type { ContentEncoding } from '../../http/content-encoding.js';
 import type { HotpathRequest } from '../../options/request-types.js';
 import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
 import { leaf, mapOf, objectOr, resolve, type Schema, section } from '../../options/schema.js';
 import { readSize, type Size } from '../../options/units.js';
-import type { Reading } from '../../options/validation-result.js';
+import type { ValidationResult } from '../../options/validation-result.js';
 import { readFunction, readInteger, readShare } from '../../options/validators.js';
-
-/** A content coding that responses can be compressed with. */
-export type ContentEncoding = 'br' | 'gzip' | 'deflate';
 
 /** Options of the compression middleware. */
 export interface CompressionOptions {
@@ -131,7 +129,7 @@ export function resolveCompressionStandalone(
   return { settings: Object.freeze(settings), routes: compileRoutes(Object.fromEntries(policies)) };
 }
 
-function readEncodings(input: unknown): Reading<readonly ContentEncoding[]> {
+function readEncodings(input: unknown): ValidationResult<readonly ContentEncoding[]> {
   const known: readonly unknown[] = ['br', 'gzip', 'deflate'];
   const valid =
     Array.isArray(input) &&

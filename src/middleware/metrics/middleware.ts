@@ -74,13 +74,13 @@ export function createMetrics(settings: MetricsSettings): MetricsMiddleware & Me
 
 function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse): void {
   const exchange = exchangeOf(req, res);
-  if ((req as { hotpath?: { internal?: boolean } }).hotpath?.internal || exchange.noteOf(recorder)) return;
-  exchange.note(recorder, true);
+  if ((req as { hotpath?: { internal?: boolean } }).hotpath?.internal || exchange.dataOf(recorder)) return;
+  exchange.setData(recorder, true);
   const method = recorder.started(req.method);
   const isUpgrade = isUpgradeOf(req, res);
   const finish = () => {
     const seconds = (performance.now() - exchange.startedAt) / 1000;
-    recorder.finished(method, exchange.template, statusOf(exchange, isUpgrade), seconds);
+    recorder.finished(method, exchange.template, readFinalStatus(exchange, isUpgrade), seconds);
   };
   // A client that left while a middleware before this one was waiting: `close` won't come again.
   if (res.destroyed) {
@@ -95,7 +95,7 @@ function isUpgradeOf(req: IncomingMessage, res: ServerResponse): boolean {
   return (req as { upgrade?: boolean | null }).upgrade === true && res.socket === null;
 }
 
-function statusOf({ res, closed, aborted }: Exchange, isUpgrade: boolean): number {
+function readFinalStatus({ res, closed, aborted }: Exchange, isUpgrade: boolean): number {
   if (closed ? !aborted : res.writableFinished) return res.statusCode;
   return isUpgrade && !res.headersSent && !res.destroyed ? SWITCHING_PROTOCOLS : CLIENT_CLOSED_REQUEST;
 }

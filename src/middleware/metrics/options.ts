@@ -1,8 +1,8 @@
 import type { Registry } from 'prom-client';
 import * as v from 'valibot';
 import { leaf, resolve, type Schema, section } from '../../options/schema.js';
-import type { Reading } from '../../options/validation-result.js';
-import { readBoolean, readInteger } from '../../options/validators.js';
+import type { ValidationResult } from '../../options/validation-result.js';
+import { booleanValidator, readInteger } from '../../options/validators.js';
 
 /** Options of the metrics middleware. */
 export interface MetricsOptions {
@@ -26,7 +26,7 @@ export interface MetricsSettings {
 
 /** Reads the section. */
 export const metricsSchema: Schema<MetricsSettings> = section({
-  defaultMetrics: v.optional(leaf(readBoolean), true),
+  defaultMetrics: v.optional(leaf(booleanValidator), true),
   registry: v.optional(leaf(readRegistry)),
   buckets: v.optional(leaf(readBuckets), [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]),
   maxSeries: v.optional(leaf(readInteger(1)), 2000),
@@ -42,7 +42,7 @@ export function resolveMetrics(input?: MetricsOptions, path = 'metrics'): Metric
 }
 
 // By its methods, not by its class: the app may hold another copy of prom-client than ours.
-function readRegistry(input: unknown): Reading<Registry> {
+function readRegistry(input: unknown): ValidationResult<Registry> {
   const methods = ['metrics', 'registerMetric', 'getSingleMetric'];
   const complete =
     typeof input === 'object' &&
@@ -51,7 +51,7 @@ function readRegistry(input: unknown): Reading<Registry> {
   return complete ? { value: input as Registry } : { expected: 'a Registry of prom-client' };
 }
 
-function readBuckets(input: unknown): Reading<readonly number[]> {
+function readBuckets(input: unknown): ValidationResult<readonly number[]> {
   const valid =
     Array.isArray(input) &&
     input.length > 0 &&

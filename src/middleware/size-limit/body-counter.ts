@@ -11,7 +11,7 @@ import {
   growsTooLarge,
   notInItsCoding,
   overloaded,
-  type Refusal,
+  type Rejection,
   sendProblem,
   tooLarge,
   tooSlow,
@@ -54,7 +54,7 @@ const UNBOUNDED: Bounds = {
 };
 
 /** The guard of a request: made by the first who asks, who is told if that was too late to count the body. */
-export function guardOf(req: IncomingMessage, res: ServerResponse, onLate: () => void): BodyGuard {
+export function bodyGuardOf(req: IncomingMessage, res: ServerResponse, onLate: () => void): BodyGuard {
   const guarded = req as Guarded;
   if (!guarded[GUARD] && req.readableDidRead) onLate();
   return (guarded[GUARD] ??= new BodyGuard(req, res));
@@ -244,7 +244,7 @@ export class BodyGuard {
     if (!(socket as { _paused?: boolean })._paused) socket.resume();
   }
 
-  #refuse({ problem, error }: Refusal): void {
+  #refuse({ problem, error }: Rejection): void {
     if (this.refused) return;
     this.refused = true;
     this.#counter?.stop();

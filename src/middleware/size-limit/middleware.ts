@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exchangeOf } from '../../exchange/exchange.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import type { RouteTable } from '../../options/route-table.js';
-import { type BodyGuard, type Bounds, guardOf, isUninvited } from './body-counter.js';
+import { type BodyGuard, type Bounds, bodyGuardOf, isUninvited } from './body-counter.js';
 import {
   resolveSizeLimitStandalone,
   type SizeLimitRoutePolicies,
@@ -56,7 +56,7 @@ export function createSizeLimit(
     try {
       const bounds = mayHaveBody(req) && boundsOf(exchangeOf(req, res).match(routes)?.policy, settings);
       if (bounds) {
-        guard = guardOf(req, res, warnLate);
+        guard = bodyGuardOf(req, res, warnLate);
         guard.restrict(bounds);
       }
     } catch (error) {

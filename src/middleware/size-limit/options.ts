@@ -3,7 +3,7 @@ import { isPlainObject } from '../../options/format-value.js';
 import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
 import { leaf, mapOf, resolve, type Schema, section } from '../../options/schema.js';
 import { readSize, type Size } from '../../options/units.js';
-import type { Reading } from '../../options/validation-result.js';
+import type { ValidationResult } from '../../options/validation-result.js';
 import { readInteger, readPositiveSize } from '../../options/validators.js';
 
 /** The limits of a request body. */
@@ -64,7 +64,7 @@ export interface SizeLimitRoutePolicies {
   readonly sizeLimit?: number | false | Partial<Omit<SizeLimitSettings, 'decoderMemory'>>;
 }
 
-const readLimit = (input: unknown): Reading<number | false> => {
+const readLimit = (input: unknown): ValidationResult<number | false> => {
   if (input === false) return { value: false };
   const reading = readSize(input);
   return 'value' in reading ? reading : { expected: `${reading.expected}, or false` };

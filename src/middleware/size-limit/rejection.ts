@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { PROBLEM_TYPE, type Problem } from '../../http/problem-details.js';
+import { PROBLEM_TYPE, type ProblemDetails } from '../../http/problem-details.js';
 import { HotpathError } from '../../options/errors.js';
 import { INFLATABLE } from './decompressed-size.js';
 
@@ -31,13 +31,13 @@ export interface BodyEvictedError extends HotpathError {
 }
 
 /** Why a body is refused: the answer to the client, and the error for whoever reads the body. */
-export interface Refusal {
-  readonly problem: Problem;
+export interface Rejection {
+  readonly problem: ProblemDetails;
   readonly error: BodyTooLargeError | BodyCodingError | BodyEvictedError;
 }
 
 /** More arrives than is accepted. */
-export function tooLarge(limit: number): Refusal {
+export function tooLarge(limit: number): Rejection {
   return refusal(
     413,
     'Content Too Large',
@@ -47,7 +47,7 @@ export function tooLarge(limit: number): Refusal {
 }
 
 /** More comes out of the coding than is accepted. */
-export function growsTooLarge(limit: number): Refusal {
+export function growsTooLarge(limit: number): Rejection {
   return refusal(
     413,
     'Content Too Large',
@@ -57,7 +57,7 @@ export function growsTooLarge(limit: number): Refusal {
 }
 
 /** What comes is not in the coding that it names. */
-export function notInItsCoding(): Refusal {
+export function notInItsCoding(): Rejection {
   return refusal(
     400,
     'Bad Request',
@@ -70,7 +70,7 @@ export function notInItsCoding(): Refusal {
 }
 
 /** A coding that can't be taken off, or more than one. */
-export function codingNotAccepted(): Refusal {
+export function codingNotAccepted(): Rejection {
   return refusal(
     415,
     'Unsupported Media Type',
@@ -80,7 +80,7 @@ export function codingNotAccepted(): Refusal {
 }
 
 /** The window of its coding takes more memory than is accepted. */
-export function windowTooLarge(bits: number, most: number): Refusal {
+export function windowTooLarge(bits: number, most: number): Rejection {
   return refusal(
     415,
     'Unsupported Media Type',
@@ -90,7 +90,7 @@ export function windowTooLarge(bits: number, most: number): Refusal {
 }
 
 /** Others need the memory of its decoder, and its client sends too little. */
-export function tooSlow(): Refusal {
+export function tooSlow(): Rejection {
   return refusal(
     408,
     'Request Timeout',
@@ -100,7 +100,7 @@ export function tooSlow(): Refusal {
 }
 
 /** Others need the memory of its decoder, and it has waited too long for more, or for its reader. */
-export function overloaded(): Refusal {
+export function overloaded(): Rejection {
   return refusal(
     503,
     'Service Unavailable',
@@ -113,12 +113,12 @@ function refusal(
   status: number,
   title: string,
   detail: string,
-  { code, type, ...more }: Pick<Refusal['error'], 'code' | 'type'> & { limit?: number },
-): Refusal {
+  { code, type, ...more }: Pick<Rejection['error'], 'code' | 'type'> & { limit?: number },
+): Rejection {
   const error = new HotpathError(code, detail);
   return {
     problem: { type: 'about:blank', title, status, detail, ...more },
-    error: Object.assign(error, { status, statusCode: status, type, ...more }) as Refusal['error'],
+    error: Object.assign(error, { status, statusCode: status, type, ...more }) as Rejection['error'],
   };
 }
 
@@ -127,7 +127,7 @@ const OF_ANOTHER_ANSWER =
   /^(?:content-(?:type|length|encoding|range|disposition|language|location)|etag|expires|last-modified|retry-after|set-cookie|trailer|transfer-encoding)$/i;
 
 /** Sends the problem as the answer, and announces that the connection ends with it. */
-export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: Problem): void {
+export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: ProblemDetails): void {
   const body = JSON.stringify(problem);
   for (const name of res.getHeaderNames()) if (OF_ANOTHER_ANSWER.test(name)) res.removeHeader(name);
   res.statusCode = problem.status;

@@ -5,7 +5,7 @@ import { reportFault } from '../../exchange/run-listeners.js';
 import { elapsedSince } from './elapsed.js';
 import { resolveTiming, type TimingOptions, type TimingSettings } from './options.js';
 import { isTimed, type RequestTiming, startTiming, Timing, timingOf } from './request-timing.js';
-import { type Ended, SlowReporter } from './slow-requests.js';
+import { type EndedRequest, SlowRequestReporter } from './slow-requests.js';
 
 export { type RequestTiming, timingOf };
 
@@ -37,12 +37,12 @@ export interface TimingEditor {
   /** From when on a request is slow. Seconds; `Infinity` where nobody is told. */
   readonly slowFrom: number;
   /** Reports a slow request. */
-  slow(request: Ended, seconds: number, requestId: string | undefined): void;
+  slow(request: EndedRequest, seconds: number, requestId: string | undefined): void;
 }
 
 /** The same from resolved settings. */
 export function createTiming(settings: TimingSettings): TimingMiddleware & TimingEditor {
-  const slow = settings.slow === false ? undefined : new SlowReporter(settings.slow, settings.onSlow);
+  const slow = settings.slow === false ? undefined : new SlowRequestReporter(settings.slow, settings.onSlow);
   const { requestId } = settings;
   const field = requestId ? requestId.header.toLowerCase() : '';
   const idOf = (req: IncomingMessage) =>
@@ -60,13 +60,14 @@ export function createTiming(settings: TimingSettings): TimingMiddleware & Timin
     settings,
     idOf,
     slowFrom: settings.slow === false ? Number.POSITIVE_INFINITY : settings.slow,
-    slow: (request: Ended, seconds: number, id: string | undefined) => slow?.ended(request, seconds, id),
+    slow: (request: EndedRequest, seconds: number, id: string | undefined) =>
+      slow?.ended(request, seconds, id),
   });
 }
 
 function start(
   settings: TimingSettings,
-  slow: SlowReporter | undefined,
+  slow: SlowRequestReporter | undefined,
   requestId: string | undefined,
   req: IncomingMessage,
   res: ServerResponse,

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { leaf, resolve, type Schema, section, toggle } from '../../options/schema.js';
 import { type Duration, readDuration } from '../../options/units.js';
-import { readBoolean, readFunction, readToken } from '../../options/validators.js';
+import { booleanValidator, readFunction, readToken } from '../../options/validators.js';
 
 /** What the slow-request hook is told. */
 export interface SlowRequest {
@@ -60,12 +60,12 @@ export const timingSchema: Schema<TimingSettings> = section({
     leaf<string | false>((input) => (input === false ? { value: false } : readToken(input))),
     'X-Response-Time',
   ),
-  serverTiming: v.optional(leaf(readBoolean), true),
+  serverTiming: v.optional(leaf(booleanValidator), true),
   requestId: v.optional(
     toggle(
       section({
         header: v.optional(leaf(readToken), 'X-Request-Id'),
-        trustInbound: v.optional(leaf(readBoolean), true),
+        trustInbound: v.optional(leaf(booleanValidator), true),
       }),
     ),
     true,

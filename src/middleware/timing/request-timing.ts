@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeader, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Exchange } from '../../exchange/exchange.js';
-import { noteOn } from '../../exchange/exchange-data.js';
+import { dataOn } from '../../exchange/exchange-data.js';
 
 /** Two copies of the package find one timing of an exchange. */
 const TIMING = Symbol.for('hotpath.timing');
@@ -31,17 +31,17 @@ export interface RequestTiming {
 
 /** The timing of a response's request; one that does nothing where the timing middleware has not run. */
 export function timingOf(res: ServerResponse): RequestTiming {
-  return (noteOn(res, TIMING) as RequestTiming | undefined) ?? OFF;
+  return (dataOn(res, TIMING) as RequestTiming | undefined) ?? OFF;
 }
 
 /** Whether some timing middleware has taken this response on. */
 export function isTimed(res: ServerResponse): boolean {
-  return noteOn(res, TIMING) !== undefined;
+  return dataOn(res, TIMING) !== undefined;
 }
 
 /** Makes `timing` what `timingOf` finds. */
 export function startTiming(exchange: Exchange, timing: RequestTiming): void {
-  exchange.note(TIMING, timing);
+  exchange.setData(TIMING, timing);
 }
 
 const OFF: RequestTiming = Object.freeze({

@@ -12,7 +12,7 @@ import type { SlowRequest, TimingSettings } from './options.js';
 const QUIET = 1_000;
 
 /** A request that has come to its end. */
-export interface Ended {
+export interface EndedRequest {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   /** That the request arrived on. */
@@ -23,7 +23,7 @@ export interface Ended {
 }
 
 /** Reports slow requests, once each, to the hook or to the console. */
-export class SlowReporter {
+export class SlowRequestReporter {
   readonly #threshold: number;
   readonly #onSlow: TimingSettings['onSlow'];
   #quietUntil = 0;
@@ -41,7 +41,7 @@ export class SlowReporter {
     exchange.onClose(() => this.ended(exchange, (performance.now() - exchange.startedAt) / 1000, requestId));
   }
 
-  ended(request: Ended, seconds: number, requestId: string | undefined): void {
+  ended(request: EndedRequest, seconds: number, requestId: string | undefined): void {
     if (seconds >= this.#threshold) this.#report(describe(request, seconds, requestId));
   }
 
@@ -72,7 +72,7 @@ export class SlowReporter {
   }
 }
 
-function describe(request: Ended, seconds: number, requestId: string | undefined): SlowRequest {
+function describe(request: EndedRequest, seconds: number, requestId: string | undefined): SlowRequest {
   const { req, res, path } = request;
   return {
     method: req.method ?? '',
@@ -86,7 +86,7 @@ function describe(request: Ended, seconds: number, requestId: string | undefined
 }
 
 /** As Express's `trust proxy` sees it; the peer's where there is no Express, or its setting throws. */
-function addressOf({ req, socket }: Ended): string | undefined {
+function addressOf({ req, socket }: EndedRequest): string | undefined {
   try {
     const { ip } = withSocket(req, socket) as IncomingMessage & { ip?: string };
     if (ip) return ip;

@@ -5,7 +5,7 @@ import type { CompiledSelector } from './selector.js';
 export { type Cause, type LogBounds, type RecordKind, VOID } from './invalidation-index.js';
 
 /** What became of a record. */
-export interface Recorded {
+export interface AppendResult {
   /** The local position at which it was applied here. */
   readonly position: number;
   /** It is in the shared log, so every instance will apply it. Otherwise it is applied here and will be written. */
@@ -23,7 +23,7 @@ export interface InvalidationLog {
   /** Position of the last record: the stamp of what is computed from now on. */
   readonly position: number;
   /** Adds a record. Answers once it is acknowledged and applied here: at once, where there is no one to ask. */
-  record(kind: RecordKind, selector: CompiledSelector, cause?: Cause): Recorded | Promise<Recorded>;
+  record(kind: RecordKind, selector: CompiledSelector, cause?: Cause): AppendResult | Promise<AppendResult>;
   /** Until when the log lets an entry be fresh, on its clock: `Infinity`, a time, or `VOID`. */
   limit(entry: Stamped): number;
   /**
@@ -50,7 +50,7 @@ export class MemoryLog implements InvalidationLog {
     return this.#position;
   }
 
-  record(kind: RecordKind, selector: CompiledSelector, cause: Cause = 'app'): Recorded {
+  record(kind: RecordKind, selector: CompiledSelector, cause: Cause = 'app'): AppendResult {
     const position = ++this.#position;
     this.#index.apply(kind, selector, position, this.#clock(), cause);
     return { position, acknowledged: true };

@@ -7,7 +7,7 @@ import {
   pathAndQueryOf,
 } from '../../http/request-target.js';
 import { HotpathError } from '../../options/errors.js';
-import { describeValue } from '../../options/format-value.js';
+import { formatValue } from '../../options/format-value.js';
 import { readPattern } from '../../options/route-table.js';
 import { type Stamped, urlName } from '../stored-response.js';
 
@@ -67,7 +67,7 @@ export function compileSelector(selector: Selector): CompiledSelector {
 }
 
 /** Matches paths against a pattern, both in their canonical spelling. */
-export function compilePattern(pattern: string): (path: string) => boolean {
+export function compileUrlPattern(pattern: string): (path: string) => boolean {
   const respelled = (tokens: readonly Token[]): Token[] =>
     tokens.map((token) => {
       if (token.type === 'group') return { ...token, tokens: respelled(token.tokens) };
@@ -84,10 +84,10 @@ function matcherOf(pattern: string): (entry: Stamped) => boolean {
   if (!('value' in reading)) {
     throw new HotpathError(
       'HOTPATH_SELECTOR_INVALID',
-      `selector: pattern: expected ${reading.expected}, received ${describeValue(pattern)}`,
+      `selector: pattern: expected ${reading.expected}, received ${formatValue(pattern)}`,
     );
   }
-  const matches = compilePattern(pattern);
+  const matches = compileUrlPattern(pattern);
   // To a wildcard, one of several slashes may be a path of its own: `/x//` is one of `/x/*rest`.
   return ({ path }) => matches(canonicalPath(path)) || (path.includes('//') && matches(path));
 }

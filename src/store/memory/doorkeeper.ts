@@ -13,7 +13,7 @@ const MOST_SLOTS = 2 ** 22;
  * One slot for each key that the store may hold, four bytes each. A key takes its slot from whoever had it, so what
  * came long ago is forgotten by itself.
  */
-export class Admission {
+export class Doorkeeper {
   readonly #slots: Uint32Array;
 
   /** @param entries that the store may hold. */

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { type Item, sizeOf } from '../stored-response.js';
-import { Admission } from './doorkeeper.js';
+import { type StoreItem, sizeOf } from '../stored-response.js';
+import { Doorkeeper } from './doorkeeper.js';
 
 /** Bounds of the memory tier. */
 export interface MemoryBounds {
@@ -24,15 +24,15 @@ const USED_SHARE = 0.8;
  */
 export class MemoryStore {
   readonly #bounds: MemoryBounds;
-  readonly #fresh: LRUCache<string, Item>;
-  readonly #used: LRUCache<string, Item>;
-  #admission: Admission | undefined;
+  readonly #fresh: LRUCache<string, StoreItem>;
+  readonly #used: LRUCache<string, StoreItem>;
+  #admission: Doorkeeper | undefined;
   #closed = false;
 
   constructor(bounds: MemoryBounds) {
     this.#bounds = { maxBytes: Math.max(1, bounds.maxBytes), maxEntries: bounds.maxEntries };
     const segment = () =>
-      new LRUCache<string, Item>({
+      new LRUCache<string, StoreItem>({
         // Without `max`, for which it would take memory at once; we count the entries of both segments ourselves.
         maxSize: this.#bounds.maxBytes,
         sizeCalculation: (item, key) => sizeOf(key, item),
@@ -41,7 +41,7 @@ export class MemoryStore {
     this.#used = segment();
   }
 
-  get(key: string): Item | undefined {
+  get(key: string): StoreItem | undefined {
     const used = this.#used.get(key);
     if (used) return used;
     const item = this.#fresh.peek(key);
@@ -53,15 +53,15 @@ export class MemoryStore {
    * Whether an item that can be had again elsewhere is worth its place: as long as there is room for it, and then when
    * it is asked for the second time. Asking counts.
    */
-  admits(key: string, item: Item): boolean {
+  admits(key: string, item: StoreItem): boolean {
     const { maxBytes, maxEntries } = this.#bounds;
     if (this.entries < maxEntries && this.bytes + sizeOf(key, item) <= maxBytes) return true;
-    this.#admission ??= new Admission(maxEntries);
+    this.#admission ??= new Doorkeeper(maxEntries);
     return this.#admission.hasMet(key) || this.peek(key) !== undefined;
   }
 
   /** Looks without counting as a use. */
-  peek(key: string): Item | undefined {
+  peek(key: string): StoreItem | undefined {
     return this.#used.peek(key) ?? this.#fresh.peek(key);
   }
 
@@ -71,7 +71,7 @@ export class MemoryStore {
   }
 
   /** @returns false when the item alone is larger than the tier, or the tier is closed. */
-  set(key: string, item: Item): boolean {
+  set(key: string, item: StoreItem): boolean {
     if (this.#closed) return false;
     // What replaces a used item is as wanted as that was.
     const segment = this.#used.has(key) ? this.#used : this.#fresh;
@@ -103,7 +103,7 @@ export class MemoryStore {
   }
 
   /** Deletes all that match, looking at every item. */
-  erase(matches: (item: Item) => boolean): number {
+  erase(matches: (item: StoreItem) => boolean): number {
     let erased = 0;
     for (const [key, item] of [...this.#used.entries(), ...this.#fresh.entries()]) {
       if (matches(item) && this.delete(key)) erased++;
@@ -127,7 +127,7 @@ export class MemoryStore {
     return this.#used.calculatedSize + this.#fresh.calculatedSize;
   }
 
-  #promote(key: string, item: Item): void {
+  #promote(key: string, item: StoreItem): void {
     this.#fresh.delete(key);
     this.#used.set(key, item);
   }
@@ -155,7 +155,7 @@ export class MemoryStore {
 }
 
 /** Encoded forms depend on the body alone: where a newer response has the same one, they go on with it. */
-function keepForms(before: Item | undefined, item: Item): void {
+function keepForms(before: StoreItem | undefined, item: StoreItem): void {
   if (before?.kind !== 'response' || item.kind !== 'response' || !before.encoded || item.encoded) return;
   if (before.body.equals(item.body)) item.encoded = before.encoded;
 }

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { isPlainObject } from '../../options/format-value.js';
 import { leaf, type Schema, section } from '../../options/schema.js';
 import type { Duration } from '../../options/units.js';
-import type { Reader } from '../../options/validation-result.js';
+import type { Validator } from '../../options/validation-result.js';
 import {
   readInteger,
   readName,
@@ -75,13 +75,13 @@ export interface RedisSettings {
   readonly wait?: { readonly replicas: number; readonly timeout: number };
 }
 
-const readClient: Reader<RedisClient> = (input) =>
+const readClient: Validator<RedisClient> = (input) =>
   isRedisClient(input) ? { value: input } : { expected: 'a Redis or a Cluster of ioredis, 5 or 6' };
 
-const readOptions: Reader<object> = (input) =>
+const readOptions: Validator<object> = (input) =>
   isPlainObject(input) ? { value: input } : { expected: 'an object of options for ioredis' };
 
-const readTimeout: Reader<number> = (input) => {
+const readTimeout: Validator<number> = (input) => {
   const reading = readPositiveDuration(input);
   return 'value' in reading ? readTimerDuration(input) : reading;
 };

@@ -17,7 +17,7 @@ export class DeadlineError extends Error {
 }
 
 /** How an error is counted: a word from a small set, such as `oom`, `timeout` or `connection`. */
-export function wordOf(error: unknown): string {
+export function classifyRedisError(error: unknown): string {
   if (error instanceof DeadlineError) return 'timeout';
   const message = messageOf(error);
   const first = /^[A-Z]+/.exec(message)?.[0];
@@ -66,7 +66,7 @@ export class FaultReporter {
   }
 
   tell(error: unknown, where: string): void {
-    const word = wordOf(error);
+    const word = classifyRedisError(error);
     const kind = `${where} ${word}`;
     const now = this.#now();
     const before = this.#told.get(kind);

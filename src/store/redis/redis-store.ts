@@ -2,11 +2,11 @@ import { AsyncResource } from 'node:async_hooks';
 import { hash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { guarded, unawaited } from '../../runtime/guard.js';
-import { UnderWay } from '../../runtime/transient-map.js';
-import type { SharedItem } from '../stored-response.js';
-import { Codec, FORMAT, lengthOf, type SharedStamp, type Undecodable } from './codec/frame.js';
+import { TransientMap } from '../../runtime/transient-map.js';
+import type { RedisItem } from '../stored-response.js';
+import { Codec, FORMAT, frameLength, type SharedStamp, type Undecodable } from './codec/frame.js';
 import type { RedisClient } from './connection/ioredis-client.js';
-import type { Answer, GuardStats, RedisGuard } from './guard/command-guard.js';
+import type { CommandGuard, GuardedReply, GuardStats } from './guard/command-guard.js';
 import type { ServerClock } from './server-clock.js';
 
 /** Positions in the log of this process, as other instances know them. */
@@ -19,7 +19,7 @@ export interface SharedPositions {
 
 /** What the Redis tier is made of. */
 export interface RedisStoreOptions {
-  readonly guard: RedisGuard;
+  readonly guard: CommandGuard;
   readonly clock: ServerClock;
   readonly positions: SharedPositions;
   /** Begins the name of every Redis key of ours. Default `'hotpath:'`. */
@@ -51,7 +51,7 @@ export interface RedisStoreStats extends GuardStats {
 }
 
 /** Is told what was stored, or why that could not be told. */
-type Told = (item: SharedItem | undefined, fault?: unknown) => void;
+type Told = (item: RedisItem | undefined, fault?: unknown) => void;
 
 /** Beyond the body, a frame has so much at most. Bytes. */
 const FRAME_OVERHEAD = 1024 ** 2 + 64;
@@ -69,7 +69,7 @@ const releaseScript =
  * guard's deadlines.
  */
 export class RedisStore {
-  readonly #guard: RedisGuard;
+  readonly #guard: CommandGuard;
   readonly #clock: ServerClock;
   readonly #codec: Codec;
   readonly #positions: SharedPositions;
@@ -80,7 +80,7 @@ export class RedisStore {
   /** The last byte that is asked for: one more than is wanted. */
   readonly #last: string;
   readonly #now: () => number;
-  readonly #reading = new UnderWay<Told[]>();
+  readonly #reading = new TransientMap<Told[]>();
   readonly #unusable = new Map<Unusable, number>();
   readonly #refused = new Map<'too-large' | 'ttl' | 'clock' | 'position', number>();
   #hits = 0;
@@ -101,7 +101,7 @@ export class RedisStore {
   }
 
   /** What is stored under the key. */
-  get(key: string): Promise<SharedItem | undefined> {
+  get(key: string): Promise<RedisItem | undefined> {
     return new Promise((resolve, reject) => {
       this.ask(key, (item, error) => (error === undefined ? resolve(item) : reject(error)));
     });
@@ -130,9 +130,9 @@ export class RedisStore {
     }
   }
 
-  #tell(key: string, reading: Told[], answer: Answer<unknown>): void {
+  #tell(key: string, reading: Told[], answer: GuardedReply<unknown>): void {
     this.#reading.delete(key, reading);
-    let item: SharedItem | undefined;
+    let item: RedisItem | undefined;
     let fault: unknown;
     try {
       item = this.#judge(key, answer);
@@ -151,7 +151,7 @@ export class RedisStore {
    * @param ttl milliseconds. Not above 0, or no number: not stored. Longer than ten years: ten years.
    * @returns whether Redis has it; false too when it was not heard of in time.
    */
-  async set(key: string, item: SharedItem, ttl: number): Promise<boolean> {
+  async set(key: string, item: RedisItem, ttl: number): Promise<boolean> {
     if (!(ttl > 0)) return this.#refuse('ttl');
     if (item.kind === 'response' && item.body.length > this.#maxEntryBytes) return this.#refuse('too-large');
     // An index of variants invalidates nothing and is not invalidated: its variants are.
@@ -227,7 +227,7 @@ export class RedisStore {
     return (client) => client.callBuffer('getrange', name, '0', this.#last);
   }
 
-  #judge(key: string, answer: Answer<unknown>): SharedItem | undefined {
+  #judge(key: string, answer: GuardedReply<unknown>): RedisItem | undefined {
     if (!('value' in answer)) {
       // A value of another type; the next `set` replaces it.
       if (answer.unavailable === 'wrongtype') count(this.#unusable, 'wrongtype');
@@ -240,7 +240,7 @@ export class RedisStore {
     }
     this.#bytesRead += frame.length;
     // Another instance's limit may be higher, and it is that one's entry.
-    if (frame.length > this.#longest && lengthOf(frame)! > this.#longest)
+    if (frame.length > this.#longest && frameLength(frame)! > this.#longest)
       return count(this.#unusable, 'too-large');
     const decoded = this.#codec.decode(frame, key, this.#now());
     if ('reason' in decoded) return this.#discard(key, decoded.reason);

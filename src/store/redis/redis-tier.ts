@@ -1,5 +1,5 @@
 import { RedisConnection } from './connection/redis-connection.js';
-import { RedisGuard } from './guard/command-guard.js';
+import { CommandGuard } from './guard/command-guard.js';
 import { RedisLog } from './log/redis-log.js';
 import { streamLink } from './log/redis-stream.js';
 import type { RedisSettings } from './options.js';
@@ -24,13 +24,13 @@ export interface RedisTier {
 }
 
 /** Begins to connect, and comes back at once: a Redis that is down is one that is not there yet. Never throws. */
-export function openRedis(settings: RedisTierSettings, onFault: FaultHook): RedisTier {
+export function openRedisTier(settings: RedisTierSettings, onFault: FaultHook): RedisTier {
   const { source, prefix, readTimeout, writeTimeout, wait, maxEntryBytes, maxStaleness } = settings;
   const connection = new RedisConnection(source, { onFault });
   const { faults } = connection;
   const clock = new ServerClock();
   const bounds = { readTimeout: readTimeout * 1000, writeTimeout: writeTimeout * 1000 };
-  const guard = new RedisGuard(connection, faults, bounds);
+  const guard = new CommandGuard(connection, faults, bounds);
   const key = `${prefix}log`;
   const replicas = wait && { replicas: wait.replicas, timeout: Math.ceil(wait.timeout * 1000) };
   const log = new RedisLog({

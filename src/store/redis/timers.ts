@@ -33,7 +33,12 @@ export const systemTimers: Timers = {
  * @param holds whether the process stays for the answer: somebody of the app waits for it.
  * @throws DeadlineError when there is no answer in time.
  */
-export function within<T>(timers: Timers, milliseconds: number, task: Promise<T>, holds = false): Promise<T> {
+export function withTimeout<T>(
+  timers: Timers,
+  milliseconds: number,
+  task: Promise<T>,
+  holds = false,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const cancel = timers.after(milliseconds, () => reject(new DeadlineError(milliseconds)), holds);
     void unawaited(task.then(resolve, reject).finally(cancel), 'redis');

@@ -1,6 +1,6 @@
 import { brotliDecompressSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Encodings } from '../../../src/cache/storage/encoded-bodies.js';
+import { EncodedBodies } from '../../../src/cache/storage/encoded-bodies.js';
 import { MemoryLog } from '../../../src/store/invalidation/invalidation-log.js';
 import { compileSelector } from '../../../src/store/invalidation/selector.js';
 import { MemoryStore } from '../../../src/store/memory/memory-store.js';
@@ -13,7 +13,7 @@ const effort = { level: 6, brotliQuality: 4, minimumGain: 0.1 };
 /** The job just requested has started; its end is not visible before the next turn of the loop. */
 const begun = () => new Promise((resolve) => setImmediate(resolve));
 
-let open: Encodings[] = [];
+let open: EncodedBodies[] = [];
 afterEach(() => {
   for (const encodings of open) encodings.close();
   open = [];
@@ -23,7 +23,7 @@ function make(maxBytes = 1e8, maxEntries = 100_000) {
   const store = new MemoryStore({ maxBytes, maxEntries });
   const log = new MemoryLog(() => 0);
   const faults: unknown[] = [];
-  const encodings = new Encodings(store, log, (error) => faults.push(error), { watch: 1 });
+  const encodings = new EncodedBodies(store, log, (error) => faults.push(error), { watch: 1 });
   open.push(encodings);
   const put = (key: string, body: Buffer | string = PAGE, tags: string[] = []) => {
     const entry: StoredResponse = {

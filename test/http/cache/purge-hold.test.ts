@@ -1,21 +1,21 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import {
-  holdForPurge,
-  type PurgeHold,
+  type PurgeRecorder,
   type PurgeTarget,
+  purgeBeforeEnd,
 } from '../../../src/cache/invalidate/purge-after-write.js';
-import { invalidates } from '../../../src/cache/invalidate/unsafe-methods.js';
+import { selectInvalidated } from '../../../src/cache/invalidate/unsafe-methods.js';
 import { gate } from '../../helpers/gate.js';
 import { listen, raw } from '../../helpers/http.js';
 
 /** A server whose responses are held for a purge of the test. */
-async function holding(hold: Omit<PurgeHold, 'fault'>, target: PurgeTarget = { all: true }) {
+async function holding(hold: Omit<PurgeRecorder, 'fault'>, target: PurgeTarget = { all: true }) {
   const faults: unknown[] = [];
   const { url, close } = await listen(
     createServer((req: IncomingMessage, res: ServerResponse) => {
       res.setHeader('Cache-Group-Invalidation', '"red"');
-      holdForPurge(req, res, target, { ...hold, fault: (error) => faults.push(error) });
+      purgeBeforeEnd(req, res, target, { ...hold, fault: (error) => faults.push(error) });
       res.end('written');
     }),
   );
@@ -47,7 +47,7 @@ describe('the end of a write', () => {
           resolve();
         }, 50);
       });
-    const { url, close } = await holding({ purge }, invalidates);
+    const { url, close } = await holding({ purge }, selectInvalidated);
     const answer = await fetch(`${url}/x?y`, { method: 'POST' }).then((response) => response.text());
     expect([answer, isAcknowledged]).toEqual(['written', true]);
     expect(purged).toEqual([{ url: '/x?y' }, { tag: expect.stringContaining('red') }]);
@@ -58,7 +58,7 @@ describe('the end of a write', () => {
     const purged: unknown[] = [];
     const { url, close, faults } = await holding(
       { purge: (selectors) => purged.push(...selectors) },
-      invalidates,
+      selectInvalidated,
     );
     const head = 'POST http://other.example/x?y HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n';
     expect((await raw(Number(new URL(url).port), head)).text).toBe('written');

@@ -4,14 +4,13 @@ import { chooseEncoding } from '../../../src/http/accept-encoding.js';
 import { parseCacheControl } from '../../../src/http/cache-control.js';
 import { parseCacheGroups } from '../../../src/http/cache-groups.js';
 import { formatCacheStatus } from '../../../src/http/cache-status.js';
-import { listsTag, notModified } from '../../../src/http/conditional-request.js';
+import { matchesEtagList, notModified } from '../../../src/http/conditional-request.js';
 import { contentCodings } from '../../../src/http/content-encoding.js';
-import { explicitLifetime, initialAge } from '../../../src/http/freshness.js';
-import { heuristicLifetime } from '../../../src/http/heuristic.js';
+import { explicitLifetime, heuristicLifetime, initialAge } from '../../../src/http/freshness.js';
 import { parseHttpDate } from '../../../src/http/http-date.js';
 import { equivalentQuery, normaliseQuery, parseNoVarySearch } from '../../../src/http/no-vary-search.js';
 import { ifRangeHolds, selectRanges } from '../../../src/http/range.js';
-import { requestDirectives } from '../../../src/http/request-directives.js';
+import { parseRequestDirectives } from '../../../src/http/request-directives.js';
 import { canonicalHost, canonicalTarget, pathAndQueryOf } from '../../../src/http/request-target.js';
 import { parseDictionary, parseList } from '../../../src/http/structured-fields.js';
 import { surrogateDirectives } from '../../../src/http/surrogate-control.js';
@@ -41,16 +40,16 @@ const readers: readonly [name: string, read: (text: string) => unknown, ...prefi
   ],
   ['an HTTP date', (text) => parseHttpDate(text, NOW), 'Sunday, ', 'Sun '],
   ['If-Modified-Since', (text) => notModified({ ifModifiedSince: text }, { lastModified: DATE }), 'Sun, '],
-  ['If-None-Match', (text) => listsTag(text, '"z"'), 'W/"', '"'],
+  ['If-None-Match', (text) => matchesEtagList(text, '"z"'), 'W/"', '"'],
   ['If-Range', (text) => ifRangeHolds(text, { etag: '"z"', lastModified: DATE, date: DATE }), '"', 'W/'],
-  ['an ETag', (text) => [listsTag('"z"', text), ifRangeHolds('"z"', { etag: text })], '"', 'W/"'],
+  ['an ETag', (text) => [matchesEtagList('"z"', text), ifRangeHolds('"z"', { etag: text })], '"', 'W/"'],
   [
     'Last-Modified',
     (text) => heuristicLifetime({ status: 200, cacheControl, lastModified: text }, NOW),
     'Sun, ',
   ],
   ['No-Vary-Search', parseNoVarySearch, 'params=("', 'params=(', 'key-order;'],
-  ['Pragma', (text) => requestDirectives(undefined, text), 'no-cache'],
+  ['Pragma', (text) => parseRequestDirectives(undefined, text), 'no-cache'],
   ['a request target', pathAndQueryOf, '/', 'a', 'http://', 'http://a/'],
   ['a URL that is purged', canonicalTarget, '/', '//', '/%', '/%c3', '/x?', '/x?a=', '/x?+&'],
   ['a host', canonicalHost, 'a.', '[', ','],

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { Compactor } from '../../../src/store/compact-response.js';
 import { MemoryStore } from '../../../src/store/memory/memory-store.js';
-import { type Item, type StoredResponse, sizeOf } from '../../../src/store/stored-response.js';
+import { type StoredResponse, type StoreItem, sizeOf } from '../../../src/store/stored-response.js';
 
 function response(key: string, fields: Partial<StoredResponse> = {}): StoredResponse {
   return {
@@ -34,7 +34,7 @@ function response(key: string, fields: Partial<StoredResponse> = {}): StoredResp
 const bare = sizeOf('k', response('k'));
 
 describe('the memory tier', () => {
-  it.each<[string, string, Item, number]>([
+  it.each<[string, string, StoreItem, number]>([
     ['the body', 'k', response('k', { body: Buffer.alloc(1000) }), 1000],
     ['the key', 'k'.repeat(1001), response('k'), 1000],
     ['characters of two bytes', 'ш'.repeat(501), response('k'), 1000],

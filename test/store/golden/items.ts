@@ -1,4 +1,4 @@
-import type { SharedItem, StoredResponse } from '../../../src/store/stored-response.js';
+import type { RedisItem, StoredResponse } from '../../../src/store/stored-response.js';
 
 /** The items of the golden files. */
 export const at = { epoch: 'k3J9xQ2mT0aVbWcZ', position: 4711 };
@@ -38,7 +38,7 @@ export const plain: StoredResponse = {
 const bytes = Buffer.from(Array.from({ length: 1024 }, (_, i) => i % 256));
 
 /** By file name: every field, and every kind of body. */
-export const golden: Readonly<Record<string, { readonly key: string; readonly item: SharedItem }>> = {
+export const golden: Readonly<Record<string, { readonly key: string; readonly item: RedisItem }>> = {
   plain: { key, item: plain },
   full: {
     key,

@@ -1,6 +1,6 @@
 import type { RecordKind, VOID } from '../../../src/store/invalidation/invalidation-log.js';
 import { compileSelector, type Selector } from '../../../src/store/invalidation/selector.js';
-import type { RedisLog, SharedStamp } from '../../../src/store/redis/log/redis-log.js';
+import type { LogStamp, RedisLog } from '../../../src/store/redis/log/redis-log.js';
 import type { ServerClock } from '../../../src/store/redis/server-clock.js';
 import type { Stamped } from '../../../src/store/stored-response.js';
 
@@ -22,7 +22,7 @@ export interface SharedValue {
   /** On the clock of the server. */
   readonly storedAt: number;
   readonly took: number;
-  readonly stamp: SharedStamp;
+  readonly stamp: LogStamp;
 }
 
 /** The operations of an instance on its store, and the clock. */
@@ -139,7 +139,7 @@ export class Model {
    * @param end epoch and position of the last remaining record.
    * @param since the earliest time of the loss.
    */
-  changeHistory(end: SharedStamp | undefined, since = this.#world.now()): void {
+  changeHistory(end: LogStamp | undefined, since = this.#world.now()): void {
     this.#hearWitnesses();
     const instances = [...this.#logs.keys()];
     for (const asked of this.#asked) {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { RedisConnection } from '../../../src/store/redis/connection/redis-connection.js';
 import { parseRecord } from '../../../src/store/redis/log/log-records.js';
-import { RedisLog, type SharedStamp } from '../../../src/store/redis/log/redis-log.js';
+import { type LogStamp, RedisLog } from '../../../src/store/redis/log/redis-log.js';
 import { streamLink } from '../../../src/store/redis/log/redis-stream.js';
 import { ServerClock } from '../../../src/store/redis/server-clock.js';
 import { FaultProxy } from '../../helpers/fault-proxy.js';
@@ -18,7 +18,7 @@ const FAULTS = 5;
 /** The data of a server: its keys, from `DUMP`, and the end of the log. */
 interface Snapshot {
   readonly keys: readonly (readonly [name: Buffer, dump: Buffer])[];
-  readonly end: SharedStamp | undefined;
+  readonly end: LogStamp | undefined;
 }
 
 const takeScript = `

@@ -1,5 +1,5 @@
-import { bodyOf, parseRecord } from '../../../src/store/redis/log/log-records.js';
-import { RedisLog, type SharedStamp } from '../../../src/store/redis/log/redis-log.js';
+import { parseRecord, recordBody } from '../../../src/store/redis/log/log-records.js';
+import { type LogStamp, RedisLog } from '../../../src/store/redis/log/redis-log.js';
 import { ServerClock } from '../../../src/store/redis/server-clock.js';
 import { SimulatedLink, SimulatedServer } from '../../helpers/simulated-redis.js';
 import { randomOf, VirtualTime } from '../../helpers/virtual-time.js';
@@ -152,7 +152,7 @@ export async function runChaos(
   const growAlone = (alone: SimulatedServer) => {
     const { epoch, last } = alone.state(0);
     if (epoch === '') return;
-    const body = bodyOf('purge', { kind: 'tag', value: 'elsewhere' });
+    const body = recordBody('purge', { kind: 'tag', value: 'elsewhere' });
     alone.append(epoch, last, new Array(Math.ceil(random() * 50)).fill(body));
     const { last: position, time: storedAt } = alone.state(0);
     for (const key of keys) {
@@ -202,7 +202,7 @@ export async function runChaos(
   return { seed, topology, violations: model.violations, tally: model.tally, unhealed };
 }
 
-function endOf({ entries }: SimulatedServer['data']): SharedStamp | undefined {
+function endOf({ entries }: SimulatedServer['data']): LogStamp | undefined {
   const last = entries.at(-1);
   const record = last && parseRecord(last.text);
   return record && { epoch: record.epoch, position: last.position };

@@ -1,7 +1,7 @@
 import type * as ioredis from 'ioredis';
 import type { LinkTimes } from '../../../src/store/redis/connection/reconnecting-link.js';
 import { RedisConnection, type RedisSource } from '../../../src/store/redis/connection/redis-connection.js';
-import { type GuardBounds, RedisGuard } from '../../../src/store/redis/guard/command-guard.js';
+import { CommandGuard, type GuardBounds } from '../../../src/store/redis/guard/command-guard.js';
 import { RedisStore, type RedisStoreOptions } from '../../../src/store/redis/redis-store.js';
 import { ServerClock } from '../../../src/store/redis/server-clock.js';
 import { loadOf, until } from '../../helpers/redis.js';
@@ -17,7 +17,7 @@ export interface StoreSetup {
 
 export interface OpenStore {
   readonly store: RedisStore;
-  readonly guard: RedisGuard;
+  readonly guard: CommandGuard;
   readonly connection: RedisConnection;
   readonly clock: ServerClock;
   readonly faults: string[];
@@ -39,7 +39,7 @@ export async function openStore(
   const clock = new ServerClock();
   connection.onReady((client) => void clock.measure(client, 'hotpath:log').catch(() => {}));
   // On a busy machine, Redis itself may need longer than the default.
-  const guard = new RedisGuard(connection, connection.faults, {
+  const guard = new CommandGuard(connection, connection.faults, {
     readTimeout: 2000,
     writeTimeout: 2000,
     ...bounds,

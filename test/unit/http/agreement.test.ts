@@ -3,7 +3,7 @@ import { parseList as parseListElsewhere } from 'structured-headers';
 import { describe, expect, it } from 'vitest';
 import { chooseEncoding } from '../../../src/http/accept-encoding.js';
 import { formatCacheStatus } from '../../../src/http/cache-status.js';
-import { listsTag, notModified } from '../../../src/http/conditional-request.js';
+import { matchesEtagList, notModified } from '../../../src/http/conditional-request.js';
 import { contentCodings } from '../../../src/http/content-encoding.js';
 import { formatHttpDate, parseHttpDate } from '../../../src/http/http-date.js';
 import { addVary, parseVary } from '../../../src/http/vary.js';
@@ -134,9 +134,9 @@ describe('If-None-Match', () => {
         (tags, wanted, comma) => {
           const strong = (given: string) => given.replace(/^W\//, '');
           const listed = tags.some((given) => strong(given) === strong(wanted));
-          expect(listsTag(tags.join(comma), wanted)).toBe(listed);
+          expect(matchesEtagList(tags.join(comma), wanted)).toBe(listed);
           expect(notModified({ ifNoneMatch: tags.join(comma) }, { etag: wanted })).toBe(listed);
-          expect(listsTag([...tags, wanted].join(comma), wanted)).toBe(true);
+          expect(matchesEtagList([...tags, wanted].join(comma), wanted)).toBe(true);
         },
       ),
       { numRuns: 5_000, seed: 1312 },

@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseCacheControl } from '../../../src/http/cache-control.js';
-import { explicitLifetime, initialAge } from '../../../src/http/freshness.js';
-import { heuristicLifetime } from '../../../src/http/heuristic.js';
+import { explicitLifetime, heuristicLifetime, initialAge } from '../../../src/http/freshness.js';
 import { formatHttpDate } from '../../../src/http/http-date.js';
 
 const NOW = Date.UTC(2026, 5, 1);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseCacheControl } from '../../../src/http/cache-control.js';
-import { heuristicLifetime } from '../../../src/http/heuristic.js';
+import { heuristicLifetime } from '../../../src/http/freshness.js';
 import { formatHttpDate } from '../../../src/http/http-date.js';
 
 const NOW = Date.UTC(2026, 5, 1);

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  type BodyPart,
   contentRange,
   ifRangeHolds,
   multipartBody,
-  type Part,
   selectRanges,
 } from '../../../src/http/range.js';
 
@@ -207,7 +207,7 @@ describe('multipartBody', () => {
   });
 
   it('counts what it writes, and copies no bytes of the body [D11]', () => {
-    const part = fc.tuple(fc.nat(255), fc.nat(255)).map<Part>(([a, b]) => ({
+    const part = fc.tuple(fc.nat(255), fc.nat(255)).map<BodyPart>(([a, b]) => ({
       start: Math.min(a, b),
       end: Math.max(a, b),
     }));

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseCacheControl } from '../../../src/http/cache-control.js';
 import {
-  mayUseStored,
-  requestDirectives,
+  mayReuseStored,
+  parseRequestDirectives,
   type StoredFreshness,
 } from '../../../src/http/request-directives.js';
 
@@ -18,7 +18,7 @@ describe('requestDirectives', () => {
     ['Cache-Control', 'no-cache', undefined, true],
     ['neither', undefined, undefined, false],
   ])('reads no-cache from %s', (_case, cacheControl, pragma, noCache) => {
-    expect(requestDirectives(cacheControl, pragma).noCache).toBe(noCache);
+    expect(parseRequestDirectives(cacheControl, pragma).noCache).toBe(noCache);
   });
 });
 
@@ -60,7 +60,7 @@ describe('mayUseStored', () => {
     ['only-if-cached, max-age=5', fresh, 'refuse'],
     ['only-if-cached, no-store', fresh, 'fresh'],
   ])('a request with %j and %j: %s', (header, stored, reuse) => {
-    expect(mayUseStored(parseCacheControl(header), stored)).toBe(reuse);
+    expect(mayReuseStored(parseCacheControl(header), stored)).toBe(reuse);
   });
 
   it('allows a stored response only if the request and the response both allow it', () => {
@@ -79,7 +79,7 @@ describe('mayUseStored', () => {
             asked.minFresh === undefined || left >= asked.minFresh,
             left > 0 || (!stored.neverStale && asked.maxStale !== undefined && -left <= asked.maxStale),
           ];
-          const reuse = mayUseStored({ ...parseCacheControl(undefined), ...asked }, stored);
+          const reuse = mayReuseStored({ ...parseCacheControl(undefined), ...asked }, stored);
           const expected = !accepted.every(Boolean) ? 'revalidate' : left > 0 ? 'fresh' : 'stale';
           expect(reuse).toBe(expected);
         },

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { Admission } from '../../../src/store/memory/doorkeeper.js';
+import { Doorkeeper } from '../../../src/store/memory/doorkeeper.js';
 import { MemoryStore } from '../../../src/store/memory/memory-store.js';
 
 describe('admission to a store', () => {
   it('recognises a repeated key', () => {
-    const admission = new Admission(1000);
+    const admission = new Doorkeeper(1000);
     const keys = Array.from({ length: 100 }, (_, i) => `GET|shop.example|/products/${i}`);
     expect(keys.filter((key) => admission.hasMet(key))).toEqual([]);
     expect(admission.hasMet(keys[99]!)).toBe(true);
@@ -13,7 +13,7 @@ describe('admission to a store', () => {
   });
 
   it.each([1, 64, 1000, 100_000])('forgets keys after many others, for a store of %i', (entries) => {
-    const admission = new Admission(entries);
+    const admission = new Doorkeeper(entries);
     const first = Array.from({ length: 50 }, (_, i) => `first ${i}`);
     for (const key of first) admission.hasMet(key);
     for (let i = 0; i < Math.max(entries, 64) * 12; i++) admission.hasMet(`other ${i}`);
@@ -21,7 +21,7 @@ describe('admission to a store', () => {
   });
 
   it('accepts an empty key and any other text as a key', () => {
-    const admission = new Admission(64);
+    const admission = new Doorkeeper(64);
     for (const key of ['', '\0', '\ud800', 'ш'.repeat(10_000)]) {
       expect([admission.hasMet(key), admission.hasMet(key)]).toEqual([false, true]);
     }

@@ -5,12 +5,12 @@ import { describe, expect, it } from 'vitest';
 import { Compactor } from '../../../src/store/compact-response.js';
 import { Codec, type Decoded, FORMAT } from '../../../src/store/redis/codec/frame.js';
 import { ServerClock } from '../../../src/store/redis/server-clock.js';
-import type { SharedItem, StoredField, StoredResponse } from '../../../src/store/stored-response.js';
+import type { RedisItem, StoredField, StoredResponse } from '../../../src/store/stored-response.js';
 import { at, golden, key, plain, times } from '../../store/golden/items.js';
 
 const goldenFiles = new URL('../../store/golden/', import.meta.url);
 const now = 10_000;
-const encode = (item: SharedItem = plain, ofKey = key, clock = times) =>
+const encode = (item: RedisItem = plain, ofKey = key, clock = times) =>
   new Codec(clock).encode(ofKey, item, at)!;
 const decode = (frame: Buffer, ofKey = key, clock = times, on = now) =>
   told(new Codec(clock).decode(frame, ofKey, on));

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Compactor } from '../../../src/store/compact-response.js';
-import { copyOf, type StoredField, type StoredResponse } from '../../../src/store/stored-response.js';
+import { copyItem, type StoredField, type StoredResponse } from '../../../src/store/stored-response.js';
 
 const text = fc.string({ maxLength: 20 });
 const texts = fc.array(fc.constantFrom('a', 'b', 'some-name', 'another-name'), { maxLength: 4 });
@@ -115,7 +115,7 @@ describe('a compact response', () => {
     fc.assert(
       fc.property(response, (given) => {
         const entry = new Compactor().compact(given);
-        const copy = copyOf(entry, { freshUntil: -1 });
+        const copy = copyItem(entry, { freshUntil: -1 });
         copy.stamp = 1234;
         expect(read(copy, given)).toEqual({ ...read(entry, given), freshUntil: -1, stamp: 1234 });
         expect(entry.stamp).toBe(given.stamp);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { UnderWay } from '../../../src/runtime/transient-map.js';
+import { TransientMap } from '../../../src/runtime/transient-map.js';
 
 it('finds entries like a Map, after any operations', () => {
   // More keys than buckets, so that some collide.
@@ -12,7 +12,7 @@ it('finds entries like a Map, after any operations', () => {
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 600 }), (steps) => {
-      const underWay = new UnderWay<number>();
+      const underWay = new TransientMap<number>();
       const map = new Map<string, number>();
       for (const each of steps) {
         if ('set' in each) {

@@ -1,14 +1,14 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { beforeRead, Observations, Tally } from '../../../src/telemetry/deferred-series.js';
+import { beforeRead, DeferredSeries, Observations } from '../../../src/telemetry/deferred-series.js';
 
 describe('counts shown when they are read', () => {
   it('shows zero as well, and counts each increment once', async () => {
     const registers = [new Registry()];
     const counter = new Counter({ name: 'c', help: 'c', labelNames: ['a'], registers });
     const gauge = new Gauge({ name: 'g', help: 'g', labelNames: ['a'], registers });
-    const counted = new Tally(counter.labels('x'));
-    const present = new Tally(gauge.labels('x'));
+    const counted = new DeferredSeries(counter.labels('x'));
+    const present = new DeferredSeries(gauge.labels('x'));
     beforeRead(counter, () => counted.show());
     beforeRead(gauge, () => present.show());
     const values = async () => [(await counter.get()).values[0]?.value, (await gauge.get()).values[0]?.value];
@@ -23,7 +23,7 @@ describe('counts shown when they are read', () => {
 
   it('keeps values that others add to the same metric [I07]', async () => {
     const counter = new Counter({ name: 'c', help: 'c', labelNames: ['a'], registers: [] });
-    const [one, other] = [new Tally(counter.labels('x')), new Tally(counter.labels('x'))];
+    const [one, other] = [new DeferredSeries(counter.labels('x')), new DeferredSeries(counter.labels('x'))];
     beforeRead(counter, () => one.show());
     beforeRead(counter, () => other.show());
     one.value = 2;

@@ -1,24 +1,24 @@
-import { Recent } from '../../../runtime/intern.js';
-import type { Form } from '../../compact-response.js';
+import { InternTable } from '../../../runtime/intern.js';
+import type { ResponseForm } from '../../compact-response.js';
 import type { StoredField, StoredResponse, VariantIndex } from '../../stored-response.js';
 import {
   boolean,
+  decodeFields,
+  encodeFields,
   type Fields,
   fieldLines,
-  fieldNames,
+  fieldNamesCodec,
   fieldValue,
-  listOf,
-  localTimeOf,
+  listCodec,
+  localTimeCodec,
   optional,
-  readFields,
   reuse,
   type SharedTimes,
-  seconds,
+  secondsCodec,
   status,
   storedNames,
   string,
-  timeOf,
-  writeFields,
+  timeCodec,
 } from './field-codecs.js';
 
 /** What a response has for itself. */
@@ -55,12 +55,12 @@ export interface FormFields extends Omit<StoredResponse, keyof OwnFields | Elsew
 }
 
 const form: Fields<FormFields> = {
-  vary: fieldNames,
+  vary: fieldNamesCodec,
   status,
   names: storedNames,
-  removed: fieldNames,
+  removed: fieldNamesCodec,
   ownEtag: boolean,
-  initialAge: seconds,
+  initialAge: secondsCodec,
   reuse,
   explicitlyShared: boolean,
   anyOrigin: optional(boolean),
@@ -68,14 +68,23 @@ const form: Fields<FormFields> = {
   template: optional(string),
 };
 
-const strings = listOf(string);
-const valuesOfFields = listOf(fieldLines);
+const strings = listCodec(string);
+const valuesOfFields = listCodec(fieldLines);
 
 /** As a list, which takes half the time to read that an object would, and this is done for every hit. */
 export function writeOwn(entry: StoredResponse, times: SharedTimes): readonly unknown[] {
   const { url, tags, etag, lastModified = null, date, storedAt, freshUntil } = entry;
   const values = entry.headers.map(([, lines]) => lines);
-  return [url, tags, values, etag, lastModified, date, timeOf(storedAt, times), timeOf(freshUntil, times)];
+  return [
+    url,
+    tags,
+    values,
+    etag,
+    lastModified,
+    date,
+    timeCodec(storedAt, times),
+    timeCodec(freshUntil, times),
+  ];
 }
 
 /** What `writeOwn` wrote, checked: each in its place, and none beyond. */
@@ -88,8 +97,8 @@ export function readOwn(written: readonly unknown[], times: SharedTimes): OwnFie
     etag: fieldValue.read(written[3]),
     lastModified: fieldValue.read(written[4]),
     date: fieldValue.read(written[5]),
-    storedAt: localTimeOf(written[6], times),
-    freshUntil: localTimeOf(written[7], times),
+    storedAt: localTimeCodec(written[6], times),
+    freshUntil: localTimeCodec(written[7], times),
   };
   const isWhole =
     own.url !== undefined &&
@@ -108,7 +117,7 @@ export function writeForm(entry: StoredResponse): Record<string, unknown> {
   const { anyOrigin, upstream, template } = entry;
   const names = entry.headers.map(([name]) => name);
   const some = { vary, status, names, removed, ownEtag, initialAge, reuse, explicitlyShared };
-  return writeFields(form, { ...some, anyOrigin, upstream, template });
+  return encodeFields(form, { ...some, anyOrigin, upstream, template });
 }
 
 export function writeVariants({ names, keys }: VariantIndex): readonly unknown[] {
@@ -117,7 +126,7 @@ export function writeVariants({ names, keys }: VariantIndex): readonly unknown[]
 
 export function readVariants(written: readonly unknown[]): VariantIndex | undefined {
   if (written.length !== 2) return undefined;
-  const names = fieldNames.read(written[0]);
+  const names = fieldNamesCodec.read(written[0]);
   const keys = strings.read(written[1]);
   return names && keys && { kind: 'variants', names, keys };
 }
@@ -127,17 +136,17 @@ const MOST_REMEMBERED = 128 * 1024;
 
 /** Reads forms; one that was met before is known by its text. */
 export class Forms {
-  readonly #known = new Recent<Form | undefined>(MOST_REMEMBERED);
+  readonly #known = new InternTable<ResponseForm | undefined>(MOST_REMEMBERED);
 
   /** @param text JSON in UTF-8, each byte as one character. @returns `undefined` for what is no form. */
-  read(text: string): Form | undefined {
+  read(text: string): ResponseForm | undefined {
     return this.#known.get(text, () => readForm(parsed(Buffer.from(text, 'latin1').toString('utf8'))));
   }
 }
 
 /** Always with its fields in one order, which V8 reads faster. */
-function readForm(written: unknown): Form | undefined {
-  const read = readFields(form, written);
+function readForm(written: unknown): ResponseForm | undefined {
+  const read = decodeFields(form, written);
   if (!read) return undefined;
   const { vary, status, names, removed, ownEtag, initialAge, reuse, explicitlyShared } = read;
   const { anyOrigin, upstream, template } = read;

@@ -25,17 +25,17 @@ export const string: Field<string> = { read: (value) => (typeof value === 'strin
 
 export const boolean: Field<boolean> = { read: (value) => (typeof value === 'boolean' ? value : undefined) };
 
-export const seconds: Field<number> = {
+export const secondsCodec: Field<number> = {
   read: (value) => (typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined),
 };
 
 /** A time on the shared clock to the millisecond, downwards: what is rounded must not live longer for it. */
-export function timeOf(local: number, times: SharedTimes): number {
+export function timeCodec(local: number, times: SharedTimes): number {
   return Math.floor(times.toShared(local));
 }
 
 /** What `timeOf` wrote, on our clock; `undefined` for what is no time, or can't be told. */
-export function localTimeOf(written: unknown, times: SharedTimes): number | undefined {
+export function localTimeCodec(written: unknown, times: SharedTimes): number | undefined {
   const local = typeof written === 'number' ? times.fromShared(written) : Number.NaN;
   return Number.isFinite(local) ? local : undefined;
 }
@@ -55,14 +55,14 @@ const fieldName: Field<string> = {
   read: (value) => (typeof value === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(value) ? value : undefined),
 };
 
-export const fieldNames = listOf(fieldName);
+export const fieldNamesCodec = listCodec(fieldName);
 
 /** What is on the lines of one header field. */
 export const fieldLines: Field<StoredField[1]> = {
   read: (value) => (typeof value === 'string' ? fieldValue.read(value) : fieldValues.read(value)),
 };
 
-const fieldValues = listOf(fieldValue);
+const fieldValues = listCodec(fieldValue);
 
 /** Fields that are written for each answer, never stored: believed, they would break the connection's framing. */
 const framing = new Set([
@@ -78,7 +78,7 @@ const framing = new Set([
 /** Names of the header fields of a stored response. */
 export const storedNames: Field<readonly string[]> = {
   read(value) {
-    const names = fieldNames.read(value);
+    const names = fieldNamesCodec.read(value);
     return names?.some((name) => framing.has(name.toLowerCase())) ? undefined : names;
   },
 };
@@ -94,15 +94,15 @@ export const reuse: Field<Reuse> = {
     if (!Array.isArray(value) || value.length !== 4) return undefined;
     const alwaysValidate = boolean.read(value[0]);
     const mustRevalidate = boolean.read(value[1]);
-    const staleWhileRevalidate = seconds.read(value[2]);
-    const staleIfError = seconds.read(value[3]);
+    const staleWhileRevalidate = secondsCodec.read(value[2]);
+    const staleIfError = secondsCodec.read(value[3]);
     if (alwaysValidate === undefined || mustRevalidate === undefined) return undefined;
     if (staleWhileRevalidate === undefined || staleIfError === undefined) return undefined;
     return { alwaysValidate, mustRevalidate, staleWhileRevalidate, staleIfError };
   },
 };
 
-export function listOf<T>(field: Field<T>): Field<readonly T[]> {
+export function listCodec<T>(field: Field<T>): Field<readonly T[]> {
   return {
     read(value) {
       if (!Array.isArray(value) || value.length > MOST) return undefined;
@@ -122,7 +122,7 @@ export function optional<T>(field: Field<T>): Field<T> {
 }
 
 /** Fields for JSON. */
-export function writeFields<T extends object>(fields: Fields<T>, given: T): Record<string, unknown> {
+export function encodeFields<T extends object>(fields: Fields<T>, given: T): Record<string, unknown> {
   const written: Record<string, unknown> = {};
   for (const name in fields) {
     const field: Field<unknown> = fields[name];
@@ -136,7 +136,7 @@ export function writeFields<T extends object>(fields: Fields<T>, given: T): Reco
  * What `writeFields` wrote, checked: every field that is required, none that is unknown, each of its own form.
  * A field that we don't know may restrict what we would then do, so it is not passed over.
  */
-export function readFields<T extends object>(fields: Fields<T>, written: unknown): T | undefined {
+export function decodeFields<T extends object>(fields: Fields<T>, written: unknown): T | undefined {
   if (!isObject(written)) return undefined;
   const table = new Map<string, Field<unknown>>(Object.entries(fields));
   const read: Record<string, unknown> = {};

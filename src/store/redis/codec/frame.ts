@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { CompactResponse, compactOf } from '../../compact-response.js';
-import type { SharedItem, StoredResponse, VariantIndex } from '../../stored-response.js';
+import type { RedisItem, StoredResponse, VariantIndex } from '../../stored-response.js';
 import { Forms, parsed, readOwn, readVariants, writeForm, writeOwn, writeVariants } from './entry-fields.js';
 import type { SharedTimes } from './field-codecs.js';
 
@@ -63,7 +63,7 @@ const CLOCK_ERROR = 1000;
 const nothing = Buffer.alloc(0);
 
 /** How long a frame says it is, of which this may be the beginning; `undefined` when it is no frame of ours. */
-export function lengthOf(frame: Buffer): number | undefined {
+export function frameLength(frame: Buffer): number | undefined {
   if (frame.length < HEAD || frame.readUInt32BE(0) !== MAGIC || frame.readUInt8(FORMAT_AT) !== FORMAT)
     return undefined;
   const lengths = [FORM_LENGTH_AT, FIELDS_LENGTH_AT, BODY_LENGTH_AT];
@@ -86,7 +86,7 @@ export class Codec {
    *
    * @returns `undefined` when its times can't be told on the shared clock, or its fields are out of all proportion.
    */
-  encode(key: string, item: SharedItem, at: SharedStamp): Buffer | undefined {
+  encode(key: string, item: RedisItem, at: SharedStamp): Buffer | undefined {
     const isResponse = item.kind === 'response';
     if (isResponse && !(this.#isTold(item.storedAt) && this.#isTold(item.freshUntil))) return undefined;
     const written = isResponse ? writeOwn(item, this.#times) : writeVariants(item);

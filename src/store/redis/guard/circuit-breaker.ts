@@ -25,7 +25,7 @@ const AT_LEAST = 5;
  * waiting for it; and the wait does not start again from its shortest when the server has been well only for a
  * moment.
  */
-export class Breaker {
+export class CircuitBreaker {
   readonly #policy: CircuitBreakerPolicy;
   /** In a row, and counted; as many as the window holds, where one more says nothing. */
   #successes = 0;

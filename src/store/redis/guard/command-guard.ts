@@ -3,12 +3,12 @@ import { performance } from 'node:perf_hooks';
 import { guarded, unawaited } from '../../../runtime/guard.js';
 import type { RedisClient } from '../connection/ioredis-client.js';
 import type { RedisLink } from '../connection/reconnecting-link.js';
-import { DeadlineError, type FaultReporter, wordOf } from '../redis-errors.js';
-import { Breaker, type BreakerState, type Start } from './circuit-breaker.js';
-import { Deadlines } from './deadline-queue.js';
+import { classifyRedisError, DeadlineError, type FaultReporter } from '../redis-errors.js';
+import { type BreakerState, CircuitBreaker, type Start } from './circuit-breaker.js';
+import { DeadlineQueue } from './deadline-queue.js';
 
 /** What a command came to. It never throws: Redis is a help, not a condition. */
-export type Answer<T> = { readonly value: T } | { readonly unavailable: string };
+export type GuardedReply<T> = { readonly value: T } | { readonly unavailable: string };
 
 /** Bounds of what Redis may cost. Milliseconds, unless said otherwise. */
 export interface GuardBounds {
@@ -55,10 +55,10 @@ export interface GuardStats {
 /** Answers that say something of the command or of the value, not of the server's health. */
 const aboutTheCommand = new Set(['wrongtype', 'noscript', 'crossslot', 'err']);
 
-interface Lane {
+interface CommandLane {
   readonly where: string;
-  readonly deadlines: Deadlines;
-  readonly breaker: Breaker;
+  readonly deadlines: DeadlineQueue;
+  readonly breaker: CircuitBreaker;
   outstanding: number;
 }
 
@@ -66,11 +66,11 @@ type Command<T> = (client: RedisClient) => Promise<T>;
 
 /** One command, and how it is judged. */
 interface Wanted<T> {
-  readonly lane: Lane;
+  readonly lane: CommandLane;
   readonly operation: string;
   readonly command: Command<T>;
   readonly bytes: number;
-  readonly deadlines: Deadlines;
+  readonly deadlines: DeadlineQueue;
 }
 
 /** One command on its way. */
@@ -78,7 +78,7 @@ interface Sending<T> {
   readonly client: RedisClient;
   readonly counts: OperationCounts;
   /** Judges an error. @returns an answer where it says nothing of the server's health. */
-  failed(error: unknown): Answer<T> | undefined;
+  failed(error: unknown): GuardedReply<T> | undefined;
 }
 
 /**
@@ -86,12 +86,12 @@ interface Sending<T> {
  * connection that is ready, has a deadline, and counts against a bound until it is answered, so a hung server
  * collects no queue. Reads and writes are judged apart: a full server refuses writes and reads well.
  */
-export class RedisGuard {
+export class CommandGuard {
   readonly #link: RedisLink;
   readonly #faults: FaultReporter;
   readonly #bounds: Required<GuardBounds>;
-  readonly #reads: Lane;
-  readonly #writes: Lane;
+  readonly #reads: CommandLane;
+  readonly #writes: CommandLane;
   readonly #operations = new Map<string, OperationCounts>();
   #outstandingBytes = 0;
   #late = 0;
@@ -114,10 +114,10 @@ export class RedisGuard {
       ...bounds,
     };
     const { firstBackoff, maxBackoff, readTimeout, writeTimeout } = this.#bounds;
-    const lane = (where: string, timeout: number): Lane => ({
+    const lane = (where: string, timeout: number): CommandLane => ({
       where,
-      deadlines: new Deadlines(timeout),
-      breaker: new Breaker(firstBackoff, maxBackoff),
+      deadlines: new DeadlineQueue(timeout),
+      breaker: new CircuitBreaker(firstBackoff, maxBackoff),
       outstanding: 0,
     });
     this.#reads = lane('redis read', readTimeout);
@@ -125,22 +125,22 @@ export class RedisGuard {
   }
 
   /** @param operation the name it is counted under. */
-  read<T>(operation: string, command: Command<T>): Promise<Answer<T>> {
+  read<T>(operation: string, command: Command<T>): Promise<GuardedReply<T>> {
     return this.#run(this.#reads, operation, command, 0);
   }
 
   /** As `read`, without promises of its own. @param done called once, later, with the answer; it must not throw. */
-  ask<T>(operation: string, command: Command<T>, done: (answer: Answer<T>) => void): void {
+  ask<T>(operation: string, command: Command<T>, done: (answer: GuardedReply<T>) => void): void {
     this.#begin({ lane: this.#reads, operation, command, bytes: 0, deadlines: this.#reads.deadlines }, done);
   }
 
   /** @param bytes what the command carries. */
-  write<T>(operation: string, command: Command<T>, bytes = 0): Promise<Answer<T>> {
+  write<T>(operation: string, command: Command<T>, bytes = 0): Promise<GuardedReply<T>> {
     return this.#run(this.#writes, operation, command, bytes);
   }
 
   /** A write that a visitor waits for: judged as a write, with the deadline of a read. */
-  awaitedWrite<T>(operation: string, command: Command<T>): Promise<Answer<T>> {
+  awaitedWrite<T>(operation: string, command: Command<T>): Promise<GuardedReply<T>> {
     return this.#run(this.#writes, operation, command, 0, this.#reads.deadlines);
   }
 
@@ -161,28 +161,28 @@ export class RedisGuard {
   }
 
   #run<T>(
-    lane: Lane,
+    lane: CommandLane,
     operation: string,
     command: Command<T>,
     bytes: number,
     deadlines = lane.deadlines,
-  ): Promise<Answer<T>> {
+  ): Promise<GuardedReply<T>> {
     return new Promise((resolve) => this.#begin({ lane, operation, command, bytes, deadlines }, resolve));
   }
 
-  #begin<T>(wanted: Wanted<T>, done: (answer: Answer<T>) => void): void {
+  #begin<T>(wanted: Wanted<T>, done: (answer: GuardedReply<T>) => void): void {
     const { lane, bytes } = wanted;
     const counts = this.#countsOf(wanted.operation);
     this.#endIfHung();
     const client = this.#isClosed ? undefined : this.#link.client;
-    if (!client) return later(done, unavailable(counts, 'down'));
+    if (!client) return callOnNextTick(done, unavailable(counts, 'down'));
     const isTooMuch = bytes > 0 && this.#outstandingBytes + bytes > this.#bounds.maxOutstandingBytes;
     if (isTooMuch || lane.outstanding >= this.#bounds.maxOutstanding)
-      return later(done, unavailable(counts, 'busy'));
-    if (!lane.breaker.lets()) return later(done, unavailable(counts, 'open'));
+      return callOnNextTick(done, unavailable(counts, 'busy'));
+    if (!lane.breaker.lets()) return callOnNextTick(done, unavailable(counts, 'open'));
     let word: string | undefined;
-    const failed = (error: unknown): Answer<T> | undefined => {
-      word = wordOf(error);
+    const failed = (error: unknown): GuardedReply<T> | undefined => {
+      word = classifyRedisError(error);
       this.#faults.tell(error, lane.where);
       return aboutTheCommand.has(word) ? unavailable(counts, word) : undefined;
     };
@@ -190,7 +190,7 @@ export class RedisGuard {
       if (word === 'readonly' && lane.breaker.state !== 'closed') this.#lookForMaster();
       done(unavailable(counts, word ?? 'open'));
     };
-    const start: Start<Answer<T>> = (resolve, reject) =>
+    const start: Start<GuardedReply<T>> = (resolve, reject) =>
       this.#send(wanted, { client, counts, failed }, resolve, reject);
     lane.breaker.run(start, done, nothing);
   }
@@ -199,13 +199,13 @@ export class RedisGuard {
   #send<T>(
     { lane, command, bytes, deadlines }: Wanted<T>,
     { client, counts, failed }: Sending<T>,
-    resolve: (answer: Answer<T>) => void,
+    resolve: (answer: GuardedReply<T>) => void,
     reject: (error: unknown) => void,
   ): void {
     let isLate = false;
     let isSettled = false;
     const fail = (error: unknown) => {
-      let answer: Answer<T> | undefined;
+      let answer: GuardedReply<T> | undefined;
       try {
         answer = failed(error);
       } catch {
@@ -298,7 +298,7 @@ function call<T>(link: RedisLink, client: RedisClient, command: Command<T>): Pro
   }
 }
 
-function later<T>(done: (value: T) => void, value: T): void {
+function callOnNextTick<T>(done: (value: T) => void, value: T): void {
   queueMicrotask(guarded('redis', () => done(value)));
 }
 

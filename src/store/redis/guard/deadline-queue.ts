@@ -16,7 +16,7 @@ export interface Deadline {
  * would be set and cleared for nothing. While one is open the process stays alive: what waits for an answer must live
  * to get it.
  */
-export class Deadlines {
+export class DeadlineQueue {
   /** How far away each is when it begins. Milliseconds. */
   readonly after: number;
   #first: Deadline | undefined;

@@ -1,5 +1,5 @@
 /** A position in the shared log, as an entry in Redis carries it. */
-export interface SharedStamp {
+export interface LogStamp {
   readonly epoch: string;
   readonly position: number;
 }
@@ -20,7 +20,7 @@ const MAX_SEGMENTS = 1000;
  * positions only grow: whatever is recorded later, anywhere, is higher than every stamp taken here before. Within
  * one epoch they keep the order of the shared ones, whatever order the records come in.
  */
-export class Positions {
+export class LogPositions {
   #epoch: string | undefined;
   #segments: Segment[] = [];
   /** Shared position up to which every record was applied. */
@@ -87,7 +87,7 @@ export class Positions {
   }
 
   /** The last shared position that is not after the stamp; `undefined` for a stamp of another epoch. */
-  toShared(stamp: number): SharedStamp | undefined {
+  toShared(stamp: number): LogStamp | undefined {
     if (this.#epoch === undefined) return undefined;
     let before = this.#known + 1;
     for (let i = this.#segments.length - 1; i >= 0; i--) {
@@ -100,7 +100,7 @@ export class Positions {
   }
 
   /** The stamp that an entry with this position has here; `undefined` when nothing is known of its time. */
-  fromShared({ epoch, position }: SharedStamp): number | undefined {
+  fromShared({ epoch, position }: LogStamp): number | undefined {
     const [first] = this.#segments;
     if (epoch !== this.#epoch || !first || !Number.isSafeInteger(position) || position < first.from)
       return undefined;

@@ -1,20 +1,20 @@
 import { unawaited } from '../../../runtime/guard.js';
-import { type Timers, within } from '../timers.js';
-import type { LogView, SharedClock } from './log-replica.js';
+import { type Timers, withTimeout } from '../timers.js';
+import type { LogReplica, SharedClock } from './log-replica.js';
 import type { LogStream, StreamEntry, StreamLink, StreamState } from './redis-stream.js';
 
 /** Times of the follower. Milliseconds. */
-export interface FollowerTimes {
+export interface LogReaderTimes {
   /** How often the server is heard at least: a read waits this long for a record. Default 1,000. */
   readonly heartbeat?: number;
   /** How much longer an answer may take. Default 2,000. */
   readonly slack?: number;
 }
 
-export interface FollowerSetup extends FollowerTimes {
+export interface LogReaderSetup extends LogReaderTimes {
   /** A connection of its own: a blocking read holds everything else up. */
   readonly link: StreamLink;
-  readonly view: LogView;
+  readonly view: LogReplica;
   readonly clock: SharedClock;
   readonly timers: Timers;
   readonly fault: (error: unknown) => void;
@@ -33,8 +33,8 @@ const MAX_ATTEMPTS = 5;
  * sure that what it reads is the history that it knows; where it is not, a new epoch begins, and voids what was
  * computed before.
  */
-export class Follower {
-  readonly #setup: Required<FollowerSetup>;
+export class LogReader {
+  readonly #setup: Required<LogReaderSetup>;
   readonly #remove: (() => void)[];
   /** Counts connections: what an earlier one still answers is of no interest. */
   #session = 0;
@@ -50,7 +50,7 @@ export class Follower {
   /** The writer has a connection that may be newer than ours. */
   #isOlder = false;
 
-  constructor(setup: FollowerSetup) {
+  constructor(setup: LogReaderSetup) {
     this.#setup = { heartbeat: 1000, slack: 2000, ...setup };
     const { link } = this.#setup;
     this.#remove = [
@@ -95,7 +95,7 @@ export class Follower {
     if (this.isNameless) return this.#restart();
     const session = this.#session;
     try {
-      const { server } = await within(timers, slack, stream.state(0));
+      const { server } = await withTimeout(timers, slack, stream.state(0));
       if (this.#session === session && this.#checked === session && server !== this.#server) this.#restart();
     } catch {
       // The writer's connection is lost as well; the next one is looked at.
@@ -144,7 +144,7 @@ export class Follower {
     for (let attempt = 0; attempt < MAX_ATTEMPTS && !isOver(); attempt++) {
       const sent = timers.now();
       const { applied, known } = view.positions;
-      const state = await within(timers, slack, stream.state(applied));
+      const state = await withTimeout(timers, slack, stream.state(applied));
       if (isOver()) return;
       clock.sample(sent, timers.now(), state.time);
       if (state.role !== '' && state.role !== 'master')
@@ -158,7 +158,7 @@ export class Follower {
       if (state.epoch === '' || isForeign || isOther) {
         // An epoch that another instance begins meanwhile is no better, where records are missing.
         const expected = isOther ? undefined : state.epoch;
-        const begun = await within(timers, slack, stream.begin(expected, applied));
+        const begun = await withTimeout(timers, slack, stream.begin(expected, applied));
         if (isOver()) return;
         unknownServer = false;
         // Followed from its first record, it is what the next check looks for.
@@ -213,10 +213,10 @@ export class Follower {
       const reading = stream.read(this.#cursor, CHUNK, block);
       const checking = stream.state(applied);
       void unawaited(checking); // the read fails as well, and reports it
-      const entries = await within(timers, block + slack, reading);
+      const entries = await withTimeout(timers, block + slack, reading);
       if (isOver()) return;
       if (entries.length > 0) {
-        const state = await within(timers, slack, checking);
+        const state = await withTimeout(timers, slack, checking);
         if (isOver()) return;
         // The records stand behind others than those that were applied here: the next check begins a new epoch.
         if (this.#isOtherHistory(state, known)) return;

@@ -55,7 +55,11 @@ const letters = new Map([...targets].map(([letter, kind]) => [kind, letter]));
 /** Earlier versions wrote a URL as it came. To them, `n` is an unknown kind. */
 const URL_AS_IT_CAME = 'u';
 
-export function bodyOf(kind: RecordKind, { kind: target, value }: Target, cause: Cause = 'app'): RecordBody {
+export function recordBody(
+  kind: RecordKind,
+  { kind: target, value }: Target,
+  cause: Cause = 'app',
+): RecordBody {
   const code = `${kind === 'purge' ? 'p' : 'x'}${letters.get(target)}`;
   return { code, cause, value: target === 'tag' || target === 'url' ? shortName(value) : value };
 }
@@ -66,7 +70,7 @@ export function headOf({ code, cause }: Pick<RecordBody, 'code' | 'cause'>): str
 }
 
 /** The text that the scripts make of a body. */
-export function textOf(epoch: string, body: RecordBody, at: number): string {
+export function formatRecord(epoch: string, body: RecordBody, at: number): string {
   return `${VERSION} ${epoch} ${headOf(body)}${at} ${body.value}`;
 }
 

@@ -7,8 +7,8 @@ import {
 } from '../../invalidation/invalidation-index.js';
 import type { Stamped } from '../../stored-response.js';
 import type { Timers } from '../timers.js';
-import { Positions, type SharedStamp } from './log-positions.js';
-import { bodyOf, type LogRecord, parseRecord } from './log-records.js';
+import { LogPositions, type LogStamp } from './log-positions.js';
+import { type LogRecord, parseRecord, recordBody } from './log-records.js';
 import type { StreamEntry } from './redis-stream.js';
 
 /** Converts times of the Redis server's clock into ours. `ServerClock` is one. */
@@ -21,11 +21,11 @@ export interface SharedClock {
 const EVERYTHING: Target = { kind: 'all', value: '' };
 
 /** What this instance knows of the shared log: which records it has, and what they say. */
-export class LogView {
+export class LogReplica {
   readonly #timers: Timers;
   readonly #clock: SharedClock;
   readonly #index: LogIndex;
-  readonly #positions = new Positions();
+  readonly #positions = new LogPositions();
   #lastText: string | undefined;
   /** Records of our own that were acknowledged, and are still to be read: what they say, by position. */
   readonly #unread = new Map<number, string>();
@@ -50,7 +50,7 @@ export class LogView {
     this.#index = new LogIndex(bounds);
   }
 
-  get positions(): Pick<Positions, 'epoch' | 'applied' | 'known' | 'stamp'> {
+  get positions(): Pick<LogPositions, 'epoch' | 'applied' | 'known' | 'stamp'> {
     return this.#positions;
   }
 
@@ -89,11 +89,11 @@ export class LogView {
     return this.#index.limitOfUrl(url, since, at);
   }
 
-  toShared(stamp: number): SharedStamp | undefined {
+  toShared(stamp: number): LogStamp | undefined {
     return this.#positions.toShared(stamp);
   }
 
-  fromShared(stamp: SharedStamp): number | undefined {
+  fromShared(stamp: LogStamp): number | undefined {
     return this.#positions.fromShared(stamp);
   }
 
@@ -143,7 +143,7 @@ export class LogView {
    *
    * @returns its local position.
    */
-  acknowledge(kind: RecordKind, target: Target, cause: Cause, { epoch, position }: SharedStamp): number {
+  acknowledge(kind: RecordKind, target: Target, cause: Cause, { epoch, position }: LogStamp): number {
     // Another epoch has begun since, and voids more than this; or begins with this record, and is still to be read.
     if (epoch !== this.#positions.epoch) {
       this.#doubtedAt = this.#timers.now();
@@ -188,6 +188,6 @@ export class LogView {
 }
 
 function wordsOf(kind: RecordKind, target: Target): string {
-  const { code, value } = bodyOf(kind, target);
+  const { code, value } = recordBody(kind, target);
   return `${code} ${value}`;
 }

@@ -1,17 +1,17 @@
 import { unawaited } from '../../../runtime/guard.js';
 import type { Cause, RecordKind, Target } from '../../invalidation/invalidation-index.js';
-import type { Recorded } from '../../invalidation/invalidation-log.js';
-import { type Timers, within } from '../timers.js';
-import { bodyOf, headOf, type RecordBody } from './log-records.js';
-import type { LogView } from './log-replica.js';
+import type { AppendResult } from '../../invalidation/invalidation-log.js';
+import { type Timers, withTimeout } from '../timers.js';
+import { headOf, type RecordBody, recordBody } from './log-records.js';
+import type { LogReplica } from './log-replica.js';
 import type { LogStream } from './redis-stream.js';
 
-export interface OutboxSetup {
+export interface LogWriterSetup {
   /** Where commands go, while there is a connection. */
   readonly stream: () => LogStream | undefined;
   /** Whether what commands go to is known to be what the view follows. */
   readonly isKnown: () => boolean;
-  readonly view: LogView;
+  readonly view: LogReplica;
   readonly timers: Timers;
   readonly fault: (error: unknown) => void;
   /** How long an append may take before its caller is told that it is not acknowledged. Milliseconds; default 1,000. */
@@ -20,12 +20,12 @@ export interface OutboxSetup {
   readonly maxQueued?: number;
 }
 
-interface Item {
+interface PendingRecord {
   readonly kind: RecordKind;
   readonly target: Target;
   readonly body: RecordBody;
   isApplied: boolean;
-  settle?: (recorded: Recorded) => void;
+  settle?: (recorded: AppendResult) => void;
 }
 
 /** Records that one command carries. */
@@ -38,13 +38,13 @@ const MAX_DELAY = 5000;
  * Writes records into the shared log, in order. What can't be written is applied here, kept, and written when
  * Redis is back. A record may be written twice, when the answer to the first attempt was lost: that does no harm.
  */
-export class Outbox {
-  readonly #setup: Required<OutboxSetup>;
-  #queue: Item[] = [];
+export class LogWriter {
+  readonly #setup: Required<LogWriterSetup>;
+  #queue: PendingRecord[] = [];
   /** What the queue says. */
   readonly #waiting = new Set<string>();
   /** What is on its way to Redis. */
-  #sending: Item[] = [];
+  #sending: PendingRecord[] = [];
   #isBusy = false;
   #failures = 0;
   #cancelRetry: (() => void) | undefined;
@@ -54,7 +54,7 @@ export class Outbox {
   /** Times that the queue became one purge of everything. */
   overflows = 0;
 
-  constructor(setup: OutboxSetup) {
+  constructor(setup: LogWriterSetup) {
     this.#setup = { deadline: 1000, maxQueued: 10_000, ...setup };
   }
 
@@ -68,9 +68,9 @@ export class Outbox {
   }
 
   /** Never rejects. */
-  push(kind: RecordKind, target: Target, cause: Cause): Promise<Recorded> {
-    const item: Item = { kind, target, body: bodyOf(kind, target, cause), isApplied: false };
-    const done = new Promise<Recorded>((resolve) => {
+  push(kind: RecordKind, target: Target, cause: Cause): Promise<AppendResult> {
+    const item: PendingRecord = { kind, target, body: recordBody(kind, target, cause), isApplied: false };
+    const done = new Promise<AppendResult>((resolve) => {
       item.settle = resolve;
     });
     if (this.#isClosed) {
@@ -129,7 +129,7 @@ export class Outbox {
   }
 
   /** @returns false when it can't be tried. @throws when it failed, or nobody knows. */
-  async #write(batch: readonly Item[]): Promise<boolean> {
+  async #write(batch: readonly PendingRecord[]): Promise<boolean> {
     const { view, timers, deadline, isKnown, stream: streamNow } = this.#setup;
     const until = timers.now() + deadline;
     for (;;) {
@@ -139,7 +139,7 @@ export class Outbox {
         if (!stream) return false;
         const bodies = batch.map(({ body }) => body);
         const left = Math.max(1, until - timers.now());
-        const answer = await within(timers, left, stream.append(epoch, applied, bodies), true);
+        const answer = await withTimeout(timers, left, stream.append(epoch, applied, bodies), true);
         if ('position' in answer) {
           const { replicas } = answer;
           for (const [i, item] of batch.entries()) {
@@ -185,18 +185,18 @@ export class Outbox {
     this.#cancelRetry = timers.after(delay * (0.5 + timers.random() / 2), () => this.retry());
   }
 
-  #enqueue(items: readonly Item[]): void {
+  #enqueue(items: readonly PendingRecord[]): void {
     for (const item of items) {
       this.#queue.push(item);
       this.#waiting.add(wordsOf(item));
     }
   }
 
-  #applyHere({ kind, target, body }: Item): number {
+  #applyHere({ kind, target, body }: PendingRecord): number {
     return this.#setup.view.applyHere(kind, target, body.cause);
   }
 
-  #settleHere(item: Item): void {
+  #settleHere(item: PendingRecord): void {
     if (!item.settle) return;
     const position = this.#applyHere(item);
     item.isApplied = true;
@@ -211,12 +211,12 @@ export class Outbox {
     for (const item of this.#queue.splice(0)) this.#settleHere(item);
     const target: Target = { kind: 'all', value: '' };
     this.#waiting.clear();
-    this.#enqueue([{ kind: 'purge', target, body: bodyOf('purge', target), isApplied: true }]);
+    this.#enqueue([{ kind: 'purge', target, body: recordBody('purge', target), isApplied: true }]);
     this.#owed = this.#sending.filter(({ isApplied }) => isApplied).length + 1;
     this.overflows++;
   }
 }
 
-function wordsOf({ body }: Item): string {
+function wordsOf({ body }: PendingRecord): string {
   return headOf(body) + body.value;
 }

@@ -1,25 +1,25 @@
 import { unawaited } from '../../../runtime/guard.js';
 import type { Target } from '../../invalidation/invalidation-index.js';
 import {
+  type AppendResult,
   type Cause,
   type InvalidationLog,
   type LogBounds,
-  type Recorded,
   type RecordKind,
   VOID,
 } from '../../invalidation/invalidation-log.js';
 import type { Stamped } from '../../stored-response.js';
 import { systemTimers, type Timers } from '../timers.js';
-import type { SharedStamp } from './log-positions.js';
-import { Follower, type FollowerTimes } from './log-reader.js';
-import { LogView, type SharedClock } from './log-replica.js';
-import { Outbox } from './log-writer.js';
+import type { LogStamp } from './log-positions.js';
+import { LogReader, type LogReaderTimes } from './log-reader.js';
+import { LogReplica, type SharedClock } from './log-replica.js';
+import { LogWriter } from './log-writer.js';
 import type { StreamLink } from './redis-stream.js';
 
-export type { SharedStamp } from './log-positions.js';
+export type { LogStamp } from './log-positions.js';
 
 /** Settings of the log that instances share. Times in milliseconds. */
-export interface RedisLogOptions extends LogBounds, FollowerTimes {
+export interface RedisLogOptions extends LogBounds, LogReaderTimes {
   /** A connection for the follower alone; closed with the log. */
   readonly follower: StreamLink;
   /** Where records are written, and entries of the shared store come from; not closed. */
@@ -69,9 +69,9 @@ export interface RedisLogStats {
  */
 export class RedisLog implements InvalidationLog {
   readonly #timers: Timers;
-  readonly #view: LogView;
-  readonly #follower: Follower;
-  readonly #outbox: Outbox;
+  readonly #view: LogReplica;
+  readonly #follower: LogReader;
+  readonly #outbox: LogWriter;
   readonly #unwatch: () => void;
   readonly #maxStaleness: number;
   /** Before the log was ever read, it counts as lost since then. */
@@ -94,17 +94,17 @@ export class RedisLog implements InvalidationLog {
     this.#timers = timers;
     this.#startedAt = timers.now();
     this.#maxStaleness = options.maxStaleness ?? 5000;
-    const view = new LogView(timers, clock, { maxNames, maxPatterns, clientBuckets, clientHashKey });
+    const view = new LogReplica(timers, clock, { maxNames, maxPatterns, clientBuckets, clientHashKey });
     this.#view = view;
     const stream = () => writer.stream;
     const isKnown = () => !this.#follower.isNameless || this.#follower.isCaughtUp;
     const { appendDeadline: deadline = 1000, maxQueued = 10_000 } = options;
-    this.#outbox = new Outbox({ stream, isKnown, view, timers, fault, deadline, maxQueued });
+    this.#outbox = new LogWriter({ stream, isKnown, view, timers, fault, deadline, maxQueued });
     const onChange = () => this.#outbox.retry();
     // A silence has to be noticed before what was purged meanwhile would be used for too long.
     const half = Math.floor(Math.max(this.#maxStaleness, SHORTEST_SILENCE) / 2);
     const times = { heartbeat: heartbeat ?? Math.min(1000, half), slack: slack ?? Math.min(2000, half) };
-    this.#follower = new Follower({ link: follower, view, clock, timers, fault, onChange, ...times });
+    this.#follower = new LogReader({ link: follower, view, clock, timers, fault, onChange, ...times });
     this.#unwatch = writer.onReady((stream) => void unawaited(this.#follower.renew(stream), 'redis log'));
   }
 
@@ -122,7 +122,7 @@ export class RedisLog implements InvalidationLog {
   }
 
   /** Resolves when the record is acknowledged and applied here; or applied here alone, and says so. Never rejects. */
-  record(kind: RecordKind, selector: Target, cause: Cause = 'app'): Promise<Recorded> {
+  record(kind: RecordKind, selector: Target, cause: Cause = 'app'): Promise<AppendResult> {
     return this.#outbox.push(kind, selector, cause);
   }
 
@@ -143,7 +143,7 @@ export class RedisLog implements InvalidationLog {
   }
 
   /** The stamp as an entry in Redis carries it; `undefined` for one that must not be stored there. */
-  toShared(stamp: number): SharedStamp | undefined {
+  toShared(stamp: number): LogStamp | undefined {
     return this.#view.toShared(stamp);
   }
 
@@ -151,7 +151,7 @@ export class RedisLog implements InvalidationLog {
    * The stamp here of an entry that has just come from Redis; `undefined` for one that must not be used, of another
    * epoch or because `canShare` has become false. `limit` is still to be asked.
    */
-  fromShared(stamp: SharedStamp): number | undefined {
+  fromShared(stamp: LogStamp): number | undefined {
     return this.canShare ? this.#view.fromShared(stamp) : undefined;
   }
 

@@ -1,7 +1,7 @@
 import { CircuitState, CountBreaker, circuitBreaker, handleAll } from 'cockatiel';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Breaker, type Start } from '../../../../src/store/redis/guard/circuit-breaker.js';
+import { CircuitBreaker, type Start } from '../../../../src/store/redis/guard/circuit-breaker.js';
 
 const fail = () => Promise.reject(new Error('sick'));
 const succeed = () => Promise.resolve('well');
@@ -11,16 +11,16 @@ describe('the breaker', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'], now: 1_000_000 }));
   afterEach(() => void vi.useRealTimers());
 
-  const open = (): Breaker => new Breaker(100, 10_000, () => Date.now());
-  const run = (breaker: Breaker, start: Start<unknown>) =>
+  const open = (): CircuitBreaker => new CircuitBreaker(100, 10_000, () => Date.now());
+  const run = (breaker: CircuitBreaker, start: Start<unknown>) =>
     new Promise((resolve, reject) => breaker.run(start, resolve, reject));
-  const attempt = (breaker: Breaker, command: () => Promise<unknown>) =>
+  const attempt = (breaker: CircuitBreaker, command: () => Promise<unknown>) =>
     run(breaker, (resolve, reject) => void command().then(resolve, reject)).catch(() => undefined);
-  const trip = async (breaker: Breaker) => {
+  const trip = async (breaker: CircuitBreaker) => {
     while (breaker.state === 'closed') await attempt(breaker, fail);
   };
   /** The length of the wait, followed by one probe. */
-  const waitOf = async (breaker: Breaker, command: () => Promise<unknown>): Promise<number> => {
+  const waitOf = async (breaker: CircuitBreaker, command: () => Promise<unknown>): Promise<number> => {
     const begun = Date.now();
     for (let isRun = false; !isRun; vi.setSystemTime(Date.now() + 1)) {
       await attempt(breaker, () => {

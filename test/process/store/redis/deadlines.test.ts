@@ -3,13 +3,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { expect, it } from 'vitest';
-import { Deadlines } from '../../../../src/store/redis/guard/deadline-queue.js';
+import { DeadlineQueue } from '../../../../src/store/redis/guard/deadline-queue.js';
 import { systemTimers } from '../../../../src/store/redis/timers.js';
 import { waitFor } from '../../../helpers/http.js';
 import { program } from '../../../helpers/program.js';
 
 it('calls each missed deadline once, in order, and not early', async () => {
-  const deadlines = new Deadlines(30);
+  const deadlines = new DeadlineQueue(30);
   const begun: number[] = [];
   const told: { which: number; after: number }[] = [];
   const add = (which: number) => {
@@ -28,7 +28,7 @@ it('calls each missed deadline once, in order, and not early', async () => {
 });
 
 it('calls no deadline that was met, while others are missed', async () => {
-  const deadlines = new Deadlines(20);
+  const deadlines = new DeadlineQueue(20);
   const told: string[] = [];
   const met = ['first', 'between', 'last'].map((name) => deadlines.add(() => told.push(name)));
   deadlines.meet(met[1]!);
@@ -71,7 +71,7 @@ it('keeps the process alive until an open deadline is missed, and not for a met 
 });
 
 it.each<[string, (call: () => void) => unknown]>([
-  ['deadlines', (call) => new Deadlines(1).add(call)],
+  ['deadlines', (call) => new DeadlineQueue(1).add(call)],
   ['later calls', (call) => systemTimers.after(1, call, true)],
 ])('%s keep no client’s async context, since others follow from them [H12]', async (_what, add) => {
   const users = new AsyncLocalStorage<string>();

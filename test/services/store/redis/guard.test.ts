@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import type { Answer, RedisGuard } from '../../../../src/store/redis/guard/command-guard.js';
+import type { CommandGuard, GuardedReply } from '../../../../src/store/redis/guard/command-guard.js';
 import { closeAfterEach } from '../../../helpers/close-after-each.js';
 import { FaultProxy } from '../../../helpers/fault-proxy.js';
 import { waitFor } from '../../../helpers/http.js';
@@ -12,18 +12,18 @@ import { openStore, type StoreSetup } from '../../../store/redis/open-store.js';
 
 const closeLater = closeAfterEach();
 
-const wordOf = (answer: Answer<unknown>) => ('value' in answer ? 'value' : answer.unavailable);
-const get = (guard: RedisGuard, key = 'k') => guard.read('get', (client) => client.call('GET', key));
-const set = (guard: RedisGuard, value: string | Buffer = 'v') =>
+const wordOf = (answer: GuardedReply<unknown>) => ('value' in answer ? 'value' : answer.unavailable);
+const get = (guard: CommandGuard, key = 'k') => guard.read('get', (client) => client.call('GET', key));
+const set = (guard: CommandGuard, value: string | Buffer = 'v') =>
   guard.write('set', (client) => client.call('SET', 'k', value, 'PX', 60_000), value.length);
-const many = async (count: number, ask: () => Promise<Answer<unknown>>) => {
+const many = async (count: number, ask: () => Promise<GuardedReply<unknown>>) => {
   const words = new Map<string, number>();
   for (const answer of await Promise.all(Array.from({ length: count }, ask))) {
     words.set(wordOf(answer), (words.get(wordOf(answer)) ?? 0) + 1);
   }
   return words;
 };
-const sentOf = (guard: RedisGuard, operation = 'get') => guard.stats().operations.get(operation)?.sent ?? 0;
+const sentOf = (guard: CommandGuard, operation = 'get') => guard.stats().operations.get(operation)?.sent ?? 0;
 /** Short deadlines, for servers that miss them. */
 const quick = { readTimeout: 50, writeTimeout: 50, firstBackoff: 50, maxBackoff: 200 };
 /** Long deadlines, for servers that reply, on a busy machine. */

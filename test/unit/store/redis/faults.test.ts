@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import {
+  classifyRedisError,
   cleanMessage,
   DeadlineError,
   FaultReporter,
-  wordOf,
 } from '../../../../src/store/redis/redis-errors.js';
 
 describe('reports of Redis failures', () => {
@@ -77,6 +77,6 @@ describe('reports of Redis failures', () => {
     ['UNKNOWNWORD x', 'connection'],
     ['__proto__', 'connection'],
   ])('count `%s` as `%s`', (message, word) => {
-    expect(wordOf(new Error(message))).toBe(word);
+    expect(classifyRedisError(new Error(message))).toBe(word);
   });
 });

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Positions } from '../../../../src/store/redis/log/log-positions.js';
+import { LogPositions } from '../../../../src/store/redis/log/log-positions.js';
 
 describe('local positions and positions in the shared log', () => {
   it('use an acknowledged own record as the stamp, and expect earlier records later [H07]', () => {
-    const positions = new Positions();
+    const positions = new LogPositions();
     positions.adopt('e', 10);
     positions.acknowledge(13);
     const stamp = positions.stamp;
@@ -15,7 +15,7 @@ describe('local positions and positions in the shared log', () => {
   });
 
   it('put a local purge after all known records, and before all later ones [H07]', () => {
-    const positions = new Positions();
+    const positions = new LogPositions();
     positions.adopt('e', 10);
     positions.acknowledge(13);
     const before = positions.stamp;
@@ -31,7 +31,7 @@ describe('local positions and positions in the shared log', () => {
   });
 
   it('exceed every earlier stamp in a new epoch, even with lower positions [G37]', () => {
-    const positions = new Positions();
+    const positions = new LogPositions();
     positions.adopt('one', 1000);
     positions.advance(1001);
     const before = positions.stamp;
@@ -50,14 +50,14 @@ describe('local positions and positions in the shared log', () => {
     ['that is no number', { epoch: 'e', position: Number.NaN }],
     ['beyond all numbers', { epoch: 'e', position: Number.POSITIVE_INFINITY }],
   ])('ignore a shared position %s [G11]', (_name, stamp) => {
-    const positions = new Positions();
+    const positions = new LogPositions();
     positions.adopt('e', 10);
     positions.advance(15);
     expect(positions.fromShared(stamp)).toBeUndefined();
   });
 
   it('treat an entry made with newer records than were read as made now, not later [H08]', () => {
-    const positions = new Positions();
+    const positions = new LogPositions();
     positions.adopt('e', 10);
     const stamp = positions.fromShared({ epoch: 'e', position: 12 })!;
     expect(stamp).toBe(positions.stamp);
@@ -66,7 +66,7 @@ describe('local positions and positions in the shared log', () => {
   });
 
   it('share nothing before the log was read, and grow all the same', () => {
-    const positions = new Positions();
+    const positions = new LogPositions();
     const stamp = positions.addHere();
     expect(positions.toShared(stamp)).toBeUndefined();
     expect(positions.fromShared({ epoch: 'e', position: 1 })).toBeUndefined();
@@ -74,7 +74,7 @@ describe('local positions and positions in the shared log', () => {
   });
 
   it('forget the oldest unwritten purges, and use no entries of that time [I-BOUND]', () => {
-    const positions = new Positions();
+    const positions = new LogPositions();
     positions.adopt('e', 0);
     for (let record = 1; record <= 5000; record++) {
       positions.addHere();
@@ -88,7 +88,7 @@ describe('local positions and positions in the shared log', () => {
     const step = fc.constantFrom('next', 'ours', 'here');
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-        const positions = new Positions();
+        const positions = new LogPositions();
         positions.adopt('e', 5);
         const locals = new Map<number, number>();
         let last = 5;

@@ -6,7 +6,7 @@ import {
   shortName,
   type Target,
 } from '../../../../src/store/invalidation/invalidation-index.js';
-import { bodyOf, parseRecord, textOf } from '../../../../src/store/redis/log/log-records.js';
+import { formatRecord, parseRecord, recordBody } from '../../../../src/store/redis/log/log-records.js';
 import { entriesOf } from '../../../../src/store/redis/log/redis-stream.js';
 
 const EPOCH = 'abc-_123.0123456789abcdef0123';
@@ -22,7 +22,7 @@ describe('a record of the log in Redis', () => {
         name,
         (kind, of, value) => {
           fc.pre(value.length <= 200);
-          const text = textOf(EPOCH, bodyOf(kind, { kind: of, value }), 1_700_000_000_000);
+          const text = formatRecord(EPOCH, recordBody(kind, { kind: of, value }), 1_700_000_000_000);
           const overTheWire = Buffer.from(text).toString();
           expect(parseRecord(overTheWire)).toMatchObject({
             kind,
@@ -36,23 +36,25 @@ describe('a record of the log in Redis', () => {
   });
 
   it('names its cause in a form that older versions read as the same record', () => {
-    const body = bodyOf('purge', { kind: 'tag', value: 'a' }, 'client');
-    const text = textOf(EPOCH, body, 1_700_000_000_000);
+    const body = recordBody('purge', { kind: 'tag', value: 'a' }, 'client');
+    const text = formatRecord(EPOCH, body, 1_700_000_000_000);
     expect(text).toBe(`1 ${EPOCH} pt 01700000000000 a`);
     expect(parseRecord(text)).toMatchObject({ kind: 'purge', cause: 'client', at: 1_700_000_000_000 });
     // From a version that does not write the cause.
     const older = `1 ${EPOCH} pt 1700000000000 a`;
     expect(parseRecord(older)).toMatchObject({ kind: 'purge', cause: 'app', at: 1_700_000_000_000 });
-    expect(textOf(EPOCH, bodyOf('purge', { kind: 'tag', value: 'a' }), 1_700_000_000_000)).toBe(older);
+    expect(formatRecord(EPOCH, recordBody('purge', { kind: 'tag', value: 'a' }), 1_700_000_000_000)).toBe(
+      older,
+    );
   });
 
   it.each([
     ['of 16 kB', `/search?q=${'x'.repeat(16_000)}`],
     ['that UTF-8 can not carry', 'half \ud800 a pair'],
   ])('stores a name %s as its hash, short and the same on every instance [B17]', (_name, value) => {
-    const body = bodyOf('purge', { kind: 'url', value });
+    const body = recordBody('purge', { kind: 'url', value });
     expect(body.value).toMatch(/^#[\w-]{43}$/);
-    expect(bodyOf('purge', { kind: 'url', value: body.value })).toEqual(body);
+    expect(recordBody('purge', { kind: 'url', value: body.value })).toEqual(body);
   });
 
   it.each([
@@ -93,9 +95,21 @@ describe('a record of the log in Redis', () => {
   });
 
   it('writes a URL as a kind that earlier versions apply to everything [G13]', () => {
-    expect(bodyOf('purge', { kind: 'url', value: '/x' })).toEqual({ code: 'pn', cause: 'app', value: '/x' });
-    expect(bodyOf('expire', { kind: 'url', value: '/x' })).toEqual({ code: 'xn', cause: 'app', value: '/x' });
-    expect(bodyOf('purge', { kind: 'tag', value: 'x' })).toEqual({ code: 'pt', cause: 'app', value: 'x' });
+    expect(recordBody('purge', { kind: 'url', value: '/x' })).toEqual({
+      code: 'pn',
+      cause: 'app',
+      value: '/x',
+    });
+    expect(recordBody('expire', { kind: 'url', value: '/x' })).toEqual({
+      code: 'xn',
+      cause: 'app',
+      value: '/x',
+    });
+    expect(recordBody('purge', { kind: 'tag', value: 'x' })).toEqual({
+      code: 'pt',
+      cause: 'app',
+      value: 'x',
+    });
   });
 
   it('never throws for any text [G24]', () => {
