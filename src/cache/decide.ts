@@ -127,7 +127,9 @@ export function chooseFillMode(state: CacheState, asked: Asked, found: Lookup): 
   const whole = mayStore && !(isConditional(headers) && state.collapser.isRefused(key));
   const confirms = whole && (forward === 'stale' || forward === 'request');
   const shown = confirms && entry ? conditionsOf(entry) : undefined;
-  const standIn = entry && mayReplaceError(state, asked, entry) ? entry : undefined;
+  // To a client who asked for another unit, the whole is the wrong page; an error is not.
+  const isOtherUnit = entry && state.rangeUnits.mayApply(key, headers.range, entry);
+  const standIn = entry && !isOtherUnit && mayReplaceError(state, asked, entry) ? entry : undefined;
   const compares = method === 'HEAD' && entry?.status === 200 ? entry : undefined;
   return { whole, shown, revalidates: shown && entry, compares, standIn };
 }

@@ -1,9 +1,12 @@
 import type { CacheRule } from 'hotpath/cache';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { cacheApp, type Handler } from '../../helpers/cache.js';
+import { stopClock } from '../../helpers/clock.js';
 import { majors } from '../../helpers/http.js';
 
 const WHOLE = 'abcdefghijklmnopqrstuvwxyz';
+
+afterEach(() => vi.restoreAllMocks());
 
 describe.each(majors)('responses to a Range request (%s)', (_name, express) => {
   const app = (handler: Handler, profile: 'safe' | 'rfc9111' = 'safe', rule: CacheRule = { ttl: '1m' }) =>
@@ -93,4 +96,18 @@ describe.each(majors)('responses to a Range request (%s)', (_name, express) => {
       expect((await made.get('/x')).text).toBe('items 0 to 24');
     },
   );
+
+  it('get the error of the handler, not the stale whole, if the entry names their unit [D11]', async () => {
+    const clock = stopClock();
+    let fails = false;
+    const rule = { ttl: '1s', staleIfError: '1h' } as const;
+    const handler: Handler = (req, res) =>
+      fails ? res.status(503).send('down') : paged(req, res.set('Accept-Ranges', 'items'));
+    const made = await app(handler, 'safe', rule);
+    await made.get('/x');
+    fails = true;
+    clock.pass(1500);
+    expect((await made.get('/x', { range: 'items=25-49' })).status).toBe(503);
+    expect((await made.get('/x', { range: 'bytes=0-4' })).status).toBe(206);
+  });
 });
