@@ -48,10 +48,16 @@ export class AppState {
   readonly gone = new Set<number>();
 }
 
+export interface End {
+  readonly version: number;
+  /** On the cache's clock. Milliseconds. */
+  readonly at: number;
+}
+
 export interface RunningApp {
   readonly port: number;
-  /** For each URL and view, the version at which a background refresh of this instance found the page gone. */
-  readonly ended: ReadonlyMap<string, number>;
+  /** For each URL and view, the last time when a background refresh of this instance found the page gone. */
+  readonly ended: ReadonlyMap<string, End>;
   readonly cache: ResponseCache | undefined;
   readonly perf: Hotpath | undefined;
   /** What the cache reported through `onError`. */
@@ -102,7 +108,7 @@ export async function startApp(
   surroundings: Surroundings,
   state = new AppState(),
 ): Promise<RunningApp> {
-  const ended = new Map<string, number>();
+  const ended = new Map<string, End>();
   const faults: string[] = [];
   const storage = new AsyncLocalStorage<User>();
   const before: Middleware[] = [];
@@ -168,7 +174,7 @@ export async function startApp(
         const answer =
           (isNeighbour: boolean): Middleware =>
           (req, res) =>
-            answerWith({ spec, state, ended, storage, route, index, isNeighbour }, req, res);
+            answerWith({ spec, state, ended, faults, storage, route, index, isNeighbour }, req, res);
         for (const [path, isNeighbour, isMounted] of pathsOf(route)) {
           add(path, [...(isNeighbour ? [] : beside(route)), answer(isNeighbour)], isMounted);
         }
@@ -270,6 +276,16 @@ function pathsOf(
         [`${path}/Report`, true, false],
         [`${path}/report`, false, false],
       ];
+    case 'parameter-case':
+      return [
+        [`${path}/report`, false, false],
+        [`${path}/:page`, true, false],
+      ];
+    case 'mounted-strict':
+      return [
+        [`${path}/list`, false, false],
+        [path, true, true],
+      ];
     case 'strict':
       return [
         [`${path}/list/`, true, false],
@@ -289,8 +305,10 @@ function patternOf({ path, neighbour }: RouteSpec): string {
     case 'mounted':
       return `${path}/:id/y`;
     case 'case':
+    case 'parameter-case':
       return `${path}/report`;
     case 'strict':
+    case 'mounted-strict':
       return `${path}/list`;
     case undefined:
       return path;
@@ -300,7 +318,7 @@ function patternOf({ path, neighbour }: RouteSpec): string {
 const HEADERS = { language: 'accept-language', filter: 'x-filter' } as const;
 
 function ruleOf(spec: AppSpec, route: RouteSpec): CacheRule {
-  const { declaration, inputs, byRule, staleWhileRevalidate, staleIfError, eagerRefresh } = route;
+  const { declaration, byRule, staleWhileRevalidate, staleIfError, eagerRefresh } = route;
   const headers = byRule.flatMap((input) => (input === 'theme' ? [] : [HEADERS[input as 'language']]));
   if (declaration === 'rule-headers') headers.push('x-session' as never);
   const cookies = byRule.includes('theme') ? ['theme'] : [];
@@ -318,10 +336,17 @@ function ruleOf(spec: AppSpec, route: RouteSpec): CacheRule {
     ...(declaration === 'partition'
       ? { partition: ({ req }) => (req as never as AppRequest).user ?? 'guest' }
       : {}),
-    ...(inputs.includes('network')
-      ? { when: ({ req }: { req: unknown }) => !isPrivateAddress((req as AppRequest).ip) }
-      : {}),
+    ...whenOf(route),
   };
+}
+
+function whenOf({ declaration, inputs }: RouteSpec): Pick<CacheRule, 'when'> {
+  const when = (holds: (req: AppRequest) => boolean): Pick<CacheRule, 'when'> => ({
+    when: ({ req }) => holds(req as never),
+  });
+  if (inputs.includes('network')) return when(({ ip }) => !isPrivateAddress(ip));
+  if (inputs.includes('audience')) return when((req) => headerOf(req, 'x-audience') === 'public');
+  return declaration === 'when' ? when(({ user }) => user === undefined) : {};
 }
 
 function configOf(spec: AppSpec, { redisUrl, prefix }: Surroundings, faults: string[]) {
@@ -361,7 +386,8 @@ const DEFAULT_CREDENTIALS = [
 interface Answering {
   readonly spec: AppSpec;
   readonly state: AppState;
-  readonly ended: Map<string, number>;
+  readonly ended: Map<string, End>;
+  readonly faults: string[];
   readonly storage: AsyncLocalStorage<User>;
   readonly route: RouteSpec;
   readonly index: number;
@@ -375,6 +401,9 @@ function answerWith(answering: Answering, req: AppRequest, res: ServerResponse):
     state.version++;
     res.statusCode = 204;
     return void res.end();
+  }
+  if (req.hotpath?.internal && isReplaced(req, 'x-user-id')) {
+    answering.faults.push(`a refresh of ${route.path} reached the handler as another variant`);
   }
   state.pending++;
   const answer = (body: string) => {
@@ -397,6 +426,12 @@ function answerWith(answering: Answering, req: AppRequest, res: ServerResponse):
     body += chunk;
   });
   req.on('end', () => afterDelay(body));
+}
+
+/** Whether a middleware has replaced or deleted the header that was sent. */
+function isReplaced(req: AppRequest, name: string): boolean {
+  const at = req.rawHeaders.findIndex((raw) => raw.toLowerCase() === name);
+  return at >= 0 && req.rawHeaders[at + 1] !== headerOf(req, name);
 }
 
 /** The user as the handler sees it. */
@@ -426,8 +461,12 @@ function askerOf({ spec, route, storage, isNeighbour }: Answering, req: AppReque
         // As in many apps: the middleware reads the request and passes the user on in another way.
         isIdentified: req.headers[spec.storageHeader] !== undefined,
       };
-    case undefined:
-      return of(route.inputs.includes('network') && isPrivateAddress(req.ip) ? 'internal' : undefined);
+    case undefined: {
+      const isInternal =
+        (route.inputs.includes('network') && isPrivateAddress(req.ip)) ||
+        (route.inputs.includes('audience') && headerOf(req, 'x-audience') !== 'public');
+      return of(isInternal ? 'internal' : undefined);
+    }
   }
 }
 
@@ -469,6 +508,7 @@ function writeAnswer(answering: Answering, req: AppRequest, res: ServerResponse,
   set('Content-Type', 'text/plain');
   const vary = varyOf(route);
   if (vary.length > 0) set('Vary', vary.join(', '));
+  if (route.namesUnit) set('Accept-Ranges', 'items');
   if (route.token && req.method !== 'HEAD')
     set(route.token, `${route.token === 'Set-Cookie' ? 'csrf=' : ''}token-${run}`);
   let status = 200;
@@ -510,7 +550,10 @@ function noteEnd(
   view: string,
   owner: string | undefined,
 ): void {
-  ended.set(endKeyOf(req.headers.host ?? '', req.originalUrl ?? req.url ?? '', view, owner), state.version);
+  ended.set(endKeyOf(req.headers.host ?? '', req.originalUrl ?? req.url ?? '', view, owner), {
+    version: state.version,
+    at: performance.now(),
+  });
 }
 
 /** Of responses with one key: those for different users may be variants. */

@@ -22,6 +22,11 @@ export class Random {
     return values[this.below(values.length)] as T;
   }
 
+  shuffled<T>(values: readonly T[]): T[] {
+    const rest = [...values];
+    return values.map(() => rest.splice(this.below(rest.length), 1)[0] as T);
+  }
+
   some<T>(values: readonly T[], share: number): T[] {
     return values.filter(() => this.chance(share));
   }

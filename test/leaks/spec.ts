@@ -35,6 +35,8 @@ export type Declaration =
   | 'gateway'
   /** The header is listed in `cache.credentials`. */
   | 'own-credential'
+  /** The rule's `when` holds for clients without a user only. */
+  | 'when'
   /** Not declared: no rule covers this route. */
   | 'no-rule';
 
@@ -47,11 +49,39 @@ export type Input =
   | 'range'
   | 'body'
   | 'network'
+  /** A header that marks requests for the public page; the rule's `when` demands it. */
+  | 'audience'
   | 'device'
   | 'host';
 
 /** A route next to one with a rule; the rule's pattern matches its path too. */
-export type Neighbour = 'optional-segment' | 'mounted' | 'case' | 'strict' | 'parameter';
+export type Neighbour =
+  | 'optional-segment'
+  | 'mounted'
+  | 'case'
+  | 'strict'
+  | 'parameter'
+  /** It answers what is spelled in another case, or with a slash at its end, where the app tells these apart. */
+  | 'parameter-case'
+  | 'mounted-strict';
+
+/** What a route is made for: few random routes have all that one protection needs to be missed. */
+export type Focus =
+  /** Users in `AsyncLocalStorage` cause refreshes of the public page. */
+  | 'context'
+  /** Clients in a private network have another page. */
+  | 'address'
+  | 'audience'
+  /** The URL is rewritten before the cache. */
+  | 'url'
+  /** Header values with bytes outside ASCII. */
+  | 'bytes'
+  /** A middleware before the cache replaces a header in `Vary`. */
+  | 'gateway'
+  | 'spelling'
+  | 'range'
+  /** What `when` reads is set behind the cache. */
+  | 'late-when';
 
 export interface RouteSpec {
   readonly path: string;
@@ -72,6 +102,9 @@ export interface RouteSpec {
   /** The inputs that the rule declares instead of `Vary`. */
   readonly byRule: readonly Input[];
   readonly neighbour: Neighbour | undefined;
+  /** `Accept-Ranges` names the range unit of the app. */
+  readonly namesUnit: boolean;
+  readonly focus: Focus | undefined;
   /** A gate refuses requests without a header: one in `Vary`, or one that every client but no refresh sends. */
   readonly gate: 'declared' | 'undeclared' | undefined;
   readonly delay: 'none' | 'turn' | 'turns' | 'timer';
@@ -205,11 +238,27 @@ export function planOf(seed: number, possible: Possible, requests: number): Plan
   return { app, shapes, steps: makeSteps(random, app, shapes, requests) };
 }
 
+const FOCUSES: readonly Focus[] = [
+  'context',
+  'address',
+  'audience',
+  'url',
+  'bytes',
+  'gateway',
+  'spelling',
+  'range',
+  'late-when',
+];
+
 function makeApp(random: Random, seed: number, possible: Possible): AppSpec {
   const kind = random.below(100);
   const transport = kind < 8 ? 'http2' : kind < 20 && possible.certificates ? 'https' : 'http';
   const isHttp2 = transport === 'http2';
-  const door = !isHttp2 && random.chance(0.4);
+  // Over HTTP/2 there is no Express, so there are no refreshes.
+  const focuses = isHttp2 ? [] : random.shuffled(FOCUSES).slice(0, 2);
+  const has = (focus: Focus) => focuses.includes(focus);
+  const door = !isHttp2 && !has('url') && random.chance(0.4);
+  const caseSensitive = random.chance(has('spelling') ? 0.5 : 0.3);
   const redis = random.chance(0.2) && possible.redis;
   const base = {
     seed,
@@ -222,20 +271,81 @@ function makeApp(random: Random, seed: number, possible: Possible): AppSpec {
     requestDirectives: random.chance(0.15) ? 'honor' : 'ignore',
     maxEntries: random.chance(0.15) ? 3 : undefined,
     hitForMiss: random.pick([undefined, 0, 1]),
-    caseSensitive: random.chance(0.3),
-    strict: random.chance(0.3),
-    identify: random.pick(['before', 'after'] as const),
+    caseSensitive,
+    strict: (has('spelling') && !caseSensitive) || random.chance(0.3),
+    identify: has('late-when') ? 'after' : random.pick(['before', 'after'] as const),
     session: isHttp2 || random.chance(0.5) ? 'plain' : 'express-session',
-    gateway: random.pick(['before', 'after'] as const),
+    gateway: has('gateway') ? 'before' : random.pick(['before', 'after'] as const),
     storage: random.pick(['run', 'enterWith'] as const),
-    storagePlace: random.pick(['before', 'after'] as const),
+    storagePlace: has('context') ? 'before' : random.pick(['before', 'after'] as const),
     storageHeader: random.pick(['authorization', 'x-session'] as const),
-    rewrites: random.chance(0.3) && !door && !isHttp2,
+    rewrites: has('url') || (random.chance(0.3) && !door && !isHttp2),
     compression: random.chance(0.5),
-    ownCredential: random.chance(0.3),
+    // The focuses on a header of users need it to be none that the cache knows.
+    ownCredential: !has('gateway') && !has('spelling') && !has('late-when') && random.chance(0.3),
   } as const;
-  const count = 2 + random.below(4);
-  return { ...base, routes: Array.from({ length: count }, (_, index) => makeRoute(random, base, index)) };
+  const count = focuses.length + 1 + random.below(4);
+  const routes = Array.from({ length: count }, (_, index) => {
+    const route = makeRoute(random, base, index);
+    const focus = focuses[index];
+    return focus ? focusOn(random, base, route, focus) : route;
+  });
+  return { ...base, routes };
+}
+
+/** The route with all that the focus needs. */
+function focusOn(random: Random, app: Omit<AppSpec, 'routes'>, route: RouteSpec, focus: Focus): RouteSpec {
+  const plain: RouteSpec = {
+    ...route,
+    focus,
+    placement: random.pick(['map', 'route'] as const),
+    ttl: 1,
+    staleWhileRevalidate: 3600,
+    shared: false,
+    source: undefined,
+    declaration: undefined,
+    base: random.pick(['none', 'public'] as const),
+    inputs: [],
+    byRule: [],
+    neighbour: undefined,
+    gate: undefined,
+    token: undefined,
+  };
+  switch (focus) {
+    case 'context': {
+      const isCredential = app.storageHeader === 'authorization';
+      const forbidding = random.pick(FORBIDDING_BOTH);
+      const declaration = isCredential ? 'credential' : 'forbidden';
+      return { ...plain, source: 'storage', declaration, forbidding, base: 'public' };
+    }
+    case 'address':
+      return { ...plain, inputs: ['network'] };
+    case 'audience':
+      return { ...plain, inputs: ['audience'] };
+    case 'url':
+      return { ...plain, inputs: ['device'] };
+    case 'bytes': {
+      const input = random.pick(['theme', 'filter'] as const);
+      return { ...plain, inputs: [input], byRule: input === 'theme' || random.chance(0.5) ? [input] : [] };
+    }
+    case 'gateway':
+      return { ...plain, source: 'header', declaration: 'gateway' };
+    case 'range':
+      return { ...plain, inputs: ['range'], namesUnit: random.chance(0.5) };
+    case 'late-when':
+      return { ...plain, source: 'header', declaration: 'when', placement: 'map', base: 'none' };
+    case 'spelling': {
+      const neighbour =
+        !app.strict || (app.caseSensitive && random.chance(0.5)) ? 'parameter-case' : 'mounted-strict';
+      return {
+        ...plain,
+        source: 'header',
+        declaration: 'no-rule',
+        placement: 'map',
+        neighbour,
+      };
+    }
+  }
 }
 
 const GATES = ['declared', 'undeclared', ...Array.from({ length: 8 }, () => undefined)] as const;
@@ -246,7 +356,15 @@ function makeRoute(random: Random, app: Omit<AppSpec, 'routes'>, index: number):
   const isHttp2 = app.transport === 'http2';
   const neighbour =
     !isHttp2 && random.chance(0.15)
-      ? random.pick(['optional-segment', 'mounted', 'case', 'strict', 'parameter'] as const)
+      ? random.pick([
+          'optional-segment',
+          'mounted',
+          'case',
+          'strict',
+          'parameter',
+          'parameter-case',
+          'mounted-strict',
+        ] as const)
       : undefined;
   const placement = neighbour ? 'map' : random.pick(['map', 'map', 'route', 'route', 'none'] as const);
   const inputs = random.some<Input>(['language', 'filter', 'query', 'range', 'host'], 0.25);
@@ -280,7 +398,7 @@ function makeRoute(random: Random, app: Omit<AppSpec, 'routes'>, index: number):
     else if (app.ownCredential && isSafe) add('storage', 'own-credential');
     if (app.ownCredential && isSafe) add('header', 'own-credential');
     if (placement !== 'none') {
-      add('header', 'rule-headers', 'partition');
+      add('header', 'rule-headers', 'partition', 'when');
       add('cookie', 'rule-cookies', 'rule-cookies');
       add('session', 'partition', 'partition');
       add('authorization', 'partition');
@@ -290,7 +408,7 @@ function makeRoute(random: Random, app: Omit<AppSpec, 'routes'>, index: number):
   const [source, declaration] =
     neighbour || (!inputs.includes('network') && random.chance(0.8)) ? random.pick(choices) : [];
   const isPersonal = source !== undefined;
-  const saysPublic = declaration !== 'partition';
+  const saysPublic = declaration !== 'partition' && declaration !== 'when';
   const base =
     placement === 'none'
       ? random.pick(['public', 's-maxage'] as const)
@@ -321,6 +439,8 @@ function makeRoute(random: Random, app: Omit<AppSpec, 'routes'>, index: number):
     inputs,
     byRule,
     neighbour,
+    namesUnit: inputs.includes('range') && random.chance(0.5),
+    focus: undefined,
     gate: neighbour ? undefined : random.pick(GATES),
     delay: random.pick(['none', 'turn', 'turn', 'turns', 'timer'] as const),
     form: random.pick(['end', 'end', 'write', 'writeHead', 'long'] as const),
@@ -373,8 +493,10 @@ function makeShapes(random: Random, app: AppSpec, route: RouteSpec, index: numbe
     if (route.neighbour === 'optional-segment')
       return random.pick([`${route.path}/mine`, `${route.path}/other`]);
     if (route.neighbour === 'mounted') return `${route.path}/7/y`;
-    if (route.neighbour === 'case') return random.pick([`${route.path}/report`, `${route.path}/Report`]);
-    if (route.neighbour === 'strict') return random.pick([`${route.path}/list`, `${route.path}/list/`]);
+    if (route.neighbour === 'case' || route.neighbour === 'parameter-case')
+      return random.pick([`${route.path}/report`, `${route.path}/Report`]);
+    if (route.neighbour === 'strict' || route.neighbour === 'mounted-strict')
+      return random.pick([`${route.path}/list`, `${route.path}/list/`]);
     if (route.neighbour === 'parameter') return random.pick([`${route.path}/mine`, `${route.path}/other`]);
     return route.path;
   };
@@ -401,6 +523,7 @@ function makeShapes(random: Random, app: AppSpec, route: RouteSpec, index: numbe
       const address = random.pick(['203.0.113.7', '198.51.100.9', '10.0.0.3', 'fd12::7']);
       headers.push(['X-Forwarded-For', address]);
     }
+    if (has('audience') && random.chance(0.7)) headers.push(['X-Audience', 'public']);
     if (route.gate === 'undeclared' || (route.gate && random.chance(0.7))) headers.push(['X-Edge', 'secret']);
     if (has('device') && random.chance(0.5)) headers.push(['X-Device', 'mobile']);
     if (random.chance(0.1))
@@ -460,6 +583,7 @@ function makeSteps(random: Random, app: AppSpec, shapes: readonly Shape[], reque
       leaver: random.chance(0.08) ? batch[0] : undefined,
     });
     sent += size;
+    if (random.chance(0.3)) sent += addRefresh(random, app, shapes, steps);
     if (random.chance(0.6)) steps.push({ kind: 'settle' });
     if (random.chance(0.5))
       steps.push({ kind: 'pass', ms: random.pick([100, 600, 1050, 1050, 2100, 10_000, 61_000]) });
@@ -477,4 +601,23 @@ function makeSteps(random: Random, app: AppSpec, shapes: readonly Shape[], reque
       steps.push({ kind: 'hide', route: random.below(routes), isGone: random.chance(0.5) });
   }
   return steps;
+}
+
+/** Stores a response, lets it become stale, has another client cause its refresh, and asks for the result. */
+function addRefresh(random: Random, app: AppSpec, shapes: readonly Shape[], steps: Step[]): number {
+  const focused = app.routes.flatMap(({ focus }, index) => (focus ? [index] : []));
+  const route = focused.length > 0 ? random.pick(focused) : random.below(app.routes.length);
+  const those = [...shapes.keys()].filter((at) => shapes[at]!.route === route);
+  const first = random.pick(those);
+  const ofTarget = those.filter((at) => shapes[at]!.wire.target === shapes[first]!.wire.target);
+  const other = random.pick(ofTarget);
+  const instance = random.below(app.instances);
+  const send = (shape: number) =>
+    void steps.push({ kind: 'batch', instance, shapes: [shape], leaver: undefined });
+  send(first);
+  steps.push({ kind: 'pass', ms: app.routes[route]!.ttl * 1000 + 50 });
+  send(other);
+  steps.push({ kind: 'settle' });
+  send(first);
+  return 3;
 }

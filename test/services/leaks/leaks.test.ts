@@ -104,7 +104,7 @@ describe('random apps behind the cache', () => {
     const kinds = new Set<string>();
     let leaking = 0;
     for (let seed = 1; seed <= 30; seed++) {
-      const { leaks } = await run(makePlan(seed, 100), 'by-url');
+      const { leaks } = await run(makePlan(seed, 200), 'by-url');
       if (leaks.length > 0) leaking++;
       for (const { kind } of leaks) kinds.add(kind);
     }
