@@ -8,9 +8,9 @@ const root = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** Callbacks of the app: their errors reach the app, as without hotpath. */
 const OF_THE_APP = [
-  'exchange/chunk.ts: process.nextTick(callback as Callback, error)',
+  'exchange/body-chunk.ts: process.nextTick(callback as Callback, error)',
   "exchange/exchange.ts: res.once('finish', callback as Callback)",
-  "middleware/compression.ts: res[isOnce ? 'once' : 'on']('drain', listener)",
+  "middleware/compression/middleware.ts: res[isOnce ? 'once' : 'on']('drain', listener)",
 ];
 
 describe('the event loop', () => {

@@ -47,8 +47,8 @@ it('calls no deadline that was met, while others are missed', async () => {
 it('keeps the process alive until an open deadline is missed, and not for a met one', async () => {
   const { execArgv, file } = program('src/store/redis/guard/deadline-queue.ts');
   const begin = (after: number) => `
-    import { Deadlines } from ${JSON.stringify(file)};
-    const deadlines = new Deadlines(${after});`;
+    import { DeadlineQueue } from ${JSON.stringify(file)};
+    const deadlines = new DeadlineQueue(${after});`;
   const run = async (script: string) => {
     const begun = performance.now();
     const child = spawn(process.execPath, [...execArgv, '--input-type=module', '-e', script], {
