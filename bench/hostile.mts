@@ -181,7 +181,7 @@ async function attack(): Promise<void> {
     };
     const timer = setInterval(next, EVERY_MS);
     socket.on('connect', next);
-    // Whoever is refused comes again.
+    // A refused client comes again.
     socket.on('close', () => {
       clearInterval(timer);
       open.delete(socket);

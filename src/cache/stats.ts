@@ -57,7 +57,7 @@ export interface CacheStats {
   readonly refreshes: number;
   /** What became of background refreshes: `ended`: the answer could not be stored, which ends stale serving; `refused`: the app refused the request itself; `dropped`: too many waited. */
   readonly refreshResults: Readonly<Record<'stored' | 'failed' | 'ended' | 'refused' | 'dropped', number>>;
-  /** Those that were refused or have ended stale serving, by reason: the status code, or why it could not be stored. */
+  /** Refreshes that were refused or ended stale serving, by reason: the status code, or why it was not stored. */
   readonly refreshRefusals: Readonly<Record<string, number>>;
   /** Background refreshes now. */
   readonly refreshing: { readonly running: number; readonly waiting: number };

@@ -8,7 +8,7 @@ export interface RoutedUrl {
   readonly search: string;
 }
 
-/** What neither has a scheme nor a fragment nor white space, which `url.parse` would change. */
+/** Targets without a scheme, a fragment or white space: `url.parse` would not change them. */
 const PLAIN = /^\/[^\s#]*$/;
 
 /**
