@@ -15,7 +15,7 @@ import { storedHeaderNames } from './serve/stored-headers.js';
 import { type CacheState, noRefreshes, zeroBySelector } from './state.js';
 import { EncodedBodies } from './storage/encoded-bodies.js';
 import { EquivalentQueries } from './storage/no-vary-search.js';
-import { RedisTierLookups } from './storage/shared-tier.js';
+import { RedisTierLookups } from './storage/redis-tier-lookups.js';
 import { VariantStore } from './storage/variants.js';
 
 /** What one cache shares among its parts, with its tiers opened. */

@@ -34,7 +34,7 @@ import { describeBypass, visibleKey, writeCacheStatus, type XCache } from './ser
 import { computeTtl, serveStored } from './serve/serve-stored.js';
 import { canFollowStream, followStream } from './serve/stream-follower.js';
 import type { CacheState } from './state.js';
-import { LEASE_SECONDS, type RedisLookup } from './storage/shared-tier.js';
+import { LEASE_SECONDS, type RedisLookup } from './storage/redis-tier-lookups.js';
 
 /** How long a request waits behind others that are refused, one after the other. Milliseconds. */
 const LONGEST_BEHIND_REFUSALS = 200;

@@ -10,7 +10,7 @@ import type { RefreshQueue } from './revalidate/refresh-queue.js';
 import type { StoredNames } from './serve/stored-headers.js';
 import type { EncodedBodies } from './storage/encoded-bodies.js';
 import type { EquivalentQueries } from './storage/no-vary-search.js';
-import type { RedisTierLookups } from './storage/shared-tier.js';
+import type { RedisTierLookups } from './storage/redis-tier-lookups.js';
 import type { VariantStore } from './storage/variants.js';
 
 export type SelectorCounts = Record<CompiledSelector['kind'], number>;

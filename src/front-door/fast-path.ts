@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { type Origin, originOf } from '../cache/request/origin.js';
 import { EXPRESS_HEADERS } from '../cache/serve/stored-headers.js';
-import type { RedisLookup } from '../cache/storage/shared-tier.js';
+import type { RedisLookup } from '../cache/storage/redis-tier-lookups.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import type { StoredResponse } from '../store/stored-response.js';
 import type { FastPathDependencies } from './dependencies.js';

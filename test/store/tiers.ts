@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Asked } from '../../src/cache/request/cache-request.js';
-import { RedisTierLookups } from '../../src/cache/storage/shared-tier.js';
+import { RedisTierLookups } from '../../src/cache/storage/redis-tier-lookups.js';
 import { VariantStore } from '../../src/cache/storage/variants.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
 import type { RedisLog } from '../../src/store/redis/log/redis-log.js';

@@ -3,7 +3,7 @@ import type { PendingFill } from '../collapse/collapser.js';
 import { lookUp } from '../lookup/lookup.js';
 import type { Asked } from '../request/cache-request.js';
 import type { CacheState } from '../state.js';
-import { LEASE_SECONDS, type RedisTierLookups } from '../storage/shared-tier.js';
+import { LEASE_SECONDS, type RedisTierLookups } from '../storage/redis-tier-lookups.js';
 
 /** A fresh response that has replaced an entry since, for any client whom a refresh may serve. */
 export function newerThan(

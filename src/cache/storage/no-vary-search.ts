@@ -9,7 +9,7 @@ import {
   type VarianceNote,
 } from '../../store/stored-response.js';
 import type { RequestHeaders, RequestKeys } from '../request/key.js';
-import type { RedisTierLookups } from './shared-tier.js';
+import type { RedisTierLookups } from './redis-tier-lookups.js';
 import type { FoundVariant, VariantStore } from './variants.js';
 
 /**
