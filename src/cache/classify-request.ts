@@ -1,33 +1,43 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Exchange } from '../exchange/exchange.js';
+import type { CacheControlDirectives } from '../http/cache-control.js';
 import { parseRequestDirectives } from '../http/request-directives.js';
 import type { RouteParams } from '../options/request-types.js';
 import type { RouteMatch } from '../options/route-table.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from './options.js';
 import { findBypassReason, findCredential } from './request/bypass.js';
-import type { Asked } from './request/cache-request.js';
+import type { CacheRequest, MiddlewareRequest, Next } from './request/cache-request.js';
 import { normaliseTarget, RequestKeys, readRewrittenTarget } from './request/key.js';
 import { isSameOrigin, type Origin } from './request/origin.js';
 import { type MatchedRule, RuleContext } from './request/rule-context.js';
 import { evaluatePartition, evaluateWhen } from './request/rule-functions.js';
 import type { CacheState } from './state.js';
 
-/** A request where it meets one of the cache's middlewares. */
+/** A request before it is classified. */
 export interface UnclassifiedRequest {
   readonly req: IncomingMessage;
   readonly res: ServerResponse | undefined;
   /** Path and query as the client sent them. */
   readonly target: string;
+  /** The origin of the entry that a background refresh reproduces; the key is made with this origin. */
+  readonly expected?: Origin;
+}
+
+/** An unclassified request in one of the cache's middlewares. */
+export interface UnclassifiedMiddlewareRequest extends UnclassifiedRequest {
+  readonly exchange: Exchange;
+  readonly next: Next;
+  readonly isRedisLate: boolean;
+}
+
+/** The part of a request that depends on the middleware that handles it. */
+export interface RulePlacement {
   readonly scope: string;
   /** `false`: the path is never cached. */
   readonly rule: CacheRuleSettings | false | undefined;
   readonly pattern: string | undefined;
   readonly matched: MatchedRule;
-  /** Where it has to have been sent, when it is to reproduce another: its key is made with this origin. */
-  readonly expected?: Origin;
 }
-
-/** What an arrival owes to its middleware. */
-export type RulePlacement = Pick<UnclassifiedRequest, 'scope' | 'rule' | 'pattern' | 'matched'>;
 
 const NO_PARAMS: RouteParams = Object.freeze(Object.create(null) as Record<string, string>);
 const NOTHING_MATCHED: MatchedRule = { params: NO_PARAMS };
@@ -47,30 +57,41 @@ export function placeAtRoute(scope: string, rule: CacheRuleSettings, req: Incomi
   return { scope, rule, pattern: undefined, matched: { params } };
 }
 
-/** Either what the request asks of the cache, or why it has nothing to do with it. */
-export type Classification =
-  | { readonly asked: Asked; readonly bypass?: undefined }
-  | { readonly asked?: undefined; readonly bypass: string };
+/** The classified request, or the reason why it bypasses the cache. */
+export type Classification<Request extends CacheRequest> =
+  | { readonly request: Request; readonly bypass?: undefined }
+  | { readonly request?: undefined; readonly bypass: string };
 
-/** What a request asks of the cache. It changes nothing; the rule's functions are asked, and a throw is reported. */
-export function classifyRequest(state: CacheState, arrival: UnclassifiedRequest): Classification {
-  const { req, res, target: sent, scope, pattern, matched, rule: given } = arrival;
-  const refusal = findBypassReason(req, sent, given);
-  if (refusal) return { bypass: refusal };
-  const rule = given === false ? undefined : given;
-  const context = new RuleContext(req, res, matched, sent);
+/** Finds rule, credential, partition and key of a request. Changes nothing; reports errors of the rule's functions. */
+export function classifyRequest(
+  state: CacheState,
+  given: UnclassifiedMiddlewareRequest,
+  placement: RulePlacement,
+): Classification<MiddlewareRequest>;
+export function classifyRequest(
+  state: CacheState,
+  given: UnclassifiedRequest,
+  placement: RulePlacement,
+): Classification<CacheRequest>;
+export function classifyRequest(
+  state: CacheState,
+  given: UnclassifiedRequest & Partial<UnclassifiedMiddlewareRequest>,
+  placement: RulePlacement,
+): Classification<CacheRequest> {
+  const { req, expected } = given;
+  const { scope, pattern } = placement;
+  const reason = findBypassReason(req, given.target, placement.rule);
+  if (reason) return { bypass: reason };
+  const rule = placement.rule || undefined;
+  const context = new RuleContext(req, given.res, placement.matched, given.target);
   if (rule?.when && !applies(state, rule, context)) return { bypass: 'when' };
-  let partition: string | undefined;
-  if (rule?.partition) {
-    partition = partitionFor(state, rule, context);
-    if (partition === undefined) return { bypass: 'no-partition' };
-  }
-  const target = normaliseTarget(sent, rule);
+  const partition = rule && partitionFor(state, rule, context);
+  if (rule?.partition && partition === undefined) return { bypass: 'no-partition' };
   const actual = callRuleFunction(state, () => context.origin, 'trust proxy');
-  const { expected } = arrival;
   if (!actual || (expected && !isSameOrigin(expected, actual))) return { bypass: 'origin' };
-  // Without trust in its address, a request can't have two hosts.
+  // If its address is not trusted, a request has only one host; the expected origin may have two.
   const origin = expected ?? actual;
+  const target = normaliseTarget(given.target, rule);
   const rewritten = readRewrittenTarget(req, target, rule);
   const keys = new RequestKeys(
     { scope, origin, target, rewritten, partition },
@@ -78,29 +99,33 @@ export function classifyRequest(state: CacheState, arrival: UnclassifiedRequest)
     rule,
     state.entries.select,
   );
-  const key = state.equivalents.keyNow(keys);
-  const credential = findCredential(req, rule, state.settings);
-  const { 'cache-control': directives, pragma } = req.headers;
-  const isHonoured = state.settings.requestDirectives === 'honor';
-  const wishes = isHonoured ? parseRequestDirectives(directives, pragma) : undefined;
-  const partitioned = partition !== undefined;
-  return {
-    asked: {
-      scope,
-      key,
-      keys,
-      target,
-      origin,
-      rewritten,
-      rule,
-      pattern,
-      context,
-      credential,
-      partition,
-      partitioned,
-      wishes,
-    },
+  const request = {
+    scope,
+    key: state.equivalents.keyNow(keys),
+    keys,
+    target,
+    origin,
+    rewritten,
+    rule,
+    pattern,
+    context,
+    credential: findCredential(req, rule, state.settings),
+    partition,
+    directives: readDirectives(state, req),
+    exchange: given.exchange,
+    next: given.next,
+    isRedisLate: given.isRedisLate,
+    waitsSince: undefined,
   };
+  return { request };
+}
+
+function readDirectives(
+  { settings }: CacheState,
+  { headers }: IncomingMessage,
+): CacheControlDirectives | undefined {
+  if (settings.requestDirectives !== 'honor') return undefined;
+  return parseRequestDirectives(headers['cache-control'], headers.pragma);
 }
 
 /** Whether the rule applies; a throw is reported, and means no. */

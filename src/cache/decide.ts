@@ -4,7 +4,7 @@ import type { StoredResponse } from '../store/stored-response.js';
 import type { PendingFill } from './collapse/collapser.js';
 import type { Lookup } from './lookup/lookup.js';
 import { mayBecomeStorable, mayReplaceError } from './lookup/lookup.js';
-import type { Asked } from './request/cache-request.js';
+import type { CacheRequest } from './request/cache-request.js';
 import { BackgroundRefresher } from './revalidate/background-refresh.js';
 import type { CacheState } from './state.js';
 
@@ -34,24 +34,24 @@ export type Decision =
  */
 export function decide(
   state: CacheState,
-  asked: Asked,
+  request: CacheRequest,
   found: Lookup,
   waits: number,
-  hasApp = BackgroundRefresher.canRefresh(asked.context.req),
+  hasApp = BackgroundRefresher.canRefresh(request.context.req),
 ): Decision {
-  const { key, credential, rule, wishes, partitioned, context } = asked;
+  const { key, credential, rule, directives, partition, context } = request;
   const { collapser } = state;
   const { entry, permission } = found;
-  const canRefresh = !partitioned && hasApp;
+  const canRefresh = partition === undefined && hasApp;
   if (entry && state.rangeUnits.mayApply(key, context.req.headers.range, entry)) {
     return { kind: 'fill', leads: false, detail: 'range' };
   }
   // A client may accept a stale response (`max-stale`), but not one whose stale serving has ended.
   const isEnded = entry && found.forward === 'stale' && state.refreshMarks.useOf(entry) === 'foreground';
   if (entry && permission === 'fresh' && !isEnded) {
-    return { kind: 'hit', entry, isEager: canRefresh && isDueForEagerRefresh(state, asked, entry) };
+    return { kind: 'hit', entry, isEager: canRefresh && isDueForEagerRefresh(state, request, entry) };
   }
-  if (wishes?.onlyIfCached) return { kind: 'gateway-timeout' };
+  if (directives?.onlyIfCached) return { kind: 'gateway-timeout' };
   const isStaleUsable = permission === 'while-revalidate' || permission === 'if-error';
   if (entry && canRefresh && isStaleUsable) {
     const use = state.refreshMarks.useOf(entry);
@@ -61,9 +61,9 @@ export function decide(
     // A refresh that brings what the request can't use, such as what was purged at once, is not repeated for it.
     if (use === 'refresh' && waits < MAX_WAITS) return { kind: 'refresh', entry };
   }
-  const isPersonal = credential !== undefined && !leadsForAll(asked, found);
+  const isPersonal = credential !== undefined && !leadsForAll(request, found);
   const collapses =
-    mayBecomeStorable(rule, found) && rule?.collapse !== false && !isPersonal && !wishes?.noCache;
+    mayBecomeStorable(rule, found) && rule?.collapse !== false && !isPersonal && !directives?.noCache;
   const { method, headers } = context.req;
   if (headers.range !== undefined) return { kind: 'fill', leads: false, detail: 'range' };
   if (!collapses || method !== 'GET' || entry?.reuse.alwaysValidate || collapser.isRefused(key)) {
@@ -79,12 +79,16 @@ export function decide(
  * Whether a request with credentials may fill for all clients: the stored response that it found is stale and declares
  * itself shared, so the next one is expected to. One that does not is not stored.
  */
-function leadsForAll({ partitioned }: Asked, { entry, permission }: Lookup): boolean {
-  return !partitioned && entry?.explicitlyShared === true && permission !== 'validate';
+function leadsForAll({ partition }: CacheRequest, { entry, permission }: Lookup): boolean {
+  return partition === undefined && entry?.explicitlyShared === true && permission !== 'validate';
 }
 
 /** Whether another instance may have what the handler would otherwise be run for. */
-export function shouldAskRedis({ shared, collapser }: CacheState, { key }: Asked, plan: Decision): boolean {
+export function shouldAskRedis(
+  { shared, collapser }: CacheState,
+  { key }: CacheRequest,
+  plan: Decision,
+): boolean {
   if (!shared?.isUsable || collapser.isRefused(key)) return false;
   return plan.kind === 'fill' || plan.kind === 'refresh' || plan.kind === 'gateway-timeout';
 }
@@ -92,7 +96,7 @@ export function shouldAskRedis({ shared, collapser }: CacheState, { key }: Asked
 /** Whether so much of its lifetime has gone that a fresh response is to be refreshed. */
 export function isDueForEagerRefresh(
   { clock, collapser, refreshMarks }: CacheState,
-  { key, rule }: Pick<Asked, 'key' | 'rule'>,
+  { key, rule }: Pick<CacheRequest, 'key' | 'rule'>,
   entry: StoredResponse,
 ): boolean {
   if (rule?.eagerRefresh === undefined || collapser.current(key)) return false;
@@ -101,7 +105,7 @@ export function isDueForEagerRefresh(
   return age >= rule.eagerRefresh * (age + left) && refreshMarks.mayRefresh(entry.key);
 }
 
-/** How the handler is asked, and what its answer may turn into. */
+/** How the handler is request, and what its answer may turn into. */
 export interface FillMode {
   /**
    * The client's conditions are hidden from the handler, so that it answers with the whole. They are not where its
@@ -117,11 +121,11 @@ export interface FillMode {
   readonly standIn: StoredResponse | undefined;
 }
 
-export function chooseFillMode(state: CacheState, asked: Asked, found: Lookup): FillMode {
-  const { credential, key, rule, context } = asked;
+export function chooseFillMode(state: CacheState, request: CacheRequest, found: Lookup): FillMode {
+  const { credential, key, rule, context } = request;
   const { entry, forward } = found;
   const { method, headers } = context.req;
-  const isPersonal = credential !== undefined && !leadsForAll(asked, found);
+  const isPersonal = credential !== undefined && !leadsForAll(request, found);
   const mayStore =
     mayBecomeStorable(rule, found) && !isPersonal && method === 'GET' && headers.range === undefined;
   const whole = mayStore && !(isConditional(headers) && state.collapser.isRefused(key));
@@ -129,7 +133,7 @@ export function chooseFillMode(state: CacheState, asked: Asked, found: Lookup): 
   const shown = confirms && entry ? conditionsOf(entry) : undefined;
   // To a client who asked for another unit, the whole is the wrong page; an error is not.
   const isOtherUnit = entry && state.rangeUnits.mayApply(key, headers.range, entry);
-  const standIn = entry && !isOtherUnit && mayReplaceError(state, asked, entry) ? entry : undefined;
+  const standIn = entry && !isOtherUnit && mayReplaceError(state, request, entry) ? entry : undefined;
   const compares = method === 'HEAD' && entry?.status === 200 ? entry : undefined;
   return { whole, shown, revalidates: shown && entry, compares, standIn };
 }

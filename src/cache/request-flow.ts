@@ -23,7 +23,7 @@ import { RequestOverrides } from './fill/request-overrides.js';
 import { validUntil } from './lookup/invalidated.js';
 import { isPublicResponse, isUsableFor, type Lookup, lookUp, mayReplaceError } from './lookup/lookup.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from './options.js';
-import { type Next, type Visit, visitOf } from './request/cache-request.js';
+import type { MiddlewareRequest, Next } from './request/cache-request.js';
 import { normaliseTarget } from './request/key.js';
 import {
   BackgroundRefresher,
@@ -99,22 +99,22 @@ export class RequestFlow {
     return exchange.dataOf(this) as RequestProgress | undefined;
   }
 
-  #enter(exchange: Exchange, next: Next, placed: RulePlacement): void {
+  #enter(exchange: Exchange, next: Next, placement: RulePlacement): void {
     const { req, res, target } = exchange;
     if (req.headers.upgrade !== undefined) return next();
-    const { asked, bypass } = classifyRequest(this.#state, { req, res, target, ...placed });
-    if (!asked) return this.#bypass(exchange, next, bypass);
     const { shared } = this.#state;
     const brought = shared && (exchange.dataOf(shared) as RedisLookup | undefined);
-    const isRedisLate = brought && shared.isLateSince(brought.askedAt);
-    const visit = visitOf(asked, exchange, next, isRedisLate);
-    this.#attempt(visit, 0, undefined, brought !== undefined, brought?.entry);
+    const isRedisLate = brought ? shared!.isLateSince(brought.askedAt) : false;
+    const arrived = { req, res, target, exchange, next, isRedisLate };
+    const { request, bypass } = classifyRequest(this.#state, arrived, placement);
+    if (request) this.#attempt(request, 0, undefined, brought !== undefined, brought?.entry);
+    else this.#bypass(exchange, next, bypass);
   }
 
   /** What this internal request was made for, when it has come to the middleware that wanted it; once. */
   #takeRefresh(exchange: Exchange, scope: string): Refresh | undefined {
     const refresh = this.#seenOf(exchange)?.refresh;
-    if (refresh?.scope !== scope) return undefined;
+    if (refresh?.request.scope !== scope) return undefined;
     exchange.setData(this, { route: true });
     return refresh;
   }
@@ -125,74 +125,75 @@ export class RequestFlow {
    * @param brought what has come of that.
    */
   #attempt(
-    given: Visit,
+    request: MiddlewareRequest,
     waits: number,
     missed?: ForwardReason,
     isShared = false,
     brought?: StoredResponse,
   ): void {
     const { collapser, counts, equivalents } = this.#state;
-    // What was waited for may have said which other requests are equivalent.
-    const visit = waits === 0 ? given : { ...given, key: equivalents.keyNow(given.keys) };
-    const inStore = lookUp(this.#state, visit, true, brought);
+    // The response to another request may have declared queries equivalent meanwhile.
+    if (waits > 0) request.key = equivalents.keyNow(request.keys);
+    const inStore = lookUp(this.#state, request, true, brought);
     // It has waited for a fill, so one is promising, though the stored response may have gone meanwhile.
     const found = waits === 0 || inStore.entry ? inStore : { ...inStore, promising: true };
     if (waits === 0 && !isShared) counts.memory[found.entry ? 'hits' : 'misses']++;
-    const plan = decide(this.#state, visit, found, waits);
-    if (!isShared && shouldAskRedis(this.#state, visit, plan)) return this.#askShared(visit, waits, missed);
+    const plan = decide(this.#state, request, found, waits);
+    if (!isShared && shouldAskRedis(this.#state, request, plan))
+      return this.#askShared(request, waits, missed);
     if (plan.kind === 'hit') {
-      this.#serveHit(visit, plan.entry, missed);
-      if (plan.isEager) this.#refreshEagerly(visit, plan.entry);
+      this.#serveHit(request, plan.entry, missed);
+      if (plan.isEager) this.#refreshEagerly(request, plan.entry);
       return;
     }
-    if (plan.kind === 'gateway-timeout') return this.#gatewayTimeout(visit);
-    if (plan.kind === 'stale') return this.#serveStale(visit, plan.entry, plan.isPaused);
-    if (plan.kind === 'refresh') return this.#awaitRefresh(visit, plan.entry, waits);
-    if (plan.kind === 'wait') return this.#wait(visit, plan.pending, waits, found);
-    if (!plan.leads) return this.#fill(visit, found, undefined, plan.detail);
-    if (visit.rule?.collapse === 'cluster') return this.#takeTurn(visit, found);
-    this.#fill(visit, found, collapser.lead(visit.key), plan.detail);
+    if (plan.kind === 'gateway-timeout') return this.#gatewayTimeout(request);
+    if (plan.kind === 'stale') return this.#serveStale(request, plan.entry, plan.isPaused);
+    if (plan.kind === 'refresh') return this.#awaitRefresh(request, plan.entry, waits);
+    if (plan.kind === 'wait') return this.#wait(request, plan.pending, waits, found);
+    if (!plan.leads) return this.#fill(request, found, undefined, plan.detail);
+    if (request.rule?.collapse === 'cluster') return this.#takeTurn(request, found);
+    this.#fill(request, found, collapser.lead(request.key), plan.detail);
   }
 
-  #askShared(visit: Visit, waits: number, missed: ForwardReason | undefined): void {
+  #askShared(request: MiddlewareRequest, waits: number, missed: ForwardReason | undefined): void {
     const { shared, clock } = this.#state;
     const askedAt = clock();
-    shared?.ask(visit, (brought) => {
-      const isRedisLate = shared.isLateSince(askedAt);
-      this.#goOn(visit, () => this.#attempt({ ...visit, isRedisLate }, waits, missed, true, brought));
+    shared?.ask(request, (brought) => {
+      request.isRedisLate = shared.isLateSince(askedAt);
+      this.#goOn(request, () => this.#attempt(request, waits, missed, true, brought));
     });
   }
 
   /** Fills when no other instance does; else serves what that one brings. */
-  #takeTurn(visit: Visit, found: Lookup): void {
+  #takeTurn(request: MiddlewareRequest, found: Lookup): void {
     const { collapser, settings, shared } = this.#state;
-    const { key, exchange } = visit;
+    const { key, exchange } = request;
     const pending = collapser.lead(key);
-    if (!shared?.isUsable || visit.isRedisLate) return this.#fill(visit, found, pending, undefined);
+    if (!shared?.isUsable || request.isRedisLate) return this.#fill(request, found, pending, undefined);
     const hereNow = () => {
-      const { entry, permission } = lookUp(this.#state, visit, false);
+      const { entry, permission } = lookUp(this.#state, request, false);
       return permission === 'fresh' ? entry : undefined;
     };
     const filled = shared
-      .takeTurn(visit, settings.waitTimeout, () => hereNow() !== undefined)
+      .takeTurn(request, settings.waitTimeout, () => hereNow() !== undefined)
       .then((turn) => {
         const entry = turn === 'found' ? hereNow() : undefined;
         if (entry) collapser.settle(key, pending, { kind: 'stored', entry });
         else if (exchange.closed) collapser.settle(key, pending, { kind: 'failed' });
         if (typeof turn === 'object') pending.wait(LEASE_SECONDS, { settled: () => turn.release() });
-        this.#goOn(visit, () => {
-          if (entry) this.#attempt(visit, MAX_WAITS, found.forward, true);
-          else this.#fill(visit, found, pending, undefined);
+        this.#goOn(request, () => {
+          if (entry) this.#attempt(request, MAX_WAITS, found.forward, true);
+          else this.#fill(request, found, pending, undefined);
         });
       });
     void unawaited(filled, 'collapse');
   }
 
-  #serveStale(visit: Visit, entry: StoredResponse, isPaused: boolean): void {
-    const isRefreshed = !isPaused && !this.#state.collapser.current(visit.key);
-    if (isRefreshed) this.#refresher.start(visit, { head: entry, entry });
-    const ttl = computeTtl(this.#state, entry, visit.target);
-    this.#serveAs(visit, entry, 'STALE', {
+  #serveStale(request: MiddlewareRequest, entry: StoredResponse, isPaused: boolean): void {
+    const isRefreshed = !isPaused && !this.#state.collapser.current(request.key);
+    if (isRefreshed) this.#refresher.start(request, { head: entry, entry });
+    const ttl = computeTtl(this.#state, entry, request.target);
+    this.#serveAs(request, entry, 'STALE', {
       hit: true,
       ttl,
       detail: isPaused ? 'refresh-backoff' : undefined,
@@ -200,64 +201,71 @@ export class RequestFlow {
   }
 
   /** Serves what a refresh brings; the stale response, where it fails or takes too long. */
-  #awaitRefresh(visit: Visit, entry: StoredResponse, waits: number): void {
+  #awaitRefresh(request: MiddlewareRequest, entry: StoredResponse, waits: number): void {
     const { collapser, settings } = this.#state;
-    const { key, rule } = visit;
+    const { key, rule } = request;
     // Redis was read on the way here; where instances take turns, another may refresh now.
     const hasReadRedis = rule?.collapse !== 'cluster';
     const goal = { head: entry, entry, hasReadRedis, isAwaited: true };
-    const pending = collapser.current(key) ?? this.#refresher.start(visit, goal);
+    const pending = collapser.current(key) ?? this.#refresher.start(request, goal);
     // Another request has found out already how slow it is.
-    if (pending.isLate) return this.#serveInstead(visit, entry, { detail: 'timeout' });
+    if (pending.isLate) return this.#serveInstead(request, entry, { detail: 'timeout' });
     const seconds = rule?.softTimeout ?? rule?.timeout ?? settings.waitTimeout;
-    this.#whenSettled(visit, pending, seconds, (outcome) => {
+    this.#whenSettled(request, pending, seconds, (outcome) => {
       // It may have been purged in the meantime.
-      if (validUntil(this.#state, entry, visit.target) === VOID) {
-        return this.#attempt(visit, waits + 1, 'miss', true);
+      if (validUntil(this.#state, entry, request.target) === VOID) {
+        return this.#attempt(request, waits + 1, 'miss', true);
       }
       if (outcome === 'timeout') {
         pending.isLate = true;
-        return this.#serveInstead(visit, entry, { detail: 'timeout' });
+        return this.#serveInstead(request, entry, { detail: 'timeout' });
       }
       if (outcome.kind === 'failed') {
-        return this.#serveInstead(visit, entry, { fwdStatus: outcome.status, detail: 'error' });
+        return this.#serveInstead(request, entry, { fwdStatus: outcome.status, detail: 'error' });
       }
-      if (outcome.kind === 'not-refreshed') return this.#attempt(visit, waits, undefined, true);
-      if (outcome.kind === 'refused-alone') return this.#attempt(visit, waits + 1);
+      if (outcome.kind === 'not-refreshed') return this.#attempt(request, waits, undefined, true);
+      if (outcome.kind === 'refused-alone') return this.#attempt(request, waits + 1);
       if (outcome.kind === 'refused')
-        return this.#fill(visit, { entry, forward: 'stale' }, undefined, undefined);
-      if (!isUsableFor(this.#state, visit, outcome.entry)) return this.#attempt(visit, MAX_WAITS, 'stale');
-      this.#serveAs(visit, outcome.entry, 'MISS', {
+        return this.#fill(request, { entry, forward: 'stale' }, undefined, undefined);
+      if (!isUsableFor(this.#state, request, outcome.entry))
+        return this.#attempt(request, MAX_WAITS, 'stale');
+      this.#serveAs(request, outcome.entry, 'MISS', {
         fwd: 'stale',
         fwdStatus: outcome.status,
         stored: true,
-        ttl: computeTtl(this.#state, outcome.entry, visit.target),
+        ttl: computeTtl(this.#state, outcome.entry, request.target),
       });
     });
   }
 
   /** Serves the stale response in place of what the handler could not give. */
-  #serveInstead(visit: Visit, entry: StoredResponse, known: Pick<CacheStatus, 'fwdStatus' | 'detail'>): void {
-    const ttl = computeTtl(this.#state, entry, visit.target);
-    this.#serveAs(visit, entry, 'STALE', { fwd: 'stale', ttl, ...known });
+  #serveInstead(
+    request: MiddlewareRequest,
+    entry: StoredResponse,
+    known: Pick<CacheStatus, 'fwdStatus' | 'detail'>,
+  ): void {
+    const ttl = computeTtl(this.#state, entry, request.target);
+    this.#serveAs(request, entry, 'STALE', { fwd: 'stale', ttl, ...known });
   }
 
   /** Once for each entry: a handler that has nothing new to give is left in peace until its end. */
-  #refreshEagerly(visit: Visit, entry: StoredResponse): void {
+  #refreshEagerly(request: MiddlewareRequest, entry: StoredResponse): void {
     if (this.#eager.has(entry)) return;
     this.#eager.add(entry);
-    this.#refresher.start(visit, { head: entry, entry }, () => this.#eager.delete(entry));
+    this.#refresher.start(request, { head: entry, entry }, () => this.#eager.delete(entry));
   }
 
   /** Those who follow a fill that its client has left, or holds back, are to get the rest from another run. */
-  #rescue(visit: Visit, running: StreamingFill): void {
-    const { key, rule, partitioned, context } = visit;
+  #rescue(request: MiddlewareRequest, running: StreamingFill): void {
+    const { key, rule, partition, context } = request;
     const { collapser, refreshMarks } = this.#state;
     const { head } = running;
     const canRefresh =
-      !partitioned && BackgroundRefresher.canRefresh(context.req) && refreshMarks.mayRefresh(head.key);
+      partition === undefined &&
+      BackgroundRefresher.canRefresh(context.req) &&
+      refreshMarks.mayRefresh(head.key);
     if (!canRefresh) return running.rescued(undefined);
-    const pending = collapser.current(key) ?? this.#refresher.start(visit, { head, entry: undefined });
+    const pending = collapser.current(key) ?? this.#refresher.start(request, { head, entry: undefined });
     pending.wait(rule?.timeout ?? DEFAULT_REFRESH_TIMEOUT_SECONDS, {
       settled: (outcome) =>
         running.rescued(outcome !== 'timeout' && outcome.kind === 'stored' ? outcome.entry : undefined),
@@ -265,70 +273,72 @@ export class RequestFlow {
   }
 
   /** A background refresh has come to the place of the request that its entry answers: it fills, if it is the same. */
-  #refill(refresh: Refresh, exchange: Exchange, next: Next, placed: RulePlacement): void {
+  #refill(refresh: Refresh, exchange: Exchange, next: Next, placement: RulePlacement): void {
     const { req, res, target } = exchange;
-    const { entry, key, origin, pending } = refresh;
-    const arrival = { req, res, target, ...placed, expected: origin };
-    const { asked, bypass } = classifyRequest(this.#state, arrival);
-    const mismatch = asked ? refresh.mismatch(asked, req) : bypass;
-    if (mismatch !== undefined || !asked) return refresh.stop(mismatch ?? 'url');
-    refresh.credential = asked.credential;
-    const visit = visitOf({ ...asked, key }, exchange, next, undefined);
+    const { entry, key, pending } = refresh;
+    const expected = refresh.request.origin;
+    const arrived = { req, res, target, expected, exchange, next, isRedisLate: false };
+    const { request, bypass } = classifyRequest(this.#state, arrived, placement);
+    const mismatch = request ? refresh.mismatch(request) : bypass;
+    if (mismatch !== undefined || !request) return refresh.stop(mismatch ?? 'url');
+    refresh.credential = request.credential;
+    request.key = key;
     const found: Lookup = entry ? { entry, forward: 'stale' } : { promising: true, forward: 'uri-miss' };
-    this.#fill(visit, found, pending, undefined, refresh);
+    this.#fill(request, found, pending, undefined, refresh);
   }
 
-  #wait(visit: Visit, pending: PendingFill, waits: number, found: Lookup): void {
+  #wait(request: MiddlewareRequest, pending: PendingFill, waits: number, found: Lookup): void {
     const { clock, collapser, settings } = this.#state;
-    const { forward = 'uri-miss' } = found;
-    const waitsSince = visit.waitsSince ?? clock();
-    const standIn = this.#standInForLate(visit, found);
-    if (standIn && pending.isLate) return this.#serveInstead(visit, standIn, { detail: 'timeout' });
+    const { forward } = found;
+    const waitsSince = request.waitsSince ?? clock();
+    const standIn = this.#standInForLate(request, found);
+    if (standIn && pending.isLate) return this.#serveInstead(request, standIn, { detail: 'timeout' });
     const settled: FillWaiter['settled'] = (outcome) => {
       if (outcome === 'timeout') {
         // It may have been purged in the meantime.
-        if (standIn && this.#standInForLate(visit, found)) {
-          this.#noteLate(visit.key, pending);
-          return this.#serveInstead(visit, standIn, { detail: 'timeout' });
+        if (standIn && this.#standInForLate(request, found)) {
+          this.#noteLate(request.key, pending);
+          return this.#serveInstead(request, standIn, { detail: 'timeout' });
         }
-        collapser.release(visit.key, pending);
-        return this.#fill(visit, found, undefined, 'collapse-timeout');
+        collapser.release(request.key, pending);
+        return this.#fill(request, found, undefined, 'collapse-timeout');
       }
-      if (outcome.kind === 'refused') return this.#fill(visit, found, undefined, 'collapse-refused');
-      if (outcome.kind === 'not-refreshed') return this.#attempt(visit, waits, forward, true);
+      if (outcome.kind === 'refused') return this.#fill(request, found, undefined, 'collapse-refused');
+      if (outcome.kind === 'not-refreshed') return this.#attempt(request, waits, forward, true);
       if (outcome.kind === 'refused-alone') {
         // One after the other, since the next may be let through and answer for all; but for no client this long.
         const isLong = clock() - waitsSince > LONGEST_BEHIND_REFUSALS;
-        return this.#attempt({ ...visit, waitsSince }, isLong ? MAX_WAITS : Math.max(waits, 1), forward);
+        request.waitsSince = waitsSince;
+        return this.#attempt(request, isLong ? MAX_WAITS : Math.max(waits, 1), forward);
       }
       // The leader got the stored response in place of an error, and so do the others.
       const { entry } = found;
       if (outcome.kind === 'failed' && outcome.status !== undefined && outcome.status >= 500 && entry) {
-        if (mayReplaceError(this.#state, visit, entry)) {
-          return this.#serveInstead(visit, entry, { fwdStatus: outcome.status, detail: 'error' });
+        if (mayReplaceError(this.#state, request, entry)) {
+          return this.#serveInstead(request, entry, { fwdStatus: outcome.status, detail: 'error' });
         }
       }
-      if (outcome.kind !== 'stored') return this.#attempt(visit, waits + 1, forward);
-      if (isUsableFor(this.#state, visit, outcome.entry))
-        return this.#serveHit(visit, outcome.entry, forward);
-      return this.#attempt(visit, waits + 1, forward);
+      if (outcome.kind !== 'stored') return this.#attempt(request, waits + 1, forward);
+      if (isUsableFor(this.#state, request, outcome.entry))
+        return this.#serveHit(request, outcome.entry, forward);
+      return this.#attempt(request, waits + 1, forward);
     };
     const follows = (running: StreamingFill): boolean => {
-      if (!canFollowStream(this.#state, visit, running)) return false;
-      running.rescuer ??= () => this.#rescue(visit, running);
-      this.#goOn(visit, () => followStream(this.#state, visit, running, forward));
+      if (!canFollowStream(this.#state, request, running)) return false;
+      running.rescuer ??= () => this.#rescue(request, running);
+      this.#goOn(request, () => followStream(this.#state, request, running, forward));
       return true;
     };
     const { waitTimeout } = settings;
-    const seconds = standIn ? Math.min(visit.rule?.timeout ?? waitTimeout, waitTimeout) : waitTimeout;
-    this.#whenSettled(visit, pending, seconds, settled, follows);
+    const seconds = standIn ? Math.min(request.rule?.timeout ?? waitTimeout, waitTimeout) : waitTimeout;
+    this.#whenSettled(request, pending, seconds, settled, follows);
   }
 
   /** The stored response that those who wait get where the one client's handler is slower than the rule's `timeout`. */
-  #standInForLate(visit: Visit, { entry, permission }: Lookup): StoredResponse | undefined {
-    if (visit.rule?.timeout === undefined || !entry) return undefined;
+  #standInForLate(request: MiddlewareRequest, { entry, permission }: Lookup): StoredResponse | undefined {
+    if (request.rule?.timeout === undefined || !entry) return undefined;
     if (permission !== 'if-error' && permission !== 'while-revalidate') return undefined;
-    return mayReplaceError(this.#state, visit, entry) ? entry : undefined;
+    return mayReplaceError(this.#state, request, entry) ? entry : undefined;
   }
 
   /** Others are served at once from now on; after a while one of them tries, since this handler may never answer. */
@@ -339,22 +349,22 @@ export class RequestFlow {
     runInOwnContext(() => setTimeout(giveUp, DEFAULT_REFRESH_TIMEOUT_SECONDS * 1000).unref());
   }
 
-  /** Goes on with a visit when another's fill has ended, unless the visitor has left by then. */
+  /** Goes on with a request when another's fill has ended, unless the visitor has left by then. */
   #whenSettled(
-    visit: Visit,
+    request: MiddlewareRequest,
     pending: PendingFill,
     seconds: number,
     settled: FillWaiter['settled'],
     follows?: FillWaiter['tryFollow'],
   ): void {
     const leave = pending.wait(seconds, {
-      settled: (outcome) => this.#goOn(visit, () => settled(outcome)),
+      settled: (outcome) => this.#goOn(request, () => settled(outcome)),
       tryFollow: follows,
     });
-    visit.exchange.onClose(leave);
+    request.exchange.onClose(leave);
   }
 
-  #goOn({ exchange, next }: Visit, step: () => void): void {
+  #goOn({ exchange, next }: MiddlewareRequest, step: () => void): void {
     if (exchange.closed) return;
     try {
       step();
@@ -365,77 +375,56 @@ export class RequestFlow {
   }
 
   /** @param missed why it would have been forwarded, had another's fill not answered it. */
-  #serveHit(visit: Visit, entry: StoredResponse, missed: ForwardReason | undefined): void {
-    const ttl = computeTtl(this.#state, entry, visit.target);
-    const detail = this.#state.frontDoor.isOpen ? frontDoorRefusal(entry, visit.rule) : undefined;
-    const key = visibleKey(this.#state, visit);
+  #serveHit(request: MiddlewareRequest, entry: StoredResponse, missed: ForwardReason | undefined): void {
+    const ttl = computeTtl(this.#state, entry, request.target);
+    const detail = this.#state.frontDoor.isOpen ? frontDoorRefusal(entry, request.rule) : undefined;
+    const key = visibleKey(this.#state, request);
     const status = missed
       ? { fwd: missed, collapsed: true, ttl, key, detail }
       : { hit: true, ttl, key, detail };
-    serveStored(this.#state, visit.exchange, entry, visit.rule, { result: 'HIT', status });
+    serveStored(this.#state, request.exchange, entry, request.rule, { result: 'HIT', status });
   }
 
-  #serveAs(visit: Visit, entry: StoredResponse, result: XCache, known: CacheStatus): void {
-    const { exchange, rule } = visit;
-    const status = { ...known, key: visibleKey(this.#state, visit) };
+  #serveAs(request: MiddlewareRequest, entry: StoredResponse, result: XCache, known: CacheStatus): void {
+    const { exchange, rule } = request;
+    const status = { ...known, key: visibleKey(this.#state, request) };
     serveStored(this.#state, exchange, entry, rule, { result, status });
   }
 
   /** RFC 9111 §5.2.1.7: what the visitor wanted from a cache alone is not here. */
-  #gatewayTimeout(visit: Visit): void {
-    const { exchange } = visit;
+  #gatewayTimeout(request: MiddlewareRequest): void {
+    const { exchange } = request;
     const { res } = exchange;
     res.statusCode = 504;
-    const key = visibleKey(this.#state, visit);
+    const key = visibleKey(this.#state, request);
     // It went nowhere, so there is no `fwd`.
     writeCacheStatus(this.#state, exchange, 'BYPASS', { key, detail: 'only-if-cached' });
     res.end();
   }
 
   #fill(
-    visit: Visit,
+    request: MiddlewareRequest,
     found: Lookup,
     pending: PendingFill | undefined,
     detail: string | undefined,
     refresh?: Refresh,
   ): void {
-    const { exchange, key, keys, target, origin, rule, pattern, context, credential, wishes } = visit;
+    const { exchange, target, rule } = request;
     const { req } = exchange;
-    const met = new MetRequest(req, visit.partition);
-    const { whole, shown, revalidates, compares, standIn } = chooseFillMode(this.#state, visit, found);
+    const met = new MetRequest(req, request.partition);
+    const mode = chooseFillMode(this.#state, request, found);
     const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
     const isSurrogate = this.#state.settings.targets.includes('surrogate-control');
-    const disguise =
-      whole || isReduced || isSurrogate
-        ? new RequestOverrides(req, isReduced ? target : undefined, rule, whole, shown)
+    const overrides =
+      mode.whole || isReduced || isSurrogate
+        ? new RequestOverrides(req, isReduced ? target : undefined, rule, mode.whole, mode.shown)
         : undefined;
-    if (isSurrogate) disguise?.append('surrogate-capability', SURROGATE_CAPABILITY);
-    const fill = new Fill(this.#state, {
-      exchange,
-      key,
-      keys,
-      met,
-      target,
-      origin,
-      rule,
-      pattern,
-      context,
-      credential,
-      pending,
-      disguise,
-      forward: found.forward ?? 'uri-miss',
-      detail,
-      revalidates,
-      compares,
-      standIn: refresh ? undefined : standIn,
-      noStoreAsked: wishes?.noStore === true && !refresh,
-      stored: found.entry,
-      speaksForAll: whole && credential === undefined,
-      refresh,
-    });
+    if (isSurrogate) overrides?.append('surrogate-capability', SURROGATE_CAPABILITY);
+    const plan = { mode, found, met, overrides, pending, detail, refresh };
+    const fill = new Fill(this.#state, request, plan);
     const seen = this.#seenOf(exchange);
     if (seen) seen.fill = fill;
-    visit.next();
+    request.next();
   }
 
   #bypass(exchange: Exchange, next: Next, reason: string): void {

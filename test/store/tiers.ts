@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import type { Asked } from '../../src/cache/request/cache-request.js';
+import type { CacheRequest } from '../../src/cache/request/cache-request.js';
 import { RedisTierLookups } from '../../src/cache/storage/redis-tier-lookups.js';
 import { VariantStore } from '../../src/cache/storage/variants.js';
 import { MemoryStore } from '../../src/store/memory/memory-store.js';
@@ -25,13 +25,16 @@ export function bothTiers(redis: RedisStore, forgets: boolean): ItemStore {
       throw error;
     },
   });
-  const asked = (key: string) =>
-    ({ keys: { exact: key }, context: { req: { headers: {} } as IncomingMessage } }) as unknown as Asked;
+  const requestFor = (key: string) =>
+    ({
+      keys: { exact: key },
+      context: { req: { headers: {} } as IncomingMessage },
+    }) as unknown as CacheRequest;
   return {
     async get(key) {
       const here = memory.get(key);
       if (here) return here;
-      if (await tier.fetch(asked(key))) return memory.get(key);
+      if (await tier.fetch(requestFor(key))) return memory.get(key);
       // A lookup reads the index of variants before a variant.
       const item = await redis.get(key);
       return item?.kind === 'variants' ? item : undefined;

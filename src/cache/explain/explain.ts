@@ -10,7 +10,7 @@ import { validUntil } from '../lookup/invalidated.js';
 import type { Lookup } from '../lookup/lookup.js';
 import { lookUp } from '../lookup/lookup.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
-import type { Asked } from '../request/cache-request.js';
+import type { CacheRequest } from '../request/cache-request.js';
 import { exactHeader } from '../request/key.js';
 import { describeBypass, describeUrl, visibleKey, type XCache } from '../serve/cache-status.js';
 import { computeAge, computeTtl } from '../serve/serve-stored.js';
@@ -33,42 +33,38 @@ export type ExplainScope =
 export function explain(
   state: CacheState | false,
   place: ExplainScope,
-  request: IncomingMessage | RequestDescription,
+  described: IncomingMessage | RequestDescription,
 ): CacheExplanation {
-  const { req, target, real } = requestFromDescription(request);
+  const { req, target, real } = requestFromDescription(described);
   if (!state) return silent('off');
   if (req.headers.upgrade !== undefined) return silent('upgrade');
   const { res } = req as { res?: ServerResponse };
-  const arrival = {
-    req,
-    res,
-    target,
-    ...('routes' in place
+  const placement =
+    'routes' in place
       ? placeInMap(place.routes.match(routedPath(req)))
-      : placeAtRoute(place.scope, place.rule, req)),
-  };
-  const { asked, bypass } = classifyRequest(state, arrival);
-  if (asked) return explainAsked(state, asked, real);
+      : placeAtRoute(place.scope, place.rule, req);
+  const { request, bypass } = classifyRequest(state, { req, res, target }, placement);
+  if (request) return explainRequest(state, request, real);
   const status = describeBypass(bypass);
-  return { ...silent(bypass), ...said(['BYPASS'], status), pattern: arrival.pattern };
+  return { ...silent(bypass), ...said(['BYPASS'], status), pattern: placement.pattern };
 }
 
-function explainAsked(state: CacheState, asked: Asked, real: boolean): CacheExplanation {
-  const { key, keys, context, pattern } = asked;
-  const found = lookUp(state, asked, false);
+function explainRequest(state: CacheState, request: CacheRequest, real: boolean): CacheExplanation {
+  const { key, keys, context, pattern } = request;
+  const found = lookUp(state, request, false);
   // A description tells nothing of the app; where a request comes through one, there is one.
-  const plan = decide(state, asked, found, 0, real ? undefined : true);
-  const obstacles = obstaclesOf(state, asked, found, plan);
+  const plan = decide(state, request, found, 0, real ? undefined : true);
+  const obstacles = obstaclesOf(state, request, found, plan);
   const { entry } = state.equivalents.find(key, keys, context.req, false);
   const variants = state.entries.variantsOf(key);
   return {
-    ...said(possibleOf(state, asked, found, plan, obstacles), {
-      ...statusOf(state, asked, found, plan, obstacles),
-      key: visibleKey(state, asked),
+    ...said(possibleOf(state, request, found, plan, obstacles), {
+      ...statusOf(state, request, found, plan, obstacles),
+      key: visibleKey(state, request),
     }),
     pattern,
-    key: describeKey(asked),
-    entry: entry && describeEntry(state, entry, found, asked, variants?.names ?? []),
+    key: describeKey(request),
+    entry: entry && describeEntry(state, entry, found, request, variants?.names ?? []),
     variants,
     obstacles,
     filling: state.collapser.current(key) !== undefined,
@@ -104,7 +100,7 @@ function said(
 
 function possibleOf(
   state: CacheState,
-  asked: Asked,
+  request: CacheRequest,
   found: Lookup,
   plan: Decision,
   obstacles: readonly CacheObstacle[],
@@ -116,10 +112,11 @@ function possibleOf(
   if (plan.kind === 'wait') possible.add('HIT');
   if (plan.kind === 'refresh') possible.add('MISS');
   // Not before the handler has answered is it known whether a visitor's credentials matter.
-  if (asked.credential && !obstacles[0]?.final && asked.context.req.method === 'GET') possible.add('BYPASS');
+  if (request.credential && !obstacles[0]?.final && request.context.req.method === 'GET')
+    possible.add('BYPASS');
   possible.add('MISS');
-  const { revalidates, compares, standIn } = chooseFillMode(state, asked, found);
-  if (revalidates || (compares && !asked.wishes?.noStore)) possible.add('REVALIDATED');
+  const { revalidates, compares, standIn } = chooseFillMode(state, request, found);
+  if (revalidates || (compares && !request.directives?.noStore)) possible.add('REVALIDATED');
   if (standIn || plan.kind === 'refresh') possible.add('STALE');
   // Where what the refresh has brought is void already, it begins again.
   if (plan.kind === 'refresh') possible.add('HIT');
@@ -128,41 +125,41 @@ function possibleOf(
 
 function statusOf(
   state: CacheState,
-  asked: Asked,
+  request: CacheRequest,
   { forward }: Lookup,
   plan: Decision,
   [obstacle]: readonly CacheObstacle[],
 ): CacheStatus {
-  if (plan.kind === 'hit') return { hit: true, ttl: computeTtl(state, plan.entry, asked.target) };
+  if (plan.kind === 'hit') return { hit: true, ttl: computeTtl(state, plan.entry, request.target) };
   if (plan.kind === 'stale') {
     const detail = plan.isPaused ? 'refresh-backoff' : undefined;
-    return { hit: true, ttl: computeTtl(state, plan.entry, asked.target), detail };
+    return { hit: true, ttl: computeTtl(state, plan.entry, request.target), detail };
   }
   if (plan.kind === 'gateway-timeout') return { detail: 'only-if-cached' };
   if (plan.kind === 'wait') return { fwd: forward, collapsed: true };
   if (plan.kind === 'refresh') return { fwd: 'stale' };
   if (obstacle?.final || obstacle?.reason === 'head') return { fwd: forward, detail: obstacle.reason };
-  if (asked.credential) return describeBypass(asked.credential);
+  if (request.credential) return describeBypass(request.credential);
   return { fwd: forward, detail: plan.detail };
 }
 
 /** In the order in which the response is judged: the first is the one that is reported. */
 function obstaclesOf(
   state: CacheState,
-  asked: Asked,
+  request: CacheRequest,
   found: Lookup,
   plan: Decision,
 ): readonly CacheObstacle[] {
-  const { rule, credential, wishes, context } = asked;
+  const { rule, credential, directives, context } = request;
   if (plan.kind === 'hit' || plan.kind === 'stale') return [];
   if (plan.kind === 'gateway-timeout') return [{ reason: 'only-if-cached', final: true }];
   const obstacles: CacheObstacle[] = [];
   // A refresh is a request of our own, and whole.
   if (plan.kind === 'fill') {
     // It has nothing to store; what is stored already it may confirm.
-    const isFinal = chooseFillMode(state, asked, found).compares === undefined;
+    const isFinal = chooseFillMode(state, request, found).compares === undefined;
     if (context.req.method === 'HEAD') obstacles.push({ reason: 'head', final: isFinal });
-    if (wishes?.noStore) obstacles.push({ reason: 'request-no-store', final: true });
+    if (directives?.noStore) obstacles.push({ reason: 'request-no-store', final: true });
     if (credential) obstacles.push({ reason: credential, final: false });
     if (plan.detail === 'range') obstacles.push({ reason: 'range', final: false });
   }
@@ -172,22 +169,22 @@ function obstaclesOf(
   return obstacles;
 }
 
-function describeKey(asked: Asked): ExplainedKey {
-  const { rewritten, partitioned, rule } = asked;
+function describeKey(request: CacheRequest): ExplainedKey {
+  const { rewritten, partition, rule } = request;
   const { headers = [], cookies = [] } = rule?.vary ?? {};
-  return { url: describeUrl(asked), rewritten, partitioned, headers, cookies };
+  return { url: describeUrl(request), rewritten, partitioned: partition !== undefined, headers, cookies };
 }
 
 function describeEntry(
   state: CacheState,
   entry: StoredResponse,
   { permission }: Lookup,
-  asked: Asked,
+  request: CacheRequest,
   names: readonly string[],
 ): ExplainedEntry {
   const { clock, settings } = state;
-  const { req } = asked.context;
-  const limit = validUntil(state, entry, asked.target);
+  const { req } = request.context;
+  const limit = validUntil(state, entry, request.target);
   const isPurged = limit === VOID;
   const dateOf = (time: number) => new Date(Date.now() + time - clock());
   const shown = (name: string) => (settings.credentials.includes(name) ? '(hidden)' : exactHeader(req, name));
@@ -199,7 +196,7 @@ function describeEntry(
     expired: !isPurged && limit !== Number.POSITIVE_INFINITY,
     status: entry.status,
     age: computeAge(entry, state.clock()),
-    ttl: isPurged ? undefined : computeTtl(state, entry, asked.target),
+    ttl: isPurged ? undefined : computeTtl(state, entry, request.target),
     freshUntil: isPurged ? undefined : dateOf(Math.min(entry.freshUntil, limit)),
     storedAt: dateOf(entry.storedAt),
     tags: entry.tags,

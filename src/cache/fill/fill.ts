@@ -15,6 +15,7 @@ import { StreamingFill } from '../collapse/streaming-fill.js';
 import { readHints } from '../hints.js';
 import { addGroupTags } from '../invalidate/cache-groups.js';
 import { cameWithBody, findCredential } from '../request/bypass.js';
+import type { MiddlewareRequest } from '../request/cache-request.js';
 import { isKeyedByHeaders } from '../request/key.js';
 import { isSameOrigin, originOf } from '../request/origin.js';
 import { evaluateTags } from '../request/rule-functions.js';
@@ -22,7 +23,7 @@ import { visibleKey, writeCacheStatus } from '../serve/cache-status.js';
 import { answerConditions, applyNotModified, finishHeaders, replaceError } from '../serve/serve-stored.js';
 import { hasUpstreamHeaders, selectStoredHeaders, upstreamHeaders } from '../serve/stored-headers.js';
 import type { CacheState } from '../state.js';
-import type { FillRequest } from './fill-request.js';
+import type { FillPlan } from './fill-plan.js';
 import { generateEtag } from './generated-etag.js';
 import { compareWithHead, makeStale } from './head-revalidation.js';
 import { isClientGone, mayBeIncomplete } from './incomplete.js';
@@ -70,7 +71,8 @@ const PRECONDITIONS = ['if-none-match', 'if-modified-since', 'range'] as const;
 /** Records one response while it goes out, and stores it when it turns out to be whole and storable. */
 export class Fill {
   readonly #state: CacheState;
-  readonly #request: FillRequest;
+  readonly #request: MiddlewareRequest;
+  readonly #plan: FillPlan;
   readonly #stamp: number;
   readonly #before: ReadonlyMap<string, string>;
   readonly #chunks: Buffer[] = [];
@@ -89,9 +91,10 @@ export class Fill {
   /** Ends the time in which others may follow the body. */
   #joinTimer: NodeJS.Timeout | undefined;
 
-  constructor(state: CacheState, request: FillRequest) {
+  constructor(state: CacheState, request: MiddlewareRequest, plan: FillPlan) {
     this.#state = state;
     this.#request = request;
+    this.#plan = plan;
     // Before the handler starts: whatever is purged from here on may concern what it is about to read.
     this.#stamp = state.log.position;
     const { exchange } = request;
@@ -102,35 +105,38 @@ export class Fill {
     exchange.onEnd(() => this.#onEnd());
     exchange.onClose(() => this.#onClose());
     // No answer will come, so nobody is to wait for one.
-    if (request.pending) onDestroy(exchange, () => this.#finish('failed'));
+    if (plan.pending) onDestroy(exchange, () => this.#finish('failed'));
   }
 
   /** Leaves the response alone from now on: a `cache.route()` beside the handler has taken over. */
   cancel(): void {
-    this.#request.disguise?.restore();
+    this.#plan.overrides?.restore();
     this.#finish('refused');
   }
 
   #onHead(): void {
     if (this.#over) return;
-    const { exchange, rule, disguise } = this.#request;
+    const { exchange, key, rule } = this.#request;
+    const { mode, found, met, overrides, refresh } = this.#plan;
     const { res } = exchange;
     // Sending the headers may have failed, and the app answers anew.
     this.#snapshot = undefined;
     exchange.offChunk(this.#capture);
-    const { key, met, revalidates, compares, standIn, forward } = this.#request;
+    const { revalidates, compares } = mode;
+    const standIn = refresh ? undefined : mode.standIn;
     this.#answered = res.statusCode;
     this.#state.rangeUnits.note(key, met.headers.range);
     if (standIn && res.statusCode >= 500 && res.statusCode < 600) {
       this.#refuse('status');
-      replaceError(this.#state, exchange, standIn, rule, this.#before, { fwd: forward, key: this.#shownKey });
+      const status = { fwd: found.forward, key: this.#shownKey };
+      replaceError(this.#state, exchange, standIn, rule, this.#before, status);
       return;
     }
     const isConfirmed = (revalidates && res.statusCode === 304) || this.#isConfirmedByHead();
     const confirmed = isConfirmed ? (revalidates ?? compares) : undefined;
     if (confirmed) applyNotModified(exchange, confirmed);
     // It replaces a stored response only by a 2xx: a redirect may be meant for the refresh alone.
-    const isWrong = this.#request.refresh && (res.statusCode < 200 || res.statusCode > 299);
+    const isWrong = refresh && (res.statusCode < 200 || res.statusCode > 299);
     const verdict = isWrong ? { refusal: 'status' } : this.#judge(confirmed ? 'GET' : exchange.req.method);
     if (verdict.refusal === undefined) {
       const declared = readHeaderText(res, 'content-length');
@@ -157,13 +163,14 @@ export class Fill {
       };
       exchange.onChunk(this.#capture);
     }
-    if (disguise) answerConditions(exchange, disguise.conditions);
+    if (overrides) answerConditions(exchange, overrides.conditions);
     this.#report(verdict, confirmed !== undefined);
     if (verdict.refusal !== undefined) this.#refuse(verdict.refusal);
   }
 
   #judge(method: string | undefined): Storable | Refused {
-    const { exchange, rule, origin, pattern, noStoreAsked, target, met, refresh } = this.#request;
+    const { exchange, rule, origin, pattern, directives, target } = this.#request;
+    const { met, refresh } = this.#plan;
     const { res, req } = exchange;
     const { settings } = this.#state;
     const verdict = decideStorable(res, {
@@ -182,7 +189,7 @@ export class Fill {
       otherRoute:
         isAnsweredByOtherRoute(pattern, exchange) || refresh?.isOtherRoute(exchange.template) === true,
       otherOrigin: !isSameOrigin(origin, originOf(exchange.arrived)),
-      noStoreAsked,
+      noStoreAsked: directives?.noStore === true && !refresh,
       now: Date.now(),
     });
     return verdict.refusal === undefined && this.#isHeaderChanged(verdict) ? HEADER_CHANGED : verdict;
@@ -190,14 +197,16 @@ export class Fill {
 
   /** Whether the response was made for a request with other headers than its key holds. */
   #isHeaderChanged({ vary }: Storable): boolean {
-    const { met, rule, disguise, exchange } = this.#request;
+    const { rule, exchange } = this.#request;
+    const { met, overrides } = this.#plan;
     if (vary.length === 0 && !isKeyedByHeaders(rule)) return false;
-    return met.isChanged(vary, rule, disguise?.headersWithout() ?? exchange.req.headers);
+    return met.isChanged(vary, rule, overrides?.headersWithout() ?? exchange.req.headers);
   }
 
   /** Whether the rule would make another key by now, or none. */
   #ruleChange(): string | undefined {
-    const { met, rule, context, pattern, refresh } = this.#request;
+    const { rule, context, pattern } = this.#request;
+    const { met, refresh } = this.#plan;
     const change = met.ruleChange(this.#state, rule, context);
     if (change && rule && !refresh) warnOfRuleChange(change, rule, pattern);
     return change;
@@ -205,8 +214,8 @@ export class Fill {
 
   /** Only an answer that might be stored itself, were it one to a GET, has a say. */
   #isConfirmedByHead(): boolean {
-    const { compares, exchange } = this.#request;
-    const { res, req } = exchange;
+    const { compares } = this.#plan.mode;
+    const { res, req } = this.#request.exchange;
     if (!compares || req.method !== 'HEAD' || res.statusCode !== 200) return false;
     if (!this.#state.entries.holds(compares) || this.#judge('GET').refusal !== undefined) return false;
     const word = compareWithHead(this.#state, res, compares);
@@ -235,7 +244,8 @@ export class Fill {
 
   /** Those who wait are served as the body comes from now on, unless it comes at once. */
   #offer(snapshot: Snapshot): void {
-    const { exchange, key, keys, pending } = this.#request;
+    const { exchange, key, keys } = this.#request;
+    const { pending } = this.#plan;
     const { declaredLength: length, status, confirmed } = snapshot;
     // Without a declared length it may yet turn out that it can't be kept, and what then of those who follow.
     if (!pending || !length || status === 204 || confirmed || exchange.isWhole) return;
@@ -271,7 +281,7 @@ export class Fill {
   }
 
   #onEnd(): void {
-    this.#request.disguise?.restore();
+    this.#plan.overrides?.restore();
     if (this.#supersedes) this.#dropStored();
     const snapshot = this.#snapshot;
     if (this.#over) return;
@@ -296,10 +306,10 @@ export class Fill {
   }
 
   #headOf(snapshot: Snapshot, home: string, tags: readonly string[]): ResponseHead {
-    const { exchange, target, met } = this.#request;
+    const { exchange, target } = this.#request;
     const { storable } = snapshot;
     return {
-      key: this.#state.entries.keyFor(home, storable.vary, met),
+      key: this.#state.entries.keyFor(home, storable.vary, this.#plan.met),
       stamp: this.#stamp,
       since: this.#stamp,
       variance: storable.variance,
@@ -326,7 +336,8 @@ export class Fill {
   }
 
   #store(snapshot: Snapshot): void {
-    const { exchange, key, keys, rule, context, pending } = this.#request;
+    const { exchange, key, keys, rule, context } = this.#request;
+    const { pending, refresh } = this.#plan;
     const { confirmed, storable } = snapshot;
     const body = confirmed?.body ?? copyToOwnMemory(...this.#chunks);
     // Whole it is, whether or not it is kept.
@@ -344,7 +355,6 @@ export class Fill {
     this.#state.equivalents.put(keys, home, entry, storable.vary);
     this.#state.counts.stores++;
     this.#state.collapser.clearRefusal(key);
-    const { refresh } = this.#request;
     const status = this.#answered;
     if (refresh) return refresh.stored(entry, status);
     this.#state.refreshMarks.stored(entry.key, false);
@@ -353,7 +363,8 @@ export class Fill {
 
   /** The answer that was not stored is complete. */
   #dropStored(): void {
-    const { exchange, stored } = this.#request;
+    const { exchange } = this.#request;
+    const { entry: stored } = this.#plan.found;
     const { res, bodyBytes } = exchange;
     // The body of a confirmed response is not the app's.
     const declared = this.#answered === 304 ? undefined : readHeaderText(res, 'content-length');
@@ -368,11 +379,12 @@ export class Fill {
   }
 
   #onClose(): void {
-    const { exchange, key, pending, disguise } = this.#request;
+    const { exchange, key } = this.#request;
+    const { pending, overrides } = this.#plan;
     const hasHead = exchange.headed || exchange.res.headersSent;
     if (!this.#over && hasHead && !this.#goesOn()) this.#finish('failed');
     if (this.#over) {
-      disguise?.restore();
+      overrides?.restore();
       return;
     }
     // The client has left; the handler may still answer, and is to see no more than the key covers until then.
@@ -387,7 +399,8 @@ export class Fill {
 
   /** The client has left within the body, but others follow: the handler may still bring the rest. */
   #goesOn(): boolean {
-    const { exchange, key, pending } = this.#request;
+    const { exchange, key } = this.#request;
+    const { pending } = this.#plan;
     if (!pending || !this.#running?.followers) return false;
     const { collapser, settings } = this.#state;
     // Nobody joins what may well come to nothing.
@@ -407,8 +420,12 @@ export class Fill {
   }
 
   #refuse(reason: string): void {
-    const { exchange, credential, stored, speaksForAll, refresh } = this.#request;
+    const { exchange, credential } = this.#request;
+    const { mode, found, refresh } = this.#plan;
+    const { entry: stored } = found;
     const { statusCode } = exchange.res;
+    // The handler made the whole response for a client without credentials, so it is the one for all clients of the key.
+    const speaksForAll = mode.whole && credential === undefined;
     // What was refused for the request's sake, or passes, is no reason not to wait next time.
     const failed = FAILURES.has(reason) || (reason === 'status' && statusCode >= 500);
     refresh?.notStored(reason);
@@ -423,14 +440,13 @@ export class Fill {
   /** A response was stored before and refreshed in vain, though another client's redirect may have dropped it. */
   get #isMarked(): boolean {
     const { entries, refreshMarks } = this.#state;
-    const { key, met } = this.#request;
-    return refreshMarks.has(entries.keyFor(key, [], met));
+    return refreshMarks.has(entries.keyFor(this.#request.key, [], this.#plan.met));
   }
 
   /** The handler has answered a condition or a range of the client: that says nothing of the whole response. */
   get #isPartial(): boolean {
     const { req, res } = this.#request.exchange;
-    if (this.#request.revalidates || !PARTIAL.has(this.#answered ?? res.statusCode)) return false;
+    if (this.#plan.mode.revalidates || !PARTIAL.has(this.#answered ?? res.statusCode)) return false;
     return PRECONDITIONS.some((name) => req.headers[name] !== undefined);
   }
 
@@ -448,20 +464,22 @@ export class Fill {
     else if (this.#request.exchange.closed) this.#running.rescue(true);
     else this.#running.break();
     this.#request.exchange.offChunk(this.#capture);
-    const { key, pending, refresh, disguise } = this.#request;
+    const { key } = this.#request;
+    const { pending, refresh, overrides } = this.#plan;
     const { collapser, shared } = this.#state;
     // A refused refresh is judged once its answer is complete, and is no reason not to collapse clients' requests.
     if (refresh) return kind === 'failed' ? refresh.fail() : undefined;
     // Without others to wait, it is remembered so that Redis need not be asked next time, nor the client's conditions
     // be hidden.
-    if (pending || shared || disguise?.hidesConditions)
+    if (pending || shared || overrides?.hidesConditions)
       collapser.settle(key, pending, { kind, status: this.#answered }, refusal);
   }
 
   #report(verdict: Storable | Refused, confirmed: boolean): void {
-    const { exchange, forward, detail, credential } = this.#request;
+    const { exchange, credential } = this.#request;
+    const { found, detail, refresh } = this.#plan;
     // Nobody reads the headers of a background refresh, and it is no client's to count.
-    if (this.#request.refresh) return;
+    if (refresh) return;
     try {
       const key = this.#shownKey;
       if (verdict.refusal !== undefined && verdict.refusal === credential) {
@@ -470,7 +488,7 @@ export class Fill {
       }
       const isStored = verdict.refusal === undefined;
       writeCacheStatus(this.#state, exchange, confirmed ? 'REVALIDATED' : 'MISS', {
-        fwd: forward,
+        fwd: found.forward,
         // RFC 9211 §2.3: where it is not what the visitor gets.
         fwdStatus: this.#answered === exchange.res.statusCode ? undefined : this.#answered,
         stored: isStored,

@@ -14,25 +14,36 @@ export type Permission =
   | 'validate';
 
 /**
+ * Whether a response may be served as it is, if the request has no directives.
+ *
+ * @param limit the end of freshness that the invalidation log sets. Milliseconds on the cache's clock.
+ * @param now milliseconds on the cache's clock.
+ */
+export function isFresh(entry: StoredResponse, limit: number, now: number): boolean {
+  return !entry.reuse.alwaysValidate && Math.min(entry.freshUntil, limit) > now;
+}
+
+/**
  * @param limit until when the invalidation log lets the response be fresh.
  * @param now on the cache's clock, milliseconds.
- * @param wishes what the visitor asks of caches; only where such wishes are honoured.
+ * @param directives what the visitor asks of caches; only where such directives are honoured.
  */
 export function decideReuse(
   entry: StoredResponse,
   limit: number,
   now: number,
-  wishes: CacheControlDirectives | undefined,
+  directives: CacheControlDirectives | undefined,
 ): Permission {
   const { reuse } = entry;
   if (reuse.alwaysValidate) return 'validate';
   const left = (Math.min(entry.freshUntil, limit) - now) / 1000;
-  if (wishes) {
+  if (directives) {
     const age = entry.initialAge + (now - entry.storedAt) / 1000;
-    const use = mayReuseStored(wishes, { age, lifetime: age + left, neverStale: reuse.mustRevalidate });
+    const use = mayReuseStored(directives, { age, lifetime: age + left, neverStale: reuse.mustRevalidate });
     if (use === 'fresh' || use === 'stale') return 'fresh';
     // Who sets bounds of their own is not served beyond them.
-    if (wishes.noCache || wishes.maxAge !== undefined || wishes.minFresh !== undefined) return 'validate';
+    if (directives.noCache || directives.maxAge !== undefined || directives.minFresh !== undefined)
+      return 'validate';
   }
   if (left > 0) return 'fresh';
   if (reuse.mustRevalidate) return 'validate';

@@ -7,64 +7,36 @@ import type { RuleContext } from './rule-context.js';
 
 export type Next = (error?: unknown) => void;
 
-/** What a request asks of the cache, before anything is looked up. */
-export interface Asked {
-  /** Which of this cache's middlewares it is in. */
+/** A request as the cache sees it. `classifyRequest` makes it once; every later step gets the same object. */
+export interface CacheRequest {
+  /** The middleware of this cache that handles the request; each scope has its own entries. */
   readonly scope: string;
-  /** Where it is looked up, and waited for, at present. */
-  readonly key: string;
+  /** The key for lookups and collapsing. The response to another request may change it (No-Vary-Search). */
+  key: string;
   readonly keys: RequestKeys;
+  /** Path and query, without the parameters that the rule ignores. */
   readonly target: string;
   readonly origin: Origin;
-  /** What others have made of the URL by now, where that is not the target. */
+  /** The URL as earlier middlewares rewrote it; `undefined` if it is the target. */
   readonly rewritten: string | undefined;
   readonly rule: CacheRuleSettings | undefined;
+  /** The path pattern of a rule from `routes`. */
   readonly pattern: string | undefined;
   readonly context: RuleContext;
+  /** The name of the credential that makes the request personal. */
   readonly credential: string | undefined;
-  /** Whose entry it is, where the rule says. */
+  /** The partition from the rule's function. Only the client's own request can refresh such an entry. */
   readonly partition: string | undefined;
-  /** The entry is one visitor's, so only their own request can refresh it. */
-  readonly partitioned: boolean;
-  /** What the visitor asks of caches; only where such wishes are honoured. */
-  readonly wishes: CacheControlDirectives | undefined;
+  /** The request's `Cache-Control`, if the settings honour it. */
+  readonly directives: CacheControlDirectives | undefined;
 }
 
-/** A request on its way through the cache. */
-export interface Visit extends Asked {
+/** A request in one of the cache's middlewares, so there is a response to write. */
+export interface MiddlewareRequest extends CacheRequest {
   readonly exchange: Exchange;
   readonly next: Next;
-  /** Redis has kept it waiting, so it does not ask again. */
-  readonly isRedisLate?: boolean;
-  /** When it began to wait for others, on the cache's clock, where those were refused. Milliseconds. */
-  readonly waitsSince?: number;
-}
-
-/** Field by field: to spread it out takes V8 microseconds. */
-export function visitOf(
-  asked: Asked,
-  exchange: Exchange,
-  next: Next,
-  isRedisLate: boolean | undefined,
-): Visit {
-  const { scope, key, keys, target, origin, rewritten, rule, pattern } = asked;
-  const { context, credential, partition, partitioned, wishes } = asked;
-  return {
-    scope,
-    key,
-    keys,
-    target,
-    origin,
-    rewritten,
-    rule,
-    pattern,
-    context,
-    credential,
-    partition,
-    partitioned,
-    wishes,
-    exchange,
-    next,
-    isRedisLate,
-  };
+  /** An earlier Redis lookup used up most of its deadline, so no further one is made. */
+  isRedisLate: boolean;
+  /** When it began to wait for fills that were refused for their own clients. Milliseconds on the cache's clock. */
+  waitsSince: number | undefined;
 }

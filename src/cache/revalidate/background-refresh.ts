@@ -8,9 +8,9 @@ import { runInOwnContext } from '../../runtime/module-context.js';
 import type { ResponseHead, StoredResponse } from '../../store/stored-response.js';
 import type { PendingFill } from '../collapse/collapser.js';
 import type { CacheRuleSettings } from '../options.js';
-import type { Asked, Visit } from '../request/cache-request.js';
-import { headerOf, type RequestKeys, selectCookies } from '../request/key.js';
-import { firstHost, type Origin, trustsAddress } from '../request/origin.js';
+import type { CacheRequest, MiddlewareRequest } from '../request/cache-request.js';
+import { headerOf, selectCookies } from '../request/key.js';
+import { firstHost, trustsAddress } from '../request/origin.js';
 import { type CacheState, countByWord } from '../state.js';
 import { fetchRefreshed, newerThan } from './claim-refresh.js';
 import { BodyTooLongError, Dispatcher, type RequestListener } from './internal-request.js';
@@ -45,12 +45,10 @@ export interface RefreshGoal {
  * It has nothing of the client that triggered it but the header values that the key covers.
  */
 export class Refresh {
-  readonly scope: string;
+  /** The request that triggered it: for key, target and origin, never for headers. */
+  readonly request: CacheRequest;
+  /** The key at the start of the refresh, which the fill keeps. */
   readonly key: string;
-  readonly keys: RequestKeys;
-  readonly target: string;
-  readonly rewritten: string | undefined;
-  readonly origin: Origin;
   readonly head: ResponseHead;
   readonly entry: StoredResponse | undefined;
   readonly pending: PendingFill;
@@ -67,7 +65,7 @@ export class Refresh {
 
   constructor(
     state: CacheState,
-    asked: Asked,
+    request: CacheRequest,
     { head, entry }: RefreshGoal,
     pending: PendingFill,
     report: (refresh: Refresh, reason: string) => void,
@@ -75,12 +73,8 @@ export class Refresh {
     this.#state = state;
     this.#report = report;
     this.#startedAt = state.clock();
-    this.scope = asked.scope;
-    this.key = asked.key;
-    this.keys = asked.keys;
-    this.target = asked.target;
-    this.rewritten = asked.rewritten;
-    this.origin = asked.origin;
+    this.request = request;
+    this.key = request.key;
     this.head = head;
     this.entry = entry;
     this.pending = pending;
@@ -114,10 +108,11 @@ export class Refresh {
   }
 
   /** Why the request that arrived is not the one that the entry answers; `undefined` where it is. */
-  mismatch(asked: Asked, req: IncomingMessage): string | undefined {
-    if (asked.target !== this.target || asked.rewritten !== this.rewritten) return 'url';
-    if (asked.keys.exact !== this.keys.exact) return 'vary';
-    return this.#state.equivalents.matches(asked.keys, this.head, req) ? undefined : 'vary';
+  mismatch({ target, rewritten, keys, context }: CacheRequest): string | undefined {
+    const { request } = this;
+    if (target !== request.target || rewritten !== request.rewritten) return 'url';
+    if (keys.exact !== request.keys.exact) return 'vary';
+    return this.#state.equivalents.matches(keys, this.head, context.req) ? undefined : 'vary';
   }
 
   /** Whether the route that answers is another than the one that made the entry. */
@@ -216,20 +211,20 @@ export class BackgroundRefresher {
    * @param onDropped called where there were too many others, and no attempt was made.
    * @returns what its outcome comes through.
    */
-  start(visit: Visit, goal: RefreshGoal, onDropped?: () => void): PendingFill {
+  start(request: MiddlewareRequest, goal: RefreshGoal, onDropped?: () => void): PendingFill {
     const { collapser, settings } = this.#state;
-    const pending = collapser.lead(visit.key);
-    const app = findListeningApp(visit.exchange.req);
-    const refresh = new Refresh(this.#state, visit, goal, pending, (...all) => this.#reportRefusal(...all));
+    const pending = collapser.lead(request.key);
+    const app = findListeningApp(request.exchange.req);
+    const refresh = new Refresh(this.#state, request, goal, pending, (...all) => this.#reportRefusal(...all));
     const address = documentationAddress();
-    const headers = buildRefreshHeaders(visit, goal.head.vary, settings, address);
-    const { rule } = visit;
+    const headers = buildRefreshHeaders(request, goal.head.vary, settings, address);
+    const { rule } = request;
     let isAboutToWait = goal.isAwaited === true;
     const work: QueuedWork = {
       get isAwaited() {
         return isAboutToWait || pending.isAwaited;
       },
-      run: () => this.#run(refresh, visit, goal, () => this.#send(refresh, rule, app, headers, address)),
+      run: () => this.#run(refresh, request, goal, () => this.#send(refresh, rule, app, headers, address)),
       drop: () => {
         refresh.drop();
         onDropped?.();
@@ -241,13 +236,18 @@ export class BackgroundRefresher {
   }
 
   /** Never rejects. */
-  async #run(refresh: Refresh, asked: Asked, goal: RefreshGoal, send: () => Promise<void>): Promise<void> {
+  async #run(
+    refresh: Refresh,
+    request: CacheRequest,
+    goal: RefreshGoal,
+    send: () => Promise<void>,
+  ): Promise<void> {
     const { shared, collapser, fault } = this.#state;
     try {
       const { entry } = goal;
-      let newer = entry && newerThan(this.#state, asked, entry);
+      let newer = entry && newerThan(this.#state, request, entry);
       if (!newer && entry && !goal.hasReadRedis && shared?.isUsable) {
-        newer = await fetchRefreshed(this.#state, shared, asked, entry, refresh.pending);
+        newer = await fetchRefreshed(this.#state, shared, request, entry, refresh.pending);
       }
       if (newer) collapser.settle(refresh.key, refresh.pending, { kind: 'stored', entry: newer });
       else await send();
@@ -273,9 +273,9 @@ export class BackgroundRefresher {
     refresh.begin();
     try {
       await this.#dispatcher.dispatch(app, {
-        target: refresh.target,
+        target: refresh.request.target,
         headers,
-        scheme: refresh.origin.scheme === 'https' ? 'https' : 'http',
+        scheme: refresh.request.origin.scheme === 'https' ? 'https' : 'http',
         remoteAddress,
         maxBytes: settings.maxEntryBytes,
         discardsBody: true, // the fill keeps it
@@ -297,8 +297,8 @@ export class BackgroundRefresher {
   }
 
   /** Once for each route: a gate that turns refreshes away is a matter of the app's configuration. */
-  #reportRefusal({ head, target }: Refresh, reason: string): void {
-    const route = head.template ?? target.split('?', 1)[0]!;
+  #reportRefusal({ head, request }: Refresh, reason: string): void {
+    const route = head.template ?? request.target.split('?', 1)[0]!;
     // All that no route has answered count as one, since their paths are the clients' choice.
     const name = head.template ?? '';
     if (this.#reported.has(name) || this.#reported.size >= MOST_REPORTED) return;
@@ -333,7 +333,7 @@ function findListeningApp(req: IncomingMessage): RequestListener | undefined {
 
 /** The headers that the key covers, where the request was sent, and those that the config adds. */
 function buildRefreshHeaders(
-  { exchange, origin, rule }: Visit,
+  { exchange, origin, rule }: MiddlewareRequest,
   vary: readonly string[],
   { credentials, refreshHeaders }: CacheState['settings'],
   address: string,

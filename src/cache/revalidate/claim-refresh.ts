@@ -1,19 +1,21 @@
 import type { StoredResponse } from '../../store/stored-response.js';
 import type { PendingFill } from '../collapse/collapser.js';
-import { lookUp } from '../lookup/lookup.js';
-import type { Asked } from '../request/cache-request.js';
+import { validUntil } from '../lookup/invalidated.js';
+import { isFresh } from '../lookup/reuse.js';
+import type { CacheRequest } from '../request/cache-request.js';
 import type { CacheState } from '../state.js';
 import { LEASE_SECONDS, type RedisTierLookups } from '../storage/redis-tier-lookups.js';
 
-/** A fresh response that has replaced an entry since, for any client whom a refresh may serve. */
+/** The fresh response that has replaced a stale entry, for clients without credentials and directives. */
 export function newerThan(
   state: CacheState,
-  asked: Asked,
-  entry: StoredResponse,
+  { key, keys, target, context }: CacheRequest,
+  stale: StoredResponse,
 ): StoredResponse | undefined {
-  const found = lookUp(state, { ...asked, credential: undefined, wishes: undefined }, false);
-  // A fresh entry is refreshed as well, before its end.
-  return found.permission === 'fresh' && found.entry!.storedAt > entry.storedAt ? found.entry : undefined;
+  const { entry } = state.equivalents.find(key, keys, context.req, false);
+  // An eager refresh starts while its entry is still fresh.
+  if (!entry || entry.storedAt <= stale.storedAt) return undefined;
+  return isFresh(entry, validUntil(state, entry, target), state.clock()) ? entry : undefined;
 }
 
 /**
@@ -25,20 +27,18 @@ export function newerThan(
 export async function fetchRefreshed(
   state: CacheState,
   shared: RedisTierLookups,
-  given: Asked,
+  request: CacheRequest,
   entry: StoredResponse,
   pending: PendingFill,
 ): Promise<StoredResponse | undefined> {
   const { settings, fault } = state;
-  // The same for every client whom a refresh may serve.
-  const asked: Asked = { ...given, credential: undefined, wishes: undefined };
-  const newer = () => newerThan(state, asked, entry);
+  const newer = () => newerThan(state, request, entry);
   try {
-    if (asked.rule?.collapse === 'cluster') {
-      const turn = await shared.takeTurn(asked, settings.waitTimeout, () => newer() !== undefined);
+    if (request.rule?.collapse === 'cluster') {
+      const turn = await shared.takeTurn(request, settings.waitTimeout, () => newer() !== undefined);
       if (typeof turn === 'object') pending.wait(LEASE_SECONDS, { settled: () => turn.release() });
     } else {
-      await shared.fetch(asked);
+      await shared.fetch(request);
     }
     return newer();
   } catch (error) {

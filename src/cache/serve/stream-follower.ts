@@ -4,17 +4,21 @@ import type { ForwardReason } from '../../http/cache-status.js';
 import { guarded } from '../../runtime/guard.js';
 import type { StreamingFill } from '../collapse/streaming-fill.js';
 import { mayShareWith } from '../lookup/lookup.js';
-import type { Visit } from '../request/cache-request.js';
+import type { MiddlewareRequest } from '../request/cache-request.js';
 import type { CacheState } from '../state.js';
 import { visibleKey } from './cache-status.js';
 import { computeTtl, readConditions, writeHead } from './serve-stored.js';
 
 /** Whether a visitor may have, and is served well by, a response whose body is still on its way. */
-export function canFollowStream(state: CacheState, visit: Visit, running: StreamingFill): boolean {
+export function canFollowStream(
+  state: CacheState,
+  request: MiddlewareRequest,
+  running: StreamingFill,
+): boolean {
   const { log, equivalents } = state;
-  const { exchange, keys } = visit;
+  const { exchange, keys } = request;
   const { head } = running;
-  if (!mayShareWith(state, visit, head)) return false;
+  if (!mayShareWith(state, request, head)) return false;
   // The handler may still name tags: what was purged since the fill began may be among them. Its end will tell.
   if (log.position !== head.stamp) return false;
   // Where the handler gives no tag, ours is made of the whole body.
@@ -25,17 +29,17 @@ export function canFollowStream(state: CacheState, visit: Visit, running: Stream
 /** Answers a request from a fill that goes on: its head now, its body as it comes, at the visitor's own pace. */
 export function followStream(
   state: CacheState,
-  visit: Visit,
+  request: MiddlewareRequest,
   running: StreamingFill,
   missed: ForwardReason,
 ): void {
-  const { exchange, rule } = visit;
+  const { exchange, rule } = request;
   const { head, length } = running;
   const status = {
     fwd: missed,
     collapsed: true,
     ttl: computeTtl(state, head),
-    key: visibleKey(state, visit),
+    key: visibleKey(state, request),
   };
   const use = { result: 'HIT', status } as const;
   if (writeHead(state, exchange, { head, length }, rule, readConditions(exchange.req), use))

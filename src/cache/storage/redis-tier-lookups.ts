@@ -5,7 +5,7 @@ import { VOID } from '../../store/invalidation/invalidation-log.js';
 import type { RedisLog } from '../../store/redis/log/redis-log.js';
 import type { RedisStore } from '../../store/redis/redis-store.js';
 import type { StoredResponse, StoreItem } from '../../store/stored-response.js';
-import type { Asked } from '../request/cache-request.js';
+import type { CacheRequest } from '../request/cache-request.js';
 import type { VariantStore } from './variants.js';
 
 /** What the shared tier needs of the cache around it. */
@@ -35,7 +35,7 @@ interface Wanted {
 
 /** What came of asking what instances share; noted by the tier of an exchange that the front door has left to the middlewares. */
 export interface RedisLookup {
-  /** When it was asked, on the clock of the cache. Milliseconds. */
+  /** When it was request, on the clock of the cache. Milliseconds. */
   readonly askedAt: number;
   /** In memory now, or lent. */
   readonly entry: StoredResponse | undefined;
@@ -165,12 +165,12 @@ export class RedisTierLookups {
    * the fill goes on without.
    */
   async takeTurn(
-    asked: Asked,
+    request: CacheRequest,
     seconds: number,
     isHere: () => boolean,
   ): Promise<FillLease | 'found' | undefined> {
     const { store, clock, fault } = this.#setup;
-    const { key } = asked;
+    const { key } = request;
     const until = clock() + seconds * 1000;
     const token = randomUUID();
     try {
@@ -178,7 +178,7 @@ export class RedisTierLookups {
         const taken = await store.lease(key, token, LEASE_SECONDS * 1000);
         if (taken === undefined) return undefined;
         // Someone may have filled between our looking and our taking.
-        await this.fetch(asked);
+        await this.fetch(request);
         if (isHere()) {
           if (taken) void unawaited(store.release(key, token), 'redis lease');
           return 'found';

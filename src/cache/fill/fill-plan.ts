@@ -1,0 +1,23 @@
+import type { PendingFill } from '../collapse/collapser.js';
+import type { FillMode } from '../decide.js';
+import type { Lookup } from '../lookup/lookup.js';
+import type { Refresh } from '../revalidate/background-refresh.js';
+import type { MetRequest } from './received-headers.js';
+import type { RequestOverrides } from './request-overrides.js';
+
+/** How a request is filled: decided before the handler runs. */
+export interface FillPlan {
+  readonly mode: FillMode;
+  /** The lookup that did not lead to a hit. */
+  readonly found: Lookup;
+  /** The request as it was when its key was made. */
+  readonly met: MetRequest;
+  /** What the handler sees instead of the client's request; `undefined` if nothing is changed. */
+  readonly overrides: RequestOverrides | undefined;
+  /** The requests that wait, if this is the one fill of its key. */
+  readonly pending: PendingFill | undefined;
+  /** The reason for filling without waiting, for `Cache-Status`. */
+  readonly detail: string | undefined;
+  /** The background refresh that sent the request. */
+  readonly refresh: Refresh | undefined;
+}
