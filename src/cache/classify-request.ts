@@ -7,7 +7,7 @@ import type { RouteMatch } from '../options/route-table.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from './options.js';
 import { findBypassReason, findCredential } from './request/bypass.js';
 import type { CacheRequest, MiddlewareRequest, Next } from './request/cache-request.js';
-import { normaliseTarget, RequestKeys, readRewrittenTarget } from './request/key.js';
+import { keysFor } from './request/key.js';
 import { isSameOrigin, type Origin } from './request/origin.js';
 import { type MatchedRule, RuleContext } from './request/rule-context.js';
 import { evaluatePartition, evaluateWhen } from './request/rule-functions.js';
@@ -91,21 +91,14 @@ export function classifyRequest(
   if (!actual || (expected && !isSameOrigin(expected, actual))) return { bypass: 'origin' };
   // If its address is not trusted, a request has only one host; the expected origin may have two.
   const origin = expected ?? actual;
-  const target = normaliseTarget(given.target, rule);
-  const rewritten = readRewrittenTarget(req, target, rule);
-  const keys = new RequestKeys(
-    { scope, origin, target, rewritten, partition },
-    req,
-    rule,
-    state.entries.select,
-  );
+  const keys = keysFor({ scope, origin, partition }, req, given.target, rule, state.entries.select);
   const request = {
     scope,
     key: state.equivalents.keyNow(keys),
     keys,
-    target,
+    target: keys.target,
     origin,
-    rewritten,
+    rewritten: keys.rewritten,
     rule,
     pattern,
     context,

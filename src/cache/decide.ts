@@ -83,14 +83,15 @@ function leadsForAll({ partition }: CacheRequest, { entry, permission }: Lookup)
   return partition === undefined && entry?.explicitlyShared === true && permission !== 'validate';
 }
 
-/** Whether another instance may have what the handler would otherwise be run for. */
-export function shouldAskRedis(
-  { shared, collapser }: CacheState,
-  { key }: CacheRequest,
-  plan: Decision,
-): boolean {
-  if (!shared?.isUsable || collapser.isRefused(key)) return false;
-  return plan.kind === 'fill' || plan.kind === 'refresh' || plan.kind === 'gateway-timeout';
+/** Whether to look a request up in Redis before the handler runs. */
+export function shouldAskRedis(state: CacheState, { key }: CacheRequest, plan: Decision): boolean {
+  const needsHandler = plan.kind === 'fill' || plan.kind === 'refresh' || plan.kind === 'gateway-timeout';
+  return needsHandler && mayBeInRedis(state, key);
+}
+
+/** Whether Redis may have a response for the key: the tier is usable, and no response was refused lately. */
+export function mayBeInRedis({ shared, collapser }: CacheState, key: string): boolean {
+  return shared?.isUsable === true && !collapser.isRefused(key);
 }
 
 /** Whether so much of its lifetime has gone that a fresh response is to be refreshed. */

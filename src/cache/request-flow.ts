@@ -33,7 +33,7 @@ import {
 import { describeBypass, visibleKey, writeCacheStatus, type XCache } from './serve/cache-status.js';
 import { computeTtl, serveStored } from './serve/serve-stored.js';
 import { canFollowStream, followStream } from './serve/stream-follower.js';
-import type { CacheState } from './state.js';
+import { type CacheState, countMemoryLookup } from './state.js';
 import { LEASE_SECONDS, type RedisLookup } from './storage/redis-tier-lookups.js';
 
 /** How long a request waits behind others that are refused, one after the other. Milliseconds. */
@@ -137,7 +137,7 @@ export class RequestFlow {
     const inStore = lookUp(this.#state, request, true, brought);
     // It has waited for a fill, so one is promising, though the stored response may have gone meanwhile.
     const found = waits === 0 || inStore.entry ? inStore : { ...inStore, promising: true };
-    if (waits === 0 && !isShared) counts.memory[found.entry ? 'hits' : 'misses']++;
+    if (waits === 0 && !isShared) countMemoryLookup(counts, found.entry !== undefined);
     const plan = decide(this.#state, request, found, waits);
     if (!isShared && shouldAskRedis(this.#state, request, plan))
       return this.#askShared(request, waits, missed);

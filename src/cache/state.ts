@@ -78,6 +78,12 @@ export interface CacheState {
   readonly fault: (error: unknown, where: string) => void;
 }
 
+/** Counts a lookup in the memory tier. A request that Redis answered later was a miss here. */
+export function countMemoryLookup({ memory }: CacheCounts, isFound: boolean): void {
+  if (isFound) memory.hits++;
+  else memory.misses++;
+}
+
 export function noRefreshes(): Record<RefreshResult, number> {
   return { stored: 0, failed: 0, ended: 0, refused: 0, dropped: 0 };
 }

@@ -1,11 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 import { MAP_SCOPE } from '../cache/classify-request.js';
-import { isDueForEagerRefresh } from '../cache/decide.js';
+import { isDueForEagerRefresh, mayBeInRedis } from '../cache/decide.js';
+import { isFresh, secondsLeft } from '../cache/lookup/reuse.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../cache/options.js';
-import { mayChangeKey, normaliseTarget, PlainKeyCache, RequestKeys } from '../cache/request/key.js';
+import { coversCookies } from '../cache/request/bypass.js';
+import { keysFor, mayChangeKey, PlainKeyCache } from '../cache/request/key.js';
 import { isSameOrigin, type Origin } from '../cache/request/origin.js';
+import { hasRequestFunctions } from '../cache/request/rule-functions.js';
 import { computeAge } from '../cache/serve/serve-stored.js';
-import type { CacheState } from '../cache/state.js';
+import { type CacheState, countMemoryLookup } from '../cache/state.js';
 import { pathOf } from '../http/request-target.js';
 import type { RouteTable } from '../options/route-table.js';
 import type { StoredResponse } from '../store/stored-response.js';
@@ -18,17 +21,12 @@ export interface RemainingFreshness {
   readonly ttl: number;
 }
 
-/** Whether a rule has functions that are asked about each request. */
-export function hasRequestFunctions(rule: CacheRuleSettings): boolean {
-  return rule.when !== undefined || rule.partition !== undefined;
-}
-
-/** Whether a request has cookies of which its rule, if there is one, does not say that they make no other answer. */
+/** Whether a request has cookies that may make a difference to its response. */
 export function hasUncoveredCookie(
   { headers }: IncomingMessage,
   rule: CacheRuleSettings | undefined,
 ): boolean {
-  return headers.cookie !== undefined && rule?.vary.cookies === undefined;
+  return headers.cookie !== undefined && !coversCookies(rule);
 }
 
 /**
@@ -83,14 +81,15 @@ export class FastLookup {
     answered: (entry: StoredResponse | undefined) => void,
   ): boolean {
     const { collapser, counts, entries, equivalents, shared } = this.#state;
-    if (!shared?.isUsable || !equivalents.isUnused || req.method !== 'GET') return false;
+    if (!shared || !equivalents.isUnused || req.method !== 'GET') return false;
     const rule = this.ruleOf(target);
     if (!rule) return false;
     if (!rule.shared || hasRequestFunctions(rule) || hasUncoveredCookie(req, rule)) return false;
     const key = this.#keyUnder(rule, req, origin, target);
-    // Someone is at it, or nothing has come of it before; or what is here is for the flow to judge.
-    if (collapser.current(key) || collapser.isRefused(key) || entries.store.peek(key)) return false;
-    counts.memory.misses++;
+    if (!mayBeInRedis(this.#state, key)) return false;
+    // The middlewares wait for a fill in flight, and decide about entries that are in memory.
+    if (collapser.current(key) || entries.store.peek(key)) return false;
+    countMemoryLookup(counts, false);
     shared.ask({ keys: { exact: key }, context: { req } }, (entry) => {
       answered(entry && this.#isFor(req, key, entry) ? entry : undefined);
     });
@@ -110,9 +109,8 @@ export class FastLookup {
 
   #keyUnder(rule: CacheRuleSettings, req: IncomingMessage, origin: Origin, target: string): string {
     if (!mayChangeKey(rule)) return this.#keysOf(origin).of(target);
-    const normal = normaliseTarget(target, rule);
-    const parts = { scope: MAP_SCOPE, origin, target: normal, rewritten: undefined, partition: undefined };
-    return new RequestKeys(parts, req, rule, this.#state.entries.select).exact;
+    const place = { scope: MAP_SCOPE, origin, partition: undefined };
+    return keysFor(place, req, target, rule, this.#state.entries.select).exact;
   }
 
   /**
@@ -125,9 +123,8 @@ export class FastLookup {
     rule: CacheRuleSettings | undefined,
     now: number,
   ): RemainingFreshness | undefined {
-    if (entry.reuse.alwaysValidate) return undefined;
-    const left = Math.min(entry.freshUntil, this.#state.log.limit(entry)) - now;
-    if (!(left > 0)) return undefined;
+    const limit = this.#state.log.limit(entry);
+    if (!isFresh(entry, limit, now)) return undefined;
     if (
       rule?.eagerRefresh !== undefined &&
       isDueForEagerRefresh(this.#state, { key: entry.key, rule }, entry)
@@ -135,7 +132,7 @@ export class FastLookup {
       return undefined;
     return {
       age: computeAge(entry, now),
-      ttl: Math.floor(left / 1000),
+      ttl: secondsLeft(entry, limit, now),
     };
   }
 

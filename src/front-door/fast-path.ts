@@ -1,13 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import { type Origin, originOf } from '../cache/request/origin.js';
+import { DirectOrigins, isForwarded, type Origin, originOf } from '../cache/request/origin.js';
+import { countResult } from '../cache/serve/cache-status.js';
 import { EXPRESS_HEADERS } from '../cache/serve/stored-headers.js';
+import { countMemoryLookup } from '../cache/state.js';
 import type { RedisLookup } from '../cache/storage/redis-tier-lookups.js';
 import { exchangeOf } from '../exchange/exchange.js';
+import type { CacheStatus } from '../http/cache-status.js';
 import type { StoredResponse } from '../store/stored-response.js';
 import type { FastPathDependencies } from './dependencies.js';
 import { DynamicFields } from './dynamic-fields.js';
-import { Eligibility, isForwarded } from './eligibility.js';
+import { Eligibility } from './eligibility.js';
 import { type ExpressApp, isFirst, viewAsExpress } from './express-view.js';
 import { hasUncoveredCookie } from './fast-lookup.js';
 import { HeadCache } from './head-cache.js';
@@ -19,6 +22,8 @@ import { isUntouched, sendRaw } from './raw-response.js';
  * one that may be answered here, and nothing is stored for it.
  */
 type FastPathResult = 'given' | 'inside' | 'absent' | 'none';
+
+const NO_STATUS: CacheStatus = Object.freeze({});
 
 /** A request that may be answered here. */
 interface FastPathRequest {
@@ -48,8 +53,7 @@ export class FastPath {
   readonly #lines: DynamicFields;
   #open = true;
   #hasWarned = false;
-  /** Of the last request that came by no proxy. */
-  #origin: Origin = { scheme: '', rawHost: '', host: '' };
+  readonly #origins = new DirectOrigins();
 
   constructor(parts: FastPathDependencies) {
     this.#parts = parts;
@@ -84,7 +88,7 @@ export class FastPath {
     if (!this.#open || !state.shared) return false;
     try {
       const startedAt = performance.now();
-      const origin = this.#originFor(req, app);
+      const origin = this.#originOf(req, app);
       return hits.askRedis(req, origin, req.url as string, (entry) => {
         if (!this.#answerLater({ req, res, app, startedAt, origin, isBrought: true }, entry)) otherwise();
       });
@@ -109,14 +113,9 @@ export class FastPath {
     }
   }
 
-  /** As `originOf`; where no proxy has a say, at less cost. */
-  #originFor(req: IncomingMessage, app: ExpressApp | undefined): Origin {
+  #originOf(req: IncomingMessage, app: ExpressApp | undefined): Origin {
     if (isForwarded(req)) return originOf(app ? viewAsExpress(app, req) : req);
-    const rawHost = req.headers.host ?? '';
-    const scheme = (req.socket as { encrypted?: boolean } | null)?.encrypted ? 'https' : 'http';
-    const last = this.#origin;
-    if (last.rawHost === rawHost && last.scheme === scheme) return last;
-    return (this.#origin = { scheme, rawHost, host: rawHost });
+    return this.#origins.originOf(req);
   }
 
   /** @returns whether nobody else can answer any more. */
@@ -164,12 +163,12 @@ export class FastPath {
   ): FastPathResult {
     if (!this.#requests.accepts(req) || !isUntouched(res)) return 'none';
     const { hits, state } = this.#parts;
-    const origin = this.#originFor(req, app);
+    const origin = this.#originOf(req, app);
     const entry = hits.find(req, origin, req.url as string);
     if (!entry) return 'absent';
     const arrival = { req, res, app, startedAt, origin, isBrought: false };
     const answer = this.#serve(arrival, entry, startedAt);
-    if (answer === 'given') state.counts.memory.hits++; // what Redis brought was asked for, and missed
+    if (answer === 'given') countMemoryLookup(state.counts, true);
     return answer;
   }
 
@@ -190,7 +189,7 @@ export class FastPath {
     const body = head.coded ? state.encodings.find(entry, head.coded.coding, head.coded.effort) : entry.body;
     if (!body) return 'none';
 
-    state.counts.hits++;
+    countResult(state.counts, 'HIT', NO_STATUS);
     if (app) state.frontDoor.hits++;
     const requestId = timing?.idOf(req);
     const text = this.#lines.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });

@@ -1,10 +1,10 @@
 import { dependsOnHeaders, isPublicResponse } from '../cache/lookup/lookup.js';
 import type { CacheRuleSettings } from '../cache/options.js';
+import { hasRequestFunctions } from '../cache/request/rule-functions.js';
 import { isEntityTag } from '../http/entity-tag.js';
 import { type Compact, compactOf } from '../store/compact-response.js';
 import type { Prepared, StoredResponse } from '../store/stored-response.js';
 import type { FastPathDependencies } from './dependencies.js';
-import { hasRequestFunctions } from './fast-lookup.js';
 import type { HeadTemplate } from './head-template.js';
 
 /** Objects of one head, beside its text; measured. Bytes. */

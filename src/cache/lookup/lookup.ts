@@ -3,9 +3,10 @@ import { VOID } from '../../store/invalidation/invalidation-log.js';
 import type { ResponseHead, StoredResponse } from '../../store/stored-response.js';
 import type { CacheRuleSettings } from '../options.js';
 import type { CacheRequest } from '../request/cache-request.js';
+import { isKeyedByHeaders } from '../request/key.js';
 import type { CacheState } from '../state.js';
 import { validUntil } from './invalidated.js';
-import { decideReuse, isFresh, type Permission } from './reuse.js';
+import { decideReuse, freshnessLeft, isFresh, type Permission } from './reuse.js';
 
 /**
  * What is stored for a request, and what may be done with it.
@@ -49,7 +50,7 @@ export function dependsOnHeaders(
   rule: CacheRuleSettings | undefined,
 ): boolean {
   if (vary.some((name) => name !== 'accept-encoding')) return true;
-  return rule !== undefined && (rule.vary.headers.length > 0 || Boolean(rule.vary.cookies?.length));
+  return isKeyedByHeaders(rule);
 }
 
 /** Whether something may come of a fill: a lifetime is promised, or such a response was stored before. */
@@ -104,7 +105,7 @@ export function mayReplaceError(
   )
     return false;
   const { alwaysValidate, mustRevalidate } = entry.reuse;
-  const left = (Math.min(entry.freshUntil, limit) - clock()) / 1000;
+  const left = freshnessLeft(entry, limit, clock()) / 1000;
   return !alwaysValidate && !mustRevalidate && -left <= DEFAULT_STALE_IF_ERROR_SECONDS;
 }
 

@@ -1,6 +1,6 @@
 import type { CacheControlDirectives } from '../../http/cache-control.js';
 import { mayReuseStored } from '../../http/request-directives.js';
-import type { StoredResponse } from '../../store/stored-response.js';
+import type { ResponseHead, StoredResponse } from '../../store/stored-response.js';
 
 /** What may be done with a stored response (RFC 9111 §4, RFC 5861). */
 export type Permission =
@@ -13,6 +13,16 @@ export type Permission =
   /** It needs the handler's word first. */
   | 'validate';
 
+/** The remaining freshness, negative for a stale response. Milliseconds. */
+export function freshnessLeft({ freshUntil }: ResponseHead, limit: number, now: number): number {
+  return Math.min(freshUntil, limit) - now;
+}
+
+/** The remaining freshness in whole seconds, as `Cache-Status` reports it. */
+export function secondsLeft(entry: ResponseHead, limit: number, now: number): number {
+  return Math.floor(freshnessLeft(entry, limit, now) / 1000);
+}
+
 /**
  * Whether a response may be served as it is, if the request has no directives.
  *
@@ -20,7 +30,7 @@ export type Permission =
  * @param now milliseconds on the cache's clock.
  */
 export function isFresh(entry: StoredResponse, limit: number, now: number): boolean {
-  return !entry.reuse.alwaysValidate && Math.min(entry.freshUntil, limit) > now;
+  return !entry.reuse.alwaysValidate && freshnessLeft(entry, limit, now) > 0;
 }
 
 /**
@@ -36,7 +46,7 @@ export function decideReuse(
 ): Permission {
   const { reuse } = entry;
   if (reuse.alwaysValidate) return 'validate';
-  const left = (Math.min(entry.freshUntil, limit) - now) / 1000;
+  const left = freshnessLeft(entry, limit, now) / 1000;
   if (directives) {
     const age = entry.initialAge + (now - entry.storedAt) / 1000;
     const use = mayReuseStored(directives, { age, lifetime: age + left, neverStale: reuse.mustRevalidate });

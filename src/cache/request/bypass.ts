@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { CLIENT_CERTIFICATE, hasClientCertificate } from '../../exchange/client-certificate.js';
 import type { CacheRuleSettings, CacheSettings } from '../options.js';
 import { headerOf } from './key.js';
@@ -12,21 +12,28 @@ export function findBypassReason(
   target: string,
   rule: CacheRuleSettings | false | undefined,
 ): string | undefined {
-  if (req.method !== 'GET' && req.method !== 'HEAD') return 'method';
+  if (!isReadMethod(req.method)) return 'method';
   if (rule === false) return 'rule';
   // A handler may read a body that no key covers.
-  if (mayHaveBody(req)) return 'body';
+  if (mayCarryBody(req)) return 'body';
   // The authority in the target is not the one in `Host`, and a handler may print either.
   // And what follows a `#`, or a space of Latin-1, Express reads as no part of the path, where our rules do.
   if (!/^\/[^\s#]*$/.test(target)) return 'target-form';
-  // RFC 9110 §13.1.1, §13.1.4: conditions for changing something; the handler's business.
-  if (req.headers['if-match'] !== undefined || req.headers['if-unmodified-since'] !== undefined)
-    return 'conditional';
-  return undefined;
+  return hasWritePreconditions(req.headers) ? 'conditional' : undefined;
 }
 
-/** Whether a request is not known to be without a body. */
-function mayHaveBody(req: IncomingMessage): boolean {
+/** Whether the cache may serve a response to this method. */
+export function isReadMethod(method: string | undefined): boolean {
+  return method === 'GET' || method === 'HEAD';
+}
+
+/** Whether a request has preconditions of a write (RFC 9110 §13.1.1, §13.1.4); only the handler can check them. */
+export function hasWritePreconditions(headers: IncomingHttpHeaders): boolean {
+  return headers['if-match'] !== undefined || headers['if-unmodified-since'] !== undefined;
+}
+
+/** Whether a request has a body, or may have one. */
+export function mayCarryBody(req: IncomingMessage): boolean {
   if (req.headers['transfer-encoding'] !== undefined) return true;
   const length = req.headers['content-length'];
   if (length !== undefined) return length !== '0';
@@ -67,7 +74,12 @@ export function findCredential(
     // No header names it, so none can put it in the key.
     if (name === CLIENT_CERTIFICATE && hasClientCertificate(req)) return name;
     if (headerOf(req, name) === undefined || rule?.vary.headers.includes(name)) continue;
-    if (!(name === 'cookie' && rule?.vary.cookies)) return name;
+    if (!(name === 'cookie' && coversCookies(rule))) return name;
   }
   return undefined;
+}
+
+/** Whether the rule names the cookies that responses depend on, so that all others make no difference. */
+export function coversCookies(rule: CacheRuleSettings | undefined): boolean {
+  return rule?.vary.cookies !== undefined;
 }

@@ -78,6 +78,14 @@ export class RequestKeys {
     this.exact = joinKey(parts) + this.#selected;
   }
 
+  get target(): string {
+    return this.#parts.target;
+  }
+
+  get rewritten(): string | undefined {
+    return this.#parts.rewritten;
+  }
+
   /** Of what is known of the queries of its path. */
   get path(): string {
     const { target, rewritten } = this.#parts;
@@ -98,6 +106,26 @@ export class RequestKeys {
   #keyOf(target: string, rewritten: string | undefined): string {
     return joinKey({ ...this.#parts, target, rewritten }) + this.#selected;
   }
+}
+
+/** The part of a request's key that does not depend on its URL. */
+export interface KeyPlace {
+  readonly scope: string;
+  readonly origin: Origin;
+  readonly partition: string | undefined;
+}
+
+/** The keys of a request under its rule. @param sent path and query as the client sent them. */
+export function keysFor(
+  { scope, origin, partition }: KeyPlace,
+  req: IncomingMessage,
+  sent: string,
+  rule: CacheRuleSettings | undefined,
+  select: HeaderSelector,
+): RequestKeys {
+  const target = normaliseTarget(sent, rule);
+  const rewritten = readRewrittenTarget(req, target, rule);
+  return new RequestKeys({ scope, origin, target, rewritten, partition }, req, rule, select);
 }
 
 const NEITHER_REWRITTEN_NOR_PARTITIONED = joinPart(undefined) + joinPart(undefined);

@@ -17,13 +17,40 @@ interface ExpressRequest {
 
 export function originOf(req: IncomingMessage): Origin {
   const express = req as IncomingMessage & ExpressRequest;
-  const rawHost = req.headers.host ?? String(req.headers[':authority'] ?? '');
+  const rawHost = hostHeaderOf(req);
   const forwarded = req.headers['x-forwarded-host'];
-  // Without a socket nobody can tell who sent it, so what it says of proxies is not believed.
+  // Without a socket, the sender is unknown and its forwarding headers are not trusted.
   if (!(req.socket as Socket | null)) return { scheme: 'http', rawHost, host: rawHost };
-  const scheme = express.protocol ?? ((req.socket as { encrypted?: boolean }).encrypted ? 'https' : 'http');
+  const scheme = express.protocol ?? connectionScheme(req);
   if (forwarded === undefined || !trusts(express)) return { scheme, rawHost, host: rawHost };
   return { scheme, rawHost, host: String(forwarded) };
+}
+
+/** As `originOf`, at less cost: for requests without forwarding headers, where `trust proxy` makes no difference. */
+export class DirectOrigins {
+  /** The last result: most requests of an app have the same origin. */
+  #last: Origin = { scheme: '', rawHost: '', host: '' };
+
+  originOf(req: IncomingMessage): Origin {
+    const rawHost = hostHeaderOf(req);
+    const scheme = connectionScheme(req);
+    const last = this.#last;
+    if (last.rawHost === rawHost && last.scheme === scheme) return last;
+    return (this.#last = { scheme, rawHost, host: rawHost });
+  }
+}
+
+/** Whether a request has forwarding headers, which count if the app trusts their sender. */
+export function isForwarded({ headers }: IncomingMessage): boolean {
+  return headers['x-forwarded-host'] !== undefined || headers['x-forwarded-proto'] !== undefined;
+}
+
+function hostHeaderOf({ headers }: IncomingMessage): string {
+  return headers.host ?? String(headers[':authority'] ?? '');
+}
+
+function connectionScheme({ socket }: IncomingMessage): string {
+  return (socket as { encrypted?: boolean } | null)?.encrypted ? 'https' : 'http';
 }
 
 /** Whether the app sees the same host and scheme. */

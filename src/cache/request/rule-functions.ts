@@ -41,3 +41,8 @@ export function evaluatePartition(
 export function evaluateWhen(rule: CacheRuleSettings, context: RuleContext): boolean {
   return !rule.when || requireSync(rule.when(context), 'when') === true;
 }
+
+/** Whether a rule has functions that run for each request. */
+export function hasRequestFunctions(rule: CacheRuleSettings): boolean {
+  return rule.when !== undefined || rule.partition !== undefined;
+}

@@ -2,7 +2,7 @@ import type { Exchange } from '../../exchange/exchange.js';
 import { readHeaderText } from '../../exchange/headers.js';
 import { type CacheStatus, formatCacheStatus } from '../../http/cache-status.js';
 import type { Origin } from '../request/origin.js';
-import { type CacheState, countByWord } from '../state.js';
+import { type CacheCounts, type CacheState, countByWord } from '../state.js';
 
 /** What `X-Cache` says. */
 export type XCache = 'HIT' | 'MISS' | 'STALE' | 'REVALIDATED' | 'BYPASS';
@@ -35,14 +35,8 @@ export function describeUrl({
   return /^[^/?#\\]+$/.test(origin.host) && URL.canParse(base) ? base + target : target;
 }
 
-/** Counts the result and, unless that is turned off, says it: `X-Cache`, and our member of `Cache-Status`. */
-export function writeCacheStatus(
-  state: CacheState,
-  exchange: Exchange,
-  result: XCache,
-  status: CacheStatus,
-): void {
-  const { counts, settings } = state;
+/** Counts how a request was answered. */
+export function countResult(counts: CacheCounts, result: XCache, status: CacheStatus): void {
   if (result === 'HIT') counts.hits++;
   else if (result === 'STALE') counts.stale++;
   else if (result === 'REVALIDATED') counts.revalidated++;
@@ -50,11 +44,44 @@ export function writeCacheStatus(
   else countByWord(counts.bypasses, status.detail ?? status.fwd ?? 'other');
   if (status.collapsed) counts.collapsed++;
   if (result === 'MISS' && !status.stored && status.detail) countByWord(counts.refusals, status.detail);
-  if (!settings.statusHeader) return;
+}
+
+/** Counts the result. Sets `X-Cache` and adds to `Cache-Status`, unless `statusHeader` is off. */
+export function writeCacheStatus(
+  state: CacheState,
+  exchange: Exchange,
+  result: XCache,
+  status: CacheStatus,
+): void {
+  countResult(state.counts, result, status);
+  if (!state.settings.statusHeader) return;
   const { res } = exchange;
   res.setHeader('X-Cache', result);
   // Caches nearer to the origin come first (RFC 9211 §2).
   const before = readHeaderText(res, 'cache-status');
   const own = formatCacheStatus(status);
   res.setHeader('Cache-Status', before ? `${before}, ${own}` : own);
+}
+
+/** Writes the fields of `writeCacheStatus` for a plain hit as text; formats only `ttl` and `key` each time. */
+export class HitStatusLines {
+  readonly #state: CacheState;
+  readonly #beginning: string;
+
+  constructor(state: CacheState) {
+    const isShown = state.settings.statusHeader !== false;
+    this.#state = state;
+    this.#beginning = isShown ? `X-Cache: HIT\r\nCache-Status: ${formatCacheStatus({ hit: true })}` : '';
+  }
+
+  /** Empty if `statusHeader` is off. @param ttl seconds. */
+  text(ttl: number, origin: Origin, target: string): string {
+    if (this.#beginning === '') return '';
+    const key = visibleKey(this.#state, { origin, target });
+    return `${this.#beginning}; ttl=${ttl}${key === undefined ? '' : keyParameter(key)}\r\n`;
+  }
+}
+
+function keyParameter(key: string): string {
+  return formatCacheStatus({ key }).slice(formatCacheStatus({}).length);
 }

@@ -7,6 +7,7 @@ import { type Conditions, notModified } from '../../http/conditional-request.js'
 import { addVary } from '../../http/vary.js';
 import type { ResponseHead, StoredResponse } from '../../store/stored-response.js';
 import { validUntil } from '../lookup/invalidated.js';
+import { secondsLeft } from '../lookup/reuse.js';
 import type { CacheRuleSettings } from '../options.js';
 import type { CacheState } from '../state.js';
 import { selectByteRanges } from './byte-ranges.js';
@@ -107,7 +108,7 @@ export function answerConditions(exchange: Exchange, conditions: Conditions): vo
  * @param url what was asked for.
  */
 export function computeTtl(state: CacheState, entry: ResponseHead, url = entry.url): number {
-  return Math.floor((Math.min(entry.freshUntil, validUntil(state, entry, url)) - state.clock()) / 1000);
+  return secondsLeft(entry, validUntil(state, entry, url), state.clock());
 }
 
 /** The conditions of a visitor whom no handler was to see. */

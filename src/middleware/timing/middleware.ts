@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import { elapsedSince } from './elapsed.js';
+import { responseTime } from './header-values.js';
 import { resolveTiming, type TimingOptions, type TimingSettings } from './options.js';
 import { isTimed, type RequestTiming, startTiming, Timing, timingOf } from './request-timing.js';
 import { type EndedRequest, SlowRequestReporter } from './slow-requests.js';
@@ -93,7 +94,7 @@ function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exch
     }
     // Our own of a first attempt at sending the headers, which failed, is replaced.
     if (header && (!res.hasHeader(header) || res.getHeader(header) === written)) {
-      written = `${elapsed}ms`;
+      written = responseTime(elapsed);
       res.setHeader(header, written);
     }
     if (serverTiming) timing.writeTo(res, elapsed);

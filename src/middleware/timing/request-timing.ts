@@ -2,6 +2,7 @@ import type { OutgoingHttpHeader, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Exchange } from '../../exchange/exchange.js';
 import { dataOn } from '../../exchange/exchange-data.js';
+import { cacheEntry, totalEntry } from './header-values.js';
 
 /** Two copies of the package find one timing of an exchange. */
 const TIMING = Symbol.for('hotpath.timing');
@@ -91,10 +92,10 @@ export class Timing implements RequestTiming {
   writeTo(res: ServerResponse, elapsed: string): void {
     const now = res.getHeader('Server-Timing');
     if (now === undefined || this.#set === undefined || String(now) !== String(this.#set)) this.#before = now;
-    let own = `total;dur=${elapsed}`;
+    let own = totalEntry(elapsed);
     if (this.#entries) own += `, ${this.#entries.join(', ')}`;
     const cache = res.getHeader('X-Cache');
-    if (typeof cache === 'string' && cache !== '') own += `, cache;desc=${quote(cache)}`;
+    if (typeof cache === 'string' && cache !== '') own += `, ${cacheEntry(quote(cache))}`;
     const before = this.#before;
     if (before === undefined || before === '') this.#set = own;
     else this.#set = Array.isArray(before) ? [...before, own] : `${before}, ${own}`;
