@@ -224,15 +224,10 @@ const standaloneSchema = section(
 export const cacheSchema: Schema<CacheSettings> = v.pipe(optionsSchema, v.transform(complete));
 
 /**
- * Resolves the section's options.
+ * Resolves the options of `responseCache()` used alone.
  * @param path where they stand, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
-export function resolveCache(input?: CacheOptions, path = 'cache'): CacheSettings {
-  return resolve(cacheSchema, input, path);
-}
-
-/** Resolves the options of `responseCache()` used alone; throws as `resolveCache` does. */
 export function resolveCacheStandalone(
   options?: StandaloneCacheOptions,
   path = 'responseCache',

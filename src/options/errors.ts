@@ -1,12 +1,10 @@
 /** Stable identifiers of all errors. Compare these, not messages. */
 export type HotpathErrorCode =
   | 'HOTPATH_CONFIG_INVALID'
-  | 'HOTPATH_CLOSED'
   | 'HOTPATH_BODY_TOO_LARGE'
   | 'HOTPATH_BODY_CODING'
   | 'HOTPATH_BODY_TOO_SLOW'
   | 'HOTPATH_BODY_OVERLOAD'
-  | 'HOTPATH_DISPATCH_FAILED'
   | 'HOTPATH_SELECTOR_INVALID'
   | 'HOTPATH_REQUEST_INVALID'
   | 'HOTPATH_ATTACH_INVALID';

@@ -46,14 +46,6 @@ export function parseDuration(value: unknown): number {
   return readOrThrow(readDuration(value), 'duration', value);
 }
 
-/**
- * Converts a size to bytes.
- * @throws HotpathError `HOTPATH_CONFIG_INVALID` for anything but the forms of `Size`.
- */
-export function parseSize(value: unknown): number {
-  return readOrThrow(readSize(value), 'size', value);
-}
-
 function amount(value: unknown, form: RegExp, factors: Readonly<Record<string, number>>): number | undefined {
   if (typeof value === 'number') return Number.isFinite(value) && value >= 0 ? value : undefined;
   const [, digits, unit] = typeof value === 'string' ? (form.exec(value) ?? []) : [];

@@ -1,5 +1,4 @@
 import * as v from 'valibot';
-import { configError } from '../../options/errors.js';
 import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
 import { leaf, mapOf, resolve, type Schema, section } from '../../options/schema.js';
 import type { Duration } from '../../options/units.js';
@@ -143,28 +142,10 @@ export const cacheControlSchema: Schema<CacheControlSettings> = v.pipe(
 );
 
 /**
- * Resolves one policy.
- * @param path where it stands, for messages.
+ * Resolves the options of `cacheControl()` used alone.
+ * @param path where they stand, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
-export function resolveCacheControlPolicy(
-  policy: CacheControlPolicy,
-  path = 'cacheControl',
-): ResolvedCacheControl {
-  const resolved = resolve(cacheControlPolicySchema, policy, path);
-  if (resolved !== false) return resolved;
-  throw configError([{ path, message: `expected ${policyForms}`, received: 'false' }]);
-}
-
-/** Resolves the section's options; throws as `resolveCacheControlPolicy` does. */
-export function resolveCacheControl(
-  input?: CacheControlOptions,
-  path = 'cacheControl',
-): CacheControlSettings {
-  return resolve(cacheControlSchema, input, path);
-}
-
-/** Resolves the options of `cacheControl()` used alone; throws as `resolveCacheControlPolicy` does. */
 export function resolveCacheControlStandalone(
   options?: StandaloneCacheControlOptions,
   path = 'cacheControl',

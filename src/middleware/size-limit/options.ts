@@ -99,15 +99,10 @@ export const sizeLimitPolicySchema: Schema<ReadSizeLimitPolicy> = v.lazy(
 );
 
 /**
- * Resolves the section's options.
+ * Resolves the options of `sizeLimit()` used alone.
  * @param path where they stand, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
-export function resolveSizeLimit(input?: SizeLimitOptions, path = 'sizeLimit'): SizeLimitSettings {
-  return resolve(sizeLimitSchema, input, path);
-}
-
-/** Resolves the options of `sizeLimit()` used alone; throws as `resolveSizeLimit` does. */
 export function resolveSizeLimitStandalone(
   options?: StandaloneSizeLimitOptions,
   path = 'sizeLimit',

@@ -4,17 +4,18 @@ import { performance } from 'node:perf_hooks';
 import { guarded, unawaited } from '../../runtime/guard.js';
 import { TransientMap } from '../../runtime/transient-map.js';
 import type { RedisItem } from '../stored-response.js';
-import { Codec, FORMAT, frameLength, type SharedStamp, type Undecodable } from './codec/frame.js';
+import { Codec, FORMAT, frameLength, type Undecodable } from './codec/frame.js';
 import type { RedisClient } from './connection/ioredis-client.js';
 import type { CommandGuard, GuardedReply, GuardStats } from './guard/command-guard.js';
+import type { LogStamp } from './log/log-positions.js';
 import type { ServerClock } from './server-clock.js';
 
-/** Positions in the log of this process, as other instances know them. */
+/** Positions in the log of this process, as other instances know them. `RedisLog` is one. */
 export interface SharedPositions {
-  /** `undefined` where the position means nothing to others, so what is stamped with it stays here. */
-  toShared(stamp: number): SharedStamp | undefined;
-  /** `undefined` where we can't judge what was invalidated since: the entry is a miss. */
-  fromShared(epoch: string, position: number): number | undefined;
+  /** `undefined` where the position means nothing to others, so the entry stays here. */
+  toShared(stamp: number): LogStamp | undefined;
+  /** `undefined` where later invalidations are unknown: the entry is a miss. */
+  fromShared(stamp: LogStamp): number | undefined;
 }
 
 /** What the Redis tier is made of. */
@@ -203,13 +204,6 @@ export class RedisStore {
     return 'value' in answer ? Number(answer.value) === 1 : undefined;
   }
 
-  /** Whether anybody has the lease; `undefined` when Redis can't say. */
-  async isHeld(key: string): Promise<boolean | undefined> {
-    const name = this.#leaseOf(key);
-    const answer = await this.#guard.read('held', (client) => client.call('exists', name));
-    return 'value' in answer ? Number(answer.value) === 1 : undefined;
-  }
-
   stats(): RedisStoreStats {
     return {
       ...this.#guard.stats(),
@@ -246,7 +240,7 @@ export class RedisStore {
     if ('reason' in decoded) return this.#discard(key, decoded.reason);
     const { item, at } = decoded;
     if (item.kind === 'response') {
-      const stamp = this.#positions.fromShared(at.epoch, at.position);
+      const stamp = this.#positions.fromShared(at);
       // It may be we who are behind, so it stays.
       if (stamp === undefined) return count(this.#unusable, 'epoch');
       this.#hits++;

@@ -41,16 +41,7 @@ export function openRedisTier(settings: RedisTierSettings, onFault: FaultHook): 
     appendDeadline: bounds.writeTimeout + (replicas?.timeout ?? 0),
     fault: (error) => faults.tell(error, 'redis log'),
   });
-  const store = new RedisStore({
-    guard,
-    clock,
-    positions: {
-      toShared: (stamp) => log.toShared(stamp),
-      fromShared: (epoch, position) => log.fromShared({ epoch, position }),
-    },
-    prefix,
-    maxEntryBytes,
-  });
+  const store = new RedisStore({ guard, clock, positions: log, prefix, maxEntryBytes });
   return {
     store,
     log,

@@ -1,6 +1,3 @@
-import { performance } from 'node:perf_hooks';
-import type { RedisClient } from './connection/ioredis-client.js';
-
 /** Samples among which the best is chosen. */
 const KEPT = 8;
 
@@ -20,23 +17,12 @@ interface Sample {
  * round trip counts.
  */
 export class ServerClock {
-  readonly #now: () => number;
   #samples: Sample[] = [];
   #best: Sample | undefined;
-
-  /** @param now milliseconds, monotonic: the clock that entries' times are on. */
-  constructor(now: () => number = () => performance.now()) {
-    this.#now = now;
-  }
 
   /** Whether the server was ever asked. Until then nothing can be converted. */
   get isKnown(): boolean {
     return this.#best !== undefined;
-  }
-
-  /** By how much a converted time may be wrong. Milliseconds. */
-  get error(): number {
-    return this.#best?.error ?? Number.POSITIVE_INFINITY;
   }
 
   /** A time on our clock as one on the server's, both in milliseconds; `NaN` while the server's is not known. */
@@ -65,25 +51,4 @@ export class ServerClock {
     this.#samples = isSet ? [sample] : [...this.#samples.slice(1 - KEPT), sample];
     this.#best = this.#samples.reduce((best, next) => (next.error <= best.error ? next : best));
   }
-
-  /**
-   * Asks the server once. The caller sees to it that the client is ready, and to a deadline; an answer that comes
-   * late is a sample with a large error and does no harm.
-   *
-   * @param key any key of the invalidation log's slot: in a cluster `TIME` alone would go to any node.
-   * @throws what the client throws.
-   */
-  async measure(client: RedisClient, key: string): Promise<void> {
-    const sent = this.#now();
-    const answer = client.isCluster
-      ? await client.call('EVAL', "return redis.call('TIME')", 1, key)
-      : await client.call('TIME');
-    this.sample(sent, this.#now(), readTime(answer));
-  }
-}
-
-/** What `TIME` answers, seconds and microseconds, in milliseconds; `NaN` for anything else. */
-export function readTime(answer: unknown): number {
-  if (!Array.isArray(answer) || answer.length !== 2) return Number.NaN;
-  return Number(answer[0]) * 1000 + Number(answer[1]) / 1000;
 }

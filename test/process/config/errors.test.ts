@@ -5,24 +5,29 @@ import { configError, HotpathError, isHotpathError } from '../../../src/options/
 describe('HotpathError', () => {
   it('has a literal name, a stable code and its cause', () => {
     const cause = new Error('beneath');
-    const error = new HotpathError('HOTPATH_CLOSED', 'closed', { cause });
+    const error = new HotpathError('HOTPATH_ATTACH_INVALID', 'attached too late', { cause });
     expect(error).toBeInstanceOf(Error);
-    expect(error).toMatchObject({ name: 'HotpathError', code: 'HOTPATH_CLOSED', message: 'closed', cause });
-    expect(error.stack).toContain('HotpathError: closed');
+    expect(error).toMatchObject({
+      name: 'HotpathError',
+      code: 'HOTPATH_ATTACH_INVALID',
+      message: 'attached too late',
+      cause,
+    });
+    expect(error.stack).toContain('HotpathError: attached too late');
   });
 
   it('is recognised across copies of the package, by instanceof and by isHotpathError', async () => {
     vi.resetModules();
     const copy = await import('../../../src/options/errors.js');
     expect(copy.HotpathError).not.toBe(HotpathError);
-    const error = new copy.HotpathError('HOTPATH_CLOSED', 'closed');
+    const error = new copy.HotpathError('HOTPATH_ATTACH_INVALID', 'attached too late');
     expect(error instanceof HotpathError).toBe(true);
     expect(isHotpathError(error)).toBe(true);
   });
 
   it.each([
     new Error('x'),
-    Object.assign(new Error('x'), { name: 'HotpathError', code: 'HOTPATH_CLOSED' }),
+    Object.assign(new Error('x'), { name: 'HotpathError', code: 'HOTPATH_ATTACH_INVALID' }),
     { [Symbol.for('hotpath.error')]: true },
     null,
     undefined,

@@ -3,17 +3,14 @@ import { Registry } from 'prom-client';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   type CacheOptions,
-  resolveCache,
+  type CacheSettings,
   resolveCacheRule,
   resolveCacheStandalone,
 } from '../../../src/cache/options.js';
 import { defineConfig, type HotpathConfig, resolveConfig } from '../../../src/config.js';
-import {
-  resolveCacheControlPolicy,
-  resolveCacheControlStandalone,
-} from '../../../src/middleware/cache-control/options.js';
+import { resolveCacheControlStandalone } from '../../../src/middleware/cache-control/options.js';
 import { resolveCompressionStandalone } from '../../../src/middleware/compression/options.js';
-import { resolveSizeLimit, resolveSizeLimitStandalone } from '../../../src/middleware/size-limit/options.js';
+import { resolveSizeLimitStandalone } from '../../../src/middleware/size-limit/options.js';
 import { HotpathError, isHotpathError } from '../../../src/options/errors.js';
 
 /** The messages of a config error, as `path: message`. */
@@ -27,6 +24,7 @@ function problemsOf(run: () => unknown): string[] {
   }
   return [];
 }
+const cacheSettings = (cache: CacheOptions = {}) => resolveConfig({ cache }).cache as CacheSettings;
 const problems = (config: unknown) => problemsOf(() => resolveConfig(config as HotpathConfig));
 const paths = (config: unknown) => problems(config).map((line) => line.slice(0, line.indexOf(': ')));
 
@@ -70,7 +68,7 @@ describe('resolveConfig', () => {
   });
 
   it('reads the headers of background refreshes and lowercases their names', () => {
-    const { refreshHeaders } = resolveCache({ refreshHeaders: { 'X-Origin-Verify': 's3cret', 'x-b': 'ö' } });
+    const { refreshHeaders } = cacheSettings({ refreshHeaders: { 'X-Origin-Verify': 's3cret', 'x-b': 'ö' } });
     expect(refreshHeaders).toEqual({ 'x-origin-verify': 's3cret', 'x-b': 'ö' });
     expect(Object.isFrozen(refreshHeaders)).toBe(true);
   });
@@ -96,16 +94,16 @@ describe('resolveConfig', () => {
     [{ refreshHeaders: { a: 's3cret\r\nx: y' } }, /cache\.refreshHeaders\.a: .*a string of 12 characters/],
     [{ refreshHeaders: { a: '嘊' } }, /cache\.refreshHeaders\.a: expected the value of a header: Latin-1/],
   ])('rejects %j without writing down a secret', (options, message) => {
-    expect(() => resolveCache(options)).toThrow(message);
-    expect(() => resolveCache(options)).not.toThrow(/s3cret/);
+    expect(() => cacheSettings(options)).toThrow(message);
+    expect(() => cacheSettings(options)).not.toThrow(/s3cret/);
   });
 
   it('reads targeted cache fields only with the standard profile or the app option', () => {
-    expect(resolveCache().targets).toEqual([]);
-    expect(resolveCache({ profile: 'rfc9111' }).targets).toEqual(['cdn-cache-control', 'surrogate-control']);
-    expect(resolveCache({ profile: 'rfc9111', targets: [] }).targets).toEqual([]);
-    expect(resolveCache({ targets: ['Shop-Cache-Control'] }).targets).toEqual(['shop-cache-control']);
-    expect(problemsOf(() => resolveCache({ targets: ['Cache-Control'] }))).toEqual([
+    expect(cacheSettings().targets).toEqual([]);
+    expect(cacheSettings({ profile: 'rfc9111' }).targets).toEqual(['cdn-cache-control', 'surrogate-control']);
+    expect(cacheSettings({ profile: 'rfc9111', targets: [] }).targets).toEqual([]);
+    expect(cacheSettings({ targets: ['Shop-Cache-Control'] }).targets).toEqual(['shop-cache-control']);
+    expect(problemsOf(() => cacheSettings({ targets: ['Cache-Control'] }))).toEqual([
       "cache.targets[0]: expected a field for some caches only, such as 'CDN-Cache-Control'",
     ]);
   });
@@ -260,11 +258,11 @@ describe('limits that are no size never turn the guard off [F06]', () => {
     [true],
     [[]],
   ])('rejects limit %j', (limit) => {
-    expect(() => resolveSizeLimit({ limit } as never)).toThrow(HotpathError);
+    expect(() => resolveConfig({ sizeLimit: { limit } } as never)).toThrow(HotpathError);
     expect(paths({ sizeLimit: { limit } })).toEqual(['sizeLimit.limit']);
   });
   it('uses the default for undefined', () => {
-    expect(resolveSizeLimit({ limit: undefined, brotliWindow: undefined })).toEqual({
+    expect(resolveConfig({ sizeLimit: { limit: undefined, brotliWindow: undefined } }).sizeLimit).toEqual({
       limit: 10_485_760,
       brotliWindow: 22,
       decoderMemory: 67_108_864,
@@ -354,24 +352,26 @@ describe('contradictory rules', () => {
     [{ maxAge: 0.5 }, 'maxAge'],
     [{}, 'maxAge'],
   ])('rejects the Cache-Control policy %j [K06]', (policy, key) => {
-    expect(problemsOf(() => resolveCacheControlPolicy(policy))[0]).toMatch(`cacheControl.${key}: `);
+    expect(problems({ cacheControl: { default: policy } })[0]).toMatch(`cacheControl.default.${key}: `);
   });
 
   it('accepts no-store with a lifetime beside must-understand (RFC 9111 §5.2.2.3)', () => {
     const policy = { mustUnderstand: true, noStore: true, maxAge: '1m' } as const;
-    expect(resolveCacheControlPolicy(policy)).toEqual({ mustUnderstand: true, noStore: true, maxAge: 60 });
+    expect(resolveConfig({ cacheControl: { default: policy } }).cacheControl).toEqual({
+      default: { mustUnderstand: true, noStore: true, maxAge: 60 },
+    });
   });
 
   it('limits the largest entry to the memory tier, and rejects one that cannot fit', () => {
-    expect(resolveCache({ memory: { maxBytes: '512kb' } }).maxEntryBytes).toBe(524_288);
-    expect(() => resolveCache({ memory: { maxBytes: '512kb' }, maxEntryBytes: '1mb' })).toThrow(
+    expect(cacheSettings({ memory: { maxBytes: '512kb' } }).maxEntryBytes).toBe(524_288);
+    expect(() => cacheSettings({ memory: { maxBytes: '512kb' }, maxEntryBytes: '1mb' })).toThrow(
       /cache\.maxEntryBytes/,
     );
   });
 
   it('ignores a Redis section without an address', () => {
-    expect(resolveCache({ redis: { url: undefined } })).not.toHaveProperty('redis');
-    expect(resolveCache({ redis: { url: 'rediss://h:1' } }).redis).toEqual({
+    expect(cacheSettings({ redis: { url: undefined } })).not.toHaveProperty('redis');
+    expect(cacheSettings({ redis: { url: 'rediss://h:1' } }).redis).toEqual({
       source: { url: 'rediss://h:1' },
       prefix: 'hotpath:',
       readTimeout: 0.05,
@@ -381,18 +381,18 @@ describe('contradictory rules', () => {
 
   it('accepts one of an ioredis client, its options or a URL, and names any other value', () => {
     const client = new Redis({ lazyConnect: true });
-    expect(resolveCache({ redis: { client } }).redis?.source).toEqual({ client });
-    expect(resolveCache({ redis: { options: { host: 'h' } } }).redis?.source).toEqual({
+    expect(cacheSettings({ redis: { client } }).redis?.source).toEqual({ client });
+    expect(cacheSettings({ redis: { options: { host: 'h' } } }).redis?.source).toEqual({
       options: { host: 'h' },
     });
-    expect(() => resolveCache({ redis: { client, url: 'redis://h' } })).toThrow(
+    expect(() => cacheSettings({ redis: { client, url: 'redis://h' } })).toThrow(
       /cache\.redis\.url.*one place too many/,
     );
-    expect(() => resolveCache({ redis: { client: {} as never } })).toThrow(/cache\.redis\.client.*ioredis/);
-    expect(() => resolveCache({ redis: { url: 'redis://h', readTimeout: 0 } })).toThrow(
+    expect(() => cacheSettings({ redis: { client: {} as never } })).toThrow(/cache\.redis\.client.*ioredis/);
+    expect(() => cacheSettings({ redis: { url: 'redis://h', readTimeout: 0 } })).toThrow(
       /cache\.redis\.readTimeout/,
     );
-    expect(() => resolveCache({ redis: { url: 'redis://h', wait: { replicas: 0 } } })).toThrow(
+    expect(() => cacheSettings({ redis: { url: 'redis://h', wait: { replicas: 0 } } })).toThrow(
       /wait\.replicas/,
     );
   });

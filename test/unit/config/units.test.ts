@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { resolveConfig } from '../../../src/config.js';
+import type { SizeLimitSettings } from '../../../src/middleware/size-limit/options.js';
 import { HotpathError } from '../../../src/options/errors.js';
-import { parseDuration, parseSize } from '../../../src/options/units.js';
+import { parseDuration, type Size } from '../../../src/options/units.js';
 
 describe('durations', () => {
   it.each([
@@ -60,6 +62,11 @@ describe('durations', () => {
 });
 
 describe('sizes', () => {
+  const limitOf = (limit: unknown) => {
+    const { sizeLimit } = resolveConfig({ sizeLimit: { limit: limit as Size } });
+    return (sizeLimit as SizeLimitSettings).limit;
+  };
+
   it.each([
     [0, 0],
     [1500, 1500],
@@ -69,11 +76,11 @@ describe('sizes', () => {
     ['10mb', 10_485_760],
     ['1gb', 1_073_741_824],
   ])('reads %j as %d bytes', (input, bytes) => {
-    expect(parseSize(input)).toBe(bytes);
+    expect(limitOf(input)).toBe(bytes);
   });
 
   it('rounds a fraction of a byte down when a larger unit made it', () => {
-    expect(parseSize('0.3kb')).toBe(307);
+    expect(limitOf('0.3kb')).toBe(307);
   });
 
   it.each([
@@ -95,17 +102,16 @@ describe('sizes', () => {
     Number.POSITIVE_INFINITY,
     '99999999999gb',
     null,
-    undefined,
     false,
     {},
     ['1kb'],
   ])('rejects %j as a size instead of guessing [F06]', (input) => {
-    expect(() => parseSize(input)).toThrow(HotpathError);
+    expect(() => limitOf(input)).toThrow(HotpathError);
   });
 
   it('names the accepted forms and the received value', () => {
-    expect(() => parseSize('10 mbb')).toThrow(
-      "size: expected a size such as '64mb' or a number of bytes, received '10 mbb'",
+    expect(() => limitOf('10 mbb')).toThrow(
+      "sizeLimit.limit: expected a size such as '64mb' or a number of bytes, received '10 mbb'",
     );
   });
 });

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { CompactResponse, compactOf } from '../../compact-response.js';
 import type { RedisItem, StoredResponse, VariantIndex } from '../../stored-response.js';
+import type { LogStamp } from '../log/log-positions.js';
 import { Forms, parsed, readOwn, readVariants, writeForm, writeOwn, writeVariants } from './entry-fields.js';
 import type { SharedTimes } from './field-codecs.js';
 
@@ -12,17 +13,11 @@ export type { SharedTimes } from './field-codecs.js';
  */
 export const FORMAT = 3;
 
-/** Where an entry stands in the log that instances share. */
-export interface SharedStamp {
-  readonly epoch: string;
-  readonly position: number;
-}
-
 /** What a frame holds. */
 export interface Decoded {
   /** The `stamp` and `since` of a response are void until whoever reads it has placed it in the log of this process. */
   readonly item: CompactResponse | VariantIndex;
-  readonly at: SharedStamp;
+  readonly at: LogStamp;
 }
 
 /** Why a value could not be used. */
@@ -86,7 +81,7 @@ export class Codec {
    *
    * @returns `undefined` when its times can't be told on the shared clock, or its fields are out of all proportion.
    */
-  encode(key: string, item: RedisItem, at: SharedStamp): Buffer | undefined {
+  encode(key: string, item: RedisItem, at: LogStamp): Buffer | undefined {
     const isResponse = item.kind === 'response';
     if (isResponse && !(this.#isTold(item.storedAt) && this.#isTold(item.freshUntil))) return undefined;
     const written = isResponse ? writeOwn(item, this.#times) : writeVariants(item);
@@ -179,7 +174,7 @@ export class Codec {
 
 interface Meta {
   readonly key: unknown;
-  readonly at: SharedStamp;
+  readonly at: LogStamp;
   /** What its kind of item has. */
   readonly fields: readonly unknown[];
 }

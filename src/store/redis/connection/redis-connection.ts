@@ -19,8 +19,6 @@ export interface ConnectionOptions {
 
 /** The connection that commands go through, and where further ones to the same servers come from. */
 export class RedisConnection implements RedisLink {
-  /** The user's client is never closed and never changed. */
-  readonly isOwn: boolean;
   readonly faults: FaultReporter;
   readonly #make: () => RedisClient | Promise<RedisClient>;
   readonly #times: LinkTimes | undefined;
@@ -32,7 +30,6 @@ export class RedisConnection implements RedisLink {
   constructor(source: RedisSource, options: ConnectionOptions) {
     this.faults = new FaultReporter(options.onFault);
     this.#times = options.times;
-    this.isOwn = !('client' in source);
     if ('client' in source) {
       this.#make = () => duplicateClient(source.client);
       this.#main = new UserLink(source.client, this.faults);

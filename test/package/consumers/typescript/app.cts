@@ -38,7 +38,7 @@ const server = app.listen(0, '127.0.0.1', async () => {
   const { port } = server.address() as AddressInfo;
   const answer = await fetch(`http://127.0.0.1:${port}/`);
   const { hello } = (await answer.json()) as { hello: string };
-  const problem: unknown = new HotpathError('HOTPATH_CLOSED', 'x');
+  const problem: unknown = new HotpathError('HOTPATH_ATTACH_INVALID', 'x');
   await perf.close();
   server.close(() => {
     console.log(
@@ -46,7 +46,7 @@ const server = app.listen(0, '127.0.0.1', async () => {
         status: answer.status,
         length: hello.length,
         encoding: answer.headers.get('content-encoding'),
-        known: problem instanceof HotpathError && problem.code === 'HOTPATH_CLOSED',
+        known: problem instanceof HotpathError && problem.code === 'HOTPATH_ATTACH_INVALID',
       }),
     );
   });

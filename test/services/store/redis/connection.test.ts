@@ -94,7 +94,6 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
       const { connection } = start(source);
       await untilReady(connection);
       expect(await connection.client!.call('PING')).toBe('PONG');
-      expect(connection.isOwn).toBe(true);
     }
   });
 
@@ -220,7 +219,6 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
       expect(isRedisClient(client)).toBe(true);
       const before = { options: { ...client.options }, listeners: client.listenerCount('error') };
       const { connection } = start({ client });
-      expect(connection.isOwn).toBe(false);
       await untilReady(connection);
       await connection.client!.call('SET', 'a', '1', 'PX', 10_000);
       connection.restart();

@@ -305,6 +305,16 @@ describe('a real Redis that fails', () => {
     replica.resume();
   });
 
+  it('samples the clock of Redis with each reading [G36]', async () => {
+    const server = await start();
+    const clock = new ServerClock();
+    const { ready } = join({ url: server.url }, module, { clock });
+    await ready();
+    // The server uses the clock of this machine. A sample errs by half a round trip, which is under a second here.
+    const now = performance.now();
+    expect(Math.abs(clock.toShared(now) - (performance.timeOrigin + now))).toBeLessThan(1000);
+  });
+
   it('uses no command that reads other keys or scans Redis [G27]', async () => {
     const server = await start();
     const { ready, record, log } = join({ url: server.url }, module);

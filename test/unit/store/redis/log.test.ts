@@ -23,7 +23,7 @@ class Site {
     const link = () => new SimulatedLink(this.time, () => (this.isUp ? this.server : undefined), 2);
     const follower = link();
     const writer = link();
-    const clock = new ServerClock(() => this.time.now());
+    const clock = new ServerClock();
     const log = new RedisLog({ follower, writer, clock, timers: this.time, ...options });
     await this.time.run(2000);
     const entry = (fields: Partial<Stamped> = {}): Stamped => ({
