@@ -1,4 +1,3 @@
-import type { ListenerNode } from './listener-list.js';
 import { reportFault } from './run-listeners.js';
 
 /** What the last bytes of an answer wait for; nothing, where it answers with nothing. */
@@ -6,13 +5,13 @@ export type EndBarrier<Exchange> = (exchange: Exchange) => Promise<unknown> | un
 
 /** All that the end has to wait for; `undefined` for nothing. */
 export function waitForBarriers<Exchange>(
-  first: ListenerNode<EndBarrier<Exchange>>,
+  barriers: readonly EndBarrier<Exchange>[],
   exchange: Exchange,
 ): Promise<unknown> | undefined {
   let waits: Promise<unknown>[] | undefined;
-  for (let at: typeof first | undefined = first; at; at = at.next) {
+  for (const barrier of barriers) {
     try {
-      const wait = at.listener(exchange);
+      const wait = barrier(exchange);
       if (wait) (waits ??= []).push(wait);
     } catch (error) {
       reportFault('hold', error);

@@ -10,7 +10,6 @@ import type { EncodedBody } from './encoded-body.js';
 import { type EndBarrier, waitForBarriers } from './end-barrier.js';
 import { type DataOwner, type ExchangeData, findData } from './exchange-data.js';
 import { applyHeaders, declareLength, type HeadersArgument } from './headers.js';
-import { type ListenerNode, withListener, withoutListener } from './listener-list.js';
 import { EXCHANGE, isOnTop, listenForEnd, type Methods, patch, readMethods, writeMethods } from './patch.js';
 import { routedPath } from './request-path.js';
 import type { PathTable } from './response-head.js';
@@ -22,7 +21,7 @@ import {
   templateOfRequest,
   trackRoute,
 } from './route-template.js';
-import { runGuarded as run, runAll } from './run-listeners.js';
+import { runGuarded as run, runAll, withListener } from './run-listeners.js';
 
 type Callback = (error?: Error | null) => void;
 type Patched = ServerResponse & { [EXCHANGE]?: Exchange };
@@ -69,14 +68,14 @@ export class Exchange {
   /** The body in other codings, while the response is ended by whoever keeps them. */
   encoded: EncodedBody | undefined;
 
-  #capture: ListenerNode<Listener> | undefined;
-  #edit: ListenerNode<Listener> | undefined;
-  #seal: ListenerNode<Listener> | undefined;
-  #sent: ListenerNode<Listener> | undefined;
-  #chunk: ListenerNode<(chunk: Buffer) => void> | undefined;
-  #end: ListenerNode<Listener> | undefined;
-  #close: ListenerNode<Listener> | undefined;
-  #holds: ListenerNode<EndBarrier<Exchange>> | undefined;
+  #capture: Listener[] | undefined;
+  #edit: Listener[] | undefined;
+  #seal: Listener[] | undefined;
+  #sent: Listener[] | undefined;
+  #chunk: ((chunk: Buffer) => void)[] | undefined;
+  #end: Listener[] | undefined;
+  #close: Listener[] | undefined;
+  #holds: EndBarrier<Exchange>[] | undefined;
   #notes: ExchangeData | undefined;
   #beneath: Methods;
   #compressed = false;
@@ -136,7 +135,7 @@ export class Exchange {
     this.#chunk = withListener(this.#chunk, listener);
   }
   offChunk(listener: (chunk: Buffer) => void): void {
-    this.#chunk = withoutListener(this.#chunk, listener);
+    this.#chunk = this.#chunk?.filter((each) => each !== listener);
   }
   onEnd(listener: Listener): void {
     this.#end = withListener(this.#end, listener);

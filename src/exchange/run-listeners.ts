@@ -1,26 +1,32 @@
 import { reportFault } from '../runtime/report-fault.js';
-import type { ListenerNode } from './listener-list.js';
 
 export { reportFault };
 
-/** Runs one listener of a moment; what it throws is reported and goes no further. */
+/** Runs one listener of an event; what it throws is reported and goes no further. */
 export function runGuarded<Subject>(
   listener: (subject: Subject) => void,
   subject: Subject,
-  moment: string,
+  event: string,
 ): void {
   try {
     listener(subject);
   } catch (error) {
-    reportFault(moment, error);
+    reportFault(event, error);
   }
 }
 
-/** Runs the listeners of a moment; those that are added meanwhile as well. */
+/** Runs the listeners of an event; those that are added meanwhile as well. */
 export function runAll<Subject>(
-  first: ListenerNode<(subject: Subject) => void> | undefined,
+  listeners: readonly ((subject: Subject) => void)[] | undefined,
   subject: Subject,
-  moment: string,
+  event: string,
 ): void {
-  for (let at = first; at; at = at.next) runGuarded(at.listener, subject, moment);
+  if (listeners) for (const listener of listeners) runGuarded(listener, subject, event);
+}
+
+/** The listeners of an event with another at their end. Most events have one or none, so a list is made late. */
+export function withListener<Listener>(listeners: Listener[] | undefined, listener: Listener): Listener[] {
+  if (!listeners) return [listener];
+  listeners.push(listener);
+  return listeners;
 }

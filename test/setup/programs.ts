@@ -11,7 +11,6 @@ const PROGRAMS = [
   'scripts/conformance.ts',
   'src/middleware/metrics/index.ts',
   'src/hotpath.ts',
-  'src/store/redis/guard/deadline-queue.ts',
   'test/conformance/run.ts',
   'test/middleware/fixtures/measured.mts',
   'test/process/children/garbage.ts',

@@ -1,11 +1,9 @@
-import { AsyncResource } from 'node:async_hooks';
 import { performance } from 'node:perf_hooks';
 import { guarded, unawaited } from '../../../runtime/guard.js';
 import type { RedisClient } from '../connection/ioredis-client.js';
 import type { RedisLink } from '../connection/reconnecting-link.js';
 import { classifyRedisError, DeadlineError, type FaultReporter } from '../redis-errors.js';
 import { type BreakerState, CircuitBreaker, type Start } from './circuit-breaker.js';
-import { DeadlineQueue } from './deadline-queue.js';
 
 /** What a command came to. It never throws: Redis is a help, not a condition. */
 export type GuardedReply<T> = { readonly value: T } | { readonly unavailable: string };
@@ -57,7 +55,8 @@ const aboutTheCommand = new Set(['wrongtype', 'noscript', 'crossslot', 'err']);
 
 interface CommandLane {
   readonly where: string;
-  readonly deadlines: DeadlineQueue;
+  /** Milliseconds. */
+  readonly timeout: number;
   readonly breaker: CircuitBreaker;
   outstanding: number;
 }
@@ -70,7 +69,8 @@ interface Wanted<T> {
   readonly operation: string;
   readonly command: Command<T>;
   readonly bytes: number;
-  readonly deadlines: DeadlineQueue;
+  /** Milliseconds. */
+  readonly timeout: number;
 }
 
 /** One command on its way. */
@@ -116,7 +116,7 @@ export class CommandGuard {
     const { firstBackoff, maxBackoff, readTimeout, writeTimeout } = this.#bounds;
     const lane = (where: string, timeout: number): CommandLane => ({
       where,
-      deadlines: new DeadlineQueue(timeout),
+      timeout,
       breaker: new CircuitBreaker(firstBackoff, maxBackoff),
       outstanding: 0,
     });
@@ -131,7 +131,7 @@ export class CommandGuard {
 
   /** As `read`, without promises of its own. @param done called once, later, with the answer; it must not throw. */
   ask<T>(operation: string, command: Command<T>, done: (answer: GuardedReply<T>) => void): void {
-    this.#begin({ lane: this.#reads, operation, command, bytes: 0, deadlines: this.#reads.deadlines }, done);
+    this.#begin({ lane: this.#reads, operation, command, bytes: 0, timeout: this.#reads.timeout }, done);
   }
 
   /** @param bytes what the command carries. */
@@ -141,7 +141,7 @@ export class CommandGuard {
 
   /** A write that a visitor waits for: judged as a write, with the deadline of a read. */
   awaitedWrite<T>(operation: string, command: Command<T>): Promise<GuardedReply<T>> {
-    return this.#run(this.#writes, operation, command, 0, this.#reads.deadlines);
+    return this.#run(this.#writes, operation, command, 0, this.#reads.timeout);
   }
 
   stats(): GuardStats {
@@ -165,9 +165,9 @@ export class CommandGuard {
     operation: string,
     command: Command<T>,
     bytes: number,
-    deadlines = lane.deadlines,
+    timeout = lane.timeout,
   ): Promise<GuardedReply<T>> {
-    return new Promise((resolve) => this.#begin({ lane, operation, command, bytes, deadlines }, resolve));
+    return new Promise((resolve) => this.#begin({ lane, operation, command, bytes, timeout }, resolve));
   }
 
   #begin<T>(wanted: Wanted<T>, done: (answer: GuardedReply<T>) => void): void {
@@ -197,7 +197,7 @@ export class CommandGuard {
 
   /** Rejects at the deadline. The command may still be done; whoever sends one must not mind. */
   #send<T>(
-    { lane, command, bytes, deadlines }: Wanted<T>,
+    { lane, command, bytes, timeout }: Wanted<T>,
     { client, counts, failed }: Sending<T>,
     resolve: (answer: GuardedReply<T>) => void,
     reject: (error: unknown) => void,
@@ -214,22 +214,21 @@ export class CommandGuard {
       if (answer) resolve(answer);
       else reject(error);
     };
-    // Deadlines share a timer, and what goes on after one must find its own AsyncLocalStorage.
-    const asker = new AsyncResource('hotpath.redis');
-    const deadline = deadlines.add(() => {
-      // When it was we who were slow, the answer may be here already: it is read before this runs.
-      setImmediate(
-        guarded('redis', () => {
-          if (isSettled) return;
-          isLate = true;
-          asker.runInAsyncScope(fail, undefined, new DeadlineError(deadlines.after));
-        }),
-      );
+    const miss = guarded('redis', () => {
+      if (isSettled) return;
+      isLate = true;
+      fail(new DeadlineError(timeout));
     });
+    // If this process was slow, the reply may have arrived already: it is read before `miss` runs.
+    const deadline = setTimeout(
+      guarded('redis', () => setImmediate(miss)),
+      timeout,
+    );
+    deadline.unref(); // the socket keeps the process alive
     const sentAt = performance.now();
     const settled = () => {
       isSettled = true;
-      deadlines.meet(deadline);
+      clearTimeout(deadline);
       lane.outstanding--;
       this.#outstandingBytes -= bytes;
       this.#heardAt = performance.now();
