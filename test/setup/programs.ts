@@ -12,6 +12,7 @@ const PROGRAMS = [
   'src/middleware/metrics/index.ts',
   'src/hotpath.ts',
   'test/conformance/run.ts',
+  'test/leaks/program.ts',
   'test/middleware/fixtures/measured.mts',
   'test/process/children/garbage.ts',
   'test/process/children/instance.ts',
