@@ -396,13 +396,14 @@ interface Answering {
 
 /** The handler of every route. It is correct without a cache: its response declares all inputs. */
 function answerWith(answering: Answering, req: AppRequest, res: ServerResponse): void {
-  const { state, route } = answering;
+  const { spec, state, route } = answering;
   if (req.method === 'POST') {
     state.version++;
     res.statusCode = 204;
     return void res.end();
   }
-  if (req.hotpath?.internal && isReplaced(req, 'x-user-id')) {
+  // Behind the cache, the gateway deletes the header of the client's request and of its refresh alike.
+  if (req.hotpath?.internal && spec.gateway === 'before' && isReplaced(req, 'x-user-id')) {
     answering.faults.push(`a refresh of ${route.path} reached the handler as another variant`);
   }
   state.pending++;
@@ -523,7 +524,7 @@ function writeAnswer(answering: Answering, req: AppRequest, res: ServerResponse,
   }
   if (state.gone.has(index)) {
     status = endOf(route, fields);
-    if (req.hotpath?.internal) noteEnd(answering, req, view, owner);
+    if (req.hotpath?.internal) noteEnd(answering, req, res, { view, owner });
     set('X-Gone', '1');
     set('X-Owner', '-');
     return send(route, res, status, fields, `gone run=${run};`);
@@ -547,13 +548,13 @@ function writeAnswer(answering: Answering, req: AppRequest, res: ServerResponse,
 function noteEnd(
   { state, ended }: Answering,
   req: AppRequest,
-  view: string,
-  owner: string | undefined,
+  res: ServerResponse,
+  { view, owner }: { view: string; owner: string | undefined },
 ): void {
-  ended.set(endKeyOf(req.headers.host ?? '', req.originalUrl ?? req.url ?? '', view, owner), {
-    version: state.version,
-    at: performance.now(),
-  });
+  const key = endKeyOf(req.headers.host ?? '', req.originalUrl ?? req.url ?? '', view, owner);
+  const { version } = state;
+  // Until the response is complete, the stale one may be served.
+  res.once('finish', () => ended.set(key, { version, at: performance.now() }));
 }
 
 /** Of responses with one key: those for different users may be variants. */
