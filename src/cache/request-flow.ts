@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Exchange, exchangeOf } from '../exchange/exchange.js';
+import { type Exchange, exchangeOf, HeadOrder } from '../exchange/exchange.js';
 import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 import { SURROGATE_CAPABILITY } from '../http/surrogate-control.js';
 import type { RouteMatch, RouteTable } from '../options/route-table.js';
@@ -226,7 +226,7 @@ export class RequestFlow {
       if (outcome.kind === 'not-refreshed') return this.#attempt(request, waits, undefined, true);
       if (outcome.kind === 'refused-alone') return this.#attempt(request, waits + 1);
       if (outcome.kind === 'refused')
-        return this.#fill(request, { entry, forward: 'stale' }, undefined, undefined);
+        return this.#fill(request, { entry, permission: 'if-error', forward: 'stale' }, undefined, undefined);
       if (!isUsableFor(this.#state, request, outcome.entry))
         return this.#attempt(request, MAX_WAITS, 'stale');
       this.#serveAs(request, outcome.entry, 'MISS', {
@@ -292,6 +292,10 @@ export class RequestFlow {
     const { forward } = found;
     const waitsSince = request.waitsSince ?? clock();
     const standIn = this.#standInForLate(request, found);
+    if (!standIn && pending.isGivenUp) {
+      collapser.release(request.key, pending);
+      return this.#attempt(request, waits, forward, true);
+    }
     if (standIn && pending.isLate) return this.#serveInstead(request, standIn, { detail: 'timeout' });
     const settled: FillWaiter['settled'] = (outcome) => {
       if (outcome === 'timeout') {
@@ -334,7 +338,7 @@ export class RequestFlow {
     this.#whenSettled(request, pending, seconds, settled, follows);
   }
 
-  /** The stored response that those who wait get where the one client's handler is slower than the rule's `timeout`. */
+  /** The stored response that clients get where a handler is slower than the rule's `timeout`. */
   #standInForLate(request: MiddlewareRequest, { entry, permission }: Lookup): StoredResponse | undefined {
     if (request.rule?.timeout === undefined || !entry) return undefined;
     if (permission !== 'if-error' && permission !== 'while-revalidate') return undefined;
@@ -424,7 +428,30 @@ export class RequestFlow {
     const fill = new Fill(this.#state, request, plan);
     const seen = this.#seenOf(exchange);
     if (seen) seen.fill = fill;
+    if (mode.standIn && !refresh && rule?.timeout !== undefined)
+      this.#limitTime(request, found, pending, fill);
     request.next();
+  }
+
+  /** Gives the client the stale response where its handler is slower than the rule's `timeout`, as a refresh may be. */
+  #limitTime(request: MiddlewareRequest, found: Lookup, pending: PendingFill | undefined, fill: Fill): void {
+    const { exchange, rule } = request;
+    const late = guarded('waiting', () => {
+      // It may have been purged in the meantime.
+      const entry = this.#standInForLate(request, found);
+      if (!entry || exchange.closed || exchange.headed || exchange.res.headersSent) return;
+      fill.giveUp(() => {
+        if (pending) {
+          pending.isGivenUp = true;
+          this.#noteLate(request.key, pending);
+        }
+        this.#serveInstead(request, entry, { detail: 'timeout' });
+      });
+    });
+    const timer = setTimeout(late, rule!.timeout! * 1000).unref();
+    const stop = () => clearTimeout(timer);
+    exchange.onHead(stop, HeadOrder.capture);
+    exchange.onClose(stop);
   }
 
   #bypass(exchange: Exchange, next: Next, reason: string): void {

@@ -26,7 +26,7 @@ export interface CacheRule {
   staleWhileRevalidate?: Duration;
   /** How long after its lifetime a response replaces a 5xx, an exception or a timeout (RFC 5861 §4). Needs `ttl`. Default: none. */
   staleIfError?: Duration;
-  /** The time limit of a refresh; the stale response is served after it. At most one day. Default: 30 seconds. */
+  /** The time limit of a refresh, and of a client's own request while a stale response may replace an error; the stale response is served after it. At most one day. Default: 30 seconds for a refresh. */
   timeout?: Duration;
   /** How long a client waits for a refresh before it gets the stale response; the refresh goes on. Needs `ttl`; at most `timeout`. Default: `timeout`. */
   softTimeout?: Duration;

@@ -33,6 +33,8 @@ export class PendingFill {
   outcome: FillOutcome | undefined;
   /** A request has waited for it in vain; it goes on. */
   isLate = false;
+  /** Its own client got the stale response, so nothing comes of it. */
+  isGivenUp = false;
 
   /** Whether requests wait for it. */
   get isAwaited(): boolean {

@@ -114,6 +114,32 @@ export class Fill {
     this.#finish('refused');
   }
 
+  /**
+   * Answers the client by `serve`, since the handler takes too long. What the handler does from now on is ignored. The
+   * fill stays pending: requests that wait for it get the stale response too, each at its own time.
+   */
+  giveUp(serve: () => void): void {
+    const { exchange } = this.#request;
+    const { res } = exchange;
+    if (this.#over) return;
+    this.#setOver();
+    // The client's own conditions are answered.
+    this.#plan.overrides?.restore();
+    exchange.lock();
+    exchange.respond(() => {
+      this.#removeAppHeaders();
+      // An error handler that comes too late destroys the connection, with whatever else is under way on it.
+      if (exchange.req.httpVersionMajor < 2) res.setHeader('Connection', 'close');
+      serve();
+    });
+  }
+
+  /** Removes the headers that the app has set since the request met the cache. */
+  #removeAppHeaders(): void {
+    const { res } = this.#request.exchange;
+    for (const name of res.getHeaderNames()) if (!this.#before.has(name)) res.removeHeader(name);
+  }
+
   #onHead(): void {
     if (this.#over) return;
     const { exchange, key, rule } = this.#request;
