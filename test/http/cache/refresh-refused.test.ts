@@ -356,15 +356,20 @@ describe.each(majors)('a refused background refresh (%s)', (major, express) => {
     let rejected = 0;
     let haveArrived = () => true;
     const made = await appWith((run, _req, res) => res.send(`run ${run}`), {
-      gate: async (req, res, next) => {
+      // Nobody stops waiting for another reason than the one that is tested.
+      cache: { waitTimeout: '1h', routes: { '/:id': { ttl: 10, staleWhileRevalidate: 1000 } } },
+      gate: (req, res, next) => {
         if (!isRefresh(req) && !req.headers['x-bad']) return next();
         most = Math.max(most, ++now);
-        await waitFor(() => haveArrived());
-        // The second rejection takes longer than others wait behind rejections. Then all of them come at once.
-        if (req.headers['x-bad'] && ++rejected === 2) clock.pass(1000);
-        if (rejected > 2) await waitFor(() => most > 40);
-        now--;
-        res.status(429).end();
+        const reject = async () => {
+          await waitFor(() => haveArrived());
+          // The second rejection takes longer than others wait behind rejections. Then all of them come at once.
+          if (req.headers['x-bad'] && ++rejected === 2) clock.pass(1000);
+          if (rejected > 2) await waitFor(() => most > 40);
+          now--;
+          res.status(429).end();
+        };
+        reject().catch(next);
       },
     });
     await made.get('/x');
@@ -375,9 +380,6 @@ describe.each(majors)('a refused background refresh (%s)', (major, express) => {
     haveArrived = () => made.requests() === before + 50;
     const all = await Promise.all(Array.from({ length: 50 }, () => made.get('/x', { 'x-bad': '1' })));
     expect(new Set(all.map(({ status }) => status))).toEqual(new Set([429]));
-    expect(all.filter(({ headers }) => headers.get('cache-status')?.includes('collapse-timeout'))).toEqual(
-      [],
-    );
     expect(most).toBeGreaterThan(40);
   });
 
