@@ -34,6 +34,10 @@ export function addRoutes(app: Express, { before = [], answer = answerJson }: Ro
     allow(res);
     return answer(req, res, load(data.get('10kb')));
   });
+  app.get('/stale/:id', ...before, (req, res) => {
+    allow(res);
+    return answer(req, res, load(data.get('10kb')));
+  });
   app.get('/private', (req, res) => {
     res.setHeader('Cache-Control', 'private, no-store');
     return answerJson(req, res, load(data.get('10kb')));

@@ -2,7 +2,7 @@
 import express, { type Express } from 'express';
 import { type Hotpath, hotpath } from 'hotpath';
 import { addRoutes } from './app.mjs';
-import { type Served, settings } from './settings.mjs';
+import { type Served, STALE_TTL_SECONDS, settings } from './settings.mjs';
 
 export interface HotpathApp {
   readonly app: Express;
@@ -19,6 +19,7 @@ export function hotpathApp(isShared = true): HotpathApp {
       '/hit/:size': { cache },
       '/item/:id': { cache: { ...cache, tags: ({ params }) => [`item:${params.id}`] } },
       '/miss/:id': { cache },
+      '/stale/:id': { cache: { ...cache, ttl: STALE_TTL_SECONDS, staleWhileRevalidate: '1h' } },
     },
     cache: {
       // Room for what a load asks for; otherwise the default.

@@ -52,6 +52,9 @@ export interface Served {
   readonly purge?: (id: number) => unknown;
 }
 
+/** Lifetime of what `/stale/:id` answers: so short that it is stale whenever its turn comes again. */
+export const STALE_TTL_SECONDS = 0.05;
+
 /** How many items the purge storm goes round. */
 export const STORM_ITEMS = 100;
 

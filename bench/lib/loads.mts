@@ -12,12 +12,15 @@ export interface Load {
   readonly path: string;
   readonly connections: number;
   readonly coding: Coding;
-  /** What handlers do at each request: nothing (a hit), or they run. `mixed` is not looked at. */
-  readonly handler: 'rests' | 'runs' | 'mixed';
+  /**
+   * What handlers do at each request: nothing (a hit), or they run; `behind`: they run in the background, after a stale
+   * response. `mixed` is not looked at.
+   */
+  readonly handler: 'rests' | 'runs' | 'mixed' | 'behind';
   /** Whether the visitor has the answer already, and gets a 304. */
   readonly isConditional?: boolean;
   /** Lua script, and what it is given beside the path. */
-  readonly script?: 'sequence' | 'uniform' | 'zipf';
+  readonly script?: 'sequence' | 'cycle' | 'uniform' | 'zipf';
   /**
    * So many answers are stored before anything is measured: a cache that grows takes new memory from the system, and one
    * that is full, as it is in use, does not.
@@ -151,6 +154,17 @@ export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
       coding: 'gzip',
       handler: 'runs',
       contenders: ['hotpath-front', 'hotpath', 'assembled', 'fastify', 'express-compression'],
+    },
+    {
+      ...base,
+      id: 'stale',
+      title: 'Stale hit with its background refresh, 10 kB JSON, identity',
+      path: '/stale/',
+      script: 'cycle',
+      // More than a server can serve within the lifetime of a response (`STALE_TTL_SECONDS`).
+      keys: 2_000,
+      handler: 'behind',
+      contenders: [...HOTPATHS, 'express'],
     },
     {
       ...base,

@@ -183,7 +183,7 @@ async function take(entrant: Entrant, round: number, load: Load, options: Measur
     const before = (await entrant.running.state()).runs;
     const made = await storming(entrant, load, () => runOnce(entrant, load, options));
     const handled = (await entrant.running.state()).runs - before;
-    const run = { round, ...hitsOnly(made, handled, entrant, load, options) };
+    const run = { round, ...asIntended(made, handled, entrant, load, options) };
     runs.push(run);
     options.say(`  ${String(round).padStart(2)} ${contender.id.padEnd(20)}${describe(run)}`);
     if (run.isCounted) return;
@@ -195,16 +195,22 @@ async function take(entrant: Entrant, round: number, load: Load, options: Measur
 /** Of a load of hits, a few may be none, as an entry is renewed; with more of them something else was measured. */
 const FORGIVEN_MISSES = 0.001;
 
-function hitsOnly(
+/** Of a load of stale hits, some requests may find that another has just started the refresh. */
+const LEAST_REFRESHED = 0.9;
+
+/** Leaves out a run whose requests were not what the load is about. */
+function asIntended(
   made: Omit<Run, 'round'>,
   handled: number,
   { contender }: Entrant,
   load: Load,
   { seconds }: MeasureOptions,
 ): Omit<Run, 'round'> {
-  const isOfHits = load.handler === 'rests' && contender.isCache;
-  if (!isOfHits || handled <= FORGIVEN_MISSES * made.rate * seconds) return made;
-  const reason = `${handled} requests were no hits`;
+  const all = made.rate * seconds;
+  const isOfHits = load.handler === 'rests' && contender.isCache && handled > FORGIVEN_MISSES * all;
+  const isOfFresh = load.handler === 'behind' && handled < LEAST_REFRESHED * all;
+  if (!isOfHits && !isOfFresh) return made;
+  const reason = isOfHits ? `${handled} requests were no hits` : `only ${handled} requests ran a handler`;
   return { ...made, isCounted: false, reason: made.reason ? `${made.reason}; ${reason}` : reason };
 }
 

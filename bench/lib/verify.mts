@@ -1,6 +1,7 @@
 // Before a contender is measured: it gives the right answer, in the right coding, from where it should.
 import { setTimeout as delay } from 'node:timers/promises';
 import { productsOf, SIZES, type SizeName } from '../contenders/bodies.mjs';
+import { STALE_TTL_SECONDS } from '../contenders/settings.mjs';
 import type { Contender } from './contenders.mjs';
 import { type Answer, decode, get } from './exchange.mjs';
 import type { Load } from './loads.mjs';
@@ -58,6 +59,8 @@ export interface Verified {
 const KEYS_OF_LOOKS = 900_000_000;
 const KEYS_OF_A_LOOK = 100;
 
+const BECOMES_STALE_MS = 4_000 * STALE_TTL_SECONDS;
+
 /** Looks at a running contender, for the n-th time. Throws, saying what is wrong. */
 export async function verify(
   contender: Contender,
@@ -73,6 +76,8 @@ export async function verify(
   const entityTag = load.isConditional ? first.headers.etag : undefined;
   if (load.isConditional && !contender.isReplay && entityTag === undefined) throw new Error('no ETag');
   const headers = headersOf(load, entityTag);
+  const isStale = load.handler === 'behind' && contender.isCache;
+  if (isStale) await delay(BECOMES_STALE_MS);
   const before = await running.state();
   let answer: Answer | undefined;
   const faults: string[] = [];
@@ -80,11 +85,14 @@ export async function verify(
     const asked = path();
     answer = await get(running.port, asked, headers);
     faults.push(...faultsOf(load, asked, answer));
+    if (!isStale) continue;
+    if (answer.headers['x-cache'] !== 'STALE') faults.push('it is no stale hit');
+    await delay(BECOMES_STALE_MS); // refreshed meanwhile
   }
   const runs = (await running.state()).runs - before.runs;
   const isReplay = contender.isReplay === true;
   if (load.handler === 'rests' && contender.isCache && runs > 0) faults.push('it is no hit: a handler ran');
-  if (load.handler === 'runs' && !isReplay && runs !== 3)
+  if ((load.handler === 'runs' || load.handler === 'behind') && !isReplay && runs !== 3)
     faults.push(`handlers ran ${runs} times instead of 3`);
   if (faults.length > 0) throw new Error([...new Set(faults)].join('; '));
   return { headers, bytes: (answer as Answer).body.length, answer: answer as Answer };

@@ -84,7 +84,7 @@ export async function runWrk(run: WrkRun, server: number): Promise<WrkOutput & {
   return { ...parseWrk(output), window: windowOf(before, after, (stopped - started) / 1000) };
 }
 
-export type Script = 'sequence' | 'uniform' | 'zipf' | 'fill';
+export type Script = 'sequence' | 'cycle' | 'uniform' | 'zipf' | 'fill';
 
 /** The file of one of our scripts. */
 export function scriptFile(script: Script): string {
