@@ -32,7 +32,7 @@ describe.each(majors)("a client's own request whose handler is slower than `time
           // Marks the key, so that the client's own request leads.
           if (isRefresh(req)) return void res.status(403).end();
           const run = count();
-          if (world.isSlow) return slow(req, res, next);
+          if (world.isSlow) return void slow(req, res, next);
           res.set('ETag', `"${run}"`).send(`run ${run}`);
         });
         // As Express's own error handler.
