@@ -13,12 +13,12 @@ import {
   type StoredResponse,
 } from './stored-response.js';
 
-/** What the responses of one route have in common, most of the time: kept once for all of them. */
+/** The parts that most responses of one route have in common, kept in memory once. */
 export interface ResponseForm {
   readonly variance: SearchVariance | undefined;
   readonly vary: readonly string[];
   readonly status: number;
-  /** Of the header fields. */
+  /** Names of the header fields. */
   readonly names: readonly string[];
   readonly removed: readonly string[];
   readonly ownEtag: boolean;
@@ -32,13 +32,13 @@ export interface ResponseForm {
 
 type FormLines = StoredField[1];
 
-/** What a response has for itself. */
+/** The parts of a response that differ from one response of a route to the next. */
 export type Own = Pick<
   StoredResponse,
   'key' | 'stamp' | 'since' | 'tags' | 'url' | 'etag' | 'date' | 'storedAt' | 'freshUntil' | 'body'
 > & { readonly lastModified: string | undefined; readonly encoded: StoredResponse['encoded'] };
 
-/** A stored response as it lies in memory, of which there may be a million, or as it has come from Redis. */
+/** A stored response in the memory tier, of which there may be a million, or one read from Redis. */
 export class CompactResponse implements StoredResponse {
   readonly key: string;
   stamp: number;
@@ -54,7 +54,7 @@ export class CompactResponse implements StoredResponse {
   encoded: Map<string, EncodedForm> | undefined;
   prepared: Prepared | undefined;
   readonly form: ResponseForm;
-  /** Of the header fields, in the order of their names. */
+  /** Values of the header fields, in the order of `form.names`. */
   readonly values: readonly FormLines[];
 
   constructor(own: Own, form: ResponseForm, values: readonly FormLines[]) {
@@ -66,7 +66,8 @@ export class CompactResponse implements StoredResponse {
     this.etag = own.etag;
     this.lastModified = own.lastModified;
     this.date = own.date;
-    // Whole numbers lie in the object itself, others beside it. Downwards: older, and not as long fresh.
+    // Whole numbers are kept inside the object, others beside it. Rounded down: an entry must not seem
+    // younger.
     this.storedAt = Math.floor(own.storedAt);
     this.freshUntil = Math.floor(own.freshUntil);
     this.body = own.body;
@@ -124,33 +125,33 @@ export class CompactResponse implements StoredResponse {
   }
 }
 
-/** What of a response lies in memory for it alone, and what it shares. */
+/** The part of a response that is kept for it alone, and the part that it has in common with others. */
 export interface Compact {
-  /** The same object for all that share it. */
+  /** The same object for all responses that have these parts in common. */
   readonly form: { readonly names: readonly string[] };
-  /** Of the header fields, in the order of the form's names. */
+  /** Values of the header fields, in the order of the form's names. */
   readonly values: readonly FormLines[];
 }
 
-/** A response as it lies in memory; `undefined` for one that does not. */
+/** The compact parts of a response; `undefined` for a response that is not compact. */
 export function compactOf(entry: StoredResponse): Compact | undefined {
   return entry instanceof CompactResponse ? entry : undefined;
 }
 
-/** Characters of texts that are remembered in order to be shared, and of the names of forms. */
+/** Maximum number of characters of interned texts, and of the names of forms. */
 const MOST_REMEMBERED = 128 * 1024;
 
-/** Templates whose latest form is remembered. */
+/** Maximum number of route templates whose latest form is kept. */
 const MOST_TEMPLATES = 256;
 
-/** Brings responses into the form in which they lie in memory: what many have in common is kept once. */
+/** Converts responses to their compact form, so that common parts are kept once. */
 export class Compactor {
   readonly #texts = new Texts(MOST_REMEMBERED);
   readonly #forms = new InternTable<ResponseForm>(MOST_REMEMBERED);
-  /** The form that was met last, by template. */
+  /** The form of the latest response, by route template. */
   readonly #latest = new Map<string | undefined, ResponseForm>();
 
-  /** The same response, in memory of its own: what it is made of may keep other memory alive. */
+  /** A copy that keeps no other memory alive: the parts of a response may be views of larger buffers. */
   compact(entry: StoredResponse): StoredResponse;
   compact(head: ResponseHead, kept: KeptItem): StoredResponse;
   compact(entry: ResponseHead, kept: KeptItem = entry as StoredResponse): StoredResponse {
@@ -182,7 +183,8 @@ export class Compactor {
   }
 
   #formOf(entry: ResponseHead, names: readonly string[]): ResponseForm {
-    // One route answers much the same each time, and to compare costs a tenth of what it costs to make the id.
+    // Responses of a route are mostly alike. Comparing with the last form costs a tenth of computing the
+    // form's id.
     const last = this.#latest.get(entry.template);
     if (last && isOfForm(entry, names, last)) return last;
     const form = this.#formById(entry, names);
@@ -216,7 +218,7 @@ export class Compactor {
   }
 }
 
-/** Whether a response has the form; `false` for what is compared elsewhere. */
+/** Whether a response has the form. The caller compares the other parts. */
 function isOfForm(entry: ResponseHead, names: readonly string[], form: ResponseForm): boolean {
   const { reuse } = entry;
   return (

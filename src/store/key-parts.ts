@@ -1,6 +1,6 @@
 /**
- * Joins parts so that different parts never give the same text, whatever they hold: each is preceded by its
- * length. An absent part differs from an empty one.
+ * Joins parts so that different lists of parts never give the same text. Each part is preceded by its length.
+ * An absent part differs from an empty one.
  */
 export function joinParts(parts: readonly (string | undefined)[]): string {
   let key = '';
@@ -12,7 +12,9 @@ export function joinPart(part: string | undefined): string {
   return part === undefined ? '-:' : `${part.length}:${part}`;
 }
 
-/** One of the parts that a text begins with; `undefined` where it is absent, or the text is not made of parts. */
+/**
+ * One of the parts at the start of a text; `undefined` if the part is absent or the text has another form.
+ */
 export function partAt(key: string, index: number): string | undefined {
   let at = 0;
   for (let i = 0; ; i++) {

@@ -3,44 +3,50 @@ import { canonicalHost, canonicalTarget } from '../http/request-target.js';
 import { bytesHeldBy } from '../runtime/owned-memory.js';
 import { partAt } from './key-parts.js';
 
-/** A header field; several lines of one name are an array. */
+/** A header field; several lines with one name are an array. */
 export type StoredField = readonly [name: string, value: string | readonly string[]];
 
-/** What the invalidation log needs to know of anything that is stored. */
+/** The properties of a stored item that the invalidation log checks. */
 export interface Stamped {
-  /** Position of the log before the computation began; the log may move it forward once it has checked. */
+  /** Log position from before the computation began. The log may move it forward after a check. */
   stamp: number;
-  /** When it was made, on the cache's clock in milliseconds: it counts while the log can't be read. */
+  /**
+   * Time of creation on the cache's clock, in milliseconds. It limits the use of the entry while the log
+   * cannot be read.
+   */
   readonly storedAt?: number;
   readonly tags: readonly string[];
-  /** Path and query, as the client sent them but for what the rule leaves out. */
+  /** Path and query, as the client sent them, without parameters that the rule ignores. */
   readonly url: string;
   readonly path: string;
-  /** The host that it was made for, in its canonical spelling; absent where it has none. */
+  /** The host of the request, in its canonical form; absent if it had none. */
   readonly host?: string | undefined;
 }
 
 /** A stored body in one content coding. */
 export interface EncodedForm {
-  /** `undefined` while it is being made; `null` when it gains too little to be kept. */
+  /** `undefined` while it is being compressed; `null` if compression saves too little. */
   body: Buffer | null | undefined;
-  /** Requests that it answered. */
+  /** Number of requests that it served. */
   hits: number;
-  /** The greatest effort was spent on it, or is about to be. */
+  /** Whether it was, or is about to be, compressed with the highest quality. */
   upgraded: boolean;
 }
 
-/** What whoever serves an entry has worked out of it for its next use. */
+/** Results that were computed while serving an entry, kept for its next use. */
 export interface Prepared {
-  /** What it takes in memory. */
+  /** Memory in bytes. */
   readonly bytes: number;
 }
 
-/** What a response, or its rule, says of its use beyond its lifetime. Seconds. */
+/** The conditions for reusing a stored response, from the response or its rule. Seconds. */
 export interface Reuse {
-  /** Never used unconfirmed (`no-cache`, RFC 9111 §5.2.2.4). */
+  /** Must be revalidated before each use (`no-cache`, RFC 9111 §5.2.2.4). */
   readonly alwaysValidate: boolean;
-  /** Never used stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`: §5.2.2.2, §5.2.2.8, §5.2.2.10). */
+  /**
+   * Must not be used stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`: §5.2.2.2, §5.2.2.8,
+   * §5.2.2.10).
+   */
   readonly mustRevalidate: boolean;
   /** RFC 5861 §3. */
   readonly staleWhileRevalidate: number;
@@ -48,23 +54,26 @@ export interface Reuse {
   readonly staleIfError: number;
 }
 
-/** A response as the app left it, but for its body. It also answers for URLs that it calls equivalent to its own. Times are those of the cache's clock, in milliseconds. */
+/**
+ * A response as the app produced it, without its body. Times are in milliseconds on the cache's clock. With
+ * `variance`, it also answers equivalent URLs.
+ */
 export interface ResponseHead extends Stamped {
-  /** Position of the log before the handler started; unlike `stamp`, it stays. */
+  /** Log position from before the handler started. Unlike `stamp`, it never changes. */
   readonly since: number;
-  /** Which queries it calls equivalent (No-Vary-Search). */
+  /** The queries that the response declares equivalent (No-Vary-Search). */
   readonly variance?: SearchVariance;
-  /** The key it is stored under, and checked against when it is read. */
+  /** The key under which it is stored, compared when it is read. */
   readonly key: string;
-  /** Request headers that it differs by, in lower case. */
+  /** The request headers that select it, in lower case. */
   readonly vary: readonly string[];
   readonly status: number;
   readonly headers: readonly StoredField[];
-  /** Names that an upstream middleware had set and the handler took away. */
+  /** Headers of upstream middlewares that the handler removed. */
   readonly removed: readonly string[];
-  /** Of the handler; where it gives none, ours is made of the whole body. */
+  /** The handler's tag, or else one that is generated from the whole body. */
   readonly etag?: string;
-  /** The handler gave the tag itself, so it can be asked whether it still holds. */
+  /** Whether the handler set the tag, so that the handler can revalidate it. */
   readonly ownEtag: boolean;
   readonly lastModified?: string;
   /** `Date` of the response. */
@@ -73,88 +82,94 @@ export interface ResponseHead extends Stamped {
   /** Age when it was stored (RFC 9111 §4.2.3). Seconds. */
   readonly initialAge: number;
   readonly freshUntil: number;
-  /** What may be done with it once it is stale. */
+  /** Conditions for its use when stale. */
   readonly reuse: Reuse;
-  /** The response itself said that any visitor may have it, even one with credentials (RFC 9111 §3.5). */
+  /** Whether the response itself allows use for requests with credentials (RFC 9111 §3.5). */
   readonly explicitlyShared: boolean;
-  /** Pages of every origin may read it (CORS), or its key tells them apart. */
+  /** Whether pages of every origin may read it (CORS), or its key contains the origin. */
   readonly anyOrigin?: boolean;
-  /** Others had given the response headers before ours: without them it is not what their visitor would get. */
+  /**
+   * Whether upstream middlewares set headers. The front door does not serve such an entry, because it does
+   * not run them.
+   */
   readonly upstream?: boolean;
-  /** Template of the route that made it. */
+  /** Template of the route that produced it. */
   readonly template?: string;
 }
 
-/** A whole response. */
+/** A complete response. */
 export interface StoredResponse extends ResponseHead {
   readonly kind: 'response';
   readonly body: Buffer;
-  /** By coding; made of the body alone, so whatever replaces it with the same body takes them over. */
+  /**
+   * Compressed bodies by coding. They depend only on the body, so a replacement with the same body keeps
+   * them.
+   */
   encoded?: Map<string, EncodedForm>;
-  /** Made of the entry as it stands: a copy that says something else has none. */
+  /** Derived from this entry, so a changed copy has none. */
   prepared?: Prepared;
   readonly etag: string;
 }
 
-/** What a whole response has beyond its head. */
+/** The parts of a complete response that are not in its head. */
 export type KeptItem = Pick<StoredResponse, 'body' | 'encoded' | 'etag'>;
 
-/** Stands under a key whose responses differ by request headers: it names the headers. */
+/** Stored under a key whose responses differ by request headers: it lists the headers. */
 export interface VariantIndex {
   readonly kind: 'variants';
-  /** Lower case, sorted: the union of what the responses named. */
+  /** In lower case, sorted: the union of the headers in `Vary` of the responses. */
   readonly names: readonly string[];
   /** Keys of the variants, oldest first. */
   readonly keys: readonly string[];
 }
 
-/** Stands beside the responses of a path: which differences between its queries mean nothing (No-Vary-Search). */
+/** Stored for a path: which differences between its queries do not matter (No-Vary-Search). */
 export interface VarianceNote {
   readonly kind: 'variance';
   readonly variance: SearchVariance;
-  /** Differs from that of every earlier note of this cache. */
+  /** Unique among the notes of this cache. */
   readonly generation: number;
 }
 
 export type StoreItem = StoredResponse | VariantIndex | VarianceNote;
 
-/** What instances share: a note would have to be of one generation for all of them. */
+/** Items that Redis can hold. Notes are left out, because their generation is valid in one process only. */
 export type RedisItem = StoredResponse | VariantIndex;
 
-/** One entry beyond its texts and its body: objects, the buffer's own, slots in maps and lists. Measured; bytes. */
+/** Fixed memory of one entry: objects, buffers, slots in maps and lists. Measured; bytes. */
 const OVERHEAD = 600;
 
-/** The same of a text in a list, such as a tag or the value of a header field; names of fields are shared. */
+/** Fixed memory of one string, such as a tag or the value of a header field. Names of fields are interned. */
 const OVERHEAD_OF_TEXT = 32;
 const OVERHEAD_OF_FORM = 350;
 
-/** Index of the host among the parts of a key, after scope, scheme and `Host`. */
+/** Index of the host in the parts of a key, after scope, scheme and `Host`. */
 const HOST_IN_KEY = 3;
 
-/** The host that a response was made for, in its canonical spelling. */
+/** The host of a response's request, in its canonical form. */
 export function hostOf({ key }: { readonly key: string }): string | undefined {
   const host = partAt(key, HOST_IN_KEY);
   return host === undefined ? undefined : canonicalHost(host);
 }
 
-/** The name of a URL in the invalidation log: that of a path, or of a path on one host. */
+/** The name of a URL in the invalidation log, with or without a host. */
 export function urlName(target: string, host = ''): string {
-  // A path begins with a slash, and no host does.
+  // Unambiguous: a path begins with a slash, and a host does not.
   return host + canonicalTarget(target);
 }
 
-/** The same item with some things changed; `encoded` goes along, since it is the body's. */
+/** A copy of an item with some properties changed. It keeps `encoded`, which belongs to the body. */
 export function copyItem<T extends StoreItem>(
   item: T,
   changes: Partial<Pick<StoredResponse, 'key' | 'url' | 'tags' | 'freshUntil'>> = {},
 ): T {
-  // Not spread out: much of a compact response is no property of its own.
+  // No spread, because a compact response has most of its properties on its prototype.
   return Object.assign(Object.create(Object.getPrototypeOf(item)), item, { prepared: undefined }, changes);
 }
 
 /**
- * What an item takes in memory: its body with the encoded forms, its texts, and the bookkeeping. What it shares with
- * others is counted as if it were its own. Bytes.
+ * The memory of an item in bytes: its body, compressed bodies, texts and fixed costs. Interned parts count in
+ * full.
  */
 export function sizeOf(key: string, item: StoreItem): number {
   const own = OVERHEAD + bytesOf(key);
@@ -168,7 +183,7 @@ export function sizeOf(key: string, item: StoreItem): number {
   return bytes;
 }
 
-/** Of a header field: Node lets nothing into one that is beyond Latin-1. */
+/** Header values are Latin-1, because Node rejects other characters. */
 function bytesOfLines(value: StoredField[1]): number {
   if (typeof value === 'string') return OVERHEAD_OF_TEXT + value.length;
   return value.reduce((bytes, line) => bytes + OVERHEAD_OF_TEXT + line.length, 0);
@@ -180,7 +195,7 @@ function bytesOfList(texts: readonly string[]): number {
   return bytes;
 }
 
-/** V8 takes one byte for each character, or two, where one of them is beyond Latin-1. */
+/** V8 stores one byte per character, or two if any character is beyond Latin-1. */
 function bytesOf(text: string): number {
   return /[^\0-\xff]/.test(text) ? text.length * 2 : text.length;
 }

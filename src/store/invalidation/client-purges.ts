@@ -1,11 +1,11 @@
 import { type KeyedHash, keyedHash } from '../../runtime/keyed-hash.js';
 import type { Stamped } from '../stored-response.js';
 
-/** Bounds of what is remembered. */
+/** Limits of the purges that are kept. */
 export interface ClientPurgeBounds {
-  /** Default 1,000. */
+  /** Default: 1,000. */
   readonly maxPatterns?: number;
-  /** Buckets of the table, 8 bytes each. Default 2^20. */
+  /** Buckets of the table, 8 bytes each. Default: 2^20. */
   readonly buckets?: number;
   /** Key of the hash, 8 bytes. Default: random. */
   readonly hashKey?: Buffer;
@@ -17,30 +17,33 @@ interface PatternPurge {
   readonly position: number;
 }
 
-/** Segments at the beginning of a pattern by which it is remembered where there are too many. */
+/** Leading segments of a pattern that are kept when there are too many patterns. */
 const MAX_SEGMENTS = 8;
 
-/** A segment that stands for itself alone, in patterns as in paths, but for its case. */
+/** A path segment without escapes or parameters. Patterns compare it without case. */
 const PLAIN_SEGMENT = /^[\w.~-]+$/;
 
-/** A path that patterns see as it is, but for its case. */
+/** A path without escapes. Patterns compare it without case. */
 const PLAIN_PATH = /^(?:\/[\w.~-]+)*\/?$/;
 
 /**
- * Purges that clients cause: they may cause as many different ones as they like. Each is remembered by the position of
- * its bucket in a table of one size, so nothing has to be forgotten. Names that share a bucket are purged together: an
- * unrelated entry may become void, and none valid again. The hash has a key of the process's own, so a client can't
- * choose which names share a bucket.
+ * Purges that clients cause: a client can cause any number of them. Each purge is kept as a position in a
+ * bucket of a fixed-size table, so none is ever dropped. Names that share a bucket are purged together: a
+ * purge may invalidate an unrelated entry, and never revives one. The hash has a key that is private to the
+ * process, so a client cannot choose names that share a bucket.
  */
 export class ClientPurges {
   readonly #hash: KeyedHash;
   readonly #buckets: number;
   readonly #maxPatterns: number;
-  /** Made on first use: most caches never need it. */
+  /** Created on first use, because most caches never need it. */
   #table: Float64Array | undefined;
-  /** The last position of any name, by kind; `path` is the beginning of a path. */
+  /** The last position of any name, by kind. `path` is for leading segments. */
   #latest = { tag: 0, url: 0, path: 0 };
-  /** By position, ascending. Where there are too many, the beginning of the oldest goes into the table. */
+  /**
+   * In ascending order of position. When there are too many, the leading segments of the oldest go into the
+   * table.
+   */
   #patterns: PatternPurge[] = [];
 
   constructor({ maxPatterns = 1000, buckets = 2 ** 20, hashKey }: ClientPurgeBounds = {}) {
@@ -49,17 +52,17 @@ export class ClientPurges {
     this.#buckets = buckets;
   }
 
-  /** Patterns remembered each for itself. */
+  /** Number of patterns that are kept in full. */
   get patterns(): number {
     return this.#patterns.length;
   }
 
-  /** In any order, and more than once: the later position counts. */
+  /** Accepts names in any order and more than once; the latest position counts. */
   addName(kind: 'tag' | 'url', name: string, position: number): void {
     this.#set(kind, name, position);
   }
 
-  /** As `addName`. */
+  /** Like `addName`, for a pattern. */
   addPattern(value: string, matches: (entry: Stamped) => boolean, position: number): void {
     const patterns = this.#patterns;
     const known = patterns.findIndex((pattern) => pattern.value === value);
@@ -73,25 +76,25 @@ export class ClientPurges {
     this.#set('path', beginningOf(oldest.value), oldest.position);
   }
 
-  /** Whether a name was purged after the position, or one that shares its bucket. */
+  /** Whether the name, or one that shares its bucket, was purged after the position. */
   hasPurged(kind: 'tag' | 'url', name: string, since: number): boolean {
     return this.#latest[kind] > since && this.#positionOf(name) > since;
   }
 
-  /** Whether a pattern was purged after the position that matches the entry, or may have matched it. */
+  /** Whether a pattern that matches the entry, or may match it, was purged after the position. */
   hasPurgedPath(entry: Stamped, since: number): boolean {
     for (let i = this.#patterns.length - 1; i >= 0 && this.#patterns[i]!.position > since; i--) {
       if (this.#patterns[i]!.matches(entry)) return true;
     }
     if (this.#latest.path <= since) return false;
-    // One path may be spelled in several ways: then it counts as any.
+    // A path with escapes may be spelled in several ways, so it is treated as matching.
     if (!PLAIN_PATH.test(entry.path)) return true;
     return beginningsOf(entry.path.split('/', MAX_SEGMENTS + 1).slice(1)).some(
       (beginning) => this.#positionOf(beginning) > since,
     );
   }
 
-  /** Forgets what is about nothing that was stamped later than all of it. */
+  /** Drops the purges that cannot concern entries stamped after all of them. */
   clear(): void {
     this.#latest = { tag: 0, url: 0, path: 0 };
     this.#patterns = [];
@@ -109,14 +112,17 @@ export class ClientPurges {
   }
 }
 
-/** The segments with which every path begins that the pattern matches; none where a parameter comes first. */
+/** The literal segments at the start of a pattern; empty if a parameter comes first. */
 function beginningOf(pattern: string): string {
   const segments = pattern.split('/', MAX_SEGMENTS + 1).slice(1);
   const end = segments.findIndex((segment) => !PLAIN_SEGMENT.test(segment));
   return beginningsOf(end < 0 ? segments : segments.slice(0, end)).at(-1)!;
 }
 
-/** The beginnings of a path, the shortest first, which is none; case does not matter to patterns. */
+/**
+ * The leading segments of a path, shortest first, beginning with none. In lower case, as patterns ignore
+ * case.
+ */
 function beginningsOf(segments: readonly string[]): string[] {
   return ['p', ...segments.map((_, i) => `p/${segments.slice(0, i + 1).join('/')}`.toLowerCase())];
 }

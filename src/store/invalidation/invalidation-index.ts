@@ -2,40 +2,41 @@ import { createHash } from 'node:crypto';
 import { type Stamped, urlName } from '../stored-response.js';
 import { ClientPurges } from './client-purges.js';
 
-/** `purge`: what matches is never used again. `expire`: it is stale from now on. */
+/** `purge`: matching entries are never used again. `expire`: they are stale from now on. */
 export type RecordKind = 'purge' | 'expire';
 
 /**
- * Who decides what a record is about. `'client'`: it depends on a request, so clients can cause as many different ones
- * as they like. Their number never makes everything void; in return a purge may void more than was meant.
+ * Who determines the target of a record. `'client'`: the target depends on a request, so clients can cause
+ * any number of records. They never invalidate everything; instead, a purge may invalidate more than its
+ * target.
  */
 export type Cause = 'app' | 'client';
 
-/** What `limit` answers for an entry that a purge has made void. */
+/** The result of `limit` for an entry that a purge has invalidated. */
 export const VOID = Number.NEGATIVE_INFINITY;
 
-/** What a record is about; a `CompiledSelector` is one. */
+/** The target of a record, such as a `CompiledSelector`. */
 export interface Target {
   readonly kind: 'tag' | 'url' | 'pattern' | 'all';
-  /** For a URL, its `urlName`. */
+  /** For a URL, the result of `urlName`. */
   readonly value: string;
-  /** Asked for patterns alone. */
+  /** Used for patterns only. */
   matches?(entry: Stamped): boolean;
 }
 
-/** Bounds of what the log keeps in memory. */
+/** Limits of the log's memory. */
 export interface LogBounds {
-  /** Tags and URLs remembered, those purged and those expired. Default 100,000. */
+  /** Maximum number of tags and URLs, for purges and for expiries. Default: 100,000. */
   readonly maxNames?: number;
-  /** Patterns remembered, of the app and of clients each. Default 1,000. */
+  /** Maximum number of patterns, for the app and for clients. Default: 1,000. */
   readonly maxPatterns?: number;
-  /** Buckets for what clients have purged, 8 bytes each. Default 2^20. */
+  /** Buckets for purges that clients cause, 8 bytes each. Default: 2^20. */
   readonly clientBuckets?: number;
   /** Key of the hash that chooses the bucket, 8 bytes. Default: random. */
   readonly clientHashKey?: Buffer;
 }
 
-/** The last positions at which something was purged and expired; -1 for never. */
+/** The positions of the last purge and the last expiry; -1 for none. */
 interface Marks {
   purged: number;
   expired: number;
@@ -53,36 +54,43 @@ interface PatternMarks extends Marks {
   readonly matches: (entry: Stamped) => boolean;
 }
 
-/** Characters of a tag or URL from which its hash stands for it: visitors choose URLs, and they may be long. */
+/** Names with more characters are kept as a hash, because clients choose URLs and can make them long. */
 const LONG_NAME = 200;
 
-/** Half of a pair: what UTF-8, and so Redis, can't carry. */
+/** Half of a surrogate pair, which UTF-8, and so Redis, cannot encode. */
 const LONE_SURROGATE = /[\ud800-\udfff]/u;
 
-/** A name as it is remembered and recorded: of a bounded length. Two names that share one are purged together. */
+/**
+ * A name of bounded length, as the index and the log store it. Two names with the same short name are purged
+ * together.
+ */
 export function shortName(value: string): string {
   if (value.length <= LONG_NAME && !LONE_SURROGATE.test(value)) return value;
   return `#${createHash('sha256').update(value).digest('base64url')}`;
 }
 
 /**
- * What the records of a log say together: for each tag, URL and pattern, and for everything, the last position
- * at which it was invalidated. Bounded; what is forgotten raises the floor, but for what clients have caused.
+ * The combined effect of the records of a log: the position of the last invalidation of each tag, URL and
+ * pattern, and of everything. The size is bounded. When names are dropped, the floor rises, except for purges
+ * that clients cause.
  *
- * Records may come out of order and more than once: the later position counts.
+ * Records may arrive out of order and more than once; the latest position counts.
  */
 export class LogIndex {
-  /** What was stamped before this position is void: records about it were forgotten. */
+  /** Entries stamped before this position are invalid, because records about them were dropped. */
   #floor = 0;
   /** The highest position of any record, and of the floor. */
   #latest = 0;
-  /** Last positions by name, in the order of the last change. Numbers alone: there may be 100,000 of them. */
+  /** Last positions by name, in order of change. Plain numbers, because there may be 100,000 of them. */
   readonly #purged = new Map<string, number>();
   readonly #expired = new Map<string, Expiry>();
-  /** By their latest position, ascending. */
+  /** In ascending order of their latest position. */
   #patterns: PatternMarks[] = [];
   #all: Marks = never();
-  /** Whether a URL was recorded, and a URL on one host: only then are the names of entries computed. */
+  /**
+   * Whether any URL was recorded, and any URL of one host. Without one, the names of entries are not
+   * computed.
+   */
   #hasUrls = false;
   #hasHosts = false;
   readonly #clients: ClientPurges;
@@ -96,7 +104,7 @@ export class LogIndex {
     this.#clients = new ClientPurges({ maxPatterns, buckets, hashKey });
   }
 
-  /** @param at time of an expiry, on the clock of the entries' times. */
+  /** @param at time of an expiry, on the cache's clock. */
   apply(kind: RecordKind, target: Target, position: number, at: number, cause: Cause = 'app'): void {
     this.#latest = Math.max(this.#latest, position);
     if (target.kind === 'all') mark(this.#all, kind, position, at);
@@ -105,17 +113,17 @@ export class LogIndex {
     else this.#applyName(nameOf(target.kind, target.value), kind, position, at);
     if (target.kind !== 'url') return;
     this.#hasUrls = true;
-    // A long name is a hash, so it may have a host.
+    // A long name is a hash and may stand for a URL with a host.
     if (!target.value.startsWith('/')) this.#hasHosts = true;
   }
 
-  /** Makes void what was stamped before the position: nobody can tell which records it has missed. */
+  /** Invalidates entries stamped before the position, because records about them may be missing. */
   raiseFloor(position: number): void {
     this.#floor = Math.max(this.#floor, position);
     this.#latest = Math.max(this.#latest, position);
   }
 
-  /** The same, when no record so far is about anything stamped later. */
+  /** Like `raiseFloor`, when no earlier record concerns entries stamped later. */
   restart(position: number): void {
     this.#purged.clear();
     this.#expired.clear();
@@ -126,7 +134,7 @@ export class LogIndex {
     this.raiseFloor(position);
   }
 
-  /** What is remembered: tags and URLs, and patterns; not what clients have purged, but for patterns. */
+  /** Number of tags, URLs and patterns in memory. Of the purges that clients cause, only patterns count. */
   get size(): number {
     return this.#purged.size + this.#expired.size + this.#patterns.length + this.#clients.patterns;
   }
@@ -134,12 +142,12 @@ export class LogIndex {
   /**
    * Until when an entry may be fresh: `Infinity`, a time, or `VOID`.
    *
-   * @param applied position up to which every record was applied. An entry that stood the check is stamped with
-   * it, and no further: a record between it and a later one may be on its way.
+   * @param applied position up to which all records were applied. The stamp of a valid entry moves forward to
+   * this position and no further, because an earlier record may still arrive.
    */
   limit(entry: Stamped, applied: number): number {
     const { stamp } = entry;
-    // Nothing was invalidated since it was last looked at: the common case.
+    // The common case: no invalidation since the last check.
     if (stamp >= this.#latest) return Number.POSITIVE_INFINITY;
     if (stamp < this.#floor) return VOID;
     let limit = limitOf(this.#all, stamp);
@@ -156,9 +164,9 @@ export class LogIndex {
   }
 
   /**
-   * The same of what was recorded of one URL alone.
+   * Like `limit`, for the records of one URL only.
    *
-   * @param at read only where a URL on one host was recorded.
+   * @param at read only if a URL of one host was recorded.
    */
   limitOfUrl(url: string, since: number, at: Pick<Stamped, 'host'> = {}): number {
     if (since < this.#floor) return VOID;
@@ -182,7 +190,7 @@ export class LogIndex {
   }
 
   #applyName(name: string, kind: RecordKind, position: number, at: number): void {
-    // Deleted first, so that the order is that of the last change.
+    // Deleted first, so that the map stays in order of change.
     if (kind === 'purge') {
       const before = this.#purged.get(name) ?? -1;
       this.#purged.delete(name);
@@ -195,7 +203,7 @@ export class LogIndex {
     if (this.#purged.size + this.#expired.size > this.#maxNames) this.#forget();
   }
 
-  /** Forgets the name that was changed longest ago. */
+  /** Drops the name that was changed longest ago. */
   #forget(): void {
     const purged = this.#purged.entries().next().value ?? ['', Number.POSITIVE_INFINITY];
     const [name, expiry] = this.#expired.entries().next().value ?? ['', undefined];
@@ -222,7 +230,7 @@ export class LogIndex {
 }
 
 function nameOf(kind: 'tag' | 'url', value: string): string {
-  // Joined, it is one string; added, or cut out of another, it would keep its parts in memory.
+  // `join` makes a flat string. A concatenation or a slice would keep its source in memory.
   return [kind[0], shortName(value)].join('');
 }
 

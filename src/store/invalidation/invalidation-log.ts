@@ -4,43 +4,50 @@ import type { CompiledSelector } from './selector.js';
 
 export { type Cause, type LogBounds, type RecordKind, VOID } from './invalidation-index.js';
 
-/** What became of a record. */
+/** The result of adding a record. */
 export interface AppendResult {
-  /** The local position at which it was applied here. */
+  /** The position in this process at which the record was applied. */
   readonly position: number;
-  /** It is in the shared log, so every instance will apply it. Otherwise it is applied here and will be written. */
+  /**
+   * Whether the record is in the log in Redis, so that every instance applies it. If not, it is applied here
+   * and written later.
+   */
   readonly acknowledged: boolean;
-  /** How many replicas have it, where that was waited for. */
+  /** The number of replicas that have the record, if the append waited for them. */
   readonly replicas?: number;
 }
 
 /**
- * The ordered log of invalidations. Every entry is stamped with the position of the log *before* its
- * computation began; it is valid if no later record matches it. So a purge costs the same however much is
- * stored, and a fill that races with a purge loses, without a lock.
+ * The ordered log of invalidations. Every entry is stamped with the log position from *before* its
+ * computation began. It is valid if no later record matches it. So the cost of a purge does not depend on the
+ * number of entries, and a fill that races with a purge loses without a lock.
  */
 export interface InvalidationLog {
-  /** Position of the last record: the stamp of what is computed from now on. */
+  /** Position of the last record: the stamp for computations that begin now. */
   readonly position: number;
-  /** Adds a record. Answers once it is acknowledged and applied here: at once, where there is no one to ask. */
+  /**
+   * Adds a record. Returns when the record is acknowledged and applied here; immediately, if there is no
+   * Redis.
+   */
   record(kind: RecordKind, selector: CompiledSelector, cause?: Cause): AppendResult | Promise<AppendResult>;
-  /** Until when the log lets an entry be fresh, on its clock: `Infinity`, a time, or `VOID`. */
+  /** Until when an entry may be fresh, on the log's clock: `Infinity`, a time, or `VOID`. */
   limit(entry: Stamped): number;
   /**
-   * The same of what was recorded of one URL alone, for an entry of another URL that answers for this one too.
+   * Like `limit`, for the records of one URL only. For an entry of another URL that is equivalent to this
+   * one.
    *
    * @param at gives the host of the URL.
    */
   limitOfUrl(url: string, since: number, at?: Pick<Stamped, 'host'>): number;
 }
 
-/** The log of one process: a counter, and the last position at which each name was invalidated. */
+/** The log of one process: a counter, and the position of the last invalidation of each name. */
 export class MemoryLog implements InvalidationLog {
   #position = 0;
   readonly #index: LogIndex;
   readonly #clock: () => number;
 
-  /** @param clock milliseconds, monotonic: the clock that entries' times are on. */
+  /** @param clock milliseconds, monotonic: the cache's clock. */
   constructor(clock: () => number, bounds: LogBounds = {}) {
     this.#clock = clock;
     this.#index = new LogIndex(bounds);

@@ -11,22 +11,26 @@ import { formatValue } from '../../options/format-value.js';
 import { readPattern } from '../../options/route-table.js';
 import { type Stamped, urlName } from '../stored-response.js';
 
-/** What a purge or an expiry is meant for. */
+/** The target of a purge or an expiry. */
 export type Selector =
-  /** Everything tagged so. */
+  /** All entries with the tag. */
   | { readonly tag: string }
   /**
-   * A path with its query, such as `/api/products?page=2`: for every host, partition and variant. Or a full URL, such
-   * as `https://shop.example/api/products`: for that host alone, whatever the scheme. Any spelling of the URL will do,
-   * with or without parameters that a rule leaves out, of either case, with or without a slash at the end.
+   * A path with its query, such as `/api/products?page=2`: for every host, partition and variant. Or a full
+   * URL, such as `https://shop.example/api/products`: for that host only, whatever the scheme. Every spelling
+   * of the URL matches, in either case, with or without a final slash, and with or without parameters that a
+   * rule ignores.
    */
   | { readonly url: string }
-  /** A path pattern in Express 5 syntax, such as `/api/products/:id`: in any spelling, with any query. */
+  /**
+   * A path pattern in Express 5 syntax, such as `/api/products/:id`. It matches every spelling and every
+   * query.
+   */
   | { readonly pattern: string }
-  /** Everything. */
+  /** All entries. */
   | { readonly all: true };
 
-/** One record of a selector that was checked, with what decides whether it matches. */
+/** One record of a validated selector, with the function that matches it. */
 export interface CompiledSelector {
   readonly kind: 'tag' | 'url' | 'pattern' | 'all';
   /** For a URL, its name in the log. */
@@ -34,14 +38,14 @@ export interface CompiledSelector {
   matches(entry: Stamped): boolean;
 }
 
-/** Gives further names of a URL by its name. */
+/** Returns additional names of a URL by its name. */
 export type Widen = (name: string) => Iterable<string>;
 
 /**
- * Checks a selector and gives the records that it needs.
+ * Validates a selector and returns its records.
  *
- * @param widen gives other names under which responses to a URL may be stored.
- * @returns at least one; several for a URL that can be read in several ways, or is stored under several names.
+ * @param widen returns other names under which responses to a URL may be stored.
+ * @returns at least one; several for a URL that has several readings or is stored under several names.
  * @throws HotpathError `HOTPATH_SELECTOR_INVALID` for anything but the four forms.
  */
 export function compileSelectors(selector: Selector, widen: Widen = () => []): CompiledSelector[] {
@@ -61,7 +65,7 @@ export function compileSelectors(selector: Selector, widen: Widen = () => []): C
   return [...all].map((name) => ({ kind: 'url', value: name, matches: (entry) => isNamed(entry, name) }));
 }
 
-/** The first of what `compileSelectors` gives, which is all for every form but a URL. */
+/** The first record of `compileSelectors`, and the only one for every form except a URL. */
 export function compileSelector(selector: Selector): CompiledSelector {
   return compileSelectors(selector)[0]!;
 }
@@ -73,7 +77,7 @@ export function compileUrlPattern(pattern: string): (path: string) => boolean {
       if (token.type === 'group') return { ...token, tokens: respelled(token.tokens) };
       return token.type === 'text' ? { ...token, value: canonicalPathText(token.value) } : token;
     });
-  // As in a route, a slash at the end means nothing, but for the root.
+  // As in a route, a final slash is ignored, except for the root.
   const path = pattern === '/' ? pattern : pattern.replace(/\/+$/, '');
   const { regexp } = pathToRegexp(new TokenData(respelled(parse(path).tokens), path));
   return (path) => regexp.test(path);
@@ -88,7 +92,7 @@ function matcherOf(pattern: string): (entry: Stamped) => boolean {
     );
   }
   const matches = compileUrlPattern(pattern);
-  // To a wildcard, one of several slashes may be a path of its own: `/x//` is one of `/x/*rest`.
+  // A wildcard can match an empty segment: `/x//` matches `/x/*rest`.
   return ({ path }) => matches(canonicalPath(path)) || (path.includes('//') && matches(path));
 }
 
@@ -96,13 +100,13 @@ function isNamed({ url, host }: Stamped, name: string): boolean {
   return name === (name.startsWith('/') ? urlName(url) : host !== undefined && urlName(url, host));
 }
 
-/** The names of a URL in each way it may be read; `undefined` where it is no URL. */
+/** The names of a URL in each of its readings; `undefined` if the text is not a URL. */
 function namesOfUrl(url: string): string[] | undefined {
   const isFull = /^https?:\/\/[^/?#\\]/i.test(url) && URL.canParse(url);
   if (!isFull && !url.startsWith('/')) return undefined;
   const host = isFull ? canonicalHost(new URL(url).host) : '';
   const target = pathAndQueryOf(url)!;
-  // No client sends a fragment; but a developer may have forgotten to encode a `#` that belongs to a name.
+  // Clients send no fragment, but the caller may have left a `#` in a name unencoded. Both readings count.
   const targets = target.includes('#') ? [target.slice(0, target.indexOf('#')), target] : [target];
   return targets.map((text) => host + canonicalTarget(text));
 }

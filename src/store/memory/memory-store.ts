@@ -2,25 +2,25 @@ import { LRUCache } from 'lru-cache';
 import { type StoreItem, sizeOf } from '../stored-response.js';
 import { Doorkeeper } from './doorkeeper.js';
 
-/** Bounds of the memory tier. */
+/** Limits of the memory tier. */
 export interface MemoryBounds {
-  /** Bytes, as `sizeOf` counts them. */
+  /** Bytes, as counted by `sizeOf`. */
   readonly maxBytes: number;
   readonly maxEntries: number;
 }
 
-/** The share of the bounds that items which were asked for again may keep against newcomers. */
+/** Share of the limits that is reserved for items with at least one hit. */
 const USED_SHARE = 0.8;
 
 /**
- * The memory tier, bounded in bytes and in entries. Answers at once.
+ * The memory tier, bounded in bytes and in entries. All methods are synchronous.
  *
- * Least recently used goes first, in two segments (a segmented LRU): what was asked for at least once since it
- * was stored goes only after everything that never was. So a flood of URLs that nobody asks for twice, `?cb=1`,
- * `?cb=2`, drives out itself, and not what visitors use. Only once these fill more than their share does the least
- * recently used of them go, so that what visitors take up later gets its place.
+ * It is a segmented LRU with two segments. Items with at least one hit are evicted only after all items
+ * without a hit. So a flood of URLs that are requested once, such as `?cb=1` and `?cb=2`, evicts only itself.
+ * If items with hits fill more than their share, the least recently used of them is evicted, so that newer
+ * items can take its place.
  *
- * It knows nothing of freshness or of purges: an entry that the log has made void is dropped when it is met.
+ * The store ignores freshness and purges: the lookup drops an entry that the log has invalidated.
  */
 export class MemoryStore {
   readonly #bounds: MemoryBounds;
@@ -33,7 +33,8 @@ export class MemoryStore {
     this.#bounds = { maxBytes: Math.max(1, bounds.maxBytes), maxEntries: bounds.maxEntries };
     const segment = () =>
       new LRUCache<string, StoreItem>({
-        // Without `max`, for which it would take memory at once; we count the entries of both segments ourselves.
+        // No `max`, because it would allocate memory immediately. The entries of both segments are counted
+        // here.
         maxSize: this.#bounds.maxBytes,
         sizeCalculation: (item, key) => sizeOf(key, item),
       });
@@ -50,8 +51,8 @@ export class MemoryStore {
   }
 
   /**
-   * Whether an item that can be had again elsewhere is worth its place: as long as there is room for it, and then when
-   * it is asked for the second time. Asking counts.
+   * Whether to store an item that can be fetched again from another tier: if there is room, or on its second
+   * request. The call counts as a request.
    */
   admits(key: string, item: StoreItem): boolean {
     const { maxBytes, maxEntries } = this.#bounds;
@@ -60,20 +61,20 @@ export class MemoryStore {
     return this.#admission.hasMet(key) || this.peek(key) !== undefined;
   }
 
-  /** Looks without counting as a use. */
+  /** Reads an item without counting a use. */
   peek(key: string): StoreItem | undefined {
     return this.#used.peek(key) ?? this.#fresh.peek(key);
   }
 
-  /** Whether the item was asked for since it was stored, and lately enough. */
+  /** Whether the item had a hit since it was stored and was not evicted since. */
   isUsed(key: string): boolean {
     return this.#used.has(key);
   }
 
-  /** @returns false when the item alone is larger than the tier, or the tier is closed. */
+  /** @returns false if the item alone is larger than the tier, or the tier is closed. */
   set(key: string, item: StoreItem): boolean {
     if (this.#closed) return false;
-    // What replaces a used item is as wanted as that was.
+    // The replacement of an item with hits inherits its segment.
     const segment = this.#used.has(key) ? this.#used : this.#fresh;
     keepForms(segment.peek(key), item);
     segment.set(key, item);
@@ -82,9 +83,9 @@ export class MemoryStore {
   }
 
   /**
-   * Measures an item again that has grown or shrunk where it lies; it counts as the latest of its segment.
+   * Updates the size of an item that has changed in place, and makes it the most recent of its segment.
    *
-   * @returns false when it is not there, or would not fit alone: then it keeps the size that it had.
+   * @returns false if the item is absent or would not fit alone; its size is then unchanged.
    */
   resize(key: string): boolean {
     const segment = this.#used.has(key) ? this.#used : this.#fresh;
@@ -92,7 +93,7 @@ export class MemoryStore {
     if (!item) return false;
     const size = sizeOf(key, item);
     if (size > this.#bounds.maxBytes) return false;
-    segment.delete(key); // set again as it stands, the same object would keep its size
+    segment.delete(key); // `set` with the same object and no explicit size would keep the old size
     segment.set(key, item, { size });
     this.#fit(key);
     return true;
@@ -102,7 +103,7 @@ export class MemoryStore {
     return this.#used.delete(key) || this.#fresh.delete(key);
   }
 
-  /** Deletes all that match, looking at every item. */
+  /** Deletes all matching items. It looks at every item. */
   erase(matches: (item: StoreItem) => boolean): number {
     let erased = 0;
     for (const [key, item] of [...this.#used.entries(), ...this.#fresh.entries()]) {
@@ -111,7 +112,7 @@ export class MemoryStore {
     return erased;
   }
 
-  /** Lets everything go, and takes nothing more: a fill may end later. */
+  /** Drops all items and accepts no more, because a fill may end after `close`. */
   close(): void {
     this.#closed = true;
     this.#used.clear();
@@ -122,7 +123,7 @@ export class MemoryStore {
     return this.#used.size + this.#fresh.size;
   }
 
-  /** Bytes, as `sizeOf` counts them. */
+  /** Bytes, as counted by `sizeOf`. */
   get bytes(): number {
     return this.#used.calculatedSize + this.#fresh.calculatedSize;
   }
@@ -136,7 +137,7 @@ export class MemoryStore {
     while (this.bytes > this.#bounds.maxBytes || this.entries > this.#bounds.maxEntries) this.#evict(stored);
   }
 
-  /** Lets the least wanted item go; the one just stored only when there is no other. */
+  /** Evicts the least valuable item; the item that was just stored only if there is no other. */
   #evict(stored: string): void {
     const wanted = this.#isUsedTooMuch ? this.#used : this.#fresh;
     const other = wanted === this.#used ? this.#fresh : this.#used;
@@ -144,7 +145,7 @@ export class MemoryStore {
     (isSpared ? other : wanted).pop();
   }
 
-  /** Judged when room is wanted alone: what is asked for again moves once, and nothing else for it. */
+  /** Checked only when room is needed, so that a hit moves one item and no others. */
   get #isUsedTooMuch(): boolean {
     const { maxBytes, maxEntries } = this.#bounds;
     return (
@@ -154,7 +155,7 @@ export class MemoryStore {
   }
 }
 
-/** Encoded forms depend on the body alone: where a newer response has the same one, they go on with it. */
+/** Encoded forms depend only on the body, so a newer response with the same body keeps them. */
 function keepForms(before: StoreItem | undefined, item: StoreItem): void {
   if (before?.kind !== 'response' || item.kind !== 'response' || !before.encoded || item.encoded) return;
   if (before.body.equals(item.body)) item.encoded = before.encoded;

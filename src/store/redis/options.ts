@@ -15,8 +15,8 @@ import {
 export type RedisArgument = string | Buffer | number;
 
 /**
- * The methods that hotpath needs of a client: `Redis` and `Cluster` of ioredis 5 and 6 fit. Declared here, because the
- * types of ioredis would make the package mandatory.
+ * The methods that hotpath uses of a client. `Redis` and `Cluster` of ioredis 5 and 6 have them. Declared
+ * here, because importing the types of ioredis would make the package mandatory.
  */
 export interface RedisClient {
   readonly status: string;
@@ -43,7 +43,7 @@ export function isRedisClient(value: unknown): value is RedisClient {
   );
 }
 
-/** The Redis tier and the invalidation log that instances share. Set one of `url`, `options` and `client`. */
+/** The Redis tier and its invalidation log. Set one of `url`, `options` and `client`. */
 export interface RedisOptions {
   /** `redis://` or `rediss://` (TLS). Default: none; only the memory tier is used. */
   url?: string;

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { messageOf } from '../../runtime/report-fault.js';
 
-/** What Redis answers first in an error, for the errors that are worth telling apart. */
+/** The first word of error replies that are counted separately. */
 const replyWords = new Set(
   (
     'OOM READONLY LOADING MISCONF CLUSTERDOWN MASTERDOWN NOREPLICAS NOAUTH WRONGPASS NOPERM BUSY WRONGTYPE ' +
@@ -9,40 +9,40 @@ const replyWords = new Set(
   ).split(' '),
 );
 
-/** A command that was not answered within its deadline. */
+/** A command had no reply within its deadline. */
 export class DeadlineError extends Error {
   constructor(deadline: number) {
     super(`no answer within ${deadline} ms`);
   }
 }
 
-/** How an error is counted: a word from a small set, such as `oom`, `timeout` or `connection`. */
+/** The label under which an error is counted, such as `oom`, `timeout` or `connection`. */
 export function classifyRedisError(error: unknown): string {
   if (error instanceof DeadlineError) return 'timeout';
   const message = messageOf(error);
   const first = /^[A-Z]+/.exec(message)?.[0];
   if (first !== undefined && first !== 'ERR' && replyWords.has(first)) return first.toLowerCase();
-  // Before Redis 7, an error inside a script has its word further back.
+  // Before Redis 7, an error inside a script has its word later in the text.
   const inner = /\b(OOM|READONLY|MISCONF|NOREPLICAS|WRONGTYPE|NOPERM)\b/.exec(message)?.[1] ?? first;
   return inner !== undefined && replyWords.has(inner) ? inner.toLowerCase() : 'connection';
 }
 
 /**
- * An error as it may be logged: the message alone, without credentials. The errors of ioredis carry the command
- * with its arguments, which may be a password or a visitor's data, so they never go out themselves.
+ * The message of an error, without credentials, for logs. ioredis attaches the command and its arguments to
+ * errors. They may contain a password or a client's data, so the error itself is never passed on.
  */
 export function cleanMessage(error: unknown): string {
   return (
     messageOf(error)
       .slice(0, 3000)
-      // Up to the last `@` of a word: a password that is not encoded may hold `/`, `#` and `@`.
+      // Up to the last `@` of the word, because an unencoded password may contain `/`, `#` and `@`.
       .replaceAll(/([a-z][a-z0-9+.-]{0,20}:\/\/)\S*@/gi, '$1***@')
       .replace(/,? with args beginning with:.*/s, '')
       .slice(0, 300)
   );
 }
 
-/** Told of a failure that a request survived. */
+/** Called with a failure that did not affect a request. */
 export type FaultHook = (error: Error, where: string) => void;
 
 const advice: Readonly<Record<string, string>> = {
@@ -51,7 +51,7 @@ const advice: Readonly<Record<string, string>> = {
   noperm: "Redis's access rules (ACL) forbid a command or a key that the cache needs",
 };
 
-/** Passes failures on, each kind once in an interval, with how often it happened; without secrets. */
+/** Reports failures without secrets. Each kind is reported once per interval, with its count. */
 export class FaultReporter {
   readonly #hook: FaultHook;
   readonly #interval: number;
@@ -80,7 +80,7 @@ export class FaultReporter {
     try {
       this.#hook(new Error(`${where}: ${hint}${cleanMessage(error)}${more}`), where);
     } catch {
-      // A hook that throws must not break what it is told about.
+      // An exception in the hook must not break the caller.
     }
   }
 }

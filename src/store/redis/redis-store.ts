@@ -18,56 +18,56 @@ export interface SharedPositions {
   fromShared(stamp: LogStamp): number | undefined;
 }
 
-/** What the Redis tier is made of. */
+/** Options of the Redis tier. */
 export interface RedisStoreOptions {
   readonly guard: CommandGuard;
   readonly clock: ServerClock;
   readonly positions: SharedPositions;
-  /** Begins the name of every Redis key of ours. Default `'hotpath:'`. */
+  /** Prefix of the names of all Redis keys. Default: `'hotpath:'`. */
   readonly prefix?: string;
-  /** Larger bodies stay out. Bytes. Default 1 MB. */
+  /** Larger bodies are not written. Bytes. Default: 1 MB. */
   readonly maxEntryBytes?: number;
-  /** Milliseconds, monotonic: the clock that entries' times are on. */
+  /** The cache's clock: milliseconds, monotonic. */
   readonly now?: () => number;
 }
 
 /**
- * Why a value was not used. Besides what the codec says: `epoch`, from before the log began anew; `wrongtype`, no
- * string; `too-large`, of an instance that takes larger entries than this one.
+ * The reason why a value was not used. In addition to the reasons of the codec: `epoch`: from before the
+ * current epoch; `wrongtype`: not a string; `too-large`: written by an instance with a larger limit.
  */
 export type Unusable = Undecodable | 'epoch' | 'wrongtype' | 'too-large';
 
-/** What happened so far; each number only grows. */
+/** Counters; each only grows. */
 export interface RedisStoreStats extends GuardStats {
   readonly hits: number;
-  /** Nothing was there. */
+  /** Reads that found nothing. */
   readonly misses: number;
-  /** Something was there that could not be used, by word. */
+  /** Values that could not be used, by reason. */
   readonly unusable: ReadonlyMap<Unusable, number>;
-  /** What was not written, by word. */
+  /** Items that were not written, by reason. */
   readonly refused: ReadonlyMap<'too-large' | 'ttl' | 'clock' | 'position', number>;
   /** Bytes of frames. */
   readonly bytesRead: number;
   readonly bytesWritten: number;
 }
 
-/** Is told what was stored, or why that could not be told. */
+/** Receives the item, or the error that prevented reading it. */
 type Told = (item: RedisItem | undefined, fault?: unknown) => void;
 
-/** Beyond the body, a frame has so much at most. Bytes. */
+/** Maximum size of a frame beyond its body. Bytes. */
 const FRAME_OVERHEAD = 1024 ** 2 + 64;
 
-/** Ten years. What Redis adds to its clock must stay in 64 bits. Milliseconds. */
+/** Ten years. Redis adds the TTL to its clock, and the sum must fit into 64 bits. Milliseconds. */
 const LONGEST_TTL = 10 * 365 * 86_400_000;
 
-/** Releases a lease only for the one who holds it. One key, so that it works in a cluster. */
+/** Deletes a lease if the token matches. One key, so that it works in a cluster. */
 const releaseScript =
   "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
 
 /**
- * The tier that instances share. Every key is bounded in length and has a time to live; nothing is found by
- * looking through keys. What can't be used is a miss, and is deleted. Never throws, and answers within the
- * guard's deadlines.
+ * The cache tier in Redis. Every key has a bounded length and a TTL, and no operation scans keys. A value
+ * that cannot be used is a miss, and is deleted. Methods never throw, and return within the guard's
+ * deadlines.
  */
 export class RedisStore {
   readonly #guard: CommandGuard;
@@ -76,9 +76,9 @@ export class RedisStore {
   readonly #positions: SharedPositions;
   readonly #prefix: string;
   readonly #maxEntryBytes: number;
-  /** A frame may be so long. Bytes. */
+  /** Maximum length of a frame. Bytes. */
   readonly #longest: number;
-  /** The last byte that is asked for: one more than is wanted. */
+  /** Index of the last byte to read: one more than the maximum, to detect longer values. */
   readonly #last: string;
   readonly #now: () => number;
   readonly #reading = new TransientMap<Told[]>();
@@ -101,7 +101,7 @@ export class RedisStore {
     this.#now = options.now ?? (() => performance.now());
   }
 
-  /** What is stored under the key. */
+  /** Reads the item of a key. */
   get(key: string): Promise<RedisItem | undefined> {
     return new Promise((resolve, reject) => {
       this.ask(key, (item, error) => (error === undefined ? resolve(item) : reject(error)));
@@ -109,16 +109,16 @@ export class RedisStore {
   }
 
   /**
-   * As `get`, without promises of its own: this is done for every hit in Redis. Requests for the same key at the same
-   * time share one command.
+   * Callback form of `get`, without promises of its own, because every hit in Redis uses it. Concurrent reads
+   * of one key use one command.
    *
-   * @param told called once, later, with what is stored or with a fault of ours; it must not throw.
+   * @param told called once, later, with the item or with an internal error; must not throw.
    */
   ask(key: string, told: Told): void {
     const under = this.#reading.get(key);
-    // What is told by another's request must find its own AsyncLocalStorage.
+    // A callback that another request's reply calls must run in its own async context.
     if (under) return void under.push(AsyncResource.bind(told));
-    // Without the clock no entry's age can be told; that is no fault of the entry.
+    // Without the server's clock the age of an entry is unknown, so nothing is read.
     if (!this.#clock.isKnown) return queueMicrotask(guarded('redis read', () => told(undefined)));
     const reading = [told];
     this.#reading.set(key, reading);
@@ -141,21 +141,21 @@ export class RedisStore {
       fault = error;
     }
     const [first, ...others] = reading;
-    // Whatever becomes of one of them is nothing to the others.
+    // The callbacks run separately, so that none affects the others.
     for (const told of others) queueMicrotask(guarded('redis read', () => told(item, fault)));
     first!(item, fault);
   }
 
   /**
-   * Stores an item for so long.
+   * Stores an item.
    *
-   * @param ttl milliseconds. Not above 0, or no number: not stored. Longer than ten years: ten years.
-   * @returns whether Redis has it; false too when it was not heard of in time.
+   * @param ttl milliseconds. 0 or less, or NaN: not stored. At most ten years.
+   * @returns whether Redis has it; also false if there was no reply in time.
    */
   async set(key: string, item: RedisItem, ttl: number): Promise<boolean> {
     if (!(ttl > 0)) return this.#refuse('ttl');
     if (item.kind === 'response' && item.body.length > this.#maxEntryBytes) return this.#refuse('too-large');
-    // An index of variants invalidates nothing and is not invalidated: its variants are.
+    // An index of variants has no position, because only its variants are invalidated.
     const at = item.kind === 'response' ? this.#positions.toShared(item.stamp) : { epoch: '', position: 0 };
     if (!at) return this.#refuse('position');
     if (!this.#clock.isKnown) return this.#refuse('clock');
@@ -173,7 +173,7 @@ export class RedisStore {
     return true;
   }
 
-  /** @returns whether there was something; false too when it was not heard of in time. */
+  /** @returns whether the key existed; also false if there was no reply in time. */
   async delete(key: string): Promise<boolean> {
     const name = this.#nameOf(key);
     const answer = await this.#guard.write('delete', (client) => client.call('unlink', name));
@@ -181,10 +181,10 @@ export class RedisStore {
   }
 
   /**
-   * Takes the lease of a key for whoever holds the token, if nobody has it.
+   * Takes the lease of a key for the token, if it is free.
    *
-   * @param ms after which it ends by itself.
-   * @returns `undefined` when Redis can't say. It may then be taken: it ends by itself.
+   * @param ms time after which the lease ends by itself.
+   * @returns `undefined` without a reply. The lease may then be taken; it ends by itself.
    */
   async lease(key: string, token: string, ms: number): Promise<boolean | undefined> {
     const name = this.#leaseOf(key);
@@ -195,7 +195,7 @@ export class RedisStore {
     return 'value' in answer ? answer.value !== null : undefined;
   }
 
-  /** Gives the lease back. @returns false when the token does not hold it any more; `undefined` when Redis can't say. */
+  /** Releases the lease. @returns false if the token no longer holds it; `undefined` without a reply. */
   async release(key: string, token: string): Promise<boolean | undefined> {
     const name = this.#leaseOf(key);
     const answer = await this.#guard.write('release', (client) =>
@@ -216,7 +216,7 @@ export class RedisStore {
     };
   }
 
-  /** Not GET: a value that someone else put there may be of any size, and stands in the way of all others. */
+  /** Reads a range instead of `GET`, because a foreign value of any size would block the connection. */
   #read(name: string): (client: RedisClient) => Promise<unknown> {
     return (client) => client.callBuffer('getrange', name, '0', this.#last);
   }
@@ -233,7 +233,7 @@ export class RedisStore {
       return undefined;
     }
     this.#bytesRead += frame.length;
-    // Another instance's limit may be higher, and it is that one's entry.
+    // Written by an instance with a larger limit, so the entry is not deleted.
     if (frame.length > this.#longest && frameLength(frame)! > this.#longest)
       return count(this.#unusable, 'too-large');
     const decoded = this.#codec.decode(frame, key, this.#now());
@@ -241,7 +241,7 @@ export class RedisStore {
     const { item, at } = decoded;
     if (item.kind === 'response') {
       const stamp = this.#positions.fromShared(at);
-      // It may be we who are behind, so it stays.
+      // This instance may be behind the log, so the entry is not deleted.
       if (stamp === undefined) return count(this.#unusable, 'epoch');
       this.#hits++;
       item.stamp = item.since = stamp;
@@ -270,9 +270,13 @@ export class RedisStore {
   }
 }
 
-/** Keys hold URLs and header values of any length; the entry holds the key itself, and is checked against it. */
+/**
+ * Hashed, because keys contain URLs and header values of any length. The entry contains the full key, which
+ * is compared on reading.
+ */
 function hashOf(key: string): string {
-  // All lone surrogates are the same in UTF-8, so it is for what has none. Most have not, and need no buffer.
+  // UTF-8 maps all lone surrogates to the same bytes, so keys with one are hashed as UTF-16. Others need no
+  // buffer.
   return hash('sha256', key.isWellFormed() ? key : Buffer.from(key, 'utf16le'), 'base64url');
 }
 

@@ -7,23 +7,23 @@ import type { FaultHook } from './redis-errors.js';
 import { RedisStore } from './redis-store.js';
 import { ServerClock } from './server-clock.js';
 
-/** What the tier needs to know of the cache that it belongs to. */
+/** The settings of the Redis tier, and those it needs from the cache. */
 export interface RedisTierSettings extends RedisSettings {
-  /** Larger bodies stay out. Bytes. */
+  /** Larger bodies are not written. Bytes. */
   readonly maxEntryBytes: number;
-  /** How long an entry may be used that nobody can vouch for. Seconds. */
+  /** How long an unverified entry may be used. Seconds. */
   readonly maxStaleness: number;
 }
 
-/** The tier that instances share, and the log by which they agree. */
+/** The Redis tier and its invalidation log. */
 export interface RedisTier {
   readonly store: RedisStore;
   readonly log: RedisLog;
-  /** Idempotent. The user's client stays open. */
+  /** Idempotent. A user's client stays open. */
   close(): void;
 }
 
-/** Begins to connect, and comes back at once: a Redis that is down is one that is not there yet. Never throws. */
+/** Begins to connect and returns at once. If Redis is down, the tier keeps trying. Never throws. */
 export function openRedisTier(settings: RedisTierSettings, onFault: FaultHook): RedisTier {
   const { source, prefix, readTimeout, writeTimeout, wait, maxEntryBytes, maxStaleness } = settings;
   const connection = new RedisConnection(source, { onFault });

@@ -1,50 +1,50 @@
-/** Samples among which the best is chosen. */
+/** Number of samples from which the best is chosen. */
 const KEPT = 8;
 
 interface Sample {
-  /** What to add to our monotonic clock to get the server's. Milliseconds. */
+  /** The server's clock minus our monotonic clock. Milliseconds. */
   readonly offset: number;
-  /** The truth is within the offset plus or minus this: half of the round trip. */
+  /** Maximum error of the offset: half of the round trip. */
   readonly error: number;
 }
 
 /**
- * The Redis server's clock, told from our monotonic one. Instances share times on the server's clock, so that the
- * wall clocks of their machines play no part.
+ * Estimates the Redis server's clock from our monotonic one. Instances exchange times on the server's clock,
+ * so that the wall clocks of their machines do not matter.
  *
- * The server's `TIME` was taken somewhere between the question and the answer; the middle is assumed, which errs
- * by at most half of the round trip (Cristian's algorithm). Of the last few samples the one with the shortest
- * round trip counts.
+ * The server reads `TIME` somewhere between the request and the reply. The estimate is the middle, with an
+ * error of at most half of the round trip (Cristian's algorithm). Of the last samples, the one with the
+ * shortest round trip counts.
  */
 export class ServerClock {
   #samples: Sample[] = [];
   #best: Sample | undefined;
 
-  /** Whether the server was ever asked. Until then nothing can be converted. */
+  /** Whether there is a sample. Without one, nothing can be converted. */
   get isKnown(): boolean {
     return this.#best !== undefined;
   }
 
-  /** A time on our clock as one on the server's, both in milliseconds; `NaN` while the server's is not known. */
+  /** Converts a time from our clock to the server's. Milliseconds; `NaN` without a sample. */
   toShared(local: number): number {
     return this.#best === undefined ? Number.NaN : local + this.#best.offset;
   }
 
-  /** A time on the server's clock as one on ours, both in milliseconds; `NaN` while the server's is not known. */
+  /** Converts a time from the server's clock to ours. Milliseconds; `NaN` without a sample. */
   fromShared(shared: number): number {
     return this.#best === undefined ? Number.NaN : shared - this.#best.offset;
   }
 
   /**
-   * Takes in one answer.
-   * @param sent our clock before the question.
-   * @param received our clock at the answer.
-   * @param server the server's clock. Milliseconds.
+   * Adds a sample.
+   * @param sent our clock before the request.
+   * @param received our clock at the reply.
+   * @param server the server's clock, in milliseconds.
    */
   sample(sent: number, received: number, server: number): void {
     if (!Number.isFinite(server) || !(received >= sent)) return;
     const sample = { offset: server - (sent + received) / 2, error: (received - sent) / 2 };
-    // Two samples that can't both be true: the server's clock was set, or it is another server.
+    // Contradictory samples: the server's clock was set, or this is another server.
     const isSet = this.#samples.some(
       (old) => Math.abs(old.offset - sample.offset) > old.error + sample.error + 1,
     );

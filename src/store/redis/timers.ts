@@ -3,23 +3,23 @@ import { guarded, unawaited } from '../../runtime/guard.js';
 import { runInOwnContext } from '../../runtime/module-context.js';
 import { DeadlineError } from './redis-errors.js';
 
-/** Time as the log sees it; tests give it a clock of their own. */
+/** Clock and timers of the log. Tests provide simulated ones. */
 export interface Timers {
-  /** Milliseconds, monotonic: the clock that entries' times are on. */
+  /** The cache's clock: milliseconds, monotonic. */
   now(): number;
   /**
-   * Calls once, later. @returns what calls it off.
-   * @param holds whether the process waits for it. Default false.
+   * Calls a function once, later. @returns a function that cancels the call.
+   * @param holds whether the timer keeps the process alive. Default: false.
    */
   after(milliseconds: number, call: () => void, holds?: boolean): () => void;
-  /** Between 0 and 1. */
+  /** A random number between 0 and 1. */
   random(): number;
 }
 
 export const systemTimers: Timers = {
   now: () => performance.now(),
   after(milliseconds, call, holds = false) {
-    // What is tried again and again, such as a purge that Redis has not taken yet, keeps no client's AsyncLocalStorage.
+    // A timer of repeated attempts, such as an unwritten purge, must not keep a client's AsyncLocalStorage.
     const timer = runInOwnContext(() => setTimeout(guarded('redis', call), milliseconds));
     if (!holds) timer.unref();
     return () => clearTimeout(timer);
@@ -28,10 +28,10 @@ export const systemTimers: Timers = {
 };
 
 /**
- * The task goes on after its deadline, and what becomes of it is nobody's concern any more.
+ * Rejects after a deadline. The task continues, and its result is ignored.
  *
- * @param holds whether the process stays for the answer: somebody of the app waits for it.
- * @throws DeadlineError when there is no answer in time.
+ * @param holds whether the timer keeps the process alive, because a caller in the app waits.
+ * @throws DeadlineError without a result in time.
  */
 export function withTimeout<T>(
   timers: Timers,

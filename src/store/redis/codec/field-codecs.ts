@@ -1,24 +1,27 @@
 import type { Reuse, StoredField } from '../../stored-response.js';
 
-/** Times of an entry on the clock that instances share, and back. Milliseconds; `NaN` where that is not possible. */
+/**
+ * Converts times of an entry to the clock of the Redis server and back. Milliseconds; `NaN` if that is
+ * impossible.
+ */
 export interface SharedTimes {
   toShared(local: number): number;
   fromShared(shared: number): number;
 }
 
-/** How one field travels: as JSON, checked in full when it comes back. */
+/** The codec of one field: JSON, fully checked on reading. */
 export interface Field<T> {
-  /** The value for JSON; absent where it travels as it is. */
+  /** Converts the value for JSON; absent if JSON can hold it unchanged. */
   write?(value: T): unknown;
-  /** The value, if that is what was read; else `undefined`. */
+  /** Returns the value if it is valid, else `undefined`. */
   read(value: unknown): T | undefined;
   readonly optional?: true;
 }
 
-/** How all of them travel. */
+/** The codecs of all fields. */
 export type Fields<T> = { readonly [Name in keyof T]-?: Field<NonNullable<T[Name]>> };
 
-/** Most strings in a list. */
+/** Maximum number of strings in a list. */
 const MOST = 10_000;
 
 export const string: Field<string> = { read: (value) => (typeof value === 'string' ? value : undefined) };
@@ -29,12 +32,17 @@ export const secondsCodec: Field<number> = {
   read: (value) => (typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined),
 };
 
-/** A time on the shared clock to the millisecond, downwards: what is rounded must not live longer for it. */
+/**
+ * A time on the server's clock in whole milliseconds. Rounded down, so that rounding never extends a
+ * lifetime.
+ */
 export function timeCodec(local: number, times: SharedTimes): number {
   return Math.floor(times.toShared(local));
 }
 
-/** What `timeOf` wrote, on our clock; `undefined` for what is no time, or can't be told. */
+/**
+ * Converts the result of `timeCodec` to our clock; `undefined` if it is not a time or cannot be converted.
+ */
 export function localTimeCodec(written: unknown, times: SharedTimes): number | undefined {
   const local = typeof written === 'number' ? times.fromShared(written) : Number.NaN;
   return Number.isFinite(local) ? local : undefined;
@@ -45,26 +53,29 @@ export const status: Field<number> = {
     typeof value === 'number' && Number.isInteger(value) && value >= 200 && value <= 599 ? value : undefined,
 };
 
-/** A field value as Node takes it: nothing that could end a line (RFC 9110 §5.5). */
+/** A field value that Node accepts: it contains no line end (RFC 9110 §5.5). */
 export const fieldValue: Field<string> = {
   read: (value) => (typeof value === 'string' && !/[^\t\x20-\x7e\x80-\xff]/.test(value) ? value : undefined),
 };
 
-/** RFC 9110 §5.1: a token. */
+/** A token (RFC 9110 §5.1). */
 const fieldName: Field<string> = {
   read: (value) => (typeof value === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(value) ? value : undefined),
 };
 
 export const fieldNamesCodec = listCodec(fieldName);
 
-/** What is on the lines of one header field. */
+/** The values of one header field, one per line. */
 export const fieldLines: Field<StoredField[1]> = {
   read: (value) => (typeof value === 'string' ? fieldValue.read(value) : fieldValues.read(value)),
 };
 
 const fieldValues = listCodec(fieldValue);
 
-/** Fields that are written for each answer, never stored: believed, they would break the connection's framing. */
+/**
+ * Fields that Node writes for each response and that are never stored. From Redis, they could break the
+ * framing.
+ */
 const framing = new Set([
   'connection',
   'content-length',
@@ -121,7 +132,7 @@ export function optional<T>(field: Field<T>): Field<T> {
   return { ...field, optional: true };
 }
 
-/** Fields for JSON. */
+/** Encodes fields for JSON. */
 export function encodeFields<T extends object>(fields: Fields<T>, given: T): Record<string, unknown> {
   const written: Record<string, unknown> = {};
   for (const name in fields) {
@@ -133,8 +144,8 @@ export function encodeFields<T extends object>(fields: Fields<T>, given: T): Rec
 }
 
 /**
- * What `writeFields` wrote, checked: every field that is required, none that is unknown, each of its own form.
- * A field that we don't know may restrict what we would then do, so it is not passed over.
+ * Decodes the result of `encodeFields`. Every required field must be there, every value must be valid, and an
+ * unknown field makes the result invalid, because it may restrict the use of the entry.
  */
 export function decodeFields<T extends object>(fields: Fields<T>, written: unknown): T | undefined {
   if (!isObject(written)) return undefined;
@@ -142,7 +153,7 @@ export function decodeFields<T extends object>(fields: Fields<T>, written: unkno
   const read: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(written)) {
     const checked = table.get(name)?.read(value);
-    // `__proto__` from JSON is a name like any other here: in no table.
+    // `__proto__` from JSON is an unknown name here, like any other.
     if (checked === undefined) return undefined;
     read[name] = checked;
   }

@@ -8,19 +8,19 @@ import type { SharedTimes } from './field-codecs.js';
 export type { SharedTimes } from './field-codecs.js';
 
 /**
- * The format, in the frame and in the names of Redis keys: instances of another version of the package, in the
- * middle of a rolling deployment, neither read nor delete what is not theirs.
+ * The version of the format, in the frame and in the names of Redis keys. During a rolling deployment,
+ * instances of another version neither read nor delete each other's entries.
  */
 export const FORMAT = 3;
 
-/** What a frame holds. */
+/** The content of a frame. */
 export interface Decoded {
-  /** The `stamp` and `since` of a response are void until whoever reads it has placed it in the log of this process. */
+  /** The caller must replace `stamp` and `since` of a response by positions of this process. */
   readonly item: CompactResponse | VariantIndex;
   readonly at: LogStamp;
 }
 
-/** Why a value could not be used. */
+/** The reason why a value cannot be used. */
 export type Undecodable = 'truncated' | 'checksum' | 'version' | 'key' | 'shape' | 'clock';
 
 /*
@@ -49,15 +49,15 @@ const FIELDS_LENGTH_AT = 20;
 const BODY_LENGTH_AT = 24;
 const kinds = { response: 1, variants: 2 } as const;
 
-/** Form and fields beyond this are not ours: Node itself takes 16 kB of headers. Bytes. */
+/** Maximum size of the form and the fields, in bytes. Node accepts 16 kB of headers by default. */
 const MOST_OF_FIELDS = 1024 ** 2;
 
-/** An entry can't have been stored in the future; so much is the error of two clocks. Milliseconds. */
+/** The clock error that is tolerated when an entry seems to come from the future. Milliseconds. */
 const CLOCK_ERROR = 1000;
 
 const nothing = Buffer.alloc(0);
 
-/** How long a frame says it is, of which this may be the beginning; `undefined` when it is no frame of ours. */
+/** The length that the start of a frame declares; `undefined` if it is not a frame. */
 export function frameLength(frame: Buffer): number | undefined {
   if (frame.length < HEAD || frame.readUInt32BE(0) !== MAGIC || frame.readUInt8(FORMAT_AT) !== FORMAT)
     return undefined;
@@ -65,11 +65,11 @@ export function frameLength(frame: Buffer): number | undefined {
   return lengths.reduce((sum, at) => sum + frame.readUInt32BE(at), HEAD);
 }
 
-/** Writes items as frames for the shared tier, and reads them. */
+/** Writes items as frames for Redis, and reads them. */
 export class Codec {
   readonly #times: SharedTimes;
   readonly #forms = new Forms();
-  /** By what responses in memory share. */
+  /** Forms as JSON, by the form object that responses in memory have in common. */
   readonly #written = new WeakMap<object, Buffer>();
 
   constructor(times: SharedTimes) {
@@ -77,9 +77,9 @@ export class Codec {
   }
 
   /**
-   * One item as bytes. Encoded forms stay behind; they are made again of the body.
+   * Encodes one item. Compressed bodies are left out, because they can be made again from the body.
    *
-   * @returns `undefined` when its times can't be told on the shared clock, or its fields are out of all proportion.
+   * @returns `undefined` if the times cannot be converted to the server's clock or the fields are too large.
    */
   encode(key: string, item: RedisItem, at: LogStamp): Buffer | undefined {
     const isResponse = item.kind === 'response';
@@ -104,12 +104,12 @@ export class Codec {
   }
 
   /**
-   * Reads a frame, believing nothing: a value may be cut short, of another version, of another key, or someone
-   * else's. What it gives may be served without a further look at its form.
+   * Reads a frame without trusting it: it may be cut short, of another version, of another key, or foreign.
+   * The result can be served without further checks of its form.
    *
    * The body is a view of `frame`.
    *
-   * @param now our clock. Milliseconds.
+   * @param now our clock, in milliseconds.
    */
   decode(frame: Buffer, key: string, now: number): Decoded | { readonly reason: Undecodable } {
     if (frame.length < HEAD) return { reason: 'truncated' };
@@ -175,7 +175,7 @@ export class Codec {
 interface Meta {
   readonly key: unknown;
   readonly at: LogStamp;
-  /** What its kind of item has. */
+  /** The fields of its kind of item. */
   readonly fields: readonly unknown[];
 }
 

@@ -4,7 +4,7 @@ export { isRedisClient, type RedisArgument, type RedisClient } from '../options.
 
 import { guarded } from '../../../runtime/guard.js';
 
-/** What is used of a client where it is there; none of it is ours to require. */
+/** Internals of an ioredis client, used if they exist. */
 export interface ClientInside {
   readonly options?: { readonly redisOptions?: object };
   readonly stream?: { unref?(): void; destroy?(): void; cork?(): void; uncork?(): void };
@@ -12,21 +12,21 @@ export interface ClientInside {
   duplicate?(...args: unknown[]): RedisClient;
 }
 
-/** Options of every client that is ours: what fails, fails at once, and we reconnect ourselves. */
+/** Options of every client that hotpath creates. Commands fail at once, and hotpath reconnects by itself. */
 const ownOptions = {
   lazyConnect: true,
-  // Else each failed attempt holds the process for two seconds.
+  // Otherwise each failed attempt keeps the process alive for two seconds.
   disconnectTimeout: 0,
-  // A command that waits for a connection would run later, when nobody wants it.
+  // A queued command would run after its deadline, when its result is no longer needed.
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   autoResubscribe: false,
   maxRetriesPerRequest: 0,
   retryStrategy: null,
   reconnectOnError: null,
-  // The sentinels are asked once for each of our own attempts.
+  // Each of our attempts asks the sentinels once.
   sentinelRetryStrategy: null,
-  // Deadlines are ours. A blocking read must not end early.
+  // hotpath sets deadlines itself. A blocking read must not end early.
   commandTimeout: undefined,
   socketTimeout: undefined,
   enableAutoPipelining: false,
@@ -37,7 +37,7 @@ const ownOptions = {
   role: 'master',
 };
 
-/** How long a TCP or TLS connection may take, where the user says nothing. Milliseconds. */
+/** Default time limit of a TCP or TLS connection. Milliseconds. */
 const CONNECT_TIMEOUT = 5000;
 
 /** The constructor of ioredis. */
@@ -45,15 +45,15 @@ export interface RedisModule {
   readonly Redis: new (...args: (string | object)[]) => RedisClient;
 }
 
-/** Makes a client of our own that is not connected yet. */
+/** Creates a client that is not connected yet. */
 export function makeClient(module: RedisModule, target: string | object): RedisClient {
   const options = { connectTimeout: CONNECT_TIMEOUT };
-  // ioredis takes the first value given for an option, so the URL goes before.
+  // The URL comes first, because ioredis keeps the first value given for an option.
   if (typeof target === 'string') return new module.Redis(target, { ...options, ...ownOptions });
   return new module.Redis({ ...options, ...target, ...ownOptions });
 }
 
-/** Makes a client of our own for the servers of another, which stays as it is. */
+/** Creates a client for the servers of another client, which stays unchanged. */
 export function duplicateClient(client: RedisClient): RedisClient {
   const inside = client as RedisClient & ClientInside;
   if (!client.isCluster) return inside.duplicate!(ownOptions);
@@ -63,21 +63,21 @@ export function duplicateClient(client: RedisClient): RedisClient {
     enableOfflineQueue,
     clusterRetryStrategy: retryStrategy,
     enableAutoPipelining: false,
-    // What a replica answers may lack the last records.
+    // A replica may lack the last records.
     scaleReads: 'master',
     redisOptions: { ...inside.options?.redisOptions, ...ofNodes },
   });
 }
 
 /**
- * Lets the process exit while a client's sockets are open; a cache is no reason to stay. Once for each client.
- * What waits for an answer keeps the process alive itself, by the timer of its deadline.
+ * Lets the process exit while the sockets of a client are open. Call it once per client. A pending command
+ * keeps the process alive with the timer of its deadline.
  */
 export function unrefClient(client: RedisClient): void {
   const follow = guarded('redis', (node: RedisClient & ClientInside) => {
     const unref = guarded('redis', () => node.stream?.unref?.());
     node.on('connect', unref);
-    // The socket of an attempt is made a moment after its beginning.
+    // The socket is created shortly after `connect` is called.
     node.on(
       'connecting',
       guarded('redis', () => setImmediate(unref)),
@@ -87,7 +87,9 @@ export function unrefClient(client: RedisClient): void {
   else follow(client);
 }
 
-/** Ends a client of ours at once. Its end alone would wait for a hung server to close its side. */
+/**
+ * Destroys a client of ours at once. `quit` or `disconnect` would wait for a hung server to close its side.
+ */
 export function destroyClient(client: RedisClient): void {
   const inside = client as RedisClient & ClientInside;
   const streams = [inside, ...(inside.nodes?.() ?? [])].map((node) => node.stream);

@@ -4,36 +4,39 @@ import { runInOwnContext } from '../../../runtime/module-context.js';
 import type { FaultReporter } from '../redis-errors.js';
 import { type ClientInside, destroyClient, type RedisClient, unrefClient } from './ioredis-client.js';
 
-/** A way to Redis that comes and goes. */
+/** A connection to Redis that reconnects. */
 export interface RedisLink {
-  /** The client, while it is ready; another one after each reconnect, so don't keep it. */
+  /** The ready client, if any. A reconnect replaces it, so do not keep it. */
   readonly client: RedisClient | undefined;
-  /** Called at every connect, and at once when it is ready already. @returns what takes the listener away. */
+  /**
+   * Calls the listener on every connect, and at once if the link is ready. @returns a function that removes
+   * the listener.
+   */
   onReady(listener: (client: RedisClient) => void): () => void;
-  /** Called when a ready connection is lost. @returns what takes the listener away. */
+  /** Calls the listener when a ready connection is lost. @returns a function that removes the listener. */
   onLost(listener: () => void): () => void;
   /**
-   * What is written until this turn of the event loop ends goes out in one write, where the connection is ours alone:
-   * for requests that have come together, that is one system call instead of one for each.
+   * Sends the commands of this turn of the event loop in one write, if the connection is ours. Concurrent
+   * requests then cost one system call together.
    */
   gather(): void;
-  /** Gives the connection up, as one that no longer answers, and makes another. Nothing for a user's client. */
+  /** Drops a connection that no longer responds, and opens another. Does nothing for a user's client. */
   restart(): void;
-  /** For good. Idempotent. A user's client stays open. */
+  /** Closes the link for good. Idempotent. A user's client stays open. */
   close(): void;
 }
 
-/** Times of a link, milliseconds. */
+/** Times of a link, in milliseconds. */
 export interface LinkTimes {
-  /** Wait before the second attempt; it doubles with each. Default 50. */
+  /** Wait before the second attempt; doubles with each attempt. Default: 50. */
   readonly firstDelay?: number;
-  /** Longest wait between attempts. Default 5,000. */
+  /** Longest wait between attempts. Default: 5,000. */
   readonly maxDelay?: number;
-  /** Within this an attempt is ready or given up. Default 5,000. */
+  /** Time limit of an attempt. Default: 5,000. */
   readonly readyWithin?: number;
 }
 
-/** Listeners of a link; one that throws takes nothing with it. */
+/** Listeners of a link. An exception in one does not affect the others. */
 class Listeners<Args extends unknown[]> {
   readonly #all = new Set<(...args: Args) => void>();
   readonly #faults: FaultReporter;
@@ -43,7 +46,7 @@ class Listeners<Args extends unknown[]> {
   }
 
   add(listener: (...args: Args) => void): () => void {
-    // Its own function each time, so that the same listener may be added twice.
+    // A new function each time, so that the same listener can be added twice.
     const own = (...args: Args) => listener(...args);
     this.#all.add(own);
     return () => this.#all.delete(own);
@@ -65,8 +68,8 @@ class Listeners<Args extends unknown[]> {
 }
 
 /**
- * A connection of our own. Each attempt has a client of its own, so nothing of a dead connection, no command and
- * no answer, can turn up on the next one. Down at start is a state like any other: it goes on trying.
+ * A connection of our own. Each attempt uses a new client, so no command or reply of a dead connection can
+ * appear on the next one. If Redis is down at the start, the link keeps trying.
  */
 export class OwnLink implements RedisLink {
   readonly #make: () => RedisClient | Promise<RedisClient>;
@@ -82,7 +85,7 @@ export class OwnLink implements RedisLink {
   #isClosed = false;
   #isGathering = false;
 
-  /** Connects at once, in the background. */
+  /** Connects immediately, in the background. */
   constructor(make: () => RedisClient | Promise<RedisClient>, faults: FaultReporter, times: LinkTimes = {}) {
     this.#make = make;
     this.#faults = faults;
@@ -109,7 +112,7 @@ export class OwnLink implements RedisLink {
 
   gather(): void {
     const stream = this.#isGathering ? undefined : (this.#current as ClientInside | undefined)?.stream;
-    if (!stream?.cork || !stream.uncork) return; // a cluster has one for each of its nodes
+    if (!stream?.cork || !stream.uncork) return; // a cluster has one stream for each node
     this.#isGathering = true;
     stream.cork();
     setImmediate(
@@ -122,7 +125,7 @@ export class OwnLink implements RedisLink {
 
   restart(): void {
     const client = this.#current;
-    // A client's request may have found that it hangs; what comes of the next connection is no client's.
+    // A request may have found the connection hung, but the next connection must not run in its context.
     if (client && !this.#isClosed) runInOwnContext(() => this.#drop(client));
   }
 
@@ -148,7 +151,7 @@ export class OwnLink implements RedisLink {
       this.#retry();
       return;
     }
-    // Without a listener on every connection its error would be the process's.
+    // An `error` event without a listener would end the process.
     client.on(
       'error',
       guarded('redis', (error: unknown) => {
@@ -189,7 +192,7 @@ export class OwnLink implements RedisLink {
     const wasReady = this.#isReady;
     this.#isReady = false;
     destroyClient(client);
-    // A server that takes connections and drops them again is one that is down.
+    // A server that accepts connections and drops them again counts as down.
     if (wasReady && performance.now() - this.#readyAt >= this.#times.maxDelay) this.#attempts = 0;
     this.#retry();
     if (wasReady) this.#lost.tell();
@@ -199,7 +202,7 @@ export class OwnLink implements RedisLink {
     if (this.#isClosed) return;
     const { firstDelay, maxDelay } = this.#times;
     const delay = Math.min(maxDelay, firstDelay * 2 ** Math.min(this.#attempts++, 30));
-    // Jitter: when Redis is back, not every instance comes in the same moment.
+    // Jitter, so that instances do not all reconnect at the same moment.
     this.#wait(delay * (0.5 + Math.random() / 2), () => void unawaited(this.#connect(), 'redis'));
   }
 
@@ -210,7 +213,7 @@ export class OwnLink implements RedisLink {
   }
 }
 
-/** A client that is the user's: watched, not touched. */
+/** The user's own client: observed, never changed. */
 export class UserLink implements RedisLink {
   readonly #client: RedisClient;
   readonly #ready: Listeners<[RedisClient]>;
@@ -232,7 +235,7 @@ export class UserLink implements RedisLink {
       if (this.#isReady) this.#lost.tell();
       this.#isReady = false;
     });
-    // ioredis prints every error of a client that has no listener.
+    // ioredis prints the errors of a client that has no listener.
     const onError = guarded('redis', (error: unknown) => faults.tell(error, 'redis'));
     client.on('ready', onReady);
     client.on('close', onGone);
@@ -244,8 +247,8 @@ export class UserLink implements RedisLink {
       client.off('end', onGone);
       client.off('error', onError);
     };
-    // A lazy client connects at its first command, but we send none before it is connected.
-    // Its failure comes as an `error` too.
+    // A lazy client connects on its first command, but hotpath sends none before it is connected.
+    // A failure to connect is also emitted as `error`.
     if (client.status === 'wait')
       void unawaited(
         client.connect().catch(() => {}),

@@ -2,22 +2,25 @@ import { type FaultHook, FaultReporter } from '../redis-errors.js';
 import { duplicateClient, makeClient, type RedisClient, type RedisModule } from './ioredis-client.js';
 import { type LinkTimes, OwnLink, type RedisLink, UserLink } from './reconnecting-link.js';
 
-/** Where Redis is: a URL (`redis://`, `rediss://` for TLS), options as ioredis takes them, or the user's own client. */
+/**
+ * The address of Redis: a URL (`redis://`, or `rediss://` for TLS), options of ioredis, or the user's own
+ * client.
+ */
 export type RedisSource =
   | { readonly url: string }
   | { readonly options: object }
   | { readonly client: RedisClient };
 
-/** How a connection is made. */
+/** Options of a connection. */
 export interface ConnectionOptions {
-  /** Told of failures, at a limited rate and without secrets. */
+  /** Called with failures, at a limited rate and without secrets. */
   readonly onFault: FaultHook;
-  /** Gives ioredis. Default: the installed one, loaded here and not before. */
+  /** Loads ioredis. Default: the installed package, loaded on first use. */
   readonly load?: () => Promise<RedisModule>;
   readonly times?: LinkTimes;
 }
 
-/** The connection that commands go through, and where further ones to the same servers come from. */
+/** The connection for commands. It also creates further connections to the same servers. */
 export class RedisConnection implements RedisLink {
   readonly faults: FaultReporter;
   readonly #make: () => RedisClient | Promise<RedisClient>;
@@ -26,7 +29,7 @@ export class RedisConnection implements RedisLink {
   readonly #others = new Set<RedisLink>();
   #isClosed = false;
 
-  /** Begins to connect. Never throws: a Redis that is down is one that is not there yet. */
+  /** Begins to connect. Never throws: if Redis is down, the link keeps trying. */
   constructor(source: RedisSource, options: ConnectionOptions) {
     this.faults = new FaultReporter(options.onFault);
     this.#times = options.times;
@@ -62,8 +65,8 @@ export class RedisConnection implements RedisLink {
   }
 
   /**
-   * Another connection to the same servers, always ours, with the key prefix of the first: for what blocks.
-   * Closed with this one at the latest.
+   * A further connection to the same servers, with the same key prefix, for blocking commands. It is always
+   * ours, and closes with this connection at the latest.
    */
   duplicate(): RedisLink {
     const link = new OwnLink(this.#make, this.faults, this.#times);

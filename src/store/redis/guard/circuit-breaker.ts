@@ -10,27 +10,26 @@ import {
 } from 'cockatiel';
 import { unawaited } from '../../../runtime/guard.js';
 
-/** `half-open`: one command is on its way to see whether the server is well again. */
+/** `half-open`: one command is in flight, to find out whether the server has recovered. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
-/** What is run: it tells its result, or its error; what it tells after that is not heard. */
+/** Starts an operation. Only the first call of `resolve` or `reject` counts. */
 export type Start<T> = (resolve: (value: T) => void, reject: (error: unknown) => void) => void;
 
-/** Opens when more than half of the last so many failed. */
+/** The breaker opens when more than half of this many operations failed. */
 const WINDOW = 20;
 const AT_LEAST = 5;
 
 /**
- * A breaker of `cockatiel`, with two rules of ours: while one command probes, the others are refused instead of
- * waiting for it; and the wait does not start again from its shortest when the server has been well only for a
- * moment.
+ * A `cockatiel` breaker with two additional rules. While one command probes, others are rejected instead of
+ * waiting for it. A short recovery does not reset the wait to its shortest.
  */
 export class CircuitBreaker {
   readonly #policy: CircuitBreakerPolicy;
-  /** In a row, and counted; as many as the window holds, where one more says nothing. */
+  /** Number of consecutive successes, counted up to the window's size; more would change nothing. */
   #successes = 0;
 
-  /** Shortest and longest wait, and a monotonic clock. Milliseconds. */
+  /** The shortest and the longest wait, and a monotonic clock. Milliseconds. */
   constructor(first: number, longest: number, now: () => number = () => performance.now()) {
     const backoff = new Growth(first, longest, now);
     this.#policy = circuitBreaker(handleAll, {
@@ -46,24 +45,26 @@ export class CircuitBreaker {
     return state === CircuitState.HalfOpen ? 'half-open' : 'open';
   }
 
-  /** False where `run` would have to wait for another's probe. */
+  /** False if `run` would have to wait for the probe of another command. */
   lets(): boolean {
     return this.#policy.state !== CircuitState.HalfOpen;
   }
 
   /**
-   * Runs it, unless the breaker is open; a rejection or a throw is a failure. No promise is made while all is well.
+   * Runs an operation, unless the breaker is open. A rejection or an exception is a failure. While the
+   * breaker is closed, no promise is created.
    *
-   * @param start runs it, and tells what came of it.
-   * @param done called with what it gave; it must not throw.
-   * @param failed called, later, with why it gave nothing; it must not throw.
+   * @param start starts the operation and reports its result.
+   * @param done called with the result; must not throw.
+   * @param failed called later with the error; must not throw.
    */
   run<T>(start: Start<T>, done: (value: T) => void, failed: (error: unknown) => void): void {
     if (!this.#isWell) {
       void unawaited(this.#count(() => new Promise(start)).then(done, failed), 'redis');
       return;
     }
-    // One success more would leave the window as it is, so what comes of it is told only where that is news.
+    // Another success would not change the window, so `cockatiel` is called only if the result changes its
+    // state.
     let isTold = false;
     const fail = (error: unknown) => {
       if (isTold) return;
@@ -104,7 +105,10 @@ export class CircuitBreaker {
   }
 }
 
-/** Waits that double, with jitter, until the breaker has stayed closed for the longest of them. */
+/**
+ * Waits that double, with jitter. They start again from the shortest when the breaker stayed closed for the
+ * longest wait.
+ */
 class Growth implements IBackoffFactory<unknown> {
   readonly #first: number;
   readonly #longest: number;

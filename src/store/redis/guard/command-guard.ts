@@ -5,52 +5,59 @@ import type { RedisLink } from '../connection/reconnecting-link.js';
 import { classifyRedisError, DeadlineError, type FaultReporter } from '../redis-errors.js';
 import { type BreakerState, CircuitBreaker, type Start } from './circuit-breaker.js';
 
-/** What a command came to. It never throws: Redis is a help, not a condition. */
+/** The outcome of a command. Commands never throw, because the cache works without Redis. */
 export type GuardedReply<T> = { readonly value: T } | { readonly unavailable: string };
 
-/** Bounds of what Redis may cost. Milliseconds, unless said otherwise. */
+/** Limits of what Redis may cost. Times in milliseconds. */
 export interface GuardBounds {
-  /** Deadline of a read: a visitor waits for it. Default 50. */
+  /** Deadline of a read, which a client waits for. Default: 50. */
   readonly readTimeout?: number;
-  /** Deadline of a write: nobody waits for it. Default 250. */
+  /** Deadline of a write, which no client waits for. Default: 250. */
   readonly writeTimeout?: number;
-  /** Reads, and as many writes, that may be without answer, those past their deadline included. Default 1,000. */
+  /**
+   * Maximum number of reads, and of writes, without a reply, including those past their deadline. Default:
+   * 1,000.
+   */
   readonly maxOutstanding?: number;
-  /** Bytes of writes that may be without answer. Default 16 MB. */
+  /** Maximum bytes of writes without a reply. Default: 16 MB. */
   readonly maxOutstandingBytes?: number;
-  /** First wait of an open breaker; it doubles. Default 500. */
+  /** First wait of an open breaker; it doubles. Default: 500. */
   readonly firstBackoff?: number;
-  /** Longest wait of an open breaker. Default 10,000. */
+  /** Longest wait of an open breaker. Default: 10,000. */
   readonly maxBackoff?: number;
-  /** A connection of ours that owes an answer and has been silent for so long is made anew. Default 5,000. */
+  /**
+   * A connection of ours with pending commands is replaced after this time without a reply. Default: 5,000.
+   */
   readonly hungAfter?: number;
 }
 
-/** One operation's numbers; each only grows. */
+/** The counters of one operation. They only grow. */
 export interface OperationCounts {
   /** Commands that were sent. */
   sent: number;
-  /** Commands that were answered in time, and the time that took in all. Milliseconds. */
+  /** Commands with a reply in time, and their total time in milliseconds. */
   answered: number;
   latency: number;
-  /** Why there was no answer, by word: `timeout`, `connection`, `oom`, …; not sent: `down`, `open`, `busy`. */
+  /**
+   * Commands without a reply, by reason: `timeout`, `connection`, `oom`, …; not sent: `down`, `open`, `busy`.
+   */
   readonly unavailable: Map<string, number>;
 }
 
 export interface GuardStats {
-  /** There is a connection that takes commands. */
+  /** Whether a connection accepts commands. */
   readonly isReady: boolean;
-  /** Of the breakers. */
+  /** State of the breakers. */
   readonly reads: BreakerState;
   readonly writes: BreakerState;
-  /** Commands without answer. */
+  /** Commands without a reply. */
   readonly outstanding: number;
-  /** Answers that came after their deadline, and were dropped. */
+  /** Replies after their deadline, which were dropped. */
   readonly late: number;
   readonly operations: ReadonlyMap<string, Readonly<OperationCounts>>;
 }
 
-/** Answers that say something of the command or of the value, not of the server's health. */
+/** Error replies about the command or the value, not about the server's health. */
 const aboutTheCommand = new Set(['wrongtype', 'noscript', 'crossslot', 'err']);
 
 interface CommandLane {
@@ -63,7 +70,7 @@ interface CommandLane {
 
 type Command<T> = (client: RedisClient) => Promise<T>;
 
-/** One command, and how it is judged. */
+/** A command, with the rules that judge it. */
 interface Wanted<T> {
   readonly lane: CommandLane;
   readonly operation: string;
@@ -73,18 +80,18 @@ interface Wanted<T> {
   readonly timeout: number;
 }
 
-/** One command on its way. */
+/** A command in flight. */
 interface Sending<T> {
   readonly client: RedisClient;
   readonly counts: OperationCounts;
-  /** Judges an error. @returns an answer where it says nothing of the server's health. */
+  /** Judges an error. @returns a reply if the error is not about the server's health. */
   failed(error: unknown): GuardedReply<T> | undefined;
 }
 
 /**
- * What stands between a request and a Redis that may be down, hung, slow or full. A command is sent only on a
- * connection that is ready, has a deadline, and counts against a bound until it is answered, so a hung server
- * collects no queue. Reads and writes are judged apart: a full server refuses writes and reads well.
+ * Protects requests from a Redis that is down, hung, slow or full. A command is sent only on a ready
+ * connection. It has a deadline, and it counts against a limit until its reply arrives, so a hung server
+ * collects no queue. Reads and writes have separate breakers: a full server rejects writes and serves reads.
  */
 export class CommandGuard {
   readonly #link: RedisLink;
@@ -95,7 +102,7 @@ export class CommandGuard {
   readonly #operations = new Map<string, OperationCounts>();
   #outstandingBytes = 0;
   #late = 0;
-  /** When the connection last gave an answer, or began to owe one. */
+  /** When the connection last replied, or when its oldest pending command was sent. */
   #heardAt = 0;
   #lookedForMasterAt = Number.NEGATIVE_INFINITY;
   #isClosed = false;
@@ -124,22 +131,25 @@ export class CommandGuard {
     this.#writes = lane('redis write', writeTimeout);
   }
 
-  /** @param operation the name it is counted under. */
+  /** @param operation the name for its counters. */
   read<T>(operation: string, command: Command<T>): Promise<GuardedReply<T>> {
     return this.#run(this.#reads, operation, command, 0);
   }
 
-  /** As `read`, without promises of its own. @param done called once, later, with the answer; it must not throw. */
+  /**
+   * Callback form of `read`, without promises. @param done called once, later, with the reply; must not
+   * throw.
+   */
   ask<T>(operation: string, command: Command<T>, done: (answer: GuardedReply<T>) => void): void {
     this.#begin({ lane: this.#reads, operation, command, bytes: 0, timeout: this.#reads.timeout }, done);
   }
 
-  /** @param bytes what the command carries. */
+  /** @param bytes size of the command's data. */
   write<T>(operation: string, command: Command<T>, bytes = 0): Promise<GuardedReply<T>> {
     return this.#run(this.#writes, operation, command, bytes);
   }
 
-  /** A write that a visitor waits for: judged as a write, with the deadline of a read. */
+  /** A write that a client waits for: counted as a write, with the deadline of a read. */
   awaitedWrite<T>(operation: string, command: Command<T>): Promise<GuardedReply<T>> {
     return this.#run(this.#writes, operation, command, 0, this.#reads.timeout);
   }
@@ -155,7 +165,7 @@ export class CommandGuard {
     };
   }
 
-  /** Nothing is sent any more. */
+  /** Stops sending commands. */
   close(): void {
     this.#isClosed = true;
   }
@@ -195,7 +205,7 @@ export class CommandGuard {
     lane.breaker.run(start, done, nothing);
   }
 
-  /** Rejects at the deadline. The command may still be done; whoever sends one must not mind. */
+  /** Rejects at the deadline. The server may still run the command, so callers must tolerate that. */
   #send<T>(
     { lane, command, bytes, timeout }: Wanted<T>,
     { client, counts, failed }: Sending<T>,
@@ -209,7 +219,7 @@ export class CommandGuard {
       try {
         answer = failed(error);
       } catch {
-        // What can't even be told is a failure like any other.
+        // An error that cannot be judged counts as a failure.
       }
       if (answer) resolve(answer);
       else reject(error);
@@ -254,7 +264,7 @@ export class CommandGuard {
     void unawaited(answered, 'redis');
   }
 
-  /** A connection whose other end is gone without a word stays open for a quarter of an hour, if nobody ends it. */
+  /** Without a deadline of ours, a connection to a dead host stays open for a quarter of an hour. */
   #endIfHung(): void {
     if (this.#reads.outstanding + this.#writes.outstanding === 0) return;
     if (performance.now() - this.#heardAt < this.#bounds.hungAfter) return;
@@ -262,14 +272,16 @@ export class CommandGuard {
     this.#restart();
   }
 
-  /** A master that became a replica may keep its connections; a new one is made to whoever has the address now. */
+  /**
+   * A demoted primary may keep its connections, so a new connection goes to the current owner of the address.
+   */
   #lookForMaster(): void {
     if (performance.now() - this.#lookedForMasterAt < this.#bounds.maxBackoff) return;
     this.#lookedForMasterAt = performance.now();
     this.#restart();
   }
 
-  /** A throw here would cost the command that has led to it its answer. */
+  /** An exception here would lose the reply of the command that caused it. */
   #restart(): void {
     try {
       this.#link.restart();

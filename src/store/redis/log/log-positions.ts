@@ -1,35 +1,39 @@
-/** A position in the shared log, as an entry in Redis carries it. */
+/** A position in the log in Redis, as stored with an entry in Redis. */
 export interface LogStamp {
   readonly epoch: string;
   readonly position: number;
 }
 
-/** Records from `from` on have local positions that are `offset` higher. */
+/** From position `from` on, local positions are higher by `offset`. */
 interface Segment {
   readonly from: number;
   offset: number;
 }
 
-/** Segments kept; an entry in Redis stamped before the oldest is not used. */
+/** Maximum number of segments. Entries in Redis with an older stamp are not used. */
 const MAX_SEGMENTS = 1000;
 
 /**
- * Local positions, which entries in memory are stamped with, and those of the shared log.
+ * Converts between the positions of the log in Redis and local positions, which entries in memory are stamped
+ * with.
  *
- * The shared log may begin anew, lower than it was, and a purge that can't be written has no position there. Local
- * positions only grow: whatever is recorded later, anywhere, is higher than every stamp taken here before. Within
- * one epoch they keep the order of the shared ones, whatever order the records come in.
+ * The log in Redis may start again at a lower position, and a purge that cannot be written has no position
+ * there. Local positions only grow: any later record, of any instance, is higher than every earlier local
+ * stamp. Within one epoch they have the order of the Redis positions, in whatever order the records arrive.
  */
 export class LogPositions {
   #epoch: string | undefined;
   #segments: Segment[] = [];
-  /** Shared position up to which every record was applied. */
+  /** Position in Redis up to which all records were applied. */
   #applied = 0;
-  /** Highest shared position that is known: the later of that and the last of our own that was acknowledged. */
+  /**
+   * Highest known position in Redis: the last applied record, or the last acknowledged record of this
+   * instance.
+   */
   #known = 0;
   #high = 0;
 
-  /** `undefined` until the log was read for the first time. */
+  /** `undefined` before the first read of the log. */
   get epoch(): string | undefined {
     return this.#epoch;
   }
@@ -38,22 +42,22 @@ export class LogPositions {
     return this.#applied;
   }
 
-  /** Highest shared position of which anything is known: of a record that was applied, or of our own. */
+  /** Highest position in Redis that is known from an applied or an acknowledged record. */
   get known(): number {
     return this.#known;
   }
 
-  /** The stamp of what is computed from now on. */
+  /** The stamp for computations that begin now. */
   get stamp(): number {
     return this.#high;
   }
 
-  /** The local position up to which nothing is missing. */
+  /** The local position up to which no record is missing. */
   get settled(): number {
     return this.#applied === this.#known ? this.#high : this.#localOf(this.#applied);
   }
 
-  /** Follows an epoch from a position of its own. @returns the floor: every stamp taken before is lower. */
+  /** Follows an epoch from the given position. @returns the floor, above all earlier stamps. */
   adopt(epoch: string, position: number): number {
     this.#epoch = epoch;
     this.#segments = [{ from: position, offset: this.#high + 1 - position }];
@@ -61,13 +65,16 @@ export class LogPositions {
     return ++this.#high;
   }
 
-  /** The next records, up to the position, were applied, or are lost. @returns its local position. */
+  /** Marks the records up to the position as applied or lost. @returns the local position. */
   advance(position: number): number {
     this.#applied = position;
     return this.acknowledge(position);
   }
 
-  /** A record of our own has this position; others before it may still come. @returns its local position. */
+  /**
+   * Registers the position of a record of this instance; earlier records may still arrive. @returns the local
+   * position.
+   */
   acknowledge(position: number): number {
     const local = this.#localOf(position);
     if (position > this.#known) {
@@ -77,7 +84,7 @@ export class LogPositions {
     return local;
   }
 
-  /** @returns a local position for what the shared log doesn't know yet: after all that is known. */
+  /** @returns a local position, after all known records, for a record that is not in Redis yet. */
   addHere(): number {
     const last = this.#segments.at(-1);
     if (last && last.from === this.#known + 1) last.offset++;
@@ -86,7 +93,7 @@ export class LogPositions {
     return ++this.#high;
   }
 
-  /** The last shared position that is not after the stamp; `undefined` for a stamp of another epoch. */
+  /** The last position in Redis that is not after the stamp; `undefined` for a stamp of another epoch. */
   toShared(stamp: number): LogStamp | undefined {
     if (this.#epoch === undefined) return undefined;
     let before = this.#known + 1;
@@ -99,12 +106,12 @@ export class LogPositions {
     return undefined;
   }
 
-  /** The stamp that an entry with this position has here; `undefined` when nothing is known of its time. */
+  /** The local stamp of an entry with this position; `undefined` if nothing is known about that time. */
   fromShared({ epoch, position }: LogStamp): number | undefined {
     const [first] = this.#segments;
     if (epoch !== this.#epoch || !first || !Number.isSafeInteger(position) || position < first.from)
       return undefined;
-    // Made elsewhere with knowledge that is still on its way here: records up to it will be taken for later ones.
+    // The other instance knew records that have not arrived here. They will count as later than the entry.
     return this.#localOf(Math.min(position, this.#known));
   }
 

@@ -3,51 +3,53 @@ import { type Timers, withTimeout } from '../timers.js';
 import type { LogReplica, SharedClock } from './log-replica.js';
 import type { LogStream, StreamEntry, StreamLink, StreamState } from './redis-stream.js';
 
-/** Times of the follower. Milliseconds. */
+/** Times of the reader, in milliseconds. */
 export interface LogReaderTimes {
-  /** How often the server is heard at least: a read waits this long for a record. Default 1,000. */
+  /**
+   * Longest interval between replies of the server: the time that a read waits for a record. Default: 1,000.
+   */
   readonly heartbeat?: number;
-  /** How much longer an answer may take. Default 2,000. */
+  /** Additional time that a reply may take. Default: 2,000. */
   readonly slack?: number;
 }
 
 export interface LogReaderSetup extends LogReaderTimes {
-  /** A connection of its own: a blocking read holds everything else up. */
+  /** A connection for this reader only, because a blocking read delays all other commands. */
   readonly link: StreamLink;
   readonly view: LogReplica;
   readonly clock: SharedClock;
   readonly timers: Timers;
   readonly fault: (error: unknown) => void;
-  /** Another epoch is followed, or the server is heard again after a silence. */
+  /** Called when another epoch is followed, or the server replies again after a silence. */
   readonly onChange: () => void;
 }
 
-/** Records that are read at once; they are taken in within a few milliseconds. */
+/** Records per read; they are applied within a few milliseconds. */
 const CHUNK = 500;
 
-/** Epochs begun in one go before the connection is given up: others are doing the same, or nothing helps. */
+/** Attempts to begin an epoch before the connection is dropped. Other instances may be doing the same. */
 const MAX_ATTEMPTS = 5;
 
 /**
- * Reads the stream, record by record, on one connection after the other. On each, and at every heartbeat, it makes
- * sure that what it reads is the history that it knows; where it is not, a new epoch begins, and voids what was
- * computed before.
+ * Reads the stream, record by record, and reconnects when necessary. On each connection, and at every
+ * heartbeat, it checks that the stream continues the known history. If it does not, a new epoch begins, which
+ * invalidates everything computed before.
  */
 export class LogReader {
   readonly #setup: Required<LogReaderSetup>;
   readonly #remove: (() => void)[];
-  /** Counts connections: what an earlier one still answers is of no interest. */
+  /** Counts connections, so that replies of an earlier one are ignored. */
   #session = 0;
   #cursor = '0-0';
   #caughtUp = false;
-  /** Everything that was acknowledged until then has been read here. */
+  /** All records that were acknowledged before this time have been read here. */
   #heardAt = Number.NEGATIVE_INFINITY;
   #lag = 0;
-  /** The connection of which the server was asked for its name. */
+  /** The connection whose server was asked for its name. */
   #checked = 0;
-  /** Name of the server that was asked last; '' for one that may not be asked; `undefined` before. */
+  /** Name of the last server; '' if the access rules forbid asking; `undefined` before the first reply. */
   #server: string | undefined;
-  /** The writer has a connection that may be newer than ours. */
+  /** Whether the writer has a connection that may be newer. */
   #isOlder = false;
 
   constructor(setup: LogReaderSetup) {
@@ -59,35 +61,38 @@ export class LogReader {
     ];
   }
 
-  /** Our clock when the log was last known to be read to its end; `-Infinity` for never. */
+  /** The time at which the log was last read to its end, on our clock; `-Infinity` for never. */
   get heardAt(): number {
     return this.#heardAt;
   }
 
-  /** Nothing suggests that records are missing here: the server was heard lately. */
+  /** Whether the server replied recently, so that no records should be missing. */
   get isInContact(): boolean {
     const { timers, heartbeat, slack } = this.#setup;
     return timers.now() - this.#heardAt <= heartbeat + slack;
   }
 
-  /** The connection stands, and every record that it found was read. */
+  /** Whether the connection is ready and every record that it found was read. */
   get isCaughtUp(): boolean {
     return this.#caughtUp;
   }
 
-  /** Records that were still to be read when the server was last asked. */
+  /** Records that were unread when the server last replied. */
   get lag(): number {
     return this.#lag;
   }
 
-  /** The server may not be asked its name, so every connection may be to another. */
+  /**
+   * Whether the access rules forbid asking for the server's name, so that any connection may lead to another
+   * server.
+   */
   get isNameless(): boolean {
     return this.#server === '';
   }
 
   /**
-   * The writer has a new connection, perhaps to another server than the one followed here: then that one is followed.
-   * Of a server without a name nobody knows, so it counts as another.
+   * Handles a new connection of the writer, which may lead to another server than the one followed. The
+   * reader then follows that server. A server without a name counts as another.
    */
   async renew(stream: LogStream): Promise<void> {
     const { timers, slack } = this.#setup;
@@ -98,7 +103,7 @@ export class LogReader {
       const { server } = await withTimeout(timers, slack, stream.state(0));
       if (this.#session === session && this.#checked === session && server !== this.#server) this.#restart();
     } catch {
-      // The writer's connection is lost as well; the next one is looked at.
+      // The writer's connection is lost too; its next connection is checked again.
     }
   }
 
@@ -132,12 +137,12 @@ export class LogReader {
     } catch (error) {
       if (isOver()) return;
       fault(error);
-      // Whatever it was, a connection that is made anew begins with all the checks.
+      // Whatever the error was, a new connection begins with all checks.
       link.restart();
     }
   }
 
-  /** Compares the stream with what is known of it, and begins a new epoch where they don't fit. */
+  /** Compares the stream with the known history, and begins a new epoch if they differ. */
   async #check(stream: LogStream, isOver: () => boolean, isNew: boolean): Promise<void> {
     const { view, timers, clock, slack } = this.#setup;
     let unknownServer = isNew;
@@ -152,16 +157,16 @@ export class LogReader {
       this.#server = state.server;
       this.#checked = this.#session;
       if (this.isNameless && this.#isOlder) return this.#restart();
-      // Where the server may not be asked its name, every connection may be to another.
+      // Without a name, any connection may lead to another server.
       const isForeign = this.isNameless ? unknownServer : !state.epoch.endsWith(`.${state.server}`);
       const isOther = this.#isOtherHistory(state, known);
       if (state.epoch === '' || isForeign || isOther) {
-        // An epoch that another instance begins meanwhile is no better, where records are missing.
+        // If records are missing, an epoch that another instance begins in the meantime is no better.
         const expected = isOther ? undefined : state.epoch;
         const begun = await withTimeout(timers, slack, stream.begin(expected, applied));
         if (isOver()) return;
         unknownServer = false;
-        // Followed from its first record, it is what the next check looks for.
+        // The reader follows the new epoch from its first record, which the next check expects.
         if (begun) this.#begin(begun);
         continue;
       }
@@ -178,13 +183,14 @@ export class LogReader {
   }
 
   /**
-   * Whether records that were applied here are missing from the stream: a purge that they stand for may not be known to
-   * others. An epoch proves nothing by its name: the address of a server may move to another and back, and a server may
-   * load an older file. So only the record that was applied last, in its place, makes the stream one to go on with.
+   * Whether records that were applied here are missing from the stream, so that other instances may not know
+   * a purge. The name of the epoch is no proof, because an address may move to another server and back, and a
+   * server may load an older file. The history continues only if the record that was applied last is in its
+   * place.
    *
-   * In the epoch that is followed, a record may also have been dropped for its age: that shows as a hole.
+   * Within the followed epoch, a record may also have been trimmed for its age. That appears as a hole.
    *
-   * @param known position up to which records had been acknowledged when the stream was asked.
+   * @param known position of the last acknowledged record when the stream was read.
    */
   #isOtherHistory(state: StreamState, known: number): boolean {
     const { positions, isOwnMissing } = this.#setup.view;
@@ -195,13 +201,16 @@ export class LogReader {
     return state.epoch !== epoch || state.first <= applied;
   }
 
-  /** Whether the record that was applied last is in its place, so that the records behind it are those still to be read. */
+  /**
+   * Whether the record that was applied last is in its place, so that the records after it are the unread
+   * ones.
+   */
   #isContinued({ record }: StreamState): boolean {
     const { lastText } = this.#setup.view;
     return lastText !== undefined && record === lastText;
   }
 
-  /** Reads until it is time to check again. */
+  /** Reads until the next check is due. */
   async #read(stream: LogStream, isOver: () => boolean): Promise<void> {
     const { view, timers, heartbeat, slack } = this.#setup;
     const until = timers.now() + heartbeat;
@@ -209,21 +218,21 @@ export class LogReader {
       const sent = timers.now();
       const block = this.#caughtUp ? heartbeat : 0;
       const { epoch, applied, known } = view.positions;
-      // One behind the other on the same connection: the state is that of the moment of the read.
+      // Both commands run on one connection in order, so the state is that of the moment of the read.
       const reading = stream.read(this.#cursor, CHUNK, block);
       const checking = stream.state(applied);
-      void unawaited(checking); // the read fails as well, and reports it
+      void unawaited(checking); // the read fails too, and reports the error
       const entries = await withTimeout(timers, block + slack, reading);
       if (isOver()) return;
       if (entries.length > 0) {
         const state = await withTimeout(timers, slack, checking);
         if (isOver()) return;
-        // The records stand behind others than those that were applied here: the next check begins a new epoch.
+        // If the records follow another history, the next check begins a new epoch.
         if (this.#isOtherHistory(state, known)) return;
         this.#take(entries, epoch === undefined || this.#isContinued(state));
       }
       const isAll = entries.length < CHUNK;
-      // What an empty answer means, the next check says: an emptied stream answers nothing either.
+      // The next check interprets an empty reply, because an emptied stream also returns nothing.
       if (isAll && entries.length > 0) this.#hear(sent);
       this.#caughtUp ||= isAll;
       if (entries.length === 0 || view.isOwnMissing || timers.now() >= until) return;
@@ -237,7 +246,7 @@ export class LogReader {
     onChange();
   }
 
-  /** @param isContinued whether they are known to stand behind the record that was applied last. */
+  /** @param isContinued whether the entries are known to follow the record that was applied last. */
   #take(entries: readonly StreamEntry[], isContinued: boolean): void {
     const { view, onChange } = this.#setup;
     const { epoch } = view.positions;

@@ -7,25 +7,31 @@ import {
 } from '../../invalidation/invalidation-index.js';
 import { compileSelector } from '../../invalidation/selector.js';
 
-/** Format of the records that are written. Readers know it, and everything before it. */
+/** Format version of written records. Readers accept it and every earlier version. */
 const VERSION = 1;
 
-/** A record of the log as it lies in the stream, read. */
+/** A parsed record of the log. */
 export type LogRecord =
-  /** Everything before it is void: the server, or what it holds, is another. */
+  /** Invalidates everything before it: the server or its data was replaced. */
   | { readonly kind: 'epoch'; readonly epoch: string }
   | {
       readonly kind: RecordKind;
       readonly epoch: string;
       readonly target: Target;
       readonly cause: Cause;
-      /** The server's clock when it was appended. Milliseconds. */
+      /** Time of the append on the server's clock. Milliseconds. */
       readonly at: number;
     }
-  /** Of a later version of the package, or damaged: nobody knows what it is about, so it is about everything. */
+  /**
+   * A record of a later version of the package, or a damaged one. Its target is unknown, so it invalidates
+   * everything.
+   */
   | { readonly kind: 'unknown'; readonly epoch: string };
 
-/** What the writer gives of a record; the script puts version and epoch before it, and the time between. */
+/**
+ * The parts of a record that the writer provides. The script adds version and epoch before them, and the time
+ * between them.
+ */
 export interface RecordBody {
   readonly code: string;
   readonly cause: Cause;
@@ -33,10 +39,11 @@ export interface RecordBody {
 }
 
 /**
- * One field of a stream entry: `version epoch code milliseconds value`. The first two words keep their meaning in
- * every version. One string, since what a starting instance pays for 100,000 records is counted in strings.
+ * One field of a stream entry: `version epoch code milliseconds value`. The first two words keep their
+ * meaning in every version. It is one string, because the start of an instance reads up to 100,000 records,
+ * and its cost grows with the number of strings.
  *
- * Where a client has caused the record, its time begins with a 0. Versions that don't know this read the same time.
+ * If a client caused the record, its time begins with a 0. Versions that do not know this read the same time.
  */
 const FORM = /^(\d{1,6}) ([\w-]{1,40}\.\w{0,40}) (?:([a-z]{1,2}) (\d{1,16}) )?/;
 
@@ -52,7 +59,7 @@ const targets: ReadonlyMap<string, Target['kind']> = new Map([
 ]);
 const letters = new Map([...targets].map(([letter, kind]) => [kind, letter]));
 
-/** Earlier versions wrote a URL as it came. To them, `n` is an unknown kind. */
+/** Earlier versions wrote the URL unchanged. To them, `n` is an unknown kind. */
 const URL_AS_IT_CAME = 'u';
 
 export function recordBody(
@@ -64,17 +71,17 @@ export function recordBody(
   return { code, cause, value: target === 'tag' || target === 'url' ? shortName(value) : value };
 }
 
-/** Code and cause, as they stand before the time. */
+/** Code and cause, as written before the time. */
 export function headOf({ code, cause }: Pick<RecordBody, 'code' | 'cause'>): string {
   return `${code} ${cause === 'client' ? '0' : ''}`;
 }
 
-/** The text that the scripts make of a body. */
+/** The text that the scripts build from a body. */
 export function formatRecord(epoch: string, body: RecordBody, at: number): string {
   return `${VERSION} ${epoch} ${headOf(body)}${at} ${body.value}`;
 }
 
-/** @returns `undefined` for what is no record of any version: somebody else has written into the stream. */
+/** @returns `undefined` for text that is not a record of any version: another program wrote to the stream. */
 export function parseRecord(text: string): LogRecord | undefined {
   const [start, version, epoch, code, time] = FORM.exec(text) ?? [];
   if (start === undefined || epoch === undefined) return undefined;
@@ -88,7 +95,7 @@ export function parseRecord(text: string): LogRecord | undefined {
 
 function targetOf(letter: string, value: string): Target | undefined {
   if (letter === URL_AS_IT_CAME) {
-    // A long URL was hashed, so its name can't be computed.
+    // A long URL was hashed, so its name cannot be computed.
     return value.startsWith('/') ? { kind: 'url', value: canonicalTarget(value) } : undefined;
   }
   const kind = targets.get(letter);
@@ -97,7 +104,7 @@ function targetOf(letter: string, value: string): Target | undefined {
   return kind === 'pattern' ? new LatePattern(value) : { kind, value };
 }
 
-/** A pattern that is compiled when it is first asked for: of those that a starting instance reads, few are. */
+/** A pattern that is compiled on first use, because a starting instance uses few of those that it reads. */
 class LatePattern implements Target {
   readonly kind = 'pattern';
   readonly value: string;
@@ -117,6 +124,6 @@ function compiled(pattern: string): Required<Target>['matches'] {
   try {
     return compileSelector({ pattern }).matches;
   } catch {
-    return () => true; // one that only a later version understands
+    return () => true; // a pattern that only a later version accepts
   }
 }

@@ -11,36 +11,38 @@ import { LogPositions, type LogStamp } from './log-positions.js';
 import { type LogRecord, parseRecord, recordBody } from './log-records.js';
 import type { StreamEntry } from './redis-stream.js';
 
-/** Converts times of the Redis server's clock into ours. `ServerClock` is one. */
+/** Converts times of the Redis server's clock to ours. Implemented by `ServerClock`. */
 export interface SharedClock {
   sample(sent: number, received: number, server: number): void;
-  /** `NaN` while nothing is known. */
+  /** `NaN` before the first sample. */
   fromShared(server: number): number;
 }
 
 const EVERYTHING: Target = { kind: 'all', value: '' };
 
-/** What this instance knows of the shared log: which records it has, and what they say. */
+/**
+ * The copy of the Redis log that this instance keeps: which records were applied, and their combined effect.
+ */
 export class LogReplica {
   readonly #timers: Timers;
   readonly #clock: SharedClock;
   readonly #index: LogIndex;
   readonly #positions = new LogPositions();
   #lastText: string | undefined;
-  /** Records of our own that were acknowledged, and are still to be read: what they say, by position. */
+  /** Acknowledged records of this instance that were not read yet: their text, by position. */
   readonly #unread = new Map<number, string>();
   #isOwnMissing = false;
   #doubtedAt = Number.NEGATIVE_INFINITY;
   readonly counts = {
-    /** Records taken in. */
+    /** Records applied. */
     records: 0,
-    /** Entries of the stream that are no records. */
+    /** Entries of the stream that are not records. */
     garbage: 0,
-    /** Records of later versions, or damaged; each voided everything. */
+    /** Records of later versions, or damaged ones; each invalidated everything. */
     unknown: 0,
-    /** Times that records were gone before they were read; each voided everything before. */
+    /** Gaps of records that were trimmed before they were read; each invalidated everything before. */
     holes: 0,
-    /** Epochs followed; each voided everything before. */
+    /** Epochs followed; each invalidated everything before. */
     epochs: 0,
   };
 
@@ -54,13 +56,13 @@ export class LogReplica {
     return this.#positions;
   }
 
-  /** The record at the position applied last, as the stream has it. */
+  /** Text of the record that was applied last, as in the stream. */
   get lastText(): string | undefined {
     return this.#lastText;
   }
 
   /**
-   * Whether a record of our own that was acknowledged turned out not to be in the stream: it was on the way to a history
+   * Whether an acknowledged record of this instance is missing from the stream: it was written to a history
    * that is no longer in force.
    */
   get isOwnMissing(): boolean {
@@ -68,15 +70,15 @@ export class LogReplica {
   }
 
   /**
-   * When something said last that another epoch may be in force than the one followed; `-Infinity` for never. Until
-   * the log is heard to its end after that, records may still be read that are older than those applied here alone,
-   * and get higher positions. What is computed here is stamped before; what others have stamped is not to be used.
+   * When the reader last found a sign of another epoch than the followed one; `-Infinity` for never. Until
+   * the log is then read to its end, older records may still arrive and get higher local positions. Entries
+   * of this instance have an earlier stamp, so they are safe. Entries of other instances must not be used.
    */
   get doubtedAt(): number {
     return this.#doubtedAt;
   }
 
-  /** Names and patterns remembered. */
+  /** Number of names and patterns in the index. */
   get size(): number {
     return this.#index.size;
   }
@@ -98,23 +100,25 @@ export class LogReplica {
   }
 
   /**
-   * Takes in the next entry of the stream.
+   * Applies the next entry of the stream.
    *
-   * @param isContinued whether the record that was applied last is known to stand in the stream still. If it is not,
-   * records may have been put in the place of those that were read here.
+   * @param isContinued whether the record that was applied last is known to be in the stream. If not, other
+   * records may have replaced those that were read here.
    */
   take({ id, position, text }: StreamEntry, isContinued = true): void {
     const positions = this.#positions;
     const record = id === `${position}-0` && Number.isSafeInteger(position) ? parseRecord(text) : undefined;
     if (!record) {
-      // Not ours, so it is about nothing; its place shows as a hole if the next record is not right behind.
+      // An entry of another program has no effect. Its position appears as a hole if the next record does not
+      // follow it directly.
       this.counts.garbage++;
       return;
     }
     if (record.epoch !== positions.epoch) {
       if (this.#unread.size > 0) this.#isOwnMissing = true;
       this.#unread.clear();
-      // An epoch whose beginning is gone is followed from here on: nothing is known of what was before.
+      // The beginning of the epoch is gone, so it is followed from here, and everything before is
+      // invalidated.
       this.#index.restart(positions.adopt(record.epoch, record.kind === 'epoch' ? position : position - 1));
       this.counts.epochs++;
       this.#lastText = record.kind === 'epoch' ? text : undefined;
@@ -139,12 +143,13 @@ export class LogReplica {
   }
 
   /**
-   * A record of our own has its place in the stream; those before it may still be on their way.
+   * Registers the position of a record of this instance; earlier records may still arrive.
    *
-   * @returns its local position.
+   * @returns the local position.
    */
   acknowledge(kind: RecordKind, target: Target, cause: Cause, { epoch, position }: LogStamp): number {
-    // Another epoch has begun since, and voids more than this; or begins with this record, and is still to be read.
+    // Either a later epoch has begun, which invalidates more than this record, or this record begins an epoch
+    // that was not read yet.
     if (epoch !== this.#positions.epoch) {
       this.#doubtedAt = this.#timers.now();
       return this.applyHere(kind, target, cause);
@@ -155,14 +160,14 @@ export class LogReplica {
     return local;
   }
 
-  /** A record that the stream doesn't have, or not yet. @returns its local position. */
+  /** Applies a record that is not in the stream, or not yet. @returns its local position. */
   applyHere(kind: RecordKind, target: Target, cause: Cause): number {
     const local = this.#positions.addHere();
     this.#index.apply(kind, target, local, this.#timers.now(), cause);
     return local;
   }
 
-  /** An epoch that this instance has begun stands behind all that it knows. */
+  /** Adopts an epoch that this instance began, after all known records. */
   begin(entry: StreamEntry): void {
     this.#unread.clear();
     this.take(entry);
@@ -171,7 +176,7 @@ export class LogReplica {
 
   #compareOwn(record: LogRecord, position: number, isHole: boolean): void {
     if (this.#unread.size === 0) return;
-    // Those in a hole were dropped for their age, with the others there.
+    // Records within a hole were trimmed for their age, together with ours.
     if (isHole) for (const own of this.#unread.keys()) if (own < position) this.#unread.delete(own);
     const own = this.#unread.get(position);
     if (own === undefined) return;
@@ -179,7 +184,7 @@ export class LogReplica {
     if (!('target' in record) || wordsOf(record.kind, record.target) !== own) this.#isOwnMissing = true;
   }
 
-  /** Never later than now: what was expired is not fresh, whatever the clocks say. */
+  /** Never in the future: an expired entry is stale, whatever the clocks say. */
   #timeOf(server: number): number {
     const now = this.#timers.now();
     const at = this.#clock.fromShared(server);

@@ -7,16 +7,18 @@ import type { LogReplica } from './log-replica.js';
 import type { LogStream } from './redis-stream.js';
 
 export interface LogWriterSetup {
-  /** Where commands go, while there is a connection. */
+  /** The stream for commands, while there is a connection. */
   readonly stream: () => LogStream | undefined;
-  /** Whether what commands go to is known to be what the view follows. */
+  /** Whether the writer is known to use the same server as the reader. */
   readonly isKnown: () => boolean;
   readonly view: LogReplica;
   readonly timers: Timers;
   readonly fault: (error: unknown) => void;
-  /** How long an append may take before its caller is told that it is not acknowledged. Milliseconds; default 1,000. */
+  /**
+   * Time limit of an append, after which the caller gets `acknowledged: false`. Milliseconds. Default: 1,000.
+   */
   readonly deadline?: number;
-  /** Records kept for later; what is more becomes one purge of everything. Default 10,000. */
+  /** Maximum number of queued records; above it, they become one purge of everything. Default: 10,000. */
   readonly maxQueued?: number;
 }
 
@@ -28,22 +30,23 @@ interface PendingRecord {
   settle?: (recorded: AppendResult) => void;
 }
 
-/** Records that one command carries. */
+/** Records per command. */
 const BATCH = 200;
 
-/** Longest wait before Redis is tried again, unless the follower hears of it first. Milliseconds. */
+/** Longest wait before the next attempt, unless the reader reports a change. Milliseconds. */
 const MAX_DELAY = 5000;
 
 /**
- * Writes records into the shared log, in order. What can't be written is applied here, kept, and written when
- * Redis is back. A record may be written twice, when the answer to the first attempt was lost: that does no harm.
+ * Writes records to the log in Redis, in order. A record that cannot be written is applied here, queued, and
+ * written when Redis is back. A record may be written twice if the reply to the first attempt was lost, which
+ * is harmless.
  */
 export class LogWriter {
   readonly #setup: Required<LogWriterSetup>;
   #queue: PendingRecord[] = [];
-  /** What the queue says. */
+  /** Texts of the queued records. */
   readonly #waiting = new Set<string>();
-  /** What is on its way to Redis. */
+  /** Records in flight. */
   #sending: PendingRecord[] = [];
   #isBusy = false;
   #failures = 0;
@@ -51,7 +54,7 @@ export class LogWriter {
   #wake: (() => void) | undefined;
   #isClosed = false;
   #owed = 0;
-  /** Times that the queue became one purge of everything. */
+  /** How often the queue became one purge of everything. */
   overflows = 0;
 
   constructor(setup: LogWriterSetup) {
@@ -62,7 +65,9 @@ export class LogWriter {
     return this.#queue.length + this.#sending.length;
   }
 
-  /** Records that are applied here and not in the shared log: what Redis holds may lie before them. */
+  /**
+   * Records that are applied here but not in the log in Redis. Entries in Redis may be older than they are.
+   */
   get owed(): number {
     return this.#owed;
   }
@@ -77,9 +82,9 @@ export class LogWriter {
       this.#settleHere(item);
       return done;
     }
-    // Known to be out of reach: nobody need wait to hear it again.
+    // Redis is known to be unreachable, so the caller need not wait.
     if (this.#failures > 0) {
-      // What waits already will get a later position than this.
+      // The queued record with the same text will get a later position than this one.
       if (this.#waiting.has(wordsOf(item))) {
         item.settle!({ position: this.#applyHere(item), acknowledged: false });
         return done;
@@ -92,7 +97,7 @@ export class LogWriter {
     return done;
   }
 
-  /** The log is followed again, or in another epoch. */
+  /** Tries again: the log is followed again, or in another epoch. */
   retry(): void {
     this.#wake?.();
     if (!this.#cancelRetry) return;
@@ -101,7 +106,7 @@ export class LogWriter {
     void unawaited(this.#send(), 'purge');
   }
 
-  /** What is still to be written is not. */
+  /** Drops the queue. */
   close(): void {
     this.#isClosed = true;
     this.#cancelRetry?.();
@@ -114,7 +119,7 @@ export class LogWriter {
   async #send(): Promise<void> {
     if (this.#isBusy) return;
     this.#isBusy = true;
-    // What is recorded in the same moment goes together.
+    // Records of the same tick go together.
     await undefined;
     while (this.#queue.length > 0 && !this.#isClosed) {
       this.#sending = this.#queue.splice(0, BATCH);
@@ -128,7 +133,7 @@ export class LogWriter {
     this.#isBusy = false;
   }
 
-  /** @returns false when it can't be tried. @throws when it failed, or nobody knows. */
+  /** @returns false if there is no connection. @throws if the append failed or its outcome is unknown. */
   async #write(batch: readonly PendingRecord[]): Promise<boolean> {
     const { view, timers, deadline, isKnown, stream: streamNow } = this.#setup;
     const until = timers.now() + deadline;
@@ -151,14 +156,14 @@ export class LogWriter {
           return true;
         }
       }
-      // Another epoch is in force than the one we follow, or may be, or none is known yet: the follower will find out.
+      // Redis may have another epoch than the one we follow, or none is known yet. The reader will find out.
       const left = until - timers.now();
       if (left <= 0 || this.#isClosed) return false;
       await this.#change(left);
     }
   }
 
-  /** Until the follower has something new to say, or the time is over. */
+  /** Resolves when the reader reports a change or the time is over. */
   #change(milliseconds: number): Promise<void> {
     return new Promise((resolve) => {
       const cancel = this.#setup.timers.after(milliseconds, resolve, true);
@@ -174,7 +179,7 @@ export class LogWriter {
     this.#failures++;
     const items = [...this.#sending, ...this.#queue.splice(0)];
     for (const item of items) this.#settleHere(item);
-    // What is said twice is written once, later than both.
+    // Duplicates are written once, at the position of the last one.
     const unique = new Map(items.map((item) => [wordsOf(item), item]));
     this.#owed -= items.length - unique.size;
     this.#enqueue([...unique.values()]);
@@ -205,7 +210,7 @@ export class LogWriter {
     item.settle = undefined;
   }
 
-  /** What waits is bounded; a burst that Redis takes as fast as it can is not what this is for. */
+  /** Limits the queue of records that cannot be written. A burst that Redis accepts does not count. */
   #bound(): void {
     if (this.length <= this.#setup.maxQueued) return;
     for (const item of this.#queue.splice(0)) this.#settleHere(item);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { RedisArgument, RedisClient } from '../connection/ioredis-client.js';
 
-/** For how many replicas, and for how long at most (ms). Meanwhile the connection does nothing else. */
+/** The number of replicas to wait for, and the time limit in milliseconds. The wait blocks the connection. */
 export interface ReplicaWait {
   readonly replicas: number;
   readonly timeout: number;
@@ -12,7 +12,7 @@ interface Pipeline {
   exec(): Promise<[error: Error | null, answer: unknown][] | null>;
 }
 
-/** A script that runs in Redis as one step, over one key. */
+/** A script that runs atomically in Redis, on one key. */
 export class RedisScript {
   readonly #source: string;
   readonly #hash: string;
@@ -22,21 +22,21 @@ export class RedisScript {
     this.#hash = createHash('sha1').update(source).digest('hex');
   }
 
-  /** @throws what the client throws. The caller sees to a deadline, and that the client is ready. */
+  /** @throws the errors of the client. The caller sets the deadline and provides a ready client. */
   async run(client: RedisClient, key: string, ...args: RedisArgument[]): Promise<unknown> {
     try {
       return await client.call('EVALSHA', this.#hash, 1, key, ...args);
     } catch (error) {
-      // A server that was restarted, or a node that has not seen it yet.
+      // The server was restarted, or this node has not loaded the script yet.
       if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
       return await client.call('EVAL', this.#source, 1, key, ...args);
     }
   }
 
   /**
-   * The same, then `WAIT`: of the same connection and, in a cluster, of the same node.
+   * Runs the script, then `WAIT` on the same connection and, in a cluster, on the same node.
    *
-   * @returns the script's answer, and the number of replicas that have what it wrote.
+   * @returns the script's result, and the number of replicas that have what it wrote.
    */
   async runAndWait(
     client: RedisClient,
@@ -51,7 +51,7 @@ export class RedisScript {
       .exec();
     const [ran, waited] = answers ?? [];
     if (!ran || ran[0]) throw ran?.[0] ?? new Error('the connection was lost');
-    // It may be forbidden, or the connection lost: the record is there all the same.
+    // `WAIT` may be forbidden, or the connection lost, but the record is written.
     return [ran[1], waited && !waited[0] ? Number(waited[1]) : 0];
   }
 }
@@ -90,7 +90,7 @@ local function milliseconds()
 end
 `;
 
-/** Names the process that answers and its line of history; '' when the access rules forbid to ask. */
+/** Identifies the server process and its replication history; '' if the access rules forbid asking. */
 const server = `
 local function ask(section, name)
   local info = redis.pcall('INFO', section)
@@ -102,7 +102,7 @@ local function server()
 end
 `;
 
-/** In one write, so that a stream without an expiry never is. */
+/** One command, so that the stream always has an expiry. */
 const write = `
 local function add(position, text, length)
   redis.call('XADD', key, 'MAXLEN', '~', length, number(position) .. '-0', 'r', text)
@@ -117,10 +117,10 @@ end
 `;
 
 /**
- * How the stream stands. ARGV: the position that the caller has applied, lifetime of the key in ms.
+ * Reads the state of the stream. ARGV: the position that the caller has applied, lifetime of the key in ms.
  *
- * @returns last position, epoch ('' for none), first position, text of the record at the caller's position ('' for
- * none), name of the server, its role, its clock in ms.
+ * @returns last position, epoch ('' for none), first position, text of the record at the caller's position
+ * ('' for none), name of the server, its role, its clock in ms.
  */
 export const stateScript = new RedisScript(`${stream}${server}
 local record = ''
@@ -133,12 +133,13 @@ end
 return { number(last), epoch, number(first), record, server(), ask('replication', 'role'), milliseconds() }
 `);
 
-/** Stands for whichever epoch is in force, or none; no epoch has this name. */
+/** Matches any epoch, or none. No epoch has this name. */
 export const ANY_EPOCH = '*';
 
 /**
- * Begins a new epoch, unless somebody was quicker. ARGV: the epoch that the caller found ('' for none; `*` to begin one
- * whatever is in force), the highest position it knows, random characters, most records, lifetime in ms.
+ * Begins a new epoch, unless another instance did. ARGV: the epoch that the caller found ('' for none; `*` to
+ * begin one in any case), the highest position it knows, random characters, maximum number of records,
+ * lifetime in ms.
  *
  * @returns position and text of the record that begins the epoch, or nothing.
  */
@@ -151,12 +152,13 @@ return { number(position), text }
 `);
 
 /**
- * Appends records. ARGV: the epoch that the caller follows, the position it has applied, random characters, most
- * records, lifetime in ms, then what stands before and behind the time of each record.
+ * Appends records. ARGV: the epoch that the caller follows, the position it has applied, random characters,
+ * maximum number of records, lifetime in ms, then for each record the texts before and after its time.
  *
- * @returns `ok`, position of the first record, epoch; `new` and the same, when the stream was gone from the server that
- * the caller follows, and an epoch began with these records; or the word for why not: `epoch` (another one is in force,
- * or must be: this is another server), `behind` (the stream ends before the last record that the caller has read).
+ * @returns `ok`, position of the first record, epoch. Or `new` and the same, if the stream was missing on the
+ * followed server, so that an epoch began with these records. Or the reason for writing nothing: `epoch`
+ * (another epoch is in force, or this is another server), `behind` (the stream ends before the last record
+ * that the caller has read).
  */
 export const appendScript = new RedisScript(`${stream}${server}${write}
 local answer, position, name = 'ok', last + 1, server()

@@ -18,41 +18,41 @@ import type { StreamLink } from './redis-stream.js';
 
 export type { LogStamp } from './log-positions.js';
 
-/** Settings of the log that instances share. Times in milliseconds. */
+/** Settings of the log in Redis. Times in milliseconds. */
 export interface RedisLogOptions extends LogBounds, LogReaderTimes {
-  /** A connection for the follower alone; closed with the log. */
+  /** A connection for the reader alone; closed with the log. */
   readonly follower: StreamLink;
-  /** Where records are written, and entries of the shared store come from; not closed. */
+  /** The connection for writing records, which also reads entries; not closed. */
   readonly writer: Pick<StreamLink, 'stream' | 'onReady'>;
   readonly clock: SharedClock;
   /**
-   * How long an entry may be used that nobody can vouch for, from when it was made or the log was lost. Default
-   * 5,000. What is less than 500 counts as 500: the server would have to be asked all the time.
+   * How long an unverified entry may be used, counted from its creation or from the loss of the log. Values
+   * below 500 count as 500, because the server would be asked too often. Default: 5,000.
    */
   readonly maxStaleness?: number;
-  /** Default 1,000. */
+  /** Default: 1,000. */
   readonly appendDeadline?: number;
-  /** Default 10,000. */
+  /** Default: 10,000. */
   readonly maxQueued?: number;
-  /** Told of failures that were survived. */
+  /** Called with failures that did not affect a request. */
   readonly fault?: (error: unknown) => void;
   readonly timers?: Timers;
 }
 
 const SHORTEST_SILENCE = 500;
 
-/** The log as it stands; numbers in `counts` only grow. */
+/** State of the log. The numbers in `counts` only grow. */
 export interface RedisLogStats {
   readonly position: number;
   readonly epoch: string | undefined;
-  /** Records that were still to be read when the server was last asked. */
+  /** Records that were unread when the server last replied. */
   readonly lag: number;
   readonly inContact: boolean;
-  /** When the log was last known to be read to its end: milliseconds of our monotonic clock, `-Infinity` for never. */
+  /** When the log was last read to its end: milliseconds of our monotonic clock, `-Infinity` for never. */
   readonly heardAt: number;
   /** Records that wait for Redis. */
   readonly queued: number;
-  /** Names and patterns remembered. */
+  /** Number of names and patterns in memory. */
   readonly remembered: number;
   readonly counts: Readonly<
     Record<'records' | 'garbage' | 'unknown' | 'holes' | 'epochs' | 'overflows', number>
@@ -60,12 +60,12 @@ export interface RedisLogStats {
 }
 
 /**
- * The log that instances share: a Redis Stream, followed on a connection of its own.
+ * The invalidation log of all instances: a Redis Stream, read on a connection of its own.
  *
- * Whatever was acknowledged anywhere is applied here within the time of a round trip. When the log can't be read,
- * an entry is used for `maxStaleness` at most, from when it was made or the log was last read to its end. So what a
- * purge has made void is never used longer than that after its acknowledgement; add the time that the computation
- * took if it was under way when the log was lost.
+ * An acknowledged record is applied here within a round trip. While the log cannot be read, an entry is used
+ * for at most `maxStaleness`, counted from its creation or from the last complete read. So a purged entry is
+ * used no longer than that after the acknowledgement. If its computation was in flight when the log was lost,
+ * add the time of the computation.
  */
 export class RedisLog implements InvalidationLog {
   readonly #timers: Timers;
@@ -74,7 +74,7 @@ export class RedisLog implements InvalidationLog {
   readonly #outbox: LogWriter;
   readonly #unwatch: () => void;
   readonly #maxStaleness: number;
-  /** Before the log was ever read, it counts as lost since then. */
+  /** The log counts as lost since this time until it is read. */
   readonly #startedAt: number;
 
   constructor(options: RedisLogOptions) {
@@ -101,7 +101,7 @@ export class RedisLog implements InvalidationLog {
     const { appendDeadline: deadline = 1000, maxQueued = 10_000 } = options;
     this.#outbox = new LogWriter({ stream, isKnown, view, timers, fault, deadline, maxQueued });
     const onChange = () => this.#outbox.retry();
-    // A silence has to be noticed before what was purged meanwhile would be used for too long.
+    // A loss of contact must be noticed before `maxStaleness` is over.
     const half = Math.floor(Math.max(this.#maxStaleness, SHORTEST_SILENCE) / 2);
     const times = { heartbeat: heartbeat ?? Math.min(1000, half), slack: slack ?? Math.min(2000, half) };
     this.#follower = new LogReader({ link: follower, view, clock, timers, fault, onChange, ...times });
@@ -113,20 +113,24 @@ export class RedisLog implements InvalidationLog {
   }
 
   /**
-   * Whether entries may come from Redis. Not while records are still to be read, nor while some of ours are still
-   * to be written, or lie in an epoch that is still to be followed: an entry there may lie between.
+   * Whether entries in Redis may be used. Not while records are unread, or while records of this instance are
+   * unwritten or in an epoch that is not followed yet: an entry could be newer than a purge that Redis does
+   * not know.
    */
   get canShare(): boolean {
     const { isCaughtUp, isInContact, heardAt } = this.#follower;
     return isCaughtUp && isInContact && this.#outbox.owed === 0 && heardAt > this.#view.doubtedAt;
   }
 
-  /** Resolves when the record is acknowledged and applied here; or applied here alone, and says so. Never rejects. */
+  /**
+   * Never rejects. Resolves once the record is acknowledged and applied here, or applied here only, with
+   * `acknowledged: false`.
+   */
   record(kind: RecordKind, selector: Target, cause: Cause = 'app'): Promise<AppendResult> {
     return this.#outbox.push(kind, selector, cause);
   }
 
-  /** For an entry that `limit` lets be used: contact is its question. */
+  /** For an entry that passed `limit`, which also checks the contact. */
   limitOfUrl(url: string, since: number, at?: Pick<Stamped, 'host'>): number {
     return this.#view.limitOfUrl(url, since, at);
   }
@@ -136,20 +140,20 @@ export class RedisLog implements InvalidationLog {
     if (limit === VOID || this.#follower.isInContact) return limit;
     const now = this.#timers.now();
     const lostAt = Math.max(this.#startedAt, this.#follower.heardAt);
-    // What another instance has stored may seem to come from the future, if only by the error of the clocks.
+    // An entry of another instance may seem to come from the future because of clock errors.
     const madeAt = Math.min(now, entry.storedAt ?? lostAt);
     const last = Math.max(madeAt, lostAt) + this.#maxStaleness;
     return last <= now ? VOID : Math.min(limit, last);
   }
 
-  /** The stamp as an entry in Redis carries it; `undefined` for one that must not be stored there. */
+  /** The stamp for an entry in Redis; `undefined` if it must not be stored there. */
   toShared(stamp: number): LogStamp | undefined {
     return this.#view.toShared(stamp);
   }
 
   /**
-   * The stamp here of an entry that has just come from Redis; `undefined` for one that must not be used, of another
-   * epoch or because `canShare` has become false. `limit` is still to be asked.
+   * The local stamp of an entry read from Redis; `undefined` if it must not be used, because of another epoch
+   * or because `canShare` is now false. The caller must still check `limit`.
    */
   fromShared(stamp: LogStamp): number | undefined {
     return this.canShare ? this.#view.fromShared(stamp) : undefined;
@@ -169,7 +173,7 @@ export class RedisLog implements InvalidationLog {
     };
   }
 
-  /** Idempotent. Records that wait are not written any more. */
+  /** Idempotent. Queued records are dropped. */
   close(): void {
     this.#unwatch();
     this.#outbox.close();

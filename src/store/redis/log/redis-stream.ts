@@ -4,18 +4,18 @@ import type { RedisLink } from '../connection/reconnecting-link.js';
 import { headOf, type RecordBody } from './log-records.js';
 import { ANY_EPOCH, appendScript, beginScript, type ReplicaWait, stateScript } from './lua-scripts.js';
 
-/** How the stream stands, and whose it is. */
+/** The state of the stream and of its server. */
 export interface StreamState {
   /** Position of the last record. */
   readonly last: number;
-  /** The epoch of the last record; '' when there is no stream, or its end is not ours. */
+  /** The epoch of the last record; '' if there is no stream, or another program wrote its last entry. */
   readonly epoch: string;
   readonly first: number;
-  /** The record at the position that was asked for; '' when it is not there. */
+  /** The record at the requested position; '' if it is absent. */
   readonly record: string;
-  /** Names the process that answered and its line of history; '' when it may not be asked. */
+  /** Identifies the server process and its replication history; '' if the access rules forbid asking. */
   readonly server: string;
-  /** `master`, `slave`, or '' when it may not be asked. */
+  /** `master`, `slave`, or '' if the access rules forbid asking. */
   readonly role: string;
   /** The server's clock. Milliseconds. */
   readonly time: number;
@@ -28,25 +28,26 @@ export interface StreamEntry {
   readonly text: string;
 }
 
-/** Where records went, or the word for why they did not. */
+/** The positions of appended records, or the reason why they were not written. */
 export type AppendAnswer =
   | { readonly result: 'ok' | 'new'; readonly position: number; readonly epoch: string; replicas?: number }
   | { readonly result: 'epoch' | 'behind' };
 
-/** What the log asks of the server, each in one step. No answer has a deadline here. */
+/** The commands of the log, each atomic. Replies have no deadline here. */
 export interface LogStream {
   state(applied: number): Promise<StreamState>;
   /**
-   * @param expected `undefined` for whichever is in force.
-   * @returns the record that begins the epoch; `undefined` when another epoch than the expected one is in force.
+   * @param expected `undefined` for any epoch.
+   * @returns the record that begins the epoch; `undefined` if another epoch than the expected one is in
+   * force.
    */
   begin(expected: string | undefined, known: number): Promise<StreamEntry | undefined>;
   append(epoch: string, applied: number, records: readonly RecordBody[]): Promise<AppendAnswer>;
-  /** @param block milliseconds to wait for an entry; 0 for not at all. */
+  /** @param block milliseconds to wait for an entry; 0 returns immediately. */
   read(after: string, count: number, block: number): Promise<StreamEntry[]>;
 }
 
-/** A way to the stream that comes and goes, as `RedisLink` is to Redis. */
+/** A connection to the stream that reconnects, like `RedisLink`. */
 export interface StreamLink {
   readonly stream: LogStream | undefined;
   onReady(listener: (stream: LogStream) => void): () => void;
@@ -55,18 +56,21 @@ export interface StreamLink {
   close(): void;
 }
 
-/** Bounds of the stream. */
+/** Limits of the stream. */
 export interface StreamBounds {
-  /** Records kept, and up to a hundred more. Default 100,000. */
+  /** Records kept; up to a hundred more may exist. Default: 100,000. */
   readonly maxRecords?: number;
-  /** Waits after each append until replicas have it; not as long as the append's deadline. Default: no. */
+  /**
+   * Waits after each append until replicas have it. Must be shorter than the append's deadline. Default:
+   * none.
+   */
   readonly wait?: ReplicaWait;
 }
 
-/** A log that nobody has written to or read for this long goes, and with it what was stored before. */
+/** A log that nobody has read or written for this long expires, and invalidates the entries stored before. */
 const LIFETIME = 30 * 24 * 3600 * 1000;
 
-/** The stream over a client of ioredis. */
+/** The stream, over an ioredis client. */
 export class RedisStream implements LogStream {
   readonly #client: RedisClient;
   readonly #key: string;
@@ -122,7 +126,7 @@ export class RedisStream implements LogStream {
   }
 }
 
-/** The way to a stream over a way to Redis. */
+/** The stream over a Redis connection. */
 export function streamLink(link: RedisLink, key: string, bounds: StreamBounds = {}): StreamLink {
   const streamOf = (client: RedisClient) => new RedisStream(client, key, bounds);
   return {
@@ -141,14 +145,14 @@ function randomName(): string {
   return randomBytes(9).toString('base64url');
 }
 
-/** Scripts answer lists of strings; anything else is not from them. */
+/** Checks that a reply is a list of strings, as the scripts return it. */
 function strings(answer: unknown, atLeast: number): string[] {
   if (!Array.isArray(answer) || answer.length < atLeast)
     throw new Error('the log was answered something unknown');
   return answer.map(String);
 }
 
-/** Entries of the one stream that was asked for: in a list of pairs, in a flat list, or in a map by its name. */
+/** Entries of one stream, from the three reply formats: a list of pairs, a flat list, or a map by name. */
 export function entriesOf(answer: unknown): StreamEntry[] {
   if (typeof answer !== 'object' || answer === null) return [];
   const of = answer instanceof Map ? [...answer.entries()][0] : Object.entries(answer)[0];
