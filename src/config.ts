@@ -113,12 +113,12 @@ export function defineConfig(config: HotpathConfig): HotpathConfig {
 }
 
 /**
- * Fills in every default and converts every unit. The caller's object is never written to.
+ * Fills in every default and converts every unit. The caller's object is never modified.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem of every section.
  */
 export function resolveConfig(config?: HotpathConfig): ResolvedConfig {
   const { routes, ...sections } = resolve(configSchema, config, '');
-  // Where the section is off, its numbers are read by nobody; the defaults keep the type simple.
+  // If the section is off, its numbers are unused; the defaults keep the type simple.
   const compressionSection = sections.compression || resolveCompression();
   const policies = Object.entries(routes).map(([pattern, policy]) => {
     const { compression, ...others } = policy;

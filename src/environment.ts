@@ -49,20 +49,20 @@ const variables = {
 };
 
 /**
- * Lays the environment over a config; the environment wins. Bare digits are seconds or bytes; a variable that
- * is empty counts as absent.
+ * Applies environment variables to a config; the environment wins. Bare digits are seconds or bytes. An empty
+ * variable counts as absent.
  *
  * - `ENABLE_GZIP_COMPRESSION`, `METRICS_ENABLED`: `true`, `false`, `1`, `0`, `yes`, `no`, `on` or `off`.
  * - `COMPRESSION_THRESHOLD`, `REQUEST_SIZE_LIMIT`, `CACHE_MAX_BYTES`, `CACHE_MAX_ENTRIES`, `REDIS_URL`,
- *   `SLOW_REQUEST`: the option of that name. A section that the config turns off stays off, unless one of the
- *   two switches turns it on. `REDIS_URL` leaves a Redis alone that the config gives as a client or as options.
- * - `CACHE_TTL`: the `ttl` of the cache rules in `routes` that give none. Rules with a `ttl` keep it: one
- *   number for the whole app would undo what was decided per route.
+ * `SLOW_REQUEST`: the option of that name. A section that the config turns off stays off, unless one of the
+ * two switches turns it on. `REDIS_URL` is ignored if the config gives a client or options for Redis.
+ * - `CACHE_TTL`: the `ttl` of the cache rules in `routes` that have none. Rules with a `ttl` keep it, because
+ * one number for the whole app would undo decisions per route.
  * - `DATABASE_URL`, `DB_POOL_SIZE`, `SLOW_QUERY`: checked here, read by `databaseFromEnv`.
  *
- * @param base the config to start from; it is not written to. Default: an empty one.
- * @param env the environment. Default `process.env`.
- * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every variable that is malformed.
+ * @param base the config to start from; never modified. Default: an empty one.
+ * @param env the environment. Default: `process.env`.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every malformed variable.
  */
 export function configFromEnv(base: HotpathConfig = {}, env: Environment = process.env): HotpathConfig {
   if (!isPlainObject(base as unknown)) {
@@ -95,8 +95,8 @@ export function configFromEnv(base: HotpathConfig = {}, env: Environment = proce
 
 /**
  * Reads `DATABASE_URL`, `DB_POOL_SIZE` and `SLOW_QUERY`.
- * @param env the environment. Default `process.env`.
- * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every variable that is malformed.
+ * @param env the environment. Default: `process.env`.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every malformed variable.
  */
 export function databaseFromEnv(env: Environment = process.env): DatabaseEnvironment {
   const given = readAll(databaseVariables, env);
@@ -108,7 +108,7 @@ function readAll<R extends Record<string, Validator<unknown>>>(readers: R, env: 
   const values: Record<string, unknown> = {};
   for (const [name, read] of Object.entries(readers)) {
     const text = env[name];
-    // Compose files and CI systems pass on an unset variable as an empty one.
+    // Compose files and CI systems pass unset variables as empty ones.
     if (text === undefined || text.trim() === '') continue;
     const reading = read(text);
     if ('value' in reading) values[name] = reading.value;
@@ -129,13 +129,16 @@ function readSwitch(input: unknown): ValidationResult<boolean> {
   return { expected: 'true or false (or 1, 0, yes, no, on, off)' };
 }
 
-/** A section with its switch set; options that were given are kept. */
+/** A section with its switch set; existing options are kept. */
 function switched<T>(section: T | boolean | undefined, on: boolean | undefined): T | boolean | undefined {
   if (on === undefined) return section;
   return on && section !== false ? (section ?? true) : on;
 }
 
-/** Options with some of them replaced. What is off stays off, and what is no object is left to validation. */
+/**
+ * Options with some of them replaced. `false` stays `false`, and anything but an object is left to
+ * validation.
+ */
 function overlay<T>(options: T, changes: object): T {
   const own = defined(changes);
   if (own === undefined) return options;
@@ -153,7 +156,7 @@ function withTtl(routes: HotpathConfig['routes'], ttl: number): HotpathConfig['r
   return Object.fromEntries(entries);
 }
 
-/** The entries that have a value, or `undefined` when none has. */
+/** The entries with a value, or `undefined` without any. */
 function defined<T extends object>(values: T): Partial<T> | undefined {
   const entries = Object.entries(values).filter(([, value]) => value !== undefined);
   return entries.length === 0 ? undefined : (Object.fromEntries(entries) as Partial<T>);

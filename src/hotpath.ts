@@ -22,44 +22,47 @@ export interface AttachableApp {
   enabled(setting: string): boolean;
 }
 
-/** The metrics of an instance; without `registry` when metrics are off. */
+/** The metrics of an instance; without `registry` if metrics are off. */
 export interface HotpathMetrics {
-  /** Answers a scrape: `app.get('/metrics', perf.metrics.handler)`. Passes on to the next handler when metrics are off. */
+  /** Serves the metrics: `app.get('/metrics', perf.metrics.handler)`. Calls the next handler if metrics are off. */
   readonly handler: (req: IncomingMessage, res: ServerResponse, next: NextFunction) => void;
-  /** The `prom-client` registry, to register metrics of your own in. */
+  /** The `prom-client` registry; the app can register its own metrics there. */
   readonly registry?: MetricsMiddleware['registry'];
 }
 
-/** The six middlewares as one, and what belongs to them. Mount it first. */
+/** The six middlewares as one, with their methods. Mount it first. */
 export interface Hotpath extends Middleware {
-  /** The response cache: `route()`, `purgeAfter()`, `purge()`, `expire()`, `stats()`. Lets everything pass when it is off. */
+  /**
+   * The response cache: `route()`, `purgeAfter()`, `purge()`, `expire()`, `stats()`. If the cache is off, its
+   * middlewares only call `next`.
+   */
   readonly cache: ResponseCache;
   readonly metrics: HotpathMetrics;
-  /** `of(res)`: request id and `Server-Timing` entries of a request. */
+  /** `of(res)` returns the request id and the `Server-Timing` entries of a request. */
   readonly timing: { of(res: ServerResponse): RequestTiming };
   /** The config with every default filled in, frozen. */
   readonly config: ResolvedConfig;
   /**
-   * Opens the front door of an app: what is stored, and is everybody's, is answered before Express hears of the
-   * request. So nothing of the app runs for such a hit, neither its authentication nor its rate limits nor its logs,
-   * as behind a CDN. It is for routes whose rule says `shared: true` and for responses that say themselves that they
-   * are public; requests with credentials pass by. The instance is also to be mounted, first: `app.use(perf)`. Before
-   * or after `app.listen`.
+   * Opens the front door of an app: hits that are the same for everyone are served before Express runs. For
+   * these hits, nothing of the app runs: no authentication, rate limits or logs, as behind a CDN. The front
+   * door serves routes with `shared: true` and responses that declare themselves public. It never serves
+   * requests with credentials. Call it before or after `app.listen`. The instance must also be mounted first,
+   * with `app.use(perf)`.
    *
-   * @param app made by `express()`.
-   * @throws HotpathError `HOTPATH_ATTACH_INVALID` where that can't be right: the cache is off, the app is mounted in
-   * another one, another app has the door, or the config needs Express's request to decide.
+   * @param app the result of `express()`.
+   * @throws HotpathError `HOTPATH_ATTACH_INVALID` if the cache is off, the app is mounted in another one,
+   * another app is attached, or an option needs Express's request.
    */
   attach(app: AttachableApp): void;
-  /** Lets go of everything that was opened. Idempotent; afterwards requests pass through. */
+  /** Releases all connections, timers and memory. Idempotent. Later requests pass through. */
   close(): Promise<void>;
 }
 
 /**
- * Makes the middlewares of one config, in the right order: timing, metrics, size limit, Cache-Control,
+ * Creates the middlewares of one config in a fixed order: timing, metrics, size limit, Cache-Control,
  * compression, cache.
  *
- * @throws HotpathError `HOTPATH_CONFIG_INVALID` listing every problem of the config.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem of the config.
  */
 export function hotpath(config?: HotpathConfig): Hotpath {
   if ((config as unknown) instanceof IncomingMessage) {
@@ -105,7 +108,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
 
   function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: NextFunction): void {
     shareHiddenClass(req, res);
-    // What the front door has looked at is not looked at again.
+    // The front door does not look up a request that it has already seen.
     if (lane && !door?.hasSeen(req) && lane.answer(req, res) === 'given') return;
     let at = 0;
     const step: NextFunction = (error) => {
@@ -141,7 +144,7 @@ function attach(app: AttachableApp, config: ResolvedConfig, door: FrontDoor | un
   if (door) door.attach(app);
 }
 
-/** What of a config can only be decided with Express's request, which is not there yet. */
+/** The option, if any, that can only be evaluated with Express's request. */
 function undecidable({ routes, compression }: ResolvedConfig): string | undefined {
   const later = 'is asked about requests as Express makes them, and what comes before Express has none';
   if (compression !== false && compression.filter) {

@@ -207,7 +207,10 @@ const checkSizes: SectionCheck = (given, report) => {
   const maxBytes = readSize(memory.maxBytes ?? defaultMaxBytes);
   const maxEntryBytes = readSize(given.maxEntryBytes);
   if ('value' in maxBytes && 'value' in maxEntryBytes && maxEntryBytes.value > maxBytes.value) {
-    report('maxEntryBytes', 'is more than `memory.maxBytes`, so such an entry could never be kept');
+    report(
+      'maxEntryBytes',
+      'is more than `memory.maxBytes`, so such an entry would not fit; set a smaller one',
+    );
   }
 };
 

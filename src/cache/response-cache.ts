@@ -302,8 +302,8 @@ function warnOfOtherWorkers(): void {
   if (warned.has(code)) return;
   warned.add(code);
   process.emitWarning(
-    'hotpath: a purge holds in this process alone: it is a worker of node:cluster and the cache has no Redis, so ' +
-      'the other workers go on serving what was purged; set cache.redis, or run a single process',
+    'hotpath: a purge affects only this worker of node:cluster, because the cache has no Redis; ' +
+      'other workers still serve the purged responses; set cache.redis, or run a single process',
     { code, type: 'HotpathWarning' },
   );
 }

@@ -122,25 +122,25 @@ export const cacheRuleSchema: Schema<CacheRuleSettings> = section(
   (given, report) => {
     for (const key of ['staleWhileRevalidate', 'staleIfError', 'softTimeout', 'eagerRefresh', 'jitter']) {
       if (given[key] !== undefined && given.ttl === undefined) {
-        report(key, 'means nothing without `ttl`: the rule gives no lifetime that could end');
+        report(key, 'has no effect without `ttl`; set `ttl`');
       }
     }
     if (given.shared === true && given.partition !== undefined) {
       report(
         'shared',
-        'contradicts `partition`: a response is either the same for everybody or one per partition',
+        'conflicts with `partition`; set only one: a response is either the same for everyone or one per partition',
       );
     }
     if (isPlainObject(given.vary) && given.vary.query !== undefined && given.ignoreQuery !== undefined) {
       report(
         'ignoreQuery',
-        'has no effect beside `vary.query`, which already ignores every parameter it does not name',
+        'has no effect with `vary.query`, which already ignores all other parameters; set only one',
       );
     }
     const timeout = readDuration(given.timeout);
     const softTimeout = readDuration(given.softTimeout);
     if ('value' in timeout && 'value' in softTimeout && timeout.value < softTimeout.value) {
-      report('softTimeout', 'is longer than `timeout`, so it would never be reached');
+      report('softTimeout', 'is longer than `timeout`, so it has no effect; set a shorter one');
     }
   },
 );

@@ -103,11 +103,11 @@ function namesOf(member: Member | undefined): ReadonlySet<string> | undefined {
 }
 
 /**
- * One form for all spellings of a name or value: decoded (`+` is a space), and encoded again in one way. What
- * can't be decoded keeps its spelling, after a `:`, which no encoded text holds.
+ * The canonical form of a name or value: decoded (`+` is a space), and encoded again in one way. Text that
+ * cannot be decoded is unchanged, after a `:`, which never occurs in encoded text.
  */
 function canonical(text: string): string {
-  if (/[^\x20-\x7e]/.test(text)) return `:${text}`; // octets that nobody encoded, and nobody knows the charset of
+  if (/[^\x20-\x7e]/.test(text)) return `:${text}`; // octets of an unknown charset
   try {
     return encodeURIComponent(decodeURIComponent(text.replaceAll('+', ' ')));
   } catch {

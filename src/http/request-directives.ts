@@ -36,9 +36,9 @@ export interface StoredFreshness {
 export type RequestReuse = 'fresh' | 'stale' | 'revalidate' | 'forward' | 'refuse';
 
 /**
- * Whether a stored response may answer a request with these directives (RFC 9111 §4, §5.2.1).
+ * Whether a stored response may be used for a request with these directives (RFC 9111 §4, §5.2.1).
  *
- * @param stored the response that the key selects; `undefined` when there is none.
+ * @param stored the response that the key selects, if any.
  */
 export function mayReuseStored(
   request: CacheControlDirectives,

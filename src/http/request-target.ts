@@ -91,13 +91,13 @@ export function canonicalHost(host: string): string {
   return text.replace(/:(?:80|443)$/, '').replace(/\.(?=$|:\d+$)/, '');
 }
 
-/** The path of what is asked for: path and query. */
+/** The path of a request target. */
 export function pathOf(url: string): string {
   const query = url.indexOf('?');
   return query < 0 ? url : url.slice(0, query);
 }
 
-/** Path, and what follows its `?`. */
+/** Splits a target into path and query. */
 export function splitTarget(target: string): { path: string; query: string | undefined } {
   const at = target.indexOf('?');
   return at < 0

@@ -76,7 +76,10 @@ export function targetedPolicy(
 /** A directive that forbids storing or reusing a response, anywhere in the text. */
 const RESTRICTION = /no-store|no-cache|private/i;
 
-/** The same as a parameter (`public; no-store`), which a structured field passes over: it was meant for a directive. */
+/**
+ * A restriction written as a parameter (`public; no-store`). Structured fields ignore parameters, but a
+ * directive was meant.
+ */
 const AS_PARAMETER = /;[ \t]*(?:no-store|no-cache|private)/i;
 
 /**

@@ -59,7 +59,7 @@ function maskCredentials(text: string): string {
     : at < 0
       ? text
       : `${text.slice(0, start)}***${text.slice(at)}`;
-  // To the end: one that is not encoded may hold `&` and white space.
+  // To the end, because an unencoded value may contain `&` and white space.
   return masked.replace(/([?&][\w-]{0,20}(?:pass|secret|token|key)[\w-]{0,20}=).*/is, '$1***');
 }
 

@@ -1,8 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /**
- * A request as the app's own code sees it: Node's, plus whatever Express and other middlewares have set
- * (`req.user`, `req.session`).
+ * A request with the properties that Express and other middlewares add, such as `req.user` and `req.session`.
  */
 // biome-ignore lint/suspicious/noExplicitAny: what other middlewares put on `req` is theirs to type, and naming Express's types here would force them on every user.
 export type HotpathRequest = IncomingMessage & { [name: string]: any };
@@ -10,13 +9,13 @@ export type HotpathRequest = IncomingMessage & { [name: string]: any };
 /** Parameters of a matched path; a wildcard (`*path`) gives a list of segments. Without prototype. */
 export type RouteParams = Readonly<Record<string, string | string[]>>;
 
-/** What the functions of a cache rule receive. */
+/** The argument of functions in a cache rule. */
 export interface CacheContext {
-  /** The visitor's request. */
+  /** The client's request. */
   readonly req: HotpathRequest;
-  /** Its response; absent where there is none yet (front door) or any more (background refresh). */
+  /** Its response; absent at the front door and in background refreshes. */
   readonly res?: ServerResponse;
-  /** Parameters of the path, from the rule's own pattern, decoded. */
+  /** Decoded parameters of the path, from the rule's pattern. */
   readonly params: RouteParams;
   /** The URL as the app sees it: scheme, host, path and query. */
   readonly url: URL;

@@ -60,7 +60,7 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
     else problems.push({ path: joinPath(path, pattern), message: `expected ${reading.expected}` });
   }
   if (problems.length > 0) throw configError(problems);
-  // A request looks up its path several times, between other requests. No Map: see `UnderWay` for its cost.
+  // A request looks up its path several times. No `Map`, because of its cost described at `TransientMap`.
   const paths = new Array<string | undefined>(RECENT).fill(undefined);
   const matches = new Array<RouteMatch<P> | undefined>(RECENT).fill(undefined);
   const find = (pathname: string): RouteMatch<P> | undefined => {

@@ -1,9 +1,9 @@
 import { unawaited } from '../runtime/guard.js';
 
 /**
- * What a user's function answered, where the answer is needed at once.
+ * Returns the result of a user's function, which must be synchronous.
  *
- * @throws when that is a promise. Its rejection is seen to, since with nobody waiting it would end the process.
+ * @throws for a promise. Its rejection is handled, because an unhandled one would end the process.
  */
 export function requireSync<T>(value: T, name: string): T {
   if (typeof (value as { then?: unknown } | null | undefined)?.then !== 'function') return value;

@@ -1,10 +1,10 @@
 import { reportFault } from './report-fault.js';
 
 /**
- * Wraps a callback that the event loop calls: a listener, a timer, the continuation of a promise. No caller is left
- * there to catch what it throws, so Node would end the process. It is reported instead.
+ * Wraps a callback that the event loop calls: a listener, a timer, the continuation of a promise. No caller
+ * can catch its exceptions, so Node would end the process. They are reported instead.
  *
- * Every such callback of ours goes through here; a test reads the source for others.
+ * Every such callback in the package must be wrapped; a test checks the source.
  *
  * @param where names the callback in the report.
  */
@@ -22,10 +22,10 @@ export function guarded<This, Args extends unknown[]>(
 }
 
 /**
- * Takes care of a promise that nobody waits for, or of anything else with a `then`, of whatever realm: its rejection
- * is reported. Never rejects.
+ * Handles a promise that nobody awaits, or another object with a `then`, of any realm: its rejection is
+ * reported. Never rejects.
  *
- * @param where names it in the report; absent where somebody has been told already.
+ * @param where names the promise in the report; absent if the error was already reported.
  */
 export async function unawaited(promise: unknown, where?: string): Promise<void> {
   try {

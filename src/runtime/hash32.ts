@@ -1,9 +1,12 @@
-/** Units that are looked at: a key may be as long as a URL, and is hashed several times for a request. */
+/**
+ * Maximum number of units to read, because keys can be as long as URLs and are hashed several times per
+ * request.
+ */
 const MOST_UNITS = 256;
 
 /**
- * 32 bits: FNV-1a over the UTF-16 units, evenly chosen where there are many, mixed as MurmurHash3 does at its end, so
- * that the lowest bits depend on all.
+ * A 32-bit hash: FNV-1a over the UTF-16 units, or over evenly spaced ones of long texts. The final mix of
+ * MurmurHash3 makes the lowest bits depend on all.
  */
 export function hash32(text: string): number {
   const step = Math.ceil(text.length / MOST_UNITS);

@@ -1,29 +1,31 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-/** From V8 13 on (Node 24), an object whose prototype was changed is like any other. */
+/** From V8 13 on (Node 24), objects with a changed prototype share hidden classes. */
 const IS_NEEDED = Number.parseInt(process.versions.v8, 10) < 13;
 
-/** On requests that need it no more. */
+/** Marks requests that need no preparation. */
 export const PREPARED = Symbol.for('hotpath.prepared');
 
 type Held = IncomingMessage & { [PREPARED]?: unknown; client?: unknown; readonly app?: unknown };
 
 /**
- * Has all requests that come to us through Express share one hidden class, and all responses, so that whatever reads
- * them from here on is faster: Node, Express and the app as much as we.
+ * Makes all requests that arrive through Express share one hidden class, and all responses another. Every
+ * later property access is faster, in Node, Express and the app.
  *
- * Express changes the prototype of each. Up to Node 22, V8 then has a hidden class for each single object with each
- * property that is added (`Map::IsDetached`): that takes 1.5 µs, and no inline cache of whoever reads the object ever
- * hits. An object that has lost a property is kept as a dictionary instead, and dictionaries of one kind share theirs.
- * So each loses one, and gets it back at once. Behind a front door there is no need: what is going to be set is there
- * before (`Shapes`). V8 has 64 places for classes of dictionaries: in one process of so many those of requests and of
- * responses fall on the same place, and it all remains as it was.
+ * Express changes the prototype of each object. Up to Node 22, V8 then creates a hidden class per object and
+ * added property (`Map::IsDetached`). That takes 1.5 µs, and inline caches never hit. An object that has lost
+ * a property becomes a dictionary instead, and dictionaries of one kind share their class. So one property is
+ * deleted and restored at once.
+ *
+ * Requests of the front door need none of this, because `RequestShapes` adds the properties early. V8 has 64
+ * slots for classes of dictionaries. In one of 64 processes, requests and responses collide, and the
+ * optimisation has no effect.
  */
 export function shareHiddenClass(req: IncomingMessage, res: ServerResponse): void {
   const request = req as Held;
   if (!IS_NEEDED || request.app === undefined || Object.hasOwn(req, PREPARED)) return;
   try {
-    // Own properties of Node's, which it set first and nobody takes away.
+    // Own properties that Node sets first and never deletes.
     if (Object.hasOwn(req, 'client')) {
       const { client } = request;
       delete request.client;
@@ -37,6 +39,6 @@ export function shareHiddenClass(req: IncomingMessage, res: ServerResponse): voi
       response.req = own;
     }
   } catch {
-    // One that can't be changed is as slow as it was.
+    // A frozen object stays as slow as before.
   }
 }

@@ -1,13 +1,13 @@
 import { copyText } from './owned-memory.js';
 
-/** Values by text, of which those that were asked for lately are remembered, within bounds. */
+/** Values by text. Recently used values are kept, up to a limit. */
 export class InternTable<Value> {
   readonly #most: number;
   #characters = 0;
   #now = new Map<string, Value>();
   #before = new Map<string, Value>();
 
-  /** @param most characters. */
+  /** @param most maximum number of characters. */
   constructor(most: number) {
     this.#most = most;
   }
@@ -17,7 +17,7 @@ export class InternTable<Value> {
     if (known !== undefined) return known;
     const own = copyText(text);
     const value = this.#before.get(text) ?? make(own);
-    // Longer ones would drive out all others.
+    // Longer texts would evict all others.
     if (text.length > this.#most / 16 || value === undefined) return value;
     this.#characters += text.length;
     if (this.#characters > this.#most / 2) {

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 
-/** A hash of texts into 32 bits, as a number from 0 to 2^32 - 1. */
+/** Hashes a text to a number from 0 to 2^32 - 1. */
 export type KeyedHash = (text: string) => number;
 
 /**
- * HalfSipHash-1-3 over the UTF-16 units, under a key: who does not know the key can't choose texts that share a hash.
- * It is the hash of Linux's tables for short keys (`hsiphash`), and takes less than a microsecond for a URL.
+ * HalfSipHash-1-3 over the UTF-16 units. Without the key, nobody can choose texts with the same hash. Linux
+ * uses it for hash tables with short keys (`hsiphash`). A URL takes less than a microsecond.
  */
 export function keyedHash(key: Buffer = randomBytes(8)): KeyedHash {
   const k0 = key.readInt32LE(0);
@@ -17,7 +17,7 @@ export function keyedHash(key: Buffer = randomBytes(8)): KeyedHash {
     let d = k1 ^ 0x74656462;
     const { length } = text;
     const words = (length >> 1) + 1;
-    // Three rounds more, on nothing, end it.
+    // Three final rounds, without input.
     for (let i = 0; i < words + 3; i++) {
       let word = 0;
       if (i < words - 1) word = text.charCodeAt(2 * i) | (text.charCodeAt(2 * i + 1) << 16);

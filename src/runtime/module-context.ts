@@ -3,10 +3,10 @@ import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 const whenLoaded = AsyncLocalStorage.snapshot();
 
 /**
- * Runs work for many clients in the async context of the moment when this module was loaded. Otherwise the work would
- * run with the `AsyncLocalStorage` of the one request that happened to start it.
+ * Runs work for many clients in the async context in which this module was loaded. Otherwise it would run
+ * with the `AsyncLocalStorage` of the request that happened to start it.
  *
- * Each call has a resource of its own: on Node 20 and 22, `enterWith` in one piece of work would stay for the next.
+ * Each call uses a resource of its own, because on Node 20 and 22 `enterWith` would affect the next call.
  */
 export function runInOwnContext<Result>(work: () => Result): Result {
   return whenLoaded(runInNewResource, work) as Result;

@@ -1,9 +1,9 @@
-/** Of memory that a body may keep alive besides its own: one part in so many of its length. It is counted. */
+/** A body may keep unrelated memory alive, up to its own length divided by this. That memory is counted. */
 const TOLERATED = 4;
 
 /**
- * Chunks as one buffer that keeps no memory alive but its own. Small buffers are usually cut from a pool, others
- * from what a socket or a compressor has filled, and one that is kept would keep all of it.
+ * Joins chunks into a buffer that keeps no other memory alive. Buffers are often views of a pool, or of a
+ * larger buffer of a socket or compressor. Keeping a view would keep all of it.
  */
 export function copyToOwnMemory(...chunks: readonly Buffer[]): Buffer {
   const [first] = chunks;
@@ -15,7 +15,7 @@ export function copyToOwnMemory(...chunks: readonly Buffer[]): Buffer {
   return whole;
 }
 
-/** Bytes that go once nobody has the body any more. */
+/** Bytes that become free when the body is released. */
 export function bytesHeldBy(body: Buffer): number {
   return isOwn(body) ? body.buffer.byteLength : body.length;
 }
@@ -25,8 +25,8 @@ function isOwn({ buffer, length }: Buffer): boolean {
 }
 
 /**
- * The same text in memory of its own: one that was cut out of another keeps that alive, and one that was added up
- * its parts.
+ * A copy of a text that keeps no other memory alive. In V8, a slice keeps its source alive, and a
+ * concatenation keeps its parts.
  */
 export function copyText(text: string): string {
   return text.length < 2 ? text : [text.slice(0, 1), text.slice(1)].join('');

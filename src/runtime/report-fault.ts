@@ -1,4 +1,4 @@
-/** Two copies of the package together still warn once per interval. */
+/** Two copies of the package together warn once per interval. */
 const FAULTS = Symbol.for('hotpath.faults');
 const INTERVAL_MS = 10_000;
 
@@ -7,8 +7,8 @@ interface Holder {
 }
 
 /**
- * Reports a fault of ours, or of a user's hook, without touching the request: a process warning with code
- * `HOTPATH_FAULT`, at most one every ten seconds. It never throws, whatever was thrown.
+ * Reports an internal error, or an exception in a user's hook, as a process warning with code
+ * `HOTPATH_FAULT`, at most one every ten seconds. It does not affect the request, and never throws.
  */
 export function reportFault(where: string, error: unknown): void {
   const state = ((globalThis as Holder)[FAULTS] ??= { silentUntil: 0 });
@@ -22,11 +22,14 @@ export function reportFault(where: string, error: unknown): void {
       detail: describeError(error),
     });
   } catch {
-    // Somebody has replaced `emitWarning` by a function that throws; nobody is left to tell.
+    // The app has replaced `emitWarning` by a function that throws.
   }
 }
 
-/** The stack of an error, else its message, else the value as text. Never throws: getters and proxies may. */
+/**
+ * The stack of an error, else its message, else the value as text. Never throws, although getters and proxies
+ * may.
+ */
 export function describeError(error: unknown): string {
   return textOf(() => (error as { stack?: unknown }).stack) ?? messageOf(error);
 }

@@ -8,11 +8,11 @@ interface TransientNode<Value> {
 const BUCKETS = 64;
 
 /**
- * What is under way, by key: values that stay for the time of a request.
+ * Short-lived values by key, for the time of a request.
  *
- * Not a `Map`: one that is filled and emptied all the time is made anew every few keys, and V8 leaves in the old one
- * what it held, and a way to the new one. As soon as one of them has grown old, all that follow are kept, and what was
- * under way when they were made, with the requests and bodies that hang on it, until the whole heap is marked.
+ * Not a `Map`: one that is filled and emptied constantly is rehashed every few keys, and V8 links the old
+ * table to the new one. Once a table is in the old generation, it keeps all later tables alive, with the
+ * requests and bodies in them, until the next full garbage collection.
  */
 export class TransientMap<Value> {
   readonly #buckets: readonly TransientNode<Value>[][] = Array.from({ length: BUCKETS }, () => []);
@@ -35,7 +35,7 @@ export class TransientMap<Value> {
     }
   }
 
-  /** Lets a key go, if it still has that value. */
+  /** Deletes a key if it still has that value. */
   delete(key: string, value: Value): void {
     const bucket = this.#bucketOf(key);
     const at = bucket.findIndex((each) => each.key === key && each.value === value);

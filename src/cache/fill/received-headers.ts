@@ -86,9 +86,9 @@ export function warnOfRuleChange(
   const name = change === 'partition-changed' ? 'partition' : 'when';
   const where = pattern === undefined ? 'cache.route()' : `routes[${JSON.stringify(pattern)}].cache`;
   process.emitWarning(
-    `hotpath: \`${name}\` of ${where} said one thing when a request met the cache and another when its response was made. ` +
-      `Such responses are not stored (detail=${change}), but such requests are still served what is stored for the first answer: ` +
-      `a client who is signed in gets the response of a guest. Cache beside the handler, after the middleware that sets what \`${name}\` reads: ` +
+    `hotpath: \`${name}\` of ${where} returned one value when the request arrived and another when its response was ready. ` +
+      `Such responses are not stored (detail=${change}), but such requests still get the entries of the first value: ` +
+      `a client who is signed in gets the response of a guest. Put the cache after the middleware that sets what \`${name}\` reads: ` +
       `app.get(path, session, perf.cache.route({ ttl, ${name} }), handler)`,
     { code: 'HOTPATH_RULE_CHANGED', type: 'HotpathWarning' },
   );

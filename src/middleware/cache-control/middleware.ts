@@ -13,40 +13,40 @@ import {
   type StandaloneCacheControlOptions,
 } from './options.js';
 
-/** Gives responses that say nothing to caches the `Cache-Control` of their route. */
+/** Sets the `Cache-Control` of a route on responses that set no caching headers. */
 export type CacheControlMiddleware = (
   req: IncomingMessage,
   res: ServerResponse,
   next: (error?: unknown) => void,
 ) => void;
 
-/** Two copies of the package edit a response once. */
+/** Makes two copies of the package edit a response only once. */
 const EDITOR = Symbol.for('hotpath.cache-control');
 
 /**
  * The Cache-Control middleware, alone.
  *
- * A response whose handler set `Cache-Control`, `Expires` or `Pragma: no-cache` is left as it is. Others get
- * their route's policy, or the default, never laxer than the exchange allows:
+ * A response whose handler set `Cache-Control`, `Expires` or `Pragma: no-cache` stays unchanged. Others get
+ * the policy of their route, or the default, restricted as follows:
  * - an error (400 and above) gets `no-store`, whatever the policy;
  * - a method other than GET and HEAD, and a temporary redirect, get no lifetime;
  * - a response with `Set-Cookie`, or to a request with credentials (`Authorization`, `Proxy-Authorization`,
- *   `X-Api-Key`), becomes `private` and keeps its `max-age`; so does one to a request with a cookie, unless
- *   the policy says `public` or `sMaxage` itself.
+ * `X-Api-Key`), becomes `private` and keeps its `max-age`; so does one to a request with a cookie, unless the
+ * policy sets `public` or `sMaxage`.
  *
- * @throws HotpathError `HOTPATH_CONFIG_INVALID` for options that make no sense.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for invalid options.
  */
 export function cacheControl(options?: StandaloneCacheControlOptions): CacheControlMiddleware {
   const { settings, routes } = resolveCacheControlStandalone(options);
   return createCacheControl(settings, routes);
 }
 
-/** @internal What the middleware does to the head of an answer, for one that it never sees as a response. */
+/** @internal Applies the middleware to a response head that is sent without Express. */
 export interface CacheControlEditor {
   edit(heading: EditableHead): void;
 }
 
-/** The same from resolved settings and a table of routes that others may share. */
+/** Creates the middleware from resolved settings and a route table. */
 export function createCacheControl(
   settings: CacheControlSettings,
   routes: RouteTable<CacheControlRoutePolicies>,
@@ -63,7 +63,7 @@ export function createCacheControl(
     try {
       const exchange = exchangeOf(req, res);
       const found = exchange.dataOf(EDITOR) as Editor | undefined;
-      // Mounted again, on a router say, the inner one decides; still one edit of the headers.
+      // If the middleware is mounted twice, the inner one decides. The headers are still edited once.
       if (found) found.formsOf = formsOf;
       else {
         const editor = new Editor(formsOf);
@@ -80,21 +80,23 @@ export function createCacheControl(
   });
 }
 
-/** What a policy says in each situation; worked out once. */
+/** The header of a policy in each situation, computed once. */
 class PolicyForms {
   readonly full: HeaderForm;
-  /** Kept by the visitor's own cache alone. */
+  /** For the client's own cache only. */
   readonly personal: HeaderForm;
-  /** Without any lifetime. */
+  /** Without a lifetime. */
   readonly unlasting: HeaderForm;
-  /** Both. */
+  /** For the client's own cache only, without a lifetime. */
   readonly personalUnlasting: HeaderForm;
-  /** The policy says itself that the response is for all, which a cookie in the request does not outweigh. */
+  /**
+   * Whether the policy itself declares the response public, so that a request cookie does not restrict it.
+   */
   readonly isForAll: boolean;
 
   constructor(policy: ResolvedCacheControl) {
     const { public: _, sMaxage: __, proxyRevalidate: ___, immutable: ____, ...rest } = policy;
-    // Caches that know must-understand pass over the no-store beside it.
+    // Caches that support must-understand ignore the no-store beside it.
     const isStored = !policy.noStore || policy.mustUnderstand;
     const unlasting: ResolvedCacheControl = policy.noStore ? { noStore: true } : { noCache: true };
     this.full = buildHeaderForm(policy);
@@ -112,7 +114,7 @@ interface HeaderForm {
 }
 
 function buildHeaderForm(policy: ResolvedCacheControl): HeaderForm {
-  // HTTP/1.0 caches know `Expires` alone, so it must not promise more than `Cache-Control` does.
+  // HTTP/1.0 caches read only `Expires`, so it must not allow more than `Cache-Control`.
   const lasting = !(policy.private || policy.noCache || policy.noStore);
   return { value: formatCacheControl(policy), expires: lasting ? policy.maxAge : undefined };
 }
@@ -121,7 +123,7 @@ const NO_STORE: HeaderForm = { value: 'no-store' };
 
 class Editor {
   formsOf: (heading: EditableHead) => PolicyForms | undefined;
-  /** What was set, to be known again when sending the headers failed and an error handler answers instead. */
+  /** The headers that were set, to recognise them if sending failed and an error handler responds instead. */
   #set: [name: string, value: string][] | undefined;
 
   constructor(formsOf: (heading: EditableHead) => PolicyForms | undefined) {
@@ -143,7 +145,7 @@ class Editor {
     if (now === undefined) {
       if (!res.sendDate) return;
       now = Date.now();
-      // Node would read its clock again, and the two could differ by a second.
+      // Otherwise Node would read the clock again, and the two could differ by a second.
       this.#put(res, 'Date', formatHttpDate(now));
     }
     this.#put(res, 'Expires', formatHttpDate(now + form.expires * 1000));
@@ -161,7 +163,7 @@ class Editor {
   }
 }
 
-/** The strictest form that the exchange asks for; `undefined`: the response is left alone. */
+/** The strictest form that applies; `undefined` leaves the response unchanged. */
 function choose(forms: PolicyForms, req: IncomingMessage, res: ResponseHeaders): HeaderForm | undefined {
   const { statusCode } = res;
   if (statusCode >= 400) return NO_STORE;
@@ -171,7 +173,7 @@ function choose(forms: PolicyForms, req: IncomingMessage, res: ResponseHeaders):
     res.hasHeader('set-cookie') ||
     hasCredentials(headers) ||
     (headers.cookie !== undefined && !forms.isForAll);
-  // Where a temporary redirect points, a login page for one, often depends on who asks.
+  // The target of a temporary redirect, such as a login page, often depends on the client.
   const isTemporary = statusCode === 302 || statusCode === 303 || statusCode === 307;
   if (isTemporary || (method !== 'GET' && method !== 'HEAD')) {
     return isPersonal ? forms.personalUnlasting : forms.unlasting;

@@ -77,13 +77,13 @@ export interface ResolvedCacheControl {
 
 /** Resolved options of the Cache-Control middleware. */
 export interface CacheControlSettings {
-  /** `undefined`: nothing is added where nobody says anything. */
+  /** `undefined`: responses without a policy stay unchanged. */
   readonly default?: ResolvedCacheControl;
 }
 
 /** Options of `cacheControl()` used alone. */
 export interface StandaloneCacheControlOptions extends CacheControlOptions {
-  /** Policies by path, in Express 5 syntax; the first match wins; `false`: left alone. */
+  /** Policies by path, in Express 5 syntax; the first match wins; `false`: unchanged. */
   routes?: Readonly<Record<string, CacheControlPolicy | false>>;
 }
 
@@ -179,17 +179,17 @@ function checkDirectives(
 ) {
   const has = (key: string) => given[key] !== undefined && given[key] !== false;
   if (!Object.keys(given).some(has))
-    report('maxAge', 'or another directive is needed: this policy says nothing');
-  if (has('public') && has('private')) report('public', 'contradicts `private`');
+    report('maxAge', 'or another directive is required: the policy is empty');
+  if (has('public') && has('private')) report('public', 'conflicts with `private`; set only one');
   if (has('private') && has('sMaxage'))
-    report('sMaxage', 'means nothing beside `private`: no shared cache may store it');
-  if (has('immutable') && !has('maxAge')) report('immutable', 'means nothing without `maxAge` (RFC 8246 §2)');
+    report('sMaxage', 'has no effect with `private`, which no shared cache may store; use `maxAge`');
+  if (has('immutable') && !has('maxAge')) report('immutable', 'has no effect without `maxAge` (RFC 8246 §2); set `maxAge`');
   for (const key of ['staleWhileRevalidate', 'staleIfError']) {
-    if (has(key) && has('mustRevalidate')) report(key, 'contradicts `mustRevalidate` (RFC 9111 §5.2.2.2)');
+    if (has(key) && has('mustRevalidate')) report(key, 'conflicts with `mustRevalidate` (RFC 9111 §5.2.2.2); set only one');
   }
-  // Beside must-understand, no-store is only for caches that don't know it (RFC 9111 §5.2.2.3).
+  // With must-understand, no-store is only for caches that do not support it (RFC 9111 §5.2.2.3).
   if (!has('noStore') || has('mustUnderstand')) return;
   for (const key of ['public', 'maxAge', 'sMaxage', 'staleWhileRevalidate', 'staleIfError', 'immutable']) {
-    if (has(key)) report(key, 'contradicts `noStore`: what is not stored has no lifetime');
+    if (has(key)) report(key, 'conflicts with `noStore`; set only one');
   }
 }

@@ -3,15 +3,19 @@ import type { ContentEncoding } from '../../http/content-encoding.js';
 import { CODED_FORMS, codedTag } from '../../http/entity-tag.js';
 
 /**
- * A strong tag promises that two bodies are the same, byte for byte (RFC 9110 §8.8.1), and the app made it of
- * the plain body. Kept on the compressed one, a range or a delta could be joined with the wrong form.
+ * Replaces the tag of the app by a weak one for the coding. A strong tag promises identical bytes (RFC 9110
+ * §8.8.1), and the app computed it from the plain body. On a compressed body, clients could join ranges of
+ * different forms.
  */
 export function setCodedTag(res: ResponseHeaders, coding: ContentEncoding): void {
   const tag = res.getHeader('etag');
   if (typeof tag === 'string') res.setHeader('ETag', codedTag(tag, coding));
 }
 
-/** A 304 names the copy that the client has: a compressed one has a tag of its own, or was weakened on its way. */
+/**
+ * Gives a 304 the tag of the copy that the client has. Compression or an intermediary may have changed that
+ * tag.
+ */
 export function renameTags(
   res: ResponseHeaders,
   list: string | undefined,
@@ -24,10 +28,10 @@ export function renameTags(
 }
 
 /**
- * Which copy of a response the client has, other than the one of this tag.
+ * The tag of a copy that the client has and that is a form of the response with this tag.
  *
  * @param list the `If-None-Match` value.
- * @param coding that the client would get now.
+ * @param coding the coding that the client would get now.
  */
 export function findMatchingForm(
   tag: string,

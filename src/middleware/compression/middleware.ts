@@ -29,10 +29,10 @@ export type CompressionMiddleware = (
   next: (error?: unknown) => void,
 ) => void;
 
-/** Mounted again, or by two copies of the package, a response is compressed by the first. */
+/** If the middleware is mounted twice, or by two copies of the package, the first one compresses. */
 const CODER = Symbol.for('hotpath.compression');
 
-/** The `compression` package, which reads only these of a request. */
+/** The `compression` package, with the parts of a request that it reads. */
 type Compress = (req: Negotiated, res: ServerResponse, next: () => void) => void;
 interface Negotiated {
   readonly method: string | undefined;
@@ -40,42 +40,42 @@ interface Negotiated {
   readonly coder: CompressionNegotiation;
 }
 
-/** How responses are compressed under one policy, now or for later. */
+/** The tools for one policy, created once. */
 interface CompressionTools {
   readonly threshold: number;
   readonly compress: Compress;
   readonly effort: EncodingEffort;
 }
 
-/** @internal What the middleware does to the head of a stored answer, for one that it never sees as a response. */
+/** @internal Applies the middleware to the head of a stored response that is sent without Express. */
 export interface CompressionEditor {
-  /** The coding for a request; `undefined` where the answer goes as it is. Read once for each field value. */
+  /** The coding for a request; `undefined` for none. Cached by field value. */
   codingFor(acceptEncoding: string | undefined): ContentEncoding | undefined;
   /**
    * @param held `If-None-Match`, with plain tags.
-   * @returns whether that is all: nothing is left to be compressed while it is sent.
+   * @returns whether the body needs no compression while it is sent.
    */
   edit(heading: EditableHead, held: string | undefined): boolean;
-  /** What a body under a path must have to be compressed. Bytes; none is long enough where that is turned off. */
+  /** The smallest body that is compressed under a path, in bytes; `Infinity` if compression is off. */
   thresholdOf(path: string): number;
-  /** `undefined`: the function of the user that says what is compressed may look at the request. */
+  /** `undefined` if the app's `filter` decides, which may read the request. */
   readonly isBySettings: boolean;
 }
 
-/** Digests of what is no longer sent: RFC 9530, and its forerunners RFC 3230 and RFC 1864. */
+/** Digests that become invalid: RFC 9530, and its predecessors RFC 3230 and RFC 1864. */
 const DIGESTS = ['content-digest', 'repr-digest', 'digest', 'content-md5'];
 
 /**
- * The compression middleware, alone: the `compression` package under a negotiation of our own.
+ * The compression middleware, alone: the `compression` package with its own content negotiation.
  *
- * A response is compressed when its type can gain by it, it is not smaller than the threshold, and the client
- * accepts one of `encodings`. Left alone: what has a `Content-Encoding`, `Cache-Control: no-transform`, a
- * part of a representation (206), and `text/event-stream`, whose events must not wait in a buffer. Every
- * response that could be compressed for some client has `Vary: Accept-Encoding`.
+ * It compresses a response if its type is compressible, its size reaches the threshold, and the client
+ * accepts one of `encodings`. It leaves alone: responses with `Content-Encoding` or `Cache-Control:
+ * no-transform`, partial responses (206), and `text/event-stream`, whose events must not wait in a buffer.
+ * Every response that would be compressed for some client gets `Vary: Accept-Encoding`.
  *
- * What the cache above it has encoded already goes out as it is, with a tag of its own.
+ * A body that the cache has already encoded is sent unchanged, with its own tag.
  *
- * @throws HotpathError `HOTPATH_CONFIG_INVALID` for options that make no sense.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for invalid options.
  */
 export function compression(options?: StandaloneCompressionOptions): CompressionMiddleware {
   const { settings, routes } = resolveCompressionStandalone(options);
@@ -83,10 +83,11 @@ export function compression(options?: StandaloneCompressionOptions): Compression
 }
 
 /**
- * The same from resolved settings and a table of routes that others may share.
+ * Creates the middleware from resolved settings and a route table.
  *
- * @param isDeferred `startCompression` follows, once the request gets to the app. The `compression` package is let in
- * only where a body is about to be compressed: it costs as much as the rest of a small response.
+ * @param isDeferred whether `startCompression` follows, once the request reaches the app. The `compression`
+ * package is installed only for bodies that may be compressed, because it costs as much as the rest of a
+ * small response.
  */
 export function createCompression(
   settings: CompressionSettings,
@@ -123,7 +124,7 @@ export function createCompression(
           coding,
           held,
           () => {
-            if (exchange.headed || exchange.closed) return; // after `close` nobody would let go of a stream
+            if (exchange.headed || exchange.closed) return; // after `close`, nothing would release a stream
             const negotiated = { method: req.method, headers: { 'accept-encoding': coding! }, coder };
             const waiting = takeDrains(res);
             exchange.beneath(() => {
@@ -160,26 +161,26 @@ export function createCompression(
   });
 }
 
-/** The second half of a deferred compression: whoever comes after it may flush. */
+/** The second half of a deferred compression. Middlewares after it may call `res.flush`. */
 export const startCompression: CompressionMiddleware = (_req, res, next) => {
   const flushed = res as ServerResponse & { flush?: () => void };
   if ((dataOn(res, CODER) as CompressionNegotiation | undefined)?.mayCompress) flushed.flush ??= flushNothing;
   next();
 };
 
-/** What stands for the `flush` of the `compression` package until that is let in, which most responses do without. */
+/** Replaces the `flush` of the `compression` package until that is installed. */
 function flushNothing(): void {}
 
-/** What is decided for one response. */
+/** The decisions for one response. */
 class CompressionNegotiation {
-  /** Holds from `head` until the headers are sent. */
+  /** Valid from `head` until the headers are sent. */
   compresses = false;
   readonly #heading: EditableHead;
   readonly #means: CompressionTools;
   readonly #filter: CompressionSettings['filter'];
   readonly #coding: ContentEncoding | undefined;
   readonly #held: string | undefined;
-  /** Lets the `compression` package in beneath the exchange. */
+  /** Installs the `compression` package beneath the exchange. */
   readonly #letIn: (() => void) | undefined;
   #sendsStored = false;
   #isInstalled = false;
@@ -201,12 +202,12 @@ class CompressionNegotiation {
     this.#letIn = letIn;
   }
 
-  /** A coding is wanted, and there may be a body to put it on. */
+  /** Whether the client accepts a coding and the response may have a body. */
   get mayCompress(): boolean {
     return this.#coding !== undefined && this.#heading.req.method !== 'HEAD';
   }
 
-  /** Lets the `compression` package in, where it may be needed. */
+  /** Installs the `compression` package if it may be needed. */
   install(): void {
     if (this.#isInstalled || !this.mayCompress) return;
     this.#isInstalled = true;
@@ -218,7 +219,7 @@ class CompressionNegotiation {
     this.compresses = false;
     this.#takeBack();
     const { length, encoded } = this.#heading;
-    // A 304 has no type and no length of its own: it may stand for a response that was compressed.
+    // A 304 has neither type nor length, but may refer to a compressed response.
     const isNotModified = res.statusCode === 304;
     if (isNotModified ? isUntouchable(res) : !this.#isCompressible()) return;
     res.setHeader(
@@ -233,7 +234,7 @@ class CompressionNegotiation {
     if (length !== undefined && length < this.#means.threshold) return;
     const stored = encoded?.(this.#coding, this.#means.effort);
     if (stored === null && acceptsIdentity(req.headers['accept-encoding'])) return;
-    // Parts of the plain form can't be joined with a compressed copy.
+    // A range of the plain body cannot be joined with a compressed copy.
     res.removeHeader('Accept-Ranges');
     for (const name of DIGESTS) res.removeHeader(name);
     setCodedTag(res, this.#coding);
@@ -243,7 +244,7 @@ class CompressionNegotiation {
     }
     this.compresses = req.method !== 'HEAD';
     if (this.compresses) this.install();
-    // RFC 9110 §8.6: on HEAD too, a length is the length that GET would send.
+    // For HEAD too, `Content-Length` is that of the GET response (RFC 9110 §8.6).
     if (req.method === 'HEAD') res.removeHeader('Content-Length');
   }
 
@@ -255,7 +256,7 @@ class CompressionNegotiation {
     if (req.method !== 'HEAD') this.#heading.replaceBody(stored);
   }
 
-  /** Sending the headers has failed, and the app answers anew, with another body. */
+  /** Sending the headers failed, and the app responds again, with another body. */
   #takeBack(): void {
     if (!this.#sendsStored) return;
     this.#sendsStored = false;
@@ -283,20 +284,21 @@ class CompressionNegotiation {
 
 function makeCompressor({ level, brotliQuality }: CompressionPolicySettings): Compress {
   const compressor = compress({
-    threshold: 0, // decided before, where the length of a body in one piece is known for HTTP/1.0 too
+    threshold: 0, // compared before, when the length of a complete body is also known for HTTP/1.0
     level,
     destroy: destroyStream,
     brotli: {
       params: { [constants.BROTLI_PARAM_QUALITY]: brotliQuality },
       destroy: destroyStream,
     },
-    // Asked while the headers go. Whoever listened beneath us may have coded the body since `head`.
+    // Called while the headers are sent. A listener beneath the exchange may have encoded the body since
+    // `head`.
     filter: (req, res) => (req as unknown as Negotiated).coder.compresses && !isUntouchable(res),
   } as compress.CompressionOptions);
   return compressor as unknown as Compress;
 }
 
-/** RFC 9110 §8.4, RFC 9111 §5.2.2.6: the body is coded already, or nobody may change it. */
+/** Whether the body is already encoded (RFC 9110 §8.4) or must not change (RFC 9111 §5.2.2.6). */
 function isUntouchable(res: ResponseHeaders): boolean {
   const coding = res.getHeader('content-encoding');
   if (coding !== undefined && String(coding).trim().toLowerCase() !== 'identity') return true;

@@ -105,7 +105,7 @@ export function completeCompressionPolicy(
 
 /**
  * Resolves the section's options.
- * @param path where they stand, for messages.
+ * @param path the path of the options in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
 export function resolveCompression(input?: CompressionOptions, path = 'compression'): CompressionSettings {

@@ -7,8 +7,8 @@ const RESPONSE = Symbol('hotpath.compressed-response');
 type Mark = (() => void) & { [RESPONSE]?: ServerResponse };
 
 /**
- * Lets `destroyStream` find the response of a stream. The `compression` package shows its streams to nobody, but
- * hands listeners of `drain` on to them.
+ * Lets `destroyStream` find the response of a stream. The `compression` package does not expose its streams,
+ * but passes `drain` listeners to them.
  */
 export function ownStream(res: ServerResponse): void {
   const mark: Mark = guarded('compression', () => {});
@@ -16,13 +16,13 @@ export function ownStream(res: ServerResponse): void {
   res.on('drain', mark);
 }
 
-/** A listener of `drain` that was there before the stream. */
+/** A `drain` listener that was added before the stream existed. */
 export interface Waiting {
   readonly listener: (...args: unknown[]) => void;
   readonly isOnce: boolean;
 }
 
-/** Takes those who wait for `drain` off the response, so that they can wait for a stream's. */
+/** Removes the `drain` listeners of the response, so that they can be added to a stream. */
 export function takeDrains(res: ServerResponse): readonly Waiting[] {
   if (res.listenerCount('drain') === 0) return [];
   const waiting: Waiting[] = [];
@@ -36,8 +36,9 @@ export function takeDrains(res: ServerResponse): readonly Waiting[] {
 }
 
 /**
- * The `destroy` of a stream that compresses a response. The package listens to no errors of its streams: one,
- * such as for want of memory, would end the process. It ends the response instead, whose head has gone.
+ * The `destroy` of a stream that compresses a response. The package does not listen for errors of its
+ * streams, so an error, such as a lack of memory, would end the process. Instead it ends the response, whose
+ * headers were already sent.
  */
 export function destroyStream(
   this: Transform,

@@ -14,35 +14,35 @@ const SWITCHING_PROTOCOLS = 101;
 /** Counts requests for Prometheus. */
 export interface MetricsMiddleware {
   (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void;
-  /** Where the metrics are; put the app's own beside them. */
+  /** The registry of the metrics; the app can add its own. */
   readonly registry: Registry;
-  /** Answers with the metrics: `app.get('/metrics', metrics.handler)`. Keep the route from strangers. */
+  /** Serves the metrics: `app.get('/metrics', metrics.handler)`. Restrict access to this route. */
   readonly handler: ScrapeHandler;
-  /** Takes on no further request; those in progress are still counted, and the registry stays readable. */
+  /** Stops counting new requests. Requests in progress are still counted, and the registry stays readable. */
   close(): void;
 }
 
 /**
- * The metrics middleware, alone. Mount it first. It records, once the response is done,
+ * The metrics middleware, alone. Mount it first. When a response ends, it records
  * `http_requests_total{method,path,status}`, `http_request_duration_seconds{method,path}` and
  * `http_requests_in_progress{method}`.
  *
- * @throws HotpathError `HOTPATH_CONFIG_INVALID` for options that make no sense, or a registry that holds other
- *   metrics by these names.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for invalid options, or if the registry contains other
+ * metrics by these names.
  */
 export function metrics(options?: MetricsOptions): MetricsMiddleware {
   return createMetrics(resolveMetrics(options));
 }
 
-/** @internal What the middleware does for an answer that is given before it is asked. */
+/** @internal Counts a request that is served without Express. */
 export interface MetricsEditor {
-  /** Counts a request that was answered at once. */
+  /** Counts a request with a complete response. */
   answered(method: string, path: string | undefined, status: number, seconds: number): void;
-  /** A request's answer is on its way. @returns what to call when it is done. */
+  /** Counts a request whose response is being sent. @returns a function to call when it is done. */
   begun(method: string): (path: string | undefined, status: number, seconds: number) => void;
 }
 
-/** The same from resolved settings. */
+/** Creates the middleware from resolved settings. */
 export function createMetrics(settings: MetricsSettings): MetricsMiddleware & MetricsEditor {
   const registry: Registry = settings.registry ?? new Registry();
   const recorder = HttpMetrics.of(registry, settings);
@@ -82,7 +82,7 @@ function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse
     const seconds = (performance.now() - exchange.startedAt) / 1000;
     recorder.finished(method, exchange.template, readFinalStatus(exchange, isUpgrade), seconds);
   };
-  // A client that left while a middleware before this one was waiting: `close` won't come again.
+  // The client disconnected while an earlier middleware was waiting, so `close` was already emitted.
   if (res.destroyed) {
     finish();
     return;
@@ -90,7 +90,9 @@ function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse
   exchange.onClose(finish);
 }
 
-/** Whether Node has handed the connection over, and the app routes the request with a response of its own making. */
+/**
+ * Whether Node has passed on the connection of an upgrade, and the app routes it with a response of its own.
+ */
 function isUpgradeOf(req: IncomingMessage, res: ServerResponse): boolean {
   return (req as { upgrade?: boolean | null }).upgrade === true && res.socket === null;
 }

@@ -34,14 +34,14 @@ export const metricsSchema: Schema<MetricsSettings> = section({
 
 /**
  * Resolves the section's options.
- * @param path where they stand, for messages.
+ * @param path the path of the options in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
 export function resolveMetrics(input?: MetricsOptions, path = 'metrics'): MetricsSettings {
   return resolve(metricsSchema, input, path);
 }
 
-// By its methods, not by its class: the app may hold another copy of prom-client than ours.
+// Checks methods instead of the class, because the app may use another copy of prom-client.
 function readRegistry(input: unknown): ValidationResult<Registry> {
   const methods = ['metrics', 'registerMetric', 'getSingleMetric'];
   const complete =

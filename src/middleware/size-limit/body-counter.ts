@@ -18,28 +18,28 @@ import {
   windowTooLarge,
 } from './rejection.js';
 
-/** The one guard of a request; two copies of the package, and two mounts, share it. */
+/** One guard per request, even with two copies of the package or two mounts. */
 const GUARD = Symbol.for('hotpath.size-limit');
 type Guarded = IncomingMessage & { [GUARD]?: BodyGuard };
 
 /**
- * After the 413 so much more is read and thrown away. Clients that send their whole body before they read
- * (and there are many) get the answer only if somebody takes it; it costs no memory, and time is bounded too.
+ * How much of the body is read and discarded after the 413. Many clients send their whole body before they
+ * read the response, so without this they would not get it. It costs no memory, and its time is limited.
  */
 const AFTER_ANSWER: LingerBounds = { time: 2_000, bytes: 64 * 1024 * 1024 };
 
-/** The bounds of a body, in bytes. */
+/** The limits of a body, in bytes. */
 export interface Bounds {
   readonly limit: number;
-  /** `Infinity`: codings are not looked at. */
+  /** `Infinity`: codings are ignored. */
   readonly inflated: number;
-  /** Largest window of Brotli, as a power of two. */
+  /** Largest Brotli window, as a power of two. */
   readonly brotliWindow: number;
-  /** Of the decoders of all bodies together. */
+  /** Memory of the decoders of all bodies. */
   readonly decoderMemory: number;
 }
 
-/** What Node calls when it wants more of a body, and when nobody has read it. */
+/** Methods that Node calls to read more of a body, and to discard a body that nobody has read. */
 interface Hooked {
   _read(size: number): void;
   _dump(): void;
@@ -53,39 +53,41 @@ const UNBOUNDED: Bounds = {
   decoderMemory: Number.POSITIVE_INFINITY,
 };
 
-/** The guard of a request: made by the first who asks, who is told if that was too late to count the body. */
+/** The guard of a request; created on first use. `onLate` is called if it is too late to count the body. */
 export function bodyGuardOf(req: IncomingMessage, res: ServerResponse, onLate: () => void): BodyGuard {
   const guarded = req as Guarded;
   if (!guarded[GUARD] && req.readableDidRead) onLate();
   return (guarded[GUARD] ??= new BodyGuard(req, res));
 }
 
-/** Whether the client waits to be told to send its body (RFC 9110 §10.1.1). */
+/** Whether the client waits for `100 Continue` (RFC 9110 §10.1.1). */
 export function isUninvited({ headers }: IncomingMessage, res: ServerResponse): boolean {
   if (headers.expect?.toLowerCase() !== '100-continue' || res.headersSent) return false;
   return (res as unknown as { _sent100?: boolean })._sent100 === false;
 }
 
-/** Counts the body of one request where Node's parser hands it on: there nobody can read past it. */
+/** Counts the body of one request as Node's parser delivers it, so that no reader can bypass the count. */
 export class BodyGuard {
   refused = false;
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
-  /** Taken when the request arrives: a client library that sends the request on takes `req.socket` away. */
+  /**
+   * Kept from the start, because an HTTP client library may remove `req.socket` when it forwards the request.
+   */
   readonly #socket: Socket | undefined;
   readonly #push: IncomingMessage['push'];
-  /** Somebody has read of the body, or is about to: where it starts is not known. */
+  /** Whether reading has already started, so that the beginning of the body is unknown. */
   readonly #isLate: boolean;
   #bounds = UNBOUNDED;
   #bytes: number;
   #counter: InflatedCounter | undefined;
-  /** Somebody has asked for bytes of the coded body, or has let it flow. */
+  /** Whether a reader has requested bytes of the coded body, or made it flow. */
   #isWanted = false;
-  /** Nobody reads the coded body: it is neither decoded nor handed on. */
+  /** Whether nobody reads the coded body, so that it is neither decoded nor delivered. */
   #isDiscarded = false;
-  /** The end of the body has come, behind pieces that are being counted. */
+  /** Whether the body has ended, behind pieces that are still being counted. */
   #isEnding = false;
-  /** What the reader's buffer said last: whether it takes more. */
+  /** The last result of the reader's buffer: whether it accepts more. */
   #takesMore = true;
   #onAdmitted: (() => void)[] | undefined;
   #discard: (bytes: number | undefined) => void = () => {};
@@ -97,11 +99,11 @@ export class BodyGuard {
     this.#isLate =
       req.readableDidRead ||
       (req.readableLength > 0 && (req.readableFlowing === true || req.listenerCount('data') > 0));
-    // What an earlier middleware made wait is there already.
+    // The buffer already contains bytes if an earlier middleware waited.
     this.#bytes = req.readableLength;
     this.#push = req.push;
     req.push = (chunk: unknown, encoding?: BufferEncoding) => this.#pushed(chunk, encoding);
-    // Node lets go of a body that nobody read when the answer is out. It is read on, so that it is counted.
+    // Node discards an unread body when the response has been sent. Reading continues, so that it is counted.
     (req as unknown as Hooked)._dump = () => {
       if (this.#counter && !isRead(req)) this.#discardCoded();
       req.resume();
@@ -121,7 +123,10 @@ export class BodyGuard {
     else if (!this.#counter && this.#bounds.inflated < Number.POSITIVE_INFINITY) this.#countInflated();
   }
 
-  /** Calls back when the request may go on: at once, unless bytes of a coded body wait already; never if refused. */
+  /**
+   * Calls back when the request may continue. Immediately, unless bytes of a coded body are waiting; never if
+   * the body is refused.
+   */
   whenAdmitted(callback: () => void): void {
     if (this.refused) return;
     if (this.#onAdmitted) this.#onAdmitted.push(callback);
@@ -141,12 +146,12 @@ export class BodyGuard {
       'close',
       guarded('size-limit', () => this.#counter?.stop()),
     );
-    // By its length: without, Node 26 gives the first piece of it alone.
+    // With its length, because on Node 26 `read()` alone returns only the first piece.
     const { readableLength } = this.#req;
     const waiting: Buffer | null = readableLength > 0 ? this.#req.read(readableLength) : null;
     this.#watchReads();
     if (!waiting) return;
-    // Nobody has read it yet; it was only looked at.
+    // The body was only inspected, so it still counts as unread.
     (this.#req as unknown as Hooked)._consumed = false;
     this.#req.unshift(waiting);
     this.#onAdmitted = [];
@@ -159,7 +164,7 @@ export class BodyGuard {
     this.#counter.start();
   }
 
-  /** Decodes from the first time that somebody reads; not at all where the body is only to be gone. */
+  /** Starts decoding on the first read. A body that is only discarded is not decoded. */
   #watchReads(): void {
     const req = this.#req as IncomingMessage & Hooked;
     const read = req._read;
@@ -183,12 +188,12 @@ export class BodyGuard {
         if (!isAccepted) this.#refuse(windowTooLarge(bits, this.#bounds.brotliWindow));
         return isAccepted;
       },
-      // It is the client's fault only where the client is waited for.
+      // A 408 blames the client, which is right only while hotpath waits for the client.
       evicted: () => this.#refuse(this.#counter?.isBusy || !this.#takesMore ? overloaded() : tooSlow()),
     });
   }
 
-  /** From now on the bytes of the body are counted as they come over the wire, and thrown away. */
+  /** From now on, the bytes are counted as received, and discarded. */
   #discardCoded(): void {
     if (this.#isDiscarded || this.refused) return;
     this.#isDiscarded = true;
@@ -210,7 +215,7 @@ export class BodyGuard {
     return true;
   }
 
-  /** Hands a piece, or the end, to the reader; that of a coded body when it was counted. */
+  /** Passes a piece, or the end, to the reader. A piece of a coded body is passed on once it was counted. */
   #hand(bytes: Uint8Array | null | undefined): boolean {
     const counter = this.#counter;
     if (!counter) return this.#push.call(this.#req, bytes);
@@ -226,11 +231,11 @@ export class BodyGuard {
       this.#isEnding = true;
       this.#goOn();
     }
-    // Small pieces do not stop the socket: only from one that is read does Node hear that the client has left.
+    // Small pieces do not pause the socket, because Node detects a disconnect only while it reads.
     return this.#takesMore && counter.heldBytes < this.#req.readableHighWaterMark;
   }
 
-  /** After pieces that were held: the end, or more from the socket, which Node had stopped. */
+  /** Continues after counted pieces: passes on the end, or resumes the socket. */
   #goOn(): void {
     if (this.#counter?.isBusy) return;
     if (this.#isEnding) {
@@ -240,7 +245,7 @@ export class BodyGuard {
     }
     const socket = this.#socket;
     if (!this.#takesMore || !socket || this.#req.httpVersionMajor > 1) return;
-    // Paused by Node itself, as too many answers wait to be sent on it: it will go on by itself.
+    // Node paused the socket itself because of pipelined responses, and will resume it.
     if (!(socket as { _paused?: boolean })._paused) socket.resume();
   }
 
@@ -255,28 +260,30 @@ export class BodyGuard {
       this.#socket?.destroy();
       return;
     }
-    // The handler may run on; it reaches nobody any more.
+    // The handler may continue, but its output is ignored.
     const exchange = exchangeOf(req, res);
     exchange.lock();
     if (req.httpVersionMajor < 2 && !isUnread) this.#discard = linger(req, this.#socket, AFTER_ANSWER);
     exchange.respond(() => sendProblem(req, res, problem));
     failBody(req, error);
-    // Read to its end already: by a body parser before us, or while it was being counted.
+    // The body has already ended: a body parser read it before, or it ended while it was counted.
     if (req.complete) this.#discard(undefined);
   }
 }
 
-/** Whether somebody takes the bytes of the body. */
+/** Whether the body has a reader. */
 function isRead(req: IncomingMessage): boolean {
   return req.listenerCount('data') > 0 || req.listenerCount('readable') > 0;
 }
 
-/** The body flows and nobody takes it, as after `req.resume()`: Express does so before it answers with 404. */
+/**
+ * Whether the body flows without a reader, as after `req.resume()`. Express does this before it sends a 404.
+ */
 function isThrownAway(req: IncomingMessage): boolean {
   return req.readableFlowing === true && !isRead(req);
 }
 
-/** Fails the body for whoever reads it, and for nobody else: the socket still has the answer to carry. */
+/** Reports an error to the reader of the body only, because the socket must still carry the response. */
 function failBody(req: IncomingMessage, error: Error): void {
   req._destroy = (reason, callback) => {
     process.nextTick(guarded('size-limit', () => callback(req.listenerCount('error') > 0 ? reason : null)));

@@ -2,35 +2,37 @@ import { AsyncResource } from 'node:async_hooks';
 import { reportFault } from '../../exchange/run-listeners.js';
 import { guarded } from '../../runtime/guard.js';
 
-/** Least memory that a decoder counts for: its state, its tables and its output buffer. Bytes. */
+/** Minimum memory that a decoder counts for: its state, its tables and its output buffer. Bytes. */
 const LEAST_BYTES = 64 * 1024;
 
-/** Larger windows may fill this share of the bound. The rest is for decoders that never need more than the least. */
+/** Share of the limit for larger windows. The rest is for decoders that need only the minimum. */
 const SHARE_OF_WINDOWS = 0.5;
 
-/** While others wait for memory, a decoder that has made no progress for so long may be ended. */
+/** While others wait for memory, a decoder without progress for this long may be stopped. */
 const IDLE_MS = 5_000;
 
-/** Progress is one byte of input for so many bytes of memory: large windows must be worth what they hold. */
+/** Progress is one input byte per this many bytes of memory, so that a large window needs more input. */
 const MEMORY_PER_INPUT = 256;
 
-/** How often idle decoders are looked for while others wait for memory. */
+/** Interval of the search for idle decoders while others wait for memory. */
 const CHECK_MS = 250;
 
-/** What all decoders of this process hold together. */
+/** The memory of all decoders of this process. */
 class SharedMemory {
   used = 0;
-  /** Decoders that hold memory; the one whose last progress is the oldest comes first. */
+  /** Decoders that hold memory, ordered by their last progress, oldest first. */
   readonly holders = new Set<DecoderMemory>();
-  /** Decoders that wait for the least, and those that wait for a larger window; each in order of arrival. */
+  /**
+   * Decoders that wait for the minimum, and those that wait for a larger window; each in order of arrival.
+   */
   readonly small = new Set<DecoderMemory>();
   readonly large = new Set<DecoderMemory>();
-  /** What serves all belongs to no client: it runs in the context in which this module was loaded. */
+  /** Work for all requests runs in the async context in which this module was loaded, not in a client's. */
   readonly #scope = new AsyncResource('hotpath.decoder-memory');
   #timer: NodeJS.Timeout | undefined;
   #isScheduled = false;
 
-  /** Not at once: a client's request calls this, and what follows serves others. */
+  /** Deferred, because a client's request calls this and the work serves other requests. */
   schedule(): void {
     if (this.#isScheduled || !this.#isWaitedFor) return;
     this.#isScheduled = true;
@@ -41,7 +43,7 @@ class SharedMemory {
     return this.small.size > 0 || this.large.size > 0;
   }
 
-  /** Grants what is waited for, as far as it fits, and ends idle decoders where it does not. */
+  /** Grants waiting decoders memory while it suffices, and stops idle decoders when it does not. */
   readonly #settle = guarded('size-limit', (): void => {
     this.#isScheduled = false;
     for (const queue of [this.small, this.large]) {
@@ -59,7 +61,7 @@ class SharedMemory {
     }
   });
 
-  /** @returns whether one was ended: none is where all others make progress. */
+  /** @returns whether a decoder was stopped; false if all others make progress. */
   #endIdlest(waiting: DecoderMemory): boolean {
     const idleSince = performance.now() - IDLE_MS;
     for (const holder of this.holders) {
@@ -70,7 +72,7 @@ class SharedMemory {
       } catch (error) {
         reportFault('size-limit', error);
       }
-      holder.release(); // should ending it have failed
+      holder.release(); // in case stopping it has failed
       return true;
     }
     return false;
@@ -82,12 +84,12 @@ const shared = new SharedMemory();
 /**
  * The memory of one decoder of a request body.
  *
- * Node offers no bound for the window of a decoder, so all decoders of a process share one. A decoder that needs more
- * than is left waits. While one waits, decoders that make no progress are ended, the longest idle first. Without
- * pressure no body is too slow.
+ * Node cannot limit the window of a decoder, so all decoders of a process share one limit. A decoder that
+ * needs more than the remaining memory waits. While one waits, decoders without progress are stopped, the
+ * longest idle first. Without waiting decoders, no body is too slow.
  */
 export class DecoderMemory {
-  /** Called when others need the memory more. */
+  /** Called when other decoders need the memory. */
   readonly end: () => void;
   /** On the monotonic clock. Milliseconds. */
   progressedAt = 0;
@@ -100,7 +102,7 @@ export class DecoderMemory {
 
   /**
    * @param limit bytes that all decoders of the process may hold together. One alone may hold more.
-   * @param end called when others need the memory more; it must lead to `release`.
+   * @param end called when other decoders need the memory; must lead to `release`.
    */
   constructor(limit: number, end: () => void) {
     this.#limit = limit;
@@ -108,10 +110,10 @@ export class DecoderMemory {
   }
 
   /**
-   * Takes so many bytes in all.
+   * Requests a total amount of memory.
    *
-   * @param granted called later, once, when the answer is false and there is room.
-   * @returns whether the memory is there.
+   * @param granted called once, later, if the result is false and memory becomes free.
+   * @returns whether the memory is granted.
    */
   take(bytes: number, granted: () => void): boolean {
     this.#wanted = Math.max(LEAST_BYTES, bytes);
@@ -127,14 +129,14 @@ export class DecoderMemory {
     return false;
   }
 
-  /** Whether there is room for what it waits for. */
+  /** Whether the memory that it waits for is free. */
   get fits(): boolean {
     const others = shared.used - this.#held;
     const share = this.#wanted > LEAST_BYTES ? SHARE_OF_WINDOWS : 1;
     return others === 0 || others + this.#wanted <= this.#limit * share;
   }
 
-  /** Gives it what it waits for. */
+  /** Grants the memory that it waits for. */
   grant(): void {
     this.#hold();
     const granted = this.#granted;
@@ -142,7 +144,7 @@ export class DecoderMemory {
     granted?.();
   }
 
-  /** Gives back what is more than so many bytes; so many bytes of input have been decoded. */
+  /** Reduces the memory to the given amount, and records that input bytes were decoded. */
   keep(bytes: number, inputBytes: number): void {
     const kept = Math.min(this.#held, Math.max(LEAST_BYTES, bytes));
     shared.used -= this.#held - kept;
@@ -152,7 +154,7 @@ export class DecoderMemory {
     shared.schedule();
   }
 
-  /** Gives everything back, and waits no more. */
+  /** Returns all memory, and stops waiting. */
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
@@ -180,7 +182,10 @@ export class DecoderMemory {
   }
 }
 
-/** Memory that decoders of request bodies hold now, in this process, and how many wait for some. */
+/**
+ * The memory that decoders of request bodies hold in this process, and the number of decoders that hold or
+ * wait.
+ */
 export function decoderMemoryInUse(): { bytes: number; decoders: number; waiting: number } {
   const { used, holders, small, large } = shared;
   return { bytes: used, decoders: holders.size, waiting: small.size + large.size };

@@ -11,22 +11,22 @@ import { DecoderMemory } from './decoder-memory.js';
 
 type Decoder = BrotliDecompress | Gunzip;
 
-/** A content coding that can be taken off. */
+/** A content coding that can be decoded. */
 export type InflatableCoding = 'gzip' | 'deflate' | 'br';
 
-/** What comes of counting. */
+/** The events of a counter. */
 export interface InflatedCounterEvents {
-  /** So many bytes have come out in all; after `stop` not any more. */
+  /** The total number of decoded bytes; not called after `stop`. */
   grown(bytes: number): void;
-  /** What comes is not in the coding that it names. */
+  /** The body is not in the coding that it declares. */
   failed(): void;
-  /** The body asks for a window of 2 to the power of so many bits. @returns whether it may have it. */
+  /** The body requests a window of 2^`bits` bytes. @returns whether that is allowed. */
   acceptsWindow(bits: number): boolean;
-  /** Other bodies need the memory, and this one has made no progress for too long. */
+  /** Other bodies need the memory, and this one made no progress for too long. */
   evicted(): void;
 }
 
-/** Bytes that come out of a decoder at a time. Each decoder has a buffer of that size, however slow its client. */
+/** Size of the output buffer of each decoder. Bytes. */
 const PIECE = 16 * 1024;
 
 const BUFFERS = { chunkSize: PIECE, readableHighWaterMark: PIECE };
@@ -34,24 +34,25 @@ const BUFFERS = { chunkSize: PIECE, readableHighWaterMark: PIECE };
 const DECODERS: Record<InflatableCoding, (first: Uint8Array) => Decoder> = {
   gzip: () => createGunzip(BUFFERS),
   br: () => createBrotliDecompress(BUFFERS),
-  // RFC 9110 §8.4.1.2: some send it without the zlib wrapper, whose first byte names the method 8.
+  // Some clients send deflate without the zlib wrapper (RFC 9110 §8.4.1.2), whose first byte contains the
+  // method 8.
   deflate: (first) => ((first[0]! & 0x0f) === 8 ? createInflate : createInflateRaw)(BUFFERS),
 };
 
-/** Whether a coding can be taken off here. */
+/** Whether a coding can be decoded here. */
 export function isInflatable(coding: string): coding is InflatableCoding {
   return Object.hasOwn(DECODERS, coding);
 }
 
-/** The codings that can be taken off, as a header's value. */
+/** The codings that can be decoded, as a header value. */
 export const INFLATABLE = Object.keys(DECODERS).join(', ');
 
-/** The window of gzip and deflate is never larger (RFC 1951 §2). */
+/** Maximum window of gzip and deflate (RFC 1951 §2). */
 const DEFLATE_WINDOW_BITS = 15;
 
 /**
- * The window that a body asks for, from its first byte: 2 to the power of so many bits (RFC 7932 §9.1).
- * A large window, which is no part of the standard, is an error to the decoder.
+ * The window that a body requests in its first byte, as a power of two (RFC 7932 §9.1). A large window, which
+ * is not standard, is an error in the decoder.
  */
 function windowBitsOf(coding: InflatableCoding, first: number): number {
   if (coding !== 'br') return DEFLATE_WINDOW_BITS;
@@ -68,15 +69,15 @@ interface Piece {
 }
 
 /**
- * Counts what a coded body grows to. It holds a piece until all that comes out of it was counted, and keeps
- * nothing of what comes out: pieces are as large as one reading of the socket, and memory is that of the decoder.
+ * Counts the decoded size of a coded body. It holds a piece until all its output was counted, and discards
+ * the output. Pieces are as large as one read of the socket, so memory is mainly that of the decoder.
  *
- * There is no decoder before `start`. One piece after the other is decoded, once there is memory for the whole window:
- * Brotli may fill it for a few bytes, before anything comes out. Between pieces a decoder holds what has come out,
- * up to its window.
+ * The decoder is created by `start`. Pieces are decoded one after the other, once there is memory for the
+ * whole window: a few bytes can make Brotli fill its window before any output. Between pieces, a decoder
+ * holds up to its window of output.
  */
 export class InflatedCounter {
-  /** Of pieces that are being counted, or wait for it. */
+  /** Bytes of pieces that are being counted or waiting. */
   heldBytes = 0;
   readonly #coding: InflatableCoding;
   readonly #memoryLimit: number;
@@ -100,17 +101,19 @@ export class InflatedCounter {
     this.#events = events;
   }
 
-  /** Pieces are being counted, or wait for it. */
+  /** Whether pieces are being counted or waiting. */
   get isBusy(): boolean {
     return this.#pieces.length > 0;
   }
 
-  /** Pieces have come, and nobody has read so far. */
+  /** Whether pieces have arrived before the first read. */
   get isWaiting(): boolean {
     return !this.#isStarted && this.isBusy;
   }
 
-  /** @param counted called when all that comes out of the piece was counted and may go on; in order. */
+  /**
+   * @param counted called in order, once the output of the piece was counted and the piece may be passed on.
+   */
   write(chunk: Uint8Array, counted: () => void): void {
     if (this.#isStopped) return;
     this.#pieces.push({ chunk, counted });
@@ -118,14 +121,14 @@ export class InflatedCounter {
     this.#next();
   }
 
-  /** The body is being read: from now on it is decoded. */
+  /** The body has a reader: decoding starts. */
   start(): void {
     if (this.#isStarted) return;
     this.#isStarted = true;
     this.#next();
   }
 
-  /** Lets go of the decoder, of its memory and of what is held. */
+  /** Releases the decoder, its memory and the held pieces. */
   stop(): void {
     this.#isStopped = true;
     this.#pieces = [];
@@ -136,7 +139,7 @@ export class InflatedCounter {
 
   #next(): void {
     if (!this.#isStarted || this.#isDecoding || this.#isStopped) return;
-    // Decoders leave alone what follows the end of the coded data.
+    // Decoders ignore data after the end of the coded data.
     while (this.isBusy && (this.#isOver || this.#pieces[0]!.chunk.length === 0)) this.#release();
     const [piece] = this.#pieces;
     if (!piece || this.#isStopped) return;
@@ -145,7 +148,7 @@ export class InflatedCounter {
     if (this.#memory!.take(this.#window, () => this.#decode(piece.chunk))) this.#decode(piece.chunk);
   }
 
-  /** @returns whether the window may be as large as the body asks for. */
+  /** @returns whether the requested window is allowed. */
   #open(first: Uint8Array): boolean {
     const bits = windowBitsOf(this.#coding, first[0]!);
     if (!this.#events.acceptsWindow(bits)) return false;
@@ -172,7 +175,7 @@ export class InflatedCounter {
       if (!this.#isStopped) this.#events.grown(this.#bytes);
     });
     decoder.on('data', onData);
-    // It calls nobody back for a piece that goes on beyond the end.
+    // The decoder does not call back for a piece that continues beyond the end.
     const onEnd = guarded('size-limit', () => {
       this.#isOver = true;
       this.#memory!.release();

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { guarded } from '../../runtime/guard.js';
 
-/** How long, and how much, a request is read on after its answer. */
+/** How long, and how much, a request is read after its response. */
 export interface LingerBounds {
   /** Milliseconds. */
   readonly time: number;
@@ -11,15 +11,15 @@ export interface LingerBounds {
 }
 
 /**
- * Keeps the connection of a refused upload open until the client has had time to read the answer, and reads
- * and discards meanwhile; then closes it.
+ * Keeps the connection of a refused upload open until the client has had time to read the response. Meanwhile
+ * it reads and discards the body; then it closes the connection.
  *
- * To close a socket that has unread data is to reset it, and a reset can overtake the answer. Node closes at
- * once after `Connection: close`, and Express destroys the socket when a handler fails after the headers went
- * (which the handler of a request that was refused half-way will do), so both are put off here.
+ * Closing a socket with unread data resets it, and the reset can overtake the response. Node closes at once
+ * after `Connection: close`. Express destroys the socket when a handler fails after the headers were sent, as
+ * the handler of a refused upload will. Both are delayed here.
  *
- * @param socket of the request as it arrived.
- * @returns what to call with the length of each piece that arrives, and with `undefined` at the end.
+ * @param socket the socket on which the request arrived.
+ * @returns a function to call with the length of each piece, and with `undefined` at the end.
  */
 export function linger(
   req: IncomingMessage,
@@ -39,7 +39,7 @@ export function linger(
     socket.destroySoon = destroySoon;
   });
   const close = guarded('lingering close', () => {
-    // Not answered yet: others' answers may stand before ours on a pipelined connection.
+    // On a pipelined connection, earlier responses may still be waiting.
     if (!isAnswered || isClosing) return;
     isClosing = true;
     release();
@@ -52,12 +52,12 @@ export function linger(
     else timer ??= setTimeout(close, bounds.time).unref();
   };
   socket.destroy = function (this: Socket, error?: Error): Socket {
-    // An error of the connection itself, or both its sides done: there is nobody to wait for.
+    // The connection failed, or both sides have ended: no client is reading.
     if (!error && !socket.readableEnded && !socket.writableFinished) return this;
     release();
     return destroy.call(this, error);
   };
-  // Node stops handing on what arrives once the answer is out; then nobody would count it.
+  // Node stops delivering the body after the response; it would no longer be counted.
   (req as unknown as { _dump: () => void })._dump = () => {};
   socket.resume();
   return (bytes) => {

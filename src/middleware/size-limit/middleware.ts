@@ -21,31 +21,30 @@ export type SizeLimitMiddleware = (
 ) => void;
 
 /**
- * The request-size limit, alone. Mount it before whatever reads bodies.
+ * The request-size limit, alone. Mount it before body parsers.
  *
- * A body that declares more than the limit is refused before anything runs. Any other is counted as it
- * arrives, whoever reads it, and nothing of it is kept here. When it grows over the limit, the client receives
- * `413` as `application/problem+json` (RFC 9457) and the connection is closed; whoever reads the body gets
- * an error with `code` `HOTPATH_BODY_TOO_LARGE`; and what the handler sends from then on is ignored. If its
- * answer had begun already, the connection is cut. Several limits on one request: the smallest holds.
+ * A body whose `Content-Length` exceeds the limit is refused before the app runs. Other bodies are counted as
+ * they arrive, and not buffered here. If a body exceeds the limit, the client receives `413` as
+ * `application/problem+json` (RFC 9457), and the connection is closed. The reader of the body gets an error
+ * with `code` `HOTPATH_BODY_TOO_LARGE`, and later output of the handler is ignored. If the response had
+ * already begun, the connection is destroyed. If several limits apply to one request, the smallest wins.
  *
- * The bytes are counted as they come over the wire and, where there is a `Content-Encoding`, also as they come
- * out of it, against `inflated`. Of such a body the app receives a piece only when all that comes out of it has
- * been counted; to decode it is still the app's own affair. It is decoded only while somebody reads it, and the
- * decoders of all bodies share `decoderMemory`.
+ * The bytes are counted as received and, with a `Content-Encoding`, also after decoding, against `inflated`.
+ * The app receives a piece of such a body only once its decoded size was counted; the app decodes it itself.
+ * A body is decoded only while it is read, and the decoders of all bodies share `decoderMemory`.
  *
- * `Expect: 100-continue`: Node invites the body before any middleware is asked. After
- * `server.on('checkContinue', app)` it is for this middleware to decide, and a body that declares too much
- * is refused without being invited.
+ * `Expect: 100-continue`: by default Node sends `100 Continue` before any middleware runs. After
+ * `server.on('checkContinue', app)` this middleware decides, and a body that declares too much is refused
+ * before it is sent.
  *
- * @throws HotpathError `HOTPATH_CONFIG_INVALID` for options that make no sense.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for invalid options.
  */
 export function sizeLimit(options?: StandaloneSizeLimitOptions): SizeLimitMiddleware {
   const { settings, routes } = resolveSizeLimitStandalone(options);
   return createSizeLimit(settings, routes);
 }
 
-/** The same from resolved settings and a table of routes that others may share. */
+/** Creates the middleware from resolved settings and a route table. */
 export function createSizeLimit(
   settings: SizeLimitSettings,
   routes: RouteTable<SizeLimitRoutePolicies>,
@@ -71,7 +70,7 @@ export function createSizeLimit(
   };
 }
 
-/** @returns `undefined` for none. */
+/** @returns `undefined` for no limit. */
 function boundsOf(
   policies: SizeLimitRoutePolicies | undefined,
   settings: SizeLimitSettings,
@@ -88,21 +87,21 @@ function boundsOf(
   };
 }
 
-/** Whose bodies are read before they can be counted is told so, once. */
+/** Warns once if bodies are read before they can be counted. */
 function warnOnce(): () => void {
   let isSaid = false;
   return () => {
     if (isSaid) return;
     isSaid = true;
     process.emitWarning(
-      'hotpath: a request body was read before the size limit saw it, and only its declared length was checked; ' +
-        'mount hotpath, or sizeLimit(), before what reads bodies',
+      'hotpath: a request body was read before the size limit ran, so only its Content-Length was checked; ' +
+        'mount hotpath() or sizeLimit() before body parsers',
       { type: 'HotpathWarning', code: 'HOTPATH_SIZE_LIMIT_LATE' },
     );
   };
 }
 
-/** RFC 9112 §6.3: over HTTP/1 a request without either field has no body. */
+/** Without either field, an HTTP/1 request has no body (RFC 9112 §6.3). */
 function mayHaveBody({ headers, httpVersionMajor }: IncomingMessage): boolean {
   const length = headers['content-length'];
   return (
@@ -112,7 +111,7 @@ function mayHaveBody({ headers, httpVersionMajor }: IncomingMessage): boolean {
   );
 }
 
-/** With a `checkContinue` listener it is for the app to say `100 Continue`. */
+/** With a `checkContinue` listener, the app must send `100 Continue` itself. */
 function invite(req: IncomingMessage, res: ServerResponse): void {
   try {
     if (isUninvited(req, res)) res.writeContinue();

@@ -44,7 +44,7 @@ export type SizeLimitPolicy = Size | false | SizeLimits;
 export interface SizeLimitSettings {
   /** Bytes. */
   readonly limit: number;
-  /** Bytes; `false`: codings are not looked at; absent: as `limit`. */
+  /** Bytes; `false`: codings are ignored; absent: the same as `limit`. */
   readonly inflated?: number | false;
   /** A power of two. */
   readonly brotliWindow: number;

@@ -3,17 +3,17 @@ import { PROBLEM_TYPE, type ProblemDetails } from '../../http/problem-details.js
 import { HotpathError } from '../../options/errors.js';
 import { INFLATABLE } from './decompressed-size.js';
 
-/** What readers of the body receive when it grows too large: what Express and body parsers make a 413 of. */
+/** The error for readers of a body that is too large. Express and body parsers turn it into a 413. */
 export interface BodyTooLargeError extends HotpathError {
   readonly code: 'HOTPATH_BODY_TOO_LARGE';
   readonly status: 413;
   readonly statusCode: 413;
   readonly type: 'entity.too.large';
-  /** Bytes that were accepted. */
+  /** The limit in bytes. */
   readonly limit: number;
 }
 
-/** What readers of the body receive when its coding is not accepted (415), or the body is not in it (400). */
+/** The error for readers of a body whose coding is not accepted (415), or that is not in its coding (400). */
 export interface BodyCodingError extends HotpathError {
   readonly code: 'HOTPATH_BODY_CODING';
   readonly status: 400 | 415;
@@ -21,7 +21,7 @@ export interface BodyCodingError extends HotpathError {
   readonly type: 'encoding.invalid' | 'encoding.unsupported';
 }
 
-/** What readers of a compressed body receive when other bodies need the memory of its decoder. */
+/** The error for readers of a compressed body when other bodies need the memory of its decoder. */
 export interface BodyEvictedError extends HotpathError {
   readonly code: 'HOTPATH_BODY_TOO_SLOW' | 'HOTPATH_BODY_OVERLOAD';
   /** 408: the client sent too little for too long. 503: the body waited for memory, or for its reader. */
@@ -30,81 +30,75 @@ export interface BodyEvictedError extends HotpathError {
   readonly type: 'request.timeout' | 'service.unavailable';
 }
 
-/** Why a body is refused: the answer to the client, and the error for whoever reads the body. */
+/** A refused body: the response for the client, and the error for the reader. */
 export interface Rejection {
   readonly problem: ProblemDetails;
   readonly error: BodyTooLargeError | BodyCodingError | BodyEvictedError;
 }
 
-/** More arrives than is accepted. */
+/** The body is larger than the limit. */
 export function tooLarge(limit: number): Rejection {
-  return refusal(
-    413,
-    'Content Too Large',
-    `The request body is larger than the ${limit} bytes that are accepted here.`,
-    { code: 'HOTPATH_BODY_TOO_LARGE', type: 'entity.too.large', limit },
-  );
+  return refusal(413, 'Content Too Large', `The request body is larger than the limit of ${limit} bytes.`, {
+    code: 'HOTPATH_BODY_TOO_LARGE',
+    type: 'entity.too.large',
+    limit,
+  });
 }
 
-/** More comes out of the coding than is accepted. */
+/** The decoded body is larger than the limit. */
 export function growsTooLarge(limit: number): Rejection {
   return refusal(
     413,
     'Content Too Large',
-    `Without its Content-Encoding the request body is larger than the ${limit} bytes that are accepted here.`,
+    `The decompressed request body is larger than the limit of ${limit} bytes.`,
     { code: 'HOTPATH_BODY_TOO_LARGE', type: 'entity.too.large', limit },
   );
 }
 
-/** What comes is not in the coding that it names. */
+/** The body is not in the coding that it declares. */
 export function notInItsCoding(): Rejection {
-  return refusal(
-    400,
-    'Bad Request',
-    'The request body is not in the coding that its Content-Encoding names.',
-    {
-      code: 'HOTPATH_BODY_CODING',
-      type: 'encoding.invalid',
-    },
-  );
+  return refusal(400, 'Bad Request', 'The request body does not match its Content-Encoding.', {
+    code: 'HOTPATH_BODY_CODING',
+    type: 'encoding.invalid',
+  });
 }
 
-/** A coding that can't be taken off, or more than one. */
+/** The coding is unsupported, or there is more than one. */
 export function codingNotAccepted(): Rejection {
   return refusal(
     415,
     'Unsupported Media Type',
-    `One content coding of these is accepted here: ${INFLATABLE}.`,
+    `The Content-Encoding of the request must be one of: ${INFLATABLE}.`,
     { code: 'HOTPATH_BODY_CODING', type: 'encoding.unsupported' },
   );
 }
 
-/** The window of its coding takes more memory than is accepted. */
+/** The window of the coding needs more memory than allowed. */
 export function windowTooLarge(bits: number, most: number): Rejection {
   return refusal(
     415,
     'Unsupported Media Type',
-    `The request body is compressed with a Brotli window of ${bits} bits; at most ${most} are accepted here.`,
+    `The request body is compressed with a Brotli window of ${bits} bits; the limit is ${most} bits.`,
     { code: 'HOTPATH_BODY_CODING', type: 'encoding.unsupported' },
   );
 }
 
-/** Others need the memory of its decoder, and its client sends too little. */
+/** Other bodies need the memory of the decoder, and the client sends too little. */
 export function tooSlow(): Rejection {
   return refusal(
     408,
     'Request Timeout',
-    'The compressed request body comes too slowly while the server is short of memory for such bodies.',
+    'The compressed request body arrived too slowly while the server was short of memory for decompression.',
     { code: 'HOTPATH_BODY_TOO_SLOW', type: 'request.timeout' },
   );
 }
 
-/** Others need the memory of its decoder, and it has waited too long for more, or for its reader. */
+/** Other bodies need the memory of the decoder, and the body waited too long for more, or for its reader. */
 export function overloaded(): Rejection {
   return refusal(
     503,
     'Service Unavailable',
-    'The server is short of memory for compressed request bodies. Try again later.',
+    'The server is short of memory for decompression. Try again later.',
     { code: 'HOTPATH_BODY_OVERLOAD', type: 'service.unavailable' },
   );
 }
@@ -122,11 +116,11 @@ function refusal(
   };
 }
 
-/** Of what the handler had begun to describe, what does not belong to another answer. */
+/** Headers that the handler may have set and that do not belong to an error response. */
 const OF_ANOTHER_ANSWER =
   /^(?:content-(?:type|length|encoding|range|disposition|language|location)|etag|expires|last-modified|retry-after|set-cookie|trailer|transfer-encoding)$/i;
 
-/** Sends the problem as the answer, and announces that the connection ends with it. */
+/** Sends the problem as the response, with `Connection: close`. */
 export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: ProblemDetails): void {
   const body = JSON.stringify(problem);
   for (const name of res.getHeaderNames()) if (OF_ANOTHER_ANSWER.test(name)) res.removeHeader(name);
@@ -135,10 +129,10 @@ export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: 
   res.setHeader('Content-Type', PROBLEM_TYPE);
   res.setHeader('Content-Length', Buffer.byteLength(body));
   res.setHeader('Cache-Control', 'no-store');
-  // RFC 9110 §15.5.16: what would have been accepted.
+  // The codings that would be accepted (RFC 9110 §15.5.16).
   if (problem.status === 415) res.setHeader('Accept-Encoding', INFLATABLE);
   if (problem.status === 503) res.setHeader('Retry-After', '5');
-  // HTTP/2 has no such field; there only the stream ends.
+  // HTTP/2 has no such field; only the stream ends.
   if (req.httpVersionMajor < 2) res.setHeader('Connection', 'close');
   res.end(body);
 }

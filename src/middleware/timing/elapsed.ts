@@ -1,7 +1,8 @@
 import { performance } from 'node:perf_hooks';
 
 /**
- * The time since then, with three decimals; never negative. As `toFixed` would write it, at less cost.
+ * The time since `startedAt` in milliseconds, with three decimals; never negative. The same result as
+ * `toFixed(3)`, but faster.
  *
  * @param startedAt on the clock of `performance`. Milliseconds.
  */

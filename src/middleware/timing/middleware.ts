@@ -13,7 +13,7 @@ export { type RequestTiming, timingOf };
 /** Times requests and gives them ids. */
 export interface TimingMiddleware {
   (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void;
-  /** The timing of a response's request, as `timingOf`. */
+  /** The timing of a response's request; the same as `timingOf`. */
   of(res: ServerResponse): RequestTiming;
 }
 
@@ -21,27 +21,27 @@ const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 
 /**
  * The timing middleware, alone: a request id, the time until the response began (`X-Response-Time`,
- * `Server-Timing`), and a report of slow requests. Mount it first. Headers are set just before they go, so
- * the app never sees them.
+ * `Server-Timing`), and a report of slow requests. Mount it first. The headers are set just before they are
+ * sent, so the app never sees them.
  *
- * @throws HotpathError `HOTPATH_CONFIG_INVALID` for options that make no sense.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for invalid options.
  */
 export function timing(options?: TimingOptions): TimingMiddleware {
   return createTiming(resolveTiming(options));
 }
 
-/** @internal What the middleware does for an answer that is given before it is asked. */
+/** @internal Applies the middleware to a response that is sent without Express. */
 export interface TimingEditor {
   readonly settings: TimingSettings;
-  /** The request's id; `undefined` where ids are off. */
+  /** The request's id; `undefined` if ids are off. */
   idOf(req: IncomingMessage): string | undefined;
-  /** From when on a request is slow. Seconds; `Infinity` where nobody is told. */
+  /** The duration from which a request is slow. Seconds; `Infinity` if slow requests are not reported. */
   readonly slowFrom: number;
   /** Reports a slow request. */
   slow(request: EndedRequest, seconds: number, requestId: string | undefined): void;
 }
 
-/** The same from resolved settings. */
+/** Creates the middleware from resolved settings. */
 export function createTiming(settings: TimingSettings): TimingMiddleware & TimingEditor {
   const slow = settings.slow === false ? undefined : new SlowRequestReporter(settings.slow, settings.onSlow);
   const { requestId } = settings;
@@ -77,9 +77,9 @@ function start(
   const timing = new Timing(requestId);
   startTiming(exchange, timing);
   const write = headerWriter(settings, timing);
-  // Last, so that the total holds the work of the others, and what the cache says is there to be read.
+  // Last, so that the total includes the other middlewares and the cache has set its result.
   exchange.onHead(write, HeadOrder.seal);
-  // For a request of our own nobody waits.
+  // No client waits for an internal request.
   const isInternal = (req as { hotpath?: { internal?: boolean } }).hotpath?.internal === true;
   if (!isInternal) slow?.watch(exchange, timing.requestId);
 }
@@ -92,7 +92,7 @@ function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exch
     if (requestId && timing.requestId && !res.hasHeader(requestId.header)) {
       res.setHeader(requestId.header, timing.requestId);
     }
-    // Our own of a first attempt at sending the headers, which failed, is replaced.
+    // If sending the headers failed before, our own header of that attempt is replaced.
     if (header && (!res.hasHeader(header) || res.getHeader(header) === written)) {
       written = responseTime(elapsed);
       res.setHeader(header, written);
@@ -104,7 +104,7 @@ function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exch
 /** @param field the name of the header, in lower case. */
 function requestIdOf(req: IncomingMessage, field: string, trustInbound: boolean): string {
   if (trustInbound) {
-    // Node joins duplicates with a comma, which the pattern does not let through.
+    // Node joins duplicates with a comma, which the pattern rejects.
     const inbound = req.headers[field];
     if (typeof inbound === 'string' && REQUEST_ID.test(inbound)) return inbound;
   }

@@ -3,19 +3,19 @@ import { leaf, resolve, type Schema, section, toggle } from '../../options/schem
 import { type Duration, readDuration } from '../../options/units.js';
 import { booleanValidator, readFunction, readToken } from '../../options/validators.js';
 
-/** What the slow-request hook is told. */
+/** The argument of the slow-request hook. */
 export interface SlowRequest {
   readonly method: string;
-  /** The template of the route that answered; absent when none did. */
+  /** Template of the matched route; absent if no route matched. */
   readonly route?: string;
-  /** The path requested, without query: a query may hold secrets. */
+  /** Path of the request without its query, which may contain secrets. */
   readonly path: string;
   readonly status: number;
   /** From the arrival of the request to the end of the response. */
   readonly seconds: number;
-  /** Absent when request ids are off. */
+  /** Absent if request ids are off. */
   readonly requestId?: string;
-  /** As Express's `trust proxy` setting sees it. */
+  /** According to Express's `trust proxy` setting. */
   readonly clientAddress?: string;
 }
 
@@ -83,7 +83,7 @@ export const timingSchema: Schema<TimingSettings> = section({
 
 /**
  * Resolves the section's options.
- * @param path where they stand, for messages.
+ * @param path the path of the options in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
 export function resolveTiming(input?: TimingOptions, path = 'timing'): TimingSettings {

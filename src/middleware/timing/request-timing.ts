@@ -4,43 +4,43 @@ import type { Exchange } from '../../exchange/exchange.js';
 import { dataOn } from '../../exchange/exchange-data.js';
 import { cacheEntry, totalEntry } from './header-values.js';
 
-/** Two copies of the package find one timing of an exchange. */
+/** Two copies of the package find the same timing of an exchange. */
 const TIMING = Symbol.for('hotpath.timing');
 const MOST_ENTRIES = 20;
 const LONGEST_DESCRIPTION = 100;
 const TOKEN = /^[!#$%&'*+.^_`|~\dA-Za-z-]{1,64}$/;
 
-/** What a handler can ask of, and tell, the timing of its request. Nothing here ever throws. */
+/** The timing of a request, for handlers. No method throws. */
 export interface RequestTiming {
-  /** The id of the request; `undefined` when request ids or the timing middleware are off. */
+  /** The id of the request; `undefined` if request ids or the timing middleware are off. */
   readonly requestId: string | undefined;
   /**
-   * Adds an entry to `Server-Timing`, which every visitor can read: put no secret there. Ignored once the
-   * headers have gone, beyond 20 entries, and when `name` is no token (RFC 9110 §5.6.2).
+   * Adds an entry to `Server-Timing`. Every client can read it, so do not put secrets there. Ignored after
+   * the headers were sent, beyond 20 entries, and if `name` is not a token (RFC 9110 §5.6.2).
    *
    * @param duration milliseconds.
-   * @param description shown instead of the name; other than printable ASCII becomes `?`.
+   * @param description shown instead of the name; characters other than printable ASCII become `?`.
    */
   add(name: string, duration?: number, description?: string): void;
   /**
-   * Runs `fn` and adds the time that it took, whether it returns or throws.
+   * Runs `fn` and adds its duration, whether it returns or throws.
    *
-   * @returns what `fn` returned; for a promise, or anything else with a `then`, a promise of its result.
+   * @returns the result of `fn`. For a promise, or another object with a `then`, a promise of its result.
    */
   measure<Result>(name: string, fn: () => Result): Result;
 }
 
-/** The timing of a response's request; one that does nothing where the timing middleware has not run. */
+/** The timing of a response's request. Without the timing middleware, its methods do nothing. */
 export function timingOf(res: ServerResponse): RequestTiming {
   return (dataOn(res, TIMING) as RequestTiming | undefined) ?? OFF;
 }
 
-/** Whether some timing middleware has taken this response on. */
+/** Whether a timing middleware handles this response. */
 export function isTimed(res: ServerResponse): boolean {
   return dataOn(res, TIMING) !== undefined;
 }
 
-/** Makes `timing` what `timingOf` finds. */
+/** Makes `timingOf` return `timing`. */
 export function startTiming(exchange: Exchange, timing: RequestTiming): void {
   exchange.setData(TIMING, timing);
 }
@@ -51,11 +51,11 @@ const OFF: RequestTiming = Object.freeze({
   measure: <Result>(_name: string, fn: () => Result) => fn(),
 });
 
-/** The timing of one request: its id and the entries that the app added. */
+/** The timing of one request: its id and the entries of the app. */
 export class Timing implements RequestTiming {
   readonly requestId: string | undefined;
   #entries: string[] | undefined;
-  /** `Server-Timing` as it was, and as we set it: sending the headers may fail and be tried anew. */
+  /** `Server-Timing` before our change, and after it. If sending the headers fails, they are set again. */
   #before: OutgoingHttpHeader | undefined;
   #set: OutgoingHttpHeader | undefined;
 
@@ -83,12 +83,12 @@ export class Timing implements RequestTiming {
       record();
       return result;
     }
-    // The promise that is handed back is the only one that is followed: a second `then` would run a lazy
-    // query twice, and would count a rejection that nobody handles as handled.
+    // Only the returned promise has a `then` called. A second call would run a lazy query twice, and would
+    // mark an unhandled rejection as handled.
     return Promise.resolve(result).finally(record) as Result;
   }
 
-  /** Sets `Server-Timing`: what was there, then the total, the entries, and what the cache said. */
+  /** Sets `Server-Timing`: existing entries, the total, entries of the app, and the result of the cache. */
   writeTo(res: ServerResponse, elapsed: string): void {
     const now = res.getHeader('Server-Timing');
     if (now === undefined || this.#set === undefined || String(now) !== String(this.#set)) this.#before = now;

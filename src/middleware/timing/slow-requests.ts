@@ -8,21 +8,21 @@ import { reportFault } from '../../exchange/run-listeners.js';
 import { unawaited } from '../../runtime/guard.js';
 import type { SlowRequest, TimingSettings } from './options.js';
 
-/** Milliseconds between two lines on the console. */
+/** Minimum time between two lines on the console. Milliseconds. */
 const QUIET = 1_000;
 
-/** A request that has come to its end. */
+/** A finished request. */
 export interface EndedRequest {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  /** That the request arrived on. */
+  /** The socket on which the request arrived. */
   readonly socket: Socket | undefined;
   readonly path: string;
   readonly template: string | undefined;
   readonly aborted: boolean;
 }
 
-/** Reports slow requests, once each, to the hook or to the console. */
+/** Reports each slow request once, to the hook or to the console. */
 export class SlowRequestReporter {
   readonly #threshold: number;
   readonly #onSlow: TimingSettings['onSlow'];
@@ -36,7 +36,7 @@ export class SlowRequestReporter {
   }
 
   watch(exchange: Exchange, requestId: string | undefined): void {
-    // Node remembers the peer's address from the first time that it is asked; after an abort it is too late.
+    // Reading the address makes Node cache it; after an abort it is no longer available.
     void exchange.socket?.remoteAddress;
     exchange.onClose(() => this.ended(exchange, (performance.now() - exchange.startedAt) / 1000, requestId));
   }
@@ -51,7 +51,7 @@ export class SlowRequestReporter {
       return;
     }
     try {
-      // Typed as returning nothing, but an async function fits that type as well.
+      // The type says `void`, but TypeScript also accepts async functions.
       const result: unknown = this.#onSlow(request);
       if (result !== undefined) void unawaited(result, 'onSlow');
     } catch (error) {
@@ -85,7 +85,7 @@ function describe(request: EndedRequest, seconds: number, requestId: string | un
   };
 }
 
-/** As Express's `trust proxy` sees it; the peer's where there is no Express, or its setting throws. */
+/** According to Express's `trust proxy`; the peer's address without Express, or if the setting throws. */
 function addressOf({ req, socket }: EndedRequest): string | undefined {
   try {
     const { ip } = withSocket(req, socket) as IncomingMessage & { ip?: string };
@@ -103,6 +103,6 @@ function lineOf({ method, route, path, status, seconds, requestId, clientAddress
   if (route !== undefined && route !== path) parts.push(`path ${shown}`);
   if (requestId) parts.push(`id ${requestId}`);
   if (clientAddress) parts.push(`from ${clientAddress}`);
-  // One line of plain text, whatever was requested: it may end in a terminal.
+  // One line of printable ASCII, because it may be shown in a terminal.
   return parts.map((part) => part.replace(/[^\x20-\x7e]/g, '?').slice(0, 300)).join(', ');
 }

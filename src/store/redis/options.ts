@@ -101,7 +101,7 @@ const optionsSchema = section(
   (given, report) => {
     const [, ...others] = ['client', 'options', 'url'].filter((key) => given[key] !== undefined);
     for (const key of others) {
-      report(key, 'is one place too many: give one of `url`, `options` and `client`');
+      report(key, 'conflicts with another address; set only one of `url`, `options` and `client`');
     }
   },
 );

@@ -12,7 +12,7 @@ const replyWords = new Set(
 /** A command had no reply within its deadline. */
 export class DeadlineError extends Error {
   constructor(deadline: number) {
-    super(`no answer within ${deadline} ms`);
+    super(`no reply within ${deadline} ms`);
   }
 }
 

@@ -23,7 +23,7 @@ describe.each(majors)('size limit on %s', (_name, express) => {
       type: 'about:blank',
       title: 'Content Too Large',
       status: 413,
-      detail: `The request body is larger than the ${LIMIT} bytes that are accepted here.`,
+      detail: `The request body is larger than the limit of ${LIMIT} bytes.`,
       limit: LIMIT,
     });
     expect(seen.calls).toBe(0);

@@ -386,7 +386,7 @@ describe('contradictory rules', () => {
       options: { host: 'h' },
     });
     expect(() => cacheSettings({ redis: { client, url: 'redis://h' } })).toThrow(
-      /cache\.redis\.url.*one place too many/,
+      /cache\.redis\.url.*conflicts with another address/,
     );
     expect(() => cacheSettings({ redis: { client: {} as never } })).toThrow(/cache\.redis\.client.*ioredis/);
     expect(() => cacheSettings({ redis: { url: 'redis://h', readTimeout: 0 } })).toThrow(

@@ -35,9 +35,9 @@ export type Undecodable = 'truncated' | 'checksum' | 'version' | 'key' | 'shape'
  *  16   4  length of the form
  *  20   4  length of the fields
  *  24   4  length of the body
- *  28      the form, an object, and the fields, a list, each as JSON in UTF-8; then the body
+ *  28      the form (an object) and the fields (a list), each as JSON in UTF-8; then the body
  *
- * The form is what the responses of a route have in common, most of the time: it is read once for all of them.
+ * The form contains what most responses of a route have in common. It is parsed once for all of them.
  */
 const MAGIC = 0x48504345;
 const HEAD = 28;

@@ -172,7 +172,7 @@ export class OwnLink implements RedisLink {
     client.on('close', drop);
     client.on('end', drop);
     this.#wait(this.#times.readyWithin, () => {
-      this.#faults.tell(new Error(`no answer within ${this.#times.readyWithin} ms of connecting`), 'redis');
+      this.#faults.tell(new Error(`no reply within ${this.#times.readyWithin} ms of connecting`), 'redis');
       this.#drop(client);
     });
     void unawaited(client.connect().catch(drop), 'redis');

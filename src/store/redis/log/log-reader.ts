@@ -153,7 +153,7 @@ export class LogReader {
       if (isOver()) return;
       clock.sample(sent, timers.now(), state.time);
       if (state.role !== '' && state.role !== 'master')
-        throw new Error('READONLY the log was asked of a replica');
+        throw new Error('READONLY the server of the invalidation log is a replica');
       this.#server = state.server;
       this.#checked = this.#session;
       if (this.isNameless && this.#isOlder) return this.#restart();
@@ -179,7 +179,7 @@ export class LogReader {
       }
       return;
     }
-    if (!isOver()) throw new Error('the log finds no epoch to agree on');
+    if (!isOver()) throw new Error('the instances did not agree on an epoch of the invalidation log');
   }
 
   /**

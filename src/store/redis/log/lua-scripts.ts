@@ -57,11 +57,11 @@ export class RedisScript {
 }
 
 /*
- * What follows runs in Lua 5.1 inside Redis, and is the same from Redis 5 on. Answers are lists of strings:
- * numbers and maps differ between the versions of the protocol. A position is a double: `%.0f` keeps all its digits.
+ * The scripts run in Lua 5.1 inside Redis 5 or later. They return lists of strings, because numbers and maps differ
+ * between the versions of the protocol. A position is a double: `%.0f` keeps all its digits.
  *
- * The key holds a stream whose ids are `<position>-0`. It is sound when its last entry is a record of ours and has
- * the last id that was given; otherwise somebody else was at it, and it has no epoch.
+ * The key holds a stream whose ids are `<position>-0`. It is intact if its last entry is a record of hotpath and has
+ * the last generated id. Otherwise another program has written to it, and it has no epoch.
  */
 const stream = `
 local key = KEYS[1]
@@ -127,7 +127,7 @@ local record = ''
 if exists and usable then
   local entry = redis.call('XRANGE', key, ARGV[1] .. '-0', ARGV[1] .. '-0')[1]
   if entry then record = entry[2][2] or '' end
-  -- Not at every beat: it is a write, which every replica repeats.
+  -- Not on every call: it is a write, which every replica repeats.
   if redis.call('PTTL', key) < ARGV[2] * 0.9 then redis.pcall('PEXPIRE', key, ARGV[2]) end
 end
 return { number(last), epoch, number(first), record, server(), ask('replication', 'role'), milliseconds() }

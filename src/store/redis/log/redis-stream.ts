@@ -114,7 +114,8 @@ export class RedisStream implements LogStream {
       : [await appendScript.run(this.#client, this.#key, ...all)];
     const [result, position, inForce] = strings(answer, 1);
     if (result === 'epoch' || result === 'behind') return { result };
-    if (result !== 'ok' && result !== 'new') throw new Error('the log was answered something unknown');
+    if (result !== 'ok' && result !== 'new')
+      throw new Error('unexpected reply to a command of the invalidation log');
     return { result, position: Number(position), epoch: inForce!, replicas };
   }
 
@@ -148,7 +149,7 @@ function randomName(): string {
 /** Checks that a reply is a list of strings, as the scripts return it. */
 function strings(answer: unknown, atLeast: number): string[] {
   if (!Array.isArray(answer) || answer.length < atLeast)
-    throw new Error('the log was answered something unknown');
+    throw new Error('unexpected reply to a command of the invalidation log');
   return answer.map(String);
 }
 

@@ -139,7 +139,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
     const proxy = closeLater(await FaultProxy.start(server.port));
     server.pause();
     const { connection, faults } = start({ url: proxy.url });
-    await until(() => faults.some((fault) => fault.includes('no answer within')), 'the attempt is given up');
+    await until(() => faults.some((fault) => fault.includes('no reply within')), 'the attempt is given up');
     await until(() => proxy.connections >= 3, 'others have been made');
     server.resume();
     await untilReady(connection);

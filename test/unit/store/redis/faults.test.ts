@@ -24,7 +24,7 @@ describe('reports of Redis failures', () => {
     for (let i = 0; i < 100; i++) reporter.tell(new DeadlineError(50), 'redis read');
     expect(told.map((error) => error.message)).toEqual([
       'redis write: OOM command not allowed',
-      'redis read: no answer within 50 ms',
+      'redis read: no reply within 50 ms',
     ]);
     clock.now = 1000;
     reporter.tell(new Error('OOM command not allowed'), 'redis write');
