@@ -139,18 +139,20 @@ function passOn(_req: IncomingMessage, _res: ServerResponse, next: NextFunction)
 }
 
 function attach(app: AttachableApp, config: ResolvedConfig, door: FrontDoor | undefined): void {
-  const problem = door ? undecidable(config) : 'the cache is off, so there is nothing to answer with';
+  const problem = door
+    ? undecidable(config)
+    : 'the cache is off, so the front door has nothing to serve; turn on `cache`';
   if (problem) throw attachError(problem);
   if (door) door.attach(app);
 }
 
 /** The option, if any, that can only be evaluated with Express's request. */
 function undecidable({ routes, compression }: ResolvedConfig): string | undefined {
-  const later = 'is asked about requests as Express makes them, and what comes before Express has none';
+  const later = 'reads the request of Express, which the front door does not have';
   if (compression !== false && compression.filter) {
-    return `compression.filter ${later}; say per route what is compressed (routes[…].compression)`;
+    return `compression.filter ${later}; set routes[…].compression instead`;
   }
   const at = routes.policies.findIndex(({ cache }) => cache && (cache.shared ? cache.when : undefined));
   const path = JSON.stringify(routes.patterns[at]);
-  return at < 0 ? undefined : `routes[${path}].cache.when ${later}; leave out either when or shared`;
+  return at < 0 ? undefined : `routes[${path}].cache.when ${later}; remove either when or shared`;
 }

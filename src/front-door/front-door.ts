@@ -23,7 +23,9 @@ export class FrontDoor {
     const app = readApp(candidate);
     if (this.#app === app) return;
     if (this.#app) {
-      throw attachError('it stands before another app already, and what is stored does not tell apps apart');
+      throw attachError(
+        'the instance is already attached to another app, and entries do not distinguish apps; create one instance per app',
+      );
     }
     this.#app = app;
     this.#shapes = new RequestShapes(app);
@@ -84,7 +86,7 @@ function readApp(candidate: unknown): ExpressApp {
     throw attachError('expected an app made by express()');
   }
   if (app.parent !== undefined) {
-    throw attachError('this app is mounted in another: attach to the one that requests come to first');
+    throw attachError('the app is mounted in another app; attach to the outer app');
   }
   return app;
 }

@@ -1,0 +1,134 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { commentsOf, headlineOf, messagesOf, proseOf, sentencesOf, titlesOf } from '../helpers/prose.js';
+
+const root = join(import.meta.dirname, '../..');
+
+/** Directories whose comments are still to be rewritten. Remove a line once its directory is clean. */
+const NOT_YET = ['src/cache/', 'src/front-door/', 'src/exchange/'];
+
+/** Words and phrases to avoid, with the ones to use. A pattern applies to one sentence. */
+const WORDS: readonly (readonly [avoid: RegExp, use: string])[] = [
+  [/\bvisit(?:s|ed|ing|ors?)?\b/i, 'request, client'],
+  [/\b(?:whoever|whomever|whosoever)\b/i, 'the name of the subject'],
+  [/\b(?:some|every)body\b|\bwe who\b/i, 'the name of the subject; everyone'],
+  [/\banew\b/i, 'again; new'],
+  [/\bhea(?:r|rs|rd) (?:of|from)\b/i, 'receives, reads'],
+  [/\basked for\b|\b(?:is|are|was|were|be|been|being) asked\b/i, 'requested; called'],
+  [/\b(?:is|are|was|were) told\b|\btold of\b/i, 'receives; is called with'],
+  [/\bstands? (?:behind|before|beside|between)\b/i, 'the name of the server or handler; is before'],
+  [/\b(?:handler|app|origin)'s word\b/i, 'revalidation with the handler'],
+  [/\bunder way\b|\bon (?:its|their) way\b/i, 'in flight, pending'],
+  [/\blets? (?:it |them )?(?:by|in|through)\b/i, 'bypass, pass, accept'],
+  [/\blets? (?:\w+ )?go\b/i, 'release, drop, free'],
+  [/\bbrought\b/i, 'fetched, sent'],
+  [/\bvouch(?:es|ed)?\b/i, 'verify'],
+  [/\bshared tier\b|\bexplicitly shared\b/i, 'Redis tier; public'],
+  [/\b(?:un)?confirm(?:s|ed|ing|ation)?\b/i, 'revalidate'],
+  [/\buntouched\b/i, 'unchanged'],
+  [/\b(?:lie|lies|lay) in (?:memory|Redis|the)\b/i, 'is kept, is stored'],
+  [/\bmeans? nothing\b/i, 'has no effect'],
+  [/\bsays? (?:nothing|itself|themselves)\b/i, 'sets none; declares'],
+  [/\bwhat (?:came|comes|became|becomes|has become) of\b/i, 'the result of'],
+  [
+    /\bwhat is (?:stored|kept|cached|shared|asked|wanted|read|written|sent|made)\b/i,
+    'the noun: entries, responses',
+  ],
+  [
+    /\b(?:for|after|until) so (?:long|many|much)\b|\bso (?:many|much) (?:bytes|entries|keys|of|time)\b/i,
+    'the number',
+  ],
+  [/\bthe same (?:of|again)\b/i, 'the noun again'],
+  [/\bpass(?:es|ed)? over\b/i, 'ignore'],
+  [/\b(?:has|have|had) (?:nothing|something|no word) to say\b/i, 'declares; decides'],
+  [/\bof (?:everyone|all) apart\b/i, 'one per user'],
+];
+
+/** A statement whose subject is a clause without a noun: "What is stored is served.", "Who asks gets it." */
+const HEADLESS = /^(?:What|Whose|Who|Those who|That which|He who)\b[^?]*$/;
+const HEADLESS_USE = 'a noun as the subject';
+
+/** Sentences that contain a listed word for a reason. Each must still occur. */
+const EXEMPT: readonly (readonly [file: string, text: string, why: string])[] = [];
+
+interface Found {
+  readonly file: string;
+  readonly text: string;
+}
+
+const files = (folder: string, ending: RegExp): string[] =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .map((name) => (folder === '.' ? name : `${folder}/${name}`))
+    .filter((name) => ending.test(name) && !name.includes('node_modules'));
+const read = (file: string): string => readFileSync(join(root, file), 'utf8');
+const pages = [...readdirSync(root).filter((name) => name.endsWith('.md')), ...files('docs', /\.md$/)];
+const code = ['src', 'bench', 'scripts', 'examples'].flatMap((folder) => files(folder, /\.(?:ts|mts|mjs)$/));
+const isClean = (file: string) => !NOT_YET.some((folder) => file.startsWith(folder));
+
+/** What is wrong with each sentence, one line each. */
+function mistakes(found: readonly Found[]): string[] {
+  return found.flatMap(({ file, text }) =>
+    sentencesOf(text).flatMap((sentence) => {
+      if (EXEMPT.some(([exempt, part]) => exempt === file && sentence.includes(part))) return [];
+      const wrong = WORDS.filter(([avoid]) => avoid.test(sentence)).map(
+        ([avoid, use]) => `"${avoid.exec(sentence)![0]}", use: ${use}`,
+      );
+      if (HEADLESS.test(sentence)) wrong.push(`"${headlineOf(sentence)} …", use: ${HEADLESS_USE}`);
+      return wrong.map((problem) => `${file}: ${problem}\n    ${sentence}`);
+    }),
+  );
+}
+
+const inFiles = (
+  names: readonly string[],
+  parts: (text: string, file: string) => readonly string[],
+): Found[] => names.flatMap((file) => parts(read(file), file).map((text) => ({ file, text })));
+
+describe('plain language', () => {
+  it('is used in comments', () => {
+    const found = inFiles(code.filter(isClean), commentsOf);
+    expect(found.length).toBeGreaterThan(1000);
+    expect(mistakes(found)).toEqual([]);
+  });
+
+  it('is used in messages to users', () => {
+    const found = inFiles(files('src', /\.ts$/), messagesOf);
+    expect(found.length).toBeGreaterThan(100);
+    expect(mistakes(found)).toEqual([]);
+  });
+
+  it('is used in documentation', () => {
+    expect(mistakes(inFiles(pages, proseOf))).toEqual([]);
+  });
+
+  it('is used in test titles', () => {
+    const found = inFiles(files('test', /\.test\.ts$/), titlesOf);
+    expect(found.length).toBeGreaterThan(1000);
+    expect(mistakes(found)).toEqual([]);
+  });
+
+  it('has only exemptions that are needed', () => {
+    expect(
+      EXEMPT.filter(
+        ([file, part]) =>
+          !read(file)
+            .replace(/\s+(?:\*|\/\/)?\s*/g, ' ')
+            .includes(part),
+      ),
+    ).toEqual([]);
+    expect(NOT_YET.filter((folder) => files(folder.slice(0, -1), /\.ts$/).length === 0)).toEqual([]);
+  });
+});
+
+describe('the check', () => {
+  it.each([
+    ['The visitor gets it.', 1],
+    ['What is stored is served.', 2],
+    ['Whoever asks for it waits.', 1],
+    ['What does a hit cost?', 0],
+    ['The client gets the stored response.', 0],
+  ])('finds the mistakes of "%s"', (text, count) => {
+    expect(mistakes([{ file: 'a', text }])).toHaveLength(count);
+  });
+});
