@@ -1,6 +1,6 @@
-// What a hit costs the server in CPU time for a client that takes the body as it is, and for one that accepts
-// gzip or Brotli: `npm run bench:encodings`. The three are measured by turns in one run, so that what else the
-// machine does concerns all of them; look at the ratios, not at the microseconds.
+// Measures the CPU time of a hit for clients that accept no coding, gzip or Brotli: `npm run
+// bench:encodings`. The three alternate within one run, so that other load on the machine affects all of
+// them. Compare the ratios, not the microseconds.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { Agent, createServer, request } from 'node:http';
@@ -14,7 +14,7 @@ const ROUNDS = 10;
 const REQUESTS = 2000;
 const CONNECTIONS = 16;
 
-/** What the server tells: microseconds of CPU since it was started, and forms of bodies that are there. */
+/** A report of the server: microseconds of CPU since its start, and the number of encoded bodies. */
 interface Told {
   readonly cpu: number;
   readonly forms: number;
@@ -23,7 +23,7 @@ interface Told {
 if (process.send) serve();
 else await measure();
 
-/** The server, in a process of its own: its CPU time is to be that of hits alone. */
+/** The server, in its own process, so that its CPU time is that of hits only. */
 function serve(): void {
   const perf = hotpath({ routes: { '/*path': { cache: { ttl: '1h' } } } });
   const rows = Array.from({ length: 500 }, (_, id) => ({
@@ -71,7 +71,7 @@ async function measure(): Promise<void> {
 
   await get('identity');
   while ((await ask(server)).forms < 2) for (const encoding of ENCODINGS) await get(encoding);
-  for (const encoding of ENCODINGS) await burst(encoding); // until the compiler has seen them
+  for (const encoding of ENCODINGS) await burst(encoding); // warm-up for the compiler
   const spent = new Map<string, number[]>(ENCODINGS.map((encoding) => [encoding, []]));
   for (let round = 0; round < ROUNDS; round++) {
     for (const encoding of ENCODINGS) {

@@ -1,12 +1,13 @@
-// What an app takes while 1,000 hostile connections of one kind are open: `npm run bench:hostile`. The app, its
-// attackers and its ordinary client are processes of their own, on loopback. For each kind a new app is started; the
-// growth of its resident set, the latency of the ordinary client meanwhile, and what is left afterwards are printed.
+// Measures an app under 1,000 hostile connections of one kind: `npm run bench:hostile`. The app, its
+// attackers and an ordinary client run in their own processes, on loopback. Each kind gets a new app. The
+// output shows the growth of the resident set, the latency of the ordinary client, and the memory that
+// remains afterwards.
 //
-// `--kinds bombs,keys` runs some of them, `--express 4` and `--door` change the app, `--connections` and `--seconds`
-// the attack. `--bare` leaves hotpath out, to tell what Express and Node take themselves.
-// Ends with 1 when a bound is broken. On each connection something is sent every five seconds (`--every`):
-// what a server does with more requests than it can answer is another matter. The first row has no attackers: it shows
-// what the machine itself does to latency.
+// `--kinds bombs,keys` runs some of them. `--express 4` and `--door` change the app, `--connections` and
+// `--seconds` the attack. `--bare` leaves hotpath out, to show the share of Express and Node. The exit code
+// is 1 if a limit is exceeded. Each connection sends something every five seconds (`--every`), because
+// overload by request rate is another matter. The first row has no attackers: it shows the latency of the
+// machine.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { Agent, createServer, request } from 'node:http';
@@ -27,7 +28,7 @@ import { decoderMemoryInUse } from '../src/middleware/size-limit/decoder-memory.
 const MB = 1024 * 1024;
 const MOST_GROWTH = 150 * MB;
 const MOST_P99_MS = 100;
-/** What is left of the growth once the attackers have gone: less than half of it, or this much. */
+/** Growth that may remain after the attack: half of it, or this, whichever is larger. */
 const LEFT = 50 * MB;
 
 const KINDS = {
@@ -59,18 +60,18 @@ const CONNECTIONS = Math.min(Number(values.connections), 5000);
 const SECONDS = Math.min(Number(values.seconds), 120);
 const EVERY_MS = Math.max(0.1, Number(values.every)) * 1000;
 
-/** What the app says of itself. */
+/** State of the app. */
 interface State {
   readonly rss: number;
-  /** The highest resident set since the last time. */
+  /** The highest resident set since the last measurement. */
   readonly peak: number;
   readonly connections: number;
   readonly fills: number;
   readonly decoders: number;
   readonly inProgress: number;
-  /** Of one scrape of the metrics. Bytes. */
+  /** Size of one scrape of the metrics. Bytes. */
   readonly scrape: number;
-  /** Of the CPU, so far. Milliseconds. */
+  /** CPU time so far. Milliseconds. */
   readonly cpu: number;
 }
 
@@ -86,7 +87,7 @@ await (roles[values.role ?? ''] ?? run)();
 
 async function serve(): Promise<void> {
   const app = (values.express === '4' ? express4 : express5)() as Express;
-  app.set('env', 'test'); // no stack of each refused body on the console
+  app.set('env', 'test'); // prints no stack for each refused body
   const perf = hotpath({
     routes: {
       '/page': { cache: { ttl: '1m', shared: true } },
@@ -163,7 +164,7 @@ async function serve(): Promise<void> {
   process.on('disconnect', () => process.exit());
 }
 
-/** Keeps the connections open, and does on each what its kind does, every few seconds. */
+/** Opens the connections, and sends the attack of its kind on each, every few seconds. */
 async function attack(): Promise<void> {
   process.on('disconnect', () => process.exit());
   const act = await actOf(values.kind as Kind);
@@ -181,7 +182,7 @@ async function attack(): Promise<void> {
     };
     const timer = setInterval(next, EVERY_MS);
     socket.on('connect', next);
-    // A refused client comes again.
+    // A refused client reconnects.
     socket.on('close', () => {
       clearInterval(timer);
       open.delete(socket);
@@ -209,7 +210,7 @@ async function actOf(kind: Kind): Promise<(socket: Socket, i: number, turn: numb
   const acts: Record<Kind, (socket: Socket, i: number, turn: number) => void> = {
     none: () => {},
     bombs: reading((socket, i, turn) => {
-      if (turn > 0 && socket.bytesWritten > 0) return void socket.write('x'); // and trickles on
+      if (turn > 0 && socket.bytesWritten > 0) return void socket.write('x'); // and sends slowly afterwards
       const path = i % 3 === 2 ? '/none' : '/upload';
       const bomb = bombs[i % 4 === 1 ? 1 : i % 4 === 2 ? 2 : 0]!;
       const coding = i % 4 === 2 ? 'gzip' : 'br';
@@ -249,7 +250,7 @@ async function actOf(kind: Kind): Promise<(socket: Socket, i: number, turn: numb
   return acts[kind];
 }
 
-/** Some 20 bytes of Brotli that fill a window. */
+/** About 20 bytes of Brotli that fill a window. */
 async function openBomb(bits: number): Promise<Buffer> {
   const encoder = zlib.createBrotliCompress({ params: { [zlib.constants.BROTLI_PARAM_LGWIN]: bits } });
   const parts: Buffer[] = [];
@@ -260,7 +261,7 @@ async function openBomb(bits: number): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-/** Five connections that ask for a hit, a miss and an upload in turn, fifty times a second. */
+/** Five connections that request a hit, a miss and an upload in turn, fifty times a second. */
 async function askAsUsual(): Promise<void> {
   process.on('disconnect', () => process.exit());
   const agent = new Agent({ keepAlive: true, maxSockets: 50 });
@@ -325,7 +326,7 @@ async function run(): Promise<void> {
   if (isBroken) process.exitCode = 1;
 }
 
-/** Prints a row. @returns whether all bounds were kept. */
+/** Prints a row. @returns whether all limits were kept. */
 async function measure(kind: Kind): Promise<boolean> {
   const children: ChildProcess[] = [];
   const start = (role: string, ...args: string[]) => {
@@ -343,7 +344,7 @@ async function measure(kind: Kind): Promise<boolean> {
   try {
     const app = start('app');
     const port = String(await answerOf<number>(app));
-    // Warm, and beyond what the first requests load.
+    // Warms up, so that memory of the first requests does not count.
     const first = start('client', '--port', port);
     await delay(4000);
     await answerOf<Latencies>(first, 'end');
@@ -383,7 +384,7 @@ async function measure(kind: Kind): Promise<boolean> {
   }
 }
 
-/** Connections, fills, decoders and requests that are still there. */
+/** Number of open connections, fills, decoders and requests. */
 function heldBy({ connections, fills, decoders, inProgress }: State): number {
   return connections + fills + decoders + inProgress;
 }

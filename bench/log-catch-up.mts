@@ -1,9 +1,9 @@
-// What a log of 100,000 records costs an instance that starts: `npm run bench:log`, or with fewer:
-// `npm run bench:log -- --records 10000`. It starts a Redis of its own, in which purges and expirations of tags and
-// URLs lie, all of different names, and then one instance after the other, each in a process of its own.
+// Measures the start of an instance with a log of 100,000 records: `npm run bench:log`. For fewer: `npm run
+// bench:log -- --records 10000`. It starts its own Redis, writes purges and expiries of tags and URLs, all
+// with different names, and then starts several instances, each in its own process.
 //
-// An instance waits for Redis and for its own turn on the machine; what it costs is its CPU: 369 ms with Node 20.20,
-// and 9.8 MB. Ends with 1 when a bound is broken.
+// An instance waits for Redis and for a free core, so the cost is its CPU time: 369 ms with Node 20.20, and
+// 9.8 MB. The exit code is 1 if a limit is exceeded.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
@@ -15,18 +15,18 @@ import { recordBody } from '../src/store/redis/log/log-records.js';
 import { RedisStream } from '../src/store/redis/log/redis-stream.js';
 import { RedisServer } from '../test/helpers/redis.js';
 
-/** Instances, one after the other. */
+/** Number of instances, started one after the other. */
 const STARTS = 5;
 const BATCH = 500;
-/** Milliseconds, and bytes: what starting with an empty log costs does not count. */
+/** Limits in milliseconds and bytes, beyond a start with an empty log. */
 const MOST_TIME = 500;
 const MOST_HEAP = 20e6;
 
 interface Told {
-  /** Until entries may be shared: milliseconds on the clock, and of CPU. */
+  /** Until entries in Redis may be used: milliseconds of wall clock and of CPU. */
   readonly wall: number;
   readonly cpu: number;
-  /** Heap and external memory after it, what is collected left out. Bytes. */
+  /** Heap and external memory after a garbage collection. Bytes. */
   readonly heap: number;
   readonly records: number;
 }

@@ -1,10 +1,10 @@
-// What an idle instance takes for each entry beyond its body and its key: `npm run bench:memory`. The entries come
-// as they come in use: as answers of an Express app to requests over sockets, 1 kB each, with ten stored headers and
-// two tags. Heap and external memory are compared with those of the same process before it had a cache. 857 bytes
-// with Node 20.20, and 1,281 where none of the header values is that of another entry, half of it those values.
+// Measures the memory of each entry beyond its body and its key: `npm run bench:memory`. The entries are
+// responses of an Express app over sockets, 1 kB each, with ten stored headers and two tags. The result is
+// the growth of heap and external memory compared with the same process before it had a cache. With Node
+// 20.20: 857 bytes, and 1,281 if every header value is unique, half of it for the values.
 //
-// `npm run bench:memory -- --entries 50000` takes less time; what a process takes once, as it warms up, then counts
-// for more. Ends with 1 when the bound is broken.
+// `npm run bench:memory -- --entries 50000` takes less time, but then the fixed memory of the process counts
+// more. The exit code is 1 if the limit is exceeded.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { Agent, createServer, request } from 'node:http';
@@ -20,27 +20,27 @@ const { values } = parseArgs({
 const COUNT = Number(values.entries);
 const BODY = 1000;
 const CONNECTIONS = 8;
-/** Of usual entries, beyond body and key. Bytes. */
+/** Limit for usual entries, beyond body and key. Bytes. */
 const BOUND = 900;
 
-/** Whether the values of the ten headers are those of the other products, but for two; or all of them its own. */
+/** Whether all but two of the ten header values repeat from entry to entry, or none. */
 const KINDS = { usual: 'two of the ten headers differ', different: 'all ten headers differ' } as const;
 type Kind = keyof typeof KINDS;
 
 interface Told {
   /** Heap and external memory. Bytes. */
   readonly taken: number;
-  /** Of the whole process, rubbish of the allocator included. Bytes. */
+  /** Resident set of the whole process, with fragmentation. Bytes. */
   readonly resident: number;
   readonly entries: number;
-  /** What `memory.maxBytes` is compared with. Bytes. */
+  /** The size that is compared with `memory.maxBytes`. Bytes. */
   readonly counted: number;
 }
 
 if (process.send) await serve(values.kind as Kind);
 else await measure();
 
-/** The instance, in a process of its own: nothing but the cache is to grow in it. */
+/** The instance, in its own process, where only the cache grows. */
 async function serve(kind: Kind): Promise<void> {
   const empty = await taken();
   const resident = process.memoryUsage.rss();
@@ -81,7 +81,7 @@ async function serve(kind: Kind): Promise<void> {
   process.on('disconnect', () => process.exit());
 }
 
-/** Bytes in use, once nothing more is given back. */
+/** Bytes in use, once garbage collection frees nothing more. */
 async function taken(): Promise<number> {
   for (let last = Number.POSITIVE_INFINITY; ; ) {
     gc?.();
@@ -116,7 +116,7 @@ async function measure(): Promise<void> {
   }
 }
 
-/** Characters of the average key: scope, scheme, host as it was sent and as the app sees it, and target. */
+/** Average length of a key: scope, scheme, host as sent and as the app sees it, and target. Characters. */
 function lengthOfKeys(port: number): number {
   const parts = ['shared', 'http', `127.0.0.1:${port}`, `127.0.0.1:${port}`];
   let length = 0;

@@ -1,5 +1,5 @@
-// Where the time of a server goes under a load: `npm run bench:profile [contender] [load]`. Records with Node's own
-// profiler, and prints the functions that took most of the time by themselves.
+// Profiles a server under a load: `npm run bench:profile [contender] [load]`. It records with Node's profiler
+// and prints the functions with the longest self time.
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,9 +1,9 @@
-// What a purge by tag costs that makes a million entries unusable, in the memory of the instance and in Redis:
-// `npm run bench:purge`, or with fewer: `npm run bench:purge -- --entries 100000`. It starts a Redis of its own.
+// Measures a purge by tag of a million entries, in memory and in Redis: `npm run bench:purge`. For fewer:
+// `npm run bench:purge -- --entries 100000`. It starts its own Redis.
 //
-// Beside each purge stands a round trip to Redis of the same moment: what is above it is what the cache adds. How
-// long the event loop was blocked is measured from inside, by a timer of 1 ms; where the process has used less CPU
-// than that, others had it, and that is what counts. Ends with 1 when a bound is broken.
+// Each purge is compared with a round trip to Redis at the same moment; the difference is the cost of the
+// cache. A timer of 1 ms measures how long the event loop was blocked. If the process used less CPU time than
+// that, the CPU time counts, because other processes had the core. The exit code is 1 if a limit is exceeded.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -51,7 +51,7 @@ try {
   const { entries } = cache.stats();
   console.log(`${entries.toLocaleString('en')} entries in memory, ${written.toLocaleString('en')} in Redis`);
 
-  await delay(2000); // what storing them has left to the collector
+  await delay(2000); // collects the garbage of storing the entries
   const took: number[] = [];
   const trips: number[] = [];
   const blocked: number[] = [];
@@ -98,7 +98,7 @@ async function timeOf(task: () => Promise<unknown>): Promise<number> {
   return performance.now() - from;
 }
 
-/** @returns what gives the longest time for which we have let nothing else run. */
+/** @returns a function that returns the longest time for which the event loop was blocked. */
 function watchLoop(): () => number {
   let longest = 0;
   let last = performance.now();

@@ -1,5 +1,5 @@
-// hotpath beside what people use today: `npm run bench`. Writes RESULTS.md, results.svg and results.json;
-// `npm run bench -- --help` tells the options.
+// Compares hotpath with other packages: `npm run bench`. Writes RESULTS.md, results.svg and results.json.
+// `npm run bench -- --help` lists the options.
 import { mkdirSync } from 'node:fs';
 import { buildContenders } from './lib/build.mjs';
 import { CONTENDERS } from './lib/contenders.mjs';
@@ -52,10 +52,10 @@ async function run(given: Options): Promise<void> {
   console.log(`written: RESULTS.md, results.svg and results.json`);
 }
 
-/** Kept after every load: a run that is broken off has not been for nothing. */
+/** Saves after every load, so that an interrupted run keeps its results. */
 function keep(folder: string, result: LoadResult): void {
   const old = readResults(folder);
-  // In the order of the list of loads, however they were run.
+  // In the order of the list of loads.
   const order = (readOptions([]) as Options).loads.map(({ id }) => id);
   const loads = { ...old?.loads, [result.load.id]: result };
   const sorted = Object.entries(loads).sort(([a], [b]) => order.indexOf(a) - order.indexOf(b));
@@ -64,7 +64,7 @@ function keep(folder: string, result: LoadResult): void {
   saveReport(folder);
 }
 
-/** The rate of an open load: a fixed one, or a share of what the slowest contender managed when it was pushed. */
+/** The rate of an open load: fixed, or a share of the slowest contender's maximum. */
 async function rateOf(load: Load, options: MeasureOptions): Promise<number | undefined> {
   if (load.rate === undefined || typeof load.rate === 'number') return load.rate;
   const { ofSlowest } = load.rate;

@@ -1,5 +1,6 @@
-// How cost grows with the number of entries, purges and connections, and what a start costs: `npm run bench:scale`.
-// Adds its tables to RESULTS.md. `--entries 1000,100000` takes less time; `--parts start,entries` only some.
+// Measures how cost grows with entries, purges and connections, and the cost of a start: `npm run
+// bench:scale`. Adds its tables to RESULTS.md. `--entries 1000,100000` takes less time; `--parts
+// start,entries` runs only some.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -47,7 +48,7 @@ if (has('start')) await keep({ start: await measureStart(options) });
 if (has('subpaths')) await keep({ subpaths: await measureSubpaths(options) });
 console.log('written: RESULTS.md and results.json');
 
-/** Kept after every part: a run that is broken off has not been for nothing. */
+/** Saves after every part, so that an interrupted run keeps its results. */
 async function keep(part: Partial<ScaleResult>): Promise<void> {
   const old = readResults(values.out);
   const nothing: ScaleResult = { entries: [], purging: [], connections: [], start: [], subpaths: [] };

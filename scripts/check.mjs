@@ -1,5 +1,5 @@
-// Runs every check, one after the other, and ends with one line: `N passed, N failed`.
-// The tests count one by one, each further check counts as one. A check that fails stops none of the others.
+// Runs every check in turn, and prints one last line: `N passed, N failed`. Each test counts, and each other
+// check counts as one. A failed check does not stop the others.
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,8 +12,8 @@ const scratch = await mkdtemp(join(tmpdir(), 'hotpath-check-'));
 const report = join(scratch, 'tests.json');
 const minute = 60_000;
 
-// The limits end what hangs. They leave room for a machine a few times slower than most.
-// `npm pack`, which the package checks call, would otherwise build once more (`prepare`).
+// Time limits for hung checks, with room for a machine a few times slower than most. `npm pack` in the
+// package checks would otherwise build again (`prepare`).
 const packed = { npm_config_ignore_scripts: 'true' };
 const checks = [
   { name: 'lint', script: 'lint', limit: 4 * minute },
@@ -51,10 +51,10 @@ console.log(failures.length > 0 ? `\nfailed: ${failures.join(', ')}` : '\neveryt
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 ? 1 : 0;
 
-/** Runs one npm script to its end or its limit; resolves to whether it succeeded. */
+/** Runs one npm script up to its time limit; resolves to whether it succeeded. */
 function run({ script, limit, env }) {
   return new Promise((resolve) => {
-    // A group of its own, so that what a hung check has started ends with it.
+    // Its own process group, so that children of a hung check end with it.
     const args = script === 'test' ? ['test'] : ['run', '--silent', script];
     running = spawn('npm', args, {
       cwd: root,
@@ -85,7 +85,7 @@ function killGroup(child, signal) {
   try {
     process.kill(-child.pid, signal);
   } catch {
-    // Gone already.
+    // Already ended.
   }
 }
 

@@ -45,7 +45,7 @@ if (misplaced.length > 0) usage(`reviewed.json names these wrongly, or twice: ${
 
 const runs: Judged[] = [];
 for (const profile of profiles) {
-  // Both majors at once: a run mostly waits for entries to age.
+  // Both majors at once, because a run mostly waits for entries to age.
   runs.push(...(await Promise.all(majors.map((express) => judged(express, profile)))));
 }
 
@@ -83,8 +83,8 @@ async function judged(express: '4' | '5', profile: RunOptions['profile']): Promi
   let found = review();
   const again = [...unexplained(found).map(({ test }) => test.id), ...found.stale];
   if (profile !== 'none' && !dump && again.length > 0) {
-    // Entries age by seconds, and a busy machine may take one between two requests: the second time counts,
-    // of the proofs too.
+    // Entries age by seconds, and on a busy machine two requests may take one. So failed tests, and their
+    // prerequisites, run a second time, which counts.
     console.log(`\n${profile}, Express ${express}: run again: ${again.join(', ')}`);
     const second = await runInChild({ express, profile, ids: again });
     results = { ...results, ...second.results };
@@ -108,7 +108,7 @@ function withTest(suite: readonly SuiteGroup[], id: string): SuiteGroup[] {
   const found = suite
     .map((group) => ({
       ...group,
-      // What it depends on is not run here, so it can't count.
+      // Its prerequisite does not run here, so it cannot count.
       tests: group.tests.filter((test) => test.id === id).map((test) => ({ ...test, dependsOn: [] })),
     }))
     .filter(({ tests }) => tests.length > 0);

@@ -1,4 +1,4 @@
-/** What is read of Vitest's JSON report. */
+/** The parts of Vitest's JSON report that are used. */
 export interface TestReport {
   readonly testResults?: readonly {
     readonly status: string;

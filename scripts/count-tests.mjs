@@ -1,8 +1,8 @@
 /**
- * Counts what a Vitest run (its JSON report) proved.
+ * Counts the results of a Vitest run from its JSON report.
  *
- * A file that could not even be loaded has no tests to fail, and a run may fail for an error outside of any
- * test: each counts as one failure, as does a run in which no test ran.
+ * Three kinds of failure have no failed test: a file that cannot be loaded, an error outside of any test, and
+ * a run without tests. Each counts as one failure.
  *
  * @param {{ testResults?: { status: string, assertionResults: { status: string }[] }[] } | undefined} report
  *   the parsed report, `undefined` when none was written

@@ -1,16 +1,17 @@
-// Lets Redis fail in every way we know, under load, and says what visitors notice.
+// Makes Redis fail in every known way, under load, and shows the effect on clients.
 //
 //   npm run faults                       500 requests a second, each fault for 10 s
 //   npm run faults -- --seconds 2 --rate 100
 //   npm run faults -- --only paused      one of them, by the beginning of its name
 //
-// An instance with Redis and one without get the same requests at the same time, so that what else the machine does
-// concerns both. Ends with 1 when an answer is an error, wrong or missing, when the 99th percentile is more than the
-// deadline of a read and 20 ms above that without Redis, or when the instance does not use Redis again afterwards.
+// An instance with Redis and one without get the same requests at the same time, so that other load on the
+// machine affects both. The exit code is 1 if a response is an error, wrong or missing, if the 99th
+// percentile exceeds that without Redis by more than the read deadline and 20 ms, or if the instance does not
+// use Redis again afterwards.
 //
-// Until a breaker has opened, some 20 requests wait for their deadlines, those of routes with `collapse: 'cluster'`
-// for two: where there are fewer than 2,000 requests in all, that is what the 99th percentile shows. On a machine
-// that is busy with other things, what is short of CPU shows, in both columns.
+// Until a breaker opens, about 20 requests wait for their deadlines, and those with `collapse: 'cluster'` for
+// two. With fewer than 2,000 requests in total, the 99th percentile shows these. On a busy machine, lack of
+// CPU affects both columns.
 import { parseArgs } from 'node:util';
 import { resolveCacheStandalone } from '../src/cache/options.js';
 import type { Outcome } from '../test/faults/load.js';
@@ -28,7 +29,7 @@ const { values } = parseArgs({
 const seconds = positive('seconds');
 const rate = positive('rate');
 const { settings } = resolveCacheStandalone({ redis: { url: 'redis://127.0.0.1' } });
-/** What Redis may add at the 99th percentile. Milliseconds. */
+/** Maximum difference of the 99th percentile with Redis. Milliseconds. */
 const bound = settings.redis!.readTimeout * 1000 + 20;
 
 const chosen = scenarios.filter(({ name }) => name.startsWith(values.only));

@@ -4,19 +4,19 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
-/** One option, as its interface declares it. */
+/** An option, as declared in its interface. */
 export interface Option {
   /** Relative to its section, such as `memory.maxBytes`. */
   readonly name: string;
   readonly type: string;
-  /** As the comment says it, such as `` `'64mb'` `` or `none`; empty where it says nothing. */
+  /** From the comment, such as `` `'64mb'` `` or `none`; empty without one. */
   readonly default: string;
   readonly text: string;
 }
 
 /** The options of one interface. */
 export interface Section {
-  /** Where they stand in the config; empty for the config itself. */
+  /** The path in the config; empty for the config itself. */
   readonly path: readonly string[];
   readonly text: string;
   readonly options: readonly Option[];
@@ -35,7 +35,7 @@ interface Declarations {
   readonly files: readonly ts.SourceFile[];
 }
 
-/** A path that stands for every path in `routes`. */
+/** An example path for the entries of `routes`. */
 export const EXAMPLE_PATH = '/path';
 
 /** All sections, from the config downwards, in the order of the source. */
@@ -50,7 +50,7 @@ export function optionSections(root: string): Section[] {
   return [first!, ...others.filter(isOfRoutes), ...others.filter((section) => !isOfRoutes(section))];
 }
 
-/** The variables of the table that `configFromEnv` reads, with their comments. */
+/** The variables that `configFromEnv` reads, with their comments. */
 export function environmentVariables(root: string): Variable[] {
   const { files } = readDeclarations(join(root, 'src'));
   const file = files.find(({ text }) => text.includes('export function configFromEnv('));
@@ -122,7 +122,7 @@ import { configFromEnv, hotpath } from 'hotpath';
 const perf = hotpath(configFromEnv({ routes: { '/api/products': { cache: {} } } }));
 \`\`\``;
 
-/** @param places of the interfaces that have a section already. */
+/** @param places paths of the interfaces that already have a section. */
 function addSection(
   sections: Section[],
   places: Map<string, readonly string[]>,
@@ -136,7 +136,7 @@ function addSection(
   const members = all.flatMap((each) => [...each.members]);
   const options = optionsOf(members, '');
   sections.push({ path, text: aliasText || commentOf(declared), options });
-  // Policies of a route refer to the sections, so these come first.
+  // Sections come first, because the policies of a route refer to them.
   for (const member of members.toSorted((a, b) => Number(isRoutes(a)) - Number(isRoutes(b)))) {
     if (!ts.isPropertySignature(member) || !member.type) continue;
     const name = member.name.getText();
@@ -169,7 +169,7 @@ function link(path: readonly string[]): string {
   return `[\`${text}\`](#${text.toLowerCase().replace(/[^a-z0-9]/g, '')})`;
 }
 
-/** Interfaces of options that a type names, directly or through an alias, whose comment then describes them. */
+/** Interfaces of options in a type, directly or through an alias, whose comment then describes them. */
 function optionInterfaces(
   { interfaces, aliases }: Declarations,
   type: ts.TypeNode,
@@ -184,7 +184,7 @@ function optionInterfaces(
   });
 }
 
-/** Whether every member of an interface may be left out. */
+/** Whether all members of an interface are optional. */
 function isOptions({ members }: ts.InterfaceDeclaration): boolean {
   return members.every((member) => ts.isPropertySignature(member) && member.questionToken !== undefined);
 }
@@ -192,7 +192,7 @@ function isOptions({ members }: ts.InterfaceDeclaration): boolean {
 function namesIn(type: ts.TypeNode): string[] {
   const names: string[] = [];
   const visit = (node: ts.Node): void => {
-    if (ts.isFunctionTypeNode(node)) return; // what a function receives is no option
+    if (ts.isFunctionTypeNode(node)) return; // parameters of a function are not options
     if (ts.isTypeReferenceNode(node)) names.push(node.typeName.getText());
     ts.forEachChild(node, visit);
   };
@@ -222,7 +222,7 @@ function typeText(type: ts.TypeNode): string {
     .trim();
 }
 
-/** A comment, split at `Default …`, its last sentence. */
+/** A comment, split at its last sentence, `Default: …`. */
 function described(member: ts.Node): Pick<Option, 'default' | 'text'> {
   const comment = commentOf(member);
   const [whole, text = '', value = ''] = /^([\s\S]*?)\s*\bDefault:?\s([\s\S]+?)\.?$/.exec(comment) ?? [];
@@ -254,7 +254,7 @@ function variablesTable(variables: readonly Variable[]): string {
   return ['| variable | |', '| --- | --- |', ...rows].join('\n');
 }
 
-/** As one would write it in code: `routes['/path'].cache`. */
+/** The path as written in code: `routes['/path'].cache`. */
 export function pathText(path: readonly string[]): string {
   return path.reduce((text, key) => {
     if (!/^\w+$/.test(key)) return `${text}['${key}']`;

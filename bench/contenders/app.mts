@@ -1,16 +1,16 @@
-// The app that all contenders on Express share: only what stands before its handlers differs.
+// The app of all contenders on Express. They differ only in the middlewares before its handlers.
 import type { Express, Request, RequestHandler, Response } from 'express';
 import { productsOf, SIZES } from './bodies.mjs';
 import { settings } from './settings.mjs';
 
 export interface Routes {
-  /** Before the handlers of what may be cached, not before `/private`: nobody puts a cache there on purpose. */
+  /** Middlewares before the cacheable routes, but not before `/private`, where an app would have no cache. */
   readonly before?: readonly RequestHandler[];
-  /** How a handler of what may be cached answers. Default: `res.json` of the data. */
+  /** How a cacheable handler responds. Default: `res.json` of the data. */
   readonly answer?: (req: Request, res: Response, load: () => unknown) => unknown;
 }
 
-/** Adds the routes; returns how often their handlers have loaded data. */
+/** Adds the routes. Returns a function that counts how often their handlers loaded data. */
 export function addRoutes(app: Express, { before = [], answer = answerJson }: Routes = {}): () => number {
   let runs = 0;
   const data = new Map(Object.entries(SIZES).map(([name, bytes]) => [name, productsOf(bytes)]));

@@ -1,4 +1,5 @@
-// What people put together today for what hotpath does: response times, metrics, compression and a cache.
+// The packages that apps combine today for the features of hotpath: response times, metrics, compression, a
+// cache.
 import apicache from 'apicache';
 import compression from 'compression';
 import express from 'express';
@@ -10,7 +11,7 @@ import { serve } from './settings.mjs';
 
 const app = express();
 app.use(responseTime());
-// Labels as hotpath's metrics have them: method, path and status.
+// The labels of hotpath's metrics: method, path and status.
 app.use(promBundle({ includeMethod: true, includePath: true }) as unknown as express.RequestHandler);
 app.use(compression());
 const runs = addRoutes(app, { before: [apicache.middleware('1 hour'), tagItems] });

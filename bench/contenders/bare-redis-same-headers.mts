@@ -1,4 +1,5 @@
-// node:http and ioredis: a GET for every request, its bytes as the answer, and every header line that hotpath sends.
+// node:http and ioredis: a GET for each request, its bytes as the body, and every header line that hotpath
+// sends.
 import { Redis } from 'ioredis';
 import { readReference, serve, settings } from './settings.mjs';
 

@@ -1,4 +1,4 @@
-// node:http and ioredis: a GET for every request, and its bytes as the answer.
+// node:http and ioredis: a GET for each request, and its bytes as the body.
 import { Redis } from 'ioredis';
 import { productsOf, SIZES } from './bodies.mjs';
 import { serve, settings } from './settings.mjs';

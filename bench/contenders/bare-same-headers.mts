@@ -1,4 +1,4 @@
-// node:http and the very bytes that hotpath sends: every one of its header lines, and the body.
+// node:http with the same bytes that hotpath sends: all of its header lines, and the body.
 import { readReference, serve } from './settings.mjs';
 
 const { status, headers, body } = readReference();

@@ -1,5 +1,5 @@
-// node:http and the bytes of an answer, with no more header lines than Content-Type and Content-Length (and what the
-// client cannot do without: Content-Encoding; ETag, where the answer is a 304).
+// node:http with the bytes of a response and the fewest header lines: Content-Type and Content-Length, and
+// where the client needs them, Content-Encoding, or ETag for a 304.
 import { readReference, serve } from './settings.mjs';
 
 const NEEDED = new Set(['content-type', 'content-length', 'content-encoding']);

@@ -1,4 +1,4 @@
-// `bentocache` inside the handlers, which keep the finished JSON: what costs a handler the least.
+// `bentocache` inside the handlers, which store the finished JSON, because that costs a handler least.
 import { BentoCache, bentostore } from 'bentocache';
 import { memoryDriver } from 'bentocache/drivers/memory';
 import compression from 'compression';
@@ -8,7 +8,7 @@ import { serve } from './settings.mjs';
 
 const bento = new BentoCache({
   default: 'memory',
-  // As hotpath keeps what was serialised already; by default each read would be a copy made by JSON.parse.
+  // Stores serialised text, as hotpath does; by default each read would be a copy made by JSON.parse.
   stores: { memory: bentostore().useL1Layer(memoryDriver({ maxItems: 200_000, serialize: false })) },
 });
 const app = express();

@@ -1,6 +1,6 @@
-// What every contender answers: JSON of exactly so many bytes, the same on every machine.
+// The bodies of all contenders: JSON of an exact size, the same on every machine.
 
-/** The smallest is as large as a body must be for `compression` and hotpath to compress it. */
+/** The smallest is the minimum that `compression` and hotpath compress. */
 export const SIZES = { '1kb': 1_024, '10kb': 10_240, '100kb': 102_400 } as const;
 export type SizeName = keyof typeof SIZES;
 
@@ -20,7 +20,7 @@ const WORDS = (
   'velvet willow wind wren'
 ).split(' ');
 
-/** Products whose JSON is exactly so many bytes long: words in random order, so that they compress as text does. */
+/** Products whose JSON has exactly this many bytes. Random words, so that they compress like text. */
 export function productsOf(bytes: number): Product[] {
   const next = numbers(bytes);
   const words = (count: number) =>
@@ -46,7 +46,7 @@ export function productsOf(bytes: number): Product[] {
   return [...products, { ...last, description: last.description + padding }];
 }
 
-/** A small generator of pseudo-random numbers (xorshift32): the bodies are the same in every process. */
+/** A small pseudo-random generator (xorshift32), so that the bodies are the same in every process. */
 function numbers(seed: number): () => number {
   let state = seed | 1;
   return () => {

@@ -1,4 +1,4 @@
-// `cacheable` inside the handlers, which keep the finished JSON: what costs a handler the least.
+// `cacheable` inside the handlers, which store the finished JSON, because that costs a handler least.
 import { Cacheable } from 'cacheable';
 import compression from 'compression';
 import express from 'express';

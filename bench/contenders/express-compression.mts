@@ -1,4 +1,4 @@
-// Express 5 and `compression`: every request runs the handler, and the answer is compressed again.
+// Express 5 and `compression`: every request runs the handler and compresses the response.
 import compression from 'compression';
 import express from 'express';
 import { addRoutes } from './app.mjs';

@@ -1,4 +1,4 @@
-// Fastify with @fastify/caching: its cache is one that handlers read and fill themselves, here with finished JSON.
+// Fastify with @fastify/caching, whose cache the handlers read and fill themselves, here with finished JSON.
 import caching from '@fastify/caching';
 import compress from '@fastify/compress';
 import fastify, { type FastifyReply, type FastifyRequest } from 'fastify';

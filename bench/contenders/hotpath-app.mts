@@ -1,4 +1,4 @@
-// hotpath with everything on, from the built package, in the app that the others have too.
+// hotpath with everything turned on, from the built package, in the same app as the other contenders.
 import express, { type Express } from 'express';
 import { type Hotpath, hotpath } from 'hotpath';
 import { addRoutes } from './app.mjs';
@@ -10,7 +10,7 @@ export interface HotpathApp {
   readonly served: Served;
 }
 
-/** @param isShared whether everybody may have what is stored, as the front door wants it. */
+/** @param isShared whether entries are the same for all clients, as the front door requires. */
 export function hotpathApp(isShared = true): HotpathApp {
   const { redis, maxEntries } = settings;
   const cache = { ttl: '1h', shared: isShared } as const;
@@ -22,7 +22,7 @@ export function hotpathApp(isShared = true): HotpathApp {
       '/stale/:id': { cache: { ...cache, ttl: STALE_TTL_SECONDS, staleWhileRevalidate: '1h' } },
     },
     cache: {
-      // Room for what a load asks for; otherwise the default.
+      // Room for the keys of a load; otherwise the default.
       memory: maxEntries === undefined ? {} : { maxEntries, maxBytes: '12gb' },
       ...(redis === undefined ? {} : { redis: { url: redis } }),
     },
@@ -33,7 +33,7 @@ export function hotpathApp(isShared = true): HotpathApp {
   const served: Served = {
     runs,
     encoded: () => perf.cache.stats().encodings.made,
-    // What is stored before the log of invalidations is in contact is void afterwards.
+    // Entries from before the contact with the invalidation log are invalid afterwards.
     isReady: () => perf.cache.stats().redis?.log.inContact ?? true,
     purge: (id) => perf.cache.purge({ tag: `item:${id}` }),
   };

@@ -1,4 +1,4 @@
-// hotpath behind a front door that leaves the hits to the inside, as no rule shares them.
+// hotpath with an attached front door that serves no hits, because no rule is shared.
 import { hotpathApp } from './hotpath-app.mjs';
 import { serve } from './settings.mjs';
 

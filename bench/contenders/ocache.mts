@@ -1,5 +1,5 @@
-// `ocache` around the handlers. It speaks Request and Response; what turns Express's into those and back is ours, and
-// does as little as can be done.
+// `ocache` around the handlers. It uses Request and Response; the conversion from and to Express is written
+// here and does as little as possible.
 import compression from 'compression';
 import express, { type Request as ExpressRequest, type Response as ExpressResponse } from 'express';
 import { defineCachedHandler } from 'ocache';

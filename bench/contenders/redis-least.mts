@@ -1,5 +1,5 @@
-// node:http and ioredis, and what no cache that instances share can do without: a name of bounded length for the key,
-// a value that carries its fields and is checked before it is believed, and the header lines of each answer.
+// node:http and ioredis with the minimum of a cache in Redis: a key of bounded length, a value that contains
+// its fields and is verified, and the header lines of each response.
 import { hash, randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { crc32 } from 'node:zlib';
@@ -12,9 +12,9 @@ interface Fields {
   readonly headers: string[];
 }
 
-/** What differs from one answer to the next. */
+/** Headers that differ from one response to the next. */
 const OWN = new Set(['age', 'x-request-id', 'x-response-time', 'server-timing', 'content-length']);
-/** CRC-32 of what follows, and the length of the fields. Bytes. */
+/** CRC-32 of the rest, and the length of the fields. Bytes. */
 const HEAD = 8;
 
 const redis = new Redis(settings.redis as string);

@@ -1,4 +1,4 @@
-// What the benchmark tells a contender as it starts it, and how the two talk afterwards.
+// The settings of a contender, and its messages to and from the benchmark.
 
 import { readFileSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
@@ -8,39 +8,39 @@ import type { AddressInfo } from 'node:net';
 /** A response as raw bytes, for contenders that replay one. */
 export interface Reference {
   readonly status: number;
-  /** Those that the app sent: without what Node adds by itself (Date, Connection, Keep-Alive). */
+  /** Headers of the app, without those that Node adds (Date, Connection, Keep-Alive). */
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** Base64. */
   readonly body: string;
 }
 
 export interface Settings {
-  /** File of the response that is replayed. */
+  /** File of the response to replay. */
   readonly reference?: string;
-  /** Where Redis is, for the loads of the second tier. */
+  /** Address of Redis, for the loads of the second tier. */
   readonly redis?: string;
-  /** Most entries of the memory tier; absent: the contender's own default. */
+  /** Maximum number of entries of the memory tier; absent: the contender's default. */
   readonly maxEntries?: number;
-  /** Whether handlers allow shared caches to keep their responses: for what stands in front of the app. */
+  /** Whether handlers let shared caches store their responses, for contenders that are proxies. */
   readonly isOrigin?: boolean;
 }
 
-/** What the benchmark asks a running contender. */
+/** A message to a running contender. */
 export type Question =
   | { readonly ask: 'state' }
   | { readonly ask: 'storm'; readonly perSecond: number }
   | { readonly ask: 'stop' };
 
 export interface State {
-  /** How often a handler of the app ran. */
+  /** Number of handler runs. */
   readonly runs: number;
-  /** Encoded forms made so far, where the contender keeps any. */
+  /** Number of encoded bodies, if the contender keeps any. */
   readonly encoded: number;
-  /** Whether everything behind it is connected. */
+  /** Whether all connections of the contender are ready. */
   readonly isReady: boolean;
-  /** Purges so far. */
+  /** Number of purges. */
   readonly purges: number;
-  /** Bytes, after a collection where the process allows one. */
+  /** Bytes, after a garbage collection if possible. */
   readonly memory: { readonly heap: number; readonly external: number; readonly resident: number };
 }
 
@@ -48,14 +48,14 @@ export interface Served {
   readonly runs?: () => number;
   readonly encoded?: () => number;
   readonly isReady?: () => boolean;
-  /** Purges by tag what `/item/:id` answered. */
+  /** Purges the responses of `/item/:id` by tag. */
   readonly purge?: (id: number) => unknown;
 }
 
-/** Lifetime of what `/stale/:id` answers: so short that it is stale whenever its turn comes again. */
+/** Lifetime of the responses to `/stale/:id`: shorter than the time between two requests for one id. */
 export const STALE_TTL_SECONDS = 0.05;
 
-/** How many items the purge storm goes round. */
+/** Number of items in the purge storm. */
 export const STORM_ITEMS = 100;
 
 export const settings: Settings = JSON.parse(process.env.BENCH_SETTINGS ?? '{}');
@@ -65,10 +65,10 @@ export function readReference(): Reference {
   return JSON.parse(readFileSync(settings.reference, 'utf8'));
 }
 
-/** Listens on a free port, tells it to the benchmark, and answers its questions until it is told to stop. */
+/** Listens on a free port, reports it to the benchmark, and handles messages until it is stopped. */
 export function serve(listener: RequestListener | Server, served: Served = {}): void {
   const server = typeof listener === 'function' ? createServer(listener) : listener;
-  // Idle connections are the generator's affair: none is to be closed between two rounds of a run.
+  // The generator decides when to close connections: none may close between two rounds.
   server.keepAliveTimeout = 60_000;
   server.listen(0, '127.0.0.1', () => process.send?.({ port: (server.address() as AddressInfo).port }));
   answerQuestions(served);
@@ -93,7 +93,7 @@ export function answerQuestions(served: Served): void {
   process.on('disconnect', () => process.exit(0));
 }
 
-/** Purges at a steady rate; one that the busy process was late for is made up. */
+/** Purges at a steady rate; late purges are caught up. */
 class Storm {
   purges = 0;
   readonly #purge: ((id: number) => unknown) | undefined;

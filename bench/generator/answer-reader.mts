@@ -1,16 +1,16 @@
-// As much of HTTP/1.1 as the generator needs: where an answer ends, and its status. One answer at a time.
+// The minimum of HTTP/1.1 for the generator: the end of a response, and its status. One response at a time.
 
 const END_OF_HEAD = Buffer.from('\r\n\r\n');
 const END_OF_CHUNKS = Buffer.from('0\r\n\r\n');
 
 export class AnswerReader {
   #head: Buffer = Buffer.alloc(0);
-  /** Bytes of the body that are still to come; -1: it comes in chunks; `undefined`: the head is not over. */
+  /** Remaining bytes of the body; -1: chunked; `undefined`: the head is incomplete. */
   #left: number | undefined;
   #status = 0;
   #end: Buffer = Buffer.alloc(0);
 
-  /** Takes what came. Returns the status when the answer is over. */
+  /** Reads a chunk. Returns the status when the response is complete. */
   read(chunk: Buffer): number | undefined {
     let body = chunk;
     if (this.#left === undefined) {
@@ -39,7 +39,8 @@ export class AnswerReader {
       this.#left = (this.#left as number) - body.length;
       return this.#left <= 0;
     }
-    // The end of an answer in chunks, looked for in the last bytes only: nothing follows it on this connection.
+    // The end of a chunked response can only be in the last bytes, because nothing follows it on this
+    // connection.
     const tail = body.length >= END_OF_CHUNKS.length ? body : Buffer.concat([this.#end, body]);
     this.#end = Buffer.from(tail.subarray(-END_OF_CHUNKS.length));
     return this.#end.equals(END_OF_CHUNKS);

@@ -1,4 +1,4 @@
-// A fixed rate of requests over so many connections. Started by lib/open-load.mts, which reads what it sends.
+// A fixed rate of requests over a number of connections. lib/open-load.mts starts it and reads its output.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { percentile } from '../lib/statistics.mjs';
@@ -10,21 +10,21 @@ export interface OpenLoad {
   readonly headers: Readonly<Record<string, string>>;
   readonly status: number;
   readonly connections: number;
-  /** Requests a second. */
+  /** Requests per second. */
   readonly rate: number;
   readonly seconds: number;
-  /** Whether the generator looks at the clock all the time, which takes a core, or once in a millisecond. */
+  /** Whether the generator polls the clock, which uses a whole core, or checks it every millisecond. */
   readonly isSpinning: boolean;
-  /** Appends a number below this to the path, one after the other. */
+  /** Appends ascending numbers below this to the path. */
   readonly keys?: number;
 }
 
 export interface OpenOutput {
   readonly done: number;
   readonly failed: number;
-  /** Whether the generator was late itself, by more than it can be forgiven. */
+  /** Whether the generator itself was later than the tolerance. */
   readonly late: boolean;
-  /** From the first request to the last answer: longer than the load where the server fell behind. */
+  /** From the first request to the last response; longer than the load if the server fell behind. */
   readonly seconds: number;
   /** Milliseconds. */
   readonly latency: {
@@ -35,19 +35,19 @@ export interface OpenOutput {
   };
 }
 
-/** How late the generator itself may look at the clock, in one of a hundred requests. Milliseconds. */
+/** Tolerated lateness of the generator, for 1 % of the requests. Milliseconds. */
 const LATE_MS = 5;
 
 const load: OpenLoad = JSON.parse(process.argv[2] as string);
 const total = Math.floor(load.rate * load.seconds);
 const spacing = 1000 / load.rate;
 const latencies = new Float64Array(total);
-/** How late the generator looked at the clock, whether or not a connection was free then. */
+/** Lateness of the generator, whether or not a connection was free. */
 const delays = new Float64Array(total);
 const headers = Object.entries(load.headers).map(([name, value]) => `${name}: ${value}\r\n`);
 const tail = ` HTTP/1.1\r\nHost: 127.0.0.1:${load.port}\r\n${headers.join('')}\r\n`;
 const idle: Connection[] = [];
-/** Due times of requests for which no connection was free. */
+/** Due times of requests without a free connection. */
 const waiting: number[] = [];
 let [sent, done, failed, begin] = [0, 0, 0, 0];
 let scheduled = 0;
@@ -118,7 +118,7 @@ function tick(): void {
   while (scheduled < total && begin + scheduled * spacing <= now) {
     const due = begin + scheduled * spacing;
     delays[scheduled++] = now - due;
-    // The connection that has rested longest: all of them are used.
+    // The connection that was idle longest, so that all are used.
     const connection = idle.shift();
     if (connection) connection.ask(due);
     else waiting.push(due);
@@ -128,7 +128,7 @@ function tick(): void {
   else setTimeout(tick, 1);
 }
 
-/** What is not answered so long after the last was due, has failed. */
+/** Requests without a response for this long after the last due time have failed. */
 const PATIENCE_MS = 20_000;
 
 process.on('disconnect', () => process.exit());

@@ -1,10 +1,10 @@
-// What was promised before anything was measured, and whether it holds.
+// The bounds that were set before the measurements, and whether they hold.
 import { type Figure, type Ratio, type Results, ratioOf } from './results.mjs';
 import { median } from './statistics.mjs';
 
 export interface Bound {
   readonly title: string;
-  /** At least so many times as good; for `scale`, at most so many times as much. */
+  /** Minimum ratio; for `scale`, the maximum. */
   readonly bound: number;
   readonly loads: readonly string[];
   readonly ours: string;
@@ -109,17 +109,17 @@ export const BOUNDS: readonly Bound[] = [
   },
 ];
 
-/** Most by which the time of a hit may grow from 1,000 to 1,000,000 entries. */
+/** Maximum growth of the time of a hit from 1,000 to 1,000,000 entries. */
 export const SCALE_BOUND = 1.3;
 
 export interface Verdict {
   readonly title: string;
-  /** In words, such as `≥ 0.85`. */
+  /** As text, such as `≥ 0.85`. */
   readonly bound: string;
   readonly load: string;
-  /** Absent where something was not measured. */
+  /** Absent if something was not measured. */
   readonly ratio?: Ratio;
-  /** Absent where something was not measured. */
+  /** Absent if something was not measured. */
   readonly holds?: boolean;
 }
 

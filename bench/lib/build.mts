@@ -1,12 +1,12 @@
-// The contenders as plain JavaScript, as an app would be deployed: tsx puts a helper call before every closure
-// (`keepNames`), and reads tsconfig's `paths`, by which `hotpath` would be the source instead of the built package.
+// Compiles the contenders to plain JavaScript, as for a deployed app. tsx would add a helper call before
+// every closure (`keepNames`), and would resolve `hotpath` to the source through tsconfig's `paths`.
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-/** Inside the package, so that `hotpath` is found by its own name; ignored by git. */
+/** Inside the package, so that `hotpath` resolves to the package itself; ignored by git. */
 export const BUILT = join(ROOT, '.tmp', 'bench');
 
 export async function buildContenders(): Promise<void> {
@@ -17,7 +17,7 @@ export async function buildContenders(): Promise<void> {
     readdirSync(join(ROOT, 'bench', folder)).map((file) => join(ROOT, 'bench', folder, file)),
   );
   await build({
-    // What generators share with the benchmark itself.
+    // Modules that generators and the benchmark both use.
     entryPoints: [
       ...files.filter((file) => file.endsWith('.mts')),
       join(ROOT, 'bench', 'lib', 'statistics.mts'),

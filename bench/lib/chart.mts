@@ -1,11 +1,11 @@
-// Bars as SVG. Text and lines take a grey that is readable on white and on black; the bars, too.
+// Bars as SVG. Text, lines and bars have colours that are readable on white and on black.
 
 export interface Bar {
   readonly label: string;
   readonly value: number;
   readonly min: number;
   readonly max: number;
-  /** Ours: shown in the stronger colour. */
+  /** hotpath, in the stronger colour. */
   readonly isOurs: boolean;
 }
 
@@ -22,7 +22,7 @@ const ROW = 24;
 const BAR = 14;
 const TITLE = 40;
 
-/** Panels of horizontal bars, one below the other; whiskers show the smallest and the largest run. */
+/** Panels of horizontal bars, one below the other. Whiskers show the smallest and the largest run. */
 export function drawChart(panels: readonly Panel[]): string {
   const heights = panels.map(({ bars }) => TITLE + bars.length * ROW + 16);
   const total = heights.reduce((sum, height) => sum + height, 0);

@@ -1,4 +1,4 @@
-// Who takes part, and what each of them can do.
+// The contenders and their abilities.
 import type { Settings } from '../contenders/settings.mjs';
 import { startNginx, startVarnish } from './proxies.mjs';
 import { type NodeOptions, type Running, startNode } from './servers.mjs';
@@ -8,17 +8,17 @@ export type Coding = 'identity' | 'gzip' | 'br';
 export interface Contender {
   readonly id: string;
   readonly label: string;
-  /** What a reader of the figures has to know. */
+  /** A note for readers of the figures. */
   readonly note: string;
-  /** Packages whose versions the report states. */
+  /** Packages whose versions the report lists. */
   readonly packages: readonly string[];
-  /** Codings it can answer with. */
+  /** Codings of its responses. */
   readonly codings: readonly Coding[];
-  /** Whether a hit is answered without running a handler. */
+  /** Whether a hit is served without running a handler. */
   readonly isCache: boolean;
-  /** Whether it is told to replay hotpath's response. */
+  /** Whether it replays hotpath's response. */
   readonly isReplay?: boolean;
-  /** Whether the purge storm can be made in it. */
+  /** Whether it supports the purge storm. */
   readonly canPurge?: boolean;
   readonly start: (settings: Settings, options?: NodeOptions) => Promise<Running>;
 }

@@ -1,4 +1,4 @@
-// Who runs where: the server has a core to itself; the generator, Redis and whatever is behind the server the other.
+// Assigns cores: the server has one core to itself; the generator, Redis and an origin run on the other.
 import { execFileSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 
@@ -10,7 +10,7 @@ const TOOLS = [
   { program: 'taskset', debian: 'util-linux' },
 ] as const;
 
-/** The file of a program on the path, or `undefined`. */
+/** The file of a program in PATH, or `undefined`. */
 export function find(program: string): string | undefined {
   try {
     return execFileSync('sh', ['-c', `command -v ${program}`], { encoding: 'utf8' }).trim() || undefined;
@@ -19,7 +19,7 @@ export function find(program: string): string | undefined {
   }
 }
 
-/** Throws, saying what to install, where the benchmark cannot run. */
+/** @throws if the benchmark cannot run here, with the package to install. */
 export function checkMachine(): void {
   const missing = TOOLS.filter(({ program }) => find(program) === undefined);
   if (missing.length > 0) {

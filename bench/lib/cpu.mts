@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { SERVER_CORE } from './cores.mjs';
 
-/** Linux tells user space 100 ticks a second on every architecture that Node runs on (USER_HZ). */
+/** Linux reports 100 ticks per second to user space on every architecture that Node supports (USER_HZ). */
 const TICKS_PER_SECOND = 100;
 
 export interface Stat {
@@ -12,7 +12,9 @@ export interface Stat {
   readonly seconds: number;
 }
 
-/** Reads a line of `/proc/PID/stat`. The name of the program, in parentheses, may itself hold spaces and parentheses. */
+/**
+ * Parses a line of `/proc/PID/stat`. The program name, in parentheses, may contain spaces and parentheses.
+ */
 export function parseStat(line: string): Stat {
   const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
   // Field 3 of proc(5), the state, is the first here: ppid is field 4, utime 14, stime 15.
@@ -20,7 +22,7 @@ export function parseStat(line: string): Stat {
   return { pid: Number.parseInt(line, 10), parent: Number(fields[1]), seconds: ticks / TICKS_PER_SECOND };
 }
 
-/** The processes that `root` started, and theirs, with itself. */
+/** A process and all its descendants. */
 export function familyOf(root: number, stats: readonly Stat[]): number[] {
   const family = new Set([root]);
   for (let size = 0; size < family.size; ) {
@@ -30,7 +32,7 @@ export function familyOf(root: number, stats: readonly Stat[]): number[] {
   return [...family];
 }
 
-/** CPU time so far of a process and of all that it started. Seconds. */
+/** CPU time so far of a process and its descendants. Seconds. */
 export function cpuSeconds(root: number): number {
   const stats = allStats();
   const family = new Set(familyOf(root, stats));
@@ -44,27 +46,27 @@ function allStats(): Stat[] {
     try {
       stats.push(parseStat(readFileSync(`/proc/${name}/stat`, 'utf8')));
     } catch {
-      // It ended while we looked.
+      // The process has ended in the meantime.
     }
   }
   return stats;
 }
 
-/** What a run is counted from: a smaller share of its core, and the server was waiting for the generator. */
+/** Minimum share of its core for a run to count. Below it, the server was waiting for the generator. */
 export const BUSY_BOUND = 0.95;
 
-/** What is read at both ends of a run. Seconds. */
+/** The values at the start or the end of a run. Seconds. */
 export interface Sample {
   /** CPU time of the server so far. */
   readonly cpu: number;
-  /** Time in which its core had nothing to do. */
+  /** Idle time of its core. */
   readonly idle: number;
 }
 
 export interface Window {
   /**
-   * Share of the time in which the server's core had something to do, 0 to 1. What the kernel does there for the
-   * network is the server's as well, but stands in the books of no process.
+   * Share of the time in which the server's core was busy, 0 to 1. It includes the kernel's work for the
+   * network, which no process is charged for.
    */
   readonly busy: number;
   /** CPU seconds of the server. */
@@ -77,7 +79,7 @@ export function sampleOf(server: number): Sample {
   return { cpu: cpuSeconds(server), idle: idleSeconds(readFileSync('/proc/stat', 'utf8'), SERVER_CORE) };
 }
 
-/** Reads `/proc/stat`: how long a core has been idle, or waited for a disk. */
+/** Reads from `/proc/stat` how long a core was idle or waited for a disk. */
 export function idleSeconds(stat: string, core: string): number {
   const fields = new RegExp(`^cpu${core} (.*)$`, 'm').exec(stat)?.[1]?.trim().split(/ +/);
   if (!fields) throw new Error(`/proc/stat knows no core ${core}`);

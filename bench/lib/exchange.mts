@@ -1,4 +1,4 @@
-// One request over a socket of its own, with the answer as it came: for looking at contenders, not for load.
+// Sends one request over its own socket and returns the raw response, to inspect contenders.
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
@@ -7,7 +7,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
   readonly rawHeaders: readonly string[];
-  /** As it came, in its coding. */
+  /** As received, in its coding. */
   readonly body: Buffer;
 }
 
@@ -26,7 +26,7 @@ export async function get(port: number, path: string, headers: Record<string, st
   };
 }
 
-/** The body without its coding. */
+/** The decoded body. */
 export function decode({ headers, body }: Answer): Buffer {
   const coding = headers['content-encoding'] ?? 'identity';
   if (coding === 'gzip') return gunzipSync(body);

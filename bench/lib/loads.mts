@@ -1,8 +1,8 @@
-// What the contenders are asked.
+// The loads.
 import { SIZES, type SizeName } from '../contenders/bodies.mjs';
 import { CONTENDERS, type Coding, type Contender } from './contenders.mjs';
 
-/** How a load is made: as fast as answers come (closed), or at a fixed rate, whatever comes (open). */
+/** How requests are sent: after each response (closed), or at a fixed rate (open). */
 export type Model = 'closed' | 'open';
 
 export interface Load {
@@ -13,32 +13,32 @@ export interface Load {
   readonly connections: number;
   readonly coding: Coding;
   /**
-   * What handlers do at each request: nothing (a hit), or they run; `behind`: they run in the background, after a stale
-   * response. `mixed` is not looked at.
+   * Whether handlers run: `rests` for hits, `runs` for all requests, `behind` for stale hits, where they run in the
+   * background. `mixed` is not checked.
    */
   readonly handler: 'rests' | 'runs' | 'mixed' | 'behind';
-  /** Whether the visitor has the answer already, and gets a 304. */
+  /** Whether the client has the response already, and gets a 304. */
   readonly isConditional?: boolean;
-  /** Lua script, and what it is given beside the path. */
+  /** Lua script, with its arguments besides the path. */
   readonly script?: 'sequence' | 'cycle' | 'uniform' | 'zipf';
   /**
-   * So many answers are stored before anything is measured: a cache that grows takes new memory from the system, and one
-   * that is full, as it is in use, does not.
+   * Number of responses that are stored before the measurement. A growing cache allocates memory from the
+   * system, and a full one, as in production, does not.
    */
   readonly stores?: number;
-  /** How many keys there are, for those that ask for many; all are asked for once before. */
+  /** Number of keys, for loads with several; each is requested once before the measurement. */
   readonly keys?: number;
-  /** Purges by tag, each second, while the load runs. */
+  /** Purges by tag per second, during the load. */
   readonly purges?: number;
-  /** One connection cannot keep a server busy: such runs count without. */
+  /** One connection cannot keep a server busy, so such runs count anyway. */
   readonly isNeverBusy?: boolean;
-  /** Rate of an open load: requests a second, or a share of what the slowest contender can do. */
+  /** Rate of an open load: requests per second, or a share of the slowest contender's maximum. */
   readonly rate?: number | { readonly ofSlowest: number };
-  /** What an open load is made for. */
+  /** The result of an open load. */
   readonly figure?: 'latency' | 'cpu';
-  /** Whether a Redis stands behind the contenders. */
+  /** Whether the contenders use Redis. */
   readonly hasRedis?: boolean;
-  /** Settings of the memory tier, where the default has no room. */
+  /** Settings of the memory tier, if the default is too small. */
   readonly maxEntries?: number;
   /** Ids of contenders. */
   readonly contenders: readonly string[];
@@ -47,7 +47,7 @@ export interface Load {
 const ids = (choose: (contender: Contender) => boolean) => CONTENDERS.filter(choose).map(({ id }) => id);
 const ON_REDIS = ['bare-redis', 'bare-redis-same-headers', 'redis-least'];
 const UNCACHED = ['express', 'express-compression'];
-/** Its misses, and all but its plain hits, are those of the front door. */
+/** Its misses, and all but its plain hits, are measured as those of the front door. */
 const BEHIND = 'hotpath-behind';
 const everybody = ids(({ id }) => !ON_REDIS.includes(id) && id !== BEHIND);
 const hitters = (coding: Coding) =>
@@ -61,13 +61,13 @@ const handlers = ids(
 const HOTPATHS = ['hotpath-front', 'hotpath'];
 
 export interface LoadOptions {
-  /** Fewer keys: to see that everything works. */
+  /** Fewer keys, to test that everything works. */
   readonly isQuick: boolean;
 }
 
 export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
   const keys = isQuick ? 2_000 : 100_000;
-  const stores = isQuick ? 500 : 10_000; // as many as hotpath keeps by itself
+  const stores = isQuick ? 500 : 10_000; // hotpath's default
   const base = { model: 'closed', connections: 32, coding: 'identity', handler: 'rests' } as const;
   const hits = (Object.keys(SIZES) as SizeName[]).flatMap((size) =>
     (['identity', 'gzip', 'br'] as const).map(
@@ -85,12 +85,12 @@ export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
   const secondTier = {
     ...base,
     path: '/miss/',
-    script: 'uniform', // to find out what they can do; at a rate the keys are asked for in turn
+    script: 'uniform', // measures the maximum; with a fixed rate, keys are requested in turn
     model: 'open',
     figure: 'cpu',
     hasRedis: true,
     keys: isQuick ? 500 : 4_000,
-    // Many times fewer than there are keys, so that memory never has the next one.
+    // Far fewer than there are keys, so that memory never contains the next one.
     maxEntries: 100,
   } as const;
   return [

@@ -1,4 +1,4 @@
-// What the figures were made on: enough to judge them, nothing that names the machine.
+// Describes the machine of the measurements, without identifying it.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
@@ -15,7 +15,7 @@ export interface Machine {
   readonly memory: number;
   readonly kernel: string;
   readonly node: string;
-  /** Commit of the package that was measured. */
+  /** Commit of the measured package. */
   readonly commit: string;
   /** Packages and programs. */
   readonly versions: Readonly<Record<string, string>>;
@@ -51,7 +51,7 @@ function commit(): string {
   }
 }
 
-/** Programs tell their version on either stream, and some with an exit code other than 0. */
+/** Programs print their version on either stream, some with a nonzero exit code. */
 function programs(): Record<string, string> {
   const asked = [
     { name: 'nginx', args: ['-v'], pattern: /nginx\/([\d.]+)/ },

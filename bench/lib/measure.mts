@@ -1,4 +1,4 @@
-// One load: all its contenders side by side, verified, warmed up, then by turns.
+// Measures one load: starts, verifies and warms up all its contenders, then lets them take turns.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Reference, Settings } from '../contenders/settings.mjs';
@@ -15,29 +15,29 @@ import { askScript, runWrk, scriptFile, type WrkRun } from './wrk.mjs';
 
 export interface MeasureOptions {
   readonly rounds: number;
-  /** Of each contender, one after the other: they share its rounds. Default 1. */
+  /** Processes per contender, one after the other, which divide its rounds. Default: 1. */
   readonly processes?: number;
   readonly seconds: number;
   readonly warmUp: number;
-  /** How often a run whose server was not busy is made again. */
+  /** How often a run is repeated if its server was not busy. */
   readonly repeats: number;
-  /** Ids; others of the load are left out. */
+  /** Ids; the load's other contenders are skipped. */
   readonly contenders: readonly string[];
-  /** Of an open load. Requests a second. */
+  /** Rate of an open load. Requests per second. */
   readonly rate?: number;
   readonly redis?: string;
-  /** For Node, before the file of a contender. */
+  /** Arguments of Node for a contender. */
   readonly nodeArguments?: readonly string[];
   readonly say: (line: string) => void;
 }
 
-/** A contender in the middle of a load. */
+/** A contender during a load. */
 interface Entrant {
   readonly contender: Contender;
   readonly running: Running;
   readonly verified: Verified;
   readonly runs: Run[];
-  /** Where the next sequence of keys begins: none is to be asked for twice. */
+  /** Start of the next sequence of keys, because no key may be requested twice. */
   nextKey: number;
 }
 
@@ -65,11 +65,11 @@ interface Measuring {
   readonly load: Load;
   readonly options: MeasureOptions;
   readonly reference: string | undefined;
-  /** What is added to. */
+  /** The results, which measurements are added to. */
   readonly results: Record<string, ContenderResult>;
 }
 
-/** Some of the rounds, each contender in a new process. */
+/** Runs some of the rounds, each contender in a new process. */
 async function measureIn(from: number, to: number, measuring: Measuring): Promise<void> {
   const { load, options, reference, results } = measuring;
   const entrants: Entrant[] = [];
@@ -103,7 +103,7 @@ function settingsOf(load: Load, { redis }: MeasureOptions, reference?: string): 
   };
 }
 
-/** Starts, verifies and warms up a contender; or says why it cannot take part. */
+/** Starts, verifies and warms up a contender, or returns why it cannot take part. */
 async function enter(
   contender: Contender,
   load: Load,
@@ -129,7 +129,7 @@ async function enter(
   }
 }
 
-/** More than a round can ask for. */
+/** More keys than a round can request. */
 const KEYS_OF_A_RUN = 10_000_000;
 
 function wrkRunOf(entrant: Entrant, load: Load, seconds: number): WrkRun {
@@ -149,7 +149,7 @@ function wrkRunOf(entrant: Entrant, load: Load, seconds: number): WrkRun {
   return { ...run, script, args: [load.path, ...last] };
 }
 
-/** Asks for every key once. */
+/** Requests every key once. */
 async function fill(running: Running, load: Load, { headers }: Verified): Promise<void> {
   const args = [load.path, load.keys as number];
   await askScript('fill', { port: running.port, path: load.path, headers, args });
@@ -160,7 +160,7 @@ async function warmUp(entrant: Entrant, load: Load, options: MeasureOptions): Pr
   else await runWrk(wrkRunOf(entrant, load, options.warmUp), entrant.running.pid);
 }
 
-/** So long may it take at most. Milliseconds. */
+/** Time limit. Milliseconds. */
 const FULL_WITHIN = 60_000;
 
 async function fillUp(entrant: Entrant, load: Load, stores: number, options: MeasureOptions): Promise<void> {
@@ -170,12 +170,12 @@ async function fillUp(entrant: Entrant, load: Load, stores: number, options: Mea
 }
 
 /**
- * Before each run there is load that is not counted: while others had their turn, V8 let go of code and memory of this
- * one, as it would not in a server that is in use. Seconds.
+ * Uncounted load before each run. While a contender is idle, V8 frees code and memory that a server in use
+ * would keep. Seconds.
  */
 const LEAD_IN = 1;
 
-/** One turn of a contender; made again while its server was not busy enough to be compared. */
+/** One turn of a contender; repeated if its server was not busy enough for a comparison. */
 async function take(entrant: Entrant, round: number, load: Load, options: MeasureOptions): Promise<void> {
   const { contender, runs } = entrant;
   for (let attempt = 0; attempt <= options.repeats; attempt++) {
@@ -187,12 +187,15 @@ async function take(entrant: Entrant, round: number, load: Load, options: Measur
     runs.push(run);
     options.say(`  ${String(round).padStart(2)} ${contender.id.padEnd(20)}${describe(run)}`);
     if (run.isCounted) return;
-    // A server that has never been busy will not be: it is faster than the generator.
+    // A server that was never busy is faster than the generator, so repeating does not help.
     if (attempt === 0 && round > 1 && !runs.some(({ isCounted }) => isCounted)) return;
   }
 }
 
-/** Of a load of hits, a few may be none, as an entry is renewed; with more of them something else was measured. */
+/**
+ * Tolerated share of misses in a load of hits, for entries that are renewed. With more, the run measured
+ * something else.
+ */
 const FORGIVEN_MISSES = 0.001;
 
 /** Of a load of stale hits, some requests may find that another has just started the refresh. */
@@ -247,12 +250,12 @@ async function runOnce(entrant: Entrant, load: Load, options: MeasureOptions): P
   if (failed > 0) reasons.push(`${failed} socket errors`);
   if (!load.isNeverBusy && !isBusy(window)) reasons.push('the server was not busy');
   if (rate === 0) reasons.push('no answers');
-  // 0, where nothing was answered: results.json has no way to say that it is none.
+  // 0 without responses, because results.json cannot represent NaN.
   const cpu = rate === 0 ? 0 : ((window.cpu / window.wall) * 1e6) / rate;
   return countedOr(reasons, { rate, busy: window.busy, cpu });
 }
 
-/** So long after the last request was due may its answer come. */
+/** Tolerated delay of the last response after its due time. */
 const FORGIVEN_SECONDS = 0.5;
 
 async function openRun(entrant: Entrant, load: Load, options: MeasureOptions): Promise<Omit<Run, 'round'>> {
@@ -267,7 +270,7 @@ async function openRun(entrant: Entrant, load: Load, options: MeasureOptions): P
       connections: load.connections,
       rate,
       seconds: options.seconds,
-      // With a Redis on the same core, the generator must sleep between requests.
+      // If Redis runs on the same core, the generator must sleep between requests.
       isSpinning: !load.hasRedis,
       ...(load.keys === undefined ? {} : { keys: load.keys }),
     },
@@ -291,10 +294,10 @@ function countedOr<T extends object>(reasons: readonly string[], run: T) {
   return { ...run, isCounted: false, reason: reasons.join('; ') };
 }
 
-/** What Node adds by itself, so that who replays a response gets it anyway. */
+/** Headers that Node adds by itself, also for a replay. */
 const OF_NODE = new Set(['date', 'connection', 'keep-alive']);
 
-/** Records what hotpath answers under this load, for those that replay it. Returns the file. */
+/** Records hotpath's response under this load, for contenders that replay it. Returns the file. */
 async function makeReference(load: Load, options: MeasureOptions): Promise<string | undefined> {
   if (!load.contenders.some((id) => options.contenders.includes(id) && contenderOf(id).isReplay))
     return undefined;

@@ -1,5 +1,5 @@
-// The open-model generator, started in a process of its own: requests go out when they are due, and their latency
-// counts from then, whether or not the server had answered those before (no coordinated omission).
+// The open-model generator, in its own process. Requests are sent when they are due, and their latency counts
+// from then, whether or not earlier responses have arrived (no coordinated omission).
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OpenLoad, OpenOutput } from '../generator/open-load.mjs';
@@ -10,7 +10,7 @@ import { sampleOf, type Window, windowOf } from './cpu.mjs';
 
 export type { OpenLoad, OpenOutput } from '../generator/open-load.mjs';
 
-/** Runs the generator; the CPU time of the server is that of the whole run, the connecting left out. */
+/** Runs the generator. The CPU time of the server covers the whole run, without connecting. */
 export async function runOpenLoad(load: OpenLoad, server: number): Promise<OpenOutput & { window: Window }> {
   const child = spawnOn(
     GENERATOR_CORE,

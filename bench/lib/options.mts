@@ -7,7 +7,7 @@ import { type Load, makeLoads } from './loads.mjs';
 
 export interface Options {
   readonly rounds: number;
-  /** Of each contender, one after the other: they share its rounds. */
+  /** Processes per contender, one after the other, which divide its rounds. */
   readonly processes: number;
   readonly seconds: number;
   readonly warmUp: number;
@@ -88,7 +88,7 @@ function count(
   return value;
 }
 
-/** Those whose names are listed, or begin as a listed one does that ends with `-` or `*`. */
+/** The items with a listed name, or with a listed prefix that ends with `-` or `*`. */
 export function choose<T>(
   kind: string,
   list: string | undefined,

@@ -1,4 +1,4 @@
-// Reads what `node --cpu-prof` writes.
+// Reads the output of `node --cpu-prof`.
 
 export interface CpuProfile {
   readonly nodes: readonly {
@@ -6,7 +6,7 @@ export interface CpuProfile {
     readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
   }[];
   readonly samples: readonly number[];
-  /** Microseconds from each sample to the one before it. */
+  /** Microseconds since the previous sample. */
   readonly timeDeltas: readonly number[];
 }
 
@@ -16,12 +16,12 @@ export interface SelfTime {
   readonly microseconds: number;
 }
 
-/** Not the server's own work: it waited, or its program was starting. */
+/** Excluded: the server was idle, or its program was starting. */
 const IDLE = '(idle)';
 
 /**
- * Time that functions took by themselves, most first; the same function in several places of the tree is one row.
- * @param last Only the end of the profile, so many microseconds: before it stand the start and the warm-up.
+ * Self time of functions, longest first. A function that occurs several times in the tree is one row.
+ * @param last number of microseconds at the end of the profile, without start and warm-up.
  */
 export function selfTimes(
   { nodes, samples, timeDeltas }: CpuProfile,
@@ -33,7 +33,7 @@ export function selfTimes(
   let left = timeDeltas.reduce((sum, delta) => sum + delta, 0);
   samples.forEach((id, i) => {
     const frame = frames.get(id);
-    // The time until the next sample is that of this one's function.
+    // The time until the next sample belongs to the function of this one.
     const microseconds = Math.max(0, timeDeltas[i + 1] ?? 0);
     left -= timeDeltas[i] ?? 0;
     if (left > last || !frame || frame.functionName === IDLE) return;
@@ -46,7 +46,7 @@ export function selfTimes(
   return { rows: [...rows.values()].sort((a, b) => b.microseconds - a.microseconds), total };
 }
 
-/** Short, and without the folders of the machine. */
+/** Short, and without local folders. */
 function whereOf(url: string, line: number): string {
   if (url === '') return '';
   if (url.startsWith('node:')) return `${url}:${line}`;

@@ -1,4 +1,4 @@
-// nginx and Varnish on the server's core, before an app on the other: where they are installed.
+// nginx and Varnish on the server's core, before an app on the other core, if they are installed.
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { Absent, errorsOf, type Running, startOrigin } from './servers.mjs';
 
 const READY_WITHIN_MS = 20_000;
 
-/** One worker; the cached bodies lie in memory, one for each coding as the app sent it. */
+/** One worker. Bodies are cached in memory, separately for each coding of the app. */
 export async function startNginx(): Promise<Running> {
   if (!find('nginx')) throw new Absent('not installed (Debian: nginx-light)');
   const origin = await startOrigin();
@@ -56,7 +56,10 @@ http {
   return started(['nginx', ...args], port, origin, directory);
 }
 
-/** One pool of threads; it keeps the app's own codings apart (`Vary`), as nginx does, instead of its own gzip. */
+/**
+ * One thread pool. It caches the app's codings separately (`Vary`), like nginx, instead of using its own
+ * gzip.
+ */
 export async function startVarnish(): Promise<Running> {
   if (!find('varnishd')) throw new Absent('not installed (Debian: varnish)');
   const origin = await startOrigin();
@@ -116,10 +119,10 @@ async function listening(port: number, child: ChildProcess): Promise<void> {
 }
 
 function temporary(): string {
-  // In memory where there is such a folder: what is measured is not to be a disk.
+  // In memory if possible, so that no disk is measured.
   const directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'hotpath-bench-'));
   mkdirSync(join(directory, 'cache'));
-  // Varnish reads its file as a user of its own.
+  // Varnish reads its file under another user.
   chmodSync(directory, 0o755);
   return directory;
 }

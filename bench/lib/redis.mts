@@ -1,4 +1,4 @@
-// The Redis behind the loads of the second tier: on the generator's core, in memory alone.
+// The Redis for the loads of the second tier: on the generator's core, without persistence.
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
@@ -11,7 +11,7 @@ export interface RunningRedis {
   stop(): Promise<void>;
 }
 
-/** `undefined` where there is no redis-server. */
+/** `undefined` without redis-server. */
 export async function startRedis(): Promise<RunningRedis | undefined> {
   if (!find('redis-server')) return undefined;
   const port = await freePort();

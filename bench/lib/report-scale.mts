@@ -1,4 +1,4 @@
-// The part of RESULTS.md that `npm run bench:scale` measured.
+// The part of RESULTS.md with the results of `npm run bench:scale`.
 import { contenderOf } from './contenders.mjs';
 import type { ScaleResult } from './results.mjs';
 import { spreadOf } from './statistics.mjs';

@@ -1,4 +1,4 @@
-// RESULTS.md and its chart, from the results alone.
+// Writes RESULTS.md and its chart from the results.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { verdictsOf } from './bounds.mjs';
@@ -10,7 +10,7 @@ import { isOurs, type LoadResult, type Results, ratioOf, readResults, valuesOf }
 import { spreadOf } from './statistics.mjs';
 import { cell, number, table } from './tables.mjs';
 
-/** What the tables compare everyone with, the first of those that took part. */
+/** The contenders that the tables compare with: the first of these that took part. */
 const YARDSTICKS = ['bare', 'assembled', 'express-compression', 'bare-redis'];
 
 export function writeReport(results: Results): string {
@@ -35,7 +35,7 @@ export function writeReport(results: Results): string {
     .concat('\n');
 }
 
-/** Writes RESULTS.md and results.svg beside the results.json of a folder. */
+/** Writes RESULTS.md and results.svg next to the results.json of a folder. */
 export function saveReport(folder: string): void {
   const results = readResults(folder);
   if (!results) throw new Error('there is no results.json to report on; run `npm run bench` first');
@@ -83,7 +83,7 @@ function verdictTable(results: Results): string {
   return table(['What', 'Load', 'Bound', 'Ratio', 'Holds'], rows);
 }
 
-/** Who was faster than hotpath's best under some load, those left out that no cache can outrun. */
+/** Contenders that were faster than hotpath's best under some load, without those that no cache can beat. */
 function ahead(loads: readonly LoadResult[]): string[] {
   const lines = loads.flatMap((result) => {
     const best = ['hotpath-front', 'hotpath'].find((id) => valuesOf(result, id, 'rate').size > 0);
@@ -130,7 +130,7 @@ function loadSection(result: LoadResult): string[] {
   return [`## ${load.title}`, `${how.join('; ')}.`, table(head, rows)];
 }
 
-/** The fastest first; those that were not measured last. */
+/** Sorts by speed, fastest first, unmeasured last. */
 function order(result: LoadResult, id: string): number {
   const isOpen = result.load.model === 'open';
   const median = spreadOf([...valuesOf(result, id, isOpen ? 'cpu' : 'rate').values()])?.median;
@@ -162,7 +162,7 @@ function rowOf(result: LoadResult, id: string, yardstick: string | undefined): s
   return [name, cell(rates), spread, times, cpu, body];
 }
 
-/** A server that the generator could not keep busy: what is known is that it can do more. */
+/** A row for a server that the generator could not keep busy, so its maximum is unknown. */
 function uncounted(name: string, result: LoadResult, id: string, body: string): string[] {
   const { runs } = result.contenders[id] as LoadResult['contenders'][string];
   const reasons = [...new Set(runs.map(({ reason }) => reason ?? ''))].join('; ');
@@ -177,7 +177,7 @@ function uncounted(name: string, result: LoadResult, id: string, body: string): 
 
 const CHARTED = ['hit-10kb-identity', 'hit-10kb-gzip', 'miss', 'uncacheable'];
 
-/** The loads that matter most, as bars. */
+/** Bars for the most important loads. */
 export function chartOf(results: Results): string {
   const panels = CHARTED.flatMap((id): Panel[] => {
     const result = results.loads[id];

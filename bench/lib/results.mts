@@ -1,4 +1,4 @@
-// What was measured, as it is kept in results.json: all that a report needs, so that it can be written again.
+// The measurements in results.json, complete enough to write the report again.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Load } from './loads.mjs';
@@ -7,18 +7,18 @@ import { median } from './statistics.mjs';
 
 export interface Run {
   readonly round: number;
-  /** Requests a second. */
+  /** Requests per second. */
   readonly rate: number;
   /** Share of its core that the server used. */
   readonly busy: number;
-  /** Server CPU time for a request. Microseconds. */
+  /** CPU time of the server per request. Microseconds. */
   readonly cpu: number;
   readonly isCounted: boolean;
-  /** Why it is not counted. */
+  /** Why the run does not count. */
   readonly reason?: string;
-  /** Latency from the moment when the request was due, in milliseconds, of open loads. */
+  /** Latency since the due time of the request, for open loads. Milliseconds. */
   readonly latency?: Latency;
-  /** Purges a second that were made meanwhile. */
+  /** Purges per second during the run. */
   readonly purges?: number;
 }
 
@@ -31,7 +31,7 @@ export interface Latency {
 
 export interface ContenderResult {
   readonly runs: readonly Run[];
-  /** Bytes of the body that it answered with. */
+  /** Bytes of the response body. */
   readonly bytes?: number;
   /** Why there are no runs. */
   readonly absent?: string;
@@ -43,9 +43,9 @@ export interface LoadResult {
   readonly measured: { readonly date: string; readonly commit: string };
   readonly seconds: number;
   readonly rounds: number;
-  /** Of each contender. Absent: one. */
+  /** Processes per contender. Absent: one. */
   readonly processes?: number;
-  /** Of an open load: requests a second. */
+  /** Rate of an open load: requests per second. */
   readonly rate?: number;
   readonly contenders: Readonly<Record<string, ContenderResult>>;
 }
@@ -62,9 +62,9 @@ export interface ScaleResult {
   readonly entries: readonly {
     readonly contender: string;
     readonly count: number;
-    /** Microseconds, a value for each round. */
+    /** Microseconds, one value per round. */
     readonly cpu: readonly number[];
-    /** Bytes for each entry, beyond the empty process; body included. */
+    /** Bytes per entry, body included, without the empty process. */
     readonly heap: number;
     readonly resident: number;
     readonly body: number;
@@ -86,10 +86,10 @@ export interface ScaleResult {
   readonly subpaths: readonly {
     readonly subpath: string;
     readonly importMilliseconds: readonly number[];
-    /** Own code, minified. */
+    /** hotpath's code, minified. */
     readonly bytes: number;
     readonly gzip: number;
-    /** With all dependencies but peers, minified. */
+    /** With all dependencies except peers, minified. */
     readonly bytesWithDependencies: number;
     readonly gzipWithDependencies: number;
   }[];
@@ -117,14 +117,14 @@ export function valuesOf(
 }
 
 export interface Ratio {
-  /** Of the medians. */
+  /** Ratio of the medians. */
   readonly ratio: number;
-  /** Of the ratios of single rounds: what was measured one after the other. */
+  /** Smallest ratio of two consecutive runs. */
   readonly min: number;
   readonly max: number;
 }
 
-/** How many times as good `ours` is as `theirs`: more requests a second, or less CPU time for one. */
+/** Ratio of `ours` to `theirs` where more is better: requests per second, or the inverse of CPU time. */
 export function ratioOf(
   result: LoadResult | undefined,
   ours: string,

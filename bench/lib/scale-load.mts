@@ -21,7 +21,7 @@ export interface ScaleOptions {
 const ITEMS = '/item/';
 const HEADERS = { 'Accept-Encoding': 'identity' };
 
-/** A server that holds so many entries, all of them asked for twice: filled, and hit once. */
+/** A server with this many entries, each filled and hit once. */
 interface Filled {
   readonly contender: string;
   readonly count: number;
@@ -32,7 +32,7 @@ interface Filled {
   readonly cpu: number[];
 }
 
-/** CPU time of a hit among so many entries, and what each of them takes. */
+/** CPU time of a hit, and memory per entry, by number of entries. */
 export async function measureEntries(options: ScaleOptions): Promise<ScaleResult['entries']> {
   const { contenders, counts, rounds, seconds, say } = options;
   const results: ScaleResult['entries'][number][] = [];
@@ -71,10 +71,10 @@ export async function measureEntries(options: ScaleOptions): Promise<ScaleResult
 
 async function fill(contender: string, count: number): Promise<Filled> {
   const nodeArguments = ['--expose-gc', '--max-old-space-size=8192'];
-  // All of them, and those of the looks that we take.
+  // Room for all entries and those of the verification.
   const running = await contenderOf(contender).start({ maxEntries: count + 1_000 }, { nodeArguments });
   try {
-    // Compiled code and buffers are there already when the memory is looked at first.
+    // Warms up code and buffers before the first measurement of memory.
     await askScript('fill', { port: running.port, path: '/miss/', headers: HEADERS, args: ['/miss/', 500] });
     const empty = await settled(running);
     for (let i = 0; i < 2; i++) {
@@ -94,7 +94,7 @@ async function fill(contender: string, count: number): Promise<Filled> {
   }
 }
 
-/** The state once nothing more is given back. */
+/** The state once garbage collection frees nothing more. */
 async function settled(running: Running): Promise<State> {
   for (let last = Number.POSITIVE_INFINITY; ; ) {
     const state = await running.state();
@@ -108,7 +108,7 @@ async function settled(running: Running): Promise<State> {
 const PURGING_RATE = 2_000;
 const PURGES = 100;
 
-/** Latency of hits at a fixed rate, without purges and with. */
+/** Latency of hits at a fixed rate, with and without purges. */
 export async function measurePurging(options: ScaleOptions): Promise<ScaleResult['purging']> {
   const { contenders, seconds, say } = options;
   return withEach(contenders, {}, say, async (contender, running) => {
@@ -128,19 +128,19 @@ export async function measurePurging(options: ScaleOptions): Promise<ScaleResult
 
 const CONNECTIONS_RATE = 2_000;
 
-/** Latency of hits at a fixed rate over very many connections. */
+/** Latency of hits at a fixed rate over many connections. */
 export async function measureConnections(options: ScaleOptions): Promise<ScaleResult['connections']> {
   const { contenders, connections, seconds, say } = options;
   const limit =
     Number(execFileSync('sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' })) || Number.POSITIVE_INFINITY;
-  // Node raises its own limit to the hard one; a process needs a few files beside its sockets.
+  // Node raises its own limit to the hard one. A process needs a few files besides its sockets.
   if (connections + 100 > limit) {
     throw new Error(`${connections} connections need ulimit -Hn ${connections + 100}; it is ${limit}`);
   }
   return withEach(contenders, {}, say, async (contender, running) => {
     const path = '/hit/10kb';
     for (let i = 0; i < 3; i++) await get(running.port, path, HEADERS);
-    // Long enough for every connection to be used several times.
+    // Long enough to use every connection several times.
     const load = { ...open(running, path, CONNECTIONS_RATE, Math.max(15, seconds)), connections };
     await runOpenLoad({ ...load, connections: 64, seconds: 3 }, running.pid);
     const { latency, done, failed } = await runOpenLoad(load, running.pid);

@@ -1,4 +1,4 @@
-// The parts of `npm run bench:scale` that look at a start: of an app, and of each subpath of the package.
+// The parts of `npm run bench:scale` that measure the start of an app and of each subpath of the package.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { SERVER_CORE } from './cores.mjs';
 import type { ScaleResult } from './results.mjs';
 import type { ScaleOptions } from './scale-load.mjs';
 
-/** Twice as many as rounds: a start is short. */
+/** Twice the number of rounds, because a start is short. */
 const STARTS = 10;
 
 const APPS = {
@@ -89,7 +89,7 @@ function node(...args: string[]): string {
   });
 }
 
-/** Names of bare imports, the subpath itself left out, stay outside of a bundle of our own code. */
+/** Bundles a subpath. Without dependencies, bare imports stay external. */
 async function sizeOf(subpath: string, hasDependencies: boolean): Promise<{ bytes: number; gzip: number }> {
   const { dependencies = {}, peerDependencies = {} } = JSON.parse(
     readFileSync(join(ROOT, 'package.json'), 'utf8'),

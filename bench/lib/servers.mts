@@ -1,4 +1,4 @@
-// Starting contenders, each in a process of its own on the server's core, and stopping them.
+// Starts and stops contenders, each in its own process on the server's core.
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Question, Settings, State } from '../contenders/settings.mjs';
@@ -6,18 +6,18 @@ import { builtFile } from './build.mjs';
 import { spawnOn } from './children.mjs';
 import { GENERATOR_CORE, SERVER_CORE } from './cores.mjs';
 
-/** A contender that runs. */
+/** A running contender. */
 export interface Running {
   readonly port: number;
-  /** Its process; what that started counts as well. */
+  /** Its process; descendants count too. */
   readonly pid: number;
-  /** State of the app: of the contender itself, or of the origin behind it. */
+  /** State of the app: of the contender, or of the origin behind it. */
   state(): Promise<State>;
   storm(perSecond: number): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** A contender that cannot run here, and why: said in the report instead of a number. */
+/** A contender that cannot run here, with the reason for the report. */
 export class Absent extends Error {}
 
 const READY_WITHIN_MS = 60_000;
@@ -27,7 +27,7 @@ export interface NodeOptions {
   readonly nodeArguments?: readonly string[];
 }
 
-/** Starts a server that is written for Node: a file of `bench/contenders`. */
+/** Starts a Node server: a file of `bench/contenders`. */
 export async function startNode(
   file: string,
   settings: Settings,
@@ -55,7 +55,7 @@ export async function startNode(
   };
 }
 
-/** Keeps the last lines that a process wrote to its standard error. */
+/** Keeps the last lines of a process's standard error. */
 export function errorsOf(child: ChildProcess): () => string {
   let text = '';
   child.stderr?.setEncoding('utf8');
@@ -87,7 +87,7 @@ async function stopNode(child: ChildProcess): Promise<void> {
   clearTimeout(impatience);
 }
 
-/** The app behind a proxy, on the generator's core: it has nothing to do once the proxy holds what is asked for. */
+/** The app behind a proxy, on the generator's core. It is idle once the proxy has cached the responses. */
 export function startOrigin(): Promise<Running> {
   return startNode('contenders/express-compression.mts', { isOrigin: true }, { core: GENERATOR_CORE });
 }

@@ -1,4 +1,4 @@
-// The few numbers that the reports are made of.
+// Statistics for the reports.
 
 export interface Spread {
   readonly median: number;
@@ -7,7 +7,7 @@ export interface Spread {
   readonly count: number;
 }
 
-/** The middle of the values, or the mean of the two in the middle; `NaN` of none. */
+/** The median; `NaN` for no values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -16,7 +16,7 @@ export function median(values: readonly number[]): number {
   return ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
 }
 
-/** Median and extremes; `undefined` of no values. */
+/** Median and extremes; `undefined` for no values. */
 export function spreadOf(values: readonly number[]): Spread | undefined {
   if (values.length === 0) return undefined;
   return { median: median(values), min: Math.min(...values), max: Math.max(...values), count: values.length };

@@ -11,7 +11,7 @@ export function cell(spread: Spread | undefined, digits = 0): string {
   return spread === undefined ? '–' : number(spread.median, digits);
 }
 
-/** A table whose columns of numbers stand to the right; a `|` inside a cell does not end it. */
+/** A table with right-aligned numbers. A `|` in a cell is escaped. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const safe = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
   const line = (cells: readonly string[]) => `| ${cells.map(safe).join(' | ')} |`;

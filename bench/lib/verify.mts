@@ -1,4 +1,4 @@
-// Before a contender is measured: it gives the right answer, in the right coding, from where it should.
+// Verifies a contender before its measurement: correct response, correct coding, from the expected source.
 import { setTimeout as delay } from 'node:timers/promises';
 import { productsOf, SIZES, type SizeName } from '../contenders/bodies.mjs';
 import { STALE_TTL_SECONDS } from '../contenders/settings.mjs';
@@ -15,12 +15,12 @@ export function headersOf(load: Load, entityTag?: string): Record<string, string
   };
 }
 
-/** What is wrong with an answer, in words; empty when nothing is. */
+/** The faults of a response, as text; empty for none. */
 export function faultsOf(load: Load, path: string, answer: Answer): string[] {
   const expected = load.isConditional ? 304 : 200;
   if (answer.status !== expected) return [`status ${answer.status} instead of ${expected}`];
   if (load.isConditional) {
-    // RFC 9110 §8.6 allows it, and §6.4.1 says that no body follows.
+    // Without a length, which RFC 9110 §8.6 allows, no body may follow (§6.4.1).
     const isRead = answer.headers['content-length'] === undefined;
     return isRead ? [] : ['its 304 has a Content-Length, and wrk waits for such a body'];
   }
@@ -39,7 +39,7 @@ function isDeepSame(body: Buffer, expected: string): boolean {
   return body.toString('utf8') === expected;
 }
 
-/** What the app's handlers answer. */
+/** The response body of the app's handlers. */
 export function expectedBody(path: string): string {
   const [, route, rest] = path.split('/');
   if (route === 'item') return JSON.stringify({ item: rest, related: productsOf(900) });
@@ -48,20 +48,20 @@ export function expectedBody(path: string): string {
 }
 
 export interface Verified {
-  /** The request headers of the load, the visitor's entity tag included. */
+  /** The request headers of the load, with the client's entity tag. */
   readonly headers: Record<string, string>;
   /** Bytes of the body as sent. */
   readonly bytes: number;
   readonly answer: Answer;
 }
 
-/** Far from the keys that the load asks for, and from those of other looks. */
+/** Outside the keys of loads and other checks. */
 const KEYS_OF_LOOKS = 900_000_000;
 const KEYS_OF_A_LOOK = 100;
 
 const BECOMES_STALE_MS = 4_000 * STALE_TTL_SECONDS;
 
-/** Looks at a running contender, for the n-th time. Throws, saying what is wrong. */
+/** Verifies a running contender for the n-th time. @throws with the fault. */
 export async function verify(
   contender: Contender,
   running: Running,
@@ -100,7 +100,7 @@ export async function verify(
 
 const READY_WITHIN_MS = 10_000;
 
-/** Waits until a contender is connected to what stands behind it. */
+/** Waits until a contender has connected to its Redis or origin. */
 export async function untilReady(running: Running): Promise<void> {
   const begin = performance.now();
   while (!(await running.state()).isReady) {
@@ -112,7 +112,7 @@ export async function untilReady(running: Running): Promise<void> {
 const SETTLED_AFTER_MS = 1_500;
 const SETTLES_WITHIN_MS = 15_000;
 
-/** Waits until a contender that encodes bodies beside its requests has done so. */
+/** Waits until a contender has finished encoding bodies in the background. */
 export async function settle(running: Running): Promise<void> {
   const begin = performance.now();
   let [encoded, since] = [-1, begin];

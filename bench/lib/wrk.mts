@@ -10,17 +10,17 @@ import { sampleOf, type Window, windowOf } from './cpu.mjs';
 export interface WrkOutput {
   readonly requests: number;
   readonly seconds: number;
-  /** Requests a second. */
+  /** Requests per second. */
   readonly rate: number;
-  /** Answers other than 2xx and 3xx. */
+  /** Responses other than 2xx and 3xx. */
   readonly refused: number;
-  /** Connects, reads and writes that failed, and timeouts. */
+  /** Connect, read and write errors, and timeouts. */
   readonly failed: number;
 }
 
 const UNITS: Record<string, number> = { us: 1e-6, ms: 1e-3, s: 1, m: 60, h: 3600 };
 
-/** Reads what wrk prints at its end. */
+/** Parses the output of wrk. */
 export function parseWrk(output: string): WrkOutput {
   const total = /(\d+) requests in ([\d.]+)(us|ms|s|m|h),/.exec(output);
   const rate = /Requests\/sec:\s+([\d.]+)/.exec(output);
@@ -42,7 +42,7 @@ export interface WrkRun {
   readonly seconds: number;
   readonly connections: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** File of a Lua script, and what it is given. */
+  /** File of a Lua script, with its arguments. */
   readonly script?: string;
   readonly args?: readonly (string | number)[];
 }
@@ -58,7 +58,7 @@ export function wrkArguments({ port, path, seconds, connections, headers, script
 }
 
 /**
- * Runs wrk against a server and looks at the server's CPU time meanwhile: not at the very beginning and end, when
+ * Runs wrk against a server and measures the server's CPU time, except at the very beginning and end, when
  * the generator connects and prints.
  */
 export async function runWrk(run: WrkRun, server: number): Promise<WrkOutput & { window: Window }> {
@@ -86,7 +86,7 @@ export async function runWrk(run: WrkRun, server: number): Promise<WrkOutput & {
 
 export type Script = 'sequence' | 'cycle' | 'uniform' | 'zipf' | 'fill';
 
-/** The file of one of our scripts. */
+/** The file of one of the scripts. */
 export function scriptFile(script: Script): string {
   return join(ROOT, 'bench', 'wrk', `${script}.lua`);
 }
@@ -97,10 +97,10 @@ export function runScript(script: Script, run: Omit<WrkRun, 'connections' | 'scr
   return runWrk({ ...run, connections: CONNECTIONS, script: scriptFile(script) }, server);
 }
 
-/** At most so long may it take until everything was asked for. Seconds. */
+/** Time limit for requesting all keys. Seconds. */
 const ASKED_WITHIN = 1_200;
 
-/** Runs a script that ends by itself, as soon as everything was asked for. */
+/** Runs a script that ends once all keys were requested. */
 export async function askScript(
   script: Script,
   run: Omit<WrkRun, 'connections' | 'script' | 'seconds'>,

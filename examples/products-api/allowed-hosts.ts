@@ -2,8 +2,9 @@ import type { RequestHandler } from 'express';
 import { sendProblem } from './problems.js';
 
 /**
- * Answers 421 to requests for a host that is not ours (RFC 9110 §15.5.20). A page of another site whose name was
- * made to point here (DNS rebinding) gets nothing, and neither does a `Host` made up to end in a link or a cache.
+ * Responds with 421 to requests for an unknown host (RFC 9110 §15.5.20). This defeats DNS rebinding, where a
+ * page of another site resolves its name to this server. It also keeps an invented `Host` out of links and
+ * the cache.
  */
 export function allowedHosts(names: readonly string[]): RequestHandler {
   const allowed = new Set(names);

@@ -21,12 +21,12 @@ export interface AppOptions
   db: Database;
   /** hotpath's config. Default: that of the shop. */
   config?: HotpathConfig;
-  /** Told of every error that became a 500. Default: the console. */
+  /** Called with every error that became a 500. Default: the console. */
   report?: (error: unknown) => void;
 }
 
 export interface ShopApp {
-  /** What the HTTP server calls. */
+  /** The listener for the HTTP server. */
   listener: RequestListener;
   app: Express;
   perf: Hotpath;
@@ -34,7 +34,7 @@ export interface ShopApp {
   endStreams(): void;
 }
 
-/** The whole API with hotpath in it, and for the demonstration the same API without. */
+/** The whole API with hotpath, and for the demonstration the same API without it. */
 export async function createApp(options: AppOptions): Promise<ShopApp> {
   const events = shopEvents();
   const assets = await loadAssets();
@@ -53,7 +53,7 @@ function shop(options: AppOptions, events: ShopEvents, assets: Assets, perf?: Ho
   app.disable('x-powered-by');
   app.set('trust proxy', trustProxy);
 
-  // First of all: what it answers from the cache costs none of the work below.
+  // First, so that a hit costs none of the work below.
   if (perf) {
     app.use(perf);
     perf.attach(app);
@@ -61,7 +61,7 @@ function shop(options: AppOptions, events: ShopEvents, assets: Assets, perf?: Ho
   app.use(allowedHosts(options.allowedHosts ?? LOCAL_HOSTS));
   app.use(securityHeaders());
   if (limit > 0) app.use(requestLimit(limit));
-  // The parser accepts what hotpath let through; without hotpath it has the same limit to itself.
+  // The parser accepts the bodies that hotpath accepts. Without hotpath it enforces the same limit.
   const limits = perf?.config.sizeLimit;
   app.use(express.json({ limit: limits ? limits.limit : '10mb' }));
 
@@ -94,8 +94,8 @@ function securityHeaders() {
 }
 
 /**
- * A limit on what reaches the handlers. It sends no `RateLimit` headers: they tell of one visitor's quota, and a
- * cached answer would repeat them to others.
+ * Limits the requests that reach the handlers. It sends no `RateLimit` headers, because they describe one
+ * client's quota and a cached response would repeat them to others.
  */
 function requestLimit(limit: number) {
   return rateLimit({
@@ -111,8 +111,8 @@ function requestLimit(limit: number) {
 }
 
 /**
- * For the demonstration: `?hotpath=off` gives a request to the app without hotpath. A write to the catalogue never
- * goes there, since it must purge.
+ * For the demonstration: `?hotpath=off` routes a request to the app without hotpath. Writes to the catalogue
+ * never go there, because they must purge.
  */
 function withOrWithout(withHotpath: RequestListener, without: RequestListener): RequestListener {
   return (req, res) => {

@@ -10,7 +10,7 @@ export interface Assets {
   readonly files: ReadonlyMap<string, string>;
 }
 
-/** Leaves first: a file's fingerprint covers the fingerprinted names of the files it imports. */
+/** Imported files first, because a fingerprint covers the names of the imported files. */
 const FILES = ['icon.svg', 'base.css', 'style.css', 'dom.js', 'measure.js', 'routes.js', 'app.js'];
 
 /** Reads the files under `public` and gives each a name that changes with its content. */
@@ -34,7 +34,7 @@ export async function loadAssets(): Promise<Assets> {
   return { page, files };
 }
 
-/** `/` and `/assets/…`. A name that is not exactly right is no asset: what is found never changes. */
+/** `/` and `/assets/…`. Only exact names are found, so their content never changes. */
 export function assetRoutes(assets: Assets): RequestHandler {
   const router = Router();
   router.get('/', (_req, res) => {

@@ -11,10 +11,10 @@ interface WithUser {
 }
 
 /**
- * Knows the visitor by `Authorization: Bearer customer-<id>`, or answers 401.
+ * Identifies the user by `Authorization: Bearer customer-<id>`, or responds with 401.
  *
- * A demonstration token, without any secret. Like a signed token it names its bearer by itself, so that a cached
- * answer needs no query to find out whose it is.
+ * A demonstration token without a secret. Like a signed token it contains the user's id, so that a cached
+ * response needs no query to identify its user.
  */
 export const authenticate: RequestHandler = (req, res, next) => {
   const id = /^Bearer customer-([1-9]\d{0,8})$/i.exec(req.get('authorization') ?? '')?.[1];
@@ -31,7 +31,7 @@ export const authenticate: RequestHandler = (req, res, next) => {
   next();
 };
 
-/** Who was authenticated; `undefined` before, so that nothing is ever cached for nobody. */
+/** The authenticated user; `undefined` before authentication, so that nothing is cached without a user. */
 export function userOf(req: IncomingMessage): User | undefined {
   return (req as WithUser).user;
 }

@@ -3,15 +3,15 @@ import { Worker } from 'node:worker_threads';
 import pg from 'pg';
 import { countQuery } from './query-count.js';
 
-/** The little of a database that the routes use; every call is one statement on its way to PostgreSQL. */
+/** The part of a database that the routes use. Each call sends one statement to PostgreSQL. */
 export interface Database {
   query<Row extends pg.QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>;
 }
 
-/** A connected PostgreSQL and what it takes to leave it. */
+/** A connected PostgreSQL, with a function to close it. */
 export interface DatabaseConnection {
   readonly pool: pg.Pool;
-  /** `true`: PostgreSQL runs inside this process and forgets everything when it stops. */
+  /** `true`: PostgreSQL runs inside this process and loses its data when it stops. */
   readonly embedded: boolean;
   close(): Promise<void>;
 }
@@ -23,7 +23,7 @@ export interface DatabaseOptions {
   poolSize?: number | undefined;
 }
 
-/** Connects to `url`, or starts PostgreSQL inside this process. The same `pg.Pool` comes out either way. */
+/** Connects to `url`, or starts PostgreSQL inside this process. Both give the same `pg.Pool`. */
 export async function openDatabase(options: DatabaseOptions = {}): Promise<DatabaseConnection> {
   return options.url === undefined ? openEmbedded() : openServer(options.url, options.poolSize ?? 10);
 }
@@ -44,7 +44,7 @@ function openServer(connectionString: string, max: number): DatabaseConnection {
     connectionString,
     max,
     connectionTimeoutMillis: 5_000,
-    // No visitor's query may hold a connection for longer than a visitor would wait.
+    // No query may hold a connection for longer than a client would wait.
     options: '-c statement_timeout=30s',
   });
   return { pool, embedded: false, close: () => pool.end() };
@@ -53,7 +53,7 @@ function openServer(connectionString: string, max: number): DatabaseConnection {
 async function openEmbedded(): Promise<DatabaseConnection> {
   const worker = new Worker(new URL('./embedded-worker.js', import.meta.url), { execArgv: [] });
   const [{ port }] = (await once(worker, 'message')) as [{ port: number }];
-  // One connection, never given up: the embedded server has no password and accepts no second client.
+  // One permanent connection: the embedded server has no password and accepts no second client.
   const pool = createPool({
     host: '127.0.0.1',
     port,
@@ -73,7 +73,8 @@ async function openEmbedded(): Promise<DatabaseConnection> {
 
 function createPool(config: pg.PoolConfig): pg.Pool {
   const pool = new pg.Pool(config);
-  // An idle connection that breaks is replaced at the next query; unheard, the event would end the process.
+  // The pool replaces a broken idle connection at the next query. Without a listener the event would end the
+  // process.
   pool.on('error', (error) => {
     if (!pool.ending) console.error('database connection lost:', error.message);
   });

@@ -3,13 +3,16 @@ import { Problem } from './problems.js';
 
 type Query = Request['query'];
 
-/** One value of a query parameter, or none. The same name twice is an error: neither may silently win. */
+/**
+ * One value of a query parameter, or none. A duplicate name is an error, because neither value may silently
+ * win.
+ */
 export function textParameter(query: Query, name: string, maxLength = 100): string | undefined {
   const value = query[name];
   if (value === undefined) return undefined;
   if (typeof value !== 'string') throw invalid(`"${name}" may be given once.`);
   if (value.length > maxLength) throw invalid(`"${name}" may have up to ${maxLength} characters.`);
-  // PostgreSQL's text can't hold this character and would answer with an error.
+  // PostgreSQL's text cannot contain this character and would return an error.
   if (value.includes('\0')) throw invalid(`"${name}" has a character that is not text.`);
   return value;
 }
@@ -31,7 +34,7 @@ function wholeNumber(text: string, what: string, min: number, max: number): numb
   throw invalid(`${what} must be a whole number from ${min} to ${max}.`);
 }
 
-/** What a write may set; a field that is absent stays as it is. */
+/** The fields of a write; an absent field is not changed. */
 export interface ProductInput {
   name?: string;
   description?: string;
@@ -48,7 +51,7 @@ const FIELDS: Readonly<Record<keyof ProductInput, (value: unknown) => boolean>> 
   category: (value) => isText(value, 1, 50),
 };
 
-/** Reads a product from a JSON body: known fields only, each of the right type. */
+/** Reads a product from a JSON body: only known fields, each of the right type. */
 export function productInput(body: unknown): ProductInput {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw invalid('The body must be a JSON object, sent as application/json.');

@@ -8,7 +8,7 @@ const database = shop.embedded ? 'embedded PostgreSQL' : 'PostgreSQL at DATABASE
 console.log(`products-api with ${database}, ready in ${seconds} s: ${shop.url}`);
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  // A second signal finds no listener and ends the process at once.
+  // A second signal has no listener and ends the process at once.
   process.once(signal, () => {
     shop.stop().catch((error: unknown) => {
       console.error('the shop did not close cleanly:', error);

@@ -3,11 +3,11 @@ import { defineConfig, type Hotpath, type HotpathConfig } from 'hotpath';
 import { userOf } from './auth.js';
 import { LIST_PARAMETERS } from './product-list.js';
 
-// No handler of this API reads a cookie, so a visitor who carries some (another app on the same host, a consent
-// banner) gets the same answer as everybody. A handler that does read one must not be declared like this.
+// No handler of this API reads a cookie, so clients with cookies (of another app on the same host, or a
+// consent banner) get the same response as all others. Do not declare this for a handler that reads one.
 const NO_COOKIES: readonly string[] = [];
 
-/** All that hotpath does by path. The two things that need to know the visitor or the outcome stand by their routes. */
+/** The policies by path. Two that depend on the user or on the outcome are next to their routes. */
 export const shopConfig: HotpathConfig = defineConfig({
   routes: {
     '/api/products': {
@@ -33,7 +33,7 @@ export const shopConfig: HotpathConfig = defineConfig({
       cache: { ttl: '5m', tags: ['products'], vary: { query: ['q'], cookies: NO_COOKIES }, shared: true },
     },
     '/api/me/*path': { cacheControl: 'private' },
-    // Only names that hold a fingerprint of the content are found there.
+    // Names there contain a fingerprint of the content.
     '/assets/*path': { cacheControl: 'immutable' },
   },
   sizeLimit: { limit: '10mb' },
@@ -44,15 +44,15 @@ export const shopConfig: HotpathConfig = defineConfig({
   timing: { serverTiming: true, slow: '2s' },
 });
 
-/** What stands before single handlers. */
+/** Middlewares of single routes. */
 export interface RoutePolicies {
-  /** After authentication: an answer may be kept, for that customer alone. */
+  /** After authentication: stores responses, one entry per customer. */
   ownAnswers: readonly RequestHandler[];
-  /** Before a write: what it makes outdated is purged before its answer ends. */
+  /** Before a write: purges outdated entries before the response ends. */
   afterWrite: readonly RequestHandler[];
 }
 
-/** The policies of `perf`; without one, none. */
+/** The policies of `perf`; without it, none. */
 export function routePolicies(perf: Hotpath | undefined): RoutePolicies {
   if (!perf) return { ownAnswers: [], afterWrite: [] };
   return {

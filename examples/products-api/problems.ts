@@ -1,6 +1,6 @@
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 
-/** An answer of the 4xx kind that a route gives by throwing. */
+/** A 4xx response that a route returns by throwing. */
 export class Problem extends Error {
   override readonly name = 'Problem';
 
@@ -13,29 +13,32 @@ export class Problem extends Error {
   }
 }
 
-/** Answers in `application/problem+json` (RFC 9457). */
+/** Responds with `application/problem+json` (RFC 9457). */
 export function sendProblem(res: Response, problem: Pick<Problem, 'status' | 'title' | 'detail'>): void {
   const { status, title, detail } = problem;
   res.status(status).type('application/problem+json').json({ type: 'about:blank', title, status, detail });
 }
 
-/** The last route: nothing is here. */
+/** The last route: a 404. */
 export const notFound: RequestHandler = (_req, res) => {
   sendProblem(res, { status: 404, title: 'Not Found', detail: 'There is no such resource.' });
 };
 
-/** Titles for the errors that Express and its parsers raise. Their own messages may tell of internals. */
+/** Titles for the errors of Express and its parsers. Their own messages may reveal internals. */
 const CLIENT_ERRORS: Readonly<Record<number, string>> = {
   400: 'Bad Request',
   413: 'Content Too Large',
   415: 'Unsupported Media Type',
 };
 
-/** Turns what a route threw into an answer. What is no visitor's fault goes to `report`, never to the visitor. */
+/**
+ * Turns an exception of a route into a response. Unexpected errors are reported, and never shown to the
+ * client.
+ */
 export function errorHandler(report: (error: unknown) => void): ErrorRequestHandler {
   return (error, _req, res, next) => {
     if (res.headersSent) {
-      // Half an answer is out: Express ends the connection, so that it can't be taken for a whole one.
+      // The response has begun, so Express destroys the connection: the client must not take it for complete.
       next(error);
       return;
     }

@@ -2,7 +2,7 @@ import type { Request } from 'express';
 import type { Database } from './database.js';
 import { integerParameter, invalid, textParameter } from './input.js';
 
-/** What `fields=` may name, and the SQL it stands for: no text from a request ever becomes SQL. */
+/** The accepted values of `fields=`, with their SQL: no text of a request becomes SQL. */
 export const PRODUCT_COLUMNS: Readonly<Record<string, string>> = {
   id: 'p.id',
   name: 'p.name',
@@ -14,7 +14,7 @@ export const PRODUCT_COLUMNS: Readonly<Record<string, string>> = {
   updatedAt: 'p.updated_at',
 };
 
-/** What `sort=` may say. The id at the end makes every order total, so that pages never overlap. */
+/** The accepted values of `sort=`. The id at the end makes every order total, so that pages never overlap. */
 const SORT_ORDERS: Readonly<Record<string, string>> = {
   id: 'p.id',
   price: 'p.price_cents, p.id',
@@ -22,13 +22,13 @@ const SORT_ORDERS: Readonly<Record<string, string>> = {
   newest: 'p.created_at DESC, p.id DESC',
 };
 
-/** The query parameters that the list reads; the cache's key holds these and no others. */
+/** The query parameters that the list reads; the cache's key contains only these. */
 export const LIST_PARAMETERS = ['page', 'pageSize', 'sort', 'fields', 'category', 'minPrice', 'maxPrice'];
 
 const MAX_PAGE_SIZE = 100;
 const MAX_PRICE = 100_000_000;
 
-/** A list's parameters, checked. */
+/** The validated parameters of a list. */
 export interface ListQuery {
   page: number;
   pageSize: number;
@@ -47,7 +47,7 @@ export interface ProductPage {
   items: Record<string, unknown>[];
 }
 
-/** Reads and checks the parameters. A page size above 100 is served as 100; everything else wrong is a 400. */
+/** Reads and validates the parameters. A page size above 100 becomes 100; anything else invalid is a 400. */
 export function readListQuery(query: Request['query']): ListQuery {
   return {
     page: integerParameter(query, 'page', 1, 100_000) ?? 1,
@@ -60,7 +60,7 @@ export function readListQuery(query: Request['query']): ListQuery {
   };
 }
 
-/** Selects one page. Only the columns asked for leave the database. */
+/** Selects one page, with only the requested columns. */
 export async function listProducts(db: Database, query: ListQuery): Promise<ProductPage> {
   const values: unknown[] = [];
   const bind = (value: unknown) => `$${values.push(value)}`;
@@ -94,7 +94,7 @@ function readFields(text: string | undefined): string[] {
   if (text === undefined) return known;
   const asked = new Set(text.split(','));
   for (const field of asked) allowed('fields', field, PRODUCT_COLUMNS);
-  // In the table's order, whatever the request's: equal questions get equal answers.
+  // In the table's order, so that equal requests get equal responses.
   return known.filter((field) => asked.has(field));
 }
 

@@ -8,17 +8,18 @@ interface Counter {
 
 const counters = new AsyncLocalStorage<Counter>();
 
-/** Notes that the current request sends one statement to the database; outside of a request, nothing. */
+/** Counts a statement of the current request; does nothing outside of a request. */
 export function countQuery(): void {
   const counter = counters.getStore();
   if (counter) counter.queries += 1;
 }
 
 /**
- * Sends `X-SQL-Queries`: how many statements this very request sent, for the page that shows what a cache saves.
+ * Sends `X-SQL-Queries`, the number of statements of this request, for the page that shows the effect of the
+ * cache.
  *
- * It stands around the whole app, so the number is written beneath hotpath, when the headers really leave. A
- * header set inside would be stored with the response, and a hit would repeat the number of the miss.
+ * It wraps the whole app and writes the header beneath hotpath, when the headers are sent. A header set
+ * inside the app would be stored with the response, so that a hit would repeat the number of the miss.
  */
 export function withQueryCount(listener: RequestListener): RequestListener {
   return (req, res) => {

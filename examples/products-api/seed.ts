@@ -1,24 +1,24 @@
 import { readFile } from 'node:fs/promises';
 import type pg from 'pg';
 
-/** How many rows the shop gets. */
+/** The number of rows. */
 export interface SeedSizes {
   /** Default: 20,000. */
   products?: number | undefined;
-  /** Default: 200,000. Four items make an order, twenty-five orders a customer. */
+  /** Default: 200,000. An order has four items, and a customer 25 orders. */
   orderItems?: number | undefined;
 }
 
-/** Raised when the rows that the seed makes change, so that an older shop is made anew. */
+/** Increased when the generated rows change, so that an older database is created again. */
 const SEED_VERSION = 1;
-/** Any number that other programs on the same server are unlikely to lock. */
+/** A number that other programs on the same server are unlikely to lock. */
 const SEED_LOCK = 4_680_937;
 
 /**
- * Makes the shop's tables and rows: the same rows on every run and on every PostgreSQL. A shop of the same sizes
- * that is already there is kept as it is; one of other sizes is dropped and made anew.
+ * Creates the tables and rows of the shop: the same rows on every run and on every PostgreSQL. An existing
+ * shop of the same size is kept; one of another size is replaced.
  *
- * @returns whether rows were made.
+ * @returns whether rows were created.
  * @throws {RangeError} if a size is not a whole number between 100 and 100,000,000.
  */
 export async function seedDatabase(pool: pg.Pool, sizes: SeedSizes = {}): Promise<boolean> {
@@ -27,7 +27,7 @@ export async function seedDatabase(pool: pg.Pool, sizes: SeedSizes = {}): Promis
   const client = await pool.connect();
   try {
     await client.query('BEGIN');
-    // Of several instances that start together, one makes the rows and the others find them made.
+    // If several instances start together, one creates the rows and the others find them.
     await client.query('SELECT pg_advisory_xact_lock($1)', [SEED_LOCK]);
     const present = await isSeeded(client, products, orderItems);
     if (!present) await seed(client, products, orderItems);
@@ -52,7 +52,7 @@ async function isSeeded(client: pg.PoolClient, products: number, orderItems: num
 }
 
 async function seed(client: pg.PoolClient, products: number, orderItems: number): Promise<void> {
-  // A long seed is no reason to give up; visitors' queries keep their limit.
+  // Seeding may take long; the limit still applies to queries of requests.
   await client.query('SET LOCAL statement_timeout = 0');
   await client.query('DROP SCHEMA IF EXISTS hotpath_shop CASCADE');
   await client.query(await sqlFile('schema.sql'));
@@ -65,7 +65,8 @@ async function seed(client: pg.PoolClient, products: number, orderItems: number)
     customers: Math.ceil(orders / 25),
   };
   const text = await sqlFile('seed.sql');
-  // DDL and several statements at once take no bound parameters; only the checked integers above get in.
+  // DDL and several statements at once take no bound parameters, so only the validated integers above are
+  // inserted.
   await client.query(text.replace(/\$([a-z_]+)/g, (_, name: string) => String(numbers[name])));
 }
 

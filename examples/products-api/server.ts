@@ -12,21 +12,21 @@ export interface RunningShop {
   readonly url: string;
   /** `true`: PostgreSQL runs inside this process. */
   readonly embedded: boolean;
-  /** Lets the requests under way finish, then closes everything. Twice is as good as once. */
+  /** Lets requests in flight finish, then closes everything. Idempotent. */
   stop(): Promise<void>;
 }
 
-/** PostgreSQL with the shop in it. */
+/** A connected PostgreSQL with the tables of the shop. */
 export interface ShopDatabase {
   readonly db: Database;
   readonly embedded: boolean;
   close(): Promise<void>;
 }
 
-/** How long requests under way may still take when the server is told to stop. */
+/** Time limit for requests in flight when the server stops. */
 const GRACE_MS = 10_000;
 
-/** Opens the database, and fills it if need be. */
+/** Opens the database, and seeds it if necessary. */
 export async function openShopDatabase(settings: Settings): Promise<ShopDatabase> {
   const { databaseUrl, poolSize, products, orderItems } = settings;
   const { pool, embedded, close } = await openDatabase({ url: databaseUrl, poolSize });
@@ -45,16 +45,17 @@ export async function startShop(
   env: NodeJS.ProcessEnv = {},
   open: (settings: Settings) => Promise<ShopDatabase> = openShopDatabase,
 ): Promise<RunningShop> {
-  // Before anything is opened: a mistake in the environment should cost no time to learn of.
+  // Before anything is opened, so that an invalid environment fails at once.
   const config = configFromEnv(shopConfig, env);
   const database = await open(settings);
   try {
     const shop = await createApp({ ...settings, db: database.db, config });
     const server = createServer(shop.listener);
-    // A request must arrive whole in this time. Answers may take longer: event streams and downloads do.
+    // A request must arrive completely within this time. Responses may take longer, as event streams and
+    // downloads do.
     server.headersTimeout = 10_000;
     server.requestTimeout = 60_000;
-    // Longer than the idle timeout of common load balancers, so that it is they who close.
+    // Longer than the idle timeout of common load balancers, so that they close first.
     server.keepAliveTimeout = 65_000;
     server.listen(settings.port, settings.host);
     await once(server, 'listening');
@@ -82,7 +83,7 @@ export async function startShop(
 }
 
 async function closeServer(server: Server): Promise<void> {
-  // Connections that idle now are closed by close() itself; those at work are when their answer has ended.
+  // `close()` closes idle connections now, and busy ones after their response.
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });

@@ -1,6 +1,6 @@
 import { databaseFromEnv } from 'hotpath';
 
-/** What the environment says about the example itself; hotpath reads its own variables. */
+/** Settings of the example from the environment; hotpath reads its own variables. */
 export interface Settings {
   /** `PORT`. Default: 3000; 0 takes a free one. */
   port: number;
@@ -14,11 +14,11 @@ export interface Settings {
   products: number;
   /** `SEED_ORDER_ITEMS`. Default: 200,000. */
   orderItems: number;
-  /** `RATE_LIMIT`: requests a minute and client that reach the handlers; 0: no limit. Default: 600,000. */
+  /** `RATE_LIMIT`: requests per minute and client that reach the handlers; 0: no limit. Default: 600,000. */
   rateLimit: number;
   /** `ALLOWED_HOSTS`: host names, separated by commas. Default: those of the machine itself. */
   allowedHosts: readonly string[];
-  /** `TRUST_PROXY`: how many proxies stand in front. Default: 0. */
+  /** `TRUST_PROXY`: the number of proxies in front. Default: 0. */
   trustProxy: number;
   /** `DEMO=0` or `NODE_ENV=production` turns `?hotpath=off` and `X-SQL-Queries` off. */
   demo: boolean;
@@ -26,7 +26,7 @@ export interface Settings {
 
 export const LOCAL_HOSTS: readonly string[] = ['localhost', '127.0.0.1', '[::1]'];
 
-/** @throws {Error} naming what is not acceptable, its value and what is. */
+/** @throws {Error} with the invalid variable, its value and the accepted values. */
 export function settingsFromEnv(env: NodeJS.ProcessEnv): Settings {
   const hosts = env.ALLOWED_HOSTS?.split(',').map((host) => host.trim().toLowerCase());
   const { url, poolSize = 10 } = databaseFromEnv(env);

@@ -12,7 +12,7 @@ export function formatValue(value: unknown): string {
   return shorten(text.replace(PIECE, maskPiece));
 }
 
-/** A string as `inspect` writes it, or a word. What is malformed may have white space within its password. */
+/** A string as `inspect` writes it, or a word. A malformed URL may have white space within its password. */
 const PIECE = /'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|\S+/g;
 
 function maskPiece(piece: string): string {

@@ -2,12 +2,12 @@ import { Router } from 'express';
 import type { Database } from '../database.js';
 import { invalid, textParameter } from '../input.js';
 
-/** What is asked of the whole catalogue: figures by category, and search. */
+/** Routes over the whole catalogue: statistics by category, and search. */
 export function catalogueRoutes(db: Database): Router {
   const router = Router();
 
   router.get('/categories/stats', async (_req, res) => {
-    // One pass over every order item ever sold: slow because it is much work, not because anything waits.
+    // Reads every order item ever sold. It is slow because of the work, not because of waiting.
     const categories = await db.query(
       `SELECT c.slug, c.name,
          count(DISTINCT p.id)::integer AS "productsSold",

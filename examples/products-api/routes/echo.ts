@@ -6,7 +6,7 @@ export function echoRoutes(): Router {
   const router = Router();
 
   router.post('/echo', (req, res) => {
-    // Anything else than JSON was not parsed, and is not sent back: an echo of HTML would be a page of ours.
+    // Only JSON is sent back: an echo of HTML would be a page of this site.
     if (req.body === undefined) throw invalid('Send a body as application/json.');
     res.json(req.body);
   });

@@ -2,22 +2,24 @@ import { EventEmitter } from 'node:events';
 import { type Response, Router } from 'express';
 import type { Product } from './products.js';
 
-/** What happens in the shop, for those who listen. */
+/** The events of the shop. */
 export type ShopEvents = EventEmitter<{ product: [Product]; closing: [] }>;
 
-/** Makes the emitter; every open event stream is a listener, so their number has no natural limit. */
+/** Creates the emitter. Every open event stream is a listener, so their number has no limit. */
 export function shopEvents(): ShopEvents {
   return new EventEmitter<{ product: [Product]; closing: [] }>().setMaxListeners(0);
 }
 
 const PULSE_MS = 5_000;
 
-/** `GET /events`: server-sent events (WHATWG HTML, 9.2). One at once, one for every change, and a pulse. */
+/**
+ * `GET /events`: server-sent events (WHATWG HTML, 9.2). One at once, one for every change, and a heartbeat.
+ */
 export function eventRoutes(events: ShopEvents): Router {
   const router = Router();
 
   router.get('/events', (_req, res) => {
-    // no-transform: an encoder would hold small events back until its buffer is full.
+    // no-transform, because an encoder would hold small events back until its buffer is full.
     res.set({ 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store, no-transform' });
     res.write(`retry: 2000\n${event('hello', { at: new Date() })}`);
     const sendProduct = ({ id, name, priceCents }: Product) => send(res, 'product', { id, name, priceCents });
@@ -37,7 +39,7 @@ export function eventRoutes(events: ShopEvents): Router {
   return router;
 }
 
-/** A reader so slow that this much waits for it is let go; it reconnects by itself. */
+/** A client with this many unread bytes is disconnected; it reconnects by itself. */
 const MAX_WAITING_BYTES = 64 * 1024;
 
 function send(res: Response, name: string, data: unknown): void {

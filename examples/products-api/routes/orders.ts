@@ -5,7 +5,9 @@ import { authenticate, userOf } from '../auth.js';
 import type { Database } from '../database.js';
 import { Problem } from '../problems.js';
 
-/** A customer's own orders, and the export of all. `ownAnswers` may keep answers, one customer apart from another. */
+/**
+ * A customer's own orders, and the export of all. `ownAnswers` may store responses, one entry per customer.
+ */
 export function orderRoutes(db: Database, ownAnswers: readonly RequestHandler[]): Router {
   const router = Router();
 
@@ -29,13 +31,13 @@ export function orderRoutes(db: Database, ownAnswers: readonly RequestHandler[])
     res.json({ customer, orders });
   });
 
-  // Anyone may read this export, so it holds what was sold and nothing of who bought it.
+  // The export is public, so it contains the sold items and nothing about the customers.
   router.get('/orders/export.csv', async (_req, res) => {
     res.type('text/csv').attachment('orders.csv');
     try {
       await pipeline(Readable.from(csvOf(db)), res);
     } catch (error) {
-      // A visitor who leaves in the middle of a download is no failure of ours.
+      // A client that disconnects during a download is not an error.
       if (!res.destroyed) throw error;
     }
   });
@@ -56,8 +58,8 @@ interface ExportedItem {
 const ITEMS_A_BATCH = 2_000;
 
 /**
- * The whole table as CSV (RFC 4180), a batch at a time: neither we nor PostgreSQL ever hold all of it, the next
- * batch is read only when the visitor has taken the last, and between two batches the connection is free.
+ * The whole table as CSV (RFC 4180), in batches. Neither this process nor PostgreSQL holds all of it. The
+ * next batch is read when the client has received the last one, and the connection is free between batches.
  */
 async function* csvOf(db: Database): AsyncGenerator<string> {
   yield 'order,line,placed_at,status,product,quantity,price_cents\r\n';

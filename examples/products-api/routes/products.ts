@@ -5,7 +5,7 @@ import { Problem } from '../problems.js';
 import { listProducts, PRODUCT_COLUMNS, readListQuery } from '../product-list.js';
 import type { ShopEvents } from './events.js';
 
-/** The shop's catalogue. `afterWrite` runs before a write's handler, to purge what the write makes outdated. */
+/** The shop's catalogue. `afterWrite` runs before the handler of a write, to purge outdated entries. */
 export function productRoutes(
   db: Database,
   events: ShopEvents,
@@ -66,7 +66,7 @@ async function findProduct(db: Database, id: number): Promise<Product> {
 
 async function updateProduct(db: Database, id: number, input: ProductInput): Promise<Product> {
   if (Object.keys(input).length === 0) throw invalid('Name at least one field to change.');
-  // One statement for any set of fields: what is absent is NULL here, and keeps its value.
+  // One statement for any set of fields: absent ones are NULL here, and keep their value.
   const [product] = await db.query<Product>(
     `WITH p AS (
        UPDATE hotpath_shop.products SET

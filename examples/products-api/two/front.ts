@@ -1,15 +1,15 @@
 import { createServer, request, type Server } from 'node:http';
 import { pipeline } from 'node:stream';
 
-/** An instance behind the front. */
+/** An instance behind the load balancer. */
 export interface Behind {
   readonly name: string;
   readonly url: string;
 }
 
 /**
- * What a balancer does: gives requests to the instances in turn, under one name, which is part of the cache's keys.
- * `X-Instance` says which one has answered.
+ * A minimal load balancer: it sends requests to the instances in turn, with one host name, which is part of
+ * the cache's keys. `X-Instance` names the instance that responded.
  */
 export function createFront(instances: readonly Behind[]): Server {
   let turn = 0;

@@ -2,7 +2,7 @@ import { startShop } from '../server.js';
 import { settingsFromEnv } from '../settings.js';
 import { parentDatabase } from './messages.js';
 
-// One of the two: a process of its own, with its own memory and its own connections to Redis.
+// One of the two instances: its own process, with its own memory and its own connections to Redis.
 const database = { db: parentDatabase(), embedded: false, close: async () => {} };
 const shop = await startShop(settingsFromEnv(process.env), process.env, async () => database);
 process.send?.({ url: shop.url });

@@ -21,7 +21,7 @@ await once(front, 'listening');
 console.log(describe(`http://localhost:${(front.address() as AddressInfo).port}`));
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  // A second signal finds no listener and ends the process at once.
+  // A second signal has no listener and ends the process at once.
   process.once(signal, () => void stop());
 }
 
@@ -42,7 +42,7 @@ function startInstance(name: string, port: number, db: Database) {
 
 async function stop(): Promise<void> {
   front.close();
-  // Those under way go on: the instances finish them.
+  // Connections with requests in flight stay open until the instances have responded.
   front.closeIdleConnections();
   await Promise.all(children.map(({ child, exited }) => end(child, exited)));
   front.closeAllConnections();

@@ -11,7 +11,7 @@ interface Query {
 
 type Reply = { id: number; rows: QueryResultRow[] } | { id: number; failed: string };
 
-/** The database of an instance: the parent has the one connection that the embedded PostgreSQL takes. */
+/** The database of an instance. The parent owns the single connection of the embedded PostgreSQL. */
 export function parentDatabase(): Database {
   const waiting = new Map<number, { resolve(rows: QueryResultRow[]): void; reject(error: Error): void }>();
   let last = 0;
@@ -35,10 +35,10 @@ export function parentDatabase(): Database {
   };
 }
 
-/** The parent's side: answers what an instance asks of the database. */
+/** The parent's side: runs the queries of an instance. */
 export function answerQueries(child: ChildProcess, db: Database): void {
   const reply = (message: Reply) => {
-    // It may have ended meanwhile.
+    // The child may have ended in the meantime.
     if (child.connected) child.send(message, () => {});
   };
   child.on('message', (message: Partial<Query>) => {

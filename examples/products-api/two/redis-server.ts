@@ -13,9 +13,9 @@ export interface RunningRedis {
 }
 
 /**
- * Starts the machine's `redis-server` for ourselves: on a free port, in memory alone.
+ * Starts the machine's `redis-server` on a free port, without persistence.
  *
- * @throws {Error} saying what to install, when there is none.
+ * @throws {Error} with the package to install if there is none.
  */
 export async function startRedis(): Promise<RunningRedis> {
   const file = (process.env.PATH ?? '')
@@ -31,13 +31,13 @@ export async function startRedis(): Promise<RunningRedis> {
   const port = await freePort();
   const folder = await mkdtemp(join(tmpdir(), 'products-api-redis-'));
   const flags = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
-  // A memory of fixed size, where the least used goes first, is all that a cache needs.
+  // A cache needs only memory of fixed size that evicts the least recently used keys.
   flags.push('--maxmemory', '64mb', '--maxmemory-policy', 'allkeys-lru');
-  // The shell ends it when its own input ends, which is when we do, however that happens.
+  // The shell stops Redis when its input ends, which happens when this process ends.
   const script = '"$0" "$@" >/dev/null & server=$!; cat >/dev/null; kill "$server"; wait "$server"';
   const shell = spawn('sh', ['-c', script, file, ...flags], {
     stdio: ['pipe', 'ignore', 'inherit'],
-    // Ctrl-C is for us; it goes when we have ended.
+    // Ctrl-C stops this process, which then stops Redis.
     detached: true,
   });
   const exited = once(shell, 'exit');

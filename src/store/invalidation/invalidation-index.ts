@@ -6,7 +6,7 @@ import { ClientPurges } from './client-purges.js';
 export type RecordKind = 'purge' | 'expire';
 
 /**
- * Who determines the target of a record. `'client'`: the target depends on a request, so clients can cause
+ * The origin of a record's target. `'client'`: the target depends on a request, so clients can cause
  * any number of records. They never invalidate everything; instead, a purge may invalidate more than its
  * target.
  */

@@ -45,7 +45,7 @@ export class LogReader {
   /** All records that were acknowledged before this time have been read here. */
   #heardAt = Number.NEGATIVE_INFINITY;
   #lag = 0;
-  /** The connection whose server was asked for its name. */
+  /** The connection whose server has reported its name. */
   #checked = 0;
   /** Name of the last server; '' if the access rules forbid asking; `undefined` before the first reply. */
   #server: string | undefined;

@@ -27,7 +27,7 @@ export interface RedisLogOptions extends LogBounds, LogReaderTimes {
   readonly clock: SharedClock;
   /**
    * How long an unverified entry may be used, counted from its creation or from the loss of the log. Values
-   * below 500 count as 500, because the server would be asked too often. Default: 5,000.
+   * below 500 count as 500, because shorter ones would query the server too often. Default: 5,000.
    */
   readonly maxStaleness?: number;
   /** Default: 1,000. */
