@@ -85,7 +85,7 @@ export interface CacheOptions {
    */
   refreshConcurrency?: number;
   /**
-   * Headers that every background refresh carries, so that a gate in your app lets it through. Not `Host`, nor headers of
+   * Headers that every background refresh carries, so that an access check in your app accepts it. Not `Host`, nor headers of
    * the connection, conditions, ranges or the body. Default: none.
    */
   refreshHeaders?: Readonly<Record<string, string>>;
@@ -98,7 +98,7 @@ export interface CacheOptions {
   noBackgroundRefresh?: Duration;
   /** How long stale responses are served without another refresh after a failed one. Doubles with each further failure, up to 30 s; 0: not at all. Default: `'1s'`. */
   refreshBackoff?: Duration;
-  /** Whether responses carry `X-Cache` and `Cache-Status` (RFC 9211), which show clients what is cached and why. `'key'` adds scheme, host, path and query. Default: `true`. */
+  /** Whether responses carry `X-Cache` and `Cache-Status` (RFC 9211), which show clients whether a response came from the cache, and why. `'key'` adds scheme, host, path and query. Default: `true`. */
   statusHeader?: boolean | 'key';
   /** Called with every error that did not reach the client; `where` names the part. Default: a process warning. */
   onError?: (error: unknown, where: string) => void;

@@ -98,7 +98,7 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
     counter('refreshes_total', 'Requests of its own by which the cache refreshed what was stale.', () => {
       return read().refreshes;
     }),
-    counters('refresh_results_total', 'Background refreshes by what became of them.', ['result'], () =>
+    counters('refresh_results_total', 'Background refreshes by result.', ['result'], () =>
       byWord('result', read().refreshResults),
     ),
     counters('refresh_refusals_total', 'Background refreshes that ended stale serving.', ['reason'], () =>
@@ -114,7 +114,7 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
     counter('invalidations_total', 'URLs and groups that unsafe methods invalidated.', () => {
       return read().invalidations;
     }),
-    counters('tier_lookups_total', 'What each tier answered.', ['tier', 'result'], () => {
+    counters('tier_lookups_total', 'Lookups of each tier by result.', ['tier', 'result'], () => {
       const { memory, redis } = read();
       const { hits, misses, unusable } = redis ?? {};
       return [
@@ -132,7 +132,7 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
 function showRedis(registry: Registry, read: () => RedisNumbers): (() => void)[] {
   const { counters, counter, gauge, gauges } = writers(registry, 'hotpath_cache_redis_');
   return [
-    counters('commands_total', 'Commands by what became of them.', ['operation', 'result'], () =>
+    counters('commands_total', 'Commands by result.', ['operation', 'result'], () =>
       Object.entries(read().operations).flatMap(([operation, { answered, unavailable }]) =>
         Object.entries({ answered, ...unavailable }).map(([result, value]) => ({
           labels: { operation, result },
