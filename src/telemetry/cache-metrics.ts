@@ -77,12 +77,12 @@ export function showCache(registry: Registry, read: () => CacheNumbers): () => v
 function showRequests(registry: Registry, read: () => CacheNumbers): (() => void)[] {
   const { counters, counter, gauge } = writers(registry, 'hotpath_cache_');
   return [
-    counters('requests_total', 'Requests by what the cache did.', ['result'], () => {
+    counters('requests_total', 'Requests by result of the cache.', ['result'], () => {
       const { hits, misses, stale, revalidated, bypasses } = read();
       const bypass = sumOf(bypasses);
       return byWord('result', { hit: hits, miss: misses, stale, revalidated, bypass });
     }),
-    counters('bypasses_total', 'Requests that passed the cache by.', ['reason'], () =>
+    counters('bypasses_total', 'Requests that bypassed the cache.', ['reason'], () =>
       byWord('reason', read().bypasses),
     ),
     counters('refusals_total', 'Responses that were not stored.', ['reason'], () =>
@@ -91,11 +91,11 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
     counter('collapsed_requests_total', 'Hits that waited for the fill of another request.', () => {
       return read().collapsed;
     }),
-    counter('front_door_hits_total', 'Hits that were answered before Express.', () => {
+    counter('front_door_hits_total', 'Hits served before Express.', () => {
       return read().frontDoor;
     }),
     counter('stores_total', 'Responses that were stored.', () => read().stores),
-    counter('refreshes_total', 'Requests of its own by which the cache refreshed what was stale.', () => {
+    counter('refreshes_total', 'Background refreshes of stale entries.', () => {
       return read().refreshes;
     }),
     counters('refresh_results_total', 'Background refreshes by result.', ['result'], () =>
@@ -106,7 +106,7 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
     ),
     gauge('refreshes_in_progress', 'Background refreshes that run.', () => read().refreshing.running),
     gauge('refreshes_queued', 'Background refreshes that wait to run.', () => read().refreshing.waiting),
-    counters('purges_total', 'Purges and expiries by what they were meant for.', ['kind', 'by'], () =>
+    counters('purges_total', 'Purges and expiries by selector.', ['kind', 'by'], () =>
       Object.entries(read().purgesBy).flatMap(([kind, counts]) =>
         Object.entries(counts).map(([by, value]) => ({ labels: { kind, by }, value })),
       ),
@@ -140,7 +140,7 @@ function showRedis(registry: Registry, read: () => RedisNumbers): (() => void)[]
         })),
       ),
     ),
-    counters('command_seconds_total', 'Time that answered commands took.', ['operation'], () =>
+    counters('command_seconds_total', 'Total time of commands with a reply.', ['operation'], () =>
       Object.entries(read().operations).map(([operation, { seconds }]) => ({
         labels: { operation },
         value: seconds,
@@ -154,7 +154,7 @@ function showRedis(registry: Registry, read: () => RedisNumbers): (() => void)[]
     ),
     counter('read_bytes_total', 'Bytes of the entries that were read.', () => read().bytesRead),
     counter('written_bytes_total', 'Bytes of the entries that were written.', () => read().bytesWritten),
-    gauge('commands_in_progress', 'Commands without an answer.', () => read().outstanding),
+    gauge('commands_in_progress', 'Commands without a reply.', () => read().outstanding),
     gauge(
       'connected',
       'Whether there is a connection that takes commands.',
@@ -183,8 +183,8 @@ function showLog(registry: Registry, read: () => RedisNumbers['log']): (() => vo
     gauge('lag_records', 'Records still to be read when Redis was last asked.', () => read().lag, 'max'),
     gauge('queued_records', 'Records of this process that wait for Redis.', () => read().queued),
     gauge('remembered_selectors', 'Tags, URLs and patterns that are remembered.', () => read().remembered),
-    counter('records_total', 'Records of the shared log that were applied here.', () => read().records),
-    counter('voids_total', 'Times that everything in memory became void.', () => read().voided),
+    counter('records_total', 'Records of the log in Redis that were applied here.', () => read().records),
+    counter('voids_total', 'How often all entries in memory were invalidated.', () => read().voided),
   ];
 }
 

@@ -57,7 +57,7 @@ export class HttpMetrics {
     this.#maxSeries = maxSeries;
     this.#requests = counterIn(registry, {
       name: 'http_requests_total',
-      help: 'Requests answered, by route template and status; 499: the client left before the answer was whole.',
+      help: 'Finished requests by route template and status; 499: the client left before the response was complete.',
       labelNames: ['method', 'path', 'status'],
     });
     this.#durations = histogramIn(registry, {
@@ -68,12 +68,12 @@ export class HttpMetrics {
     });
     this.#inProgress = gaugeIn(registry, {
       name: 'http_requests_in_progress',
-      help: 'Requests that have arrived and are not answered yet.',
+      help: 'Requests without a complete response.',
       labelNames: ['method'],
     });
     this.#overflows = counterIn(registry, {
       name: 'hotpath_metrics_overflow_total',
-      help: 'Requests counted under the path "overflow", as the most label sets were reached.',
+      help: 'Requests counted under the path "overflow", because the maximum of label sets was reached.',
     });
     beforeRead(this.#requests, () => {
       for (const { statuses } of this.#paths()) for (const count of statuses.values()) count.show();

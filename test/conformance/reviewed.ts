@@ -32,7 +32,7 @@ export interface Failure {
   readonly message: string;
   /** `Cache-Status` of the responses. */
   readonly statuses: readonly string[];
-  /** `explained`; `unlisted`; or listed with a reason that this run does not confirm. */
+  /** `explained`; `unlisted`; or listed with a reason that this run contradicts. */
   readonly review: 'explained' | 'unlisted' | 'otherwise';
   readonly entry: ReviewedEntry | undefined;
 }

@@ -18,7 +18,7 @@ interface Callable {
  * too many is possible, and a test then asks for it to be documented or renamed; a word too few is not, as long as
  * reasons go through one of the names in `SINKS`.
  *
- * @param folders relative to `root`; those that do not exist are passed over.
+ * @param folders relative to `root`; those that do not exist are ignored.
  */
 export function detailWords(root: string, folders: readonly string[]): Set<string> {
   const files = folders.flatMap((folder) => sourceFiles(join(root, folder)));

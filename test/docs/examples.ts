@@ -28,7 +28,7 @@ export interface Example {
   readonly steps: readonly ({ readonly code: string } | { readonly exchange: Exchange })[];
 }
 
-/** What the code of an example may import. */
+/** The packages that an example may import. */
 const MODULES: Readonly<Record<string, object>> = {
   hotpath,
   'hotpath/cache': cache,

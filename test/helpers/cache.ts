@@ -10,6 +10,7 @@ import {
 } from 'hotpath/cache';
 import { afterAll, afterEach, expect } from 'vitest';
 import { type Ask, ask } from './client.js';
+import { nextTurn } from './event-loop.js';
 import { listen, type RawAnswer, raw } from './http.js';
 
 type ExpressModule = typeof express5;
@@ -205,7 +206,7 @@ process.on('unhandledRejection', note);
 afterEach(async () => {
   await Promise.all(open.splice(0).map((close) => close()));
   // I-ALIVE
-  await new Promise((resolve) => setImmediate(resolve));
+  await nextTurn();
   expect(unexpected.splice(0)).toEqual([]);
 });
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, connect as dial, type Server, type Socket } from 'node:net';
+import { nextTurn } from './event-loop.js';
 
 /** Faults that a proxy adds to the bytes it forwards. */
 export interface Faults {
@@ -131,7 +132,7 @@ export class FaultProxy {
         }
         from.resume();
       });
-      // Latency does not limit bandwidth: more chunks may be on their way.
+      // Latency does not limit bandwidth: more chunks may be in flight.
       if (bandwidth === Number.POSITIVE_INFINITY) from.resume();
     });
   }
@@ -144,5 +145,5 @@ function write(to: Socket, data: Buffer): void {
 /** Waits, and uses a timer only for a real delay. */
 async function pause(ms: number): Promise<void> {
   if (ms >= 1) await new Promise((resolve) => setTimeout(resolve, ms));
-  else await new Promise((resolve) => setImmediate(resolve));
+  else await nextTurn();
 }

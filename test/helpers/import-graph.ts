@@ -29,7 +29,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'index.ts': [...everyRoom, 'config.ts', 'environment.ts', 'hotpath.ts'],
 };
 
-/** What one middleware may import beyond its room. */
+/** Additional rooms that one middleware may import. */
 const extra: Readonly<Record<string, readonly string[]>> = { metrics: ['telemetry'] };
 
 /** The rooms inside `cache`, from the lowest up: a room imports only rooms before it, and the files beside them. */
@@ -86,7 +86,7 @@ function importedName(node: ts.Node): string | undefined {
   return target && ts.isStringLiteralLike(target) ? target.text : undefined;
 }
 
-/** What is wrong with the directions of the imports, a sentence each; empty when all run one way. */
+/** Imports in a wrong direction, one sentence each; empty if all run one way. */
 export function checkImports(graph: ImportGraph): string[] {
   const problems: string[] = [];
   for (const [file, imports] of graph) {

@@ -4,6 +4,7 @@ import type { ResponseCache } from 'hotpath/cache';
 import type { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeEach, expect } from 'vitest';
 import { ask, type Got } from './client.js';
+import { nextTurn } from './event-loop.js';
 import { waitFor } from './http.js';
 
 /** An app that is checked after a test and then closed. */
@@ -109,7 +110,7 @@ export function invariants(ceilings: Partial<Ceilings> = {}): Invariants {
         expect(resources(), 'I-EXIT: resources left open').toEqual(before);
       },
     );
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     if (unexpected.length > 0) expect(unexpected.splice(0), 'I-ALIVE: uncaught').toEqual([]);
   });
 

@@ -194,6 +194,26 @@ export function startSentinel(master: RedisServer, name = 'main'): Promise<Redis
   return RedisServer.start({ settings: { sentinel } }, true);
 }
 
+/** A master, its replica in sync, and a Sentinel that knows both. */
+export async function startReplicated(): Promise<{
+  readonly master: RedisServer;
+  readonly replica: RedisServer;
+  readonly sentinel: RedisServer;
+}> {
+  const master = await RedisServer.start();
+  const replica = await RedisServer.start({ replicaOf: master.port });
+  await until(
+    async () => (await replica.info('replication')).get('master_link_status') === 'up',
+    'the replica follows',
+  );
+  const sentinel = await startSentinel(master);
+  await until(
+    async () => String(await sentinel.command('SENTINEL', 'REPLICAS', 'main')).includes(String(replica.port)),
+    'the Sentinel knows the replica',
+  );
+  return { master, replica, sentinel };
+}
+
 /** Three masters that share the slots, each with an optional replica. The replicas follow the masters. */
 export async function startCluster({ replicas = false } = {}): Promise<RedisServer[]> {
   const count = replicas ? 6 : 3;

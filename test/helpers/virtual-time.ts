@@ -1,4 +1,5 @@
 import type { Timers } from '../../src/store/redis/timers.js';
+import { nextTurn } from './event-loop.js';
 
 /** Numbers between 0 and 1 that a seed determines (mulberry32). */
 export function randomOf(seed: number): () => number {
@@ -67,5 +68,5 @@ function isBefore(a: Event, b: Event): boolean {
 
 /** Resolves when no promise has work left. */
 function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+  return nextTurn();
 }

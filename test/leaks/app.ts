@@ -60,7 +60,7 @@ export interface RunningApp {
   readonly ended: ReadonlyMap<string, End>;
   readonly cache: ResponseCache | undefined;
   readonly perf: Hotpath | undefined;
-  /** What the cache reported through `onError`. */
+  /** Errors that the cache reported through `onError`. */
   readonly faults: string[];
   close(): Promise<void>;
 }

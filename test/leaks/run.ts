@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
+import { nextTurn } from '../helpers/event-loop.js';
 import { until } from '../helpers/redis.js';
 import {
   AppState,
@@ -151,7 +152,7 @@ async function expectationsOf(
   }
 }
 
-/** What was known when a batch was sent. */
+/** The state when a batch was sent. */
 interface Before {
   readonly ended: ReadonlyMap<string, End>;
   readonly ranged: ReadonlySet<string>;
@@ -282,7 +283,7 @@ class Run {
 
   async #settle(): Promise<void> {
     for (let quiet = 0, turns = 0; quiet < 3 && turns < 200; turns++) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       quiet = this.#state.pending === 0 ? quiet + 1 : 0;
       if (quiet === 0) await delay(1);
     }

@@ -61,7 +61,7 @@ export type Neighbour =
   | 'case'
   | 'strict'
   | 'parameter'
-  /** It answers what is spelled in another case, or with a slash at its end, where the app tells these apart. */
+  /** It matches paths in another case, or with a final slash, although the app distinguishes them. */
   | 'parameter-case'
   | 'mounted-strict';
 

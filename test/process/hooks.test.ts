@@ -4,6 +4,7 @@ import { type HotpathConfig, hotpath } from 'hotpath';
 import { Gauge, Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ask, type Got } from '../helpers/client.js';
+import { nextTurn } from '../helpers/event-loop.js';
 import { type Listening, listen, majors } from '../helpers/http.js';
 import { invariants } from '../helpers/invariants.js';
 
@@ -23,7 +24,7 @@ const failures: Record<string, () => never> = {
   },
   rejects: (() => Promise.reject(new Error('on purpose'))) as () => never,
   'rejects later': (async () => {
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     throw new Error('on purpose');
   }) as () => never,
   'throws a frozen error': () => {
@@ -166,7 +167,7 @@ describe.each(majors)('failing user functions, on %s', (_name, express) => {
       perf.cache.purgeAfter({ tag: 'a' }) as RequestHandler,
       async (req, _res, next) => {
         if (req.query.fails === undefined) return next();
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
         next(new Error('on purpose'));
       },
     ]);

@@ -10,6 +10,7 @@ import { brotliDecompressSync } from 'node:zlib';
 import { hotpath, type SlowRequest } from 'hotpath';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ask } from '../helpers/client.js';
+import { nextTurn } from '../helpers/event-loop.js';
 import { majors, waitFor } from '../helpers/http.js';
 import { valuesOf } from '../helpers/invariants.js';
 
@@ -102,7 +103,7 @@ describe('HTTP/2 through the compatibility API [K13]', () => {
       ['200', 3],
       ['304', 1],
     ]);
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     expect(warnings.map(({ message }) => message)).toEqual([]);
   });
 

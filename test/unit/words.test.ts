@@ -43,9 +43,12 @@ const WORDS: readonly (readonly [avoid: RegExp, use: string])[] = [
   [/\bpass(?:es|ed)? over\b/i, 'ignore'],
   [/\b(?:has|have|had) (?:nothing|something|no word) to say\b/i, 'declares; decides'],
   [/\bof (?:everyone|all) apart\b/i, 'one per user'],
+  [/\b(?:an|the|its|this|no|each|every|whole|late|cached) answer\b/i, 'response, reply'],
+  [/\bon purpose\b|\bfor want of\b|\bas (?:it|they) stands?\b/i, 'a plain word'],
+  [/\b(?:made|begun|told|sent) of (?:it|them|what)\b/i, 'the noun'],
 ];
 
-/** A statement whose subject is a clause without a noun: "What is stored is served.", "Who asks gets it." */
+/** A statement that begins with a relative clause instead of a noun. */
 const HEADLESS = /^(?:What|Whose|Who|Those who|That which|He who)\b[^?]*$/;
 const HEADLESS_USE = 'a noun as the subject';
 
@@ -63,10 +66,12 @@ const files = (folder: string, ending: RegExp): string[] =>
     .filter((name) => ending.test(name) && !name.includes('node_modules'));
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 const pages = [...readdirSync(root).filter((name) => name.endsWith('.md')), ...files('docs', /\.md$/)];
-const code = ['src', 'bench', 'scripts', 'examples'].flatMap((folder) => files(folder, /\.(?:ts|mts|mjs)$/));
+const code = ['src', 'test', 'bench', 'scripts', 'examples'].flatMap((folder) =>
+  files(folder, /\.(?:ts|mts|mjs)$/),
+);
 const isClean = (file: string) => !NOT_YET.some((folder) => file.startsWith(folder));
 
-/** What is wrong with each sentence, one line each. */
+/** The mistakes in each sentence, one line each. */
 function mistakes(found: readonly Found[]): string[] {
   return found.flatMap(({ file, text }) =>
     sentencesOf(text).flatMap((sentence) => {

@@ -83,7 +83,7 @@ export function purgeBeforeEnd(
 function within<T>(milliseconds: number, task: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = guarded('purges', () =>
-      reject(new Error('the purge took too long; the answer went out before it')),
+      reject(new Error('the purge took too long; the response was sent before it was done')),
     );
     const timer = setTimeout(late, milliseconds);
     timer.unref();

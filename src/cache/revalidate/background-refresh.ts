@@ -268,7 +268,7 @@ export class BackgroundRefresher {
     if (!app) return;
     const { settings } = this.#state;
     const seconds = rule?.timeout ?? DEFAULT_REFRESH_TIMEOUT_SECONDS;
-    const late = guarded('refresh', () => refresh.abort(new Error(`no answer within ${seconds} s`)));
+    const late = guarded('refresh', () => refresh.abort(new Error(`no response within ${seconds} s`)));
     const timer = setTimeout(late, seconds * 1000).unref();
     refresh.begin();
     try {

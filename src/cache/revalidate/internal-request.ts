@@ -114,7 +114,7 @@ export class Dispatcher {
       const socket = new NowhereSocket({ request, listener, resolve, reject });
       socket.on('error', reject);
       const onClose = guarded('internal request', () =>
-        reject(new Error('the internal request was cut off before its answer was whole')),
+        reject(new Error('the internal request was aborted before its response was complete')),
       );
       socket.once('close', onClose);
       const onAbort = guarded('internal request', () => {
@@ -180,7 +180,7 @@ function serialise({ method = 'GET', target, headers }: InternalRequest): string
   for (const name of Object.keys(headers)) lines.push(`${name}: ${headers[name]}`);
   for (const line of lines) {
     if (/[\r\n\0]|[^\0-\xff]/.test(line))
-      throw new TypeError(`an internal request can't carry ${JSON.stringify(line)}`);
+      throw new TypeError(`an internal request cannot have ${JSON.stringify(line)}`);
   }
   return `${lines.join('\r\n')}\r\n\r\n`;
 }

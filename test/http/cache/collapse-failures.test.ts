@@ -2,6 +2,7 @@ import { connect } from 'node:net';
 import type { Response } from 'express';
 import { describe, expect, it } from 'vitest';
 import { cacheApp } from '../../helpers/cache.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { gate } from '../../helpers/gate.js';
 import { majors, waitFor } from '../../helpers/http.js';
 import { times } from '../../helpers/times.js';
@@ -64,7 +65,7 @@ describe.each(majors)('waiting for a fill that fails (%s)', (_, express) => {
           const n = count();
           // All others wait for the first two runs; the rest must run side by side, or they would never all arrive.
           if (n === 1) await waitFor(() => made.requests() === 50);
-          if (n === 2) await new Promise((resolve) => setImmediate(resolve));
+          if (n === 2) await nextTurn();
           if (n > 2) await waitFor(() => made.runs() === 50);
           res.status(500).send('error');
         }),

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type EncodeJob, EncodeQueue, type QueueBounds } from '../../../src/cache/storage/encode-queue.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { waitFor } from '../../helpers/http.js';
 
 const effort = { level: 6, brotliQuality: 4, minimumGain: 0.1 };
@@ -40,7 +41,7 @@ describe('the queue of encoding jobs', () => {
     for (const key of ['a', 'b', 'c']) expect(queue.add(job(key))).toBe(true);
     expect(begun).toEqual([]);
     await waitFor(() => begun.length > 0);
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     expect(begun).toEqual(['a']);
     end();
     await waitFor(() => begun.length === 2);
@@ -80,9 +81,9 @@ describe('the queue of encoding jobs', () => {
     const timers = vi.spyOn(globalThis, 'setTimeout');
     state.now = 10;
     end();
-    await new Promise((resolve) => setImmediate(resolve)); // the rest period starts now
+    await nextTurn(); // the rest period starts now
     queue.add(job('first'));
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     expect(begun).toEqual(['one', 'first']); // first forms do not rest
     end();
     const [[, rest]] = timers.mock.calls as [[unknown, number]];

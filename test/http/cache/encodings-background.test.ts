@@ -6,12 +6,13 @@ import { compileSelector } from '../../../src/store/invalidation/selector.js';
 import { MemoryStore } from '../../../src/store/memory/memory-store.js';
 import { type StoredResponse, sizeOf } from '../../../src/store/stored-response.js';
 import { PAGE } from '../../helpers/encodings.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { waitFor } from '../../helpers/http.js';
 
 const effort = { level: 6, brotliQuality: 4, minimumGain: 0.1 };
 
 /** The job just requested has started; its end is not visible before the next turn of the loop. */
-const begun = () => new Promise((resolve) => setImmediate(resolve));
+const begun = () => nextTurn();
 
 let open: EncodedBodies[] = [];
 afterEach(() => {

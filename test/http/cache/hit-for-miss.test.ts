@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { HitForMiss } from '../../../src/cache/collapse/hit-for-miss.js';
 import { type CacheApp, cacheApp, type Handler } from '../../helpers/cache.js';
 import { stopClock } from '../../helpers/clock.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { majors } from '../../helpers/http.js';
 
 afterEach(() => void vi.restoreAllMocks());
@@ -130,7 +131,7 @@ describe.each(majors)('a key with hit-for-miss (%s)', (_major, express) => {
       routes: (app, { count }) =>
         app.get('/x', async (_req, res) => {
           count();
-          await new Promise((resolve) => setImmediate(resolve));
+          await nextTurn();
           res.send('body');
         }),
     });

@@ -2,6 +2,7 @@ import type { Express, NextFunction, Request, Response } from 'express';
 import type { CacheRule, StandaloneCacheOptions } from 'hotpath/cache';
 import { describe, expect, it } from 'vitest';
 import { type CacheApp, cacheApp, type Handler } from '../../helpers/cache.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { majors, waitFor } from '../../helpers/http.js';
 
 type Middleware = (req: Request, res: Response, next: NextFunction) => void;
@@ -283,7 +284,7 @@ describe.each(majors)('requests that change after the cache (%s)', (_name, expre
       for (const user of ['ann', 'ben', 'ann']) await made.get(`/x?as=${user}`);
       await waitFor(() => warnings.length > 0);
       await made.get('/x?as=cid');
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
     } finally {
       process.off('warning', collect);
     }

@@ -44,7 +44,7 @@ describe.each(majors)('names and functions of the user (%s)', (_name, express) =
       await made.cache.purge({ tag: name });
       await made.get(`/plain/${name}`);
       expect(made.runs(`/plain/${name}`)).toBe(2);
-      // Entries with other tags are untouched, and so is `Object.prototype`.
+      // Entries with other tags are unchanged, and so is `Object.prototype`.
       expect(Object.getOwnPropertyNames(Object.prototype)).not.toContain('1');
       expect(made.faults).toEqual([]);
     },

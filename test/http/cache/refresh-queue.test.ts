@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { RefreshQueue } from '../../../src/cache/revalidate/refresh-queue.js';
 import { cacheApp } from '../../helpers/cache.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { majors, waitFor } from '../../helpers/http.js';
 
 describe('the queue of background refreshes', () => {
@@ -20,7 +21,7 @@ describe('the queue of background refreshes', () => {
       });
     const end = async (name: string) => {
       ends.get(name)?.();
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
     };
     return { queue, log, add, end };
   }

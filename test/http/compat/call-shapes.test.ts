@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Request, Response } from 'express';
 import { describe, it } from 'vitest';
 import { casesFor, mountRows, parityOf } from '../../compat/mounts.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { majors } from '../../helpers/http.js';
 import { invariants } from '../../helpers/invariants.js';
 import { memoriesOf, pairOf } from '../../helpers/same.js';
@@ -16,7 +17,7 @@ const file = fileURLToPath(new URL('../../../src/http/cache-control.ts', import.
 const big = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 7919) % 251));
 
 type Handler = (req: Request, res: Response) => unknown;
-const tick = () => new Promise((resolve) => setImmediate(resolve));
+const tick = () => nextTurn();
 
 /** All ways to send a response; D14. */
 const shapes: Record<string, Handler> = {

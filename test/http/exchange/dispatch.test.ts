@@ -8,6 +8,7 @@ import {
   type RequestListener,
 } from '../../../src/cache/revalidate/internal-request.js';
 import { compression } from '../../../src/middleware/compression/index.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { type Listening, listen, majors, waitFor } from '../../helpers/http.js';
 
 const MEGABYTE = 1024 * 1024;
@@ -200,7 +201,7 @@ describe.each(majors)('internal requests on %s', (_name, express) => {
     const controller = new AbortController();
     const answer = dispatch('/never', { signal: controller.signal });
     answer.catch(() => {});
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     controller.abort(new Error('deadline'));
     await expect(answer).rejects.toThrow('deadline');
     await waitFor(() => isClosed);

@@ -1,12 +1,10 @@
 import type { ServerResponse } from 'node:http';
-import { afterEach, describe, expect, it } from 'vitest';
-import { type Listening, listen, majors, raw } from '../../helpers/http.js';
+import { describe, expect, it } from 'vitest';
+import { majors, raw } from '../../helpers/http.js';
+import { serveUntilAfterEach } from '../../helpers/serve.js';
 import { comparable, stacks } from '../../helpers/wire.js';
 
-const servers: Listening[] = [];
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.close();
-});
+const serveApp = serveUntilAfterEach();
 
 type Handler = (res: ServerResponse) => unknown;
 
@@ -125,8 +123,7 @@ describe.each(majors)('bytes on the wire, on %s', (_name, express) => {
         app.use((_req, res) => {
           handler(res);
         });
-        const server = await listen(app);
-        servers.push(server);
+        const server = await serveApp(app);
         ports.push(server.port);
       }
       return ports as [number, number];

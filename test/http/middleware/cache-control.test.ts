@@ -1,21 +1,13 @@
 import { createServer } from 'node:http';
-import type { Express } from 'express';
 import onHeaders from 'on-headers';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { parseCacheControl } from '../../../src/http/cache-control.js';
 import { cacheControl } from '../../../src/middleware/cache-control/middleware.js';
 import type { StandaloneCacheControlOptions } from '../../../src/middleware/cache-control/options.js';
-import { type Listening, listen, majors, raw } from '../../helpers/http.js';
+import { majors, raw } from '../../helpers/http.js';
+import { serveUntilAfterEach } from '../../helpers/serve.js';
 
-const servers: Listening[] = [];
-afterEach(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()));
-});
-async function serve(app: Express): Promise<Listening> {
-  const server = await listen(app);
-  servers.push(server);
-  return server;
-}
+const serve = serveUntilAfterEach();
 
 const shared = { public: true, maxAge: '1m', sMaxage: '5m', immutable: true } as const;
 const routes: StandaloneCacheControlOptions['routes'] = {
@@ -272,7 +264,7 @@ describe.each(majors)('cacheControl on %s', (_, express) => {
 describe('cacheControl', () => {
   it('works on a plain Node server, streams included', async () => {
     const middleware = cacheControl({ default: { maxAge: 5 } });
-    const server = await listen(
+    const server = await serve(
       createServer((req, res) => {
         middleware(req, res, () => {
           res.write('a');
@@ -280,7 +272,6 @@ describe('cacheControl', () => {
         });
       }),
     );
-    servers.push(server);
     const answer = await fetch(server.url);
     expect(answer.headers.get('cache-control')).toBe('max-age=5');
     expect(await answer.text()).toBe('ab');

@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import type { Express, RequestHandler, Response } from 'express';
+import type { RequestHandler, Response } from 'express';
 import { Gauge, Registry } from 'prom-client';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { responseCache } from '../../../src/cache/index.js';
@@ -7,18 +7,11 @@ import { exchangeOf } from '../../../src/exchange/exchange.js';
 import { hotpath } from '../../../src/hotpath.js';
 import { metrics } from '../../../src/middleware/metrics/middleware.js';
 import { timing, timingOf } from '../../../src/middleware/timing/index.js';
-import { bodyOf, type Listening, listen, majors, raw, waitFor } from '../../helpers/http.js';
+import { bodyOf, majors, raw, waitFor } from '../../helpers/http.js';
+import { serveUntilAfterEach } from '../../helpers/serve.js';
 
-const servers: Listening[] = [];
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await Promise.all(servers.splice(0).map((server) => server.close()));
-});
-async function serve(app: Express): Promise<Listening> {
-  const server = await listen(app);
-  servers.push(server);
-  return server;
-}
+const serve = serveUntilAfterEach();
+afterEach(() => vi.restoreAllMocks());
 
 /** Parses the text formats and undoes their escapes. */
 function samplesOf(text: string, name: string): { labels: Record<string, string>; value: number }[] {
@@ -248,10 +241,10 @@ describe.each(majors)('edge cases of metrics and timing on %s', (_name, express)
           res.send('nobody reads this');
         });
       });
-      const { port } = await serve(app);
+      const { port, server } = await serve(app);
       const socket = connect(port, '127.0.0.1');
       socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
-      await new Promise((resolve) => servers[0]!.server.once('request', resolve));
+      await new Promise((resolve) => server.once('request', resolve));
       socket.destroy();
       await waitFor(() => closed);
       expect((await raw(port, 'GET /nowhere HTTP/1.1\nHost: a\n\n')).status).toBe(404);

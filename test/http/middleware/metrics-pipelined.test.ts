@@ -7,6 +7,7 @@ import { hotpath } from 'hotpath';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SlowRequest } from '../../../src/middleware/timing/options.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { type Listening, listen, majors, waitFor } from '../../helpers/http.js';
 
 setFlagsFromString('--expose-gc');
@@ -65,7 +66,7 @@ describe.each(majors)('pipelined requests on %s', (_name, express) => {
       const { port, inProgress, counts, slow } = await serve((app) => {
         app.get('/hangs', async (_req, res) => {
           arrived++;
-          await new Promise((resolve) => setImmediate(resolve));
+          await nextTurn();
           if (arrived < 0) res.send('never');
         });
       });
@@ -101,7 +102,7 @@ describe.each(majors)('pipelined requests on %s', (_name, express) => {
       const expected = { 'GET /hit 200': 2, 'GET /waits 200': 1, 'GET /waits 499': 2, 'GET /hit 499': 2 };
       expect(await counts()).toEqual(expected);
       answers[1]!(); // its client has left
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       expect(await counts()).toEqual(expected);
       expect(await inProgress()).toBe(0);
     });

@@ -7,19 +7,13 @@ import { Dispatcher } from '../../../src/cache/revalidate/internal-request.js';
 import { exchangeOf } from '../../../src/exchange/exchange.js';
 import { type MetricsMiddleware, metrics } from '../../../src/middleware/metrics/middleware.js';
 import type { MetricsOptions } from '../../../src/middleware/metrics/options.js';
-import { type Listening, listen, majors, raw, waitFor } from '../../helpers/http.js';
+import { gate } from '../../helpers/gate.js';
+import { majors, raw, waitFor } from '../../helpers/http.js';
 import { askMany } from '../../helpers/pipelined.js';
+import { serveUntilAfterEach } from '../../helpers/serve.js';
 
-const servers: Listening[] = [];
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await Promise.all(servers.splice(0).map((server) => server.close()));
-});
-async function serve(app: Parameters<typeof listen>[0]): Promise<Listening> {
-  const server = await listen(app);
-  servers.push(server);
-  return server;
-}
+const serve = serveUntilAfterEach();
+afterEach(() => vi.restoreAllMocks());
 
 const options = { defaultMetrics: false };
 
@@ -411,10 +405,9 @@ describe.each(majors)('metrics on %s', (_, express) => {
     const { url } = await serve(app);
     const { registry } = measured;
     const write = registry.metrics.bind(registry);
-    let release: () => void = () => {};
-    const gate = new Promise<void>((resolve) => (release = resolve));
+    const held = gate();
     const spy = vi.spyOn(registry, 'metrics').mockImplementation(async () => {
-      await gate;
+      await held.opened;
       return write();
     });
     let waiting = 0;
@@ -424,7 +417,7 @@ describe.each(majors)('metrics on %s', (_, express) => {
       waiting = (await registry.getSingleMetric('http_requests_in_progress')!.get()).values[0]?.value ?? 0;
       return waiting === 50;
     });
-    release();
+    held.open();
     const texts = await Promise.all(answers);
     expect(spy).toHaveBeenCalledTimes(1);
     expect(new Set(texts).size).toBe(1);

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { hotpath } from '../../../src/hotpath.js';
 import { type StandaloneSizeLimitOptions, sizeLimit } from '../../../src/middleware/size-limit/index.js';
 import type { SizeLimitOptions } from '../../../src/middleware/size-limit/options.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { bodyOf, type Listening, listen, majors, partOn4, raw, waitFor } from '../../helpers/http.js';
 
 const LIMIT = 64 * 1024;
@@ -288,7 +289,7 @@ describe.each(majors)('inflated bodies on %s', (major, express) => {
           let bytes = 0;
           for await (const chunk of req) {
             bytes += (chunk as Buffer).length;
-            await new Promise((resolve) => setImmediate(resolve));
+            await nextTurn();
           }
           res.send(String(bytes));
         },

@@ -6,7 +6,7 @@ import { fragmentsOf } from '../../docs/examples.js';
 
 const root = join(import.meta.dirname, '../../..');
 
-/** What fragments may use without declaring it. */
+/** Names that fragments may use without declaring them. */
 const AMBIENT = `
 import type { Express, RequestHandler } from 'express';
 import type { Hotpath } from 'hotpath';

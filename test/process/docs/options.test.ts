@@ -35,7 +35,7 @@ function merged(base: Record<string, unknown>, more: Record<string, unknown>): R
   return both;
 }
 
-/** What the options of a section need beside them: a lifetime that windows follow, a server for the Redis tier. */
+/** Options that other options of a section require: a lifetime before windows, a server for the Redis tier. */
 function neededAt(path: readonly string[]): Record<string, unknown> {
   if (path.at(-1) === 'redis') return { url: 'redis://localhost:1', wait: { replicas: 1 } };
   return path.at(-1) === 'cache' && path.includes(EXAMPLE_PATH) ? { ttl: '1h' } : {};

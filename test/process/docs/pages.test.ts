@@ -30,6 +30,28 @@ function anchorsOf(page: string): string[] {
   );
 }
 
+/** Source files that a page names, in code or in prose, from the root or from `src`, and that do not exist. */
+function missingFiles(page: string): string[] {
+  const named = new Set([
+    ...[...page.matchAll(/`([\w.-]+\/[\w./-]+\.(?:[cm]?ts|[cm]?js))`/g)].map(([, path = '']) => path),
+    ...(page.match(
+      /(?<![\w./@-])(?:src|test|bench|scripts|docs|examples)\/[\w./-]+\.(?:[cm]?ts|[cm]?js|md)\b/g,
+    ) ?? []),
+  ]);
+  return [...named].filter((path) => !existsSync(join(root, path)) && !existsSync(join(root, 'src', path)));
+}
+
+describe('the check of source files', () => {
+  it('finds a file that does not exist, from the root and from src', () => {
+    expect(missingFiles('`src/config.ts`, `cache/decide.ts`, test/helpers/redis.ts')).toEqual([]);
+    expect(missingFiles('`src/no.ts`, `cache/no.ts`, see test/no.test.ts.')).toEqual([
+      'src/no.ts',
+      'cache/no.ts',
+      'test/no.test.ts',
+    ]);
+  });
+});
+
 describe('the examples of the docs', () => {
   it('are found', () => {
     expect(withExamples.map(([page]) => page)).toContain('docs/caching.md');
@@ -63,6 +85,10 @@ describe.each(pages)('%s', (file) => {
       return anchor !== undefined && !anchorsOf(read(target)).includes(anchor);
     });
     expect(broken).toEqual([]);
+  });
+
+  it('names source files that exist', () => {
+    expect(missingFiles(page)).toEqual([]);
   });
 
   it('defines every reference that it uses, and uses each', () => {

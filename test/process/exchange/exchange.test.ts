@@ -8,17 +8,17 @@ import onHeaders from 'on-headers';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Exchange, exchangeOf, HeadOrder } from '../../../src/exchange/exchange.js';
 import { compression } from '../../../src/middleware/compression/index.js';
-import { type Listening, listen, majors, raw, waitFor } from '../../helpers/http.js';
+import { nextTurn } from '../../helpers/event-loop.js';
+import { gate } from '../../helpers/gate.js';
+import { majors, raw, waitFor } from '../../helpers/http.js';
+import { serveUntilAfterEach } from '../../helpers/serve.js';
 
 const GET = 'GET / HTTP/1.1\nHost: a\n\n';
 const CODED = 'GET / HTTP/1.1\nHost: a\nAccept-Encoding: gzip\n\n';
 const TEXT = 'some text, and then some more. '.repeat(200);
 
-const servers: Listening[] = [];
-afterEach(async () => {
-  for (const server of servers.splice(0)) await server.close();
-  vi.restoreAllMocks();
-});
+const serveApp = serveUntilAfterEach();
+afterEach(() => vi.restoreAllMocks());
 
 describe.each(majors)('the exchange on %s', (_name, express) => {
   type Watch = (exchange: Exchange, req: Request, res: Response) => void;
@@ -38,9 +38,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     app.use(((req, res) => {
       handler(req, res);
     }) as RequestHandler);
-    const server = await listen(app);
-    servers.push(server);
-    return server.port;
+    return (await serveApp(app)).port;
   }
 
   it('calls listeners in order, each once', async () => {
@@ -158,7 +156,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
       const answer = await raw(port, request);
       const expected = shape.startsWith('write') ? ['write', 'end'] : ['end'];
       await waitFor(() => calls.length >= expected.length);
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       expect(calls).toEqual(expected);
       if (shape !== 'end(callback)' && shape !== 'end(null, callback)') {
         const body = request === CODED ? gunzipSync(answer.body).toString() : answer.text;
@@ -281,12 +279,9 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
 
   describe('holdEnd', () => {
     it('delays the end of the response, and not its start', async () => {
-      let release = () => {};
-      const held = new Promise<void>((resolve) => {
-        release = resolve;
-      });
+      const held = gate();
       const port = await serve(
-        (exchange) => exchange.holdEnd(() => held),
+        (exchange) => exchange.holdEnd(() => held.opened),
         (_req, res) => {
           res.write('start ');
           res.end('end');
@@ -302,7 +297,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
       });
       await fetch(`http://127.0.0.1:${port}/`).then((other) => other.body?.cancel());
       expect(isOver).toBe(false);
-      release();
+      held.open();
       expect(await rest).toBe('end');
     });
 
@@ -325,16 +320,11 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     });
 
     it('tolerates a second end, a late write and a next() meanwhile', async () => {
-      let release = () => {};
+      const held = gate();
       const errors: unknown[] = [];
       const app = express();
       app.use(((req, res, next) => {
-        exchangeOf(req, res).holdEnd(
-          () =>
-            new Promise<void>((resolve) => {
-              release = resolve;
-            }),
-        );
+        exchangeOf(req, res).holdEnd(() => held.opened);
         next();
       }) as RequestHandler);
       app.use(((_req, res, next) => {
@@ -342,10 +332,9 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
         res.write('more', (error) => errors.push(error));
         res.end('again');
         next();
-        setImmediate(() => release());
+        setImmediate(held.open);
       }) as RequestHandler);
-      const server = await listen(app);
-      servers.push(server);
+      const server = await serveApp(app);
       expect((await raw(server.port, GET)).text).toBe('body');
       expect(errors[0]).toMatchObject({ code: 'ERR_STREAM_WRITE_AFTER_END' });
     });
@@ -464,8 +453,7 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     app.use(((_error: Error, _req: Request, res: Response, _next: () => void) => {
       res.status(500).send('handled');
     }) as never);
-    const server = await listen(app);
-    servers.push(server);
+    const server = await serveApp(app);
     const answer = await raw(server.port, GET);
     expect([answer.status, answer.text, heads]).toEqual([500, 'handled', 1]);
   });
@@ -490,14 +478,13 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
 
 it('works on plain node:http, without Express', async () => {
   const seen: string[] = [];
-  const server = await listen(
+  const server = await serveApp(
     createServer((req, res) => {
       const exchange = exchangeOf(req, res);
       exchange.onEnd(() => seen.push(`${exchange.path} ${exchange.template}`));
       res.end('plain');
     }),
   );
-  servers.push(server);
   expect((await raw(server.port, 'GET /a?b HTTP/1.1\nHost: a\n\n')).text).toBe('plain');
   expect(seen).toEqual(['/a undefined']);
 });

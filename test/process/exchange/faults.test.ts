@@ -2,6 +2,7 @@ import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { compression } from '../../../src/middleware/compression/index.js';
 import { sizeLimit } from '../../../src/middleware/size-limit/index.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { type Listening, listen, majors, raw } from '../../helpers/http.js';
 import { stacks } from '../../helpers/wire.js';
 
@@ -52,7 +53,7 @@ describe.each(majors)('faults on %s', (_name, express) => {
     stacks[stack]!(app);
     app.use((async (_req, res, next) => {
       try {
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
         res.setHeader('X-Bad', 'a\nb');
       } catch (error) {
         next(error);

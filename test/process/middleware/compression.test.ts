@@ -7,6 +7,7 @@ import zlib from 'node:zlib';
 import type { Express, Response } from 'express';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { compression, type StandaloneCompressionOptions } from '../../../src/middleware/compression/index.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { type Listening, listen, majors, type RawAnswer, raw, waitFor } from '../../helpers/http.js';
 
 const inflate = { br: zlib.brotliDecompressSync, gzip: zlib.gunzipSync, deflate: zlib.inflateSync };
@@ -260,7 +261,7 @@ describe.each(majors)('compression on %s', (_name, express) => {
           decoder.write(rest.subarray(end + 2, end + 2 + size));
           rest = rest.subarray(end + 4 + size);
         }
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
         await waitFor(() => out !== '', 1000).catch(() => {});
         return out;
       };

@@ -1,25 +1,19 @@
 import { connect } from 'node:net';
-import type { ErrorRequestHandler, Express, RequestHandler } from 'express';
+import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Dispatcher } from '../../../src/cache/revalidate/internal-request.js';
 import { exchangeOf } from '../../../src/exchange/exchange.js';
 import { timing, timingOf } from '../../../src/middleware/timing/middleware.js';
 import type { SlowRequest, TimingOptions } from '../../../src/middleware/timing/options.js';
 import { stopClock } from '../../helpers/clock.js';
-import { type Listening, listen, majors, raw, waitFor } from '../../helpers/http.js';
+import { nextTurn } from '../../helpers/event-loop.js';
+import { majors, raw, waitFor } from '../../helpers/http.js';
+import { serveUntilAfterEach } from '../../helpers/serve.js';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-const servers: Listening[] = [];
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await Promise.all(servers.splice(0).map((server) => server.close()));
-});
-async function serve(app: Express): Promise<Listening> {
-  const server = await listen(app);
-  servers.push(server);
-  return server;
-}
+const serve = serveUntilAfterEach();
+afterEach(() => vi.restoreAllMocks());
 
 describe.each(majors)('timing on %s', (_, express) => {
   const appWith = (options?: TimingOptions) => {
@@ -404,7 +398,7 @@ describe.each(majors)('timing on %s', (_, express) => {
         expect(await (await fetch(url)).text()).toBe('ok');
         await waitFor(() => calls === i);
       }
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       process.off('unhandledRejection', unhandled);
       expect(unhandled).not.toHaveBeenCalled();
     });

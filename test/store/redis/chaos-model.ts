@@ -79,7 +79,7 @@ interface Asked {
   readonly matches: (key: string) => boolean;
   readonly at: number;
   readonly by: number;
-  /** The caller has the confirmation that it was done, at least on this instance. */
+  /** The call has returned, so the purge is done at least on this instance. */
   settledAt?: number;
   /** The time when it was in the current log, or returned to it after another history replaced that. */
   acknowledgedAt?: number;

@@ -10,5 +10,5 @@ const hooks = `
   }`;
 register(`data:text/javascript,${encodeURIComponent(hooks)}`);
 await import(process.argv[2]);
-// What a CommonJS package requires in turn passes by the hooks.
+// The hooks do not see modules that a CommonJS package requires.
 for (const file of Object.keys(createRequire(import.meta.url).cache)) console.log(file);

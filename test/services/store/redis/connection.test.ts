@@ -19,7 +19,7 @@ import {
   RedisServer,
   redisMajors,
   startCluster,
-  startSentinel,
+  startReplicated,
   until,
 } from '../../../helpers/redis.js';
 
@@ -293,18 +293,8 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   });
 
   it('follows the master that a Sentinel has chosen [G29]', async () => {
-    const master = closeLater(await RedisServer.start());
-    const replica = closeLater(await RedisServer.start({ replicaOf: master.port }));
-    await until(
-      async () => (await replica.info('replication')).get('master_link_status') === 'up',
-      'the replica follows',
-    );
-    const sentinel = closeLater(await startSentinel(master));
-    await until(
-      async () =>
-        String(await sentinel.command('SENTINEL', 'REPLICAS', 'main')).includes(String(replica.port)),
-      'the Sentinel knows the replica',
-    );
+    const { master, replica, sentinel } = await startReplicated();
+    for (const server of [master, replica, sentinel]) closeLater(server);
     const { connection } = start({
       options: { sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: 'main' },
     });

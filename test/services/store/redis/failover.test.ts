@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { StoredResponse } from '../../../../src/store/stored-response.js';
 import { closeAfterEach } from '../../../helpers/close-after-each.js';
-import { RedisServer, redisMajors, startCluster, startSentinel, until } from '../../../helpers/redis.js';
+import { redisMajors, startCluster, startReplicated, until } from '../../../helpers/redis.js';
 import { itemOf } from '../../../store/contract.js';
 import { type OpenStore, openStore } from '../../../store/redis/open-store.js';
 
@@ -68,18 +68,8 @@ describe.each(redisMajors)('failover of the master, with %s,', (_, module) => {
   }, 240_000);
 
   it('follows the new master that a Sentinel chooses under load, without throwing [G29]', async () => {
-    const master = closeLater(await RedisServer.start());
-    const replica = closeLater(await RedisServer.start({ replicaOf: master.port }));
-    await until(
-      async () => (await replica.info('replication')).get('master_link_status') === 'up',
-      'the replica follows',
-    );
-    const sentinel = closeLater(await startSentinel(master));
-    await until(
-      async () =>
-        String(await sentinel.command('SENTINEL', 'REPLICAS', 'main')).includes(String(replica.port)),
-      'the Sentinel knows the replica',
-    );
+    const { master, replica, sentinel } = await startReplicated();
+    for (const server of [master, replica, sentinel]) closeLater(server);
     const options = { sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: 'main' };
     const all = closeLater(
       await openStore(module, { options }, { bounds: { firstBackoff: 50, maxBackoff: 500 } }),

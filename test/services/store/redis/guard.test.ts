@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { CommandGuard, GuardedReply } from '../../../../src/store/redis/guard/command-guard.js';
 import { closeAfterEach } from '../../../helpers/close-after-each.js';
+import { nextTurn } from '../../../helpers/event-loop.js';
 import { FaultProxy } from '../../../helpers/fault-proxy.js';
 import { waitFor } from '../../../helpers/http.js';
 import { RedisServer, redisMajors, until } from '../../../helpers/redis.js';
@@ -243,11 +244,11 @@ describe.each(redisMajors)('the guard with %s', (_, module) => {
         (client) => client.call('GET', 'k'),
         (answer) => void told.push(answer),
       );
-      await new Promise((resolve) => setImmediate(resolve)); // the command is sent
+      await nextTurn(); // the command is sent
       const until = performance.now() + 150;
       while (performance.now() < until); // blocks the whole process
       await waitFor(() => told.length > 0);
-      for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < 5; turn++) await nextTurn();
       expect(told).toEqual([{ value: 'v' }]);
     }
     expect({ faults: faults.length, late: guard.stats().late }).toEqual(before);

@@ -3,6 +3,7 @@ import { Codec, FORMAT } from '../../../../src/store/redis/codec/frame.js';
 import type { SharedPositions } from '../../../../src/store/redis/redis-store.js';
 import type { StoredResponse } from '../../../../src/store/stored-response.js';
 import { closeAfterEach } from '../../../helpers/close-after-each.js';
+import { nextTurn } from '../../../helpers/event-loop.js';
 import { FaultProxy } from '../../../helpers/fault-proxy.js';
 import { RedisServer, redisMajors, until } from '../../../helpers/redis.js';
 import { RedisMonitor } from '../../../helpers/redis-monitor.js';
@@ -310,7 +311,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     // without faults follow until there is a hit.
     const faultyRounds = 70;
     for (let round = 0; round < faultyRounds || hits === 0; round++) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       proxy.set(round < faultyRounds ? faults[round % faults.length]! : {});
       if (round < faultyRounds && round % 10 === 9) proxy.reset();
       const asked = names.filter((_, i) => (i + round) % 4 === 0);

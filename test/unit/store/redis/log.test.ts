@@ -467,7 +467,7 @@ describe('the log on a Redis Stream', () => {
   it('reads nothing from Redis until its own last record belongs to a known epoch [H08]', async () => {
     const site = new Site();
     const [a, b] = [await site.join(), await site.join()];
-    // Delayed on its way to a.
+    // Delayed before it reaches a.
     a.follower.faults.latency = 1000;
     await b.record('purge', { tag: 'unrelated' }, 20);
     const shared = b.log.toShared(b.log.position)!;
