@@ -2,32 +2,39 @@ import ts from 'typescript';
 
 /** The comments of a source file, as plain text. Comments of consecutive lines are joined. */
 export function commentsOf(text: string, file = 'a.ts'): string[] {
-  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
-  const ranges = new Map<number, ts.CommentRange>();
-  const collect = (node: ts.Node): void => {
-    const found = [
-      ...(ts.getLeadingCommentRanges(text, node.pos) ?? []),
-      ...(ts.getTrailingCommentRanges(text, node.end) ?? []),
-    ];
-    for (const range of found) ranges.set(range.pos, range);
-    node.getChildren(source).forEach(collect);
-  };
-  collect(source);
   const comments: string[] = [];
   let end = -1;
-  for (const range of [...ranges.values()].sort((a, b) => a.pos - b.pos)) {
-    const raw = text.slice(range.pos, range.end);
+  for (const { 0: raw, index } of withoutLiterals(text, file).matchAll(/\/\*[\s\S]*?\*\/|\/\/.*/g)) {
     if (/^\/\/ (?:biome-ignore|@ts-)/.test(raw)) continue;
     const plain = raw
       .replace(/^\/\*\*?|\*\/$|^\/\//g, '')
       .replace(/^\s*\*/gm, '')
       .trim();
-    const isContinued = raw.startsWith('//') && end > 0 && /^\n *$/.test(text.slice(end, range.pos));
+    const isContinued = raw.startsWith('//') && end > 0 && /^\n *$/.test(text.slice(end, index));
     if (isContinued) comments.push(`${comments.pop() ?? ''}\n${plain}`);
     else comments.push(plain);
-    end = raw.startsWith('//') ? range.end : -1;
+    end = raw.startsWith('//') ? index + raw.length : -1;
   }
   return comments;
+}
+
+/** The text with spaces in place of its literals, which may contain `//`. */
+function withoutLiterals(text: string, file: string): string {
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest);
+  const parts: string[] = [];
+  let at = 0;
+  const cut = (node: ts.Node): void => {
+    const start = node.getStart(source);
+    parts.push(text.slice(at, start), ' '.repeat(node.end - start));
+    at = node.end;
+  };
+  const find = (node: ts.Node): void => {
+    if (ts.isLiteralExpression(node) || ts.isTemplateHead(node) || ts.isTemplateMiddleOrTemplateTail(node))
+      cut(node);
+    else ts.forEachChild(node, find);
+  };
+  find(source);
+  return parts.join('') + text.slice(at);
 }
 
 /** The string literals of a source file that are sentences or parts of them. */
@@ -37,7 +44,7 @@ export function messagesOf(text: string, file = 'a.ts'): string[] {
 
 /** The titles of the tests in a source file, including the texts of `it.each` rows. */
 export function titlesOf(text: string, file = 'a.ts'): string[] {
-  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest);
   const titles: string[] = [];
   const visit = (node: ts.Node): void => {
     if (ts.isCallExpression(node) && /^(?:it|test|describe)\b/.test(node.expression.getText(source))) {
@@ -91,6 +98,6 @@ function literalsOf(text: string, file: string): string[] {
     }
     ts.forEachChild(node, visit);
   };
-  visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true));
+  visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest));
   return literals;
 }

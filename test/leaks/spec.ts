@@ -65,7 +65,7 @@ export type Neighbour =
   | 'parameter-case'
   | 'mounted-strict';
 
-/** What a route is made for: few random routes have all that one protection needs to be missed. */
+/** The purpose of a route. Few random routes have all properties that make one missing protection visible. */
 export type Focus =
   /** Users in `AsyncLocalStorage` cause refreshes of the public page. */
   | 'context'
@@ -80,7 +80,7 @@ export type Focus =
   | 'gateway'
   | 'spelling'
   | 'range'
-  /** What `when` reads is set behind the cache. */
+  /** A middleware after the cache sets what `when` reads. */
   | 'late-when';
 
 export interface RouteSpec {
