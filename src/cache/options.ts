@@ -228,7 +228,7 @@ export const cacheSchema: Schema<CacheSettings> = v.pipe(optionsSchema, v.transf
 
 /**
  * Resolves the options of `responseCache()` used alone.
- * @param path where they stand, for messages.
+ * @param path the path of the options in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
 export function resolveCacheStandalone(

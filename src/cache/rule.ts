@@ -147,7 +147,7 @@ export const cacheRuleSchema: Schema<CacheRuleSettings> = section(
 
 /**
  * Resolves a rule.
- * @param path where it stands, for messages.
+ * @param path the path of the rule in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
 export function resolveCacheRule(rule: CacheRule, path = 'rule'): CacheRuleSettings {

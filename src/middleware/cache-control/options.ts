@@ -143,7 +143,7 @@ export const cacheControlSchema: Schema<CacheControlSettings> = v.pipe(
 
 /**
  * Resolves the options of `cacheControl()` used alone.
- * @param path where they stand, for messages.
+ * @param path the path of the options in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
 export function resolveCacheControlStandalone(
@@ -183,9 +183,11 @@ function checkDirectives(
   if (has('public') && has('private')) report('public', 'conflicts with `private`; set only one');
   if (has('private') && has('sMaxage'))
     report('sMaxage', 'has no effect with `private`, which no shared cache may store; use `maxAge`');
-  if (has('immutable') && !has('maxAge')) report('immutable', 'has no effect without `maxAge` (RFC 8246 §2); set `maxAge`');
+  if (has('immutable') && !has('maxAge'))
+    report('immutable', 'has no effect without `maxAge` (RFC 8246 §2); set `maxAge`');
   for (const key of ['staleWhileRevalidate', 'staleIfError']) {
-    if (has(key) && has('mustRevalidate')) report(key, 'conflicts with `mustRevalidate` (RFC 9111 §5.2.2.2); set only one');
+    if (has(key) && has('mustRevalidate'))
+      report(key, 'conflicts with `mustRevalidate` (RFC 9111 §5.2.2.2); set only one');
   }
   // With must-understand, no-store is only for caches that do not support it (RFC 9111 §5.2.2.3).
   if (!has('noStore') || has('mustUnderstand')) return;

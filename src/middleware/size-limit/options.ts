@@ -100,7 +100,7 @@ export const sizeLimitPolicySchema: Schema<ReadSizeLimitPolicy> = v.lazy(
 
 /**
  * Resolves the options of `sizeLimit()` used alone.
- * @param path where they stand, for messages.
+ * @param path the path of the options in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
 export function resolveSizeLimitStandalone(

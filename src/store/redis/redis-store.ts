@@ -10,11 +10,11 @@ import type { CommandGuard, GuardedReply, GuardStats } from './guard/command-gua
 import type { LogStamp } from './log/log-positions.js';
 import type { ServerClock } from './server-clock.js';
 
-/** Positions in the log of this process, as other instances know them. `RedisLog` is one. */
+/** Converts log positions of this process to those of the log in Redis, and back. Implemented by `RedisLog`. */
 export interface SharedPositions {
-  /** `undefined` where the position means nothing to others, so the entry stays here. */
+  /** `undefined` if the position has no meaning for other instances, so that the entry stays in memory. */
   toShared(stamp: number): LogStamp | undefined;
-  /** `undefined` where later invalidations are unknown: the entry is a miss. */
+  /** `undefined` if later invalidations are unknown: the entry is a miss. */
   fromShared(stamp: LogStamp): number | undefined;
 }
 

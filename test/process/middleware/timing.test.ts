@@ -40,10 +40,10 @@ describe.each(majors)('timing on %s', (_, express) => {
 
     it.each([
       ['none', ''],
-      ['an empty one', 'X-Request-Id: \r\n'],
-      ['one that is too long', `X-Request-Id: ${'x'.repeat(129)}\r\n`],
-      ['a very long one', `X-Request-Id: ${'x'.repeat(15_000)}\r\n`],
-      ['one with a space', 'X-Request-Id: a b\r\n'],
+      ['an empty id', 'X-Request-Id: \r\n'],
+      ['a long id', `X-Request-Id: ${'x'.repeat(129)}\r\n`],
+      ['a very long id', `X-Request-Id: ${'x'.repeat(15_000)}\r\n`],
+      ['an id with a space', 'X-Request-Id: a b\r\n'],
       ['one with a tab', 'X-Request-Id: a\tb\r\n'],
       ['one with markup', 'X-Request-Id: <script>\r\n'],
       ['Latin-1', 'X-Request-Id: caf\xe9\r\n'],

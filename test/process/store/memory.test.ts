@@ -39,7 +39,7 @@ describe('the memory tier', () => {
     ['the key', 'k'.repeat(1001), response('k'), 1000],
     ['characters of two bytes', 'ш'.repeat(501), response('k'), 1000],
     [
-      'what a path says of its queries',
+      'a note about the queries of a path',
       'k',
       {
         kind: 'variance',

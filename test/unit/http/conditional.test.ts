@@ -29,9 +29,9 @@ describe('listsTag', () => {
     ['nothing', '', '"a"'],
     ['a tag without quotes', 'a', '"a"'],
     ['a tag that never ends', '"a', '"a"'],
-    ['what stands inside another tag', '"x, a, y"', '"a"'],
-    ['what stands between two tags', '"x"a"y"', '"a"'],
-    ['a response whose tag is none', '"a"', 'a'],
+    ['a tag inside another tag', '"x, a, y"', '"a"'],
+    ['text between two tags', '"x"a"y"', '"a"'],
+    ['a response with an invalid tag', '"a"', 'a'],
     ['a response whose tag holds a quote', '"a"b"', '"a"b"'],
     ['an asterisk in a list', '"x", *', '"a"'],
   ])('does not find %s [D12]', (_case, list, etag) => {

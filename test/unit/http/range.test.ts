@@ -31,7 +31,7 @@ describe('selectRanges', () => {
     ['empty members', 'bytes=, 0-1 ,,', parts([0, 1])],
     ['the unit in another case', 'Bytes=0-1', parts([0, 1])],
     ['leading zeros', 'bytes=00-0001', parts([0, 1])],
-    ['what of several lies within', 'bytes=20-30,0-1,-0', parts([0, 1])],
+    ['the satisfiable of several ranges', 'bytes=20-30,0-1,-0', parts([0, 1])],
     ['eight parts', 'bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7', { kind: 'parts' }],
   ])('selects %s [D11]', (_case, range, selection) => {
     expect(selectRanges(range, 10)).toMatchObject(selection);
@@ -163,10 +163,10 @@ describe('ifRangeHolds', () => {
     ['a later date', 'Sun, 06 Nov 1994 08:49:39 GMT', validators],
     ['an earlier date', 'Sun, 06 Nov 1994 08:49:36 GMT', validators],
     ['the date where the response was made in the same second', MODIFIED, { ...validators, date: MODIFIED }],
-    ['the date where the response has no Date', MODIFIED, { lastModified: MODIFIED }],
-    ['the date where Date is none', MODIFIED, { ...validators, date: 'today' }],
-    ['the date where nothing says when it changed', MODIFIED, { date: validators.date }],
-    ['what is no date, even twice', 'today', { ...validators, lastModified: 'today' }],
+    ['a date without a Date', MODIFIED, { lastModified: MODIFIED }],
+    ['a date with an invalid Date', MODIFIED, { ...validators, date: 'today' }],
+    ['a date without a Last-Modified', MODIFIED, { date: validators.date }],
+    ['an invalid date, equal in both', 'today', { ...validators, lastModified: 'today' }],
   ])('does not hold for %s [D11]', (_case, ifRange, given) => {
     expect(ifRangeHolds(ifRange, given)).toBe(false);
   });

@@ -12,19 +12,19 @@ it('finds entries like a Map, after any operations', () => {
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 600 }), (steps) => {
-      const underWay = new TransientMap<number>();
+      const transient = new TransientMap<number>();
       const map = new Map<string, number>();
       for (const each of steps) {
         if ('set' in each) {
-          underWay.set(each.set, each.value);
+          transient.set(each.set, each.value);
           map.set(each.set, each.value);
         } else if ('delete' in each) {
-          underWay.delete(each.delete, each.value);
+          transient.delete(each.delete, each.value);
           if (map.get(each.delete) === each.value) map.delete(each.delete);
-        } else expect(underWay.get(each.get)).toBe(map.get(each.get));
-        expect(underWay.size).toBe(map.size);
+        } else expect(transient.get(each.get)).toBe(map.get(each.get));
+        expect(transient.size).toBe(map.size);
       }
-      for (let n = 0; n <= 200; n++) expect(underWay.get(`key ${n}`)).toBe(map.get(`key ${n}`));
+      for (let n = 0; n <= 200; n++) expect(transient.get(`key ${n}`)).toBe(map.get(`key ${n}`));
     }),
   );
 });
