@@ -1,6 +1,7 @@
 import { IncomingMessage, type ServerResponse } from 'node:http';
 import { createState } from './cache/create-state.js';
 import { createResponseCache, type Middleware, type ResponseCache } from './cache/response-cache.js';
+import type { CacheState } from './cache/state.js';
 import { type HotpathConfig, type ResolvedConfig, resolveConfig } from './config.js';
 import { FastLookup } from './front-door/fast-lookup.js';
 import { FastPath } from './front-door/fast-path.js';
@@ -72,43 +73,14 @@ export function hotpath(config?: HotpathConfig): Hotpath {
     );
   }
   const resolved = resolveConfig(config);
-  const { routes } = resolved;
-  const state = resolved.cache && createState(resolved.cache);
-  const cache = createResponseCache(resolved.cache, routes, state);
-  const metrics = resolved.metrics ? createMetrics(resolved.metrics) : undefined;
-  const hideCache = metrics && resolved.cache && showCache(metrics.registry, () => cache.stats());
-
-  const timing = resolved.timing ? createTiming(resolved.timing) : undefined;
-  const cacheControl = resolved.cacheControl ? createCacheControl(resolved.cacheControl, routes) : undefined;
-  const compression = resolved.compression
-    ? createCompression(resolved.compression, routes, true)
-    : undefined;
-
-  const chain: Middleware[] = [];
-  if (timing) chain.push(timing);
-  if (metrics) chain.push(metrics);
-  if (resolved.sizeLimit) chain.push(createSizeLimit(resolved.sizeLimit, routes));
-  if (cacheControl) chain.push(cacheControl);
-  if (compression) chain.push(compression);
-  if (state) chain.push(cache);
-  if (compression) chain.push(startCompression);
-
-  const lane = state
-    ? new FastPath({
-        state,
-        middleware: hotpathMiddleware,
-        hits: new FastLookup(state, routes),
-        timing,
-        metrics,
-        cacheControl,
-        compression,
-      })
-    : undefined;
+  const parts = createParts(resolved);
+  const { cache, metrics, chain } = parts;
+  const lane = createFastPath(parts, resolved, hotpathMiddleware);
   const door = lane && new FrontDoor(lane);
 
   function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: NextFunction): void {
     shareHiddenClass(req, res);
-    // The front door does not look up a request that it has already seen.
+    // A request that the front door has passed on is not looked up again.
     if (lane && !door?.hasSeen(req) && lane.answer(req, res) === 'given') return;
     let at = 0;
     const step: NextFunction = (error) => {
@@ -126,12 +98,53 @@ export function hotpath(config?: HotpathConfig): Hotpath {
     config: resolved,
     attach: (app: AttachableApp) => attach(app, resolved, door),
     close: async () => {
-      if (lane) lane.close();
+      lane?.close();
       metrics?.close();
       await cache.close();
-      if (hideCache) hideCache();
+      parts.hideCache?.();
     },
   });
+}
+
+/** The middlewares of one config. */
+interface Parts {
+  readonly state: CacheState | false;
+  readonly cache: ResponseCache;
+  readonly metrics: ReturnType<typeof createMetrics> | undefined;
+  readonly timing: ReturnType<typeof createTiming> | undefined;
+  readonly cacheControl: ReturnType<typeof createCacheControl> | undefined;
+  readonly compression: ReturnType<typeof createCompression> | undefined;
+  /** In the order in which a request passes them. */
+  readonly chain: readonly Middleware[];
+  /** Removes the metrics of the cache from the registry. */
+  readonly hideCache: (() => void) | undefined;
+}
+
+function createParts(config: ResolvedConfig): Parts {
+  const { routes } = config;
+  const state = config.cache && createState(config.cache);
+  const cache = createResponseCache(config.cache, routes, state);
+  const metrics = config.metrics ? createMetrics(config.metrics) : undefined;
+  const hideCache = metrics && config.cache ? showCache(metrics.registry, () => cache.stats()) : undefined;
+  const timing = config.timing ? createTiming(config.timing) : undefined;
+  const cacheControl = config.cacheControl ? createCacheControl(config.cacheControl, routes) : undefined;
+  const compression = config.compression ? createCompression(config.compression, routes, true) : undefined;
+  const sizeLimit = config.sizeLimit ? createSizeLimit(config.sizeLimit, routes) : undefined;
+  const order = [timing, metrics, sizeLimit, cacheControl, compression, state && cache];
+  const chain: Middleware[] = order.filter((middleware) => !!middleware);
+  if (compression) chain.push(startCompression);
+  return { state, cache, metrics, timing, cacheControl, compression, chain, hideCache };
+}
+
+function createFastPath(
+  parts: Parts,
+  { routes }: ResolvedConfig,
+  middleware: Middleware,
+): FastPath | undefined {
+  const { state, timing, metrics, cacheControl, compression } = parts;
+  if (!state) return undefined;
+  const hits = new FastLookup(state, routes);
+  return new FastPath({ state, middleware, hits, timing, metrics, cacheControl, compression });
 }
 
 function passOn(_req: IncomingMessage, _res: ServerResponse, next: NextFunction): void {

@@ -5,43 +5,31 @@ import { unawaited } from '../runtime/guard.js';
 import { runInOwnContext } from '../runtime/module-context.js';
 import { MemoryLog } from '../store/invalidation/invalidation-log.js';
 import { MemoryStore } from '../store/memory/memory-store.js';
-import { openRedisTier } from '../store/redis/redis-tier.js';
+import { openRedisTier, type RedisTier } from '../store/redis/redis-tier.js';
 import { Collapser } from './collapse/collapser.js';
 import type { CacheSettings } from './options.js';
 import { RangeUnits } from './request/range-units.js';
 import { RefreshMarks } from './revalidate/refresh-marks.js';
 import { RefreshQueue } from './revalidate/refresh-queue.js';
 import { storedHeaderNames } from './serve/stored-headers.js';
-import { type CacheState, noRefreshes, zeroBySelector } from './state.js';
+import { type CacheState, noCounts } from './state.js';
 import { EncodedBodies } from './storage/encoded-bodies.js';
 import { EquivalentQueries } from './storage/no-vary-search.js';
 import { RedisTierLookups } from './storage/redis-tier-lookups.js';
 import { VariantStore } from './storage/variants.js';
 
-/** What one cache shares among its parts, with its tiers opened. */
+type Fault = CacheState['fault'];
+
+/** Creates the state of a cache and opens its tiers. */
 export function createState(settings: CacheSettings): CacheState {
   const clock = () => performance.now();
+  const fault = faultReporter(settings);
   const store = new MemoryStore(settings.memory);
   const entries = new VariantStore(store, settings.profile);
-  const { redis: place, maxEntryBytes, maxStaleness } = settings;
-  const redis =
-    place &&
-    // Its connection and the reading of the log serve all clients; the cache may be made within a request of one.
-    runInOwnContext(() =>
-      openRedisTier({ ...place, maxEntryBytes, maxStaleness }, (error, where) => state.fault(error, where)),
-    );
+  const redis = openRedis(settings, fault);
   const log = redis?.log ?? new MemoryLog(clock);
-  const shared =
-    redis &&
-    new RedisTierLookups({
-      store: redis.store,
-      log: redis.log,
-      entries,
-      clock,
-      deadline: place.readTimeout * 1000,
-      fault: (error, where) => state.fault(error, where),
-    });
-  const state: CacheState = {
+  const shared = redis && createRedisLookups(settings, redis, entries, clock, fault);
+  return {
     settings,
     clock,
     dates: new HttpDates(),
@@ -49,7 +37,7 @@ export function createState(settings: CacheSettings): CacheState {
     equivalents: new EquivalentQueries(entries, shared),
     storedNames: storedHeaderNames(settings.perResponseHeaders),
     rangeUnits: new RangeUnits(),
-    encodings: new EncodedBodies(store, log, (error, where) => state.fault(error, where)),
+    encodings: new EncodedBodies(store, log, fault),
     log,
     redis,
     shared,
@@ -60,32 +48,40 @@ export function createState(settings: CacheSettings): CacheState {
     ),
     refreshQueue: new RefreshQueue(settings.refreshConcurrency),
     frontDoor: { isOpen: false, hits: 0 },
-    counts: {
-      hits: 0,
-      misses: 0,
-      memory: { hits: 0, misses: 0 },
-      stale: 0,
-      refreshes: 0,
-      refreshResults: noRefreshes(),
-      refreshRefusals: new Map(),
-      revalidated: 0,
-      collapsed: 0,
-      stores: 0,
-      purges: { purge: zeroBySelector(), expire: zeroBySelector() },
-      invalidations: 0,
-      bypasses: new Map(),
-      refusals: new Map(),
-    },
-    fault(error, where) {
-      if (!settings.onError) return reportFault(`cache (${where})`, error);
-      try {
-        const result: unknown = settings.onError(error, where);
-        // Typed as returning nothing, but an async function fits that type as well.
-        if (result !== undefined) void unawaited(result, 'cache.onError');
-      } catch (second) {
-        reportFault('cache.onError', second);
-      }
-    },
+    counts: noCounts(),
+    fault,
   };
-  return state;
+}
+
+function openRedis(
+  { redis: options, maxEntryBytes, maxStaleness }: CacheSettings,
+  fault: Fault,
+): RedisTier | undefined {
+  if (!options) return undefined;
+  // The connection and the log reader serve all clients, but the cache may be created during one request.
+  return runInOwnContext(() => openRedisTier({ ...options, maxEntryBytes, maxStaleness }, fault));
+}
+
+function createRedisLookups(
+  { redis: options }: CacheSettings,
+  { store, log }: RedisTier,
+  entries: VariantStore,
+  clock: () => number,
+  fault: Fault,
+): RedisTierLookups | undefined {
+  if (!options) return undefined;
+  return new RedisTierLookups({ store, log, entries, clock, deadline: options.readTimeout * 1000, fault });
+}
+
+function faultReporter({ onError }: CacheSettings): Fault {
+  return (error, where) => {
+    if (!onError) return reportFault(`cache (${where})`, error);
+    try {
+      const result: unknown = onError(error, where);
+      // Its type returns nothing, but an async function fits the type too.
+      if (result !== undefined) void unawaited(result, 'cache.onError');
+    } catch (second) {
+      reportFault('cache.onError', second);
+    }
+  };
 }

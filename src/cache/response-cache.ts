@@ -1,10 +1,7 @@
-import cluster from 'node:cluster';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exchangeOf } from '../exchange/exchange.js';
-import { canonicalTarget } from '../http/request-target.js';
 import type { RouteTable } from '../options/route-table.js';
-import type { AppendResult, Cause, RecordKind } from '../store/invalidation/invalidation-log.js';
-import { type CompiledSelector, compileSelectors, type Selector } from '../store/invalidation/selector.js';
+import type { CompiledSelector, Selector } from '../store/invalidation/selector.js';
 import { createState } from './create-state.js';
 import { type ExplainScope, explain } from './explain/explain.js';
 import type { CacheExplanation, RequestDescription } from './explain/types.js';
@@ -16,7 +13,7 @@ import {
   resolvePurgeAfter,
   toList,
 } from './invalidate/purge-after-write.js';
-import { PurgeNames } from './invalidate/purge-names.js';
+import { type PurgeResult, Purger } from './invalidate/purger.js';
 import { isUnsafe, selectInvalidated } from './invalidate/unsafe-methods.js';
 import {
   type CacheRoutePolicies,
@@ -32,28 +29,13 @@ import { RouteScopes } from './request/route-scope.js';
 import { RequestFlow } from './request-flow.js';
 import type { CacheCounts, CacheState } from './state.js';
 import { type CacheStats, readStats } from './stats.js';
-import { coversSelector } from './storage/no-vary-search.js';
 
 /** A middleware of Express, typed by `node:http` alone. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
 
 export type { PurgeAfterOptions, PurgeTarget } from './invalidate/purge-after-write.js';
+export type { PurgeResult } from './invalidate/purger.js';
 export type { CacheStats, RedisOperationStats, RedisStats } from './stats.js';
-
-/** How a purge went. */
-export interface PurgeResult {
-  /** Position of the last record in the invalidation log. */
-  readonly position: number;
-  /** Entries whose bytes were deleted in this process's memory; without `erase` they go when they are met, or as the memory fills. In Redis they go with their time to live. */
-  readonly erased: number;
-  /**
-   * Every instance will apply it. `false` when Redis could not be reached: it is applied here, and will be written
-   * when Redis is back; until then the other instances may serve what it was meant for, those that have lost Redis
-   * as well for `maxStaleness` at most. Without Redis the process is the only instance, so it is `true`; except in a
-   * worker of `node:cluster`, where it is `false`, since no other worker learns of the purge.
-   */
-  readonly acknowledged: boolean;
-}
 
 /** The middleware beside one handler. */
 export interface CacheRouteMiddleware extends Middleware {
@@ -119,162 +101,137 @@ export function responseCache(options?: StandaloneCacheOptions): ResponseCache {
   return createResponseCache(settings, routes);
 }
 
-/** @internal `settings: false` makes a cache that lets everything pass. */
+/** @internal `settings: false` makes a cache that lets every request pass. */
 export function createResponseCache(
   settings: CacheSettings | false,
   routes: RouteTable<CacheRoutePolicies>,
   state: CacheState | false = settings && createState(settings),
 ): ResponseCache {
   if (settings) warnOfLocalCollapsing(settings, rulesOf(routes));
-  const flow = state && new RequestFlow(state);
-  let open = true;
-  const scopes = new RouteScopes();
-  const names = new PurgeNames(routes);
-
-  const guarded =
-    (step: (flow: RequestFlow, req: IncomingMessage, res: ServerResponse, next: Next) => void) =>
-    (req: IncomingMessage, res: ServerResponse, next: Next): void => {
-      if (!flow || !open) return next();
-      let passed = false;
-      const once: Next = (error) => {
-        passed = true;
-        next(error);
-      };
-      try {
-        step(flow, req, res, once);
-      } catch (error) {
-        if (passed) throw error; // the app's own
-        (state as CacheState).fault(error, 'middleware');
-        if (!res.headersSent) next();
-      }
-    };
-
-  /**
-   * A list of records for each selector.
-   *
-   * @param areAlike whether the URLs among them are those of one request.
-   */
-  const compile = (selectors: readonly Selector[], areAlike = false): CompiledSelector[][] => {
-    const alike = areAlike
-      ? selectors.flatMap((selector) => ('url' in selector ? canonicalTarget(selector.url) : []))
-      : [];
-    return selectors.map((selector) => compileSelectors(selector, (name) => names.of(name, alike)));
-  };
-
-  /** Returns a promise only where the log is shared with other instances. */
-  const append = (
-    kind: RecordKind,
-    selectors: readonly CompiledSelector[],
-    cause: Cause,
-  ): readonly AppendResult[] | Promise<readonly AppendResult[]> => {
-    if (!state) return [];
-    if (selectors.length > 0 && isLocalInCluster(state)) warnOfOtherWorkers();
-    const records = selectors.map((selector) => state.log.record(kind, selector, cause));
-    return records.some((record) => record instanceof Promise)
-      ? Promise.all(records)
-      : (records as AppendResult[]);
-  };
-
-  const record = async (
-    kind: RecordKind,
-    selectors: readonly Selector[],
-    erase: boolean,
-  ): Promise<PurgeResult> => {
-    const lists = compile(selectors);
-    if (!state) return { position: 0, erased: 0, acknowledged: true };
-    for (const [first] of lists) state.counts.purges[kind][first!.kind]++;
-    const compiled = lists.flat();
-    const records = await append(kind, compiled, 'app');
-    const acknowledged = records.every((record) => record.acknowledged) && !isLocalInCluster(state);
-    const erased = erase
-      ? state.entries.erase((entry) =>
-          compiled.some((selector) => selector.matches(entry) || coversSelector(entry, selector)),
-        )
-      : 0;
-    return { position: state.log.position, erased, acknowledged };
-  };
-
+  const parts = new CacheMiddlewares(settings, routes, state);
+  const { purger } = parts;
   function responseCacheMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
-    enter(req, res, next);
+    parts.handle(req, res, next);
   }
-  const holding = (
-    cause: Cause,
-    count: (counts: CacheCounts, selector: CompiledSelector) => void,
-    areAlike = false,
-  ): PurgeRecorder => ({
-    purge(selectors) {
-      const lists = compile(selectors, areAlike);
-      if (state) for (const [first] of lists) count(state.counts, first!);
-      return append('purge', lists.flat(), cause);
-    },
-    fault: (error, where) => (state ? state.fault(error, where) : undefined),
+  return Object.assign(responseCacheMiddleware, {
+    route: (rule: CacheRule) => parts.route(rule),
+    purgeAfter: (target: PurgeTarget, options?: PurgeAfterOptions) => parts.purgeAfter(target, options),
+    purges: (target: PurgeTarget) => parts.purgeAfter(target),
+    purge: (selector: Selector | readonly Selector[], options: { erase?: boolean } = {}) =>
+      purger.record('purge', toList(selector), options.erase === true),
+    expire: (selector: Selector | readonly Selector[]) => purger.record('expire', toList(selector), false),
+    explain: (request: IncomingMessage | RequestDescription) => parts.explain({ routes }, request),
+    stats: () => readStats(state),
+    close: async () => parts.close(),
   });
-  const countPurge = (counts: CacheCounts, { kind }: CompiledSelector) => counts.purges.purge[kind]++;
-  const byPurgeAfter = holding('app', countPurge);
-  // What depends on the request, clients choose.
-  const byRequest = holding('client', countPurge);
-  const byMethod = holding('client', (counts) => counts.invalidations++, true);
-  /** One request may pass the middleware for all routes and one beside a handler. */
-  const holdIfUnsafe = (req: IncomingMessage, res: ServerResponse): void => {
-    if (!isUnsafe(req.method)) return;
-    const exchange = exchangeOf(req, res);
-    if (exchange.dataOf(byMethod)) return;
-    exchange.setData(byMethod, true);
-    purgeBeforeEnd(req, res, selectInvalidated, byMethod);
-  };
-  const enter = guarded((current, req, res, next) => {
-    holdIfUnsafe(req, res);
-    current.shared(routes, req, res, next);
-  });
+}
 
-  const explainer = (place: ExplainScope) => ({
-    explain: (request: IncomingMessage | RequestDescription) => explain(open && state, place, request),
-  });
+type FlowStep = (flow: RequestFlow, req: IncomingMessage, res: ServerResponse, next: Next) => void;
 
-  function purgeAfter(target: PurgeTarget, options?: PurgeAfterOptions): Middleware {
-    if (typeof target !== 'function') compile(toList(target));
-    const hold = {
-      ...(typeof target === 'function' ? byRequest : byPurgeAfter),
-      ...resolvePurgeAfter(options),
-    };
-    return function cachePurgeAfterMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
-      if (state && open) purgeBeforeEnd(req, res, target, hold);
+/** The middlewares of one cache. They pass every request on if the cache is off or closed. */
+class CacheMiddlewares {
+  readonly purger: Purger;
+  readonly #settings: CacheSettings | false;
+  readonly #state: CacheState | false;
+  readonly #flow: RequestFlow | undefined;
+  readonly #scopes = new RouteScopes();
+  readonly #enterMap: FlowStep;
+  readonly #byPurgeAfter: PurgeRecorder;
+  /** A function of a request chooses the selectors, so clients have a say in them. */
+  readonly #byRequest: PurgeRecorder;
+  readonly #byMethod: PurgeRecorder;
+  #isOpen = true;
+
+  constructor(
+    settings: CacheSettings | false,
+    routes: RouteTable<CacheRoutePolicies>,
+    state: CacheState | false,
+  ) {
+    this.#settings = settings;
+    this.#state = state;
+    this.#flow = state ? new RequestFlow(state) : undefined;
+    this.#enterMap = (flow, req, res, next) => flow.shared(routes, req, res, next);
+    this.purger = new Purger(state, routes);
+    this.#byPurgeAfter = this.purger.recorder('app', countPurge);
+    this.#byRequest = this.purger.recorder('client', countPurge);
+    this.#byMethod = this.purger.recorder('client', (counts) => counts.invalidations++, true);
+  }
+
+  /** The middleware for all routes. */
+  handle(req: IncomingMessage, res: ServerResponse, next: Next): void {
+    this.#run(this.#enterMap, req, res, next);
+  }
+
+  route(rule: CacheRule): CacheRouteMiddleware {
+    const resolved = resolveCacheRule(rule);
+    if (this.#settings) warnOfLocalCollapsing(this.#settings, [resolved]);
+    // One path may have several: a partition of one means nothing to another.
+    const scope = this.#scopes.of(resolved);
+    this.purger.addRule(resolved);
+    const step: FlowStep = (flow, req, res, next) => flow.route(scope, resolved, req, res, next);
+    const cacheRouteMiddleware: Middleware = (req, res, next) => this.#run(step, req, res, next);
+    return Object.assign(cacheRouteMiddleware, {
+      explain: (request: IncomingMessage | RequestDescription) =>
+        this.explain({ rule: resolved, scope }, request),
+    });
+  }
+
+  purgeAfter(target: PurgeTarget, options?: PurgeAfterOptions): Middleware {
+    if (typeof target !== 'function') this.purger.validate(toList(target));
+    const recorder = typeof target === 'function' ? this.#byRequest : this.#byPurgeAfter;
+    const hold = { ...recorder, ...resolvePurgeAfter(options) };
+    const cachePurgeAfterMiddleware: Middleware = (req, res, next) => {
+      if (this.#state && this.#isOpen) purgeBeforeEnd(req, res, target, hold);
       next();
     };
+    return cachePurgeAfterMiddleware;
   }
 
-  return Object.assign(responseCacheMiddleware, {
-    route(rule: CacheRule): CacheRouteMiddleware {
-      const resolved = resolveCacheRule(rule);
-      if (settings) warnOfLocalCollapsing(settings, [resolved]);
-      // One path may have several: a partition of one means nothing to another.
-      const scope = scopes.of(resolved);
-      names.add(resolved);
-      const step = guarded((current, req, res, next) => {
-        holdIfUnsafe(req, res);
-        current.route(scope, resolved, req, res, next);
-      });
-      function cacheRouteMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
-        step(req, res, next);
-      }
-      return Object.assign(cacheRouteMiddleware, explainer({ rule: resolved, scope }));
-    },
-    purgeAfter,
-    purges: (target: PurgeTarget) => purgeAfter(target),
-    purge: (selector: Selector | readonly Selector[], options: { erase?: boolean } = {}) =>
-      record('purge', toList(selector), options.erase === true),
-    expire: (selector: Selector | readonly Selector[]) => record('expire', toList(selector), false),
-    ...explainer({ routes }),
-    stats: () => readStats(state),
-    close: async () => {
-      open = false;
-      if (!state) return;
-      state.encodings.close();
-      state.refreshQueue.close();
-      state.entries.store.close();
-      state.redis?.close();
-    },
-  });
+  explain(place: ExplainScope, request: IncomingMessage | RequestDescription): CacheExplanation {
+    return explain(this.#isOpen && this.#state, place, request);
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#isOpen = false;
+    if (!this.#state) return;
+    const { encodings, refreshQueue, entries, redis } = this.#state;
+    encodings.close();
+    refreshQueue.close();
+    entries.store.close();
+    redis?.close();
+  }
+
+  /** Runs one middleware. An error of the cache is reported, and the request goes on to the handler. */
+  #run(step: FlowStep, req: IncomingMessage, res: ServerResponse, next: Next): void {
+    if (!this.#flow || !this.#isOpen) return next();
+    let hasPassed = false;
+    const pass: Next = (error) => {
+      hasPassed = true;
+      next(error);
+    };
+    try {
+      this.#purgeIfUnsafe(req, res);
+      step(this.#flow, req, res, pass);
+    } catch (error) {
+      if (hasPassed) throw error; // the app's own
+      (this.#state as CacheState).fault(error, 'middleware');
+      if (!res.headersSent) next();
+    }
+  }
+
+  /** Once per request, which may pass the middleware for all routes and one beside a handler. */
+  #purgeIfUnsafe(req: IncomingMessage, res: ServerResponse): void {
+    if (!isUnsafe(req.method)) return;
+    const exchange = exchangeOf(req, res);
+    if (exchange.dataOf(this.#byMethod)) return;
+    exchange.setData(this.#byMethod, true);
+    purgeBeforeEnd(req, res, selectInvalidated, this.#byMethod);
+  }
+}
+
+function countPurge({ purges }: CacheCounts, { kind }: CompiledSelector): void {
+  purges.purge[kind]++;
 }
 
 function rulesOf(routes: RouteTable<CacheRoutePolicies>): CacheRuleSettings[] {
@@ -287,23 +244,4 @@ function warnOfLocalCollapsing(settings: CacheSettings, rules: readonly CacheRul
     code: 'HOTPATH_NO_EFFECT',
     type: 'HotpathWarning',
   });
-}
-
-/** Whether other processes serve the same app and never learn of a purge. */
-function isLocalInCluster({ redis }: CacheState): boolean {
-  return !redis && cluster.isWorker;
-}
-
-const warned = new Set<string>();
-
-/** Warns once per process. */
-function warnOfOtherWorkers(): void {
-  const code = 'HOTPATH_PURGE_LOCAL';
-  if (warned.has(code)) return;
-  warned.add(code);
-  process.emitWarning(
-    'hotpath: a purge affects only this worker of node:cluster, because the cache has no Redis; ' +
-      'other workers still serve the purged responses; set cache.redis, or run a single process',
-    { code, type: 'HotpathWarning' },
-  );
 }

@@ -84,11 +84,27 @@ export function countMemoryLookup({ memory }: CacheCounts, isFound: boolean): vo
   else memory.misses++;
 }
 
-export function noRefreshes(): Record<RefreshResult, number> {
-  return { stored: 0, failed: 0, ended: 0, refused: 0, dropped: 0 };
+/** The counts of a new cache. */
+export function noCounts(): CacheCounts {
+  return {
+    hits: 0,
+    misses: 0,
+    memory: { hits: 0, misses: 0 },
+    stale: 0,
+    refreshes: 0,
+    refreshResults: { stored: 0, failed: 0, ended: 0, refused: 0, dropped: 0 },
+    refreshRefusals: new Map(),
+    revalidated: 0,
+    collapsed: 0,
+    stores: 0,
+    purges: { purge: zeroBySelector(), expire: zeroBySelector() },
+    invalidations: 0,
+    bypasses: new Map(),
+    refusals: new Map(),
+  };
 }
 
-export function zeroBySelector(): SelectorCounts {
+function zeroBySelector(): SelectorCounts {
   return { tag: 0, url: 0, pattern: 0, all: 0 };
 }
 

@@ -1,5 +1,5 @@
 import type { RedisTier } from '../store/redis/redis-tier.js';
-import { type CacheState, noRefreshes, zeroBySelector } from './state.js';
+import { type CacheCounts, type CacheState, noCounts } from './state.js';
 import type { EncodingStats } from './storage/encoded-bodies.js';
 
 /** One kind of command to Redis; each number only grows. */
@@ -99,29 +99,27 @@ export interface CacheStats {
 /** @param state `false`: a cache that is off. */
 export function readStats(state: CacheState | false): CacheStats {
   if (!state) {
-    const none = {
-      hits: 0,
-      misses: 0,
-      stale: 0,
-      refreshes: 0,
-      refreshResults: noRefreshes(),
-      refreshRefusals: {},
-      refreshing: { running: 0, waiting: 0 },
-      revalidated: 0,
-      bypasses: {},
-      refusals: {},
-      collapsed: 0,
-      frontDoor: 0,
-      stores: 0,
-      purges: 0,
-      purgesBy: { purge: zeroBySelector(), expire: zeroBySelector() },
-      memory: { hits: 0, misses: 0 },
-      invalidations: 0,
-    };
     const encodings = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0, waiting: 0 };
-    return { ...none, entries: 0, bytes: 0, pending: 0, position: 0, encodings };
+    const refreshing = { running: 0, waiting: 0 };
+    const empty = { frontDoor: 0, entries: 0, bytes: 0, pending: 0, position: 0 };
+    return { ...readCounts(noCounts()), ...empty, refreshing, encodings };
   }
   const { counts, entries, collapser, frontDoor, log, encodings, redis, refreshQueue } = state;
+  return {
+    ...readCounts(counts),
+    refreshing: { running: refreshQueue.running, waiting: refreshQueue.waiting },
+    frontDoor: frontDoor.hits,
+    entries: entries.store.entries,
+    bytes: entries.store.bytes,
+    pending: collapser.size,
+    position: log.position,
+    encodings: encodings.stats,
+    ...(redis && { redis: readRedisStats(redis) }),
+  };
+}
+
+/** The statistics that only grow. */
+function readCounts(counts: CacheCounts) {
   const { purge, expire } = counts.purges;
   return {
     hits: counts.hits,
@@ -130,23 +128,15 @@ export function readStats(state: CacheState | false): CacheStats {
     refreshes: counts.refreshes,
     refreshResults: { ...counts.refreshResults },
     refreshRefusals: Object.fromEntries(counts.refreshRefusals),
-    refreshing: { running: refreshQueue.running, waiting: refreshQueue.waiting },
     revalidated: counts.revalidated,
     bypasses: Object.fromEntries(counts.bypasses),
     refusals: Object.fromEntries(counts.refusals),
     collapsed: counts.collapsed,
-    frontDoor: frontDoor.hits,
     stores: counts.stores,
     purges: [purge, expire].flatMap(Object.values<number>).reduce((sum, count) => sum + count),
     purgesBy: { purge: { ...purge }, expire: { ...expire } },
     invalidations: counts.invalidations,
     memory: { ...counts.memory },
-    entries: entries.store.entries,
-    bytes: entries.store.bytes,
-    pending: collapser.size,
-    position: log.position,
-    encodings: encodings.stats,
-    ...(redis && { redis: readRedisStats(redis) }),
   };
 }
 

@@ -1,0 +1,126 @@
+import cluster from 'node:cluster';
+import { canonicalTarget } from '../../http/request-target.js';
+import type { RouteTable } from '../../options/route-table.js';
+import type { AppendResult, Cause, RecordKind } from '../../store/invalidation/invalidation-log.js';
+import { type CompiledSelector, compileSelectors, type Selector } from '../../store/invalidation/selector.js';
+import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
+import type { CacheCounts, CacheState } from '../state.js';
+import { coversSelector } from '../storage/no-vary-search.js';
+import type { PurgeRecorder } from './purge-after-write.js';
+import { PurgeNames } from './purge-names.js';
+
+/** How a purge went. */
+export interface PurgeResult {
+  /** Position of the last record in the invalidation log. */
+  readonly position: number;
+  /** Entries deleted from this process's memory. Without `erase`, entries go at their next lookup or as memory fills. In Redis they go with their time to live. */
+  readonly erased: number;
+  /**
+   * Whether every instance will apply the purge. `false` if Redis could not be reached: the purge is applied here and
+   * written once Redis is back. Until then, other instances may serve what was purged; those that have lost Redis too,
+   * for at most `maxStaleness`. Without Redis there is one instance, so it is `true`; but `false` in a worker of
+   * `node:cluster`, because the other workers do not learn of the purge.
+   */
+  readonly acknowledged: boolean;
+}
+
+/** Counts a purge by its first selector. */
+type PurgeCounter = (counts: CacheCounts, selector: CompiledSelector) => void;
+
+/** Compiles selectors, counts purges, and appends them to the invalidation log. Without a state it does nothing. */
+export class Purger {
+  readonly #state: CacheState | false;
+  readonly #names: PurgeNames;
+
+  constructor(state: CacheState | false, routes: RouteTable<CacheRoutePolicies>) {
+    this.#state = state;
+    this.#names = new PurgeNames(routes);
+  }
+
+  /** Adds the rule of a middleware beside a handler. */
+  addRule(rule: CacheRuleSettings): void {
+    this.#names.add(rule);
+  }
+
+  /** @throws HotpathError `HOTPATH_SELECTOR_INVALID`. */
+  validate(selectors: readonly Selector[]): void {
+    this.#compile(selectors);
+  }
+
+  /**
+   * Records selectors, and resolves once they are acknowledged.
+   *
+   * @param erases also deletes matching entries from memory.
+   * @throws (rejects) HotpathError `HOTPATH_SELECTOR_INVALID`.
+   */
+  async record(kind: RecordKind, selectors: readonly Selector[], erases: boolean): Promise<PurgeResult> {
+    const lists = this.#compile(selectors);
+    const state = this.#state;
+    if (!state) return { position: 0, erased: 0, acknowledged: true };
+    for (const [first] of lists) state.counts.purges[kind][first!.kind]++;
+    const compiled = lists.flat();
+    const records = await this.#append(kind, compiled, 'app');
+    const acknowledged = records.every((record) => record.acknowledged) && !isLocalInCluster(state);
+    const erased = erases
+      ? state.entries.erase((entry) =>
+          compiled.some((selector) => selector.matches(entry) || coversSelector(entry, selector)),
+        )
+      : 0;
+    return { position: state.log.position, erased, acknowledged };
+  }
+
+  /** @param areAlike whether the URLs among the selectors are those of one request. */
+  recorder(cause: Cause, count: PurgeCounter, areAlike = false): PurgeRecorder {
+    const state = this.#state;
+    return {
+      purge: (selectors) => {
+        const lists = this.#compile(selectors, areAlike);
+        if (state) for (const [first] of lists) count(state.counts, first!);
+        return this.#append('purge', lists.flat(), cause);
+      },
+      fault: (error, where) => (state ? state.fault(error, where) : undefined),
+    };
+  }
+
+  /** A list of records for each selector. */
+  #compile(selectors: readonly Selector[], areAlike = false): CompiledSelector[][] {
+    const alike = areAlike
+      ? selectors.flatMap((selector) => ('url' in selector ? canonicalTarget(selector.url) : []))
+      : [];
+    return selectors.map((selector) => compileSelectors(selector, (name) => this.#names.of(name, alike)));
+  }
+
+  /** Returns a promise only if the log is shared with other instances. */
+  #append(
+    kind: RecordKind,
+    selectors: readonly CompiledSelector[],
+    cause: Cause,
+  ): readonly AppendResult[] | Promise<readonly AppendResult[]> {
+    const state = this.#state;
+    if (!state) return [];
+    if (selectors.length > 0 && isLocalInCluster(state)) warnOfOtherWorkers();
+    const records = selectors.map((selector) => state.log.record(kind, selector, cause));
+    return records.some((record) => record instanceof Promise)
+      ? Promise.all(records)
+      : (records as AppendResult[]);
+  }
+}
+
+/** Whether other processes serve the same app and never learn of a purge. */
+function isLocalInCluster({ redis }: CacheState): boolean {
+  return !redis && cluster.isWorker;
+}
+
+const warned = new Set<string>();
+
+/** Warns once per process. */
+function warnOfOtherWorkers(): void {
+  const code = 'HOTPATH_PURGE_LOCAL';
+  if (warned.has(code)) return;
+  warned.add(code);
+  process.emitWarning(
+    'hotpath: a purge affects only this worker of node:cluster, because the cache has no Redis; ' +
+      'other workers still serve the purged responses; set cache.redis, or run a single process',
+    { code, type: 'HotpathWarning' },
+  );
+}
