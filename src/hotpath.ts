@@ -75,13 +75,13 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   const resolved = resolveConfig(config);
   const parts = createParts(resolved);
   const { cache, metrics, chain } = parts;
-  const lane = createFastPath(parts, resolved, hotpathMiddleware);
-  const door = lane && new FrontDoor(lane);
+  const fastPath = createFastPath(parts, resolved, hotpathMiddleware);
+  const door = fastPath && new FrontDoor(fastPath);
 
   function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: NextFunction): void {
     shareHiddenClass(req, res);
     // A request that the front door has passed on is not looked up again.
-    if (lane && !door?.hasSeen(req) && lane.answer(req, res) === 'given') return;
+    if (fastPath && !door?.hasSeen(req) && fastPath.answer(req, res) === 'given') return;
     let at = 0;
     const step: NextFunction = (error) => {
       const middleware = error === undefined ? chain[at++] : undefined;
@@ -98,7 +98,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
     config: resolved,
     attach: (app: AttachableApp) => attach(app, resolved, door),
     close: async () => {
-      lane?.close();
+      fastPath?.close();
       metrics?.close();
       await cache.close();
       parts.hideCache?.();

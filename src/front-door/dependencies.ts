@@ -5,10 +5,10 @@ import type { MetricsEditor } from '../middleware/metrics/middleware.js';
 import type { TimingEditor } from '../middleware/timing/middleware.js';
 import type { FastLookup } from './fast-lookup.js';
 
-/** The middlewares of one config, as far as they have a part in an answer from the store. */
+/** The middlewares of one config that change a response from the cache. */
 export interface FastPathDependencies {
   readonly state: CacheState;
-  /** The one that the app mounts. */
+  /** The middleware that the app mounts. */
   readonly middleware: unknown;
   readonly hits: FastLookup;
   readonly timing: TimingEditor | undefined;

@@ -1,17 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-/** What an Express app is to us, beyond what it does. */
+/** The members of an Express app that the front door uses. */
 export interface ExpressApp {
   (req: IncomingMessage, res: ServerResponse, next?: unknown): void;
   handle(this: unknown, req: IncomingMessage, res: ServerResponse, out?: unknown): void;
   enabled(setting: string): boolean;
-  /** Prototype of its requests. */
+  /** The prototype of its requests. */
   readonly request: object;
-  /** The app that it is mounted in. */
+  /** The app in which it is mounted. */
   readonly parent?: unknown;
-  /** Of Express 5. */
+  /** Express 5 only. */
   readonly router?: Router;
-  /** Of Express 4, where `router` throws. */
+  /** Express 4 only, where `router` throws. */
   readonly _router?: Router;
 }
 
@@ -19,10 +19,10 @@ interface Router {
   readonly stack?: readonly { readonly handle?: unknown }[];
 }
 
-/** Layers that Express 4 itself puts before those of the app: `query` and `expressInit`. */
+/** The layers that Express 4 adds before those of the app: `query` and `expressInit`. */
 const LAYERS_OF_EXPRESS_4 = 2;
 
-/** Whether a middleware is the first that an app has mounted. */
+/** Whether the app mounts this middleware first. */
 export function isFirst(app: ExpressApp, middleware: unknown): boolean {
   const first = app._router
     ? app._router.stack?.[LAYERS_OF_EXPRESS_4]
@@ -33,8 +33,8 @@ export function isFirst(app: ExpressApp, middleware: unknown): boolean {
 }
 
 /**
- * A request that Express has not seen, as Express would show it: for `protocol`, `ip` and whatever else depends on
- * the app's `trust proxy`. The request itself is left as it is.
+ * A view of a request that Express has not handled yet, with Express's getters: `protocol`, `ip` and others that depend
+ * on `trust proxy`. The request itself does not change.
  */
 export function viewAsExpress(app: ExpressApp, req: IncomingMessage): IncomingMessage {
   const { headers, socket, method, url } = req;

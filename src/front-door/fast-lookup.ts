@@ -13,11 +13,11 @@ import { pathOf } from '../http/request-target.js';
 import type { RouteTable } from '../options/route-table.js';
 import type { StoredResponse } from '../store/stored-response.js';
 
-/** How fresh a stored response is. */
+/** Age and remaining freshness of a stored response. */
 export interface RemainingFreshness {
   /** Seconds (RFC 9111 §4.2.3). */
   readonly age: number;
-  /** Seconds left. */
+  /** Seconds of freshness left. */
   readonly ttl: number;
 }
 
@@ -30,13 +30,13 @@ export function hasUncoveredCookie(
 }
 
 /**
- * Finds what can be served as it stands to whom nothing makes different from others: no credential, no wish of its
- * own, no range. What it finds is what the way through `admit`, `lookUp` and `planFor` would serve; it finds less.
+ * Finds stored responses for plain requests: without credentials, directives and ranges. It finds only entries that
+ * `classifyRequest`, `lookUp` and `decide` would serve too, but not all of them.
  */
 export class FastLookup {
   readonly #state: CacheState;
   readonly #routes: RouteTable<CacheRoutePolicies>;
-  /** Whether a rule may have stored under another key than the request has without it. */
+  /** Whether the key of a request may depend on its rule. */
   readonly #isKeyed: boolean;
   #keys: PlainKeyCache | undefined;
 
@@ -46,33 +46,32 @@ export class FastLookup {
     this.#isKeyed = routes.policies.some(({ cache }) => cache && mayChangeKey(cache));
   }
 
-  /** The rule for what is asked for. */
   ruleOf(target: string): CacheRuleSettings | false | undefined {
     return this.policyOf(target)?.cache;
   }
 
-  /** What the config says of what is asked for: the same object for all that it says the same of. */
+  /** The policies for a target. Targets under one pattern have the same object. */
   policyOf(target: string): CacheRoutePolicies | undefined {
     return this.#routes.match(pathOf(target))?.policy;
   }
 
-  /** What is stored for a request that nobody has rewritten. */
+  /** The stored response for a request whose URL was not rewritten. */
   find(req: IncomingMessage, origin: Origin, target: string): StoredResponse | undefined {
     const { entries, equivalents } = this.#state;
     if (!equivalents.isUnused) return undefined;
     const found = entries.find(this.#keysOf(origin).of(target), req);
     if (found.entry || found.variesOtherwise) return found.entry;
-    if (!this.#isKeyed) return undefined; // the paths of misses are not to be matched for nothing
+    if (!this.#isKeyed) return undefined; // saves misses a route match
     const rule = this.ruleOf(target);
     if (!rule || !mayChangeKey(rule) || rule.partition) return undefined;
     return entries.find(this.#keyUnder(rule, req, origin, target), req).entry;
   }
 
   /**
-   * Asks what instances share for a request of which nothing is here, under a rule by which that is everybody's.
+   * Looks up in Redis a request that `find` did not find, if its rule declares the response shared.
    *
-   * @param answered called once, with what there is for this visitor; it must not throw.
-   * @returns whether there is anything to ask; if not, it is not called.
+   * @param answered called once, with the entry for this request; it must not throw.
+   * @returns whether a lookup was started; if not, `answered` is not called.
    */
   askRedis(
     req: IncomingMessage,
@@ -96,7 +95,7 @@ export class FastLookup {
     return true;
   }
 
-  /** There are others for its key, perhaps, than the one that this visitor may have. Never throws. */
+  /** Whether the entry is the variant for this request. Never throws. */
   #isFor(req: IncomingMessage, key: string, entry: StoredResponse): boolean {
     const { entries, fault } = this.#state;
     try {
@@ -114,9 +113,9 @@ export class FastLookup {
   }
 
   /**
-   * How fresh it is; `undefined` where it may not be served as it stands, or is to be refreshed.
+   * Age and freshness; `undefined` if the entry is not fresh, or is due for an eager refresh.
    *
-   * @param now on the clock of the cache. Milliseconds.
+   * @param now milliseconds on the cache's clock.
    */
   freshness(
     entry: StoredResponse,

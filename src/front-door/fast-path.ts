@@ -17,40 +17,42 @@ import { HeadCache } from './head-cache.js';
 import { Instrumentation } from './instrumentation.js';
 import { isUntouched, sendRaw } from './raw-response.js';
 
-/**
- * Whether a request has its answer; `inside`: not here, but the same lane may have it inside Express; `absent`: it is
- * one that may be answered here, and nothing is stored for it.
- */
-type FastPathResult = 'given' | 'inside' | 'absent' | 'none';
+type FastPathResult =
+  /** The response is sent. */
+  | 'given'
+  /** There is an entry, but only the fast path inside Express may serve it. */
+  | 'inside'
+  /** The request is eligible, and nothing is stored for it. */
+  | 'absent'
+  /** The middlewares must handle the request. */
+  | 'none';
 
 const NO_STATUS: CacheStatus = Object.freeze({});
 
-/** A request that may be answered here. */
+/** An eligible request. */
 interface FastPathRequest {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  /** The app that it is answered in front of; absent inside it. */
+  /** The app behind the front door; `undefined` inside Express. */
   readonly app: ExpressApp | undefined;
-  /** `performance.now()` when it came. */
+  /** `performance.now()` when the request came. */
   readonly startedAt: number;
   readonly origin: Origin;
-  /** What it is answered with has come from Redis for it. */
-  readonly isBrought: boolean;
+  /** The entry was read from Redis for this request. */
+  readonly isFromRedis: boolean;
 }
 
 /**
- * Answers with what is stored, at once: without an exchange, and before Express where there is a door in front of it.
- * It takes plain requests alone, whose answer nobody else has a hand in; all others go through the middlewares, and
- * both ways lead to the same answer.
- *
- * What of an answer's head is always the same is worked out once, by the very code of the middlewares.
+ * Serves stored responses without an exchange: before Express, if a front door is attached, else as its first
+ * middleware. It serves eligible requests on unpatched responses; the middlewares handle all others. Both ways give the
+ * same response: the constant part of a head is prepared once, by the code of the middlewares.
  */
 export class FastPath {
   readonly #parts: FastPathDependencies;
   readonly #requests: Eligibility;
-  readonly #accounts: Instrumentation;
+  readonly #instrumentation: Instrumentation;
   readonly #heads: HeadCache;
-  readonly #lines: DynamicFields;
+  readonly #fields: DynamicFields;
   #open = true;
   #hasWarned = false;
   readonly #origins = new DirectOrigins();
@@ -58,14 +60,14 @@ export class FastPath {
   constructor(parts: FastPathDependencies) {
     this.#parts = parts;
     this.#requests = new Eligibility(parts.state.settings);
-    this.#accounts = new Instrumentation(parts.metrics, parts.timing);
+    this.#instrumentation = new Instrumentation(parts.metrics, parts.timing);
     this.#heads = new HeadCache(parts);
-    this.#lines = new DynamicFields(parts);
+    this.#fields = new DynamicFields(parts);
   }
 
   /**
-   * @param app the one that it stands in front of; absent inside it.
-   * @returns unless it is `given`, nothing has happened.
+   * @param app the app behind the front door; absent inside Express.
+   * @returns unless `given`, request and response are unchanged.
    */
   answer(req: IncomingMessage, res: ServerResponse, app?: ExpressApp): FastPathResult {
     if (!this.#open) return 'none';
@@ -77,11 +79,10 @@ export class FastPath {
   }
 
   /**
-   * Asks what instances share for a request of which `answer` has just found nothing stored, and answers with what
-   * comes.
+   * Looks up in Redis a request for which `answer` returned `absent`, and serves the entry.
    *
-   * @param otherwise called, later, if that was nothing.
-   * @returns whether there is anything to ask.
+   * @param otherwise called later if there is none.
+   * @returns whether a lookup was started.
    */
   ask(req: IncomingMessage, res: ServerResponse, app: ExpressApp, otherwise: () => void): boolean {
     const { hits, state } = this.#parts;
@@ -90,7 +91,7 @@ export class FastPath {
       const startedAt = performance.now();
       const origin = this.#originOf(req, app);
       return hits.askRedis(req, origin, req.url as string, (entry) => {
-        if (!this.#answerLater({ req, res, app, startedAt, origin, isBrought: true }, entry)) otherwise();
+        if (!this.#answerLater({ req, res, app, startedAt, origin, isFromRedis: true }, entry)) otherwise();
       });
     } catch (error) {
       this.#failed(res, error);
@@ -98,15 +99,15 @@ export class FastPath {
     }
   }
 
-  #answerLater(arrival: FastPathRequest, entry: StoredResponse | undefined): boolean {
-    const { req, res, startedAt } = arrival;
+  #answerLater(request: FastPathRequest, entry: StoredResponse | undefined): boolean {
+    const { req, res, startedAt } = request;
     const { shared } = this.#parts.state;
     try {
       const mayServe = entry && this.#open && isUntouched(res);
-      if (mayServe && this.#serve(arrival, entry, performance.now()) === 'given') return true;
-      // The time that has passed is part of the answer's.
-      const brought: RedisLookup = { askedAt: startedAt, entry };
-      if (shared) exchangeOf(req, res, startedAt).setData(shared, brought);
+      if (mayServe && this.#serve(request, entry, performance.now()) === 'given') return true;
+      // The lookup counts as part of the response time.
+      const lookup: RedisLookup = { askedAt: startedAt, entry };
+      if (shared) exchangeOf(req, res, startedAt).setData(shared, lookup);
       return false;
     } catch (error) {
       return this.#failed(res, error);
@@ -118,20 +119,20 @@ export class FastPath {
     return this.#origins.originOf(req);
   }
 
-  /** @returns whether nobody else can answer any more. */
+  /** @returns whether the response has begun, so that the app can't answer. */
   #failed(res: ServerResponse, error: unknown): boolean {
     this.#parts.state.fault(error, 'front');
-    // Half an answer is none.
+    // A truncated response must not look complete.
     if (res.headersSent) res.destroy();
     return res.headersSent;
   }
 
-  /** There is a door in front of the app. */
+  /** A front door was attached to an app. */
   opened(): void {
     this.#parts.state.frontDoor.isOpen = true;
   }
 
-  /** Warns once where hotpath is not the first middleware: those before it may change headers of the request. */
+  /** Warns once if hotpath is not the first middleware: earlier ones may change request headers. */
   #isFirst(app: ExpressApp): boolean {
     if (isFirst(app, this.#parts.middleware)) return true;
     if (!this.#hasWarned) {
@@ -150,7 +151,7 @@ export class FastPath {
     return this.#open;
   }
 
-  /** From now on it answers nothing. Idempotent. */
+  /** Passes all later requests on. Idempotent. */
   close(): void {
     this.#open = false;
   }
@@ -166,25 +167,25 @@ export class FastPath {
     const origin = this.#originOf(req, app);
     const entry = hits.find(req, origin, req.url as string);
     if (!entry) return 'absent';
-    const arrival = { req, res, app, startedAt, origin, isBrought: false };
-    const answer = this.#serve(arrival, entry, startedAt);
+    const request = { req, res, app, startedAt, origin, isFromRedis: false };
+    const answer = this.#serve(request, entry, startedAt);
     if (answer === 'given') countMemoryLookup(state.counts, true);
     return answer;
   }
 
-  /** @param now on the clock of the cache. Milliseconds. */
-  #serve(arrival: FastPathRequest, entry: StoredResponse, now: number): FastPathResult {
-    const { req, res, app, startedAt, origin, isBrought } = arrival;
+  /** @param now milliseconds on the cache's clock. */
+  #serve(request: FastPathRequest, entry: StoredResponse, now: number): FastPathResult {
+    const { req, res, app, startedAt, origin, isFromRedis } = request;
     const { hits, state, timing } = this.#parts;
-    const kind = this.#heads.kindOf(entry, req.url as string);
-    if (!kind.isServed) return 'none';
-    if (app && !kind.isPublic) return 'inside';
-    if (app && kind.dependsOnHeaders && !this.#isFirst(app)) return 'inside';
-    if (hasUncoveredCookie(req, kind.rule)) return 'none';
+    const group = this.#heads.groupOf(entry, req.url as string);
+    if (!group.isServed) return 'none';
+    if (app && !group.isPublic) return 'inside';
+    if (app && group.dependsOnHeaders && !this.#isFirst(app)) return 'inside';
+    if (hasUncoveredCookie(req, group.rule)) return 'none';
     const isByExpress = app ? app.enabled('x-powered-by') : hasExpressHeader(res);
     if (isByExpress === undefined) return 'none';
-    const freshness = hits.freshness(entry, kind.rule, now);
-    const head = freshness && this.#heads.find(req, entry, kind);
+    const freshness = hits.freshness(entry, group.rule, now);
+    const head = freshness && this.#heads.find(req, entry, group);
     if (!head) return 'none';
     const body = head.coded ? state.encodings.find(entry, head.coded.coding, head.coded.effort) : entry.body;
     if (!body) return 'none';
@@ -192,20 +193,20 @@ export class FastPath {
     countResult(state.counts, 'HIT', NO_STATUS);
     if (app) state.frontDoor.hits++;
     const requestId = timing?.idOf(req);
-    const text = this.#lines.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });
+    const text = this.#fields.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });
     const isBodyless = head.status === 304 || head.status === 204;
     sendRaw(req, res, {
       status: head.status,
       text,
       body: isBodyless ? undefined : body,
-      isBrought,
+      isFromRedis,
     });
-    this.#accounts.ended({ req, res, app, template: entry.template, requestId, startedAt });
+    this.#instrumentation.ended({ req, res, app, template: entry.template, requestId, startedAt });
     return 'given';
   }
 }
 
-/** Whether Express's own header is set already; `undefined` where others are, which have to go with the answer. */
+/** Whether `X-Powered-By` is set; `undefined` if other fields are, which the response would lose. */
 function hasExpressHeader(res: ServerResponse): boolean | undefined {
   const names = res.getHeaderNames();
   if (names.length === 0) return false;

@@ -6,19 +6,19 @@ import type { ExpressApp } from './express-view.js';
 import type { FastPath } from './fast-path.js';
 import { RequestShapes } from './request-shapes.js';
 
-/** Stands before one app, and answers what the lane can answer before Express hears of it. */
+/** Puts the fast path in front of one Express app. */
 export class FrontDoor {
-  readonly #lane: FastPath;
+  readonly #fastPath: FastPath;
   #app: ExpressApp | undefined;
   #shapes: RequestShapes | undefined;
-  /** The request that is being handed on to the app, and has been looked at here. */
-  #handing: IncomingMessage | undefined;
+  /** The request that is being passed to the app after its lookup here. */
+  #passing: IncomingMessage | undefined;
 
-  constructor(lane: FastPath) {
-    this.#lane = lane;
+  constructor(fastPath: FastPath) {
+    this.#fastPath = fastPath;
   }
 
-  /** @throws HotpathError `HOTPATH_ATTACH_INVALID` for what it can't stand in front of. */
+  /** @throws HotpathError `HOTPATH_ATTACH_INVALID` for another app, a mounted app, or something else. */
   attach(candidate: unknown): void {
     const app = readApp(candidate);
     if (this.#app === app) return;
@@ -32,29 +32,29 @@ export class FrontDoor {
     const { handle } = app;
     const door = this;
     app.handle = function (req, res, out) {
-      // With a continuation it comes from an app around this one, which has seen it.
+      // With a continuation, the request comes from a parent app, which has looked it up already.
       if (out !== undefined || app.parent !== undefined) return handle.call(this, req, res, out);
-      const answer = door.#lane.answer(req, res, app);
+      const answer = door.#fastPath.answer(req, res, app);
       if (answer === 'given') return;
       if (answer === 'inside') {
         door.#prepare(req, res, false);
         return handle.call(this, req, res);
       }
       const pass = () => door.#pass(handle, req, res);
-      if (answer === 'none' || !door.#lane.ask(req, res, app, pass)) pass();
+      if (answer === 'none' || !door.#fastPath.ask(req, res, app, pass)) pass();
     };
-    this.#lane.opened();
+    this.#fastPath.opened();
   }
 
-  /** Whether a request was looked at just now, on its way in: nothing has changed since. */
+  /** Whether the front door has just passed this request on, so that a second lookup is pointless. */
   hasSeen(req: IncomingMessage): boolean {
-    return this.#handing === req;
+    return this.#passing === req;
   }
 
   /**
-   * Readies both for Express; a fault in it costs the request its speed and nothing else.
+   * Gives request and response their final hidden classes. An error here costs speed only.
    *
-   * @param isFollowed whether the middlewares will follow the response, for which they add to it, too.
+   * @param isFollowed whether the middlewares will add an exchange to the response.
    */
   #prepare(req: IncomingMessage, res: ServerResponse, isFollowed: boolean): void {
     try {
@@ -66,12 +66,12 @@ export class FrontDoor {
   }
 
   #pass(handle: ExpressApp['handle'], req: IncomingMessage, res: ServerResponse): void {
-    this.#handing = req;
+    this.#passing = req;
     try {
-      if (this.#lane.isOpen) this.#prepare(req, res, true);
+      if (this.#fastPath.isOpen) this.#prepare(req, res, true);
       handle.call(this.#app, req, res);
     } finally {
-      this.#handing = undefined;
+      this.#passing = undefined;
     }
   }
 }

@@ -5,7 +5,7 @@ import type { HttpDates } from '../http/http-date.js';
 import type { StoredResponse } from '../store/stored-response.js';
 import { type HeadEncoding, type HeadSlot, HeadTemplate, slotFor } from './head-template.js';
 
-/** An answer with a stored response, whose head is made before there is anything to send it on. */
+/** Builds the head of a stored response before there is a response to send it on. */
 export class HeadBuilder implements EditableHead {
   readonly req: IncomingMessage;
   readonly res = new HeaderSink();
@@ -14,7 +14,7 @@ export class HeadBuilder implements EditableHead {
   #coded: HeadEncoding | undefined;
   #isCoded = false;
 
-  /** @param find the entry's stored forms. */
+  /** @param find returns an encoded body of the entry. */
   constructor(req: IncomingMessage, entry: StoredResponse, find: EncodedBody) {
     this.req = req;
     this.#entry = entry;
@@ -41,9 +41,9 @@ export class HeadBuilder implements EditableHead {
   }
 
   /**
-   * @param dates where it is to be that of other responses of the kind as well.
-   * @returns `undefined` where it can't be.
-   * @throws what Node throws for a field that can't be sent: what came from elsewhere may be anything.
+   * @param dates given for a template that a group of entries shares.
+   * @returns `undefined` if a field prevents sharing.
+   * @throws Node's error for an invalid field: entries from Redis may have any value.
    */
   toHead(dates?: HttpDates): HeadTemplate | undefined {
     const names = new Set<string>();
@@ -54,7 +54,7 @@ export class HeadBuilder implements EditableHead {
     for (const [name, value] of this.res.lines()) {
       const lower = name.toLowerCase();
       names.add(lower);
-      if (lower === 'content-length') continue; // by which Node frames the answer, so it is to see it
+      if (lower === 'content-length') continue; // Node adds it, and needs it to frame the body
       validateHeaderName(name);
       validateHeaderValue(name, value);
       const slot = dates && slotFor(lower, value, this.#entry, dates);
@@ -71,7 +71,7 @@ export class HeadBuilder implements EditableHead {
     return new HeadTemplate({ status, texts, slots, coded, names, leavesExpress });
   }
 
-  /** Whether an encoded form was asked for. */
+  /** Whether the compression middleware looked for an encoded body. */
   get isAsked(): boolean {
     return this.#coded !== undefined;
   }

@@ -11,41 +11,41 @@ import { HeadBuilder } from './head-builder.js';
 import { HeadGroup, HeadGroups } from './head-group.js';
 import type { HeadTemplate } from './head-template.js';
 
-/** What an `Accept-Encoding` comes to. */
+/** The result of parsing an `Accept-Encoding`. */
 interface Acceptance {
   readonly coding: ContentEncoding | '';
   readonly identity: boolean;
 }
 
-/** Different values of `Accept-Encoding` that are remembered; there are a handful of honest ones. */
+/** Cached values of `Accept-Encoding`. Browsers send a handful; a client may send any. */
 const MOST_ACCEPTANCES = 100;
 
-/** Longer values are read each time: clients choose them, and a header may have 16 kB. Characters. */
+/** Longer values are not cached: a client may send 16 kB. Characters. */
 const LONGEST_ACCEPTANCE = 200;
 
 const NO_ENCODING: Acceptance = { coding: '', identity: true };
 const NO_CONDITIONS: Conditions = Object.freeze({});
 
-/** Works out the heads of answers with stored responses, by the code of the middlewares, and keeps them. */
+/** Prepares and caches the heads of stored responses, with the code of the middlewares. */
 export class HeadCache {
   readonly #parts: FastPathDependencies;
-  readonly #kinds: HeadGroups;
+  readonly #groups: HeadGroups;
   readonly #acceptances = new Map<string, Acceptance>();
 
   constructor(parts: FastPathDependencies) {
     this.#parts = parts;
-    this.#kinds = new HeadGroups(parts);
+    this.#groups = new HeadGroups(parts);
   }
 
-  kindOf(entry: StoredResponse, target: string): HeadGroup {
+  groupOf(entry: StoredResponse, target: string): HeadGroup {
     if (entry.prepared instanceof HeadGroup) return entry.prepared;
-    const kind = this.#kinds.of(entry, target);
-    entry.prepared = kind;
-    return kind;
+    const group = this.#groups.of(entry, target);
+    entry.prepared = group;
+    return group;
   }
 
-  /** @returns `undefined` where the answer is still to be compressed, or is one for the middlewares. */
-  find(req: IncomingMessage, entry: StoredResponse, kind: HeadGroup): HeadTemplate | undefined {
+  /** @returns `undefined` if the middlewares must serve the entry, for example to compress it. */
+  find(req: IncomingMessage, entry: StoredResponse, group: HeadGroup): HeadTemplate | undefined {
     const { headers } = req;
     const { coding, identity } = this.#accepted(headers['accept-encoding']);
     if (!identity) return undefined;
@@ -55,9 +55,9 @@ export class HeadCache {
       const { ifNoneMatch: list } = conditions;
       const form = list === undefined ? undefined : findMatchingForm(entry.etag, list, coding || undefined);
       const own = `${variation} ${form}`;
-      return kind.notModified(own) ?? this.#make(req, entry, kind, own, conditions);
+      return group.notModified(own) ?? this.#make(req, entry, group, own, conditions);
     }
-    return kind.whole(entry, coding, variation) ?? this.#make(req, entry, kind, variation, NO_CONDITIONS);
+    return group.whole(entry, coding, variation) ?? this.#make(req, entry, group, variation, NO_CONDITIONS);
   }
 
   #conditionsOf(req: IncomingMessage): Conditions | undefined {
@@ -71,29 +71,29 @@ export class HeadCache {
   #make(
     req: IncomingMessage,
     entry: StoredResponse,
-    kind: HeadGroup,
+    group: HeadGroup,
     variation: string,
     conditions: Conditions,
   ): HeadTemplate | undefined {
-    // HEAD takes what GET has made: it encodes nothing.
+    // HEAD uses the heads that GET has prepared: it must not encode a body.
     if (req.method !== 'GET') return undefined;
     const { cacheControl, compression, state } = this.#parts;
     const heading = new HeadBuilder(req, entry, (coding, effort) =>
       state.encodings.find(entry, coding, effort),
     );
-    writeStored(heading, { head: entry, length: entry.body.length }, kind.rule, conditions);
+    writeStored(heading, { head: entry, length: entry.body.length }, group.rule, conditions);
     cacheControl?.edit(heading);
     if (compression && !compression.edit(heading, conditions.ifNoneMatch)) return undefined;
-    const shared = kind.isShared ? heading.toHead(state.dates) : undefined;
+    const shared = group.isShared ? heading.toHead(state.dates) : undefined;
     if (shared) {
-      kind.keep(entry, variation, shared, heading.isAsked);
+      group.keep(entry, variation, shared, heading.isAsked);
       return shared;
     }
-    const own = kind.isShared ? this.#kinds.alone(entry, kind) : kind;
+    const own = group.isShared ? this.#groups.alone(entry, group) : group;
     const head = heading.toHead()!;
     entry.prepared = own;
     own.keep(entry, variation, head, heading.isAsked);
-    // Where it would not fit, it is made anew each time.
+    // Without room in memory, the head is built for each request.
     if (!state.entries.store.resize(entry.key)) entry.prepared = undefined;
     return head;
   }

@@ -7,42 +7,42 @@ import type { Prepared, StoredResponse } from '../store/stored-response.js';
 import type { FastPathDependencies } from './dependencies.js';
 import type { HeadTemplate } from './head-template.js';
 
-/** Objects of one head, beside its text; measured. Bytes. */
+/** Memory of one head besides its text; measured. Bytes. */
 const OVERHEAD = 400;
 
-/** Kinds that are remembered of one form: one more for each value of a field by which its responses differ. */
-const MOST_KINDS = 16;
+/** Groups per compact form; each value of a field that differs makes another group. */
+const MOST_GROUPS = 16;
 
-/** Heads by what their lines depend on: first of the body, then of the request. */
+/** Heads by the properties of body and request that their lines depend on. */
 interface HeadsByBody {
   empty: Map<string, HeadTemplate> | undefined;
-  /** Below the threshold of compression. */
+  /** The body is shorter than the compression threshold. */
   short: Map<string, HeadTemplate> | undefined;
-  /** Whatever its encoded forms are, for it is not compressed. */
+  /** The body is never compressed. */
   plain: Map<string, HeadTemplate> | undefined;
-  /** There is an encoded form. */
+  /** The body has an encoded form. */
   coded: Map<string, HeadTemplate> | undefined;
-  /** An encoded form would gain too little. */
+  /** Encoding the body saves too little. */
   useless: Map<string, HeadTemplate> | undefined;
-  /** The body is not sent: a 304. */
+  /** A 304, without a body. */
   held: Map<string, HeadTemplate> | undefined;
 }
 
 /**
- * What has been worked out of an entry for its next use. Most of it is the same for all responses of a route, and kept
- * once for all of them: those of one form and one rule, with the same fields, but for dates and entity tags.
+ * Prepared heads of entries. Entries share a group if they have the same rule and compact form, and the same fields
+ * except dates and entity tags: most entries of a route do.
  */
 export class HeadGroup implements Prepared {
   readonly rule: CacheRuleSettings | undefined;
-  /** Such an entry may be served in front of the app. */
+  /** Its entries may be served before Express. */
   readonly isPublic: boolean;
-  /** It is served there only where no middleware before hotpath may change the headers that it depends on. */
+  /** Its entries are served before Express only if no middleware before hotpath can change request headers. */
   readonly dependsOnHeaders: boolean;
-  /** Such an entry may be served without asking anyone. */
+  /** Its entries may be served without running a function of the app. */
   readonly isServed: boolean;
-  /** There may be others of it. */
+  /** Several entries may share the group. */
   readonly isShared: boolean;
-  /** Where it is one entry's alone, whose memory it counts to. */
+  /** The memory of an unshared group, which counts towards its entry. */
   bytes = 0;
   readonly #threshold: number;
   readonly #heads: HeadsByBody = {
@@ -65,9 +65,9 @@ export class HeadGroup implements Prepared {
   }
 
   /**
-   * The head of a whole answer.
+   * The head of a response with its body.
    *
-   * @param variation what it differs by, beside the coding that the client accepts.
+   * @param variation the request properties that it depends on, besides the accepted coding.
    */
   whole(entry: StoredResponse, coding: string, variation: string): HeadTemplate | undefined {
     const { length } = entry.body;
@@ -81,12 +81,12 @@ export class HeadGroup implements Prepared {
     return (form ? coded : useless)?.get(variation);
   }
 
-  /** @param variation what the head of a 304 differs by. */
+  /** The head of a 304. @param variation the request properties that it depends on. */
   notModified(variation: string): HeadTemplate | undefined {
     return this.#heads.held?.get(variation);
   }
 
-  /** @param isAsked whether an encoded form was asked for. */
+  /** @param isAsked whether the compression middleware looked for an encoded body. */
   keep(entry: StoredResponse, variation: string, head: HeadTemplate, isAsked: boolean): void {
     const place = this.#placeOf(entry.body.length, head, isAsked);
     this.#heads[place] ??= new Map();
@@ -109,26 +109,26 @@ function sizeOfHead({ length }: HeadTemplate): number {
   return OVERHEAD + length;
 }
 
-/** What of the config applies to an entry. */
+/** The part of the config that applies to an entry. */
 interface RuleLookup {
   readonly rule: CacheRuleSettings | false | undefined;
   /** Shorter bodies are not compressed. Bytes. */
   readonly threshold: number;
-  /** Nothing is to be asked about each request. */
+  /** Compression depends on settings only, and not on a filter function. */
   readonly isBySettings: boolean;
 }
 
 interface GroupForm {
-  readonly kind: HeadGroup;
-  /** The policy of the path that was asked for, and of that under which it is stored: almost always the same. */
+  readonly group: HeadGroup;
+  /** The policies of the requested and of the stored URL, which are almost always the same. */
   readonly policies: readonly [asked: unknown, stored: unknown];
   readonly values: Compact['values'];
 }
 
-/** Tells which kind an entry is of. */
+/** Finds or creates the group of an entry. */
 export class HeadGroups {
   readonly #parts: FastPathDependencies;
-  readonly #known = new WeakMap<object, GroupForm[]>();
+  readonly #groups = new WeakMap<object, GroupForm[]>();
 
   constructor(parts: FastPathDependencies) {
     this.#parts = parts;
@@ -139,21 +139,21 @@ export class HeadGroups {
     const asked = hits.policyOf(target);
     const stored = hits.policyOf(entry.url);
     const compact = this.#isRegular(entry) ? compactOf(entry) : undefined;
-    const known = compact && this.#knownOf(compact.form);
+    const known = compact && this.#groupsOf(compact.form);
     const found = known?.find(
       ({ policies, values }) =>
         policies[0] === asked &&
         policies[1] === stored &&
         isAlike(values, compact!.values, compact!.form.names),
     );
-    if (found) return found.kind;
-    const isShared = known !== undefined && known.length < MOST_KINDS;
-    const kind = this.#make(entry, asked?.cache, isShared);
-    if (isShared) known.push({ kind, policies: [asked, stored], values: compact!.values });
-    return kind;
+    if (found) return found.group;
+    const isShared = known !== undefined && known.length < MOST_GROUPS;
+    const group = this.#make(entry, asked?.cache, isShared);
+    if (isShared) known.push({ group, policies: [asked, stored], values: compact!.values });
+    return group;
   }
 
-  /** One for this entry alone. */
+  /** A group for this entry only. */
   alone(entry: StoredResponse, { rule }: HeadGroup): HeadGroup {
     return this.#make(entry, rule, false);
   }
@@ -168,19 +168,19 @@ export class HeadGroups {
     );
   }
 
-  /** Its date and its entity tag are what they are called: what is made of them is made as of others. */
+  /** Whether date and entity tag are well-formed, so that a template can hold slots for them. */
   #isRegular({ date, etag }: StoredResponse): boolean {
     return this.#parts.state.dates.parse(date) !== undefined && isEntityTag(etag);
   }
 
-  #knownOf(form: object): GroupForm[] {
-    let known = this.#known.get(form);
-    if (!known) this.#known.set(form, (known = []));
+  #groupsOf(form: object): GroupForm[] {
+    let known = this.#groups.get(form);
+    if (!known) this.#groups.set(form, (known = []));
     return known;
   }
 }
 
-/** Whether two responses of one form have the same fields, but for the one that has a slot. */
+/** Whether two responses of one form have the same fields, except `Last-Modified`, which has a slot. */
 function isAlike(a: Compact['values'], b: Compact['values'], names: readonly string[]): boolean {
   return a.every((lines, at) => {
     const others = b[at]!;

@@ -3,19 +3,18 @@ import { CODED_FORMS, codedTag } from '../http/entity-tag.js';
 import { formatHttpDate, type HttpDates, parseHttpDate } from '../http/http-date.js';
 import type { StoredResponse } from '../store/stored-response.js';
 
-/** The stored form of a body that goes with a head. */
+/** The encoded body that belongs to a head. */
 export interface HeadEncoding {
   readonly coding: string;
   readonly effort: EncodingEffort;
 }
 
-/** Writes the value of a field that each response of a kind has for itself. */
+/** Writes the value of a field that differs between the entries of a group. */
 export type HeadSlot = (entry: StoredResponse) => string;
 
-/** What a head is made of. */
 export interface HeadParts {
   readonly status: number;
-  /** The status line and the fields, each line with its end, cut where a slot stands. */
+  /** Status line and fields with line ends, split at the slots. */
   readonly texts: readonly string[];
   readonly slots: readonly HeadSlot[];
   readonly coded: HeadEncoding | undefined;
@@ -23,14 +22,14 @@ export interface HeadParts {
   readonly leavesExpress: boolean;
 }
 
-/** The head of an answer, but for what differs from one answer to the next: of one response, or of a kind of them. */
+/** The part of a head that is the same for all responses with one entry, or with a group of entries. */
 export class HeadTemplate {
   readonly status: number;
   /** Absent for the plain body. */
   readonly coded: HeadEncoding | undefined;
-  /** Names of fields that are in it, in lower case. */
+  /** The names of its fields, in lower case. */
   readonly names: ReadonlySet<string>;
-  /** Nobody has replaced or taken away what Express says of itself. */
+  /** The handler has not replaced or removed Express's `X-Powered-By`. */
   readonly leavesExpress: boolean;
   readonly #texts: readonly string[];
   readonly #slots: readonly HeadSlot[];
@@ -44,20 +43,20 @@ export class HeadTemplate {
     this.#slots = slots;
   }
 
-  /** The status line and the fields, each line with its end. */
+  /** Status line and fields, with line ends. */
   textFor(entry: StoredResponse): string {
     let text = this.#texts[0]!;
     for (let at = 0; at < this.#slots.length; at++) text += this.#slots[at]!(entry) + this.#texts[at + 1]!;
     return text;
   }
 
-  /** Characters of its text; those of slots are the entry's. */
+  /** Characters of its text, without the slots. */
   get length(): number {
     return this.#texts.reduce((sum, { length }) => sum + length, 0);
   }
 }
 
-/** Fields of whose values those in an entry, or what is made of them, are the only ones that fit into a slot. */
+/** Fields that get a slot, if their value is that of the entry or derived from it. */
 const OWN: ReadonlySet<string> = new Set(['date', 'etag', 'last-modified']);
 
 const dateOf: HeadSlot = ({ date }) => date;
@@ -71,9 +70,9 @@ const codedTags = CODED_FORMS.map(
 const lastModifiedOf: HeadSlot = ({ lastModified }) => lastModified ?? '';
 
 /**
- * What stands for a line of one response in the head of its kind.
+ * The slot for a field in the template of a group.
  *
- * @returns `undefined` where the line is the same for all of them; `false` where it is not, and can't be told.
+ * @returns `undefined` if the value is the same for the whole group; `false` if it differs and can't be derived.
  */
 export function slotFor(
   name: string,
@@ -87,7 +86,7 @@ export function slotFor(
   return slots.find((slot) => slot(entry) === value) ?? false;
 }
 
-/** One that follows from `Date`, where the handler gave none. */
+/** The slot for an `Expires` that the Cache-Control middleware derives from `Date`. */
 function expiresFor(value: string, entry: StoredResponse, dates: HttpDates): HeadSlot | undefined | false {
   if (entry.headers.some(([name]) => name.toLowerCase() === 'expires')) return undefined;
   const [from, until] = [dates.parse(entry.date), parseHttpDate(value)];

@@ -9,11 +9,11 @@ import type { TimingEditor } from '../middleware/timing/middleware.js';
 import { guarded } from '../runtime/guard.js';
 import { type ExpressApp, viewAsExpress } from './express-view.js';
 
-/** An answer that was given at once. */
+/** A response of the fast path. */
 export interface FastResponse {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  /** The app that it was given in front of; absent inside it. */
+  /** The app behind the front door; `undefined` inside Express. */
   readonly app: ExpressApp | undefined;
   readonly template: string | undefined;
   readonly requestId: string | undefined;
@@ -21,7 +21,7 @@ export interface FastResponse {
   readonly startedAt: number;
 }
 
-/** Counts and times answers that were given at once, as the middlewares do for all others. */
+/** Counts and times the responses of the fast path, as the middlewares do for all others. */
 export class Instrumentation {
   readonly #metrics: MetricsEditor | undefined;
   readonly #timing: TimingEditor | undefined;
@@ -33,10 +33,10 @@ export class Instrumentation {
     this.#slowFrom = timing?.slowFrom ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Once `end` has been called. */
+  /** Called after `res.end`. */
   ended(answer: FastResponse): void {
     const { req, res, template, startedAt } = answer;
-    // The system has taken all of it: the common case, and nothing is left to wait for.
+    // The common case: the kernel has taken all bytes, so there is nothing to wait for.
     if (!res.writableFinished || (req.socket as Socket | null)?.destroyed !== false)
       return this.#follow(answer);
     const seconds = (performance.now() - startedAt) / 1000;
@@ -46,12 +46,12 @@ export class Instrumentation {
 
   #follow(answer: FastResponse): void {
     const { req, res, template, startedAt } = answer;
-    // Node remembers the peer's address from the first time that it is asked; after an abort it is too late.
+    // Node caches the peer's address at the first read; after an abort it is gone.
     const socket = socketOf(req, res);
     void socket?.remoteAddress;
     const finished = this.#metrics?.begun(req.method as string);
     let isWhole = false;
-    // Ahead of Node's own listener, which lets go of the socket.
+    // Before Node's own listener, which detaches the socket.
     res.prependOnceListener(
       'finish',
       guarded('front', () => {
@@ -69,7 +69,7 @@ export class Instrumentation {
       if (seconds >= this.#slowFrom) this.#slow(answer, seconds, socket, !isWhole);
     });
     res.once('close', onClose);
-    // It waits behind others on its connection, whose end Node does not tell it.
+    // A pipelined response without a socket gets no `close` event when the connection ends.
     if (res.socket === null && socket) forget = onConnectionClose(socket, onClose);
   }
 

@@ -1,9 +1,9 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
 
-/** A function of `ServerResponse` that Node does not document: what `writeHead` hands the first line and the fields to. */
+/** The undocumented method to which `writeHead` passes the status line and the fields. */
 type StoreHeader = (firstLine: string, fields: readonly string[]) => void;
 
-/** Whether nobody but Node has a hand in a response: nothing is patched, and no one waits for its end. */
+/** Whether a response has no patched method and no listener that must see it end. */
 export function isUntouched(res: ServerResponse): boolean {
   const { writeHead, write, end, setHeader } = ServerResponse.prototype;
   return (
@@ -13,66 +13,64 @@ export function isUntouched(res: ServerResponse): boolean {
     res.setHeader === setHeader &&
     !res.headersSent &&
     !res.destroyed &&
-    // Node's own.
+    // One is Node's own.
     res.listenerCount('finish') <= 1 &&
     res.listenerCount('close') === 0
   );
 }
 
-/** What of `ServerResponse` Node does not document. */
+/** The undocumented members of `ServerResponse`. */
 interface Inside {
   _storeHeader?: StoreHeader;
-  /** Whether the status and the method let the answer have a body. */
+  /** Whether status and method allow a body. */
   _hasBody?: boolean;
-  /** The first line and the fields, from when they are known on; they go out with the first bytes of the body. */
+  /** Status line and fields; sent with the first bytes of the body. */
   _header?: string | null;
   _headerSent?: boolean;
 }
 
 /**
- * Longer bodies are sent as the bytes that they are. Shorter ones, as text in one piece with the head, cost less: Node
- * writes such a text from its stack, where bytes behind a text take it an allocation and a list of pieces. Measured.
+ * Shorter bodies are sent as one string with the head, which is faster (measured): Node writes the string from its
+ * stack, whereas a string followed by a buffer needs an allocation and a vectored write.
  */
 const MOST_AS_TEXT = 4 * 1024;
 
 /**
- * A body that has come from Redis for an answer is sent as text as long as Node writes it from its stack, the head in
- * front of it. V8 counts the bytes of a buffer until it has looked through its young objects, and beside buffers of
- * 10 kB few of these are made: it then collects the whole heap about once for each time that it does look, which took
- * a fifth of the CPU time of such answers. A text is a young object itself.
+ * Limit up to which Node writes a string from its stack. Bodies from Redis are sent as strings up to this limit. V8
+ * counts their buffers as external memory until the next minor collection. With buffers of 10 kB there are few other
+ * young objects, so it started a full collection about as often as a minor one: a fifth of the CPU time of such hits.
  */
 const STACK = 16 * 1024;
 
-/** Where head and body come together, one answer after the other. */
-const desk = Buffer.allocUnsafeSlow(STACK);
+/** The buffer in which head and body are joined. */
+const joinBuffer = Buffer.allocUnsafeSlow(STACK);
 
-/** An answer, as it is to be sent. */
+/** A response to send. */
 export interface RawResponse {
   readonly status: number;
-  /** The status line and the fields, `Date` among them, each line with its end; checked. */
+  /** Status line and validated fields with line ends, including `Date`. */
   readonly text: string;
-  /** Absent for a status that has none. */
+  /** `undefined` for a status without a body. */
   readonly body: Buffer | undefined;
-  /** The body has come from Redis for this answer, and most of the time is let go after it. */
-  readonly isBrought: boolean;
+  /** The body was read from Redis for this response, and is usually garbage afterwards. */
+  readonly isFromRedis: boolean;
 }
 
 /**
- * Sends an answer whose header lines are there as text.
+ * Sends a response whose header lines are prepared text.
  *
- * `writeHead` would check each of them and put them together again, which is most of what an answer costs beyond
- * the bare server. So the text goes where `writeHead` sends its first line; where there is no such place, it takes the
- * usual way. What is on the wire is the same.
+ * `writeHead` would validate and join all fields again, which is most of the cost of a response. The text goes directly
+ * to the method that `writeHead` calls. If Node lacks that method, `writeHead` is used; the bytes sent are the same.
  */
 export function sendRaw(
   req: IncomingMessage,
   res: ServerResponse,
-  { status, text, body, isBrought }: RawResponse,
+  { status, text, body, isFromRedis }: RawResponse,
 ): void {
   const inside = res as unknown as Inside;
   const length = body && String(body.length);
   if (typeof inside._storeHeader !== 'function' || typeof inside._hasBody !== 'boolean') {
-    for (const name of res.getHeaderNames()) res.removeHeader(name); // in the text, if it is to be sent
+    for (const name of res.getHeaderNames()) res.removeHeader(name); // the text has what is sent
     const fields = fieldsOf(text);
     if (length !== undefined) fields['Content-Length'] = [length];
     res.writeHead(status, fields);
@@ -83,61 +81,61 @@ export function sendRaw(
     inside._storeHeader(text, length === undefined ? NONE : ['Content-Length', length]);
   }
   if (!body || req.method === 'HEAD') res.end();
-  // Node counts only what it is given as a body, and may have been told to insist on the length.
-  else if (res.strictContentLength || !(sendAsText(res, body, isBrought) || sendAsBytes(res, body)))
+  // With `strictContentLength`, Node must see the body itself.
+  else if (res.strictContentLength || !(sendAsText(res, body, isFromRedis) || sendAsBytes(res, body)))
     res.end(body);
 }
 
 const NONE: readonly string[] = Object.freeze([]);
 
 /**
- * Sends a short body in one piece with the head, which waits for it; as Node writes a head, each character is one byte.
+ * Sends a short body as one string with the pending head. Node writes heads as Latin-1, so each character is one byte.
  *
- * @returns whether that could be done.
+ * @returns whether it was sent.
  */
-function sendAsText(res: ServerResponse, body: Buffer, isBrought: boolean): boolean {
+function sendAsText(res: ServerResponse, body: Buffer, isFromRedis: boolean): boolean {
   const inside = res as unknown as Inside;
   const { _header: head } = inside;
   if (typeof head !== 'string') return false;
-  if (body.length > (isBrought ? STACK - head.length : MOST_AS_TEXT)) return false;
-  inside._header = isBrought ? onePiece(head, body) : head + body.toString('latin1');
+  if (body.length > (isFromRedis ? STACK - head.length : MOST_AS_TEXT)) return false;
+  inside._header = isFromRedis ? onePiece(head, body) : head + body.toString('latin1');
   res.end();
   inside._header = head;
   return true;
 }
 
 /**
- * As `head + body` in Latin-1, which V8 would put together only as it is written: in a further text of that length, half
- * of all that such an answer allocates.
+ * `head + body` in Latin-1. V8 would build a rope and flatten it at the write, into a second string of that length: half
+ * of what such a response allocates.
  */
 function onePiece(head: string, body: Buffer): string {
-  const at = desk.write(head, 'latin1');
-  desk.set(body, at);
-  return desk.toString('latin1', 0, at + body.length);
+  const at = joinBuffer.write(head, 'latin1');
+  joinBuffer.set(body, at);
+  return joinBuffer.toString('latin1', 0, at + body.length);
 }
 
 /**
- * Sends head and body in one write, as `end` does, but without the empty piece at the end by which that finds out when
- * they have gone.
+ * Sends head and body in one write, as `end` does, but without the empty chunk that `end` adds to learn when they were
+ * written.
  *
- * @returns whether that could be done.
+ * @returns whether they were sent.
  */
 function sendAsBytes(res: ServerResponse, body: Buffer): boolean {
   const inside = res as unknown as Inside;
   const { _header: head } = inside;
   const { socket } = res;
-  if (!socket?.writable) return false; // absent while other answers are before this one
+  if (!socket?.writable) return false; // absent while earlier pipelined responses are being sent
   if (typeof head !== 'string' || inside._headerSent !== false) return false;
   socket.cork();
   socket.write(head, 'latin1');
   socket.write(body);
   socket.uncork();
   inside._headerSent = true;
-  res.end(); // waits for what the system has not taken
+  res.end(); // waits for what the kernel has not taken
   return true;
 }
 
-/** By name, as several lines of one name are all sent in this form alone. */
+/** Fields by name, as arrays: the only form in which `writeHead` sends several lines of one name. */
 function fieldsOf(text: string): Record<string, string[]> {
   const fields: Record<string, string[]> = Object.create(null);
   const [, ...lines] = text.split('\r\n');

@@ -6,43 +6,42 @@ import type { ExpressApp } from './express-view.js';
 
 type Named<Name extends string | symbol> = { [name in Name]: unknown };
 
-/** What Express, its router, Node and we set on a request; but `baseUrl` and `route`, which are accessors of ours. */
+/** The properties that Express, its router, Node and hotpath set on a request, except the accessors `baseUrl` and `route`. */
 type OfRequest = Named<
   'res' | 'next' | 'originalUrl' | '_parsedUrl' | 'params' | '_eventsCount' | typeof TRACK | typeof PREPARED
 >;
 
-/** What Express, Node, the `compression` package and we set on a response. */
+/** The properties that Express, Node, the `compression` package and hotpath set on a response. */
 type OfResponse = Named<'locals' | 'statusCode' | 'statusMessage' | 'flush'> &
   Named<'destroy' | 'on' | 'once' | 'off' | 'removeListener'>;
 
 /**
- * Keeps all requests of an app, and all its responses, of one hidden class, so that Express itself is faster.
+ * Keeps all requests of an app in one hidden class, and all responses too, which makes Express itself faster.
  *
- * Express changes the prototype of each. Up to Node 22, V8 lets objects share the hidden class that this leads to, but
- * none that comes of a property added afterwards (`Map::IsDetached`): from there on each request has a class of its
- * own, which takes 1.5 µs for each property, and no inline cache of whoever reads it ever hits. So what is going to be
- * set is there before, with the value that it has anyway.
+ * Express changes the prototype of each. Up to Node 22, V8 shares the resulting hidden class, but no class that a later
+ * property leads to (`Map::IsDetached`): each request then gets its own class. That costs 1.5 µs per added property, and
+ * inline caches never hit. So the properties are added first, with the value that they have anyway.
  */
 export class RequestShapes {
   readonly #app: ExpressApp;
-  /** Of a request, beyond those that are known. */
+  /** Further properties of requests of this app. */
   readonly #further: (string | symbol)[] = [];
-  /** Symbols of the router, which only a request shows that has been through it. */
+  /** Whether the router's symbols are known; only a request that it has handled shows them. */
   #isLearned = false;
 
   constructor(app: ExpressApp) {
     this.#app = app;
-    // Express 4 sets it, Express 5 has an accessor.
+    // Express 4 sets it; Express 5 has an accessor.
     if (!('query' in app.request)) this.#further.push('query');
   }
 
-  /** Prepares a request that Express is about to get. */
+  /** Prepares a request before Express gets it. */
   prepare(req: IncomingMessage, res: ServerResponse): void {
-    if (req.httpVersionMajor > 1) return; // those of HTTP/2 are made otherwise
+    if (req.httpVersionMajor > 1) return; // HTTP/2 requests have other classes
     keepRequest(req as unknown as OfRequest);
     keepResponse(res as unknown as OfResponse);
     for (const name of this.#further) keep(req as unknown as Named<string | symbol>, name);
-    // Express 4 sets `baseUrl` before it does this itself: now the accessor is in place.
+    // Express does the same later; Express 4 sets `baseUrl` before, when the accessor must be in place.
     Object.setPrototypeOf(req, this.#app.request);
     if (!this.#isLearned)
       res.once(
@@ -59,7 +58,7 @@ export class RequestShapes {
   }
 }
 
-// One by one: a loop over names would look each of them up.
+// One by one: a loop over names needs a lookup for each.
 function keepRequest(request: OfRequest): void {
   const { res, next, originalUrl, _parsedUrl, params, _eventsCount, [TRACK]: track } = request;
   request.res = res;
