@@ -42,16 +42,16 @@ export interface RulePlacement {
 const NO_PARAMS: RouteParams = Object.freeze(Object.create(null) as Record<string, string>);
 const NOTHING_MATCHED: MatchedRule = { params: NO_PARAMS };
 
-/** The scope of entries that the middleware for all routes serves. */
+/** The scope of the middleware for all routes. */
 export const MAP_SCOPE = 'shared';
 
-/** In the middleware for all routes, whose rule is found by path. */
+/** Placement in the middleware for all routes, which finds the rule by path. */
 export function placeInMap(match: RouteMatch<CacheRoutePolicies> | undefined): RulePlacement {
   const matched = match ?? NOTHING_MATCHED;
   return { scope: MAP_SCOPE, rule: match?.policy.cache, pattern: match?.pattern, matched };
 }
 
-/** In the middleware beside a handler. */
+/** Placement in a `cache.route()` beside a handler. */
 export function placeAtRoute(scope: string, rule: CacheRuleSettings, req: IncomingMessage): RulePlacement {
   const { params = NO_PARAMS } = req as { params?: RouteParams };
   return { scope, rule, pattern: undefined, matched: { params } };
@@ -121,12 +121,12 @@ function readDirectives(
   return parseRequestDirectives(headers['cache-control'], headers.pragma);
 }
 
-/** Whether the rule applies; a throw is reported, and means no. */
+/** Whether the rule's `when` accepts the request. An error is reported and counts as no. */
 export function applies(state: CacheState, rule: CacheRuleSettings, context: RuleContext): boolean {
   return callRuleFunction(state, () => evaluateWhen(rule, context), 'when') === true;
 }
 
-/** The partition that the rule gives; a throw is reported, and means none. */
+/** The request's partition under the rule. An error is reported and counts as none. */
 export function partitionFor(
   state: CacheState,
   { partition }: CacheRuleSettings,
@@ -135,7 +135,7 @@ export function partitionFor(
   return partition && callRuleFunction(state, () => evaluatePartition(partition, context), 'partition');
 }
 
-/** What a user's function answers; nothing, when it throws. */
+/** Calls a user's function; reports an error and returns `undefined`. */
 function callRuleFunction<T>(state: CacheState, hook: () => T, where: string): T | undefined {
   try {
     return hook();

@@ -8,29 +8,29 @@ import type { CacheRequest } from './request/cache-request.js';
 import { BackgroundRefresher } from './revalidate/background-refresh.js';
 import type { CacheState } from './state.js';
 
-/** How often a request waits for others before it runs by itself. */
+/** How often a request waits for other fills before it fills alone. */
 export const MAX_WAITS = 2;
 
-/** What is to be done with a request. */
+/** What to do with a request. */
 export type Decision =
-  /** Serve what is stored; where it is near its end, have it refreshed afterwards. */
+  /** Serve the entry. `isEager`: refresh it afterwards, because most of its lifetime has passed. */
   | { readonly kind: 'hit'; readonly entry: StoredResponse; readonly isEager: boolean }
-  /** Say that it is not stored, to whom that is all that counts (RFC 9111 §5.2.1.7). */
+  /** Respond with 504 to `only-if-cached` (RFC 9111 §5.2.1.7). */
   | { readonly kind: 'gateway-timeout' }
-  /** Serve it stale, and have it refreshed, unless the last refresh has just failed. */
+  /** Serve the stale entry, and refresh it in the background. `isPaused`: without a refresh, the last one has failed. */
   | { readonly kind: 'stale'; readonly entry: StoredResponse; readonly isPaused: boolean }
-  /** Have it refreshed, and serve it stale where that fails. */
+  /** Wait for a background refresh; serve the stale entry if it fails. */
   | { readonly kind: 'refresh'; readonly entry: StoredResponse }
-  /** Wait for another's fill. */
+  /** Wait for the fill of another request. */
   | { readonly kind: 'wait'; readonly pending: PendingFill }
-  /** Let the app answer; as the one fill that others wait for, or beside it for the reason given. */
+  /** Run the handler. `leads`: other requests wait for this fill; otherwise `detail` may say why not. */
   | { readonly kind: 'fill'; readonly leads: boolean; readonly detail?: string };
 
 /**
- * Decides, and changes nothing.
+ * Decides what to do with a request. Changes nothing.
  *
- * @param waits how often the request has waited for others already.
- * @param hasApp whether there is an app to send requests of our own into.
+ * @param waits how often the request has waited for other fills.
+ * @param hasApp whether background refreshes are possible: there is an app to send them through.
  */
 export function decide(
   state: CacheState,
@@ -58,7 +58,7 @@ export function decide(
     if (use === 'wait') return { kind: 'stale', entry, isPaused: true };
     if (use === 'refresh' && permission === 'while-revalidate')
       return { kind: 'stale', entry, isPaused: false };
-    // A refresh that brings what the request can't use, such as what was purged at once, is not repeated for it.
+    // Limited: a refresh may return a response that this request can't use, such as one that was purged at once.
     if (use === 'refresh' && waits < MAX_WAITS) return { kind: 'refresh', entry };
   }
   const isPersonal = credential !== undefined && !leadsForAll(request, found);
@@ -94,7 +94,7 @@ export function mayBeInRedis({ shared, collapser }: CacheState, key: string): bo
   return shared?.isUsable === true && !collapser.isRefused(key);
 }
 
-/** Whether so much of its lifetime has gone that a fresh response is to be refreshed. */
+/** Whether a fresh response is old enough for the rule's `eagerRefresh`. */
 export function isDueForEagerRefresh(
   { clock, collapser, refreshMarks }: CacheState,
   { key, rule }: Pick<CacheRequest, 'key' | 'rule'>,
@@ -106,19 +106,19 @@ export function isDueForEagerRefresh(
   return age >= rule.eagerRefresh * (age + left) && refreshMarks.mayRefresh(entry.key);
 }
 
-/** How the handler is request, and what its answer may turn into. */
+/** How the handler is run for a fill, and how stored responses take part. */
 export interface FillMode {
   /**
-   * The client's conditions are hidden from the handler, so that it answers with the whole. They are not where its
-   * responses were refused lately: there is nothing to store, and a 304 would cost the whole body.
+   * Whether the client's conditions are hidden from the handler, so that it sends a whole response. They are not if
+   * responses were refused lately: nothing will be stored, and a 304 is cheaper.
    */
   readonly whole: boolean;
-  /** The stored response whose conditions the handler is shown instead; its 304 makes it fresh again. */
+  /** The stored response whose validators the handler sees instead; a 304 makes it fresh again. */
   readonly revalidates: StoredResponse | undefined;
   readonly shown: Conditions | undefined;
-  /** The stored response that the answer to a HEAD is compared with (RFC 9111 §4.3.5). */
+  /** The stored response to compare the response to a HEAD with (RFC 9111 §4.3.5). */
   readonly compares: StoredResponse | undefined;
-  /** What stands in for a 5xx. */
+  /** The stored response that replaces a 5xx. */
   readonly standIn: StoredResponse | undefined;
 }
 
@@ -132,19 +132,19 @@ export function chooseFillMode(state: CacheState, request: CacheRequest, found: 
   const whole = mayStore && !(isConditional(headers) && state.collapser.isRefused(key));
   const confirms = whole && (forward === 'stale' || forward === 'request');
   const shown = confirms && entry ? conditionsOf(entry) : undefined;
-  // To a client who asked for another unit, the whole is the wrong page; an error is not.
+  // A request for another range unit must not get the whole response in place of an error.
   const isOtherUnit = entry && state.rangeUnits.mayApply(key, headers.range, entry);
   const standIn = entry && !isOtherUnit && mayReplaceError(state, request, entry) ? entry : undefined;
   const compares = method === 'HEAD' && entry?.status === 200 ? entry : undefined;
   return { whole, shown, revalidates: shown && entry, compares, standIn };
 }
 
-/** The client has a response, which the handler may confirm at less cost than it makes another. */
+/** Whether the client has a response that a 304 may confirm. */
 function isConditional(headers: IncomingHttpHeaders): boolean {
   return headers['if-none-match'] !== undefined || headers['if-modified-since'] !== undefined;
 }
 
-/** What the handler is shown to confirm a stored response by (RFC 9111 §4.3.1): validators that it gave itself. */
+/** Conditions to revalidate an entry with (RFC 9111 §4.3.1): only validators that the handler set. */
 function conditionsOf(entry: StoredResponse): Conditions {
   return { ifNoneMatch: entry.ownEtag ? entry.etag : undefined, ifModifiedSince: entry.lastModified };
 }

@@ -2,10 +2,10 @@ import type { ResponseHead } from '../../store/stored-response.js';
 import type { CacheState } from '../state.js';
 
 /**
- * Until when the log lets an entry be fresh for who asks for a URL, as `log.limit` has it. Where that is another than
- * its own, what was recorded of it counts as well: nobody is to get what is older than a purge of what they ask for.
+ * The end of freshness that the log sets for an entry, as `log.limit`. If the requested URL differs from the URL of the
+ * entry (No-Vary-Search), purges of the requested URL count too.
  *
- * @param url path and query.
+ * @param url path and query of the request.
  */
 export function validUntil({ log }: CacheState, entry: ResponseHead, url: string): number {
   const limit = log.limit(entry);

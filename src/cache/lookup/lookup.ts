@@ -9,42 +9,43 @@ import { validUntil } from './invalidated.js';
 import { decideReuse, freshnessLeft, isFresh, type Permission } from './reuse.js';
 
 /**
- * What is stored for a request, and what may be done with it.
+ * Finds the entry for a request, and how it may be used.
  *
- * @param isUse whether it is looked for to be used; otherwise nothing is noted, or dropped.
- * @param brought from what instances share, just now: memory may be too small to hold it until it is looked up.
+ * @param isUse `false`: counts no use and drops nothing, as for `explain`.
+ * @param fromRedis the entry that a Redis lookup has just returned; memory may have had no room for it.
  */
 export function lookUp(
   state: CacheState,
   request: CacheRequest,
   isUse = true,
-  brought?: StoredResponse,
+  fromRedis?: StoredResponse,
 ): Lookup {
   const { key, keys, directives, context } = request;
   const { entries, equivalents, clock } = state;
   const found = equivalents.find(key, keys, context.req, isUse);
   const { variesOtherwise } = found;
-  const entry = found.entry ?? (brought && matchesRequest(state, request, brought) ? brought : undefined);
+  const entry =
+    found.entry ?? (fromRedis && matchesRequest(state, request, fromRedis) ? fromRedis : undefined);
   if (!entry) return { forward: variesOtherwise ? 'vary-miss' : 'uri-miss' };
   const limit = validUntil(state, entry, request.target);
   if (limit === VOID) {
     entries.drop(entry);
     return { promising: true, forward: 'miss' };
   }
-  // §3.5 is about storing; the safe profile will not serve what it would not have stored either.
+  // RFC 9111 §3.5 limits storing only; the safe profile limits serving in the same way.
   if (!mayShareWith(state, request, entry)) return { forward: 'bypass' };
   const now = clock();
   const permission = decideReuse(entry, limit, now, directives);
-  // RFC 9211 §2.2: `request` where the response was fresh, and it is the visitor who will not have it.
+  // RFC 9211 §2.2: `request` if the response is fresh but the request's directives reject it.
   return { entry, permission, forward: isFresh(entry, limit, now) ? 'request' : 'stale' };
 }
 
-/** Whether the rule or the response itself says that it is the same for all, as to a cache in front of the app. */
+/** Whether the rule or the response declares the response the same for all clients, so the front door may serve it. */
 export function isPublicResponse(entry: StoredResponse, rule: CacheRuleSettings | undefined): boolean {
   return rule?.shared === true || entry.explicitlyShared;
 }
 
-/** Whether a stored response depends on request headers, but for the coding of its body. */
+/** Whether a stored response depends on request headers other than `Accept-Encoding`. */
 export function dependsOnHeaders(
   { vary }: Pick<StoredResponse, 'vary'>,
   rule: CacheRuleSettings | undefined,
@@ -53,19 +54,19 @@ export function dependsOnHeaders(
   return isKeyedByHeaders(rule);
 }
 
-/** Whether something may come of a fill: a lifetime is promised, or such a response was stored before. */
+/** Whether a fill may be storable: the rule has a lifetime, or such a response was stored before. */
 export function mayBecomeStorable(rule: CacheRuleSettings | undefined, found: Lookup): boolean {
   return rule?.ttl !== undefined || found.entry !== undefined || found.promising === true;
 }
 
-/** Whether what another's fill has stored may be given to this visitor, who may have come after a purge. */
+/** Whether a request may get the entry of the fill it waited for; it may have come after a purge. */
 export function isUsableFor(state: CacheState, request: CacheRequest, entry: StoredResponse): boolean {
-  // Not only where the limit is infinite: while the log can't be read, every entry has one.
+  // Compared with the clock, since every entry has a finite limit while the log can't be read.
   const isValid = validUntil(state, entry, request.target) > state.clock();
   return isValid && mayShareWith(state, request, entry) && matchesRequest(state, request, entry);
 }
 
-/** Whether a response may be given to a client with this client's credentials, of which the safe profile takes care. */
+/** Whether a client with these credentials may get the response; the safe profile requires `explicitlyShared`. */
 export function mayShareWith(
   { settings }: CacheState,
   { credential }: Pick<CacheRequest, 'credential'>,
@@ -82,10 +83,10 @@ function matchesRequest(
   return equivalents.matches(keys, entry, context.req);
 }
 
-/** How long a response may stand in for an error where nothing says so, and the standard decides. Seconds. */
+/** How long a stale response may replace an error by default, in the profile `rfc9111`. */
 const DEFAULT_STALE_IF_ERROR_SECONDS = 86_400;
 
-/** Whether a stored response may take the place of an error. */
+/** Whether a stored response may replace an error. */
 export function mayReplaceError(
   state: CacheState,
   request: Pick<CacheRequest, 'rule' | 'target'>,
@@ -96,8 +97,8 @@ export function mayReplaceError(
   const limit = validUntil(state, entry, request.target);
   const permission = decideReuse(entry, limit, clock(), undefined);
   if (permission !== 'validate') return permission !== 'fresh';
-  // RFC 9111 §4.3.3: a 5xx may be taken for no answer at all, and a cache that gets none may serve what is stale,
-  // unless that is forbidden (§4.2.4). Who sets a window means that one.
+  // RFC 9111 §4.3.3: a 5xx may count as a failure to reach the origin, and then stale responses may be served unless
+  // they forbid it (§4.2.4). A declared window replaces this default.
   if (
     settings.profile !== 'rfc9111' ||
     request.rule?.staleIfError !== undefined ||
@@ -115,11 +116,11 @@ function declaresStaleIfError({ headers }: StoredResponse): boolean {
   );
 }
 
-/** What is stored for a visit. */
+/** The result of a lookup. */
 export interface Lookup {
   readonly entry?: StoredResponse;
   readonly permission?: Permission;
-  /** Such a response was stored before, so one may be again. */
+  /** Such a response was stored before, so the next one may be storable. */
   readonly promising?: boolean;
   readonly forward: ForwardReason;
 }

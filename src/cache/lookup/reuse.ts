@@ -2,15 +2,15 @@ import type { CacheControlDirectives } from '../../http/cache-control.js';
 import { mayReuseStored } from '../../http/request-directives.js';
 import type { ResponseHead, StoredResponse } from '../../store/stored-response.js';
 
-/** What may be done with a stored response (RFC 9111 §4, RFC 5861). */
+/** How a stored response may be used (RFC 9111 §4, RFC 5861). */
 export type Permission =
-  /** It may be served as it is. */
+  /** Serve it. */
   | 'fresh'
-  /** It is stale, and may be served while it is refreshed. */
+  /** Stale; serve it while it is refreshed. */
   | 'while-revalidate'
-  /** It is stale, and may stand in for an error. */
+  /** Stale; serve it in place of an error. */
   | 'if-error'
-  /** It needs the handler's word first. */
+  /** Must be revalidated with the handler. */
   | 'validate';
 
 /** The remaining freshness, negative for a stale response. Milliseconds. */
@@ -36,7 +36,7 @@ export function isFresh(entry: StoredResponse, limit: number, now: number): bool
 /**
  * @param limit until when the invalidation log lets the response be fresh.
  * @param now on the cache's clock, milliseconds.
- * @param directives what the visitor asks of caches; only where such directives are honoured.
+ * @param directives those of the request, if the settings honour them.
  */
 export function decideReuse(
   entry: StoredResponse,
@@ -51,13 +51,13 @@ export function decideReuse(
     const age = entry.initialAge + (now - entry.storedAt) / 1000;
     const use = mayReuseStored(directives, { age, lifetime: age + left, neverStale: reuse.mustRevalidate });
     if (use === 'fresh' || use === 'stale') return 'fresh';
-    // Who sets bounds of their own is not served beyond them.
+    // Bounds in the request replace the windows below.
     if (directives.noCache || directives.maxAge !== undefined || directives.minFresh !== undefined)
       return 'validate';
   }
   if (left > 0) return 'fresh';
   if (reuse.mustRevalidate) return 'validate';
-  // Less than, so that a window of 0 is none at the very moment of the end either.
+  // `<`, so that a window of 0 never applies.
   if (-left < reuse.staleWhileRevalidate) return 'while-revalidate';
   return -left < reuse.staleIfError ? 'if-error' : 'validate';
 }

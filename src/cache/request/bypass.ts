@@ -3,10 +3,7 @@ import { CLIENT_CERTIFICATE, hasClientCertificate } from '../../exchange/client-
 import type { CacheRuleSettings, CacheSettings } from '../options.js';
 import { headerOf } from './key.js';
 
-/**
- * Why a request has nothing to do with the cache, whatever is stored: `method` for what RFC 9211 calls so,
- * otherwise the word that `Cache-Status` gives as `detail`.
- */
+/** Why a request bypasses the cache: `method` (RFC 9211 §2.2), or the `detail` for `Cache-Status`. */
 export function findBypassReason(
   req: IncomingMessage,
   target: string,
@@ -14,10 +11,10 @@ export function findBypassReason(
 ): string | undefined {
   if (!isReadMethod(req.method)) return 'method';
   if (rule === false) return 'rule';
-  // A handler may read a body that no key covers.
+  // The key does not cover a body, which the handler may read.
   if (mayCarryBody(req)) return 'body';
-  // The authority in the target is not the one in `Host`, and a handler may print either.
-  // And what follows a `#`, or a space of Latin-1, Express reads as no part of the path, where our rules do.
+  // The authority of an absolute target may differ from `Host`, and a handler may use either. Express ends the path at
+  // `#` or a Latin-1 space; our route patterns do not.
   if (!/^\/[^\s#]*$/.test(target)) return 'target-form';
   return hasWritePreconditions(req.headers) ? 'conditional' : undefined;
 }
@@ -37,11 +34,11 @@ export function mayCarryBody(req: IncomingMessage): boolean {
   if (req.headers['transfer-encoding'] !== undefined) return true;
   const length = req.headers['content-length'];
   if (length !== undefined) return length !== '0';
-  // From HTTP/2 on a body needs no field that announces it (RFC 9113 §8.1); only a stream that has ended has none.
+  // Since HTTP/2, no field announces a body (RFC 9113 §8.1); only an ended stream has none.
   return req.httpVersionMajor > 1 && (req as { stream?: EndedStream }).stream?.endAfterHeaders !== true;
 }
 
-/** Whether a request came with a body, whatever a parser before the cache has left of the fields that announce it. */
+/** Whether a request came with a body. Reads raw headers, because a body parser may have removed the parsed ones. */
 export function cameWithBody({ rawHeaders }: IncomingMessage): boolean {
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]!;
@@ -55,23 +52,23 @@ export function cameWithBody({ rawHeaders }: IncomingMessage): boolean {
 const CONTENT_LENGTH = 'content-length';
 const TRANSFER_ENCODING = 'transfer-encoding';
 
-/** A stream of HTTP/2, as Node's compatible request holds it. */
+/** The HTTP/2 stream of Node's compatibility request. */
 interface EndedStream {
-  /** The request has ended with its headers. */
+  /** The request has no body. */
   readonly endAfterHeaders?: boolean;
 }
 
-/** The credential that makes a request personal, unless the rule says what becomes of it. */
+/** The name of a credential that the rule does not cover; it makes the request personal. */
 export function findCredential(
   req: IncomingMessage,
   rule: CacheRuleSettings | undefined,
   settings: CacheSettings,
 ): string | undefined {
   if (rule?.partition) return undefined;
-  // The standard knows of `Authorization` alone (RFC 9111 §3.5).
+  // RFC 9111 §3.5 covers `Authorization` only.
   const names = settings.profile === 'safe' ? settings.credentials : ['authorization'];
   for (const name of names) {
-    // No header names it, so none can put it in the key.
+    // A certificate has no header name, so `vary.headers` can't cover it.
     if (name === CLIENT_CERTIFICATE && hasClientCertificate(req)) return name;
     if (headerOf(req, name) === undefined || rule?.vary.headers.includes(name)) continue;
     if (!(name === 'cookie' && coversCookies(rule))) return name;

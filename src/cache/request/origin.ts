@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Where a request was sent, as the app sees it: with what the app's `trust proxy` lets through. */
+/** Scheme and host of a request as the app sees them under its `trust proxy`. */
 export interface Origin {
   readonly scheme: string;
   /** `Host` as the client sent it. */
   readonly rawHost: string;
-  /** `X-Forwarded-Host` where its sender is trusted, else `rawHost`. */
+  /** `X-Forwarded-Host` if its sender is trusted, else `rawHost`. */
   readonly host: string;
 }
 
@@ -53,12 +53,12 @@ function connectionScheme({ socket }: IncomingMessage): string {
   return (socket as { encrypted?: boolean } | null)?.encrypted ? 'https' : 'http';
 }
 
-/** Whether the app sees the same host and scheme. */
+/** Whether the app sees the same scheme and host in both. */
 export function isSameOrigin(a: Origin, b: Origin): boolean {
   return a.scheme === b.scheme && (a.host === b.host || firstHost(a.host) === firstHost(b.host));
 }
 
-/** The host that Express takes from `X-Forwarded-Host`, to which each proxy may have added its own. */
+/** The first host of `X-Forwarded-Host`, as Express reads it; each proxy may have appended its own. */
 export function firstHost(host: string): string {
   return host.split(',', 1)[0]!.trim();
 }
@@ -67,7 +67,7 @@ function trusts(req: IncomingMessage & ExpressRequest): boolean {
   return trustsAddress(req, req.socket.remoteAddress);
 }
 
-/** Whether the app would believe what a request from this address says of how it was forwarded (`trust proxy`). */
+/** Whether the app trusts forwarding headers of requests from this address (`trust proxy`). */
 export function trustsAddress(
   { app }: IncomingMessage & ExpressRequest,
   address: string | undefined,

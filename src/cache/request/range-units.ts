@@ -2,25 +2,25 @@ import { LRUCache } from 'lru-cache';
 import { isByteRange } from '../../http/range.js';
 import type { StoredResponse } from '../../store/stored-response.js';
 
-/** Keys that are remembered. */
+/** Remembered keys. */
 const MOST_REMEMBERED = 10_000;
 
 /**
- * Range units of an app's own, such as `items=25-49`. A cache knows bytes alone, and may answer with the whole
- * (RFC 9110 §14.2), but not where the handler would have answered with another page.
+ * Remembers keys whose handler may support its own range unit, such as `items=25-49`. A cache may ignore an unknown unit
+ * and send the whole response (RFC 9110 §14.2), but the handler would have sent another page.
  */
 export class RangeUnits {
-  /** Made with the first: it takes its memory at once. */
+  /** Created for the first key, because it allocates all its memory at once. */
   #keys: LRUCache<string, true> | undefined;
 
-  /** Notes that the handler was asked for a range of its own unit. */
+  /** Remembers a request for a unit other than bytes. */
   note(key: string, range: string | undefined): void {
     if (range === undefined || isByteRange(range)) return;
     this.#keys ??= new LRUCache({ max: MOST_REMEMBERED });
     this.#keys.set(key, true);
   }
 
-  /** Whether a request is for the handler, which may know the unit that it asks for. */
+  /** Whether the handler may support the requested unit, so that it must handle the request. */
   mayApply(key: string, range: string | undefined, entry: StoredResponse): boolean {
     if (range === undefined || isByteRange(range)) return false;
     return this.#keys?.has(key) === true || entry.headers.some(([name, value]) => namesUnit(name, value));

@@ -2,9 +2,8 @@ import { createHash } from 'node:crypto';
 import type { CacheRuleSettings } from '../options.js';
 
 /**
- * Names the middlewares that stand beside handlers, since each serves its own entries alone. The names are made of
- * the rules, so that instances which share a tier agree on them, also while a new version with more routes is rolled
- * out. Of rules that read alike, the order in which they are made decides.
+ * Names the scopes of `cache.route()` middlewares. A name is a hash of the rule, so that all instances of an app agree
+ * on it, even while a version with more routes is rolled out. Equal rules are numbered in the order of creation.
  */
 export class RouteScopes {
   readonly #made = new Map<string, number>();

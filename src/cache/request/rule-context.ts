@@ -3,12 +3,12 @@ import { pathAndQueryOf } from '../../http/request-target.js';
 import type { CacheContext, HotpathRequest, RouteParams } from '../../options/request-types.js';
 import { firstHost, type Origin, originOf } from './origin.js';
 
-/** Where parameters come from, once someone asks for them. */
+/** The route match that gives the parameters, evaluated when they are read. */
 export interface MatchedRule {
   readonly params: RouteParams;
 }
 
-/** What a rule's functions receive; parameters and the URL are worked out when they are asked for. */
+/** The argument of a rule's functions. Parameters and URL are computed when they are read. */
 export class RuleContext implements CacheContext {
   readonly req: HotpathRequest;
   readonly res: ServerResponse | undefined;
@@ -32,7 +32,7 @@ export class RuleContext implements CacheContext {
     return (this.#url ??= buildUrl(this.origin, this.#target));
   }
 
-  /** To be asked for when the request arrives: it needs the socket, which others may take away. */
+  /** Read it as the request arrives: it needs the socket, which a middleware may remove later. */
   get origin(): Origin {
     return (this.#origin ??= originOf(this.req));
   }
@@ -40,10 +40,10 @@ export class RuleContext implements CacheContext {
 
 /** Never throws: a client chooses the target and `Host`. */
 function buildUrl({ scheme, host }: Origin, target: string): URL {
-  // `origin` drops a path or query that a client put into a host.
+  // `origin` removes a path or query from a malicious `Host`.
   const base = `${scheme}://${firstHost(host)}`;
   const origin = URL.canParse(base) ? new URL(base).origin : 'null';
   const rest = pathAndQueryOf(target) ?? '/';
-  // Joined, not resolved: `//name` is a path here, and no host.
+  // Concatenated, not resolved: `//name` is a path here, not a host.
   return new URL((origin === 'null' ? 'http://localhost' : origin) + rest);
 }

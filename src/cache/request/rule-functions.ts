@@ -3,12 +3,12 @@ import type { ResponseHints } from '../hints.js';
 import type { CacheRuleSettings } from '../options.js';
 import type { RuleContext } from './rule-context.js';
 
-/** Characters of a tag or a partition. */
+/** Maximum length of a tag or a partition. Characters. */
 const LONGEST_NAME = 1024;
-/** Tags of one response: each is looked up when it is served after a purge. */
+/** Maximum tags per response: each is looked up when it is served after a purge. */
 const MOST_TAGS = 1000;
 
-/** @throws when the rule's function does, or gives no list of names: what can't be purged isn't stored. */
+/** @throws if the rule's function throws or returns no list of names: a response that can't be purged is not stored. */
 export function evaluateTags(
   rule: CacheRuleSettings | undefined,
   context: RuleContext,
@@ -19,7 +19,7 @@ export function evaluateTags(
   if (!Array.isArray(given) || given.some((tag) => typeof tag !== 'string' || tag === '')) {
     throw new TypeError("tags: expected a list of names such as ['products', 'product:1']");
   }
-  // A list of our own: the function may give the same one again, changed.
+  // A copy: the function may return the same array again, changed.
   const tags = [...new Set([...given, ...(hints?.tags ?? [])])];
   if (tags.length > MOST_TAGS || tags.some((tag) => tag.length > LONGEST_NAME)) {
     throw new RangeError(`tags: expected at most ${MOST_TAGS} names of at most ${LONGEST_NAME} characters`);
@@ -27,7 +27,7 @@ export function evaluateTags(
   return tags;
 }
 
-/** The partition of a request; `undefined` when there is none, which means bypass. */
+/** The partition of a request; `undefined` means bypass. */
 export function evaluatePartition(
   partition: NonNullable<CacheRuleSettings['partition']>,
   context: RuleContext,
@@ -37,7 +37,7 @@ export function evaluatePartition(
   return typeof value === 'number' && Number.isFinite(value) ? `n${value}` : undefined;
 }
 
-/** Whether the rule applies to a request. @throws when its function does. */
+/** Whether the rule applies to a request. @throws if its function throws. */
 export function evaluateWhen(rule: CacheRuleSettings, context: RuleContext): boolean {
   return !rule.when || requireSync(rule.when(context), 'when') === true;
 }

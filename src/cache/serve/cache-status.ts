@@ -4,15 +4,15 @@ import { type CacheStatus, formatCacheStatus } from '../../http/cache-status.js'
 import type { Origin } from '../request/origin.js';
 import { type CacheCounts, type CacheState, countByWord } from '../state.js';
 
-/** What `X-Cache` says. */
+/** The value of `X-Cache`. */
 export type XCache = 'HIT' | 'MISS' | 'STALE' | 'REVALIDATED' | 'BYPASS';
 
-/** What is said of a request that has nothing to do with the cache, for one of the reasons that there are. */
+/** The status of a request that bypasses the cache. */
 export function describeBypass(reason: string): CacheStatus {
   return reason === 'method' ? { fwd: 'method' } : { fwd: 'bypass', detail: reason };
 }
 
-/** The key as `Cache-Status` gives it, where it is asked for: no partition, and no header. */
+/** The key in `Cache-Status`, if `statusHeader` is `'key'`; without partition and headers. */
 export function visibleKey(
   { settings }: CacheState,
   asked: { readonly origin: Origin; readonly target: string },
@@ -21,8 +21,8 @@ export function visibleKey(
 }
 
 /**
- * The part of the key that anyone may read, as a purge takes it: the target alone where the client sent a host that is
- * none, since the two would make no URL, or that of another host or path.
+ * The URL of a request, in the form that a purge accepts. Only the target if the client sent an invalid host: the two
+ * would make no URL, or one with another host or path.
  */
 export function describeUrl({
   origin,

@@ -35,7 +35,7 @@ interface Wanted {
 
 /** What came of asking what instances share; noted by the tier of an exchange that the front door has left to the middlewares. */
 export interface RedisLookup {
-  /** When it was request, on the clock of the cache. Milliseconds. */
+  /** When the lookup began. Milliseconds on the cache's clock. */
   readonly askedAt: number;
   /** In memory now, or lent. */
   readonly entry: StoredResponse | undefined;
