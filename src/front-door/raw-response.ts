@@ -70,7 +70,7 @@ export function sendRaw(
   const inside = res as unknown as Inside;
   const length = body && String(body.length);
   if (typeof inside._storeHeader !== 'function' || typeof inside._hasBody !== 'boolean') {
-    for (const name of res.getHeaderNames()) res.removeHeader(name); // the text has what is sent
+    for (const name of res.getHeaderNames()) res.removeHeader(name); // the text has the sent response
     const fields = fieldsOf(text);
     if (length !== undefined) fields['Content-Length'] = [length];
     res.writeHead(status, fields);
