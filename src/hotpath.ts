@@ -12,7 +12,6 @@ import { createMetrics, type MetricsMiddleware } from './middleware/metrics/midd
 import { createSizeLimit } from './middleware/size-limit/middleware.js';
 import { createTiming, type RequestTiming, timingOf } from './middleware/timing/middleware.js';
 import { HotpathError } from './options/errors.js';
-import { shareHiddenClass } from './runtime/hidden-class.js';
 import { showCache } from './telemetry/cache-metrics.js';
 
 type NextFunction = (error?: unknown) => void;
@@ -79,7 +78,6 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   const door = fastPath && new FrontDoor(fastPath);
 
   function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: NextFunction): void {
-    shareHiddenClass(req, res);
     // A request that the front door has passed on is not looked up again.
     if (fastPath && !door?.hasSeen(req) && fastPath.answer(req, res) === 'given') return;
     let at = 0;

@@ -103,7 +103,7 @@ export class Exchange {
     this.target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '/';
     this.headed = res.headersSent;
     this.#native = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
-    this.#beneath = patch(req, res);
+    this.#beneath = patch(res);
     listenForEnd(res);
     if (res.socket === null && this.socket) this.#watchConnection(this.socket);
     this.track();

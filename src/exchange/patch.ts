@@ -1,6 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { guarded } from '../runtime/guard.js';
-import { shareHiddenClass } from '../runtime/hidden-class.js';
 
 /** Two copies of the package (ESM beside CommonJS, two versions) find one exchange on `res`. */
 export const EXCHANGE = Symbol.for('hotpath.exchange');
@@ -62,9 +61,8 @@ export function writeMethods(res: ServerResponse, methods: Methods): void {
   patched.end = methods.end;
 }
 
-/** Puts our methods on `res`, once that adds no hidden class for it alone; returns those that were there. */
-export function patch(req: IncomingMessage, res: ServerResponse): Methods {
-  shareHiddenClass(req, res);
+/** Puts our methods on `res`; returns those that were there. */
+export function patch(res: ServerResponse): Methods {
   const before = readMethods(res);
   writeMethods(res, patched);
   return before;

@@ -1,4 +1,4 @@
-import { hash32 } from './hash32.js';
+import { keyedHash } from './keyed-hash.js';
 
 interface TransientNode<Value> {
   readonly key: string;
@@ -6,6 +6,9 @@ interface TransientNode<Value> {
 }
 
 const BUCKETS = 64;
+
+/** Under a key: clients choose the keys of a map, and must not fill one bucket. */
+const hashOf = keyedHash();
 
 /**
  * Short-lived values by key, for the time of a request.
@@ -50,6 +53,6 @@ export class TransientMap<Value> {
   }
 
   #bucketOf(key: string): TransientNode<Value>[] {
-    return this.#buckets[hash32(key) % BUCKETS]!;
+    return this.#buckets[hashOf(key) % BUCKETS]!;
   }
 }

@@ -1,4 +1,4 @@
-import { hash32 } from '../../runtime/hash32.js';
+import { keyedHash } from '../../runtime/keyed-hash.js';
 
 /** With fewer slots, a key would be dropped before its second request. */
 const LEAST_SLOTS = 64;
@@ -15,6 +15,7 @@ const MOST_SLOTS = 2 ** 22;
  */
 export class Doorkeeper {
   readonly #slots: Uint32Array;
+  readonly #hash = keyedHash();
 
   /** @param entries maximum number of entries of the store. */
   constructor(entries: number) {
@@ -24,7 +25,7 @@ export class Doorkeeper {
 
   /** Whether the key was seen before, and marks it as seen. A hash collision admits a key early. */
   hasMet(key: string): boolean {
-    const hash = hash32(key) || 1; // an empty slot is 0
+    const hash = this.#hash(key) || 1; // an empty slot is 0
     const at = hash & (this.#slots.length - 1);
     const had = this.#slots[at] === hash;
     this.#slots[at] = hash;
