@@ -1,4 +1,5 @@
 import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { responseInternals } from '../runtime/node-internals.js';
 import type { ResponseHeaders } from './response-head.js';
 
 /** Every shape in which headers may be handed to `writeHead`. */
@@ -92,6 +93,6 @@ export function declareLength(req: IncomingMessage, res: ServerResponse, length:
   if (res.statusCode === 204 || res.statusCode === 304) return;
   if (res.hasHeader('content-length') || res.hasHeader('transfer-encoding') || res.hasHeader('trailer'))
     return;
-  if ((res as unknown as { _removedContLen?: boolean })._removedContLen) return;
+  if (responseInternals(res)._removedContLen) return;
   res.setHeader('Content-Length', length);
 }

@@ -1,7 +1,5 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
-
-/** The undocumented method to which `writeHead` passes the status line and the fields. */
-type StoreHeader = (firstLine: string, fields: readonly string[]) => void;
+import { responseInternals } from '../runtime/node-internals.js';
 
 /** Whether a response has no patched method and no listener that must see it end. */
 export function isUntouched(res: ServerResponse): boolean {
@@ -17,16 +15,6 @@ export function isUntouched(res: ServerResponse): boolean {
     res.listenerCount('finish') <= 1 &&
     res.listenerCount('close') === 0
   );
-}
-
-/** The undocumented members of `ServerResponse`. */
-interface Inside {
-  _storeHeader?: StoreHeader;
-  /** Whether status and method allow a body. */
-  _hasBody?: boolean;
-  /** Status line and fields; sent with the first bytes of the body. */
-  _header?: string | null;
-  _headerSent?: boolean;
 }
 
 /**
@@ -67,7 +55,7 @@ export function sendRaw(
   res: ServerResponse,
   { status, text, body, isFromRedis }: RawResponse,
 ): void {
-  const inside = res as unknown as Inside;
+  const inside = responseInternals(res);
   const length = body && String(body.length);
   if (typeof inside._storeHeader !== 'function' || typeof inside._hasBody !== 'boolean') {
     for (const name of res.getHeaderNames()) res.removeHeader(name); // the text has the sent response
@@ -94,7 +82,7 @@ const NONE: readonly string[] = Object.freeze([]);
  * @returns whether it was sent.
  */
 function sendAsText(res: ServerResponse, body: Buffer, isFromRedis: boolean): boolean {
-  const inside = res as unknown as Inside;
+  const inside = responseInternals(res);
   const { _header: head } = inside;
   if (typeof head !== 'string') return false;
   if (body.length > (isFromRedis ? STACK - head.length : MOST_AS_TEXT)) return false;
@@ -121,7 +109,7 @@ function onePiece(head: string, body: Buffer): string {
  * @returns whether they were sent.
  */
 function sendAsBytes(res: ServerResponse, body: Buffer): boolean {
-  const inside = res as unknown as Inside;
+  const inside = responseInternals(res);
   const { _header: head } = inside;
   const { socket } = res;
   if (!socket?.writable) return false; // absent while earlier pipelined responses are being sent

@@ -4,6 +4,7 @@ import { socketOf } from '../../exchange/connection.js';
 import { exchangeOf } from '../../exchange/exchange.js';
 import { contentCodings } from '../../http/content-encoding.js';
 import { guarded } from '../../runtime/guard.js';
+import { requestInternals, responseInternals } from '../../runtime/node-internals.js';
 import { type InflatableCoding, InflatedCounter, isInflatable } from './decompressed-size.js';
 import { type LingerBounds, linger } from './lingering-close.js';
 import {
@@ -39,13 +40,6 @@ export interface Bounds {
   readonly decoderMemory: number;
 }
 
-/** Methods that Node calls to read more of a body, and to discard a body that nobody has read. */
-interface Hooked {
-  _read(size: number): void;
-  _dump(): void;
-  _consumed?: boolean;
-}
-
 const UNBOUNDED: Bounds = {
   limit: Number.POSITIVE_INFINITY,
   inflated: Number.POSITIVE_INFINITY,
@@ -63,7 +57,7 @@ export function bodyGuardOf(req: IncomingMessage, res: ServerResponse, onLate: (
 /** Whether the client waits for `100 Continue` (RFC 9110 §10.1.1). */
 export function isUninvited({ headers }: IncomingMessage, res: ServerResponse): boolean {
   if (headers.expect?.toLowerCase() !== '100-continue' || res.headersSent) return false;
-  return (res as unknown as { _sent100?: boolean })._sent100 === false;
+  return responseInternals(res)._sent100 === false;
 }
 
 /** Counts the body of one request as Node's parser delivers it, so that no reader can bypass the count. */
@@ -104,7 +98,7 @@ export class BodyGuard {
     this.#push = req.push;
     req.push = (chunk: unknown, encoding?: BufferEncoding) => this.#pushed(chunk, encoding);
     // Node discards an unread body when the response has been sent. Reading continues, so that it is counted.
-    (req as unknown as Hooked)._dump = () => {
+    requestInternals(req)._dump = () => {
       if (this.#counter && !isRead(req)) this.#discardCoded();
       req.resume();
     };
@@ -152,7 +146,7 @@ export class BodyGuard {
     this.#watchReads();
     if (!waiting) return;
     // The body was only inspected, so it still counts as unread.
-    (this.#req as unknown as Hooked)._consumed = false;
+    requestInternals(this.#req)._consumed = false;
     this.#req.unshift(waiting);
     this.#onAdmitted = [];
     this.#counter.write(waiting, () => {
@@ -166,7 +160,7 @@ export class BodyGuard {
 
   /** Starts decoding on the first read. A body that is only discarded is not decoded. */
   #watchReads(): void {
-    const req = this.#req as IncomingMessage & Hooked;
+    const req = this.#req;
     const read = req._read;
     req._read = (size) => {
       this.#isWanted = true;

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { guarded } from '../../runtime/guard.js';
+import { requestInternals } from '../../runtime/node-internals.js';
 
 /** How long, and how much, a request is read after its response. */
 export interface LingerBounds {
@@ -57,8 +58,8 @@ export function linger(
     release();
     return destroy.call(this, error);
   };
-  // Node stops delivering the body after the response; it would no longer be counted.
-  (req as unknown as { _dump: () => void })._dump = () => {};
+  // Node stops handing on what arrives once the answer is out; then nobody would count it.
+  requestInternals(req)._dump = () => {};
   socket.resume();
   return (bytes) => {
     if (bytes === undefined) {
