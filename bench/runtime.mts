@@ -1,4 +1,4 @@
-// What src/runtime does for V8's or Node's sake, beside its plain form: `npm run bench:runtime`, with the Node that runs
+// Times each optimisation of src/runtime beside its plain form: `npm run bench:runtime`, with the Node that runs
 // it. src/runtime/README.md has the figures. Each pair is timed by turns; memory is measured in a process of its own.
 import { execFileSync } from 'node:child_process';
 import { hash } from 'node:crypto';

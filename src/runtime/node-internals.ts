@@ -17,9 +17,9 @@ export interface ResponseInternals {
 
 /** Members of `IncomingMessage` that Node does not document. */
 export interface RequestInternals {
-  /** Node calls it when nobody has read the body. */
+  /** Node calls it to discard an unread body. */
   _dump(): void;
-  /** Whether somebody has begun to read the body. */
+  /** Whether a reader has begun to read the body. */
   _consumed?: boolean;
 }
 

@@ -58,7 +58,7 @@ export function linger(
     release();
     return destroy.call(this, error);
   };
-  // Node stops handing on what arrives once the answer is out; then nobody would count it.
+  // After the response, Node discards what arrives, and the bytes would not be counted.
   requestInternals(req)._dump = () => {};
   socket.resume();
   return (bytes) => {
