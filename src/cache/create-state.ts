@@ -7,6 +7,7 @@ import { MemoryLog } from '../store/invalidation/invalidation-log.js';
 import { MemoryStore } from '../store/memory/memory-store.js';
 import { openRedisTier, type RedisTier } from '../store/redis/redis-tier.js';
 import { Collapser } from './collapse/collapser.js';
+import { EndedKeys } from './fill/ended-keys.js';
 import type { CacheSettings } from './options.js';
 import { RangeUnits } from './request/range-units.js';
 import { RefreshMarks } from './revalidate/refresh-marks.js';
@@ -42,6 +43,7 @@ export function createState(settings: CacheSettings): CacheState {
     redis,
     shared,
     collapser: new Collapser(settings.hitForMiss),
+    endedKeys: new EndedKeys(),
     refreshMarks: new RefreshMarks(
       { refused: settings.noBackgroundRefresh, failed: settings.refreshBackoff },
       clock,

@@ -3,6 +3,7 @@ import type { InvalidationLog, RecordKind } from '../store/invalidation/invalida
 import type { CompiledSelector } from '../store/invalidation/selector.js';
 import type { RedisTier } from '../store/redis/redis-tier.js';
 import type { Collapser } from './collapse/collapser.js';
+import type { EndedKeys } from './fill/ended-keys.js';
 import type { CacheSettings } from './options.js';
 import type { RangeUnits } from './request/range-units.js';
 import type { RefreshMarks } from './revalidate/refresh-marks.js';
@@ -67,6 +68,7 @@ export interface CacheState {
   readonly redis: RedisTier | undefined;
   readonly shared: RedisTierLookups | undefined;
   readonly collapser: Collapser;
+  readonly endedKeys: EndedKeys;
   readonly refreshMarks: RefreshMarks;
   readonly refreshQueue: RefreshQueue;
   readonly frontDoor: FrontDoorState;

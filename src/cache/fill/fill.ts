@@ -59,7 +59,7 @@ interface Snapshot {
 const HEADER_CHANGED: Refused = { refusal: 'header-changed' };
 
 /** Refusals after which somebody else should try; a 5xx is one too. */
-const FAILURES: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'fault']);
+const FAILURES: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
 
 /** Refusals for the sake of the request; that of its credential is another. */
 const OF_THE_REQUEST: ReadonlySet<string> = new Set(['head', 'range', 'request-no-store']);
@@ -74,6 +74,8 @@ export class Fill {
   readonly #request: MiddlewareRequest;
   readonly #plan: FillPlan;
   readonly #stamp: number;
+  /** The last end of a stored response when the fill began. */
+  readonly #lastEnd: number;
   readonly #before: ReadonlyMap<string, string>;
   readonly #chunks: Buffer[] = [];
   #bytes = 0;
@@ -97,6 +99,7 @@ export class Fill {
     this.#plan = plan;
     // Before the handler starts: whatever is purged from here on may concern what it is about to read.
     this.#stamp = state.log.position;
+    this.#lastEnd = state.endedKeys.position;
     const { exchange } = request;
     this.#before = upstreamHeaders(exchange.res);
     exchange.onHead(() => this.#onHead(), HeadOrder.capture);
@@ -245,7 +248,10 @@ export class Fill {
     if (!compares || req.method !== 'HEAD' || res.statusCode !== 200) return false;
     if (!this.#state.entries.holds(compares) || this.#judge('GET').refusal !== undefined) return false;
     const word = compareWithHead(this.#state, res, compares);
-    if (word === 'differs') makeStale(this.#state, compares);
+    if (word === 'differs') {
+      makeStale(this.#state, compares);
+      this.#noteEnd();
+    }
     return word === 'same';
   }
 
@@ -308,7 +314,7 @@ export class Fill {
 
   #onEnd(): void {
     this.#plan.overrides?.restore();
-    if (this.#supersedes) this.#dropStored();
+    if (this.#supersedes) this.#endStored();
     const snapshot = this.#snapshot;
     if (this.#over) return;
     // Ended with a head that was never ours to see, such as that of a 101: no entry comes of it.
@@ -373,10 +379,9 @@ export class Fill {
     const head = this.#headOf(snapshot, home, tags);
     const etag = head.etag ?? generateEtag(body);
     const entry = this.#state.entries.compact(head, { body, encoded: confirmed?.encoded, etag });
-    if (this.#state.log.limit(entry) <= this.#state.clock()) {
-      this.#refuse('purged');
-      return;
-    }
+    const isPurged = this.#state.log.limit(entry) <= this.#state.clock();
+    if (isPurged) return this.#refuse('purged');
+    if (this.#state.endedKeys.hasSince(key, this.#lastEnd)) return this.#refuse('superseded');
     this.#setOver();
     this.#state.equivalents.put(keys, home, entry, storable.vary);
     this.#state.counts.stores++;
@@ -387,17 +392,28 @@ export class Fill {
     if (pending) this.#state.collapser.settle(key, pending, { kind: 'stored', entry, status });
   }
 
-  /** The answer that was not stored is complete. */
-  #dropStored(): void {
+  /** What was stored for the key has ended. Fills that began before are not stored, and nobody else waits for them. */
+  #noteEnd(): void {
+    const { key } = this.#request;
+    const { pending } = this.#plan;
+    const { collapser, endedKeys } = this.#state;
+    endedKeys.note(key);
+    const other = collapser.current(key);
+    if (other && other !== pending) collapser.release(key, other);
+  }
+
+  /** The response that was not stored is complete. */
+  #endStored(): void {
     const { exchange } = this.#request;
     const { entry: stored } = this.#plan.found;
     const { res, bodyBytes } = exchange;
     // The body of a confirmed response is not the app's.
     const declared = this.#answered === 304 ? undefined : readHeaderText(res, 'content-length');
-    if (!stored || isClientGone(exchange) || (declared !== undefined && Number(declared) !== bodyBytes))
-      return;
+    if (isClientGone(exchange) || (declared !== undefined && Number(declared) !== bodyBytes)) return;
+    this.#noteEnd();
+    if (!stored) return;
     try {
-      this.#state.entries.drop(stored);
+      this.#state.entries.deleteVariant(stored.key);
       this.#state.shared?.drop(stored);
     } catch (error) {
       this.#state.fault(error, 'store');
@@ -447,20 +463,32 @@ export class Fill {
 
   #refuse(reason: string): void {
     const { exchange, credential } = this.#request;
-    const { mode, found, refresh } = this.#plan;
+    const { found, refresh } = this.#plan;
     const { entry: stored } = found;
     const { statusCode } = exchange.res;
-    // The handler made the whole response for a client without credentials, so it is the one for all clients of the key.
-    const speaksForAll = mode.whole && credential === undefined;
     // What was refused for the request's sake, or passes, is no reason not to wait next time.
     const failed = FAILURES.has(reason) || (reason === 'status' && statusCode >= 500);
     refresh?.notStored(reason);
-    this.#supersedes = stored !== undefined && speaksForAll && !refresh && isSuperseding(reason, statusCode);
+    this.#supersedes = isSuperseding(reason, statusCode) && this.#maySupersede();
     // A response was stored for the same URL, so this refusal is its client's own matter.
     const isAlone = credential !== undefined || isForClientAlone(reason, statusCode);
     if (!failed && isAlone && (stored || this.#isMarked)) return this.#finish('refused-alone');
     const passes = failed || OF_THE_REQUEST.has(reason) || reason === credential;
     this.#finish(failed ? 'failed' : 'refused', passes || this.#isPartial ? undefined : reason);
+  }
+
+  /** Whether the answer is the one for all clients of the key, and another is stored, or may be by a fill beside this. */
+  #maySupersede(): boolean {
+    const { key, rule, credential } = this.#request;
+    const { mode, found, pending, refresh, detail } = this.#plan;
+    // The handler made the whole response for a client without credentials, so it is the one for all clients of the key.
+    if (!mode.whole || credential !== undefined || refresh) return false;
+    const other = this.#state.collapser.current(key);
+    const isBeside =
+      (other !== undefined && other !== pending) ||
+      rule?.collapse === false ||
+      detail?.startsWith('collapse-');
+    return found.entry !== undefined || isBeside === true;
   }
 
   /** A response was stored before and refreshed in vain, though another client's redirect may have dropped it. */

@@ -55,8 +55,6 @@ export class Refresh {
   readonly #state: CacheState;
   readonly #report: (refresh: Refresh, reason: string) => void;
   readonly #controller = new AbortController();
-  /** When it began, on the cache's clock. Milliseconds. */
-  #startedAt: number;
   #status = 0;
   #retryAfter: number | undefined;
   #refusal: string | undefined;
@@ -72,7 +70,6 @@ export class Refresh {
   ) {
     this.#state = state;
     this.#report = report;
-    this.#startedAt = state.clock();
     this.request = request;
     this.key = request.key;
     this.head = head;
@@ -91,7 +88,6 @@ export class Refresh {
 
   /** The request is about to be sent. */
   begin(): void {
-    this.#startedAt = this.#state.clock();
     this.#state.counts.refreshes++;
   }
 
@@ -168,15 +164,13 @@ export class Refresh {
   }
 
   #end(verdict: 'ended' | 'refused', reason: string): void {
-    const { counts, collapser, refreshMarks } = this.#state;
+    const { counts, collapser, endedKeys, entries, refreshMarks } = this.#state;
+    const { key } = this.head;
     counts.refreshResults[verdict]++;
     countByWord(counts.refreshRefusals, reason);
-    refreshMarks.refuse(
-      this.head.key,
-      this.#startedAt,
-      reason,
-      this.#status === 429 ? this.#retryAfter : undefined,
-    );
+    const retryAfter = this.#status === 429 ? this.#retryAfter : undefined;
+    refreshMarks.refuse(key, reason, entries.responseAt(key), retryAfter);
+    endedKeys.note(this.key);
     collapser.settle(this.key, this.pending, { kind: 'not-refreshed' });
     if (verdict === 'refused' || isTemporaryRedirect(reason)) this.#report(this, reason);
   }

@@ -26,7 +26,7 @@ interface Mark {
   /** Seconds, to be doubled by the next. */
   readonly pause: number;
   readonly reason: string;
-  /** When the last refused or ended refresh began: no entry from before is served stale. `-Infinity`: there was none. */
+  /** When the last refused or ended refresh was complete: no entry from before is served stale. `-Infinity`: there was none. */
   readonly endedAt: number;
 }
 
@@ -86,10 +86,11 @@ export class RefreshMarks {
   /**
    * A refresh was refused, or its answer has ended stale serving.
    *
-   * @param startedAt when it began, on the cache's clock. Milliseconds.
+   * @param stored the response that is stored under the key now: whatever it shows, it was made before the refresh was
+   * complete.
    * @param retryAfter what the answer asks for. Seconds.
    */
-  refuse(key: string, startedAt: number, reason: string, retryAfter = 0): void {
+  refuse(key: string, reason: string, stored?: Pick<StoredResponse, 'storedAt'>, retryAfter = 0): void {
     const before = this.#of(key);
     const pause = doubled(before, 'refused', this.#pauses.refused, LONGEST_REFUSED);
     this.#set(key, {
@@ -97,8 +98,8 @@ export class RefreshMarks {
       until: this.#until(pause, retryAfter),
       pause,
       reason,
-      // As whole milliseconds, which the times of entries are.
-      endedAt: Math.floor(startedAt),
+      // In whole milliseconds, as the times of entries are.
+      endedAt: Math.max(Math.floor(this.#clock()), (stored?.storedAt ?? Number.NEGATIVE_INFINITY) + 1),
     });
   }
 

@@ -7,8 +7,8 @@
  */
 export type RefreshVerdict = 'failed' | 'ended' | 'refused';
 
-/** Reasons of a fill that are no answer to the refresh: it broke off, or a purge has made it void. */
-const NO_ANSWER: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'fault']);
+/** Reasons of a fill that are no answer to the refresh: it broke off, or a purge or another response has made it void. */
+const NO_ANSWER: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
 
 /** The request that arrived was another than the one that the entry answers, or another route answered it. */
 const OTHER_REQUEST: ReadonlySet<string> = new Set([

@@ -107,6 +107,17 @@ export class VariantStore {
     if (this.holds(entry)) this.store.delete(entry.key);
   }
 
+  /** Deletes the response under its own key, also one that was stored since. */
+  deleteVariant(key: string): void {
+    if (this.responseAt(key)) this.store.delete(key);
+  }
+
+  /** The response under its own key; nothing is noted. */
+  responseAt(key: string): StoredResponse | undefined {
+    const item = this.store.peek(key);
+    return item?.kind === 'response' ? item : undefined;
+  }
+
   /** Puts one response in the place of another, if that is still there. */
   replace(entry: StoredResponse, by: StoredResponse): void {
     if (this.holds(entry)) this.store.set(entry.key, by);

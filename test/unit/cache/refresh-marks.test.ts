@@ -11,7 +11,7 @@ describe('the marks of keys without background refreshes', () => {
 
   it('distinguish entries from before and after a refused refresh, also after its pause [H11]', () => {
     const { time, marks, useAt } = marksOf();
-    marks.refuse('k', time.now, '404');
+    marks.refuse('k', '404');
     expect([useAt(0), useAt(1000)]).toEqual(['foreground', 'foreground']);
     time.now += 120_001;
     expect([useAt(0), useAt(1000)]).toEqual(['foreground', 'refresh']);
@@ -21,9 +21,16 @@ describe('the marks of keys without background refreshes', () => {
     expect([useAt(0), marks.size]).toEqual(['refresh', 0]);
   });
 
+  it('count a response as older that was stored while the refused refresh ran [H11]', () => {
+    const { time, marks, useAt } = marksOf();
+    marks.refuse('k', '404', { storedAt: 1000 });
+    time.now += 120_001;
+    expect([useAt(1000), useAt(1001)]).toEqual(['foreground', 'refresh']);
+  });
+
   it('remain when another run fails meanwhile, and outlive a later failure', () => {
     const { time, marks, useAt } = marksOf();
-    marks.refuse('k', time.now, '403');
+    marks.refuse('k', '403');
     marks.fail('k', '500');
     expect(useAt(2000)).toBe('foreground');
     time.now += 120_001;
@@ -57,7 +64,7 @@ describe('the marks of keys without background refreshes', () => {
   it('are bounded for any number and length of keys [B14]', () => {
     const { marks } = marksOf();
     const before = process.memoryUsage().heapUsed;
-    for (let i = 0; i < 50_000; i++) marks.refuse(`${'k'.repeat(2000)}${i}`, 0, '403');
+    for (let i = 0; i < 50_000; i++) marks.refuse(`${'k'.repeat(2000)}${i}`, '403');
     expect(marks.size).toBe(20_000);
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(60 * 1024 ** 2);
   });
