@@ -365,7 +365,9 @@ class Run {
     const view = headers.get('x-view');
     // A refused eager refresh does not end a fresh response; and a view has only one key without these inputs.
     const isOneKey = !route.inputs.includes('theme') && !route.inputs.includes('language');
-    if (view !== undefined && xCache === 'STALE' && isOneKey) {
+    // After an end, the stored response still stands in for a 5xx.
+    const isStandIn = /fwd-status=5\d\d;/.test(headers.get('cache-status') ?? '');
+    if (view !== undefined && xCache === 'STALE' && isOneKey && !isStandIn) {
       const end = ended.get(endKeyOf(host, target, view, expected.owner));
       // Only the cache's clock is moved, not that of Redis: what comes from there later seems to be stored after the end.
       const isComparable = !this.#plan.app.redis || end?.at === performance.now();
