@@ -164,6 +164,9 @@ export async function startApp(
   const middleware: Middleware | undefined = kind === 'by-url' ? cacheByUrl() : (perf as never);
   const beside = (route: RouteSpec): Middleware[] =>
     perf && route.placement === 'route' ? [perf.cache.route(ruleOf(spec, route)) as never] : [];
+  /** What is mounted before the handler. */
+  const beforeHandler = (route: RouteSpec): Middleware[] =>
+    route.declaration === 'late-credential' ? [...beside(route), authorise] : beside(route);
   const handle = spec.transport === 'http2' ? plainListener : expressListener;
   const listener = handle(spec, {
     before,
@@ -176,7 +179,7 @@ export async function startApp(
           (req, res) =>
             answerWith({ spec, state, ended, faults, storage, route, index, isNeighbour }, req, res);
         for (const [path, isNeighbour, isMounted] of pathsOf(route)) {
-          add(path, [...(isNeighbour ? [] : beside(route)), answer(isNeighbour)], isMounted);
+          add(path, [...(isNeighbour ? [] : beforeHandler(route)), answer(isNeighbour)], isMounted);
         }
       }
     },
@@ -210,6 +213,13 @@ export async function startApp(
   };
 }
 
+/** Makes a credential of the header that the client sends. */
+const authorise: Middleware = (req, _res, next) => {
+  const token = headerOf(req, 'x-session');
+  if (token !== undefined) req.headers.authorization = token;
+  next();
+};
+
 interface Parts {
   readonly before: readonly Middleware[];
   readonly cache: readonly Middleware[];
@@ -220,7 +230,7 @@ interface Parts {
 
 function expressListener(spec: AppSpec, { before, cache, after, routes, attach }: Parts): unknown {
   const app = (spec.major === 5 ? express5 : express4)();
-  app.set('trust proxy', true);
+  app.set('trust proxy', spec.trustsProxy);
   if (spec.caseSensitive) app.enable('case sensitive routing');
   if (spec.strict) app.enable('strict routing');
   for (const middleware of [...before, ...cache, ...after]) app.use(middleware as never);
@@ -529,6 +539,10 @@ function writeAnswer(answering: Answering, req: AppRequest, res: ServerResponse,
     set('X-Owner', '-');
     return send(route, res, status, fields, `gone run=${run};`);
   }
+  if (route.inputs.includes('scheme') && headerOf(req, 'x-forwarded-proto') !== 'https') {
+    set('Location', `https://${req.headers.host}${req.originalUrl ?? req.url}`);
+    return send(route, res, 301, fields, `moved run=${run};`);
+  }
   if (route.source === 'members' && !isIdentified) {
     return send(route, res, 401, fields, `log in; run=${run};`);
   }
@@ -587,10 +601,17 @@ function varyOf(route: RouteSpec): string[] {
   return names;
 }
 
+/** Declarations by the credential in the request alone. */
+const CREDENTIALS: ReadonlySet<string | undefined> = new Set([
+  'credential',
+  'own-credential',
+  'late-credential',
+]);
+
 function cacheControlOf(route: RouteSpec, isIdentified: boolean): string | undefined {
   const { declaration, base, ttl, staleWhileRevalidate, placement } = route;
   if (isIdentified && declaration === 'forbidden') return route.forbidding;
-  if (isIdentified && (declaration === 'credential' || declaration === 'own-credential')) return undefined;
+  if (isIdentified && CREDENTIALS.has(declaration)) return undefined;
   if (isIdentified && route.source === undefined) return undefined;
   if (base === 'none') return undefined;
   const windows =

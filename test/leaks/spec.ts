@@ -37,6 +37,8 @@ export type Declaration =
   | 'own-credential'
   /** The rule's `when` holds for clients without a user only. */
   | 'when'
+  /** By the credential in the request alone, which a middleware behind the cache makes of another header. */
+  | 'late-credential'
   /** Not declared: no rule covers this route. */
   | 'no-rule';
 
@@ -52,7 +54,9 @@ export type Input =
   /** A header that marks requests for the public page; the rule's `when` demands it. */
   | 'audience'
   | 'device'
-  | 'host';
+  | 'host'
+  /** Plain requests are redirected to HTTPS, by a header of the proxy that the app does not trust. */
+  | 'scheme';
 
 /** A route next to one with a rule; the rule's pattern matches its path too. */
 export type Neighbour =
@@ -80,8 +84,12 @@ export type Focus =
   | 'gateway'
   | 'spelling'
   | 'range'
-  /** A middleware after the cache sets what `when` reads. */
-  | 'late-when';
+  /** A middleware after the cache sets what `when` or `partition` reads, or a credential. */
+  | 'late-when'
+  | 'late-partition'
+  | 'late-credential'
+  /** A redirect to the request's own URL but for its scheme. */
+  | 'scheme';
 
 export interface RouteSpec {
   readonly path: string;
@@ -128,6 +136,8 @@ export interface AppSpec {
   readonly hitForMiss: number | undefined;
   readonly caseSensitive: boolean;
   readonly strict: boolean;
+  /** Express's `trust proxy`. */
+  readonly trustsProxy: boolean;
   /** Where the session and the middleware that sets `req.user` are mounted. */
   readonly identify: 'before' | 'after';
   readonly session: 'express-session' | 'plain';
@@ -248,6 +258,9 @@ const FOCUSES: readonly Focus[] = [
   'spelling',
   'range',
   'late-when',
+  'late-partition',
+  'late-credential',
+  'scheme',
 ];
 
 function makeApp(random: Random, seed: number, possible: Possible): AppSpec {
@@ -255,7 +268,9 @@ function makeApp(random: Random, seed: number, possible: Possible): AppSpec {
   const transport = kind < 8 ? 'http2' : kind < 20 && possible.certificates ? 'https' : 'http';
   const isHttp2 = transport === 'http2';
   // Over HTTP/2 there is no Express, so there are no refreshes.
-  const focuses = isHttp2 ? [] : random.shuffled(FOCUSES).slice(0, 2);
+  const chosen = isHttp2 ? [] : random.shuffled(FOCUSES).slice(0, 2);
+  // Addresses come from the proxy, which this app does not trust.
+  const focuses = chosen.filter((focus) => focus !== 'address' || !chosen.includes('scheme'));
   const has = (focus: Focus) => focuses.includes(focus);
   const door = !isHttp2 && !has('url') && random.chance(0.4);
   const caseSensitive = random.chance(has('spelling') ? 0.5 : 0.3);
@@ -273,7 +288,8 @@ function makeApp(random: Random, seed: number, possible: Possible): AppSpec {
     hitForMiss: random.pick([undefined, 0, 1]),
     caseSensitive,
     strict: (has('spelling') && !caseSensitive) || random.chance(0.3),
-    identify: has('late-when') ? 'after' : random.pick(['before', 'after'] as const),
+    trustsProxy: !has('scheme'),
+    identify: has('late-when') || has('late-partition') ? 'after' : random.pick(['before', 'after'] as const),
     session: isHttp2 || random.chance(0.5) ? 'plain' : 'express-session',
     gateway: has('gateway') ? 'before' : random.pick(['before', 'after'] as const),
     storage: random.pick(['run', 'enterWith'] as const),
@@ -282,7 +298,12 @@ function makeApp(random: Random, seed: number, possible: Possible): AppSpec {
     rewrites: has('url') || (random.chance(0.3) && !door && !isHttp2),
     compression: random.chance(0.5),
     // The focuses on a header of users need it to be none that the cache knows.
-    ownCredential: !has('gateway') && !has('spelling') && !has('late-when') && random.chance(0.3),
+    ownCredential:
+      !has('gateway') &&
+      !has('spelling') &&
+      !has('late-when') &&
+      !has('late-credential') &&
+      random.chance(0.3),
   } as const;
   const count = focuses.length + 1 + random.below(4);
   const routes = Array.from({ length: count }, (_, index) => {
@@ -334,6 +355,12 @@ function focusOn(random: Random, app: Omit<AppSpec, 'routes'>, route: RouteSpec,
       return { ...plain, inputs: ['range'], namesUnit: random.chance(0.5) };
     case 'late-when':
       return { ...plain, source: 'header', declaration: 'when', placement: 'map', base: 'none' };
+    case 'late-partition':
+      return { ...plain, source: 'header', declaration: 'partition', placement: 'map', base: 'none' };
+    case 'late-credential':
+      return { ...plain, source: 'header', declaration: 'late-credential', base: 'none' };
+    case 'scheme':
+      return { ...plain, inputs: ['scheme'] };
     case 'spelling': {
       const neighbour =
         !app.strict || (app.caseSensitive && random.chance(0.5)) ? 'parameter-case' : 'mounted-strict';
@@ -370,7 +397,7 @@ function makeRoute(random: Random, app: Omit<AppSpec, 'routes'>, index: number):
   const inputs = random.some<Input>(['language', 'filter', 'query', 'range', 'host'], 0.25);
   if (random.chance(0.3)) inputs.push('theme');
   if (isHttp2 && random.chance(0.6)) inputs.push('body');
-  if (!isHttp2 && placement !== 'none' && random.chance(0.15)) inputs.push('network');
+  if (!isHttp2 && app.trustsProxy && placement !== 'none' && random.chance(0.15)) inputs.push('network');
   if (app.rewrites && random.chance(0.6)) inputs.push('device');
   const declarable = inputs.filter((input) => ['language', 'filter', 'theme'].includes(input));
   const byRule = placement === 'none' ? [] : random.some(declarable, 0.5);
@@ -523,6 +550,7 @@ function makeShapes(random: Random, app: AppSpec, route: RouteSpec, index: numbe
       const address = random.pick(['203.0.113.7', '198.51.100.9', '10.0.0.3', 'fd12::7']);
       headers.push(['X-Forwarded-For', address]);
     }
+    if (has('scheme')) headers.push(['X-Forwarded-Proto', random.pick(['http', 'https'])]);
     if (has('audience') && random.chance(0.7)) headers.push(['X-Audience', 'public']);
     if (route.gate === 'undeclared' || (route.gate && random.chance(0.7))) headers.push(['X-Edge', 'secret']);
     if (has('device') && random.chance(0.5)) headers.push(['X-Device', 'mobile']);
