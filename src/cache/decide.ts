@@ -46,9 +46,7 @@ export function decide(
   if (entry && state.rangeUnits.mayApply(key, context.req.headers.range, entry)) {
     return { kind: 'fill', leads: false, detail: 'range' };
   }
-  // A client may accept a stale response (`max-stale`), but not one whose stale serving has ended.
-  const isEnded = entry && found.forward === 'stale' && state.refreshMarks.useOf(entry) === 'foreground';
-  if (entry && permission === 'fresh' && !isEnded) {
+  if (entry && isServable(state, found)) {
     return { kind: 'hit', entry, isEager: canRefresh && isDueForEagerRefresh(state, request, entry) };
   }
   if (directives?.onlyIfCached) return { kind: 'gateway-timeout' };
@@ -73,6 +71,15 @@ export function decide(
   if (!pending) return { kind: 'fill', leads: true };
   if (waits >= MAX_WAITS) return { kind: 'fill', leads: false, detail: 'collapse-failed' };
   return { kind: 'wait', pending };
+}
+
+/**
+ * Whether a stored response may be served at once. A client may accept a stale one (`max-stale`), but not one whose
+ * stale serving has ended.
+ */
+export function isServable({ refreshMarks }: CacheState, { entry, permission, forward }: Lookup): boolean {
+  if (!entry || permission !== 'fresh') return false;
+  return forward !== 'stale' || refreshMarks.useOf(entry) !== 'foreground';
 }
 
 /**

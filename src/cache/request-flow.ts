@@ -16,7 +16,7 @@ import {
 } from './classify-request.js';
 import type { FillWaiter, PendingFill } from './collapse/collapser.js';
 import type { StreamingFill } from './collapse/streaming-fill.js';
-import { chooseFillMode, decide, MAX_WAITS, shouldAskRedis } from './decide.js';
+import { chooseFillMode, decide, isServable, MAX_WAITS, shouldAskRedis } from './decide.js';
 import { Fill } from './fill/fill.js';
 import { MetRequest } from './fill/received-headers.js';
 import { RequestOverrides } from './fill/request-overrides.js';
@@ -171,8 +171,8 @@ export class RequestFlow {
     const pending = collapser.lead(key);
     if (!shared?.isUsable || request.isRedisLate) return this.#fill(request, found, pending, undefined);
     const hereNow = () => {
-      const { entry, permission } = lookUp(this.#state, request, false);
-      return permission === 'fresh' ? entry : undefined;
+      const inStore = lookUp(this.#state, request, false);
+      return isServable(this.#state, inStore) ? inStore.entry : undefined;
     };
     const filled = shared
       .takeTurn(request, settings.waitTimeout, () => hereNow() !== undefined)

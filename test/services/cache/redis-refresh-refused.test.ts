@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Request, Response } from 'express';
 import { hotpath } from 'hotpath';
+import { responseCache } from 'hotpath/cache';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ask } from '../../helpers/client.js';
 import { listen, majors, waitFor } from '../../helpers/http.js';
@@ -125,5 +126,33 @@ describe.each(majors)('a refused refresh of an entry in Redis (%s)', (_, express
       expect(await b.get()).toMatchObject({ text: 'a 2', xCache: 'HIT' });
       expect(b.runs()).toBe(0);
     });
+  });
+});
+
+describe.each(majors)('a stored response whose stale serving has ended (%s)', (_, express) => {
+  it("comes from the handler where instances take turns, for a client's max-stale too [H11]", async () => {
+    const cache = responseCache({
+      redis: { url: server.url, readTimeout: 5, writeTimeout: 5 },
+      requestDirectives: 'honor',
+      routes: { '/x': { ttl: 10, staleWhileRevalidate: '1h', collapse: 'cluster' } },
+      onError: () => {},
+    });
+    const app = express();
+    let runs = 0;
+    app.use(cache);
+    app.use((req, res, next) => void (isRefresh(req) ? res.status(403).send('no') : next()));
+    app.get('/x', (_req, res) => void res.send(`run ${++runs}`));
+    const { port, close } = await listen(app as unknown as RequestListener);
+    open.push(async () => {
+      await close();
+      await cache.close();
+    });
+    await waitFor(() => cache.stats().redis?.log.shares === true);
+    const get = (headers = {}) => ask(port, { path: '/x', headers });
+    await get();
+    await cache.expire({ all: true });
+    await get();
+    await waitFor(() => cache.stats().refreshResults.refused === 1);
+    expect(`${(await get({ 'Cache-Control': 'max-stale' })).body}`).toBe('run 2');
   });
 });
