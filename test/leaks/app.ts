@@ -164,7 +164,7 @@ export async function startApp(
   const middleware: Middleware | undefined = kind === 'by-url' ? cacheByUrl() : (perf as never);
   const beside = (route: RouteSpec): Middleware[] =>
     perf && route.placement === 'route' ? [perf.cache.route(ruleOf(spec, route)) as never] : [];
-  /** What is mounted before the handler. */
+  /** Middlewares before the handler. */
   const beforeHandler = (route: RouteSpec): Middleware[] =>
     route.declaration === 'late-credential' ? [...beside(route), authorise] : beside(route);
   const handle = spec.transport === 'http2' ? plainListener : expressListener;

@@ -30,7 +30,7 @@ describe.each(majors)(
   (_major, express) => {
     interface Shown {
       readonly made: CacheApp;
-      /** What handlers read from now on. */
+      /** The inputs that handlers read from now on. */
       show(page: Page): void;
       /** Sends a request whose handler reads the page at once, and answers when the gate is opened. */
       start(held: Gate, headers?: Record<string, string>): Promise<{ answer: ReturnType<CacheApp['get']> }>;
@@ -134,7 +134,7 @@ describe.each(majors)(
       expect([(await answer).text, (await later).status]).toEqual(['old', 410]);
     });
 
-    it('is not stored when it confirms the stored response by a 304 [H01]', async () => {
+    it('is not stored when it revalidates the stored response with a 304 [H01]', async () => {
       const { made, show, start } = await appWith({ ttl: '1h', collapse: false });
       await made.get('/x');
       await made.cache.expire({ all: true });

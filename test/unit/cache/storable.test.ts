@@ -58,7 +58,7 @@ function verdictOf({
   });
 }
 
-/** The word of the refusal, or what is stored. */
+/** The reason of the refusal, or the storable response. */
 type Expected = string | Partial<Storable>;
 
 function expectVerdict(given: Given, expected: Expected): void {
