@@ -4,6 +4,8 @@ export interface EncodingEffort {
   readonly level: number;
   /** Of Brotli: 0 to 11. */
   readonly brotliQuality: number;
+  /** Of zstd: 1 to 19. */
+  readonly zstdLevel: number;
   /** The share of its size, 0 to 1, that a body must lose. */
   readonly minimumGain: number;
 }

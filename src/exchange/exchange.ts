@@ -3,18 +3,19 @@ import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { unawaited } from '../runtime/guard.js';
 import { callLater, chunkLength, copyChunk, isChunk, writeAfterEnd } from './body-chunk.js';
+import type { BodyEncoder, MakeBodyEncoder } from './body-encoder.js';
 import { isComplete } from './completion.js';
 import { onConnectionClose, socketOf, withSocket } from './connection.js';
-import { releaseDrainListeners } from './drain-listeners.js';
 import type { EncodedBody } from './encoded-body.js';
 import { type EndBarrier, waitForBarriers } from './end-barrier.js';
 import { type DataOwner, type ExchangeData, findData } from './exchange-data.js';
 import { applyHeaders, declareLength, type HeadersArgument } from './headers.js';
-import { EXCHANGE, isOnTop, listenForEnd, type Methods, patch, readMethods, writeMethods } from './patch.js';
+import { EXCHANGE, isOnTop, listenForEnd, type Methods, patch } from './patch.js';
 import { routedPath } from './request-path.js';
 import type { PathTable } from './response-head.js';
 import { lockResponse } from './response-lock.js';
 import {
+  expectedTemplate,
   isRoutedRequest,
   leftRouter,
   mountOfRequest,
@@ -77,8 +78,9 @@ export class Exchange {
   #close: Listener[] | undefined;
   #holds: EndBarrier<Exchange>[] | undefined;
   #notes: ExchangeData | undefined;
-  #beneath: Methods;
-  #compressed = false;
+  readonly #beneath: Methods;
+  #makeEncoder: MakeBodyEncoder | undefined;
+  #encoder: BodyEncoder | undefined;
   #tracked = false;
   readonly #native: boolean;
   #inHead = false;
@@ -150,22 +152,17 @@ export class Exchange {
     this.#holds = withListener(this.#holds, hold);
   }
 
-  /** Lets another patcher of `res` (the `compression` package) in beneath this one. */
-  beneath(install: () => void): void {
-    const { res } = this;
-    const top = readMethods(res);
-    writeMethods(res, this.#beneath);
-    try {
-      install();
-      releaseDrainListeners(res);
-      this.#beneath = readMethods(res);
-      this.#compressed = true;
-    } finally {
-      writeMethods(res, top);
-    }
+  /** Within `head`: the body is encoded on its way to the client. What the app writes is still seen as `chunk`. */
+  encodeBody(make: MakeBodyEncoder): void {
+    this.#makeEncoder = make;
   }
 
-  /** True when nobody but us, the `compression` package and Node sees what is written: they only read it. */
+  /** Sends what was written so far, where an encoder holds some of it. */
+  flush(): void {
+    this.#encoder?.flush();
+  }
+
+  /** True when nobody but us and Node sees what is written: they only read it. */
   get isUnpatched(): boolean {
     return this.#native && isOnTop(this.res);
   }
@@ -180,12 +177,14 @@ export class Exchange {
   dropBody(): void {
     this.#dropsBody = true;
     this.#replacement = undefined;
+    this.#makeEncoder = undefined;
   }
 
   /** Within `head`: the answer goes with this body instead of what the app writes. */
   replaceBody(body: Buffer): void {
     this.#dropsBody = true;
     this.#replacement = body;
+    this.#makeEncoder = undefined;
   }
 
   /** From now on what the app does to the response is ignored; only `respond` reaches the client. */
@@ -255,6 +254,11 @@ export class Exchange {
     this.#template = template;
   }
 
+  /** The template, or that of the route that the request would lead to if it were not answered now. */
+  get expectedTemplate(): string | undefined {
+    return this.template ?? expectedTemplate(this.req, this.path);
+  }
+
   /** Whether the route of the template is what answers; else a middleware does. */
   get isRouted(): boolean {
     return this.template !== undefined && isRoutedRequest(this.req);
@@ -280,12 +284,14 @@ export class Exchange {
     if (typeof reason === 'string') res.statusMessage = reason;
     this.#dropsBody = false;
     this.#replacement = undefined;
+    this.#makeEncoder = undefined;
     this.#inHead = true;
     try {
       runAll(this.#capture, this, 'head');
       runAll(this.#edit, this, 'head');
       runAll(this.#seal, this, 'head');
-      if (!this.#dropsBody) declareLength(req, res, this.#endLength);
+      if (this.#makeEncoder) res.removeHeader('Content-Length');
+      else if (!this.#dropsBody) declareLength(req, res, this.#endLength);
       // HTTP/2 has no reason phrase and warns when asked for one.
       const phrase = req.httpVersionMajor < 2 ? res.statusMessage : undefined;
       if (phrase) this.#beneath.writeHead.call(res, res.statusCode, phrase);
@@ -310,7 +316,7 @@ export class Exchange {
       return true;
     }
     if (this.ended || !isChunk(chunk)) {
-      if (this.#held) {
+      if (this.#isEnding) {
         callLater(callback, writeAfterEnd());
         return false;
       }
@@ -322,10 +328,9 @@ export class Exchange {
       callLater(callback);
       return true;
     }
-    if (!this.#compressed) return this.#beneath.write.call(res, chunk, encoding, callback);
-    const result = this.#beneath.write.call(res, chunk, encoding);
-    callLater(callback); // `compression` takes no callback
-    return result;
+    const encoder = this.#encoderForBody();
+    if (encoder) return encoder.write(chunk, encoding, callback);
+    return this.#beneath.write.call(res, chunk, encoding, callback);
   }
 
   /** @internal */
@@ -344,7 +349,7 @@ export class Exchange {
       return res;
     }
     if (this.ended || !(chunk === undefined || chunk === null || isChunk(chunk))) {
-      if (this.#held) callLater(callback, writeAfterEnd());
+      if (this.#isEnding) callLater(callback, writeAfterEnd());
       else this.#beneath.end.call(res, chunk, encoding, callback);
       return res;
     }
@@ -391,8 +396,30 @@ export class Exchange {
   }
 
   #finish(body: unknown, encoding: unknown): void {
-    if (body === undefined || body === null) this.#beneath.end.call(this.res);
-    else this.#beneath.end.call(this.res, body, encoding);
+    const bytes = (body ?? undefined) as string | Uint8Array | undefined;
+    const encoder = this.#encoderForBody();
+    if (encoder) encoder.end(bytes, encoding);
+    else if (bytes === undefined) this.#beneath.end.call(this.res);
+    else this.#beneath.end.call(this.res, bytes, encoding);
+  }
+
+  /** The app has ended the response, and the last bytes are still on their way to Node. */
+  get #isEnding(): boolean {
+    return this.#held || (this.#encoder !== undefined && this.ended);
+  }
+
+  /** @returns `undefined` where the body goes as it is. After `close`, nobody would let go of an encoder. */
+  #encoderForBody(): BodyEncoder | undefined {
+    const make = this.#makeEncoder;
+    if (!make || this.closed) return this.#encoder;
+    this.#makeEncoder = undefined;
+    const { res } = this;
+    const { write, end } = this.#beneath;
+    this.#encoder = make({
+      write: (bytes) => write.call(res, bytes),
+      end: () => void end.call(res),
+    });
+    return this.#encoder;
   }
 
   #see(chunk: string | Uint8Array, encoding: unknown, length: number, isWhole: boolean): void {

@@ -18,7 +18,8 @@ export function readHeaders(res: ServerResponse): HeaderField[] {
   const names = getRawHeaderNames ? getRawHeaderNames.call(res) : res.getHeaderNames();
   return names.map((name) => {
     const value = res.getHeader(name) ?? '';
-    return [name, Array.isArray(value) ? value.map(String) : String(value)];
+    // An array of one element is one line, as text is.
+    return [name, Array.isArray(value) && value.length !== 1 ? value.map(String) : String(value)];
   });
 }
 
@@ -75,8 +76,11 @@ function toPairs(headers: readonly unknown[]): [string, OutgoingHttpHeader][] {
   return pairs;
 }
 
-/** A header's value as one text; several lines are one list. */
-export function readHeaderText(res: ResponseHeaders, name: string): string | undefined {
+/**
+ * A header's value as one text; several lines are one list. Some frameworks set each header as an array of one
+ * element, so a value is read through here wherever its text counts.
+ */
+export function readHeaderText(res: Pick<ResponseHeaders, 'getHeader'>, name: string): string | undefined {
   const value = res.getHeader(name);
   if (value === undefined) return undefined;
   return Array.isArray(value) ? value.join(', ') : String(value);

@@ -49,23 +49,14 @@ export function listenForEnd(res: ServerResponse): void {
   res.on('close', onClose);
 }
 
-export function readMethods(res: ServerResponse): Methods {
-  const { writeHead, write, end } = res as unknown as Methods;
-  return { writeHead, write, end };
-}
-
-export function writeMethods(res: ServerResponse, methods: Methods): void {
-  const patched = res as unknown as Methods; // three stores, which cost less than `Object.assign`
-  patched.writeHead = methods.writeHead;
-  patched.write = methods.write;
-  patched.end = methods.end;
-}
-
 /** Puts our methods on `res`; returns those that were there. */
 export function patch(res: ServerResponse): Methods {
-  const before = readMethods(res);
-  writeMethods(res, patched);
-  return before;
+  const methods = res as unknown as Methods;
+  const { writeHead, write, end } = methods;
+  methods.writeHead = patched.writeHead; // three stores, which cost less than `Object.assign`
+  methods.write = patched.write;
+  methods.end = patched.end;
+  return { writeHead, write, end };
 }
 
 /** Whether nobody has patched `end` after us. */

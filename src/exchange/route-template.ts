@@ -1,6 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 import { reportFault } from '../runtime/report-fault.js';
-import { type Layer, mountPattern, searchMounts, takesNothing, UNKNOWN_MOUNT } from './router-layer.js';
+import {
+  type Layer,
+  mountPattern,
+  pathOfRoute,
+  searchMounts,
+  searchRoute,
+  takesNothing,
+  UNKNOWN_MOUNT,
+} from './router-layer.js';
 
 /**
  * The route template of a request: `/users/:id/posts/:post`, never the URL.
@@ -102,7 +110,7 @@ class Track {
     if (!route) return;
     this.isRouted = true;
     const mount = this.mount ?? '';
-    const path = layerPath(route.path);
+    const path = pathOfRoute(route.path);
     this.template = cutTemplate(mount && path === '/' ? mount : mount + path);
   }
 }
@@ -138,7 +146,7 @@ export function templateOfRequest(req: IncomingMessage): string | undefined {
   const tracked = req as Tracked;
   const track = tracked[TRACK];
   if (track) return track.template;
-  return tracked.route && cutTemplate((mountOfRequest(req) ?? '') + layerPath(tracked.route.path));
+  return tracked.route && cutTemplate((mountOfRequest(req) ?? '') + pathOfRoute(tracked.route.path));
 }
 
 /** Whether a route answers, so far as its router tells: not a middleware that was mounted after it. */
@@ -152,6 +160,25 @@ export function mountOfRequest(req: IncomingMessage): string | undefined {
   const tracked = req as Tracked;
   if (tracked[TRACK]) return tracked[TRACK].mount;
   return tracked.baseUrl ? UNKNOWN_MOUNT : undefined;
+}
+
+/**
+ * The template of the route that a request would lead to, for one that is answered before it is routed.
+ *
+ * @param path by which Express routes it.
+ */
+export function expectedTemplate(req: IncomingMessage, path: string): string | undefined {
+  try {
+    const { app, baseUrl } = req as Tracked;
+    const stack = (app?._router ?? app?.router)?.stack;
+    // Within a mount, the path leads on from there, and the routes around it are those of somebody else.
+    if (!stack || baseUrl) return undefined;
+    const template = searchRoute(stack, path, (req.method ?? '').toLowerCase());
+    return template === undefined ? undefined : cutTemplate(template);
+  } catch (error) {
+    reportFault('route template', error);
+    return undefined;
+  }
 }
 
 /** True once the router has given up on the request: it then puts back the `baseUrl` of before, which is none. */
@@ -257,9 +284,4 @@ function follow(layer: Layer, req: Tracked): void {
   } catch (error) {
     reportFault('route template', error);
   }
-}
-
-function layerPath(path: unknown): string {
-  if (typeof path === 'string') return path;
-  return Array.isArray(path) ? path.flat(Number.POSITIVE_INFINITY).map(String).join(' ') : String(path ?? '');
 }

@@ -4,7 +4,7 @@
  */
 export interface Layer {
   readonly handle?: { readonly stack?: readonly Layer[] };
-  readonly route?: unknown;
+  readonly route?: RouteOfLayer | undefined;
   /** The package `router` 2, used by Express 5: mounted at `/`. */
   readonly slash?: boolean;
   /** `router` from 2.3 on: the path as it was given; of several, a flat list. */
@@ -14,6 +14,13 @@ export interface Layer {
   /** Express 4. */
   readonly regexp?: RegExp & { readonly fast_slash?: boolean };
   readonly keys?: readonly { readonly name: string | number }[];
+}
+
+/** A route of `router` 2 or of Express 4. */
+interface RouteOfLayer {
+  readonly path?: unknown;
+  /** By method, in lower case; `_all` for every method. */
+  readonly methods?: Readonly<Record<string, boolean | undefined>>;
 }
 
 type Matcher = (path: string) => { readonly path: string; readonly params: Params } | false;
@@ -71,6 +78,57 @@ export function searchMounts(stack: readonly Layer[], part: string): string | un
     }
   }
   return undefined;
+}
+
+/** Routers within routers that are searched: one may contain itself. */
+const DEEPEST_ROUTER = 16;
+
+/**
+ * The template of the route that a request leads to, for one that is answered before it is routed. Routes of apps that
+ * are mounted in the app are not found.
+ *
+ * @param method in lower case.
+ */
+export function searchRoute(
+  stack: readonly Layer[],
+  path: string,
+  method: string,
+  depth = 0,
+): string | undefined {
+  if (depth > DEEPEST_ROUTER) return undefined;
+  for (const layer of stack) {
+    const { route } = layer;
+    const found = route
+      ? takesWhole(layer, path) && (route.methods?.[method] || route.methods?._all)
+        ? pathOfRoute(route.path)
+        : undefined
+      : searchRouter(layer, path, method, depth + 1);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function takesWhole(layer: Layer, path: string): boolean {
+  return patternsOf(layer).some((pattern) => pattern.consume(path) === trimmed(path));
+}
+
+function searchRouter(layer: Layer, path: string, method: string, depth: number): string | undefined {
+  const inner = layer.handle?.stack;
+  if (!inner) return undefined;
+  if (takesNothing(layer)) return searchRoute(inner, path, method, depth);
+  for (const pattern of patternsOf(layer)) {
+    const taken = pattern.consume(path);
+    if (!taken || !`${path}/`.startsWith(`${taken}/`)) continue;
+    const rest = searchRoute(inner, path.slice(taken.length) || '/', method, depth);
+    if (rest !== undefined) return pattern.textFor(taken) + (rest === '/' ? '' : rest);
+  }
+  return undefined;
+}
+
+/** The path of a route as the app has written it; of several, all. */
+export function pathOfRoute(path: unknown): string {
+  if (typeof path === 'string') return path;
+  return Array.isArray(path) ? path.flat(Number.POSITIVE_INFINITY).map(String).join(' ') : String(path ?? '');
 }
 
 function patternsOf(layer: Layer): readonly Pattern[] {

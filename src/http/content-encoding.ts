@@ -17,5 +17,5 @@ export function contentCodings(header: string | undefined, most = 2): string[] {
   return codings;
 }
 
-/** A content coding that responses can be compressed with. */
-export type ContentEncoding = 'br' | 'gzip' | 'deflate';
+/** A content coding that responses can be compressed with; `'zstd'` needs Node 22.15. */
+export type ContentEncoding = 'br' | 'gzip' | 'deflate' | 'zstd';

@@ -215,7 +215,7 @@ function differences(ours: Got, plain: Got, wanted: Ask, { volatile = [] }: Same
 
 /** An entity tag of the app: compression makes it weak and appends its coding. */
 function plainTag(tag: string): string {
-  return tag.replace(/^W\//, '').replace(/--(?:br|gzip|deflate)"$/, '"');
+  return tag.replace(/^W\//, '').replace(/--(?:w-)?(?:br|gzip|deflate|zstd)"$/, '"');
 }
 
 /** The end-to-end header lines, by lower-case name. */

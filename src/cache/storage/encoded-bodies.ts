@@ -3,6 +3,7 @@ import { type BrotliOptions, brotliCompress, constants, deflate, gzip, type Zlib
 import type { EncodingEffort } from '../../exchange/encoded-body.js';
 import type { ContentEncoding } from '../../http/content-encoding.js';
 import { copyToOwnMemory } from '../../runtime/owned-memory.js';
+import { ZSTD, type ZstdOptions, zstdModule } from '../../runtime/zstd.js';
 import { type InvalidationLog, VOID } from '../../store/invalidation/invalidation-log.js';
 import type { MemoryStore } from '../../store/memory/memory-store.js';
 import type { EncodedForm, StoredResponse } from '../../store/stored-response.js';
@@ -33,15 +34,28 @@ export interface EncodingStats {
 const brotliOf = promisify<Buffer, BrotliOptions, Buffer>(brotliCompress);
 const gzipOf = promisify<Buffer, ZlibOptions, Buffer>(gzip);
 const deflateOf = promisify<Buffer, ZlibOptions, Buffer>(deflate);
+const zstdOf = zstdModule && promisify<Buffer, ZstdOptions, Buffer>(zstdModule.zstdCompress);
 
 type Encode = (body: Buffer, effort: EncodingEffort) => Promise<Buffer>;
 
 /** How the codings of the compression section are made: on the thread pool of `node:zlib`. */
-const encoders: Readonly<Record<ContentEncoding, Encode>> = {
+const encoders: Readonly<Partial<Record<ContentEncoding, Encode>>> = {
   br: (body, { brotliQuality }) => brotliOf(body, { params: brotliParams(body.length, brotliQuality) }),
   gzip: (body, { level }) => gzipOf(body, { level }),
   deflate: (body, { level }) => deflateOf(body, { level }),
+  ...(zstdOf && {
+    zstd: (body, { zstdLevel }) => zstdOf(body, { params: zstdParams(body.length, zstdLevel) }),
+  }),
 };
+
+/** A window no larger than the body, and none that a browser would refuse. */
+function zstdParams(length: number, level: number): Record<number, number> {
+  const window = Math.min(
+    Math.max(Math.ceil(Math.log2(length + 1)), ZSTD.leastWindowBits),
+    ZSTD.mostWindowBits,
+  );
+  return { [ZSTD.compressionLevel]: level, [ZSTD.windowLog]: window };
+}
 
 /** A window no larger than the body: what Brotli allocates goes by the window. */
 function brotliParams(length: number, quality: number): Record<number, number> {
@@ -149,7 +163,7 @@ export class EncodedBodies {
   async #encode(body: Buffer, coding: ContentEncoding, effort: EncodingEffort): Promise<Buffer | null> {
     try {
       // What zlib gives may be the beginning of the 16 kB that it writes into.
-      return copyToOwnMemory(await encoders[coding](body, effort));
+      return copyToOwnMemory(await encoders[coding]!(body, effort));
     } catch (error) {
       this.#fault(error, 'encoding');
       return null;

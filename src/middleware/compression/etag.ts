@@ -1,3 +1,4 @@
+import { readHeaderText } from '../../exchange/headers.js';
 import type { ResponseHeaders } from '../../exchange/response-head.js';
 import type { ContentEncoding } from '../../http/content-encoding.js';
 import { CODED_FORMS, codedTag } from '../../http/entity-tag.js';
@@ -8,8 +9,8 @@ import { CODED_FORMS, codedTag } from '../../http/entity-tag.js';
  * different forms.
  */
 export function setCodedTag(res: ResponseHeaders, coding: ContentEncoding): void {
-  const tag = res.getHeader('etag');
-  if (typeof tag === 'string') res.setHeader('ETag', codedTag(tag, coding));
+  const tag = readHeaderText(res, 'etag');
+  if (tag !== undefined) res.setHeader('ETag', codedTag(tag, coding));
 }
 
 /**
@@ -21,8 +22,8 @@ export function renameTags(
   list: string | undefined,
   coding: ContentEncoding | undefined,
 ): void {
-  const tag = res.getHeader('etag');
-  if (typeof tag !== 'string' || list === undefined) return;
+  const tag = readHeaderText(res, 'etag');
+  if (tag === undefined || list === undefined) return;
   const held = findMatchingForm(tag, list, coding);
   if (held !== undefined) res.setHeader('ETag', held === 'weak' ? `W/${tag}` : codedTag(tag, held));
 }

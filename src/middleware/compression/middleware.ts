@@ -1,9 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { constants } from 'node:zlib';
-import compress from 'compression';
 import type { EncodingEffort } from '../../exchange/encoded-body.js';
-import { exchangeOf, HeadOrder } from '../../exchange/exchange.js';
-import { dataOn } from '../../exchange/exchange-data.js';
+import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
+import { readHeaderText } from '../../exchange/headers.js';
+import { EXCHANGE } from '../../exchange/patch.js';
 import type { EditableHead, ResponseHeaders } from '../../exchange/response-head.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import { acceptsIdentity, chooseEncoding } from '../../http/accept-encoding.js';
@@ -13,6 +12,7 @@ import { addVary } from '../../http/vary.js';
 import type { RouteTable } from '../../options/route-table.js';
 import { requireSync } from '../../options/user-function.js';
 import { renameTags, setCodedTag } from './etag.js';
+import { compressibleByType } from './filter.js';
 import {
   type CompressionPolicySettings,
   type CompressionRoutePolicies,
@@ -20,7 +20,7 @@ import {
   resolveCompressionStandalone,
   type StandaloneCompressionOptions,
 } from './options.js';
-import { destroyStream, ownStream, takeDrains } from './stream.js';
+import { createResponseEncoder } from './stream.js';
 
 /** Compresses responses. */
 export type CompressionMiddleware = (
@@ -32,22 +32,7 @@ export type CompressionMiddleware = (
 /** If the middleware is mounted twice, or by two copies of the package, the first one compresses. */
 const CODER = Symbol.for('hotpath.compression');
 
-/** The `compression` package, with the parts of a request that it reads. */
-type Compress = (req: Negotiated, res: ServerResponse, next: () => void) => void;
-interface Negotiated {
-  readonly method: string | undefined;
-  readonly headers: { readonly 'accept-encoding': ContentEncoding };
-  readonly coder: CompressionNegotiation;
-}
-
-/** The tools for one policy, created once. */
-interface CompressionTools {
-  readonly threshold: number;
-  readonly compress: Compress;
-  readonly effort: EncodingEffort;
-}
-
-/** @internal Applies the middleware to the head of a stored response that is sent without Express. */
+/** @internal What the middleware does to the head of a stored answer, for one that it never sees as a response. */
 export interface CompressionEditor {
   /** The coding for a request; `undefined` for none. Cached by field value. */
   codingFor(acceptEncoding: string | undefined): ContentEncoding | undefined;
@@ -66,12 +51,14 @@ export interface CompressionEditor {
 const DIGESTS = ['content-digest', 'repr-digest', 'digest', 'content-md5'];
 
 /**
- * The compression middleware, alone: the `compression` package with its own content negotiation.
+ * The compression middleware, alone.
  *
  * It compresses a response if its type is compressible, its size reaches the threshold, and the client
  * accepts one of `encodings`. It leaves alone: responses with `Content-Encoding` or `Cache-Control:
  * no-transform`, partial responses (206), and `text/event-stream`, whose events must not wait in a buffer.
  * Every response that would be compressed for some client gets `Vary: Accept-Encoding`.
+ *
+ * Text that the handler writes in pieces is flushed when it pauses (`flushAfter`), and by `res.flush()`.
  *
  * A body that the cache has already encoded is sent unchanged, with its own tag.
  *
@@ -83,61 +70,38 @@ export function compression(options?: StandaloneCompressionOptions): Compression
 }
 
 /**
- * Creates the middleware from resolved settings and a route table.
+ * The default of the option `filter`, to be called from one of your own: whether a response has a `Content-Type` that
+ * can be compressed, by `mime-db`.
+ */
+compression.filter = compressibleByType;
+
+/**
+ * The same from resolved settings and a table of routes that others may share.
  *
- * @param isDeferred whether `startCompression` follows, once the request reaches the app. The `compression`
- * package is installed only for bodies that may be compressed, because it costs as much as the rest of a
- * small response.
+ * @param isDeferred `startCompression` follows, once the request gets to the app.
  */
 export function createCompression(
   settings: CompressionSettings,
   routes: RouteTable<CompressionRoutePolicies>,
   isDeferred = false,
 ): CompressionMiddleware & CompressionEditor {
-  const { encodings, filter, minimumGain } = settings;
-  const known = new WeakMap<CompressionPolicySettings, CompressionTools>();
-  const meansOf = (policy: CompressionPolicySettings): CompressionTools => {
-    let means = known.get(policy);
-    if (!means) {
-      const { threshold, level, brotliQuality } = policy;
-      means = { threshold, compress: makeCompressor(policy), effort: { level, brotliQuality, minimumGain } };
-      known.set(policy, means);
-    }
-    return means;
-  };
-  meansOf(settings);
+  const { encodings, enforceEncoding, filter } = settings;
+  const codingFor = (header: string | undefined) =>
+    header || enforceEncoding === 'identity' ? chooseEncoding(header, encodings) : enforceEncoding;
   const compressionMiddleware: CompressionMiddleware = function compressionMiddleware(req, res, next) {
     try {
       const exchange = exchangeOf(req, res);
       const policy = exchange.match(routes)?.policy.compression ?? settings;
-      const wanted = req.headers['if-none-match'];
-      if (wanted?.includes('--')) req.headers['if-none-match'] = withPlainTags(wanted);
+      readPlainTags(req);
       if (policy !== false && !exchange.dataOf(CODER) && !exchange.headed) {
-        const coding = chooseEncoding(req.headers['accept-encoding'], encodings);
-        const means = meansOf(policy);
+        const coding = codingFor(req.headers['accept-encoding']);
         // The cache hides `If-None-Match` from the handler, and so from `head`.
         const held = req.headers['if-none-match'];
-        const coder: CompressionNegotiation = new CompressionNegotiation(
-          exchange,
-          means,
-          filter,
-          coding,
-          held,
-          () => {
-            if (exchange.headed || exchange.closed) return; // after `close`, nothing would release a stream
-            const negotiated = { method: req.method, headers: { 'accept-encoding': coding! }, coder };
-            const waiting = takeDrains(res);
-            exchange.beneath(() => {
-              means.compress(negotiated, res, () => {});
-              ownStream(res);
-            });
-            for (const { listener, isOnce } of waiting) res[isOnce ? 'once' : 'on']('drain', listener);
-          },
-        );
+        const coder = new CompressionNegotiation(exchange, settings, policy, coding, held, exchange);
         exchange.setData(CODER, coder);
         exchange.onHead(() => coder.decide(), HeadOrder.edit);
-        if (!isDeferred) coder.install();
       }
+      if (!isDeferred) offerFlush(res);
     } catch (error) {
       reportFault('compression', error);
     }
@@ -145,7 +109,7 @@ export function createCompression(
   };
   return Object.assign(compressionMiddleware, {
     isBySettings: filter === undefined,
-    codingFor: (header: string | undefined) => chooseEncoding(header, encodings),
+    codingFor,
     thresholdOf(path: string) {
       const policy = routes.match(path)?.policy.compression ?? settings;
       return policy === false ? Number.POSITIVE_INFINITY : policy.threshold;
@@ -153,8 +117,8 @@ export function createCompression(
     edit(heading: EditableHead, held: string | undefined) {
       const policy = heading.match(routes)?.policy.compression ?? settings;
       if (policy === false) return true;
-      const coding = chooseEncoding(heading.req.headers['accept-encoding'], encodings);
-      const coder = new CompressionNegotiation(heading, meansOf(policy), filter, coding, held);
+      const coding = codingFor(heading.req.headers['accept-encoding']);
+      const coder = new CompressionNegotiation(heading, settings, policy, coding, held);
       coder.decide();
       return !coder.compresses;
     },
@@ -163,55 +127,56 @@ export function createCompression(
 
 /** The second half of a deferred compression. Middlewares after it may call `res.flush`. */
 export const startCompression: CompressionMiddleware = (_req, res, next) => {
-  const flushed = res as ServerResponse & { flush?: () => void };
-  if ((dataOn(res, CODER) as CompressionNegotiation | undefined)?.mayCompress) flushed.flush ??= flushNothing;
+  offerFlush(res);
   next();
 };
 
-/** Replaces the `flush` of the `compression` package until that is installed. */
-function flushNothing(): void {}
+type Flushable = ServerResponse & { flush?: () => void; [EXCHANGE]?: { flush(): void } };
+
+/** `res.flush()`, as the `compression` package has it: on every response, whether it is compressed or not. */
+function offerFlush(res: Flushable): void {
+  res.flush ??= flushResponse;
+}
+
+function flushResponse(this: Flushable): void {
+  this[EXCHANGE]?.flush();
+}
+
+/** Adds the tags of the app to conditions that name compressed copies (`withPlainTags`). */
+function readPlainTags({ headers }: IncomingMessage): void {
+  const { 'if-none-match': noneMatch, 'if-match': match } = headers;
+  if (noneMatch?.includes('--')) headers['if-none-match'] = withPlainTags(noneMatch);
+  if (match?.includes('--')) headers['if-match'] = withPlainTags(match);
+}
 
 /** The decisions for one response. */
 class CompressionNegotiation {
   /** Valid from `head` until the headers are sent. */
   compresses = false;
   readonly #heading: EditableHead;
-  readonly #means: CompressionTools;
-  readonly #filter: CompressionSettings['filter'];
+  readonly #settings: CompressionSettings;
+  readonly #policy: CompressionPolicySettings;
   readonly #coding: ContentEncoding | undefined;
   readonly #held: string | undefined;
-  /** Installs the `compression` package beneath the exchange. */
-  readonly #letIn: (() => void) | undefined;
-  #sendsStored = false;
-  #isInstalled = false;
+  /** Absent for the head of a stored response that is sent without Express. */
+  readonly #exchange: Exchange | undefined;
+  #hasSetCoding = false;
 
   /** @param held `If-None-Match` as the client sent it. */
   constructor(
     heading: EditableHead,
-    means: CompressionTools,
-    filter: CompressionSettings['filter'],
+    settings: CompressionSettings,
+    policy: CompressionPolicySettings,
     coding: ContentEncoding | undefined,
     held: string | undefined,
-    letIn?: () => void,
+    exchange?: Exchange,
   ) {
     this.#heading = heading;
-    this.#means = means;
-    this.#filter = filter;
+    this.#settings = settings;
+    this.#policy = policy;
     this.#coding = coding;
     this.#held = held;
-    this.#letIn = letIn;
-  }
-
-  /** Whether the client accepts a coding and the response may have a body. */
-  get mayCompress(): boolean {
-    return this.#coding !== undefined && this.#heading.req.method !== 'HEAD';
-  }
-
-  /** Installs the `compression` package if it may be needed. */
-  install(): void {
-    if (this.#isInstalled || !this.mayCompress) return;
-    this.#isInstalled = true;
-    this.#letIn?.();
+    this.#exchange = exchange;
   }
 
   decide(): void {
@@ -231,35 +196,48 @@ class CompressionNegotiation {
       return;
     }
     if (this.#coding === undefined || length === 0) return;
-    if (length !== undefined && length < this.#means.threshold) return;
-    const stored = encoded?.(this.#coding, this.#means.effort);
+    if (length !== undefined && length < this.#policy.threshold) return;
+    const stored = encoded?.(this.#coding, this.#effort);
     if (stored === null && acceptsIdentity(req.headers['accept-encoding'])) return;
     // A range of the plain body cannot be joined with a compressed copy.
     res.removeHeader('Accept-Ranges');
     for (const name of DIGESTS) res.removeHeader(name);
     setCodedTag(res, this.#coding);
-    if (stored) {
-      this.#send(stored, this.#coding);
-      return;
-    }
-    this.compresses = req.method !== 'HEAD';
-    if (this.compresses) this.install();
-    // For HEAD too, `Content-Length` is that of the GET response (RFC 9110 §8.6).
-    if (req.method === 'HEAD') res.removeHeader('Content-Length');
+    if (stored) this.#send(stored, this.#coding);
+    // RFC 9110 §8.6: on HEAD too, a length is the length that GET would send.
+    else if (req.method === 'HEAD') res.removeHeader('Content-Length');
+    else this.#encode(this.#coding, length);
+  }
+
+  get #effort(): EncodingEffort {
+    const { level, brotliQuality, zstdLevel } = this.#policy;
+    return { level, brotliQuality, zstdLevel, minimumGain: this.#settings.minimumGain };
   }
 
   #send(stored: Buffer, coding: ContentEncoding): void {
     const { req, res } = this.#heading;
-    this.#sendsStored = true;
-    res.setHeader('Content-Encoding', coding);
+    this.#setCoding(coding);
     res.setHeader('Content-Length', stored.length);
     if (req.method !== 'HEAD') this.#heading.replaceBody(stored);
   }
 
-  /** Sending the headers failed, and the app responds again, with another body. */
+  #encode(coding: ContentEncoding, length: number | undefined): void {
+    this.compresses = true;
+    const exchange = this.#exchange;
+    if (!exchange) return;
+    this.#setCoding(coding);
+    exchange.encodeBody((output) => createResponseEncoder(exchange, output, coding, this.#policy, length));
+  }
+
+  #setCoding(coding: ContentEncoding): void {
+    this.#hasSetCoding = true;
+    this.#heading.res.setHeader('Content-Encoding', coding);
+  }
+
+  /** Sending the headers failed, and the app sends another response. */
   #takeBack(): void {
-    if (!this.#sendsStored) return;
-    this.#sendsStored = false;
+    if (!this.#hasSetCoding) return;
+    this.#hasSetCoding = false;
     const { res } = this.#heading;
     if (res.getHeader('content-encoding') === this.#coding) res.removeHeader('Content-Encoding');
   }
@@ -271,10 +249,11 @@ class CompressionNegotiation {
       return false;
     }
     if (isUntouchable(res)) return false;
-    if (/^\s*text\/event-stream\b/i.test(String(res.getHeader('content-type') ?? ''))) return false;
-    if (!this.#filter) return compress.filter(req as never, res as never);
+    if (/^\s*text\/event-stream\b/i.test(readHeaderText(res, 'content-type') ?? '')) return false;
+    const { filter } = this.#settings;
+    if (!filter) return compressibleByType(req, res);
     try {
-      return Boolean(requireSync(this.#filter(req, res as ServerResponse), 'filter'));
+      return Boolean(requireSync(filter(req, res as ServerResponse), 'filter'));
     } catch (error) {
       reportFault('compression.filter', error);
       return false;
@@ -282,26 +261,10 @@ class CompressionNegotiation {
   }
 }
 
-function makeCompressor({ level, brotliQuality }: CompressionPolicySettings): Compress {
-  const compressor = compress({
-    threshold: 0, // compared before, when the length of a complete body is also known for HTTP/1.0
-    level,
-    destroy: destroyStream,
-    brotli: {
-      params: { [constants.BROTLI_PARAM_QUALITY]: brotliQuality },
-      destroy: destroyStream,
-    },
-    // Called while the headers are sent. A listener beneath the exchange may have encoded the body since
-    // `head`.
-    filter: (req, res) => (req as unknown as Negotiated).coder.compresses && !isUntouchable(res),
-  } as compress.CompressionOptions);
-  return compressor as unknown as Compress;
-}
-
-/** Whether the body is already encoded (RFC 9110 §8.4) or must not change (RFC 9111 §5.2.2.6). */
+/** RFC 9110 §8.4, RFC 9111 §5.2.2.6: the body is coded already, or nobody may change it. */
 function isUntouchable(res: ResponseHeaders): boolean {
-  const coding = res.getHeader('content-encoding');
-  if (coding !== undefined && String(coding).trim().toLowerCase() !== 'identity') return true;
-  const cacheControl = res.getHeader('cache-control');
-  return cacheControl !== undefined && /(?:^|[,\s])no-transform(?:$|[,\s])/i.test(String(cacheControl));
+  const coding = readHeaderText(res, 'content-encoding');
+  if (coding !== undefined && coding.trim().toLowerCase() !== 'identity') return true;
+  const cacheControl = readHeaderText(res, 'cache-control');
+  return cacheControl !== undefined && /(?:^|[,\s])no-transform(?:$|[,\s])/i.test(cacheControl);
 }

@@ -4,9 +4,11 @@ import type { ContentEncoding } from '../../http/content-encoding.js';
 import type { HotpathRequest } from '../../options/request-types.js';
 import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
 import { leaf, mapOf, objectOr, resolve, type Schema, section } from '../../options/schema.js';
-import { readSize, type Size } from '../../options/units.js';
+import { type Duration, readSize, type Size } from '../../options/units.js';
 import type { ValidationResult } from '../../options/validation-result.js';
-import { readFunction, readInteger, readShare } from '../../options/validators.js';
+import { readFunction, readInteger, readShare, readTimerDuration } from '../../options/validators.js';
+import { zstdModule } from '../../runtime/zstd.js';
+import { compressibleByType } from './filter.js';
 
 /** Options of the compression middleware. */
 export interface CompressionOptions {
@@ -16,11 +18,29 @@ export interface CompressionOptions {
   level?: number;
   /** The effort of Brotli: 0 (fast) to 11 (small, but too slow for a live response). Default: `4`. */
   brotliQuality?: number;
-  /** The encodings to offer, the preferred one first; `'deflate'` too. Default: `['br', 'gzip']`. */
+  /** The effort of zstd: 1 (fast) to 19 (small). Default: `3`. */
+  zstdLevel?: number;
+  /**
+   * The encodings to offer, the preferred one first: `'br'`, `'gzip'`, `'deflate'`, and `'zstd'` from Node 22.15 on.
+   * Default: `['br', 'gzip']`.
+   */
   encodings?: readonly ContentEncoding[];
+  /**
+   * The encoding for clients that send no `Accept-Encoding`, or an empty one, although RFC 9110 §12.5.3 lets those have
+   * the plain body: for clients that you know to decode it. Default: `'identity'`.
+   */
+  enforceEncoding?: ContentEncoding | 'identity';
+  /**
+   * How long a handler pauses before what it has written is sent, so that text written in pieces arrives in pieces. At
+   * most one flush in 100 ms: each costs a few bytes. `false`: only `res.flush()` sends it. Default: `'0.02s'`.
+   */
+  flushAfter?: Duration | false;
   /** The share of its size, 0 to 1, that a stored body must lose for the compressed form to be kept. Default: `0.1`. */
   minimumGain?: number;
-  /** Returns whether a response may be compressed; called before the headers are sent. Default: decided by `Content-Type`. */
+  /**
+   * Returns whether a response may be compressed; called before the headers are sent. `compression.filter` is the default
+   * as a function. Default: decided by `Content-Type`.
+   */
   filter?: (req: HotpathRequest, res: ServerResponse) => boolean;
 }
 
@@ -30,7 +50,9 @@ export interface CompressionOptions {
  * Turn it off for responses that hold a secret, such as a token, beside text that the client can choose: the length of
  * the compressed response reveals how much the two have in common (BREACH).
  */
-export type CompressionPolicy = boolean | Pick<CompressionOptions, 'threshold' | 'level' | 'brotliQuality'>;
+export type CompressionPolicy =
+  | boolean
+  | Pick<CompressionOptions, 'threshold' | 'level' | 'brotliQuality' | 'zstdLevel' | 'flushAfter'>;
 
 /** Resolved numbers for one route, taken from the section where the route gives none. */
 export interface CompressionPolicySettings {
@@ -38,11 +60,15 @@ export interface CompressionPolicySettings {
   readonly threshold: number;
   readonly level: number;
   readonly brotliQuality: number;
+  readonly zstdLevel: number;
+  /** Seconds. */
+  readonly flushAfter: number | false;
 }
 
 /** Resolved options of the compression middleware. */
 export interface CompressionSettings extends CompressionPolicySettings {
   readonly encodings: readonly ContentEncoding[];
+  readonly enforceEncoding: ContentEncoding | 'identity';
   readonly minimumGain: number;
   readonly filter?: (req: HotpathRequest, res: ServerResponse) => boolean;
 }
@@ -66,15 +92,20 @@ const tuning = {
       : { expected: 'a whole number from 1 to 9, or -1' },
   ),
   brotliQuality: leaf(readInteger(0, 11)),
+  zstdLevel: leaf(readInteger(1, 19)),
+  flushAfter: leaf<number | false>(readFlushAfter),
 };
 
 const entries = {
   threshold: v.optional(tuning.threshold, '1kb'),
   level: v.optional(tuning.level, 6),
   brotliQuality: v.optional(tuning.brotliQuality, 4),
+  zstdLevel: v.optional(tuning.zstdLevel, 3),
+  flushAfter: v.optional(tuning.flushAfter, '0.02s'),
   encodings: v.optional(leaf(readEncodings), ['br', 'gzip']),
+  enforceEncoding: v.optional(leaf(readEnforced), 'identity'),
   minimumGain: v.optional(leaf(readShare), 0.1),
-  filter: v.optional(leaf(readFunction<NonNullable<CompressionOptions['filter']>>())),
+  filter: v.optional(leaf(readFilter)),
 };
 
 /** Reads the section. */
@@ -89,18 +120,21 @@ export const compressionPolicySchema: Schema<ReadCompressionPolicy> = objectOr(
     threshold: v.optional(tuning.threshold),
     level: v.optional(tuning.level),
     brotliQuality: v.optional(tuning.brotliQuality),
+    zstdLevel: v.optional(tuning.zstdLevel),
+    flushAfter: v.optional(tuning.flushAfter),
   }),
   [true, false],
-  'true, false, or an object with threshold, level and brotliQuality',
+  'true, false, or an object with threshold, level, brotliQuality, zstdLevel and flushAfter',
 );
 
 /** Fills the gaps of a route's policy with the section's numbers. */
 export function completeCompressionPolicy(
   policy: ReadCompressionPolicy,
-  { threshold, level, brotliQuality }: CompressionPolicySettings,
+  { threshold, level, brotliQuality, zstdLevel, flushAfter }: CompressionPolicySettings,
 ): CompressionPolicySettings | false {
   if (policy === false) return false;
-  return Object.freeze({ threshold, level, brotliQuality, ...(policy === true ? {} : policy) });
+  const own = policy === true ? {} : policy;
+  return Object.freeze({ threshold, level, brotliQuality, zstdLevel, flushAfter, ...own });
 }
 
 /**
@@ -129,14 +163,36 @@ export function resolveCompressionStandalone(
   return { settings: Object.freeze(settings), routes: compileRoutes(Object.fromEntries(policies)) };
 }
 
+const CODINGS: readonly unknown[] = ['br', 'gzip', 'deflate', 'zstd'];
+const WITHOUT_ZSTD = `'zstd' needs Node 22.15, and this is ${process.version}: leave it out`;
+
 function readEncodings(input: unknown): ValidationResult<readonly ContentEncoding[]> {
-  const known: readonly unknown[] = ['br', 'gzip', 'deflate'];
   const valid =
     Array.isArray(input) &&
     input.length > 0 &&
     new Set(input).size === input.length &&
-    input.every((each) => known.includes(each));
-  return valid
-    ? { value: Object.freeze([...input]) }
-    : { expected: "a list of 'br', 'gzip' and 'deflate', each at most once, not empty" };
+    input.every((each) => CODINGS.includes(each));
+  const expected = "a list of 'br', 'gzip', 'deflate' and 'zstd', each at most once, not empty";
+  if (!valid) return { expected };
+  if (input.includes('zstd') && !zstdModule) return { expected: `${expected} (${WITHOUT_ZSTD})` };
+  return { value: Object.freeze([...input]) };
+}
+
+function readEnforced(input: unknown): ValidationResult<ContentEncoding | 'identity'> {
+  const expected = "'identity', 'br', 'gzip', 'deflate' or 'zstd'";
+  if (input !== 'identity' && !CODINGS.includes(input)) return { expected };
+  if (input === 'zstd' && !zstdModule) return { expected: `${expected} (${WITHOUT_ZSTD})` };
+  return { value: input as ContentEncoding | 'identity' };
+}
+
+function readFlushAfter(input: unknown): ValidationResult<number | false> {
+  if (input === false) return { value: false };
+  const reading = readTimerDuration(input);
+  return 'value' in reading ? reading : { expected: `${reading.expected}, or false` };
+}
+
+/** The default as a function is the default: without a function of the app, the front door may compress too. */
+function readFilter(input: unknown): ValidationResult<CompressionOptions['filter']> {
+  if (input === compressibleByType) return { value: undefined };
+  return readFunction<NonNullable<CompressionOptions['filter']>>()(input);
 }

@@ -1,56 +1,143 @@
 import type { ServerResponse } from 'node:http';
-import type { Transform } from 'node:stream';
+import type { BodyEncoder, EncoderOutput } from '../../exchange/body-encoder.js';
+import type { Exchange } from '../../exchange/exchange.js';
 import { reportFault } from '../../exchange/run-listeners.js';
+import type { ContentEncoding } from '../../http/content-encoding.js';
 import { guarded } from '../../runtime/guard.js';
-
-const RESPONSE = Symbol('hotpath.compressed-response');
-type Mark = (() => void) & { [RESPONSE]?: ServerResponse };
+import { createEncoder, type EncoderStream, FLUSH_OPERATIONS } from './codings.js';
+import type { CompressionPolicySettings } from './options.js';
+import { PauseFlusher } from './pause-flusher.js';
 
 /**
- * Lets `destroyStream` find the response of a stream. The `compression` package does not expose its streams,
- * but passes `drain` listeners to them.
+ * Makes the stream that compresses a response.
+ *
+ * @param declared bytes of the plain body, where the app has said how many there will be.
+ * @returns `undefined` where it could not be made, such as without memory: the response was destroyed, since its
+ * head has gone.
  */
-export function ownStream(res: ServerResponse): void {
-  const mark: Mark = guarded('compression', () => {});
-  mark[RESPONSE] = res;
-  res.on('drain', mark);
-}
-
-/** A `drain` listener that was added before the stream existed. */
-export interface Waiting {
-  readonly listener: (...args: unknown[]) => void;
-  readonly isOnce: boolean;
-}
-
-/** Removes the `drain` listeners of the response, so that they can be added to a stream. */
-export function takeDrains(res: ServerResponse): readonly Waiting[] {
-  if (res.listenerCount('drain') === 0) return [];
-  const waiting: Waiting[] = [];
-  for (const raw of res.rawListeners('drain') as (Waiting['listener'] & {
-    listener?: Waiting['listener'];
-  })[]) {
-    waiting.push({ listener: raw.listener ?? raw, isOnce: raw.listener !== undefined });
-    res.removeListener('drain', raw.listener ?? raw);
+export function createResponseEncoder(
+  exchange: Exchange,
+  output: EncoderOutput,
+  coding: ContentEncoding,
+  policy: CompressionPolicySettings,
+  declared: number | undefined,
+): BodyEncoder | undefined {
+  try {
+    const stream = createEncoder(coding, policy);
+    return new ResponseEncoder(
+      exchange,
+      output,
+      stream,
+      FLUSH_OPERATIONS[coding],
+      policy.flushAfter,
+      declared,
+    );
+  } catch (error) {
+    reportFault('compression', error);
+    exchange.res.destroy();
+    return undefined;
   }
-  return waiting;
+}
+
+/** A stream of `node:zlib` between what the app writes and what the client gets. */
+class ResponseEncoder implements BodyEncoder {
+  readonly #exchange: Exchange;
+  readonly #output: EncoderOutput;
+  readonly #stream: EncoderStream;
+  readonly #flushOperation: number;
+  readonly #flusher: PauseFlusher | undefined;
+  readonly #declared: number;
+
+  /** @param flushAfter seconds; `false`: only the app flushes. */
+  constructor(
+    exchange: Exchange,
+    output: EncoderOutput,
+    stream: EncoderStream,
+    flushOperation: number,
+    flushAfter: number | false,
+    declared = Number.POSITIVE_INFINITY,
+  ) {
+    this.#exchange = exchange;
+    this.#output = output;
+    this.#stream = stream;
+    this.#flushOperation = flushOperation;
+    this.#declared = declared;
+    if (flushAfter !== false) this.#flusher = new PauseFlusher(flushAfter * 1000, () => this.#flushNow());
+    this.#connect();
+  }
+
+  write(chunk: string | Uint8Array, encoding: unknown, callback: unknown): boolean {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding as BufferEncoding) : chunk;
+    const takesMore = this.#stream.write(bytes, callback as () => void);
+    // After the last byte that was declared, the end follows, and brings everything.
+    if (this.#exchange.bodyBytes < this.#declared) this.#flusher?.wrote();
+    else this.#flusher?.stop();
+    return takesMore;
+  }
+
+  end(chunk: string | Uint8Array | undefined, encoding: unknown): void {
+    this.#flusher?.stop();
+    if (chunk === undefined) this.#stream.end();
+    else this.#stream.end(typeof chunk === 'string' ? Buffer.from(chunk, encoding as BufferEncoding) : chunk);
+  }
+
+  flush(): void {
+    if (this.#exchange.ended) return;
+    this.#flusher?.flushed();
+    this.#flushNow();
+  }
+
+  #flushNow(): void {
+    this.#stream.flush(this.#flushOperation);
+  }
+
+  #connect(): void {
+    const stream = this.#stream;
+    const { res } = this.#exchange;
+    const emitDrain = interceptDrain(res, () => {
+      this.#flusher?.release();
+      stream.resume();
+      return stream.writableNeedDrain;
+    });
+    stream.on(
+      'data',
+      guarded('compression', (bytes: Buffer) => {
+        if (this.#output.write(bytes)) return;
+        this.#flusher?.hold();
+        stream.pause();
+      }),
+    );
+    stream.on('drain', guarded('compression', emitDrain));
+    stream.once(
+      'end',
+      guarded('compression', () => this.#output.end()),
+    );
+    // Without a listener, an error, such as without memory, would end the process.
+    stream.on(
+      'error',
+      guarded('compression', (error: Error) => {
+        reportFault('compression', error);
+        res.destroy();
+      }),
+    );
+    this.#exchange.onClose(() => {
+      this.#flusher?.stop();
+      stream.destroy();
+    });
+  }
 }
 
 /**
- * The `destroy` of a stream that compresses a response. The package does not listen for errors of its
- * streams, so an error, such as a lack of memory, would end the process. Instead it ends the response, whose
- * headers were already sent.
+ * Keeps `drain` of the connection from the app, which writes to the encoder and has to wait for that.
+ *
+ * @param isKept called at each `drain` of the connection; returns whether the app still has to wait.
+ * @returns emits `drain` to the app.
  */
-export function destroyStream(
-  this: Transform,
-  error: Error | null,
-  callback: (error?: Error | null) => void,
-): void {
-  const { _destroy: destroy } = Object.getPrototypeOf(this) as Transform;
-  destroy.call(this, error, () => {
-    if (error) {
-      reportFault('compression', error);
-      for (const listener of this.listeners('drain')) (listener as Mark)[RESPONSE]?.destroy();
-    }
-    callback(null);
-  });
+function interceptDrain(res: ServerResponse, isKept: () => boolean): () => void {
+  const { emit } = res;
+  res.emit = function (this: ServerResponse, ...args: unknown[]): boolean {
+    if (args[0] === 'drain' && isKept()) return true;
+    return Reflect.apply(emit, this, args) as boolean;
+  } as typeof res.emit;
+  return () => void emit.call(res, 'drain');
 }

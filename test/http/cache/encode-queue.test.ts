@@ -5,7 +5,7 @@ import { type EncodeJob, EncodeQueue, type QueueBounds } from '../../../src/cach
 import { nextTurn } from '../../helpers/event-loop.js';
 import { waitFor } from '../../helpers/http.js';
 
-const effort = { level: 6, brotliQuality: 4, minimumGain: 0.1 };
+const effort = { level: 6, brotliQuality: 4, zstdLevel: 3, minimumGain: 0.1 };
 const job = (key: string, upgrade = false): EncodeJob => ({ key, coding: 'br', effort, upgrade });
 
 let open: EncodeQueue[] = [];

@@ -1,4 +1,4 @@
-import { brotliDecompressSync } from 'node:zlib';
+import zlib, { brotliDecompressSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { EncodedBodies } from '../../../src/cache/storage/encoded-bodies.js';
 import { MemoryLog } from '../../../src/store/invalidation/invalidation-log.js';
@@ -9,7 +9,7 @@ import { PAGE } from '../../helpers/encodings.js';
 import { nextTurn } from '../../helpers/event-loop.js';
 import { waitFor } from '../../helpers/http.js';
 
-const effort = { level: 6, brotliQuality: 4, minimumGain: 0.1 };
+const effort = { level: 6, brotliQuality: 4, zstdLevel: 3, minimumGain: 0.1 };
 
 /** The job just requested has started; its end is not visible before the next turn of the loop. */
 const begun = () => nextTurn();
@@ -191,10 +191,24 @@ describe('encoding in the background', () => {
     expect(encodings.find(entry, 'gzip', effort)).toBeNull();
   });
 
+  it('makes the zstd form where Node has it, with a window of the body, and nothing elsewhere', async () => {
+    const { encodings, put, idle } = make();
+    const entry = put('a');
+    const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (body: Buffer, options: object) => Buffer };
+    expect(encodings.find(entry, 'zstd', effort)).toBeUndefined();
+    expect(encodings.stats.waiting).toBe(zstdDecompressSync ? 1 : 0);
+    if (zstdDecompressSync) {
+      await idle();
+      const form = encodings.find(entry, 'zstd', effort);
+      const windowLogMax = Math.ceil(Math.log2(entry.body.length));
+      expect(zstdDecompressSync(form!, { params: { 100: windowLogMax } })).toEqual(entry.body);
+    }
+  });
+
   it('ignores unsupported codings and responses that are not in the store', () => {
     const { store, encodings, put } = make();
     const entry = put('a');
-    for (const coding of ['zstd', 'identity', 'toString', '__proto__'])
+    for (const coding of ['snappy', 'identity', 'toString', '__proto__'])
       expect(encodings.find(entry, coding, effort)).toBeUndefined();
     store.delete('a');
     expect(encodings.find(entry, 'br', effort)).toBeUndefined();

@@ -394,31 +394,36 @@ describe.each(majors)('the exchange on %s', (_name, express) => {
     expect(failures).toEqual([]);
   });
 
-  it('puts another patch below hotpath with beneath, though others patched above', async () => {
+  it('encodes a body below the chunk listeners, though others patched above', async () => {
     const order: string[] = [];
     const port = await serve(
-      (exchange) => exchange.onChunk((chunk) => order.push(`ours ${chunk}`)),
-      (req, res) => {
+      (exchange) => {
+        exchange.onChunk((chunk) => order.push(`ours ${chunk}`));
+        exchange.onHead(() => {
+          exchange.encodeBody((output) => ({
+            write: (chunk) => output.write(Buffer.from(`<${chunk}>`)),
+            end(chunk) {
+              order.push(`below ${chunk}`);
+              output.write(Buffer.from(`<${chunk}>`));
+              output.end();
+            },
+            flush() {},
+          }));
+        });
+      },
+      (_req, res) => {
         const top = res.end;
         res.end = ((...args: unknown[]) => {
           order.push('above');
           return (top as (...args: unknown[]) => Response).apply(res, args);
         }) as never;
-        const exchange = exchangeOf(req, res);
-        exchange.beneath(() => {
-          const below = res.end;
-          res.end = ((chunk: unknown) => {
-            order.push(`below ${chunk}`);
-            return (below as (chunk: unknown) => Response).call(res, `<${chunk}>`);
-          }) as never;
-          res.removeHeader('Content-Length');
-        });
-        res.setHeader('Transfer-Encoding', 'chunked');
+        res.setHeader('Content-Length', 2);
+        res.write('w');
         res.end('x');
       },
     );
-    expect((await raw(port, GET)).text).toBe('<x>');
-    expect(order).toEqual(['above', 'ours x', 'below x']);
+    expect((await raw(port, GET)).text).toBe('<w><x>');
+    expect(order).toEqual(['ours w', 'above', 'ours x', 'below x']);
   });
 
   it('reports a listener that throws, and sends the response', async () => {

@@ -10,7 +10,6 @@ const root = fileURLToPath(new URL('../../..', import.meta.url));
 const OF_THE_APP = [
   'exchange/body-chunk.ts: process.nextTick(callback as Callback, error)',
   "exchange/exchange.ts: res.once('finish', callback as Callback)",
-  "middleware/compression/middleware.ts: res[isOnce ? 'once' : 'on']('drain', listener)",
 ];
 
 describe('the event loop', () => {
