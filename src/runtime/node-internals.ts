@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Writable } from 'node:stream';
 
 /** Members of `ServerResponse` that Node does not document. Each may be missing in a later version. */
 export interface ResponseInternals {
@@ -21,6 +22,8 @@ export interface RequestInternals {
   _dump(): void;
   /** Whether a reader has begun to read the body. */
   _consumed?: boolean;
+  /** The targets of `pipe`. */
+  readonly _readableState?: { readonly pipes?: readonly Writable[] };
 }
 
 /** The response, with the members that Node does not document. */

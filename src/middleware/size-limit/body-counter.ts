@@ -2,11 +2,17 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { socketOf } from '../../exchange/connection.js';
 import { exchangeOf } from '../../exchange/exchange.js';
+import { reportFault } from '../../exchange/run-listeners.js';
 import { contentCodings } from '../../http/content-encoding.js';
+import { requireSync } from '../../options/user-function.js';
 import { guarded } from '../../runtime/guard.js';
 import { requestInternals, responseInternals } from '../../runtime/node-internals.js';
-import { type InflatableCoding, InflatedCounter, isInflatable } from './decompressed-size.js';
+import { AppResponse, failBody, failReads } from './app-response.js';
+import { isRead, isThrownAway } from './body-readers.js';
+import type { InflatableCoding } from './decoder-window.js';
+import { InflatedCounter, isInflatable } from './decompressed-size.js';
 import { type LingerBounds, linger } from './lingering-close.js';
+import type { BodyRefusal } from './options.js';
 import {
   codingNotAccepted,
   growsTooLarge,
@@ -36,14 +42,27 @@ export interface Bounds {
   readonly inflated: number;
   /** Largest Brotli window, as a power of two. */
   readonly brotliWindow: number;
+  /** Largest window of zstd, as a power of two. */
+  readonly zstdWindow: number;
   /** Memory of the decoders of all bodies. */
   readonly decoderMemory: number;
+}
+
+/** The reaction to a refused body. */
+export interface RefusalPolicy {
+  /** Whether the problem is sent at once, or the app's error handler responds. */
+  readonly respond: 'problem' | 'next';
+  /** The pattern of the route's policy. */
+  readonly path: string | undefined;
+  /** Called for each refused body. */
+  readonly onRefused?: ((refusal: BodyRefusal) => void) | undefined;
 }
 
 const UNBOUNDED: Bounds = {
   limit: Number.POSITIVE_INFINITY,
   inflated: Number.POSITIVE_INFINITY,
   brotliWindow: Number.POSITIVE_INFINITY,
+  zstdWindow: Number.POSITIVE_INFINITY,
   decoderMemory: Number.POSITIVE_INFINITY,
 };
 
@@ -63,6 +82,8 @@ export function isUninvited({ headers }: IncomingMessage, res: ServerResponse): 
 /** Counts the body of one request as Node's parser delivers it, so that no reader can bypass the count. */
 export class BodyGuard {
   refused = false;
+  #refusalPolicy: RefusalPolicy = { respond: 'problem', path: undefined };
+  #appResponse: AppResponse | undefined;
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   /**
@@ -104,12 +125,18 @@ export class BodyGuard {
     };
   }
 
-  restrict(bounds: Bounds): void {
+  restrict(bounds: Bounds, refusalPolicy: RefusalPolicy): void {
+    if (this.refused) return;
+    this.#refusalPolicy = refusalPolicy;
+    if (refusalPolicy.respond === 'next') {
+      this.#appResponse ??= new AppResponse(exchangeOf(this.#req, this.#res));
+    }
     const before = this.#bounds;
     this.#bounds = {
       limit: Math.min(before.limit, bounds.limit),
       inflated: Math.min(before.inflated, bounds.inflated),
       brotliWindow: Math.min(before.brotliWindow, bounds.brotliWindow),
+      zstdWindow: Math.min(before.zstdWindow, bounds.zstdWindow),
       decoderMemory: Math.min(before.decoderMemory, bounds.decoderMemory),
     };
     const declared = Number(this.#req.headers['content-length'] ?? 0);
@@ -118,12 +145,12 @@ export class BodyGuard {
   }
 
   /**
-   * Calls back when the request may continue. Immediately, unless bytes of a coded body are waiting; never if
-   * the body is refused.
+   * Calls back when the request may go on: at once, unless bytes of a coded body wait already; never if it was refused
+   * and answered.
    */
   whenAdmitted(callback: () => void): void {
-    if (this.refused) return;
-    if (this.#onAdmitted) this.#onAdmitted.push(callback);
+    if (this.refused && this.#refusalPolicy.respond === 'problem') return;
+    if (this.#onAdmitted && !this.refused) this.#onAdmitted.push(callback);
     else callback();
   }
 
@@ -150,15 +177,19 @@ export class BodyGuard {
     this.#req.unshift(waiting);
     this.#onAdmitted = [];
     this.#counter.write(waiting, () => {
-      const callbacks = this.#onAdmitted ?? [];
-      this.#onAdmitted = undefined;
-      for (const callback of callbacks) callback();
+      this.#admit();
       this.#goOn();
     });
     this.#counter.start();
   }
 
-  /** Starts decoding on the first read. A body that is only discarded is not decoded. */
+  #admit(): void {
+    const callbacks = this.#onAdmitted ?? [];
+    this.#onAdmitted = undefined;
+    for (const callback of callbacks) callback();
+  }
+
+  /** Starts to decode at the first read. A body that is only discarded is never decoded. */
   #watchReads(): void {
     const req = this.#req;
     const read = req._read;
@@ -172,15 +203,16 @@ export class BodyGuard {
   }
 
   #makeCounter(coding: InflatableCoding): InflatedCounter {
-    return new InflatedCounter(coding, this.#bounds.decoderMemory, {
+    const { decoderMemory, brotliWindow, zstdWindow } = this.#bounds;
+    const most = coding === 'br' ? brotliWindow : coding === 'zstd' ? zstdWindow : Number.POSITIVE_INFINITY;
+    return new InflatedCounter(coding, decoderMemory, most, {
       grown: (bytes) => {
         if (bytes > this.#bounds.inflated) this.#refuse(growsTooLarge(this.#bounds.inflated));
       },
       failed: () => this.#refuse(notInItsCoding()),
       acceptsWindow: (bits) => {
-        const isAccepted = coding !== 'br' || bits <= this.#bounds.brotliWindow;
-        if (!isAccepted) this.#refuse(windowTooLarge(bits, this.#bounds.brotliWindow));
-        return isAccepted;
+        if (bits > most) this.#refuse(windowTooLarge(coding, bits, most));
+        return bits <= most;
       },
       // A 408 blames the client, which is right only while hotpath waits for the client.
       evicted: () => this.#refuse(this.#counter?.isBusy || !this.#takesMore ? overloaded() : tooSlow()),
@@ -243,44 +275,45 @@ export class BodyGuard {
     if (!(socket as { _paused?: boolean })._paused) socket.resume();
   }
 
-  #refuse({ problem, error }: Rejection): void {
+  #refuse(rejection: Rejection): void {
     if (this.refused) return;
     this.refused = true;
     this.#counter?.stop();
     const req = this.#req;
     const res = this.#res;
+    const { respond } = this.#refusalPolicy;
     const isUnread = isUninvited(req, res);
+    const exchange = exchangeOf(req, res);
+    const path = exchange.expectedTemplate ?? this.#refusalPolicy.path;
+    this.#tell(rejection, path);
     if (res.headersSent) {
       this.#socket?.destroy();
       return;
     }
-    // The handler may continue, but its output is ignored.
-    const exchange = exchangeOf(req, res);
-    exchange.lock();
     if (req.httpVersionMajor < 2 && !isUnread) this.#discard = linger(req, this.#socket, AFTER_ANSWER);
-    exchange.respond(() => sendProblem(req, res, problem));
-    failBody(req, error);
-    // The body has already ended: a body parser read it before, or it ended while it was counted.
-    if (req.complete) this.#discard(undefined);
+    const isReceived = req.complete;
+    if (respond === 'next') {
+      this.#appResponse!.expect(rejection, path);
+      failReads(req, rejection.error, () => void this.#push.call(req, null));
+      this.#admit();
+    } else {
+      exchange.template ??= path;
+      // The handler may run on; it reaches nobody any more.
+      exchange.lock();
+      exchange.respond(() => sendProblem(req, res, rejection.problem));
+      failBody(req, rejection.error);
+    }
+    // Read to its end already: by a body parser before us, or while it was being counted.
+    if (isReceived) this.#discard(undefined);
   }
-}
 
-/** Whether the body has a reader. */
-function isRead(req: IncomingMessage): boolean {
-  return req.listenerCount('data') > 0 || req.listenerCount('readable') > 0;
-}
-
-/**
- * Whether the body flows without a reader, as after `req.resume()`. Express does this before it sends a 404.
- */
-function isThrownAway(req: IncomingMessage): boolean {
-  return req.readableFlowing === true && !isRead(req);
-}
-
-/** Reports an error to the reader of the body only, because the socket must still carry the response. */
-function failBody(req: IncomingMessage, error: Error): void {
-  req._destroy = (reason, callback) => {
-    process.nextTick(guarded('size-limit', () => callback(req.listenerCount('error') > 0 ? reason : null)));
-  };
-  req.destroy(error);
+  #tell({ error, problem }: Rejection, path: string | undefined): void {
+    const { onRefused } = this.#refusalPolicy;
+    if (!onRefused) return;
+    try {
+      requireSync(onRefused({ req: this.#req, status: problem.status, error, path }), 'onRefused');
+    } catch (fault) {
+      reportFault('sizeLimit.onRefused', fault);
+    }
+  }
 }

@@ -7,12 +7,11 @@ import {
   type Gunzip,
 } from 'node:zlib';
 import { guarded } from '../../runtime/guard.js';
+import { ZSTD, zstdModule } from '../../runtime/zstd.js';
 import { DecoderMemory } from './decoder-memory.js';
+import { type InflatableCoding, windowBitsOf } from './decoder-window.js';
 
 type Decoder = BrotliDecompress | Gunzip;
-
-/** A content coding that can be decoded. */
-export type InflatableCoding = 'gzip' | 'deflate' | 'br';
 
 /** The events of a counter. */
 export interface InflatedCounterEvents {
@@ -31,13 +30,25 @@ const PIECE = 16 * 1024;
 
 const BUFFERS = { chunkSize: PIECE, readableHighWaterMark: PIECE };
 
-const DECODERS: Record<InflatableCoding, (first: Uint8Array) => Decoder> = {
+/** @param windowBits the largest window, as a power of two; only a zstd body may ask for another one further on. */
+type MakeDecoder = (first: Uint8Array, windowBits: number) => Decoder;
+
+const DECODERS: Partial<Record<InflatableCoding, MakeDecoder>> = {
   gzip: () => createGunzip(BUFFERS),
   br: () => createBrotliDecompress(BUFFERS),
   // Some clients send deflate without the zlib wrapper (RFC 9110 §8.4.1.2), whose first byte contains the
   // method 8.
   deflate: (first) => ((first[0]! & 0x0f) === 8 ? createInflate : createInflateRaw)(BUFFERS),
+  ...zstdDecoder(zstdModule),
 };
+
+function zstdDecoder(zstd: typeof zstdModule): { zstd?: MakeDecoder } {
+  if (!zstd) return {};
+  return {
+    zstd: (_first, windowBits) =>
+      zstd.createZstdDecompress({ ...BUFFERS, params: { [ZSTD.windowLogMax]: windowBits } }),
+  };
+}
 
 /** Whether a coding can be decoded here. */
 export function isInflatable(coding: string): coding is InflatableCoding {
@@ -47,21 +58,7 @@ export function isInflatable(coding: string): coding is InflatableCoding {
 /** The codings that can be decoded, as a header value. */
 export const INFLATABLE = Object.keys(DECODERS).join(', ');
 
-/** Maximum window of gzip and deflate (RFC 1951 §2). */
-const DEFLATE_WINDOW_BITS = 15;
-
-/**
- * The window that a body requests in its first byte, as a power of two (RFC 7932 §9.1). A large window, which
- * is not standard, is an error in the decoder.
- */
-function windowBitsOf(coding: InflatableCoding, first: number): number {
-  if (coding !== 'br') return DEFLATE_WINDOW_BITS;
-  if ((first & 1) === 0) return 16;
-  const high = (first >> 1) & 7;
-  if (high !== 0) return 17 + high;
-  const low = (first >> 4) & 7;
-  return low === 0 ? 17 : 8 + low;
-}
+const WINDOW_TOO_LARGE = 'ZSTD_error_frameParameter_windowTooLarge';
 
 interface Piece {
   readonly chunk: Uint8Array;
@@ -81,23 +78,33 @@ export class InflatedCounter {
   heldBytes = 0;
   readonly #coding: InflatableCoding;
   readonly #memoryLimit: number;
+  readonly #mostWindowBits: number;
   readonly #events: InflatedCounterEvents;
   /** Pieces to be counted; the first is being decoded, or waits for memory. */
   #pieces: Piece[] = [];
   #decoder: Decoder | undefined;
   #memory: DecoderMemory | undefined;
-  /** Bytes. */
-  #window = 0;
+  /** A power of two. */
+  #windowBits = 0;
   #bytes = 0;
   #isDecoding = false;
   #isStarted = false;
   #isOver = false;
   #isStopped = false;
 
-  /** @param memoryLimit bytes that the decoders of all bodies may hold together. */
-  constructor(coding: InflatableCoding, memoryLimit: number, events: InflatedCounterEvents) {
+  /**
+   * @param memoryLimit bytes that the decoders of all bodies may hold together.
+   * @param mostWindowBits the window that counts where a body does not tell at once how large its own is.
+   */
+  constructor(
+    coding: InflatableCoding,
+    memoryLimit: number,
+    mostWindowBits: number,
+    events: InflatedCounterEvents,
+  ) {
     this.#coding = coding;
     this.#memoryLimit = memoryLimit;
+    this.#mostWindowBits = mostWindowBits;
     this.#events = events;
   }
 
@@ -145,14 +152,14 @@ export class InflatedCounter {
     if (!piece || this.#isStopped) return;
     this.#isDecoding = true;
     if (!this.#memory && !this.#open(piece.chunk)) return;
-    if (this.#memory!.take(this.#window, () => this.#decode(piece.chunk))) this.#decode(piece.chunk);
+    if (this.#memory!.take(2 ** this.#windowBits, () => this.#decode(piece.chunk))) this.#decode(piece.chunk);
   }
 
   /** @returns whether the requested window is allowed. */
   #open(first: Uint8Array): boolean {
-    const bits = windowBitsOf(this.#coding, first[0]!);
+    const bits = windowBitsOf(this.#coding, first) ?? this.#mostWindowBits;
     if (!this.#events.acceptsWindow(bits)) return false;
-    this.#window = 2 ** bits;
+    this.#windowBits = bits;
     this.#memory = new DecoderMemory(this.#memoryLimit, () => this.#events.evicted());
     return true;
   }
@@ -162,14 +169,14 @@ export class InflatedCounter {
     this.#decoder ??= this.#makeDecoder(chunk);
     const written = guarded('size-limit', (error: Error | null | undefined) => {
       if (error || this.#isOver || this.#isStopped) return;
-      this.#memory!.keep(Math.min(this.#window, this.#bytes), chunk.length);
+      this.#memory!.keep(Math.min(2 ** this.#windowBits, this.#bytes), chunk.length);
       this.#goOn();
     });
     this.#decoder.write(chunk, written);
   }
 
   #makeDecoder(first: Uint8Array): Decoder {
-    const decoder = DECODERS[this.#coding](first);
+    const decoder = DECODERS[this.#coding]!(first, this.#windowBits);
     const onData = guarded('size-limit', (piece: Buffer) => {
       this.#bytes += piece.length;
       if (!this.#isStopped) this.#events.grown(this.#bytes);
@@ -182,8 +189,11 @@ export class InflatedCounter {
       this.#goOn();
     });
     decoder.once('end', onEnd);
-    const onError = guarded('size-limit', () => {
-      if (!this.#isStopped) this.#events.failed();
+    const onError = guarded('size-limit', ({ code }: NodeJS.ErrnoException) => {
+      if (this.#isStopped) return;
+      // A later frame asks for more than the first one, for which there is memory.
+      if (code === WINDOW_TOO_LARGE) this.#events.acceptsWindow(Number.POSITIVE_INFINITY);
+      else this.#events.failed();
     });
     decoder.on('error', onError);
     return decoder;

@@ -1,2 +1,7 @@
 export { type SizeLimitMiddleware, sizeLimit } from './middleware.js';
-export type { SizeLimitOptions, SizeLimitPolicy, StandaloneSizeLimitOptions } from './options.js';
+export type {
+  BodyRefusal,
+  SizeLimitOptions,
+  SizeLimitPolicy,
+  StandaloneSizeLimitOptions,
+} from './options.js';

@@ -29,9 +29,14 @@ export type SizeLimitMiddleware = (
  * with `code` `HOTPATH_BODY_TOO_LARGE`, and later output of the handler is ignored. If the response had
  * already begun, the connection is destroyed. If several limits apply to one request, the smallest wins.
  *
- * The bytes are counted as received and, with a `Content-Encoding`, also after decoding, against `inflated`.
- * The app receives a piece of such a body only once its decoded size was counted; the app decodes it itself.
- * A body is decoded only while it is read, and the decoders of all bodies share `decoderMemory`.
+ * With `respond: 'next'`, the request goes on instead, and the first read of its body fails with that error, in the
+ * form of `http-errors`: `express.json()` hands it to the app's error handler, after `cors` and `helmet` have run. A
+ * response below 400, or none within a second, is replaced by the problem.
+ *
+ * The bytes are counted as they come over the wire and, where there is a `Content-Encoding`, also as they come
+ * out of it, against `inflated`. Of such a body the app receives a piece only when all that comes out of it has
+ * been counted; to decode it is still the app's own affair. It is decoded only while the app reads it, and the
+ * decoders of all bodies share `decoderMemory`.
  *
  * `Expect: 100-continue`: by default Node sends `100 Continue` before any middleware runs. After
  * `server.on('checkContinue', app)` this middleware decides, and a body that declares too much is refused
@@ -50,19 +55,21 @@ export function createSizeLimit(
   routes: RouteTable<SizeLimitRoutePolicies>,
 ): SizeLimitMiddleware {
   const warnLate = warnOnce();
+  const { onRefused } = settings;
   return function sizeLimitMiddleware(req, res, next) {
     let guard: BodyGuard | undefined;
     try {
-      const bounds = mayHaveBody(req) && boundsOf(exchangeOf(req, res).match(routes)?.policy, settings);
+      const match = mayHaveBody(req) ? exchangeOf(req, res).match(routes) : undefined;
+      const bounds = mayHaveBody(req) && boundsOf(match?.policy, settings);
       if (bounds) {
         guard = bodyGuardOf(req, res, warnLate);
-        guard.restrict(bounds);
+        guard.restrict(bounds, { respond: bounds.respond, path: match?.pattern, onRefused });
       }
     } catch (error) {
       reportFault('size-limit', error);
     }
     const proceed = () => {
-      invite(req, res);
+      if (!guard?.refused) invite(req, res);
       next();
     };
     if (guard) guard.whenAdmitted(proceed);
@@ -74,13 +81,22 @@ export function createSizeLimit(
 function boundsOf(
   policies: SizeLimitRoutePolicies | undefined,
   settings: SizeLimitSettings,
-): Bounds | undefined {
+): (Bounds & Pick<SizeLimitSettings, 'respond'>) | undefined {
   const policy = policies?.sizeLimit;
   if (policy === false) return undefined;
   const own = typeof policy === 'number' ? { limit: policy } : policy;
-  const { limit, inflated = limit, brotliWindow, decoderMemory } = { ...settings, ...own };
+  const {
+    limit,
+    inflated = limit,
+    brotliWindow,
+    zstdWindow,
+    decoderMemory,
+    respond,
+  } = { ...settings, ...own };
   return {
     limit,
+    respond,
+    zstdWindow,
     inflated: inflated === false ? Number.POSITIVE_INFINITY : inflated,
     brotliWindow,
     decoderMemory,

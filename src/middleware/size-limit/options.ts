@@ -1,10 +1,12 @@
 import * as v from 'valibot';
 import { isPlainObject } from '../../options/format-value.js';
+import type { HotpathRequest } from '../../options/request-types.js';
 import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
 import { leaf, mapOf, resolve, type Schema, section } from '../../options/schema.js';
 import { readSize, type Size } from '../../options/units.js';
 import type { ValidationResult } from '../../options/validation-result.js';
-import { readInteger, readPositiveSize } from '../../options/validators.js';
+import { readFunction, readInteger, readPositiveSize, readWord } from '../../options/validators.js';
+import type { BodyCodingError, BodyEvictedError, BodyTooLargeError } from './rejection.js';
 
 /** The limits of a request body. */
 export interface SizeLimits {
@@ -13,8 +15,8 @@ export interface SizeLimits {
   /**
    * The largest size of a compressed request body after decompression: 53 bytes of Brotli can hold 64 MB. hotpath
    * decompresses such a body to count it, while the app reads it; the app still gets the compressed bytes, never more
-   * than were counted. One coding is accepted (gzip, deflate or br). Other codings, or several, get a 415; a body that is
-   * not in the coding it declares gets a 400. A body that the app does not read is not checked. `false`: not checked, for
+   * than were counted. One coding is accepted (gzip, deflate, br, and zstd from Node 22.15 on). Other codings, or several,
+   * get a 415; a body that is not in the coding it declares gets a 400. A body that the app does not read is not checked. `false`: not checked, for
    * an app that passes such bodies on. Default: the same as `limit`.
    */
   inflated?: Size | false;
@@ -24,6 +26,29 @@ export interface SizeLimits {
    * command uses 24 (16 MB) for large files. Default: `22`.
    */
   brotliWindow?: number;
+  /**
+   * The largest window of a zstd body, as a power of two from 10 to 27; a body that asks for a larger one gets a 415. 23
+   * (8 MB) is what every decoder on the web has (RFC 9659). Default: `23`.
+   */
+  zstdWindow?: number;
+  /**
+   * The part that responds to a refused body. `'problem'`: hotpath, at once, before the app runs. `'next'`: the app. The first read
+   * of the body fails with an error as of `http-errors` (413, `entity.too.large`, `expose`), so that `express.json()`
+   * hands it to your error handler after `cors` and `helmet` have run. A response below 400, or none within a second,
+   * is replaced by the problem. Default: `'problem'`.
+   */
+  respond?: 'problem' | 'next';
+}
+
+/** A body that was refused, for `onRefused`. */
+export interface BodyRefusal {
+  readonly req: HotpathRequest;
+  /** 413 for a body that is too large; 400, 408, 415 or 503 for a compressed one. */
+  readonly status: number;
+  /** The error that readers of the body receive; its `code` says why. */
+  readonly error: BodyTooLargeError | BodyCodingError | BodyEvictedError;
+  /** The template of the route, or the pattern of the policy; `undefined` where neither is known yet. */
+  readonly path: string | undefined;
 }
 
 /** Options of the request-size limit. */
@@ -35,9 +60,11 @@ export interface SizeLimitOptions extends SizeLimits {
    * Default: `'64mb'`.
    */
   decoderMemory?: Size;
+  /** Called for each refused body, such as to log it; must be synchronous. Default: none. */
+  onRefused?: (refusal: BodyRefusal) => void;
 }
 
-/** A size, an object with limits, or `false` for no limit. The section decides what is absent, and `decoderMemory`. */
+/** A size, an object with limits, or `false` for no limit. The section decides what is absent, `decoderMemory` and `onRefused`. */
 export type SizeLimitPolicy = Size | false | SizeLimits;
 
 /** Resolved options of the request-size limit. */
@@ -48,8 +75,12 @@ export interface SizeLimitSettings {
   readonly inflated?: number | false;
   /** A power of two. */
   readonly brotliWindow: number;
+  /** A power of two. */
+  readonly zstdWindow: number;
+  readonly respond: 'problem' | 'next';
   /** Bytes, of all decoders in the process. */
   readonly decoderMemory: number;
+  readonly onRefused?: (refusal: BodyRefusal) => void;
 }
 
 /** Options of `sizeLimit()` used alone. */
@@ -61,7 +92,7 @@ export interface StandaloneSizeLimitOptions extends SizeLimitOptions {
 /** The part of a route's policies that the size limit reads. */
 export interface SizeLimitRoutePolicies {
   /** Bytes, or the settings that differ from the section's; `false`: no limit. */
-  readonly sizeLimit?: number | false | Partial<Omit<SizeLimitSettings, 'decoderMemory'>>;
+  readonly sizeLimit?: number | false | Partial<Omit<SizeLimitSettings, 'decoderMemory' | 'onRefused'>>;
 }
 
 const readLimit = (input: unknown): ValidationResult<number | false> => {
@@ -72,23 +103,33 @@ const readLimit = (input: unknown): ValidationResult<number | false> => {
 
 const inflated = v.optional(leaf<number | false>(readLimit));
 const readWindow = readInteger(10, 24);
+const readZstdWindow = readInteger(10, 27);
+const readRespond = readWord('problem', 'next');
 const entries = {
   limit: v.optional(leaf(readSize), '10mb'),
   inflated,
   brotliWindow: v.optional(leaf(readWindow), 22),
+  zstdWindow: v.optional(leaf(readZstdWindow), 23),
+  respond: v.optional(leaf(readRespond), 'problem'),
   decoderMemory: v.optional(leaf(readPositiveSize), '64mb'),
+  onRefused: v.optional(leaf(readFunction<NonNullable<SizeLimitOptions['onRefused']>>())),
 };
 
 /** Reads the section. */
 export const sizeLimitSchema: Schema<SizeLimitSettings> = section(entries);
 
 /** A route's limit as read. */
-export type ReadSizeLimitPolicy = number | false | Partial<Omit<SizeLimitSettings, 'decoderMemory'>>;
+export type ReadSizeLimitPolicy =
+  | number
+  | false
+  | Partial<Omit<SizeLimitSettings, 'decoderMemory' | 'onRefused'>>;
 
 const policySection = section({
   limit: v.optional(leaf(readSize)),
   inflated,
   brotliWindow: v.optional(leaf(readWindow)),
+  zstdWindow: v.optional(leaf(readZstdWindow)),
+  respond: v.optional(leaf(readRespond)),
 });
 const policyLeaf = leaf<number | false>(readLimit);
 

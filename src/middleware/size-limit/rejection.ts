@@ -9,7 +9,8 @@ export interface BodyTooLargeError extends HotpathError {
   readonly status: 413;
   readonly statusCode: 413;
   readonly type: 'entity.too.large';
-  /** The limit in bytes. */
+  readonly expose: true;
+  /** Bytes that were accepted. */
   readonly limit: number;
 }
 
@@ -19,6 +20,7 @@ export interface BodyCodingError extends HotpathError {
   readonly status: 400 | 415;
   readonly statusCode: 400 | 415;
   readonly type: 'encoding.invalid' | 'encoding.unsupported';
+  readonly expose: true;
 }
 
 /** The error for readers of a compressed body when other bodies need the memory of its decoder. */
@@ -28,6 +30,8 @@ export interface BodyEvictedError extends HotpathError {
   readonly status: 408 | 503;
   readonly statusCode: 408 | 503;
   readonly type: 'request.timeout' | 'service.unavailable';
+  /** Whether the message is meant for clients: for a 408, not for a 503. */
+  readonly expose: boolean;
 }
 
 /** A refused body: the response for the client, and the error for the reader. */
@@ -68,17 +72,20 @@ export function codingNotAccepted(): Rejection {
   return refusal(
     415,
     'Unsupported Media Type',
-    `The Content-Encoding of the request must be one of: ${INFLATABLE}.`,
+    `One content coding of these is accepted here: ${INFLATABLE}. ` +
+      'An app that decodes others itself sets the option sizeLimit: { inflated: false }.',
     { code: 'HOTPATH_BODY_CODING', type: 'encoding.unsupported' },
   );
 }
 
-/** The window of the coding needs more memory than allowed. */
-export function windowTooLarge(bits: number, most: number): Rejection {
+/** The window of its coding takes more memory than is accepted. */
+export function windowTooLarge(coding: string, bits: number, most: number): Rejection {
+  const name = coding === 'br' ? 'a Brotli' : 'a zstd';
+  const asked = Number.isFinite(bits) ? `of ${bits} bits` : 'that grows';
   return refusal(
     415,
     'Unsupported Media Type',
-    `The request body is compressed with a Brotli window of ${bits} bits; the limit is ${most} bits.`,
+    `The request body is compressed with ${name} window ${asked}; at most ${most} bits are accepted here.`,
     { code: 'HOTPATH_BODY_CODING', type: 'encoding.unsupported' },
   );
 }
@@ -112,27 +119,38 @@ function refusal(
   const error = new HotpathError(code, detail);
   return {
     problem: { type: 'about:blank', title, status, detail, ...more },
-    error: Object.assign(error, { status, statusCode: status, type, ...more }) as Rejection['error'],
+    error: Object.assign(error, {
+      status,
+      statusCode: status,
+      type,
+      expose: status < 500,
+      ...more,
+    }) as Rejection['error'],
   };
 }
 
 /** Headers that the handler may have set and that do not belong to an error response. */
 const OF_ANOTHER_ANSWER =
-  /^(?:content-(?:type|length|encoding|range|disposition|language|location)|etag|expires|last-modified|retry-after|set-cookie|trailer|transfer-encoding)$/i;
+  /^(?:content-(?:type|length|encoding|range|disposition|language|location)|etag|expires|last-modified|location|retry-after|set-cookie|trailer|transfer-encoding)$/i;
 
 /** Sends the problem as the response, with `Connection: close`. */
 export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: ProblemDetails): void {
-  const body = JSON.stringify(problem);
+  res.end(setProblemHead(req, res, problem));
+}
+
+/** Sets the status and headers of the problem. @returns its body. */
+export function setProblemHead(req: IncomingMessage, res: ServerResponse, problem: ProblemDetails): Buffer {
+  const body = Buffer.from(JSON.stringify(problem));
   for (const name of res.getHeaderNames()) if (OF_ANOTHER_ANSWER.test(name)) res.removeHeader(name);
   res.statusCode = problem.status;
   res.statusMessage = problem.title;
   res.setHeader('Content-Type', PROBLEM_TYPE);
-  res.setHeader('Content-Length', Buffer.byteLength(body));
+  res.setHeader('Content-Length', body.length);
   res.setHeader('Cache-Control', 'no-store');
   // The codings that would be accepted (RFC 9110 §15.5.16).
   if (problem.status === 415) res.setHeader('Accept-Encoding', INFLATABLE);
   if (problem.status === 503) res.setHeader('Retry-After', '5');
   // HTTP/2 has no such field; only the stream ends.
   if (req.httpVersionMajor < 2) res.setHeader('Connection', 'close');
-  res.end(body);
+  return body;
 }

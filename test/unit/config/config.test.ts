@@ -152,11 +152,17 @@ describe('resolveConfig', () => {
       cacheControl: false,
     });
     expect(routes.match('/c')?.policy).toEqual({
-      compression: { threshold: 2048, level: 9, brotliQuality: 4 },
+      compression: { threshold: 2048, level: 9, brotliQuality: 4, zstdLevel: 3, flushAfter: 0.02 },
       sizeLimit: 52_428_800,
       cacheControl: { public: true, maxAge: 31_536_000, immutable: true },
     });
-    expect(routes.match('/d')?.policy.compression).toEqual({ threshold: 2048, level: 6, brotliQuality: 4 });
+    expect(routes.match('/d')?.policy.compression).toEqual({
+      threshold: 2048,
+      level: 6,
+      brotliQuality: 4,
+      zstdLevel: 3,
+      flushAfter: 0.02,
+    });
   });
 
   it('freezes its result at every depth, and never changes or freezes the input', () => {
@@ -265,6 +271,8 @@ describe('limits that are no size never turn the guard off [F06]', () => {
     expect(resolveConfig({ sizeLimit: { limit: undefined, brotliWindow: undefined } }).sizeLimit).toEqual({
       limit: 10_485_760,
       brotliWindow: 22,
+      zstdWindow: 23,
+      respond: 'problem',
       decoderMemory: 67_108_864,
     });
   });
