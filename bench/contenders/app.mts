@@ -42,7 +42,26 @@ export function addRoutes(app: Express, { before = [], answer = answerJson }: Ro
     res.setHeader('Cache-Control', 'private, no-store');
     return answerJson(req, res, load(data.get('10kb')));
   });
+  app.get('/streamed', (_req, res) => {
+    res.setHeader('Cache-Control', 'private, no-store');
+    writeInPieces(res.type('json'), JSON.stringify(load(data.get('10kb'))()));
+  });
   return () => runs;
+}
+
+/** As a page that is rendered on the server: each piece comes in a turn of its own, without a pause. */
+function writeInPieces(res: Response, text: string): void {
+  const length = 512;
+  let at = 0;
+  const next = () => {
+    const piece = text.slice(at, (at += length));
+    if (at >= text.length) res.end(piece);
+    else {
+      res.write(piece);
+      setImmediate(next);
+    }
+  };
+  next();
 }
 
 function answerJson(_req: Request, res: Response, load: () => unknown): void {

@@ -168,6 +168,15 @@ export function makeLoads({ isQuick }: LoadOptions): readonly Load[] {
     },
     {
       ...base,
+      id: 'streamed-gzip',
+      title: 'Streamed text (private, no-store), 10 kB in 20 pieces, gzip',
+      path: '/streamed',
+      coding: 'gzip',
+      handler: 'runs',
+      contenders: ['hotpath-front', 'hotpath', 'assembled', 'express-compression'],
+    },
+    {
+      ...base,
       id: 'zipf',
       title: `${keys.toLocaleString('en')} keys of 1 kB, Zipf distribution`,
       path: '/item/',
