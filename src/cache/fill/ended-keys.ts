@@ -1,14 +1,13 @@
 import { keyedHash } from '../../runtime/keyed-hash.js';
 
-/** A fill that meets another key's bucket is not stored once, so a few are enough. */
+/** A fill whose key shares a bucket with an ended key is not stored once, so few buckets are enough. */
 const BUCKETS = 1024;
 
 /**
  * The keys whose stored responses have ended: another response superseded them, or a refresh was refused. A fill that
- * began before may have read what was true before, so its response is not stored: like a fill that races with a purge,
- * it loses.
+ * began before the end may have read outdated data, so its response is not stored, as after a purge.
  *
- * Each key is remembered by the position of its bucket in a table of one size. Keys that share a bucket end together.
+ * The table has a fixed size. It keeps one position per bucket, so keys that share a bucket end together.
  */
 export class EndedKeys {
   readonly #hash = keyedHash();
@@ -24,7 +23,7 @@ export class EndedKeys {
     this.#positions[this.#hash(key) % BUCKETS] = ++this.#position;
   }
 
-  /** Whether stored responses of the key have ended after the position, or those of a key that shares its bucket. */
+  /** Whether a stored response of the key ended after the position. Also true for keys that share its bucket. */
   hasSince(key: string, position: number): boolean {
     return this.#position > position && this.#positions[this.#hash(key) % BUCKETS]! > position;
   }

@@ -5,14 +5,14 @@ import type { Refresh } from '../revalidate/background-refresh.js';
 import type { MetRequest } from './received-headers.js';
 import type { RequestOverrides } from './request-overrides.js';
 
-/** How a request is filled: decided before the handler runs. */
+/** How a request is filled. Decided before the handler runs. */
 export interface FillPlan {
   readonly mode: FillMode;
   /** The lookup that did not lead to a hit. */
   readonly found: Lookup;
   /** The request as it was when its key was made. */
   readonly met: MetRequest;
-  /** What the handler sees instead of the client's request; `undefined` if nothing is changed. */
+  /** The changes to the request while the handler runs; `undefined` if there are none. */
   readonly overrides: RequestOverrides | undefined;
   /** The requests that wait, if this is the one fill of its key. */
   readonly pending: PendingFill | undefined;

@@ -48,27 +48,27 @@ interface Snapshot {
   readonly etag: string | undefined;
   readonly lastModified: string | undefined;
   readonly declaredLength: number | undefined;
-  /** When the headers went, on the cache's clock: what the age is counted from. */
+  /** When the headers were sent. Milliseconds on the cache's clock. Ages count from this time. */
   readonly at: number;
-  /** Nobody was there any more when the headers went. */
+  /** The client had disconnected when the headers were sent. */
   readonly gone: boolean;
-  /** The stored response that a 304 has confirmed: its body goes on. */
+  /** The stored response that a 304 revalidated. Its body is kept. */
   readonly confirmed: StoredResponse | undefined;
 }
 
 const HEADER_CHANGED: Refused = { refusal: 'header-changed' };
 
-/** Refusals after which somebody else should try; a 5xx is one too. */
+/** Refusals after which another request should try to fill. A 5xx is one too. */
 const FAILURES: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
 
-/** Refusals for the sake of the request; that of its credential is another. */
+/** Refusals caused by the request. Refusals for its credential are handled separately. */
 const OF_THE_REQUEST: ReadonlySet<string> = new Set(['head', 'range', 'request-no-store']);
 
-/** Statuses that answer a condition or a range. */
+/** Status codes that respond to a condition or a range. */
 const PARTIAL: ReadonlySet<number> = new Set([206, 304, 412, 416]);
 const PRECONDITIONS = ['if-none-match', 'if-modified-since', 'range'] as const;
 
-/** Records one response while it goes out, and stores it when it turns out to be whole and storable. */
+/** Records one response while it is sent, and stores it if it is complete and storable. */
 export class Fill {
   readonly #state: CacheState;
   readonly #request: MiddlewareRequest;
@@ -82,22 +82,25 @@ export class Fill {
   #snapshot: Snapshot | undefined;
   #judged: DecidedHeaders | undefined;
   #over = false;
-  /** The answer takes the place of the stored response, once it is complete, though it is not stored. */
+  /** The response replaces the stored response once it is complete, although it is not stored itself. */
   #supersedes = false;
   #running: StreamingFill | undefined;
   /** The handler's status. */
   #answered: number | undefined;
   readonly #capture = (chunk: Buffer) => this.#onChunk(chunk);
-  /** Ends what the client has left. It holds the request and its response, so it goes as soon as the fill is over. */
+  /**
+   * Ends a fill whose client has disconnected. It references the request and its response, so it is cleared when the
+   * fill is over.
+   */
   #timer: NodeJS.Timeout | undefined;
-  /** Ends the time in which others may follow the body. */
+  /** Ends the time in which other requests may start to follow the body. */
   #joinTimer: NodeJS.Timeout | undefined;
 
   constructor(state: CacheState, request: MiddlewareRequest, plan: FillPlan) {
     this.#state = state;
     this.#request = request;
     this.#plan = plan;
-    // Before the handler starts: whatever is purged from here on may concern what it is about to read.
+    // Taken before the handler starts: later purges may concern data that the handler is about to read.
     this.#stamp = state.log.position;
     this.#lastEnd = state.endedKeys.position;
     const { exchange } = request;
@@ -107,37 +110,37 @@ export class Fill {
     exchange.onSent(() => this.#onSent());
     exchange.onEnd(() => this.#onEnd());
     exchange.onClose(() => this.#onClose());
-    // No answer will come, so nobody is to wait for one.
+    // No response will come, so no request may wait for one.
     if (plan.pending) onDestroy(exchange, () => this.#finish('failed'));
   }
 
-  /** Leaves the response alone from now on: a `cache.route()` beside the handler has taken over. */
+  /** Stops recording, because a `cache.route()` beside the handler has taken over. */
   cancel(): void {
     this.#plan.overrides?.restore();
     this.#finish('refused');
   }
 
   /**
-   * Answers the client by `serve`, since the handler takes too long. What the handler does from now on is ignored. The
-   * fill stays pending: requests that wait for it get the stale response too, each at its own time.
+   * Responds to the client with `serve`, because the handler takes too long. The handler's output is ignored from now
+   * on. The fill stays pending: requests that wait for it get the stale response too, each after its own timeout.
    */
   giveUp(serve: () => void): void {
     const { exchange } = this.#request;
     const { res } = exchange;
     if (this.#over) return;
     this.#setOver();
-    // The client's own conditions are answered.
+    // The client's own conditions apply to the stale response.
     this.#plan.overrides?.restore();
     exchange.lock();
     exchange.respond(() => {
       this.#removeAppHeaders();
-      // An error handler that comes too late destroys the connection, with whatever else is under way on it.
+      // If an error handler runs too late, it destroys the connection. Other requests must not be pending on it.
       if (exchange.req.httpVersionMajor < 2) res.setHeader('Connection', 'close');
       serve();
     });
   }
 
-  /** Removes the headers that the app has set since the request met the cache. */
+  /** Removes the headers that the app has set since the request reached the cache. */
   #removeAppHeaders(): void {
     const { res } = this.#request.exchange;
     for (const name of res.getHeaderNames()) if (!this.#before.has(name)) res.removeHeader(name);
@@ -148,7 +151,7 @@ export class Fill {
     const { exchange, key, rule } = this.#request;
     const { mode, found, met, overrides, refresh } = this.#plan;
     const { res } = exchange;
-    // Sending the headers may have failed, and the app answers anew.
+    // Sending the headers may have failed, and the app sends another response.
     this.#snapshot = undefined;
     exchange.offChunk(this.#capture);
     const { revalidates, compares } = mode;
@@ -164,7 +167,7 @@ export class Fill {
     const isConfirmed = (revalidates && res.statusCode === 304) || this.#isConfirmedByHead();
     const confirmed = isConfirmed ? (revalidates ?? compares) : undefined;
     if (confirmed) applyNotModified(exchange, confirmed);
-    // It replaces a stored response only by a 2xx: a redirect may be meant for the refresh alone.
+    // A refresh replaces a stored response only with a 2xx. A redirect may apply to the refresh alone.
     const isWrong = refresh && (res.statusCode < 200 || res.statusCode > 299);
     const verdict = isWrong ? { refusal: 'status' } : this.#judge(confirmed ? 'GET' : exchange.req.method);
     if (verdict.refusal === undefined) {
@@ -206,7 +209,7 @@ export class Fill {
       settings,
       rule,
       hints: readHints(res),
-      // A middleware may have set one since, made of what is none to us: a token in the query, say.
+      // A later middleware may have derived a credential from other data, such as a token in the query.
       credential: this.#request.credential ?? findCredential(req, rule, settings),
       method,
       crossOrigin: req.headers.origin !== undefined,
@@ -224,7 +227,7 @@ export class Fill {
     return verdict.refusal === undefined && this.#isHeaderChanged(verdict) ? HEADER_CHANGED : verdict;
   }
 
-  /** Whether the response was made for a request with other headers than its key holds. */
+  /** Whether the handler saw other header values than those in the key. */
   #isHeaderChanged({ vary }: Storable): boolean {
     const { rule, exchange } = this.#request;
     const { met, overrides } = this.#plan;
@@ -232,7 +235,7 @@ export class Fill {
     return met.isChanged(vary, rule, overrides?.headersWithout() ?? exchange.req.headers);
   }
 
-  /** Whether the rule would make another key by now, or none. */
+  /** The reason why the rule's functions would now return another key, or none. */
   #ruleChange(): string | undefined {
     const { rule, context, pattern } = this.#request;
     const { met, refresh } = this.#plan;
@@ -241,7 +244,7 @@ export class Fill {
     return change;
   }
 
-  /** Only an answer that might be stored itself, were it one to a GET, has a say. */
+  /** Only a response that would be storable if it were a response to GET can revalidate. */
   #isConfirmedByHead(): boolean {
     const { compares } = this.#plan.mode;
     const { res, req } = this.#request.exchange;
@@ -258,8 +261,8 @@ export class Fill {
   #onSeal(): void {
     const { res } = this.#request.exchange;
     finishHeaders(res, this.#request.rule);
-    // Node would add it unseen; and only a response that has headers of its own keeps those that a patched
-    // writeHead hands to Node where they can be seen.
+    // Set here because Node would add `Date` unseen. A response that already has a header also shows the headers that
+    // a patched `writeHead` passes to Node.
     if (this.#snapshot && res.sendDate && !res.hasHeader('date')) res.setHeader('Date', this.#snapshot.date);
     if (this.#snapshot) this.#judged = captureDecided(res, this.#state.settings);
   }
@@ -274,23 +277,24 @@ export class Fill {
     else this.#offer(this.#snapshot);
   }
 
-  /** Those who wait are served as the body comes from now on, unless it comes at once. */
+  /** Lets waiting requests follow the body from now on, unless it is sent in one piece. */
   #offer(snapshot: Snapshot): void {
     const { exchange, key, keys } = this.#request;
     const { pending } = this.#plan;
     const { declaredLength: length, status, confirmed } = snapshot;
-    // Without a declared length it may yet turn out that it can't be kept, and what then of those who follow.
+    // Without a declared length, the body may grow too large to be stored, and its followers could not be served.
     if (!pending || !length || status === 204 || confirmed || exchange.isWhole) return;
     const begin = guarded('fill', () => {
       if (this.#snapshot !== snapshot) return;
       const { collapser, equivalents, settings } = this.#state;
       const home = equivalents.homeFor(keys, snapshot.storable.variance);
       const head = this.#headOf(snapshot, home, []);
-      // Only here: V8 is slow to make an object literal with a getter, and stored responses derive their host themselves.
+      // Only here: V8 is slow to create an object literal with a getter. Stored responses derive their host
+      // themselves.
       Object.defineProperty(head, 'host', { get: () => hostOf(head), enumerable: true });
       this.#running = new StreamingFill(head, length, this.#chunks);
       pending.begin(this.#running);
-      // Whoever follows depends on the leader's pace, which may be slow or come to a halt: nobody joins late.
+      // Followers depend on the speed of the leader, which may be slow or stop. So no request may join late.
       const late = guarded('fill', () => {
         collapser.release(key, pending);
         if (exchange.res.writableNeedDrain) this.#running?.rescue(false);
@@ -317,17 +321,17 @@ export class Fill {
     if (this.#supersedes) this.#endStored();
     const snapshot = this.#snapshot;
     if (this.#over) return;
-    // Ended with a head that was never ours to see, such as that of a 101: no entry comes of it.
+    // The head was sent without the exchange, such as that of a 101. There is nothing to store.
     if (!snapshot) return this.#refuse('status');
-    // When all that was declared has come, it is whole, whoever has left (RFC 9112 §8).
+    // If all declared bytes have arrived, the body is complete, even if the client has disconnected (RFC 9112 §8).
     const isCounted = snapshot.declaredLength === this.#bytes;
     if (!snapshot.gone && isClientGone(this.#request.exchange) && !isCounted) return this.#refuse('broken');
-    // Node ends such a response as if it were whole; it is not.
+    // Node ends such a response as if it were complete.
     if (!snapshot.confirmed && snapshot.declaredLength !== undefined && !isCounted) {
       return this.#refuse('length');
     }
     try {
-      // What a body was streamed for may be known only after its headers have gone.
+      // The rule's functions may depend on data that is set while the body is streamed.
       const change = this.#ruleChange();
       if (change) return this.#refuse(change);
       this.#store(snapshot);
@@ -372,7 +376,7 @@ export class Fill {
     const { pending, refresh } = this.#plan;
     const { confirmed, storable } = snapshot;
     const body = confirmed?.body ?? copyToOwnMemory(...this.#chunks);
-    // Whole it is, whether or not it is kept.
+    // The body is complete, even if it is not stored.
     this.#running?.complete(body);
     const tags = addGroupTags(evaluateTags(rule, context, readHints(exchange.res)), storable.groups, context);
     const home = this.#state.equivalents.homeFor(keys, storable.variance);
@@ -392,7 +396,10 @@ export class Fill {
     if (pending) this.#state.collapser.settle(key, pending, { kind: 'stored', entry, status });
   }
 
-  /** What was stored for the key has ended. Fills that began before are not stored, and nobody else waits for them. */
+  /**
+   * Records that the stored response of the key has ended. Fills that began before are not stored, and no more
+   * requests wait for them.
+   */
   #noteEnd(): void {
     const { key } = this.#request;
     const { pending } = this.#plan;
@@ -402,12 +409,12 @@ export class Fill {
     if (other && other !== pending) collapser.release(key, other);
   }
 
-  /** The response that was not stored is complete. */
+  /** Drops the stored response once its replacement, which is not stored, is complete. */
   #endStored(): void {
     const { exchange } = this.#request;
     const { entry: stored } = this.#plan.found;
     const { res, bodyBytes } = exchange;
-    // The body of a confirmed response is not the app's.
+    // After a 304, the body comes from the stored response and not from the app.
     const declared = this.#answered === 304 ? undefined : readHeaderText(res, 'content-length');
     if (isClientGone(exchange) || (declared !== undefined && Number(declared) !== bodyBytes)) return;
     this.#noteEnd();
@@ -429,8 +436,8 @@ export class Fill {
       overrides?.restore();
       return;
     }
-    // The client has left; the handler may still answer, and is to see no more than the key covers until then.
-    // Nobody should wait for that much longer.
+    // The client has disconnected, but the handler may still respond. Until then, the overrides stay, so that the
+    // handler sees only the inputs that the key covers. Requests wait for it no longer than `waitTimeout`.
     if (!pending || this.#running) return;
     const { collapser, settings } = this.#state;
     const late = guarded('fill', () => {
@@ -439,15 +446,15 @@ export class Fill {
     this.#timer = setTimeout(late, settings.waitTimeout * 1000).unref();
   }
 
-  /** The client has left within the body, but others follow: the handler may still bring the rest. */
+  /** Whether the fill continues although its client disconnected within the body: followers wait for the rest. */
   #goesOn(): boolean {
     const { exchange, key } = this.#request;
     const { pending } = this.#plan;
     if (!pending || !this.#running?.followers) return false;
     const { collapser, settings } = this.#state;
-    // Nobody joins what may well come to nothing.
+    // No further request may join, because this fill may fail.
     collapser.release(key, pending);
-    // A source that was piped has been let go, and without one the handler shows that it goes on by doing so.
+    // A piped source stops at `unpipe`. Without one, only further writes show that the handler continues.
     exchange.res.once(
       'unpipe',
       guarded('fill', () => this.#finish('failed')),
@@ -466,22 +473,25 @@ export class Fill {
     const { found, refresh } = this.#plan;
     const { entry: stored } = found;
     const { statusCode } = exchange.res;
-    // What was refused for the request's sake, or passes, is no reason not to wait next time.
+    // Refusals caused by one request, and temporary ones, do not prevent waiting next time.
     const failed = FAILURES.has(reason) || (reason === 'status' && statusCode >= 500);
     refresh?.notStored(reason);
     this.#supersedes = isSuperseding(reason, statusCode) && this.#maySupersede();
-    // A response was stored for the same URL, so this refusal is its client's own matter.
+    // A response was stored for the same URL, so this refusal applies to its client only.
     const isAlone = credential !== undefined || isForClientAlone(reason, statusCode);
     if (!failed && isAlone && (stored || this.#isMarked)) return this.#finish('refused-alone');
     const passes = failed || OF_THE_REQUEST.has(reason) || reason === credential;
     this.#finish(failed ? 'failed' : 'refused', passes || this.#isPartial ? undefined : reason);
   }
 
-  /** Whether the answer is the one for all clients of the key, and another is stored, or may be by a fill beside this. */
+  /**
+   * Whether the response is valid for all clients of the key and has one to replace: a stored response, or that of a
+   * concurrent fill.
+   */
   #maySupersede(): boolean {
     const { key, rule, credential } = this.#request;
     const { mode, found, pending, refresh, detail } = this.#plan;
-    // The handler made the whole response for a client without credentials, so it is the one for all clients of the key.
+    // The handler made the whole response for a client without credentials, so it is valid for all clients of the key.
     if (!mode.whole || credential !== undefined || refresh) return false;
     const other = this.#state.collapser.current(key);
     const isBeside =
@@ -491,13 +501,17 @@ export class Fill {
     return found.entry !== undefined || isBeside === true;
   }
 
-  /** A response was stored before and refreshed in vain, though another client's redirect may have dropped it. */
+  /**
+   * Whether a stored response of the key had failed refreshes. Another client's redirect may have dropped it since.
+   */
   get #isMarked(): boolean {
     const { entries, refreshMarks } = this.#state;
     return refreshMarks.has(entries.keyFor(this.#request.key, [], this.#plan.met));
   }
 
-  /** The handler has answered a condition or a range of the client: that says nothing of the whole response. */
+  /**
+   * Whether the handler responded to the client's condition or range, which shows nothing about the whole response.
+   */
   get #isPartial(): boolean {
     const { req, res } = this.#request.exchange;
     if (this.#plan.mode.revalidates || !PARTIAL.has(this.#answered ?? res.statusCode)) return false;
@@ -521,10 +535,10 @@ export class Fill {
     const { key } = this.#request;
     const { pending, refresh, overrides } = this.#plan;
     const { collapser, shared } = this.#state;
-    // A refused refresh is judged once its answer is complete, and is no reason not to collapse clients' requests.
+    // A refused refresh is judged when its response is complete. It does not prevent collapsing.
     if (refresh) return kind === 'failed' ? refresh.fail() : undefined;
-    // Without others to wait, it is remembered so that Redis need not be asked next time, nor the client's conditions
-    // be hidden.
+    // Remembered even if no request waits. Then Redis is not read next time, and the client's conditions are not
+    // hidden.
     if (pending || shared || overrides?.hidesConditions)
       collapser.settle(key, pending, { kind, status: this.#answered }, refusal);
   }
@@ -532,7 +546,7 @@ export class Fill {
   #report(verdict: Storable | Refused, confirmed: boolean): void {
     const { exchange, credential } = this.#request;
     const { found, detail, refresh } = this.#plan;
-    // Nobody reads the headers of a background refresh, and it is no client's to count.
+    // No client reads the headers of a background refresh, and it is not counted as a request.
     if (refresh) return;
     try {
       const key = this.#shownKey;
@@ -543,7 +557,7 @@ export class Fill {
       const isStored = verdict.refusal === undefined;
       writeCacheStatus(this.#state, exchange, confirmed ? 'REVALIDATED' : 'MISS', {
         fwd: found.forward,
-        // RFC 9211 §2.3: where it is not what the visitor gets.
+        // RFC 9211 §2.3: only if the client gets another status.
         fwdStatus: this.#answered === exchange.res.statusCode ? undefined : this.#answered,
         stored: isStored,
         collapsed: detail?.startsWith('collapse-') ? false : undefined,

@@ -3,14 +3,14 @@ import { readHeaderText } from '../../exchange/headers.js';
 import { copyItem, type StoredResponse } from '../../store/stored-response.js';
 import type { CacheState } from '../state.js';
 
-/** What the answer to a HEAD says of the stored answer to a GET. */
+/** The result of a comparison. `nothing`: the response to HEAD has no validator. */
 export type HeadComparison = 'same' | 'differs' | 'nothing';
 
 /**
- * Compares them (RFC 9111 §4.3.5): by the validators that the answer has, and by its length.
+ * Compares the response to a HEAD with the stored response, by its validators and its length (RFC 9111 §4.3.5).
  *
- * The standard takes an answer without any validator for a confirmation. In the safe profile it says nothing: a
- * handler of its own for HEAD would keep alive what it knows nothing of.
+ * The standard accepts a response without a validator as revalidation. The safe profile does not: a separate handler
+ * for HEAD may not know the resource.
  */
 export function compareWithHead(
   state: CacheState,
@@ -27,7 +27,7 @@ export function compareWithHead(
   return isConfirmed || state.settings.profile === 'rfc9111' ? 'same' : 'nothing';
 }
 
-/** Makes a stored response stale, unless another has taken its place. */
+/** Makes a stored response stale, unless another response has replaced it. */
 export function makeStale({ entries, clock }: CacheState, entry: StoredResponse): void {
   const now = clock();
   if (entry.freshUntil > now) entries.replace(entry, copyItem(entry, { freshUntil: now }));

@@ -1,13 +1,16 @@
 import type { Exchange } from '../../exchange/exchange.js';
 
-/** Whether nothing of the response can reach anybody any more: the visitor has left, or the app destroyed it. */
+/**
+ * Whether the response can no longer reach the client: the client has disconnected, or the app destroyed the response.
+ */
 export function isClientGone(exchange: Exchange): boolean {
   return exchange.res.destroyed || exchange.socket?.destroyed === true;
 }
 
 /**
- * Within `head`: whether what the app is about to send may be half of something. Once the response is gone,
- * a stream that failed is ended as calmly as one that is done, so only a body in one piece is believed.
+ * Whether the body that the app is about to send may be incomplete. To be called within `head`.
+ *
+ * Once the response is gone, a failed stream ends like a complete one. So only a body in one piece counts as complete.
  */
 export function mayBeIncomplete(exchange: Exchange): boolean {
   if (exchange.res.errored) return true;

@@ -2,15 +2,15 @@ import { parse, pathToRegexp, type Token } from 'path-to-regexp';
 import type { Exchange } from '../../exchange/exchange.js';
 
 /**
- * Whether the route that answers is another than the one that a rule was written for: `/products/export` under a rule
- * for `/products/:id`, a gate at `/products`, a route whose spelling differs. A rule says nothing of their responses.
+ * Whether the response comes from another route than the rule is for: `/products/export` under a rule for
+ * `/products/:id`, an access check at `/products`, or a route with other spelling. The rule does not apply to it.
  *
- * - A rule that ends in a wildcard is for all that is beneath its path.
- * - A rule without parameters is for one URL, so it holds for whatever answers that, but not in another spelling.
- * - Any other rule is for routes of its own form. A parameter may stand where the rule has text, not the other way round.
+ * - A rule that ends in a wildcard applies to every path below it.
+ * - A rule without parameters is for one URL. It applies to every route that matches this URL in the same spelling.
+ * - Any other rule applies to routes of its own form. A route may have a parameter where the rule has text, but not
+ *   the reverse.
  *
- * Nothing is known of what is mounted at the root, nor of a regular expression; the former is taken for the whole app,
- * the latter may answer for more than the rule says.
+ * Middlewares at the root count as the whole app. A regular expression may match more paths than the rule.
  */
 export function isAnsweredByOtherRoute(pattern: string | undefined, exchange: Exchange): boolean {
   if (pattern === undefined) return false;
@@ -29,13 +29,13 @@ export function isAnsweredByOtherRoute(pattern: string | undefined, exchange: Ex
   });
 }
 
-/** The segments of a path in one of its forms, optional parts taken or left; names do not count. */
+/** The segments of a path in one form: each optional part is present or absent. Parameter names do not count. */
 type Form = readonly string[];
 
 const PARAMETER = '\u0001';
 const WILDCARD = '\u0002';
 
-/** More optional parts than any honest path has. */
+/** A limit for patterns with many optional parts. */
 const MOST_FORMS = 64;
 
 function holds(rule: Form, route: Form, isMount: boolean): boolean {
@@ -47,21 +47,21 @@ function holds(rule: Form, route: Form, isMount: boolean): boolean {
     if (actual === undefined) return wanted === undefined || (isMount && coversRest(rule, at, true));
     if (wanted === undefined) return false;
     if (wanted === actual || actual === PARAMETER) continue;
-    // What the rule leaves to a parameter is spelled out, or both are spelled and differ.
+    // The route has text where the rule has a parameter, or both have different texts.
     if (wanted.includes(PARAMETER) || !actual.includes(PARAMETER)) return false;
   }
 }
 
 /**
- * Whether what answers everything beneath the first segments is what the rule was written for.
+ * Whether a mount or wildcard that covers every path after the first segments is covered by the rule.
  *
- * @param isAll there is nothing more to its path; at the root it is then taken for the whole app.
+ * @param isAll nothing follows in the path of the route; at the root, it counts as the whole app.
  */
 function coversRest(rule: Form, at: number, isAll: boolean): boolean {
   return (at <= 1 && isAll) || rule.every((part) => !part.includes(PARAMETER));
 }
 
-/** A route of several paths has them all in its template, the mount before the first alone. */
+/** The template of a route with several paths lists them all. Only the first has the mount as a prefix. */
 function pathsOf(template: string, mount: string): string[] {
   const [first = '', ...others] = template.split(' ');
   return [first, ...others.map((path) => mount + path)];
@@ -84,7 +84,10 @@ function withoutLastSlash(form: Form): Form {
   return form.length > 2 && form.at(-1) === '' ? form.slice(0, -1) : form;
 }
 
-/** Patterns are those of the config and templates those of the app's routes, so there are few; mounts may show URLs. */
+/**
+ * Patterns come from the config and templates from the routes, so there are few. Mounts may contain URLs, so the map
+ * is bounded.
+ */
 const known = new Map<string, readonly Form[] | undefined>();
 const MOST_KNOWN = 1000;
 
@@ -96,12 +99,12 @@ function formsOf(path: string): readonly Form[] | undefined {
   return forms;
 }
 
-/** The forms of a route's path; `undefined` for what is no path of names, such as a regular expression. */
+/** The forms of a route's path; `undefined` for a path without them, such as a regular expression. */
 function routeForms(path: string): readonly Form[] | undefined {
   return /[\\^$|]/.test(path.replace(CONSTRAINT, '')) ? undefined : formsOf(path);
 }
 
-/** What Express 4 allows after the name of a parameter: `(\\d+)`. */
+/** A constraint that Express 4 allows after the name of a parameter: `(\\d+)`. */
 const CONSTRAINT = /(?<=:\w+)\((?:\\.|[^\\()])*\)/g;
 
 function read(path: string): readonly Form[] | undefined {
@@ -110,7 +113,7 @@ function read(path: string): readonly Form[] | undefined {
       const texts = textsOf(parse(syntax).tokens);
       if (texts) return texts.map((text) => text.split('/'));
     } catch {
-      // in the other syntax, perhaps
+      // Not valid in this syntax; try the next.
     }
   }
   return undefined;
@@ -129,7 +132,10 @@ function textsOf(tokens: readonly Token[]): string[] | undefined {
   return texts;
 }
 
-/** A path of Express 4 in the syntax of Express 5: `/:id(\\d+)`, `/:page?`, `/*`. What it can't be written in stays, and fails. */
+/**
+ * Converts a path of Express 4 to the syntax of Express 5: `/:id(\\d+)`, `/:page?`, `/*`. Other syntax stays and fails
+ * to parse.
+ */
 function fromExpress4(path: string): string {
   return path
     .replace(CONSTRAINT, '')
@@ -141,7 +147,10 @@ function fromExpress4(path: string): string {
     .replace(/\*(?!\w)/g, '*_');
 }
 
-/** Whether a path is spelled as the rule is, where the app tells spellings apart. The rules of a config never do. */
+/**
+ * Whether a path has the spelling of the rule, if the app distinguishes spellings. Rules of a config match without
+ * regard to it.
+ */
 function isSpelledAlike(pattern: string, { req, path }: Exchange): boolean {
   const sensitive = isEnabled(req, 'case sensitive routing');
   const strict = isEnabled(req, 'strict routing');
@@ -166,7 +175,7 @@ interface App {
   enabled?(setting: string): boolean;
 }
 
-/** Whether the app that answers, or one around it, has a setting of routing. */
+/** Whether the app that responds, or one of its parents, has enabled a routing setting. */
 function isEnabled(req: object, setting: string): boolean {
   for (let app = (req as { app?: App }).app; app; app = app.parent) {
     if (app.enabled?.(setting)) return true;

@@ -8,8 +8,8 @@ import type { CacheState } from '../state.js';
 type ExpressRequest = IncomingMessage & { params?: unknown };
 
 /**
- * A request as it was when it met the cache. Its key was made of that; middlewares behind the cache may change the
- * request since, and the response is then made for another one.
+ * A request as it was when it reached the cache. Its key was made from this state. Later middlewares may change the
+ * request, so that the response no longer matches the key.
  */
 export class MetRequest implements RequestHeaders {
   readonly headers: IncomingHttpHeaders;
@@ -27,11 +27,11 @@ export class MetRequest implements RequestHeaders {
   }
 
   /**
-   * Whether a request header that the key covers holds another value now. One that was deleted does not count: proxies
-   * delete `Accept-Encoding`, and what the handler can't see it can't answer to.
+   * Whether a request header in the key has another value now. A deleted header does not count: proxies delete
+   * `Accept-Encoding`, and the handler can't depend on a header that it does not see.
    *
-   * @param names those that the response names in `Vary`.
-   * @param now the headers without the edits of the cache itself.
+   * @param names the header names in the response's `Vary`.
+   * @param now the headers without the changes that the cache made.
    */
   isChanged(
     names: readonly string[],
@@ -50,7 +50,7 @@ export class MetRequest implements RequestHeaders {
     return rule.vary.cookies.some((name) => after.has(name) && after.get(name) !== before.get(name));
   }
 
-  /** Why the rule would say something else of the request now: the word that `Cache-Status` gives. */
+  /** Why the rule's functions return another result now, as the detail for `Cache-Status`. */
   ruleChange(
     state: CacheState,
     rule: CacheRuleSettings | undefined,
@@ -59,7 +59,7 @@ export class MetRequest implements RequestHeaders {
     if (!rule || (rule.partition === undefined && rule.when === undefined)) return undefined;
     const req = this.#req;
     const { url, params } = req;
-    // Routers have changed both for the handler since; the rule's functions are to see them as they did before.
+    // Routers have changed both since. The rule's functions get the original values.
     req.url = this.#url;
     req.params = this.#params;
     try {
@@ -75,7 +75,7 @@ export class MetRequest implements RequestHeaders {
 
 const warned = new WeakSet<CacheRuleSettings>();
 
-/** Tells, once for each rule, that its functions read what is set behind the cache. */
+/** Warns, once per rule, that its functions read data that is set after the cache. */
 export function warnOfRuleChange(
   change: 'partition-changed' | 'when-changed',
   rule: CacheRuleSettings,

@@ -10,14 +10,14 @@ export interface RequestedUrl {
   readonly origin: Origin;
   /** Path and query as the client sent them. */
   readonly target: string;
-  /** By which queries are reduced to what counts. */
+  /** The rule that ignores query parameters. */
   readonly rule: CacheRuleSettings | undefined;
 }
 
 /**
- * Whether a redirect leads back to the request's own URL, or to one that differs only in its scheme: stored, it would
- * be served again to each client who follows it. Behind a proxy that ends TLS the app takes all requests for plain
- * ones, and answers the redirected one in the same way.
+ * Whether a redirect points to the request's own URL, or to one that differs only in its scheme. A stored one would
+ * loop: each client that follows it gets it again. Behind a proxy that ends TLS, the app sees http for all requests
+ * and sends the same redirect to https each time.
  */
 export function pointsToItself(
   res: ResponseHeaders,
@@ -55,7 +55,7 @@ function parseLocation(url: string, base?: string): URL | undefined {
   return URL.canParse(url, base) ? new URL(url, base) : undefined;
 }
 
-/** Host and port of both schemes alike: each is reached at its own default port. */
+/** Host and port, without the default port of either scheme. */
 function placeOf({ hostname, port }: URL): string {
   const isDefault = port === '' || port === '80' || port === '443';
   return `${hostname.replace(/\.$/, '')}:${isDefault ? '' : port}`;

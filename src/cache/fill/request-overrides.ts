@@ -3,7 +3,7 @@ import type { Conditions } from '../../http/conditional-request.js';
 import { normaliseTarget } from '../request/key.js';
 import type { CacheRuleSettings } from '../rule.js';
 
-/** Request headers that make a handler answer with less than the whole. */
+/** Request headers that make a handler send less than the whole response. */
 export const CONDITIONAL = [
   'if-none-match',
   'if-modified-since',
@@ -17,8 +17,8 @@ type ExpressRequest = IncomingMessage & {
   app?: { get?: (name: string) => unknown };
 };
 /**
- * Hides from the handler what would make it answer with less than the whole, or with what the key does not
- * cover, and puts everything back when the response has ended.
+ * Hides from the handler the conditions of the client, and the inputs that the key does not cover. `restore` undoes it
+ * when the response has ended.
  */
 export class RequestOverrides {
   readonly conditions: Conditions;
@@ -29,10 +29,10 @@ export class RequestOverrides {
   #worn = true;
 
   /**
-   * @param target what the key covers, when that is less than what the visitor asked for.
-   * @param rule by which it was reduced; what others have made of `req.url` is reduced by it too.
+   * @param target the target that the key covers, if it differs from the client's.
+   * @param rule the rule that ignores query parameters; it is applied to `req.url` too.
    * @param shown conditions that the handler sees instead: those of a stored response.
-   * @param whole whether the conditions are hidden as well; a request for a part needs its own.
+   * @param whole whether to hide the client's conditions; a range request needs its own.
    */
   constructor(
     req: IncomingMessage,
@@ -56,7 +56,7 @@ export class RequestOverrides {
     this.#show('if-modified-since', shown.ifModifiedSince);
     if (target === undefined) return;
     const { originalUrl, url = '/' } = this.#req;
-    // Express 4 has parsed the query before us; Express 5 parses it when it is asked for.
+    // Express 4 has already parsed the query; Express 5 parses it when it is read.
     const query = Object.hasOwn(this.#req, 'query') ? this.#req.query : undefined;
     this.#before = { originalUrl, search: searchOf(url), query };
     const reduced = searchOf(normaliseTarget(url, rule));
@@ -66,7 +66,7 @@ export class RequestOverrides {
     if (query !== undefined && typeof parse === 'function') this.#req.query = parse(reduced.slice(1));
   }
 
-  /** The client has sent conditions, and the handler does not see them. */
+  /** Whether the client sent conditions that the handler does not see. */
   get hidesConditions(): boolean {
     const { ifNoneMatch, ifModifiedSince } = this.conditions;
     return ifNoneMatch !== undefined || ifModifiedSince !== undefined;
@@ -78,7 +78,7 @@ export class RequestOverrides {
     this.#shown.push(name);
   }
 
-  /** Adds to a list that the request may bring with it. */
+  /** Adds a member to a list header of the request. */
   append(name: string, member: string): void {
     const { headers } = this.#req;
     const before = headers[name];
@@ -87,7 +87,7 @@ export class RequestOverrides {
     headers[name] = `${before}, ${member}`;
   }
 
-  /** The request's headers, with what is hidden and without what is shown instead. */
+  /** The request's headers without the overrides. */
   headersWithout(): IncomingHttpHeaders {
     const headers = { ...this.#req.headers };
     if (!this.#worn) return headers;
@@ -103,7 +103,7 @@ export class RequestOverrides {
     for (const [name, value] of this.#hidden) this.#req.headers[name] = value;
     if (!this.#before) return;
     const { originalUrl, search, query } = this.#before;
-    // Routers will have changed the path meanwhile, which is theirs to put back.
+    // Only the query is restored: routers have changed the path and restore it themselves.
     this.#setSearch(search);
     if (originalUrl !== undefined) this.#req.originalUrl = originalUrl;
     if (query !== undefined) this.#req.query = query;

@@ -24,70 +24,74 @@ import type { CacheRuleSettings, CacheSettings } from '../options.js';
 import { personalField } from '../serve/stored-headers.js';
 import { pointsToItself, type RequestedUrl } from './redirect-loop.js';
 
-/** What may be stored, and for how long. */
+/** A storable response, with its lifetime and limits. */
 export interface Storable {
   readonly refusal?: undefined;
-  /** Seconds, counted from the response's own making. */
+  /** Seconds from the creation of the response (RFC 9111 §4.2.1). */
   readonly lifetime: number;
-  /** Seconds. */
+  /** Seconds (RFC 9111 §4.2.3). */
   readonly initialAge: number;
   readonly vary: readonly string[];
   readonly explicitlyShared: boolean;
-  /** Pages of every origin may read it, or its key tells them apart. */
+  /** Whether pages of every origin may read it, or the key distinguishes origins. */
   readonly anyOrigin: boolean;
   readonly reuse: Reuse;
-  /** Header fields that the response itself keeps out of shared caches (`private="…"`, `no-cache="…"`). */
+  /** Header fields that the response excludes from shared caches (`private="…"`, `no-cache="…"`). */
   readonly omitted: readonly string[];
-  /** By which it can be invalidated (RFC 9875 §2). */
+  /** Cache groups that can invalidate it (RFC 9875 §2). */
   readonly groups: readonly string[];
-  /** Which queries are equivalent, where the response says so. */
+  /** Which queries are equivalent, if the response declares it (No-Vary-Search). */
   readonly variance: SearchVariance | undefined;
 }
 
-/** Why a response is not stored: the word that `Cache-Status` reports. */
+/** Why a response is not stored: the `detail` for `Cache-Status`. */
 export interface Refused {
   readonly refusal: string;
 }
 
-/** The circumstances that decide, besides the response itself. */
+/** The inputs of the decision besides the response. */
 export interface StorageContext {
   readonly settings: CacheSettings;
   readonly rule: CacheRuleSettings | undefined;
   readonly hints: ResponseHints | undefined;
-  /** The credential that the request carries and that the rule does not excuse. */
+  /** The request's credential, if the rule does not cover it. */
   readonly credential: string | undefined;
-  /** The request's method by now: who answers may have been told another than we were. */
+  /** The current method of the request. A middleware may have changed it. */
   readonly method: string | undefined;
-  /** The request has an `Origin`. */
+  /** The request has an `Origin` header. */
   readonly crossOrigin: boolean;
-  /** `Range` of the request. */
+  /** The request's `Range` header. */
   readonly range: string | undefined;
-  /** The body's length, where it is known when the headers go. Bytes. */
+  /** The length of the body, if it is known when the headers are sent. Bytes. */
   readonly length: number | undefined;
-  /** What was asked for. */
+  /** The requested URL. */
   readonly requested: RequestedUrl;
-  /** Why the request is no longer the one that the key was made of, if it is not. */
+  /** Why the request no longer matches its key, if it does not. */
   readonly changed: string | undefined;
-  /** The response may be half of something. */
+  /** The body may be incomplete. */
   readonly broken: boolean;
-  /** The route that answers is not the one the rule was written for. */
+  /** The response comes from another route than the rule is for. */
   readonly otherRoute: boolean;
-  /** Whoever answers sees another host or scheme than the key holds: a sub-app may trust other proxies. */
+  /** The handler sees another host or scheme than the key has: a sub-app may trust other proxies. */
   readonly otherOrigin: boolean;
-  /** The visitor asked that nothing be stored (RFC 9111 §5.2.1.5), and such wishes are honoured. */
+  /** The request has `no-store` (RFC 9111 §5.2.1.5), and the settings honour it. */
   readonly noStoreAsked: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
 
-/** Status codes stored where no rule says: final, whole and not an error (RFC 9110 §15.1, less 203, 204, 206, 300, 4xx and 5xx). */
+/**
+ * Status codes stored by default: final, complete and no errors (RFC 9110 §15.1, without 203, 204, 206, 300, 4xx and
+ * 5xx).
+ */
 const STATUSES: ReadonlySet<number> = new Set([200, 301, 308]);
 
 const POLICIES = ['content-security-policy', 'content-security-policy-report-only'] as const;
 
 /**
- * Whether a response may be stored, and how it may be used then. Every refusal has a name; the first that
- * holds is reported.
+ * Decides whether a response may be stored and how it may be reused (RFC 9111 §3).
+ *
+ * @returns the first refusal that applies, or the storable response.
  */
 export function decideStorable(res: ServerResponse, circumstances: StorageContext): Storable | Refused {
   const { hints, settings } = circumstances;
@@ -100,19 +104,19 @@ export function decideStorable(res: ServerResponse, circumstances: StorageContex
   if (circumstances.changed) return refuse(circumstances.changed);
   if (mayBePart(res, circumstances)) return refuse('range');
   const groups = parseCacheGroups(readHeaderText(res, 'cache-groups'));
-  if (!groups) return refuse('cache-groups'); // what can't be invalidated isn't stored
+  if (!groups) return refuse('cache-groups'); // a response that can't be invalidated is not stored
   const variance = parseNoVarySearch(readHeaderText(res, 'no-vary-search'));
   if (pointsToItself(res, circumstances.requested, variance)) return refuse('redirect-loop');
   const said: ResponseDeclarations = { groups, variance };
-  // Nothing is spread out here, nor on the rest of a fill's way: V8 takes microseconds for that.
+  // No object spread here or elsewhere in a fill: it costs microseconds in V8.
   const judgeFurther = settings.profile === 'safe' ? decideBySafeProfile : decideByRfc9111;
   return judgeFurther(res, circumstances, said);
 }
 
-/** What a response says that is no matter of judgement. */
+/** Declarations of the response that both profiles obey. */
 type ResponseDeclarations = Pick<Storable, 'groups' | 'variance'>;
 
-/** The safe profile: RFC 9111 §3, less what experience forbids. */
+/** The safe profile: RFC 9111 §3 with further refusals, such as personal headers and missing declarations. */
 function decideBySafeProfile(
   res: ServerResponse,
   circumstances: StorageContext,
@@ -122,7 +126,7 @@ function decideBySafeProfile(
   if (!(rule?.statuses ?? STATUSES).has(res.statusCode)) return refuse('status');
   if (circumstances.otherRoute) return refuse('route');
   if (circumstances.otherOrigin) return refuse('origin');
-  // RFC 9111 §7.3 leaves it open; everybody who stored it has handed out someone's session.
+  // RFC 9111 §7.3 allows storing it, but then other clients would get this client's session.
   const personal = personalField(res);
   if (personal) return refuse(personal);
 
@@ -131,7 +135,7 @@ function decideBySafeProfile(
   if (policy.isMalformed) return refuse('cache-control-invalid');
   if (cacheControl.noStore) return refuse('no-store'); // §5.2.2.5
   if (cacheControl.private) return refuse('private'); // §5.2.2.7
-  if (cacheControl.noCache) return refuse('no-cache'); // §5.2.2.4: it might be stored, to be confirmed at each use
+  if (cacheControl.noCache) return refuse('no-cache'); // §5.2.2.4 allows storing it, with revalidation for each use
   if (!policy.isGiven && res.hasHeader('pragma') && /no-cache/i.test(readHeaderText(res, 'pragma')!))
     return refuse('no-cache');
   if (hasNonce(res)) return refuse('nonce');
@@ -146,7 +150,7 @@ function decideBySafeProfile(
 
   const fields = readFreshness(res, policy);
   const own = explicitLifetime(fields, now);
-  // A field that speaks to this cache says as much; it does not say that credentials make no difference.
+  // A field that targets this cache allows storing. It does not declare that credentials make no difference.
   const isAllowed = explicitlyShared || policy.isTargeted;
   if (rule?.ttl === undefined && hints?.ttl === undefined && !isAllowed) return refuse('not-public');
   const lifetime = hints?.ttl ?? own ?? ttlWithJitter(rule);
@@ -155,7 +159,7 @@ function decideBySafeProfile(
   if (lifetime - age <= 0) return refuse('no-lifetime');
   const anyOrigin = readHeaderText(res, 'access-control-allow-origin') === '*' || isKeyed(rule, 'origin');
   const names = vary as readonly string[];
-  // Many apps say nothing at all, not even Vary, to an origin that they don't know; that is no answer for others.
+  // Many apps send no CORS header and no `Vary` to an unknown origin. Pages of other origins can't use this response.
   const implied = circumstances.crossOrigin && !anyOrigin && !names.includes('origin');
   return {
     lifetime,
@@ -176,7 +180,7 @@ const UNDERSTOOD: ReadonlySet<number> = new Set([
   415, 416, 417, 421, 422, 426, 451, 500, 501, 502, 503, 504, 505,
 ]);
 
-/** All that RFC 9111 §3 allows a shared cache. */
+/** The `rfc9111` profile: everything that RFC 9111 §3 allows a shared cache. */
 function decideByRfc9111(
   res: ServerResponse,
   circumstances: StorageContext,
@@ -187,7 +191,7 @@ function decideByRfc9111(
   const policy = readPolicy(res, settings);
   const { cacheControl } = policy;
   if (status < 200 || status === 206 || status === 304) return refuse('status');
-  // What a rule says of lifetimes is meant for the statuses that it lists.
+  // The rule's lifetimes apply only to the status codes that it lists.
   const ruleFor = rule?.statuses.has(status) ? rule : undefined;
   if (rule && !ruleFor && !policy.isGiven) return refuse('status');
   if (policy.isMalformed) return refuse('cache-control-invalid');
@@ -200,7 +204,7 @@ function decideByRfc9111(
   if (vary === '*') return refuse('vary-star');
   if (vary === undefined) return refuse('vary-invalid');
   const explicitlyShared = cacheControl.public || cacheControl.sMaxage !== undefined;
-  // §3.5: of all credentials, the standard knows `Authorization` alone.
+  // §3.5: the standard restricts `Authorization` only.
   const { credential } = circumstances;
   if (credential === 'authorization' && !isSharedDespite(credential, cacheControl, explicitlyShared)) {
     return refuse(credential);
@@ -208,7 +212,7 @@ function decideByRfc9111(
   const fields = readFreshness(res, policy);
   const lastModified = readHeaderText(res, 'last-modified');
   const given = hints?.ttl ?? explicitLifetime(fields, now) ?? ttlWithJitter(ruleFor);
-  // §3: without a lifetime, or `public`, only what the status itself allows; a validator is not enough.
+  // §3: without a lifetime or `public`, the status must be heuristically cacheable. A validator is not enough.
   if (given === undefined && !cacheControl.public && !isHeuristicallyCacheable(status))
     return refuse('status');
   const lifetime = given ?? heuristicLifetime({ status, cacheControl, lastModified }, now);
@@ -234,15 +238,15 @@ function decideByRfc9111(
   };
 }
 
-/** What a response tells this cache of caching. */
+/** The caching policy that a response declares for this cache. */
 interface Policy {
   readonly cacheControl: CacheControlDirectives;
   readonly expires: string | undefined;
-  /** It speaks to this very cache: what it tells all others in `Cache-Control` and `Expires` does not count. */
+  /** The policy comes from a field that targets this cache, so `Cache-Control` and `Expires` do not count. */
   readonly isTargeted: boolean;
-  /** There is a field of directives at all. */
+  /** The response has a field with directives. */
   readonly isGiven: boolean;
-  /** A field of directives is malformed in a way that may hide a restriction. */
+  /** A field is malformed in a way that may hide a restriction. */
   readonly isMalformed: boolean;
 }
 
@@ -272,7 +276,7 @@ function readPolicy(res: ServerResponse, { targets }: CacheSettings): Policy {
   };
 }
 
-/** What one value of `Cache-Control` says. */
+/** The parsed value of `Cache-Control`. */
 interface CacheControlField {
   readonly directives: CacheControlDirectives;
   readonly isMalformed: boolean;
@@ -282,7 +286,10 @@ function readField(field: string | readonly string[] | undefined): CacheControlF
   return { directives: parseCacheControl(field), isMalformed: isMalformedCacheControl(field) };
 }
 
-/** An app has few values, and to read one takes half a microsecond. Characters. */
+/**
+ * Total length of the remembered values, in characters. An app uses few values, and parsing one takes half a
+ * microsecond.
+ */
 const MOST_REMEMBERED = 16 * 1024;
 const known = new InternTable<CacheControlField>(MOST_REMEMBERED);
 
@@ -296,7 +303,7 @@ function readFreshness(
 function readReuse(cacheControl: CacheControlDirectives, rule: CacheRuleSettings | undefined): Reuse {
   return {
     alwaysValidate: cacheControl.noCache === true,
-    // s-maxage means proxy-revalidate as well (§5.2.2.10), unless the response allows staleness in so many words.
+    // `s-maxage` implies `proxy-revalidate` (§5.2.2.10), unless the response explicitly allows stale use.
     mustRevalidate:
       cacheControl.mustRevalidate ||
       cacheControl.proxyRevalidate ||
@@ -308,7 +315,7 @@ function readReuse(cacheControl: CacheControlDirectives, rule: CacheRuleSettings
   };
 }
 
-/** What of a response others may still change after it was judged. */
+/** The parts of a response that a patched `writeHead` may still change after the decision. */
 export interface DecidedHeaders {
   readonly status: number;
   /** `Cache-Control`, and the fields of the target list. */
@@ -319,7 +326,7 @@ export interface DecidedHeaders {
   readonly location: string | undefined;
 }
 
-/** Remembers what `vetoes` compares with. */
+/** Captures the values that `findLateRefusal` compares with. */
 export function captureDecided(res: ServerResponse, settings: CacheSettings): DecidedHeaders {
   return {
     status: res.statusCode,
@@ -336,8 +343,8 @@ function policyTexts(res: ServerResponse, { targets }: CacheSettings): (string |
 }
 
 /**
- * Whether what others changed after the headers were judged forbids storing: a session's cookie, a stricter
- * Cache-Control or targeted field, other groups, another Vary or status.
+ * Why a response must not be stored after changes that followed the decision: a session cookie, a stricter
+ * `Cache-Control` or targeted field, other groups, another `Vary` or status.
  */
 export function findLateRefusal(
   res: ServerResponse,
@@ -365,27 +372,24 @@ export function findLateRefusal(
   const before = parseVary(judged.vary);
   const after = parseVary(vary);
   if (!Array.isArray(before) || !Array.isArray(after)) return 'vary';
-  // Compression, beneath us, adds its own; we record the identity body, so it does not concern the store.
+  // Compression adds its own `Vary`. The cache records the unencoded body, so this one does not count.
   return after.every((name) => name === 'accept-encoding' || before.includes(name)) ? undefined : 'vary';
 }
 
-/**
- * Whether a response to a `Range` may be a part of the whole though it does not say so by its status, as those to
- * another unit than bytes are.
- */
+/** Whether a response to a range request may be partial without the status 206, as for units other than bytes. */
 function mayBePart(res: ServerResponse, { range, length }: StorageContext): boolean {
-  // Without one, or with one that is malformed and so does not count, what is answered is the whole.
-  if (range === undefined || res.statusCode === 206) return false; // refused for its status
+  // Without a range, or with a malformed one, the response is complete. A malformed range is ignored (RFC 9110 §14.2).
+  if (range === undefined || res.statusCode === 206) return false; // refused because of its status
   if (!isByteRange(range)) return true;
   if (isMalformedRange(range)) return false;
   if (res.hasHeader('content-range')) return true;
   if (/^multipart\/byteranges\b/i.test(readHeaderText(res, 'content-type') ?? '')) return true;
-  // The whole is longer than the part that was asked for. Where the range is open at its end, nobody can tell.
+  // The complete body is longer than the requested part. If the range has no end, the two can't be distinguished.
   const selection = length === undefined ? undefined : selectRanges(range, length);
   return selection?.kind !== 'parts' || selection.parts.some(({ end }) => end === (length as number) - 1);
 }
 
-/** A nonce that is used twice protects from nothing (CSP 3, §2.3.1). */
+/** Whether the response has a nonce, which must be used only once (CSP 3, §2.3.1). */
 function hasNonce(res: ServerResponse): boolean {
   for (const name of POLICIES)
     if (res.hasHeader(name) && /'nonce-/i.test(readHeaderText(res, name)!)) return true;
@@ -402,7 +406,7 @@ function findVaryRefusal(
   const keyed = (name: string) => rule?.partition !== undefined || isKeyed(rule, name);
   if (vary.includes('authorization') && !keyed('authorization')) return 'vary-authorization';
   if (vary.includes('cookie') && !keyed('cookie') && !rule?.vary.cookies) return 'vary-cookie';
-  // Encoded for one visitor, and nothing says that others may differ.
+  // The body is encoded for one client, and no `Vary` declares that others may need another encoding.
   const encoding = readHeaderText(res, 'content-encoding');
   if (encoding && !/^identity$/i.test(encoding) && !vary.includes('accept-encoding')) return 'encoding';
   const origin = readHeaderText(res, 'access-control-allow-origin');
@@ -414,7 +418,7 @@ function isKeyed(rule: CacheRuleSettings | undefined, name: string): boolean {
   return rule?.vary.headers.includes(name) === true;
 }
 
-/** RFC 9111 §3.5: what makes a response to a request with credentials everybody's. */
+/** Whether a response to a request with credentials is valid for all clients (RFC 9111 §3.5). */
 function isSharedDespite(
   credential: string,
   cacheControl: CacheControlDirectives,
