@@ -5,35 +5,35 @@ import type { StoredResponse } from '../../store/stored-response.js';
 import { HitForMiss } from './hit-for-miss.js';
 import type { StreamingFill } from './streaming-fill.js';
 
-/** How a fill ended; with the status that the handler answered, where it did. */
+/** How a fill ended, with the status of the handler's response if there is one. */
 export type FillOutcome =
-  /** Stored, or at least storable: those who waited may have it. */
+  /** The response is storable, so the waiting requests may get it. */
   | { readonly kind: 'stored'; readonly entry: StoredResponse; readonly status?: number }
-  /** The response may not be stored, so nobody else may have it. */
+  /** The response is not storable, so it is for its own client only. */
   | { readonly kind: 'refused' }
-  /** The response was meant for its client alone (a 401, a 429): one of the others should try. */
+  /** The response was for its own client only (a 401, a 429). A waiting request should try. */
   | { readonly kind: 'refused-alone' }
-  /** A background refresh was refused, or has ended stale serving: one client's own request should try. */
+  /** A background refresh was refused, or ended stale serving. A client's own request should try. */
   | { readonly kind: 'not-refreshed' }
-  /** Broken off, or an error: somebody else should try. */
+  /** The fill failed or was aborted. A waiting request should try. */
   | { readonly kind: 'failed'; readonly status?: number };
 
-/** Somebody who waits for a fill. */
+/** A request that waits for a fill. */
 export interface FillWaiter {
-  /** Called once, unless the body was taken as it came: with the outcome, or with `timeout`. */
+  /** Called once with the outcome or `timeout`, unless `tryFollow` has returned true. */
   settled(outcome: FillOutcome | 'timeout'): void;
-  /** Takes the body as it comes, and waits no longer; or answers false. */
+  /** Starts to follow the body, and returns true if the request no longer waits. */
   tryFollow?(running: StreamingFill): boolean;
 }
 
-/** A fill that others may wait for. */
+/** A fill that other requests may wait for. */
 export class PendingFill {
-  #waiters: Set<FillWaiter> | undefined; // made for the first: most fills have none
+  #waiters: Set<FillWaiter> | undefined; // created for the first one: most fills have none
   #running: StreamingFill | undefined;
   outcome: FillOutcome | undefined;
-  /** A request has waited for it in vain; it goes on. */
+  /** A request waited for it until its timeout. The fill continues. */
   isLate = false;
-  /** Its own client got the stale response, so nothing comes of it. */
+  /** Its own client got the stale response, so its response is ignored. */
   isGivenUp = false;
 
   /** Whether requests wait for it. */
@@ -41,7 +41,12 @@ export class PendingFill {
     return this.#waiters !== undefined && this.#waiters.size > 0;
   }
 
-  /** Waits for so many seconds. Returns how to leave. */
+  /**
+   * Waits for the fill.
+   *
+   * @param seconds the time limit.
+   * @returns a function that stops waiting.
+   */
   wait(seconds: number, { settled, tryFollow }: FillWaiter): () => void {
     if (this.#running && tryFollow?.(this.#running)) return () => {};
     const late = guarded('collapse', () => waiter.settled('timeout'));
@@ -51,7 +56,7 @@ export class PendingFill {
       clearTimeout(timer);
       return this.#waiters?.delete(waiter) === true;
     };
-    // What runs then must find its own AsyncLocalStorage, not that of the request that filled.
+    // Bound to the AsyncLocalStorage context of the waiting request, not that of the request that fills.
     const waiter: FillWaiter = {
       settled: AsyncResource.bind(
         guarded('collapse', (outcome) => {
@@ -61,12 +66,12 @@ export class PendingFill {
       tryFollow: AsyncResource.bind((running) => tryFollow?.(running) === true && leave()),
     };
     (this.#waiters ??= new Set()).add(waiter);
-    // A refresh may end before it begins: where the queue is full or closed, or another response is there already.
+    // A refresh may end before it starts: the queue is full or closed, or a newer response is stored already.
     if (this.outcome) this.#tell(this.outcome);
     return leave;
   }
 
-  /** The body is on its way, and others may have it as it comes. */
+  /** The body is being received, and other requests may follow it. */
   begin(running: StreamingFill): void {
     if (this.outcome) return;
     this.#running = running;
@@ -82,7 +87,7 @@ export class PendingFill {
   #tell(outcome: FillOutcome): void {
     const waiters = this.#waiters;
     if (!waiters || waiters.size === 0) return;
-    // Not within the other's response: its client would wait for all of them.
+    // Not inside the response of the leader: its client would wait for all of them.
     setImmediate(
       guarded('collapse', () => {
         for (const waiter of [...waiters]) waiter.settled(outcome);
@@ -91,12 +96,12 @@ export class PendingFill {
   }
 }
 
-/** One fill at a time for each key, and the memory of keys for which waiting is no use (hit-for-miss). */
+/** Keeps one fill at a time for each key, and remembers keys for which waiting has no use (hit-for-miss). */
 export class Collapser {
   readonly #pending = new TransientMap<PendingFill>();
   readonly #hitForMiss: HitForMiss;
 
-  /** @param hitForMiss seconds that a refusal is remembered; 0 for not at all. */
+  /** @param hitForMiss how long a refusal is remembered, in seconds; 0 disables it. */
   constructor(hitForMiss: number) {
     this.#hitForMiss = new HitForMiss(hitForMiss);
   }
@@ -106,14 +111,14 @@ export class Collapser {
     return this.#pending.get(key);
   }
 
-  /** Makes this request the one that fills. */
+  /** Creates the fill of a key, with this request as its leader. */
   lead(key: string): PendingFill {
     const pending = new PendingFill();
     this.#pending.set(key, pending);
     return pending;
   }
 
-  /** Ends a fill; `refusal` is given when its response will be refused again, as far as anyone can tell. */
+  /** Ends a fill. @param refusal the reason, if the next response is likely to be refused too. */
   settle(key: string, pending: PendingFill | undefined, outcome: FillOutcome, refusal?: string): void {
     if (refusal !== undefined) this.#hitForMiss.remember(key, refusal);
     if (!pending) return;
@@ -121,27 +126,27 @@ export class Collapser {
     pending.settle(outcome);
   }
 
-  /** A response of this key was stored: waiting may be of use again. */
+  /** A response of this key was stored, so waiting is useful again. */
   clearRefusal(key: string): void {
     this.#hitForMiss.forget(key);
   }
 
-  /** Lets somebody else lead; the fill itself goes on. */
+  /** Allows another request to lead. The fill itself continues. */
   release(key: string, pending: PendingFill): void {
     this.#pending.delete(key, pending);
   }
 
-  /** Whether waiting for this key is no use. */
+  /** Whether requests of this key should not wait. */
   isRefused(key: string): boolean {
     return this.#hitForMiss.has(key);
   }
 
-  /** Why it is no use, for those who ask; asking changes nothing. */
+  /** The reason why requests of this key should not wait. Counts no use. */
   refusalOf(key: string): string | undefined {
     return this.#hitForMiss.reasonOf(key);
   }
 
-  /** Fills under way. */
+  /** The number of fills in flight. */
   get size(): number {
     return this.#pending.size;
   }

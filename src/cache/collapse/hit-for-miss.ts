@@ -2,27 +2,27 @@ import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { copyText } from '../../runtime/owned-memory.js';
 
-/** Keys that are remembered: with their hashes and reasons some 2 MB. */
+/** Maximum keys. With hashes and reasons they take about 2 MB. */
 const MOST_KEYS = 10_000;
 
-/** A handler may give a reason of its own. Characters. */
+/** Maximum length of a reason, which a handler may choose. Characters. */
 const LONGEST_REASON = 100;
 
 /**
- * Keys whose responses were refused lately (hit-for-miss): no request is to wait for another's fill of one.
+ * Remembers keys whose responses were refused recently (hit-for-miss). Requests for them do not wait for each other.
  *
- * Clients choose keys, and keys may be as long as a URL, so a hash stands for each. It is SHA-256: with a weaker one a
- * client could make a key that stands for that of others, whose requests would then no longer wait for each other.
+ * Clients choose keys, which may be as long as a URL, so each key is hashed. The hash is SHA-256: with a weaker one, a
+ * client could create collisions with other keys and so disable collapsing for them.
  */
 export class HitForMiss {
   readonly #seconds: number;
-  /** Made with the first refusal: it takes its memory, and some milliseconds, at once. */
+  /** Created with the first refusal, because it allocates its memory at once and takes milliseconds. */
   #reasons: LRUCache<string, string> | undefined;
-  /** The key that came last, and its hash: one request asks several times. */
+  /** The last key and its hash, because one request looks up its key several times. */
   #key = '';
   #hash = '';
 
-  /** @param seconds that a refusal is remembered; 0 for not at all. */
+  /** @param seconds how long a refusal is remembered; 0 disables it. */
   constructor(seconds: number) {
     this.#seconds = seconds;
   }
@@ -31,7 +31,7 @@ export class HitForMiss {
     return this.#reasons !== undefined && this.#reasons.size > 0 && this.#reasons.has(this.#hashOf(key));
   }
 
-  /** Why the response was refused; it counts as no use. */
+  /** The reason of the refusal. Counts no use. */
   reasonOf(key: string): string | undefined {
     return this.#reasons?.peek(this.#hashOf(key));
   }

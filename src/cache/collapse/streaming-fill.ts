@@ -3,14 +3,14 @@ import { guarded } from '../../runtime/guard.js';
 import type { ResponseHead, StoredResponse } from '../../store/stored-response.js';
 
 /**
- * A fill whose headers have gone and whose body is on its way. Others are served from what it has recorded so far.
+ * A fill whose headers have been sent and whose body is being received. Other requests follow the recorded part.
  *
- * Only where the handler has declared a length that an entry may have. Without one the body may yet grow too large
- * to be kept: whoever follows would then have to be broken off, or to hold the leader back.
+ * Only for responses with a declared length that fits an entry. Without one, the body may grow too large to be stored;
+ * its followers would then be aborted, or would slow the leader down.
  */
 export class StreamingFill {
   readonly head: ResponseHead;
-  /** As the handler has declared it. Bytes. */
+  /** The declared length of the body. Bytes. */
   readonly length: number;
   readonly #chunks: readonly Buffer[];
   readonly #followers = new Set<() => void>();
@@ -19,10 +19,10 @@ export class StreamingFill {
   #isWoken = false;
   #isRescuing = false;
   #isOrphan = false;
-  /** Has the handler run again, and tells by `rescued` what came of it; whoever follows knows how. */
+  /** Starts another run of the handler, which calls `rescued` with its result. Set by the first follower. */
   rescuer: (() => void) | undefined;
 
-  /** @param chunks the recording, which its owner adds to, telling us by `wake`. */
+  /** @param chunks the recording. Its owner appends to it and then calls `wake`. */
   constructor(head: ResponseHead, length: number, chunks: readonly Buffer[]) {
     this.head = head;
     this.length = length;
@@ -33,7 +33,7 @@ export class StreamingFill {
     return this.#chunks;
   }
 
-  /** The whole, once it is known to be one. */
+  /** The complete body; `undefined` while it is incomplete. */
   get body(): Buffer | undefined {
     return this.#body;
   }
@@ -46,15 +46,15 @@ export class StreamingFill {
     return this.#followers.size;
   }
 
-  /** @returns how to leave. */
+  /** @returns a function that removes the follower. */
   add(follower: () => void): () => void {
-    // What it writes must find its own AsyncLocalStorage, not that of the request that fills.
+    // Bound to the follower's own AsyncLocalStorage context, not that of the request that fills.
     const resume = AsyncResource.bind(guarded('following', follower));
     this.#followers.add(resume);
     return () => this.#followers.delete(resume);
   }
 
-  /** There is more. Not within the leader's own write, which would take as long as all of them. */
+  /** New chunks are recorded. Followers run in a later turn, so that they do not delay the leader's write. */
   wake(): void {
     if (this.#isWoken || this.#followers.size === 0) return;
     this.#isWoken = true;
@@ -72,7 +72,7 @@ export class StreamingFill {
     this.wake();
   }
 
-  /** The body will not be whole, or is not what was declared. */
+  /** The body will stay incomplete, or has another length than declared. */
   break(): void {
     if (this.#body) return;
     this.#isBroken = true;
@@ -80,10 +80,10 @@ export class StreamingFill {
   }
 
   /**
-   * The leader's client holds the handler back; or has left, and the handler with it. Neither is the fault of those
-   * who follow, so another run is to bring them the rest.
+   * The leader's client reads too slowly or has disconnected, which may stop the handler. Followers get the rest of
+   * the body from another run of the handler.
    *
-   * @param isOrphan nothing more comes from the leader.
+   * @param isOrphan the leader will record nothing more.
    */
   rescue(isOrphan: boolean): void {
     this.#isOrphan ||= isOrphan;
@@ -93,14 +93,16 @@ export class StreamingFill {
     else this.rescued(undefined);
   }
 
-  /** @param entry what the other run has brought; nothing when it failed. */
+  /** @param entry the response of the other run; `undefined` if it failed. */
   rescued(entry: StoredResponse | undefined): void {
     this.#isRescuing = false;
     if (entry && this.#goesOnIn(entry)) this.complete(entry.body);
     else if (this.#isOrphan) this.break();
   }
 
-  /** Whether what has been sent already, head and beginning, is that of another response too. */
+  /**
+   * Whether another response has the same head and begins with the same bytes, so that followers can continue with it.
+   */
   #goesOnIn({ key, status, etag, lastModified, body }: StoredResponse): boolean {
     const { head } = this;
     if (key !== head.key || status !== head.status || body.length !== this.length) return false;
