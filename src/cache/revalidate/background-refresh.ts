@@ -17,35 +17,35 @@ import { BodyTooLongError, Dispatcher, type RequestListener } from './internal-r
 import { judgeRefresh, reasonFor } from './refresh-outcome.js';
 import type { QueuedWork } from './refresh-queue.js';
 
-/** How long a refresh may take where its rule gives no `timeout`. Seconds. */
+/** The time limit of a refresh if its rule has no `timeout`. Seconds. */
 export const DEFAULT_REFRESH_TIMEOUT_SECONDS = 30;
 
-/** Routes whose refused refreshes were reported that are remembered. */
+/** Maximum routes that are remembered after their refused refresh was reported. */
 const MOST_REPORTED = 1000;
 
 interface App {
   parent?: App;
 }
 
-/** What a refresh is to bring. */
+/** The response to refresh, and the circumstances. */
 export interface RefreshGoal {
-  /** The response that it replaces: a stored one, or one whose body broke off. */
+  /** The response to replace: a stored one, or one whose body was interrupted. */
   readonly head: ResponseHead;
-  /** The stored response, where there is one: the handler may confirm it. */
+  /** The stored response, if there is one. The handler may revalidate it. */
   readonly entry: StoredResponse | undefined;
-  /** Redis was read on the way here, so it is not read again. */
+  /** This request has already read Redis, so the refresh does not read it again. */
   readonly hasReadRedis?: boolean;
-  /** A client is about to wait for its outcome. */
+  /** A client is about to wait for the outcome. */
   readonly isAwaited?: boolean;
 }
 
 /**
- * One background refresh: a request of our own that reproduces the one its entry answers, and how it ends.
+ * One background refresh: an internal request that reproduces the request of its entry, and its outcome.
  *
- * It has nothing of the client that triggered it but the header values that the key covers.
+ * From the client that triggered it, it gets only the header values that the key covers.
  */
 export class Refresh {
-  /** The request that triggered it: for key, target and origin, never for headers. */
+  /** The request that triggered the refresh. Used for key, target and origin, never for other headers. */
   readonly request: CacheRequest;
   /** The key at the start of the refresh, which the fill keeps. */
   readonly key: string;
@@ -58,7 +58,7 @@ export class Refresh {
   #status = 0;
   #retryAfter: number | undefined;
   #refusal: string | undefined;
-  /** A credential of its own, from `refreshHeaders`. */
+  /** The refresh's own credential, from `refreshHeaders`. */
   credential: string | undefined;
 
   constructor(
@@ -77,7 +77,7 @@ export class Refresh {
     this.pending = pending;
   }
 
-  /** Aborted when nobody needs the answer any more. */
+  /** Aborted when the response is no longer needed. */
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
@@ -95,7 +95,7 @@ export class Refresh {
     this.#controller.abort(reason);
   }
 
-  /** Notes the status as the app wrote it. */
+  /** Records the status as the app wrote it. */
   watch(exchange: Exchange): void {
     exchange.onHead(({ res }) => {
       this.#status = res.statusCode;
@@ -103,7 +103,7 @@ export class Refresh {
     }, HeadOrder.capture);
   }
 
-  /** Why the request that arrived is not the one that the entry answers; `undefined` where it is. */
+  /** Why the request that arrived differs from the request of the entry; `undefined` if it does not. */
   mismatch({ target, rewritten, keys, context }: CacheRequest): string | undefined {
     const { request } = this;
     if (target !== request.target || rewritten !== request.rewritten) return 'url';
@@ -111,17 +111,17 @@ export class Refresh {
     return this.#state.equivalents.matches(keys, this.head, context.req) ? undefined : 'vary';
   }
 
-  /** Whether the route that answers is another than the one that made the entry. */
+  /** Whether another route responds than the one that made the entry. */
   isOtherRoute(template: string | undefined): boolean {
     return template !== this.head.template;
   }
 
-  /** The fill does not store the answer; what that means is judged once the answer is complete. */
+  /** The fill does not store the response. `conclude` decides the outcome when the response is complete. */
   notStored(reason: string): void {
     this.#refusal ??= reason;
   }
 
-  /** The request that arrived is another one, so the handler is not run. */
+  /** The request that arrived differs from the request of the entry, so the handler does not run. */
   stop(reason: string): void {
     this.#end('refused', reason);
     this.abort(new Error(`the refresh is another request than its entry answers (${reason})`));
@@ -130,13 +130,16 @@ export class Refresh {
   stored(entry: StoredResponse, status: number | undefined): void {
     const { counts, collapser, refreshMarks } = this.#state;
     counts.refreshResults.stored++;
-    // It may have another key than the response that it replaces, where it varies by more.
+    // The key may differ from that of the replaced response, if the new one varies by more headers.
     refreshMarks.stored(this.head.key, true);
     refreshMarks.stored(entry.key, true);
     collapser.settle(this.key, this.pending, { kind: 'stored', entry, status });
   }
 
-  /** It says nothing of the resource: the stale entry may be served, and the next refresh waits a while. */
+  /**
+   * The refresh failed, which shows nothing about the resource. The stale entry may be served; the next refresh is
+   * delayed.
+   */
   fail(): void {
     if (this.isSettled) return;
     const { counts, collapser, refreshMarks } = this.#state;
@@ -147,7 +150,7 @@ export class Refresh {
     collapser.settle(this.key, this.pending, { kind: 'failed', status });
   }
 
-  /** The answer is complete. */
+  /** The response is complete. */
   conclude(): void {
     if (this.isSettled) return;
     const answer = { status: this.#status, refusal: this.#refusal, credential: this.credential };
@@ -156,7 +159,7 @@ export class Refresh {
     else this.#end(verdict, reasonFor(answer));
   }
 
-  /** It was not begun; that is no failure. */
+  /** The refresh was not started, which does not count as a failure. */
   drop(): void {
     if (this.isSettled) return;
     this.#state.counts.refreshResults.dropped++;
@@ -176,34 +179,34 @@ export class Refresh {
   }
 }
 
-/** Where a login page is, most of the time: what answers so is likely to want a session. */
+/** Whether the response is likely to be a redirect to a login page: the app expects a session. */
 function isTemporaryRedirect(reason: string): boolean {
   return reason === '302' || reason === '303' || reason === '307';
 }
 
-/** Runs handlers again in requests of our own, for which no client's credentials are used, so many at once. */
+/** Runs handlers again with internal requests that carry no client's credentials. Limits how many run at once. */
 export class BackgroundRefresher {
   readonly #state: CacheState;
   readonly #onExchange: (exchange: Exchange, refresh: Refresh) => void;
   readonly #dispatcher = new Dispatcher();
   readonly #reported = new Set<string>();
 
-  /** @param onExchange called with the internal request's exchange before the app is. */
+  /** @param onExchange called with the exchange of the internal request before the app runs. */
   constructor(state: CacheState, onExchange: (exchange: Exchange, refresh: Refresh) => void) {
     this.#state = state;
     this.#onExchange = onExchange;
   }
 
-  /** Whether there is an app to send requests of our own into. */
+  /** Whether there is an app that can handle internal requests. */
   static canRefresh(req: IncomingMessage): boolean {
     return findListeningApp(req) !== undefined;
   }
 
   /**
-   * Refreshes in the background.
+   * Starts a background refresh.
    *
-   * @param onDropped called where there were too many others, and no attempt was made.
-   * @returns what its outcome comes through.
+   * @param onDropped called if the queue is full, so that the refresh is not attempted.
+   * @returns the pending fill, which gets the outcome.
    */
   start(request: MiddlewareRequest, goal: RefreshGoal, onDropped?: () => void): PendingFill {
     const { collapser, settings } = this.#state;
@@ -248,7 +251,7 @@ export class BackgroundRefresher {
     } catch (error) {
       fault(error, 'refresh');
     } finally {
-      refresh.fail(); // unless it is settled
+      refresh.fail(); // has no effect if it is settled
     }
   }
 
@@ -282,7 +285,7 @@ export class BackgroundRefresher {
       refresh.conclude();
     } catch (error) {
       if (refresh.isSettled) return;
-      // It can't be stored, whether the handler or a gate before the cache has made it: no more of it was needed.
+      // The body is too long to be stored, whether the handler or an access check before the cache made it.
       if (error instanceof BodyTooLongError) return refresh.conclude();
       throw error;
     } finally {
@@ -290,10 +293,10 @@ export class BackgroundRefresher {
     }
   }
 
-  /** Once for each route: a gate that turns refreshes away is a matter of the app's configuration. */
+  /** Reports once for each route: an access check that rejects refreshes needs a change of the app's configuration. */
   #reportRefusal({ head, request }: Refresh, reason: string): void {
     const route = head.template ?? request.target.split('?', 1)[0]!;
-    // All that no route has answered count as one, since their paths are the clients' choice.
+    // All paths without a route count as one, because clients choose them.
     const name = head.template ?? '';
     if (this.#reported.has(name) || this.#reported.size >= MOST_REPORTED) return;
     this.#reported.add(name);
@@ -308,8 +311,8 @@ export class BackgroundRefresher {
 }
 
 /**
- * A documentation address (RFC 3849) with bits 33 to 56 at random. Limits by address count IPv6 clients by network, of
- * 56 bits or more, so none of them stops a refresh or counts it as a client; and it is in no private range.
+ * Returns a documentation address (RFC 3849) with random bits 33 to 56. Rate limiters count IPv6 clients by a network
+ * of 56 bits or more, so none of them limits refreshes or counts them as a client. The address is in no private range.
  */
 function documentationAddress(): string {
   const random = randomBytes(3);
@@ -318,14 +321,14 @@ function documentationAddress(): string {
   return `2001:db8:${network}::1`;
 }
 
-/** The app that listens: a sub-app sees requests only through its parents. */
+/** The app that listens. A sub-app gets requests only through its parents. */
 function findListeningApp(req: IncomingMessage): RequestListener | undefined {
   let app = (req as IncomingMessage & { app?: App }).app;
   while (app?.parent) app = app.parent;
   return typeof app === 'function' ? (app as RequestListener) : undefined;
 }
 
-/** The headers that the key covers, where the request was sent, and those that the config adds. */
+/** The headers that the key covers, the host of the entry, and the headers from the config. */
 function buildRefreshHeaders(
   { exchange, origin, rule }: MiddlewareRequest,
   vary: readonly string[],
@@ -334,10 +337,10 @@ function buildRefreshHeaders(
 ): Record<string, string> {
   const { req } = exchange;
   const headers: Record<string, string> = { ...refreshHeaders };
-  // A forwarded host counts only where the app trusts the address that it comes from.
+  // The app reads a forwarded host only if it trusts the address that sends it.
   const isForwarded = origin.host !== origin.rawHost && trustsAddress(req, address);
   headers.host = isForwarded ? origin.rawHost : firstHost(origin.host);
-  // Only what the app itself took from them: a client may send any.
+  // Only values that the app itself read from these headers, because a client may send any.
   if (headerOf(req, 'x-forwarded-host') === origin.host) headers['x-forwarded-host'] = origin.host;
   if (headerOf(req, 'x-forwarded-proto') === origin.scheme) headers['x-forwarded-proto'] = origin.scheme;
   const named = vary.filter((name) => !credentials.includes(name));

@@ -6,7 +6,7 @@ import type { CacheRequest } from '../request/cache-request.js';
 import type { CacheState } from '../state.js';
 import { LEASE_SECONDS, type RedisTierLookups } from '../storage/redis-tier-lookups.js';
 
-/** The fresh response that has replaced a stale entry, for clients without credentials and directives. */
+/** The fresh response that replaced a stale entry, for clients without credentials and directives. */
 export function newerThan(
   state: CacheState,
   { key, keys, target, context }: CacheRequest,
@@ -19,10 +19,10 @@ export function newerThan(
 }
 
 /**
- * Before the handler is run to refresh an entry: another instance may have refreshed it already. With
- * `collapse: 'cluster'` one instance runs at a time, and the others wait for the response that it stores.
+ * Looks in Redis whether another instance has already refreshed an entry. With `collapse: 'cluster'`, one instance
+ * refreshes at a time, and the others wait for the response that it stores.
  *
- * @returns the response of the other instance, where there is one. Never rejects.
+ * @returns the response of the other instance, if there is one. Never rejects.
  */
 export async function fetchRefreshed(
   state: CacheState,

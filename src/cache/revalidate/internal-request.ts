@@ -5,44 +5,49 @@ import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js
 import { type HeaderField, readHeaders } from '../../exchange/headers.js';
 import { guarded } from '../../runtime/guard.js';
 
-/** An Express app, or any listener of `node:http`. */
+/** An Express app, or any request listener of `node:http`. */
 export type RequestListener = (req: IncomingMessage, res: ServerResponse) => void;
 
-/** What `req.hotpath` holds on a request that hotpath made itself. */
+/** The value of `req.hotpath` on an internal request. */
 export interface InternalMark {
   internal: true;
 }
 
-/** A request of hotpath's own. */
+/** An internal request, made by hotpath itself. */
 export interface InternalRequest {
   /** The request target: path and query. */
   target: string;
-  /** Default `GET`. */
+  /** Default: `GET`. */
   method?: string;
-  /** Header fields, `host` among them. */
+  /** The header fields, including `host`. */
   headers: Readonly<Record<string, string>>;
-  /** What `req.protocol` says. Default `http`. */
+  /** The value of `req.protocol`. Default: `http`. */
   scheme?: 'http' | 'https';
-  /** What `req.ip` says. Default `127.0.0.1`. */
+  /** The value of `req.ip`. Default: `127.0.0.1`. */
   remoteAddress?: string;
-  /** A longer body is cut off, and the promise rejects with `BodyTooLongError`. Default 1 MiB. */
+  /**
+   * The limit of the response body. A longer one is aborted, and the promise rejects with `BodyTooLongError`. Default:
+   * 1 MiB.
+   */
   maxBytes?: number;
-  /** The body is counted and not kept: the answer's `body` is empty. */
+  /** Only counts the body; the `body` of the response is empty. Default: `false`. */
   discardsBody?: boolean;
-  /** Told of the exchange before the app is. */
+  /** Called with the exchange before the app runs. */
   onExchange?: (exchange: Exchange) => void;
-  /** Ends the request when aborted; the promise then rejects with its reason. */
+  /** Aborts the request; the promise then rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
-/** The answer to an internal request, as the app wrote it: before compression and before any edit of ours. */
+/**
+ * The response to an internal request, as the app wrote it: without compression and other changes by the middlewares.
+ */
 export interface InternalResponse {
   status: number;
   headers: HeaderField[];
   body: Buffer;
 }
 
-/** The body of an answer is longer than the request allows. */
+/** The body of a response is longer than the request allows. */
 export class BodyTooLongError extends Error {}
 
 interface Job {
@@ -52,7 +57,7 @@ interface Job {
   reject: (error: unknown) => void;
 }
 
-/** A socket that goes nowhere: it takes what is written at the pace of the event loop, and drops it. */
+/** A socket without a connection: it discards all writes, one chunk per turn of the event loop. */
 class NowhereSocket extends Duplex {
   readonly encrypted: boolean;
   readonly remoteAddress: string;
@@ -69,7 +74,7 @@ class NowhereSocket extends Duplex {
   }
   override _read(): void {}
   override _write(_chunk: unknown, _encoding: BufferEncoding, callback: () => void): void {
-    // Not at once: a handler that writes until `false` and waits for `drain` must find both here.
+    // Not synchronous: a handler that writes until `false` and waits for `drain` must get both.
     setImmediate(guarded('internal request', callback));
   }
   setTimeout(): this {
@@ -96,17 +101,19 @@ class NowhereSocket extends Duplex {
 }
 
 /**
- * Runs requests of our own through an app: a real `IncomingMessage` and `ServerResponse`, made by Node's own
- * server from a socket that goes nowhere. Nothing listens on a port, and nothing of Express is changed.
+ * Sends internal requests through an app, with a real `IncomingMessage` and `ServerResponse`: Node's own server
+ * creates them from a socket without a connection. No port is opened, and Express is not patched.
  */
 export class Dispatcher {
-  // The app's own server may allow more than Node does by default, and has let the client's request through.
+  // The app's own server may allow more than Node's default, and has accepted the client's request.
   readonly #server = new Server({ maxHeaderSize: 1024 * 1024 }, (req, res) => this.#serve(req, res));
 
   /**
-   * @returns the whole answer, whatever its status.
-   * @throws (rejects) when the answer breaks off, is not as long as it declares, grows over `maxBytes`, or the signal
-   * aborts.
+   * Sends one request.
+   *
+   * @returns the complete response, whatever its status.
+   * @throws (rejects) if the response is interrupted, has another length than it declares, is longer than `maxBytes`,
+   * or the signal aborts.
    */
   dispatch(listener: RequestListener, request: InternalRequest): Promise<InternalResponse> {
     return new Promise((resolve, reject) => {
@@ -174,7 +181,7 @@ export class Dispatcher {
   }
 }
 
-/** @throws TypeError for what would not be one header field on one line, in the bytes of Latin-1 that headers are. */
+/** @throws TypeError if a line contains a line break, a null byte, or characters outside Latin-1. */
 function serialise({ method = 'GET', target, headers }: InternalRequest): string {
   const lines = [`${method} ${target} HTTP/1.1`];
   for (const name of Object.keys(headers)) lines.push(`${name}: ${headers[name]}`);

@@ -2,63 +2,63 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { StoredResponse } from '../../store/stored-response.js';
 
-/** What may be done with a stale entry instead of running the handler for the client that waits. */
+/** How a stale entry may be used instead of running the handler for a waiting client. */
 export type StaleUse =
   /** Serve it, and refresh it in the background. */
   | 'refresh'
-  /** Serve it without a refresh: the last one has just failed. */
+  /** Serve it without a refresh, because the last one has just failed. */
   | 'wait'
-  /** Not serve it: a client's own request leads in the foreground. */
+  /** Do not serve it: a client's own request leads in the foreground. */
   | 'foreground';
 
-/** How long refreshes of a key pause. Seconds. */
+/** How long refreshes of a key are paused. Seconds. */
 export interface RefreshPauses {
-  /** After the first refused or ended refresh; each further one doubles it. */
+  /** After the first refused or ended refresh. Doubles with each further one. */
   readonly refused: number;
-  /** After the first failure; each further one doubles it. 0: not at all. */
+  /** After the first failure. Doubles with each further one; 0 disables the pause. */
   readonly failed: number;
 }
 
 interface Mark {
   readonly kind: 'refused' | 'failed';
-  /** No background refresh before then, on the cache's clock. Milliseconds. */
+  /** No background refresh before this time. Milliseconds on the cache's clock. */
   readonly until: number;
-  /** Seconds, to be doubled by the next. */
+  /** The current pause, which the next one doubles. Seconds. */
   readonly pause: number;
   readonly reason: string;
-  /** When the last refused or ended refresh was complete: no entry from before is served stale. `-Infinity`: there was none. */
+  /** When the last refused or ended refresh was complete. Earlier entries are not served stale. `-Infinity`: never. */
   readonly endedAt: number;
 }
 
-/** Longest pauses, unless the first is longer. Seconds. */
+/** Maximum pauses, unless the first pause is longer. Seconds. */
 const LONGEST_REFUSED = 3600;
 const LONGEST_FAILED = 30;
 
-/** Longest pause that a `Retry-After` is followed for. Seconds. */
+/** Maximum pause that a `Retry-After` can set. Seconds. */
 const LONGEST_ASKED = 3600;
 
-/** Entries whose marks are remembered; each takes some 250 bytes, however long its key is. */
+/** Maximum marks. Each takes about 250 bytes, whatever the length of its key. */
 const MOST_MARKS = 20_000;
 
 /**
- * Remembers for which entries background refreshes are of no use: `no-background-refresh` for refused and ended ones,
- * a back-off for failed ones. By the entry's own key, so that variants have marks of their own.
+ * Remembers entries whose background refreshes have failed (back-off), were refused or have ended
+ * (`no-background-refresh`). The entry's own key identifies a mark, so each variant has its own.
  *
- * A mark outlives its pause: an entry from before an ended refresh may come back from Redis as long as it lies there.
+ * A mark outlives its pause: until it expires in Redis, an entry from before an ended refresh may be read again.
  */
 export class RefreshMarks {
   readonly #pauses: RefreshPauses;
   readonly #clock: () => number;
-  /** Sized and not counted: with `max` it would take its memory at once. */
+  /** Bounded by size with weight 1, because `max` would allocate all memory at once. */
   readonly #marks = new LRUCache<string, Mark>({ maxSize: MOST_MARKS, sizeCalculation: () => 1 });
 
-  /** @param clock of the cache. Milliseconds. */
+  /** @param clock the cache's clock. Milliseconds. */
   constructor(pauses: RefreshPauses, clock: () => number) {
     this.#pauses = pauses;
     this.#clock = clock;
   }
 
-  /** What may be done with an entry once it is stale. Changes nothing. */
+  /** How an entry may be used once it is stale. Changes nothing. */
   useOf(entry: Pick<StoredResponse, 'key' | 'storedAt'>): StaleUse {
     const mark = this.#of(entry.key);
     if (!mark) return 'refresh';
@@ -67,28 +67,27 @@ export class RefreshMarks {
     return mark.kind === 'refused' ? 'foreground' : 'wait';
   }
 
-  /** Whether a background refresh may be made for the key now. */
+  /** Whether a background refresh may start for the key now. */
   mayRefresh(key: string): boolean {
     const mark = this.#of(key);
     return !mark || this.#clock() >= mark.until;
   }
 
-  /** Whether a refresh of the key was refused, or has failed, since the last that was stored. */
+  /** Whether a refresh of the key was refused or has failed since the last stored one. */
   has(key: string): boolean {
     return this.#of(key) !== undefined;
   }
 
-  /** Why the key is marked `no-background-refresh`; `undefined` where it is not. */
+  /** Why the key is marked `no-background-refresh`; `undefined` if it is not. */
   reasonFor(entry: Pick<StoredResponse, 'key' | 'storedAt'>): string | undefined {
     return this.useOf(entry) === 'foreground' ? this.#of(entry.key)?.reason : undefined;
   }
 
   /**
-   * A refresh was refused, or its answer has ended stale serving.
+   * A refresh was refused, or its response has ended stale serving.
    *
-   * @param stored the response that is stored under the key now: whatever it shows, it was made before the refresh was
-   * complete.
-   * @param retryAfter what the answer asks for. Seconds.
+   * @param stored the response that is stored under the key now. It was made before the refresh was complete.
+   * @param retryAfter the delay that the response requests. Seconds.
    */
   refuse(key: string, reason: string, stored?: Pick<StoredResponse, 'storedAt'>, retryAfter = 0): void {
     const before = this.#of(key);
@@ -98,7 +97,7 @@ export class RefreshMarks {
       until: this.#until(pause, retryAfter),
       pause,
       reason,
-      // In whole milliseconds, as the times of entries are.
+      // In whole milliseconds, like the times of entries.
       endedAt: Math.max(Math.floor(this.#clock()), (stored?.storedAt ?? Number.NEGATIVE_INFINITY) + 1),
     });
   }
@@ -106,7 +105,7 @@ export class RefreshMarks {
   /** A refresh has failed. @param retryAfter as for `refuse`. */
   fail(key: string, reason: string, retryAfter = 0): void {
     const before = this.#of(key);
-    // Another run may fail while the key is marked, to bring the rest of a body; the mark stays.
+    // A run that completes a body for followers may fail while the key is marked. The mark stays.
     if (before?.kind === 'refused' && this.#clock() < before.until) return;
     const pause = doubled(before, 'failed', this.#pauses.failed, LONGEST_FAILED);
     const endedAt = before?.endedAt ?? Number.NEGATIVE_INFINITY;
@@ -116,8 +115,8 @@ export class RefreshMarks {
   /**
    * A response was stored.
    *
-   * @param isRefreshed by a background refresh, which is allowed again then; a client's own request shows nothing of
-   * whether the app would answer one.
+   * @param isRefreshed a background refresh stored it, so refreshes are allowed again. A client's own request does not
+   * show that the app accepts refreshes.
    */
   stored(key: string, isRefreshed: boolean): void {
     const mark = this.#of(key);
@@ -126,7 +125,7 @@ export class RefreshMarks {
     else this.#set(key, { ...mark, until: this.#clock(), pause: this.#pauses.failed / 2 });
   }
 
-  /** Marks that are remembered. */
+  /** The number of marks. */
   get size(): number {
     return this.#marks.size;
   }
@@ -148,7 +147,7 @@ function doubled(before: Mark | undefined, kind: Mark['kind'], first: number, lo
   return before?.kind === kind ? Math.min(before.pause * 2, Math.max(longest, first)) : first;
 }
 
-/** A key may be as long as a URL, and clients choose it: 128 bits that nobody can make collide. */
+/** Hashes a key, which clients choose and which may be as long as a URL. 128 bits without known collisions. */
 function nameOf(key: string): string {
   return createHash('sha256').update(key).digest().toString('latin1', 0, 16);
 }

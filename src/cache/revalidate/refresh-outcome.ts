@@ -1,38 +1,39 @@
 /**
- * What the answer to a background refresh means for the stale entry:
+ * The outcome of a background refresh for its stale entry:
  *
- * - `failed`: it says nothing of the resource (a 5xx, a break, a time-out), so the stale entry may be served;
- * - `ended`: the resource has changed and its answer may not be stored, so stale serving ends (RFC 9111 §4.3.3);
- * - `refused`: the app refused the refresh itself, which says nothing of what a client would get.
+ * - `failed`: the response shows nothing about the resource (a 5xx, an abort, a timeout), so the stale entry may be
+ *   served;
+ * - `ended`: the resource has changed and its response is not storable, so stale serving ends (RFC 9111 §4.3.3);
+ * - `refused`: the app refused the refresh itself, which shows nothing about the response that a client would get.
  */
 export type RefreshVerdict = 'failed' | 'ended' | 'refused';
 
-/** Reasons of a fill that are no answer to the refresh: it broke off, or a purge or another response has made it void. */
+/** Refusals of a fill that has no valid response: it was aborted, or a purge or another response made it void. */
 const NO_ANSWER: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
 
-/** The request that arrived was another than the one that the entry answers, or another route answered it. */
+/** Refusals because the request that arrived differs from the request of the entry, or another route responded. */
 const OTHER_REQUEST: ReadonlySet<string> = new Set([
   ...['route', 'origin', 'method', 'body'],
   ...['header-changed', 'when-changed', 'partition-changed'],
 ]);
 
-/** Final answers besides 2xx and 3xx that speak of the resource and not of the request. */
+/** Status codes besides 2xx and 3xx that describe the resource and not the request. */
 const GONE: ReadonlySet<number> = new Set([404, 410, 451]);
 
-/** Status codes by which apps shed load and gates turn requests away; `refreshRefused: 'stale'` means these. */
+/** Status codes that apps use to shed load or to deny access. `refreshRefused: 'stale'` applies to these. */
 const SHED: ReadonlySet<number> = new Set([401, 403, 429]);
 
-/** The answer to a background refresh, once it is complete. */
+/** The complete response to a background refresh. */
 export interface RefreshAnswer {
-  /** As the app wrote it. */
+  /** The status as the app wrote it. */
   readonly status: number;
-  /** Why it was not stored, by the fill; `undefined` where the request never came to the cache. */
+  /** Why the fill did not store it; `undefined` if the request never reached the cache. */
   readonly refusal: string | undefined;
-  /** The refresh has its own credential (`refreshHeaders`), and the answer may be for that alone. */
+  /** The refresh's own credential (`refreshHeaders`). The response may be valid for it alone. */
   readonly credential: string | undefined;
 }
 
-/** @param keepsStale `refreshRefused: 'stale'`: apps that shed load so keep being served stale. */
+/** @param keepsStale `refreshRefused: 'stale'`: the stale entry is still served after a 401, 403 or 429. */
 export function judgeRefresh(
   { status, refusal, credential }: RefreshAnswer,
   keepsStale: boolean,
@@ -41,12 +42,12 @@ export function judgeRefresh(
   if (status >= 500 && status <= 599) return 'failed';
   if (keepsStale && SHED.has(status)) return 'failed';
   if (refusal !== undefined && (OTHER_REQUEST.has(refusal) || refusal === credential)) return 'refused';
-  // Answered before the cache, by something that never runs for the entry's own request: a gate.
+  // A middleware before the cache responded. It does not respond to the entry's own request, so it is an access check.
   if (status >= 200 && status <= 299) return refusal === undefined ? 'refused' : 'ended';
   return (status >= 300 && status <= 399) || GONE.has(status) ? 'ended' : 'refused';
 }
 
-/** The word under which a refused or ended refresh is counted: what the fill said, or the status code. */
+/** The reason under which a refused or ended refresh is counted: that of the fill, or the status code. */
 export function reasonFor({ status, refusal }: RefreshAnswer): string {
   if (refusal !== undefined && refusal !== 'status') return refusal;
   return status >= 200 && status <= 299 && refusal === undefined ? 'route' : String(status);

@@ -1,21 +1,21 @@
 import { unawaited } from '../../runtime/guard.js';
 
-/** A piece of background work. */
+/** One background task. */
 export interface QueuedWork {
   /** A client waits for its outcome. */
   readonly isAwaited: boolean;
   /** Never rejects. */
   run(): Promise<void>;
-  /** It is not run. */
+  /** Called instead of `run` if the queue is full or closed. */
   drop(): void;
 }
 
-/** Most pieces of work that wait for their turn. */
+/** Maximum waiting tasks. */
 const MOST_QUEUED = 256;
 
 /**
- * Runs so many pieces of work at once. Of those that wait, the ones that a client waits for go first, each kind in its
- * order. Where too many wait, the oldest one that no client waits for is dropped, else the oldest.
+ * Runs background tasks, at most `concurrency` at once. Waiting tasks run in order, those that a client waits for
+ * first. If too many wait, the oldest task that no client waits for is dropped, or else the oldest.
  */
 export class RefreshQueue {
   readonly #concurrency: number;
@@ -44,7 +44,7 @@ export class RefreshQueue {
     return this.#waiting.length;
   }
 
-  /** Drops what waits; what runs comes to its end. Idempotent. */
+  /** Drops the waiting tasks. Running tasks continue. Idempotent. */
   close(): void {
     this.#isClosed = true;
     for (const work of this.#waiting.splice(0)) work.drop();
