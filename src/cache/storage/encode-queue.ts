@@ -3,34 +3,34 @@ import type { EncodingEffort } from '../../exchange/encoded-body.js';
 import { guarded, unawaited } from '../../runtime/guard.js';
 import { runInOwnContext } from '../../runtime/module-context.js';
 
-/** A stored body that is to be encoded. By key: what is evicted while it waits is not kept alive. */
+/** A stored body to encode. Refers to its entry by key, so that an evicted entry can be garbage collected. */
 export interface EncodeJob {
   readonly key: string;
   readonly coding: string;
   readonly effort: EncodingEffort;
-  /** The body has a form in this coding; a smaller one is wanted. */
+  /** The body has a form in this coding, and a smaller one is requested. */
   readonly upgrade: boolean;
 }
 
-/** Bounds of the background work. */
+/** Limits of the background work. */
 export interface QueueBounds {
-  /** Bodies that may wait for their first form; more are asked for again by the next request. Default 256. */
+  /** Maximum bodies that wait for their first form. The next request adds a dropped one again. Default: 256. */
   readonly maxWaiting?: number;
-  /** Forms that may wait for their upgrade. Default 64. */
+  /** Maximum forms that wait for their upgrade. Default: 64. */
   readonly maxUpgrades?: number;
-  /** The share of one core that upgrades may take, averaged. Default 0.05. */
+  /** The average share of one core that upgrades may take. Default: 0.05. */
   readonly upgradeShare?: number;
-  /** For how long the event loop is watched before an upgrade. Milliseconds. Default 250. */
+  /** How long the event loop is observed before an upgrade. Milliseconds. Default: 250. */
   readonly watch?: number;
 }
 
-/** An upgrade begins only where the event loop was used less than this while it was watched. */
+/** An upgrade starts only if the event loop was used less than this share while it was observed. */
 const IDLE = 0.5;
 
 /**
- * Runs encoding jobs one at a time. First forms go first, and at once: each saves the next request the same
- * work. Upgrades wait for idle time, and after each the queue rests so long that they take no more than their
- * share: an upgrade of `d` ms at a share of 5 % is followed by 19 `d` without one.
+ * Runs encoding jobs one at a time. First forms run first and at once, because each saves work for the next request.
+ * Upgrades wait for idle time. The pause after each keeps them within their share: with 5 %, an upgrade that takes `d`
+ * ms is followed by a pause of 19 `d`.
  */
 export class EncodeQueue {
   readonly #run: (job: EncodeJob) => Promise<void>;
@@ -47,8 +47,8 @@ export class EncodeQueue {
 
   /**
    * @param run must not reject.
-   * @param clock milliseconds, monotonic.
-   * @param watchUse begins to watch the event loop; what it returns tells the share of time in use since, 0 to 1.
+   * @param clock monotonic time. Milliseconds.
+   * @param watchUse starts to observe the event loop; the returned function gives the share in use since then, 0 to 1.
    */
   constructor(
     run: (job: EncodeJob) => Promise<void>,
@@ -62,12 +62,12 @@ export class EncodeQueue {
     this.#watchUse = watchUse;
   }
 
-  /** Jobs that wait, upgrades among them. */
+  /** The number of waiting jobs, including upgrades. */
   get size(): number {
     return this.#first.length + this.#upgrades.length;
   }
 
-  /** @returns false when too many wait already, or the queue is closed. */
+  /** @returns false if too many jobs wait already, or the queue is closed. */
   add(job: EncodeJob): boolean {
     const [waiting, most] = job.upgrade
       ? [this.#upgrades, this.#bounds.maxUpgrades]
@@ -78,7 +78,7 @@ export class EncodeQueue {
     return true;
   }
 
-  /** Forgets what waits; a job that runs ends, and none begins after it. Idempotent. */
+  /** Drops the waiting jobs. A running job ends. Idempotent. */
   close(): void {
     this.#isClosed = true;
     this.#first.length = 0;
@@ -87,11 +87,11 @@ export class EncodeQueue {
     this.#timer = undefined;
   }
 
-  /** Not at once: the request that asks goes first. */
+  /** Starts the next job in a later turn, because the request that added it goes first. */
   #wake(): void {
     if (this.#isWoken || this.#isRunning) return;
     this.#isWoken = true;
-    // The first form of a body serves all clients, not only the one whose request asked for it.
+    // The first form of a body serves all clients, not only the one whose request added the job.
     runInOwnContext(() => {
       const wake = guarded('encoding', () => {
         this.#isWoken = false;
@@ -118,13 +118,13 @@ export class EncodeQueue {
     this.#next();
   }
 
-  /** Begins the next upgrade after the rest, if the event loop has had little to do meanwhile. */
+  /** Starts the next upgrade after the pause, if the event loop was idle meanwhile. */
   #watch(): void {
     const use = this.#watchUse();
     const wait = Math.max(this.#bounds.watch, this.#restUntil - this.#clock());
     const look = guarded('encoding', () => {
       this.#timer = undefined;
-      if (this.#isRunning) return; // which ends in `#next`
+      if (this.#isRunning) return; // which calls `#next` at its end
       const isIdle = this.#first.length === 0 && use() < IDLE;
       const job = isIdle ? this.#upgrades.shift() : undefined;
       if (job) void unawaited(this.#start(job), 'encoding');

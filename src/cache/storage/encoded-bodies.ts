@@ -9,25 +9,25 @@ import type { MemoryStore } from '../../store/memory/memory-store.js';
 import type { EncodedForm, StoredResponse } from '../../store/stored-response.js';
 import { type EncodeJob, EncodeQueue, type QueueBounds } from './encode-queue.js';
 
-/** Requests after which a form is popular. */
+/** Number of requests after which a form is upgraded. */
 const POPULAR = 16;
-/** Larger bodies are not upgraded: Brotli 11 takes some seconds for each megabyte. Bytes. */
+/** Larger bodies are not upgraded: Brotli 11 takes seconds per megabyte. Bytes. */
 const MOST_UPGRADED = 256 * 1024;
 const STRONGEST = constants.BROTLI_MAX_QUALITY;
 
-/** What a cache did to encode its bodies, since it was made. */
+/** Statistics of the encoded bodies of a cache since it was created. */
 export interface EncodingStats {
   /** Encoded forms that were made and kept. */
   readonly made: number;
-  /** Bodies that gained too little in a coding; they are sent as they are. */
+  /** Bodies that became too little smaller in a coding; they are sent unencoded. */
   readonly useless: number;
   /** Forms that were replaced by a smaller one in idle time. */
   readonly upgraded: number;
-  /** Made in vain: the entry was purged, replaced or evicted meanwhile, or had no room for it. */
+  /** Forms that were made but not kept: the entry was purged, replaced or evicted meanwhile, or there was no room. */
   readonly discarded: number;
-  /** Wishes that were turned away because too many waited. */
+  /** Jobs that were dropped because too many waited. */
   readonly dropped: number;
-  /** Jobs that wait now. */
+  /** Waiting jobs. */
   readonly waiting: number;
 }
 
@@ -38,7 +38,7 @@ const zstdOf = zstdModule && promisify<Buffer, ZstdOptions, Buffer>(zstdModule.z
 
 type Encode = (body: Buffer, effort: EncodingEffort) => Promise<Buffer>;
 
-/** How the codings of the compression section are made: on the thread pool of `node:zlib`. */
+/** The encoders for the codings of the compression section, on the thread pool of `node:zlib`. */
 const encoders: Readonly<Partial<Record<ContentEncoding, Encode>>> = {
   br: (body, { brotliQuality }) => brotliOf(body, { params: brotliParams(body.length, brotliQuality) }),
   gzip: (body, { level }) => gzipOf(body, { level }),
@@ -48,7 +48,7 @@ const encoders: Readonly<Partial<Record<ContentEncoding, Encode>>> = {
   }),
 };
 
-/** A window no larger than the body, and none that a browser would refuse. */
+/** Chooses a window no larger than the body, and within the limit of browsers. */
 function zstdParams(length: number, level: number): Record<number, number> {
   const window = Math.min(
     Math.max(Math.ceil(Math.log2(length + 1)), ZSTD.leastWindowBits),
@@ -57,7 +57,7 @@ function zstdParams(length: number, level: number): Record<number, number> {
   return { [ZSTD.compressionLevel]: level, [ZSTD.windowLog]: window };
 }
 
-/** A window no larger than the body: what Brotli allocates goes by the window. */
+/** Chooses a window no larger than the body, because Brotli allocates memory in proportion to the window. */
 function brotliParams(length: number, quality: number): Record<number, number> {
   const window = Math.ceil(Math.log2(length + 16)); // RFC 7932 §9.1: 16 bytes less than the power of two
   return {
@@ -71,8 +71,8 @@ function brotliParams(length: number, quality: number): Record<number, number> {
 }
 
 /**
- * The encoded forms of stored bodies: made once, in the background, when a request would have liked one, and
- * kept beside the body, so that no later request is compressed.
+ * The encoded forms of stored bodies. Each is made once, in the background, after the first request for it. It is kept
+ * with the body, so that later requests need no compression.
  */
 export class EncodedBodies {
   readonly #store: MemoryStore;
@@ -95,9 +95,9 @@ export class EncodedBodies {
   }
 
   /**
-   * The entry's body in a coding, for a request that is to be answered with it.
+   * The entry's body in a coding, for a request that is about to be served with it.
    *
-   * @returns `null` when it gains too little; `undefined` when there is none yet: one is made, if there is room.
+   * @returns `null` if it gains too little; `undefined` if there is none yet: a job is queued, if there is room.
    */
   find(entry: StoredResponse, coding: string, effort: EncodingEffort): Buffer | null | undefined {
     if (!Object.hasOwn(encoders, coding)) return undefined;
@@ -114,14 +114,14 @@ export class EncodedBodies {
     return { ...this.#counts, waiting: this.#queue.size };
   }
 
-  /** Nothing is made any more. Idempotent. */
+  /** Stops encoding. Idempotent. */
   close(): void {
     this.#isClosed = true;
     this.#queue.close();
   }
 
   #want(entry: StoredResponse, coding: string, effort: EncodingEffort): void {
-    // What a waiter got may not have been kept, or not for long.
+    // A waiting request may be served with an entry that is not in memory.
     if (this.#isClosed || this.#store.peek(entry.key) !== entry) return;
     if (!this.#queue.add({ key: entry.key, coding, effort, upgrade: false })) {
       this.#counts.dropped++;
@@ -147,10 +147,10 @@ export class EncodedBodies {
     try {
       const entry = this.#current(key);
       const form = entry?.encoded?.get(coding);
-      // Its entry has gone, or another that came to its place was quicker.
+      // The entry is gone, or the job of its replacement ran first.
       if (!entry || !form || upgrade !== Boolean(form.body) || form.body === null) return;
       const made = await this.#encode(entry.body, coding as ContentEncoding, effort);
-      // Where another response has come meanwhile, these bytes are not its.
+      // If another response was stored meanwhile, these bytes are not its own.
       if (this.#isClosed || this.#current(key)?.encoded?.get(coding) !== form) this.#counts.discarded++;
       else if (upgrade) this.#replace(key, form, made);
       else this.#keep(key, form, made, entry.body.length * (1 - effort.minimumGain));
@@ -159,10 +159,10 @@ export class EncodedBodies {
     }
   }
 
-  /** @returns nothing when it failed, which is reported: the same body would fail again. */
+  /** @returns `null` if it failed, which is reported. The same body would fail again. */
   async #encode(body: Buffer, coding: ContentEncoding, effort: EncodingEffort): Promise<Buffer | null> {
     try {
-      // What zlib gives may be the beginning of the 16 kB that it writes into.
+      // The buffer from zlib may be a small part of its 16 kB allocation.
       return copyToOwnMemory(await encoders[coding]!(body, effort));
     } catch (error) {
       this.#fault(error, 'encoding');
@@ -188,7 +188,7 @@ export class EncodedBodies {
     this.#store.resize(key);
   }
 
-  /** What is stored under a key, unless a purge has made it void. */
+  /** The stored response of a key, unless a purge has invalidated it. */
   #current(key: string): StoredResponse | undefined {
     const item = this.#store.peek(key);
     return item?.kind === 'response' && this.#log.limit(item) !== VOID ? item : undefined;

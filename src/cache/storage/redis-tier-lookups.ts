@@ -8,49 +8,49 @@ import type { StoredResponse, StoreItem } from '../../store/stored-response.js';
 import type { CacheRequest } from '../request/cache-request.js';
 import type { VariantStore } from './variants.js';
 
-/** What the shared tier needs of the cache around it. */
+/** The dependencies of the lookups in the Redis tier. */
 export interface RedisTierSetup {
   readonly store: RedisStore;
   readonly entries: VariantStore;
   readonly log: RedisLog;
-  /** Milliseconds, monotonic. */
+  /** Monotonic time. Milliseconds. */
   readonly clock: () => number;
   readonly fault: (error: unknown, where: string) => void;
-  /** Deadline of one command that a visitor waits for. Milliseconds. */
+  /** Time limit of one command that a client waits for. Milliseconds. */
   readonly deadline: number;
 }
 
-/** How long a lease lasts that nobody gives back: what the death of its holder costs at most. Seconds. */
+/** When an unreleased lease expires: the longest delay after its holder has crashed. Seconds. */
 export const LEASE_SECONDS = 10;
 
-/** How often one who waits for another instance looks; it grows. Milliseconds. */
+/** First and longest pause between two attempts to take a lease. Milliseconds. */
 const FIRST_LOOK = 20;
 const LONGEST_LOOK = 200;
 
-/** What is asked for. */
+/** The request to look up. */
 interface Wanted {
   readonly keys: { readonly exact: string };
   readonly context: { readonly req: IncomingMessage };
 }
 
-/** What came of asking what instances share; noted by the tier of an exchange that the front door has left to the middlewares. */
+/** The result of a Redis lookup made at the front door, kept on the exchange for the middlewares. */
 export interface RedisLookup {
   /** When the lookup began. Milliseconds on the cache's clock. */
   readonly askedAt: number;
-  /** In memory now, or lent. */
+  /** The entry that was found. It may not be in memory. */
   readonly entry: StoredResponse | undefined;
 }
 
-/** A lease for filling one key, to be given back. */
+/** A lease for filling one key. */
 export interface FillLease {
   release(): void;
 }
 
 /**
- * The tier behind the memory tier, which all instances share. What is found there goes into memory, if it is worth its
- * place there; what is stored in memory is written there as well, with nobody waiting.
+ * Reads and writes the Redis tier, which all instances share. Entries that are found there are added to memory, if
+ * they are worth the space. Entries stored in memory are also written to Redis; no request waits for that.
  *
- * Responses that answer for other queries than their own (No-Vary-Search) stay in the memory of their instance.
+ * Responses with equivalent queries (No-Vary-Search) stay in the memory of their instance.
  */
 export class RedisTierLookups {
   readonly #setup: RedisTierSetup;
@@ -59,40 +59,39 @@ export class RedisTierLookups {
     this.#setup = setup;
   }
 
-  /** Whether the log is read to its end: until then nobody can tell whether what others stored still holds. */
+  /** Whether the log has been read to its end. Before that, entries of other instances may have been purged. */
   get isUsable(): boolean {
     return this.#setup.log.canShare;
   }
 
-  /** Whether a question asked then has used up so much of its deadline that nobody should wait for another. */
+  /** Whether a lookup that started then has used more than half of the time limit, so that no further one is made. */
   isLateSince(askedAt: number): boolean {
     const { clock, deadline } = this.#setup;
     return clock() - askedAt > deadline / 2;
   }
 
-  /** Brings what is stored for a request, and puts it into memory; never rejects. */
+  /** Looks up a request, and adds the entry to memory. Never rejects. */
   fetch(wanted: Wanted): Promise<StoredResponse | undefined> {
     return new Promise((resolve) => this.#bring(wanted, false, resolve));
   }
 
   /**
-   * As `fetch`, without promises of its own, and without a place in memory where that is full and nobody has asked for
-   * it before: it is left in Redis then, and a further request brings it again.
+   * Callback form of `fetch` for the hot path. When memory is full, it keeps an entry only on its second request.
    *
-   * @param told called once, with what there is; it must not throw.
+   * @param told called once with the entry, if there is one; it must not throw.
    */
   ask(wanted: Wanted, told: (entry: StoredResponse | undefined) => void): void {
     this.#bring(wanted, true, told);
   }
 
-  /** @param mayLend whether it may be served without being put. */
+  /** @param mayLend whether the entry may be served without being added to memory. */
   #bring(wanted: Wanted, mayLend: boolean, told: (entry: StoredResponse | undefined) => void): void {
     const { store, clock } = this.#setup;
     const askedAt = clock();
     const { exact } = wanted.keys;
     store.ask(exact, (item, fault) => {
       if (fault !== undefined) return told(this.#failed(fault));
-      // Two commands, and one deadline for both.
+      // Both commands share one time limit.
       if (item?.kind === 'variants' && !this.isLateSince(askedAt)) {
         const variant = this.#variantOf(exact, item.names, wanted.context.req);
         void unawaited(variant.then(told), 'redis read');
@@ -131,7 +130,7 @@ export class RedisTierLookups {
     this.#setup.fault(error, 'redis read');
   }
 
-  /** Writes what was stored in memory under its own URL; nobody waits for it, and it never rejects. */
+  /** Writes an entry that was stored in memory under its own URL. No request waits for it. Never rejects. */
   async put(key: string, entry: StoredResponse): Promise<void> {
     const { store, entries, clock, fault } = this.#setup;
     if (!this.isUsable) return;
@@ -141,7 +140,7 @@ export class RedisTierLookups {
       const variants = entries.variantsOf(key);
       const writes: Promise<boolean>[] = [store.set(entry.key, entry, ttl)];
       if (variants && entry.key !== key) {
-        // Its list of variants is that of one instance's memory.
+        // The list of variant keys describes the memory of one instance, so it is not written.
         const index: StoreItem = { kind: 'variants', names: variants.names, keys: [] };
         writes.push(store.set(key, index, ttl));
       }
@@ -151,18 +150,18 @@ export class RedisTierLookups {
     }
   }
 
-  /** Deletes an entry that another response has superseded; nobody waits for it, and it never throws. */
+  /** Deletes an entry that another response has superseded. No request waits for it. Never throws. */
   drop({ key }: StoredResponse): void {
     if (this.isUsable) void unawaited(this.#setup.store.delete(key), 'redis write');
   }
 
   /**
-   * Takes the lease for filling a key, or waits for who has it.
+   * Takes the lease for filling a key, or waits for its holder.
    *
-   * @param seconds to wait at most.
-   * @param isHere whether memory has what the request can be served with.
-   * @returns the lease; `found` when another's fill is in memory now; `undefined` when neither is to be had, and
-   * the fill goes on without.
+   * @param seconds the longest wait.
+   * @param isHere whether memory has an entry that can serve the request.
+   * @returns the lease; `found` if memory now has the entry of another instance; `undefined` if there is neither. The
+   * fill then continues without a lease.
    */
   async takeTurn(
     request: CacheRequest,
@@ -177,7 +176,7 @@ export class RedisTierLookups {
       for (let look = FIRST_LOOK; ; look = Math.min(look * 1.5, LONGEST_LOOK)) {
         const taken = await store.lease(key, token, LEASE_SECONDS * 1000);
         if (taken === undefined) return undefined;
-        // Someone may have filled between our looking and our taking.
+        // Another instance may have filled the key between the last lookup and the lease.
         await this.fetch(request);
         if (isHere()) {
           if (taken) void unawaited(store.release(key, token), 'redis lease');
@@ -194,7 +193,7 @@ export class RedisTierLookups {
     }
   }
 
-  /** @param names request headers by which it was told apart where it was stored. */
+  /** @param names request headers that distinguished the variants in the instance that stored it. */
   #adopt(
     key: string,
     entry: StoredResponse,
@@ -203,9 +202,9 @@ export class RedisTierLookups {
     mayLend: boolean,
   ): StoredResponse | undefined {
     const { entries, log } = this.#setup;
-    // What was purged lies there until its time is over.
+    // A purged entry stays in Redis until it expires.
     if (log.limit(entry) === VOID) return undefined;
-    // Here responses have differed by more than there, so it can't be told for whom it was made.
+    // Responses here vary by more headers, so the right request for this entry is unknown.
     if (entries.keyFor(key, names, req) !== entry.key) return undefined;
     if (mayLend && !entries.store.admits(entry.key, entry)) return entry;
     const own = entries.compact(entry, entry);

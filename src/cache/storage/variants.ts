@@ -11,22 +11,22 @@ import {
 import type { CacheSettings } from '../options.js';
 import { type HeaderSelector, headerSelector, type RequestHeaders, variantKey } from '../request/key.js';
 
-/** Variants of one key. More come and others go: a flood of header values must not fill the cache. */
+/** Maximum variants of one key. Newer ones replace older ones: a flood of header values must not fill the cache. */
 const MOST_VARIANTS = 32;
 
 const NONE: readonly string[] = [];
 
-/** What is found for a request. */
+/** The result of a lookup. */
 export interface FoundVariant {
   readonly entry?: StoredResponse;
-  /** There are variants, none of them for this request. */
+  /** There are variants, but none for this request. */
   readonly variesOtherwise?: boolean;
 }
 
-/** Responses and their variants (RFC 9111 §4.1) over a store of single items. */
+/** Stores responses and their variants (RFC 9111 §4.1) in a store of single items. */
 export class VariantStore {
   readonly store: MemoryStore;
-  /** Of request headers, what makes a variant. */
+  /** Returns the value of a request header that distinguishes variants. */
   readonly select: HeaderSelector;
   readonly #compactor = new Compactor();
 
@@ -36,9 +36,9 @@ export class VariantStore {
   }
 
   /**
-   * What is stored for a request.
+   * Finds the response for a request.
    *
-   * @param isUse whether it is looked for to be used; otherwise what is found is a copy, and nothing is noted.
+   * @param isUse `false`: counts no use, and returns a copy.
    */
   find(key: string, request: RequestHeaders, isUse = true): FoundVariant {
     const item = isUse ? this.store.get(key) : this.#copy(key);
@@ -55,25 +55,25 @@ export class VariantStore {
       : { variesOtherwise: true };
   }
 
-  /** The key of the variant that a request would get, were these the names. */
+  /** The key of the variant for a request, with these header names. */
   variantKeyOf(key: string, names: readonly string[], request: RequestHeaders): string {
     return variantKey(key, names, request, this.select);
   }
 
-  /** The key under which a response with this `Vary` belongs. */
+  /** The key under which a response with this `Vary` is stored. */
   keyFor(key: string, vary: readonly string[], request: RequestHeaders): string {
     const names = this.#namesFor(key, vary);
     return names.length === 0 ? key : variantKey(key, names, request, this.select);
   }
 
-  /** Whether a response, stored or about to be, was made for a request like this one. */
+  /** Whether a response was made for a request like this one. */
   matches(key: string, entry: ResponseHead, request: RequestHeaders): boolean {
     const names = this.#namesFor(key, entry.vary);
     const own = names.length === 0 ? key : variantKey(key, names, request, this.select);
     return entry.key === own && isForOrigin(entry, names, request);
   }
 
-  /** A response as it is to be put: small, and with nothing in it that others may change. */
+  /** Returns the response in its compact form, which shares no mutable data with the caller. */
   compact(head: ResponseHead, kept: KeptItem): StoredResponse {
     return this.#compactor.compact(head, kept);
   }
@@ -81,13 +81,13 @@ export class VariantStore {
   put(key: string, entry: StoredResponse, vary: readonly string[]): void {
     const names = this.#namesFor(key, vary);
     if (names.length === 0) {
-      this.store.set(entry.key, entry); // the same text as `key`, once in memory
+      this.store.set(entry.key, entry); // the same string as `key`, so memory holds it once
       return;
     }
     if (names.length > MOST_NAMES) return;
     const before = this.store.peek(key);
     const known = before?.kind === 'variants' ? before : undefined;
-    // Stored when fewer names mattered: it can no longer be told for whom.
+    // Stored when fewer names were known, so the right requests for it are unknown.
     const kept = known && known.names.length === names.length ? known.keys : [];
     for (const old of known?.keys ?? []) if (!kept.includes(old)) this.store.delete(old);
     const keys = kept.filter((old) => old !== entry.key);
@@ -97,33 +97,33 @@ export class VariantStore {
     this.store.set(entry.key, entry);
   }
 
-  /** Whether it is still there: not evicted, nor replaced by another. */
+  /** Whether the entry is still stored: neither evicted nor replaced. */
   holds(entry: StoredResponse): boolean {
     return this.store.peek(entry.key) === entry;
   }
 
-  /** Deletes one response; those beside it stay. */
+  /** Deletes one response; its other variants stay. */
   drop(entry: StoredResponse): void {
     if (this.holds(entry)) this.store.delete(entry.key);
   }
 
-  /** Deletes the response under its own key, also one that was stored since. */
+  /** Deletes the response under its own key, even one that was stored since. */
   deleteVariant(key: string): void {
     if (this.responseAt(key)) this.store.delete(key);
   }
 
-  /** The response under its own key; nothing is noted. */
+  /** The response under its own key. Counts no use. */
   responseAt(key: string): StoredResponse | undefined {
     const item = this.store.peek(key);
     return item?.kind === 'response' ? item : undefined;
   }
 
-  /** Puts one response in the place of another, if that is still there. */
+  /** Replaces one response with another, if it is still stored. */
   replace(entry: StoredResponse, by: StoredResponse): void {
     if (this.holds(entry)) this.store.set(entry.key, by);
   }
 
-  /** Deletes what is stored under a key, with all its variants. */
+  /** Deletes the responses of a key, with all variants. */
   deleteAll(key: string): void {
     const item = this.store.peek(key);
     if (item?.kind === 'variants') for (const variant of item.keys) this.store.delete(variant);
@@ -134,7 +134,7 @@ export class VariantStore {
     return this.store.erase((item: StoreItem) => item.kind === 'response' && matches(item));
   }
 
-  /** The variants of a key; `undefined` where its responses do not differ. */
+  /** The variants of a key; `undefined` if its responses do not vary. */
   variantsOf(key: string): { names: readonly string[]; count: number } | undefined {
     const item = this.store.peek(key);
     if (item?.kind !== 'variants') return undefined;
@@ -146,7 +146,7 @@ export class VariantStore {
     return item && copyItem(item);
   }
 
-  /** The oldest that nobody asked for again, else the oldest; never the last, which is new. */
+  /** Takes the oldest variant without a second request, else the oldest; never the last, which is new. */
   #takeLeastWanted(keys: string[]): string {
     const unused = keys.findIndex((key, at) => at < keys.length - 1 && !this.store.isUsed(key));
     return keys.splice(Math.max(0, unused), 1)[0]!;
@@ -160,7 +160,9 @@ export class VariantStore {
   }
 }
 
-/** A response that was made without a word on CORS says nothing to the page of an origin (Fetch standard, §3.3). */
+/**
+ * Whether pages of the request's origin can use the response. Without CORS headers, they can't (Fetch standard, §3.3).
+ */
 function isForOrigin(entry: ResponseHead, names: readonly string[], request: RequestHeaders): boolean {
   return request.headers.origin === undefined || entry.anyOrigin || names.includes('origin');
 }
