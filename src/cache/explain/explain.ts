@@ -24,12 +24,12 @@ import type {
   RequestDescription,
 } from './types.js';
 
-/** The middleware that a request is explained for: the one for all routes, or the one beside a handler. */
+/** The middleware for which a request is explained: the one for all routes, or the one beside a handler. */
 export type ExplainScope =
   | { readonly routes: RouteTable<CacheRoutePolicies> }
   | { readonly scope: string; readonly rule: CacheRuleSettings };
 
-/** What the cache would say and do, all of it; nothing is counted, touched or filled. */
+/** Explains what the cache would do with a request. Counts nothing and changes nothing. */
 export function explain(
   state: CacheState | false,
   place: ExplainScope,
@@ -52,7 +52,7 @@ export function explain(
 function explainRequest(state: CacheState, request: CacheRequest, real: boolean): CacheExplanation {
   const { key, keys, context, pattern } = request;
   const found = lookUp(state, request, false);
-  // A description tells nothing of the app; where a request comes through one, there is one.
+  // A description has no app; a real request has one.
   const plan = decide(state, request, found, 0, real ? undefined : true);
   const obstacles = obstaclesOf(state, request, found, plan);
   const { entry } = state.equivalents.find(key, keys, context.req, false);
@@ -111,14 +111,14 @@ function possibleOf(
   const possible = new Set<XCache>();
   if (plan.kind === 'wait') possible.add('HIT');
   if (plan.kind === 'refresh') possible.add('MISS');
-  // Not before the handler has answered is it known whether a visitor's credentials matter.
+  // Only the handler's response shows whether the client's credentials matter.
   if (request.credential && !obstacles[0]?.final && request.context.req.method === 'GET')
     possible.add('BYPASS');
   possible.add('MISS');
   const { revalidates, compares, standIn } = chooseFillMode(state, request, found);
   if (revalidates || (compares && !request.directives?.noStore)) possible.add('REVALIDATED');
   if (standIn || plan.kind === 'refresh') possible.add('STALE');
-  // Where what the refresh has brought is void already, it begins again.
+  // If the refreshed response is already invalid, the request starts again.
   if (plan.kind === 'refresh') possible.add('HIT');
   return [...possible];
 }
@@ -143,7 +143,7 @@ function statusOf(
   return { fwd: forward, detail: plan.detail };
 }
 
-/** In the order in which the response is judged: the first is the one that is reported. */
+/** Lists the obstacles in the order in which they are checked; `Cache-Status` reports the first. */
 function obstaclesOf(
   state: CacheState,
   request: CacheRequest,
@@ -154,9 +154,9 @@ function obstaclesOf(
   if (plan.kind === 'hit' || plan.kind === 'stale') return [];
   if (plan.kind === 'gateway-timeout') return [{ reason: 'only-if-cached', final: true }];
   const obstacles: CacheObstacle[] = [];
-  // A refresh is a request of our own, and whole.
+  // A refresh is an internal request without conditions, and its response is complete.
   if (plan.kind === 'fill') {
-    // It has nothing to store; what is stored already it may confirm.
+    // A HEAD stores nothing, but it may revalidate the stored response.
     const isFinal = chooseFillMode(state, request, found).compares === undefined;
     if (context.req.method === 'HEAD') obstacles.push({ reason: 'head', final: isFinal });
     if (directives?.noStore) obstacles.push({ reason: 'request-no-store', final: true });

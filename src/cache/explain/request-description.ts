@@ -5,19 +5,19 @@ import { HotpathError } from '../../options/errors.js';
 import { formatValue } from '../../options/format-value.js';
 import type { RequestDescription } from './types.js';
 
-/** A request, and whether there is an app behind it that can be asked. */
+/** A request, and whether it came through an app. */
 export interface DescribedRequest {
   readonly req: IncomingMessage;
   /** Path and query as the client sent them. */
   readonly target: string;
-  /** It came to an app, so what can be told of the app is known. */
+  /** Whether it came through an app, so that the app's settings are known. */
   readonly real: boolean;
 }
 
 /**
- * Node's request as it is, or one made of a description.
+ * Returns Node's request unchanged, or creates one from a description.
  *
- * @throws HotpathError `HOTPATH_REQUEST_INVALID` for what is neither.
+ * @throws HotpathError `HOTPATH_REQUEST_INVALID` for any other value.
  */
 export function requestFromDescription(request: IncomingMessage | RequestDescription): DescribedRequest {
   if (isRequest(request)) {
@@ -33,7 +33,7 @@ export function requestFromDescription(request: IncomingMessage | RequestDescrip
   }
   const { method = 'GET', headers = {} } = request;
   const address = given.startsWith('/') ? undefined : new URL(given);
-  // As it is written: a URL object would resolve dots, which clients may send. The fragment is never sent.
+  // Kept as written: a URL object would resolve dots, which clients may send. Clients never send the fragment.
   const target = (address && pathAndQueryOf(given)?.replace(/#.*$/s, '')) ?? given;
   const made = Object.assign(new IncomingMessage(new Socket()), {
     method: method.toUpperCase(),
@@ -58,7 +58,7 @@ function isAddress(text: string): boolean {
   return /^https?:\/\//i.test(text) && URL.canParse(text);
 }
 
-/** As Node gives them: names in lower case, several lines of one name as one list. */
+/** Converts headers to Node's form: names in lower case, several lines of one name as one list. */
 function readDescribedHeaders(
   given: NonNullable<RequestDescription['headers']>,
   host: string | undefined,

@@ -2,61 +2,63 @@ import type { CacheStatus } from '../../http/cache-status.js';
 import type { Permission } from '../lookup/reuse.js';
 import type { XCache } from '../serve/cache-status.js';
 
-/** A request as one would write it down. */
+/** A description of a request. */
 export interface RequestDescription {
-  /** Default `GET`. */
+  /** Default: `GET`. */
   readonly method?: string;
-  /** Path and query, with the host in a `Host` header; or a full URL, which gives scheme and host as the app sees them. */
+  /**
+   * Path and query, with the host in a `Host` header; or a full URL with the scheme and host that the app would see.
+   */
   readonly url: string;
-  /** Names in any case. */
+  /** Header names in any case. Default: none. */
   readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>;
 }
 
-/** What the cache would do with a request. */
+/** The cache's decision about a request, with its reasons. */
 export interface CacheExplanation {
-  /** What `X-Cache` would say; `undefined` where the handler's answer, or another's fill, decides. */
+  /** The value of `X-Cache`; `undefined` if it depends on the handler's response or on another request's fill. */
   readonly result: XCache | undefined;
-  /** What it may say, the likeliest first; empty where the cache would not say anything. */
+  /** Possible values of `X-Cache`, the most likely first; empty if the cache would send none. */
   readonly possible: readonly XCache[];
-  /** The parameters of `Cache-Status` (RFC 9211) for the likeliest result, as far as they are known. */
+  /** The parameters of `Cache-Status` (RFC 9211) for the most likely result, as far as they are known. */
   readonly status: CacheStatus;
-  /** The same as text, sent or not; `undefined` where the cache would not say anything. */
+  /** `status` as text, even if `statusHeader` is off; `undefined` if the cache would send none. */
   readonly cacheStatus: string | undefined;
-  /** The pattern of the rule that the path falls under. */
+  /** The pattern of the rule that matches the path. */
   readonly pattern: string | undefined;
-  /** What tells the stored response apart from others; `undefined` for a request that has nothing to do with the cache. */
+  /** The key of the request; `undefined` if the request bypasses the cache. */
   readonly key: ExplainedKey | undefined;
-  /** What is stored for the request, usable or not. */
+  /** The stored response for the request, usable or not. */
   readonly entry: ExplainedEntry | undefined;
-  /** The responses that are stored under the key where they differ by request headers, this request's among them or not. */
+  /** The variants of the key, if its responses vary by request headers, and their number. */
   readonly variants: { readonly names: readonly string[]; readonly count: number } | undefined;
-  /** What keeps the handler's answer out of the store, as far as request and rule can tell; empty where what is stored is served. */
+  /** The known obstacles to storing the handler's response; empty if a stored response is served. */
   readonly obstacles: readonly CacheObstacle[];
-  /** A fill of the key is under way, for which others wait. */
+  /** Whether a fill of the key is in flight, for which other requests wait. */
   readonly filling: boolean;
-  /** Requests of the key do not wait for each other, because a response was refused lately: the reason. */
+  /** The reason why requests of the key do not wait for each other: a response was refused recently. */
   readonly hitForMiss: string | undefined;
-  /** The stored response is not served stale, since a background refresh of it was refused or could not be stored: the reason. */
+  /** The reason why the stored response is not served stale: its background refresh was refused or not storable. */
   readonly noBackgroundRefresh: string | undefined;
 }
 
-/** Something that keeps an answer out of the store. */
+/** A reason why a response would not be stored. */
 export interface CacheObstacle {
-  /** The word that `Cache-Status` reports: `cookie`, `when`, `not-public`. */
+  /** The `detail` for `Cache-Status`, such as `cookie`, `when` or `not-public`. */
   readonly reason: string;
-  /** No answer is stored, whatever it says; otherwise one that says `public` or `s-maxage`, for instance, may be. */
+  /** Whether no response can be stored. Otherwise, one that declares itself `public`, for example, may be stored. */
   readonly final: boolean;
 }
 
-/** The key, in parts that can be read. */
+/** The key in readable parts. */
 export interface ExplainedKey {
-  /** Scheme, host, path and query, less what the rule ignores. */
+  /** Scheme, host, path and query, without the parameters that the rule ignores. */
   readonly url: string;
-  /** What others have made of path and query by now, where that is something else. */
+  /** The path and query as middlewares have rewritten them, if they differ. */
   readonly rewritten: string | undefined;
-  /** Whether it holds a partition, which is not shown. */
+  /** Whether the key has a partition, which is not shown. */
   readonly partitioned: boolean;
-  /** Request headers and cookies that the rule adds. */
+  /** Request headers and cookies that the rule adds to the key. */
   readonly headers: readonly string[];
   readonly cookies: readonly string[];
 }
@@ -64,33 +66,33 @@ export interface ExplainedKey {
 /** A stored response. */
 export interface ExplainedEntry {
   /**
-   * What may be done with it: serve it (`fresh`), serve it while it is refreshed, let it stand in for an error,
-   * ask the handler first (`validate`); or nothing, since a purge has made it void, or a visitor with
-   * credentials asks for what was not marked as everybody's.
+   * How it may be used: served as it is (`fresh`), served while it is refreshed (`while-revalidate`), served in place
+   * of an error (`if-error`), or only after revalidation (`validate`). Not usable: a purge has invalidated it
+   * (`purged`), or the request has credentials and the response is not declared public (`credential`).
    */
   readonly use: Permission | 'purged' | 'credential';
-  /** `expire()` has made it stale. */
+  /** Whether `expire()` has made it stale. */
   readonly expired: boolean;
   readonly status: number;
   /** Seconds (RFC 9111 §4.2.3). */
   readonly age: number;
-  /** Seconds of freshness left, negative once it is stale; `undefined` when it was purged. */
+  /** Seconds of freshness left; negative if it is stale; `undefined` if it was purged. */
   readonly ttl: number | undefined;
-  /** When its freshness ends, or ended. */
+  /** When its freshness ends or ended; `undefined` if it was purged. */
   readonly freshUntil: Date | undefined;
   readonly storedAt: Date;
   readonly tags: readonly string[];
   /** Request headers that its own `Vary` names. */
   readonly vary: readonly string[];
-  /** Request headers that the responses of its key differ by, with the values it is for; those of credentials are hidden. */
+  /** Request headers by which the key's responses vary, with the values of this request. Credentials are hidden. */
   readonly variant: Readonly<Record<string, string | undefined>>;
-  /** Bytes that it takes: body with its encoded forms, key, headers and tags. */
+  /** Size in memory: body with its encoded forms, key, headers and tags. Bytes. */
   readonly bytes: number;
   readonly bodyBytes: number;
-  /** Bytes of the encoded forms of the body that exist by now, by coding. */
+  /** Sizes of the encoded forms that exist, by coding. Bytes. */
   readonly encodings: Readonly<Record<string, number>>;
   readonly etag: string;
   readonly lastModified: string | undefined;
-  /** Template of the route that made it. */
+  /** The template of the route that made it. */
   readonly template: string | undefined;
 }
