@@ -4,9 +4,8 @@ import type { CacheContext } from '../options.js';
 import { joinParts } from '../request/key.js';
 
 /**
- * The tags of a response with those that it gets by its `Cache-Groups` (RFC 9875 §2): each group by its name, for
- * `purge({ tag })`, and by its name with the origin that it belongs to (§2.1), for what answers of that origin
- * invalidate.
+ * Adds the tags for the response's `Cache-Groups` (RFC 9875 §2). Each group gets two: its name, for `purge({ tag })`,
+ * and its name with its origin (§2.1), for responses of that origin that invalidate it.
  */
 export function addGroupTags(
   tags: readonly string[],
@@ -19,7 +18,7 @@ export function addGroupTags(
   return [...new Set([...tags, ...named, ...groups.map((group) => groupTag(origin, group))])];
 }
 
-/** What a `Cache-Group-Invalidation` selects (§3): groups of its own origin alone. */
+/** The selectors of a `Cache-Group-Invalidation` (§3): only groups of its own origin. */
 export function groupSelectors(origin: string, value: string | undefined): Selector[] {
   return parseGroupInvalidation(value).map((group) => ({ tag: groupTag(origin, group) }));
 }

@@ -11,14 +11,14 @@ import { RuleContext } from '../request/rule-context.js';
 
 type Selectors = Selector | readonly Selector[];
 
-/** Selectors, or what makes them of a request, at once or later. */
+/** Selectors, or a function that computes them from a request, synchronously or not. */
 export type PurgeTarget = Selectors | ((context: CacheContext) => Selectors | Promise<Selectors>);
 
-/** After which responses a purge is made. */
+/** After which responses to purge. */
 export interface PurgeAfterOptions {
   /**
-   * `'success'`, the default: after 2xx and 3xx. `'always'`: whatever the status, and where no response comes at all;
-   * for a handler that may write and then fail.
+   * `'success'`: after 2xx and 3xx. `'always'`: after any status, and if no response is sent; for a handler that may
+   * write and then fail. Default: `'success'`.
    */
   readonly on?: 'success' | 'always';
 }
@@ -30,18 +30,18 @@ export function resolvePurgeAfter(options: PurgeAfterOptions | undefined): Requi
   return resolve(purgeAfterSchema, options, 'purgeAfter');
 }
 
-/** What holding an answer for its purge needs of the cache. */
+/** The functions of the cache that `purgeBeforeEnd` needs. */
 export interface PurgeRecorder {
-  /** Returns a promise only where there is something to wait for. */
+  /** Returns a promise only if there is something to wait for. */
   readonly purge: (selectors: readonly Selector[]) => unknown;
   readonly fault: (error: unknown, where: string) => void;
-  /** How long the answer's end waits. Milliseconds; default 5000. */
+  /** How long the end of the response waits. Milliseconds. Default: 5000. */
   readonly deadline?: number;
-  /** Default `'success'`. */
+  /** Default: `'success'`. */
   readonly on?: PurgeAfterOptions['on'];
 }
 
-/** Lets the end of a response wait until the purge that goes with it is acknowledged, fails or takes too long. */
+/** Read-your-writes: holds the end of a response until its purge is acknowledged, fails or takes too long. */
 export function purgeBeforeEnd(
   req: IncomingMessage,
   res: ServerResponse,
@@ -50,11 +50,11 @@ export function purgeBeforeEnd(
 ): void {
   const { purge, fault, deadline = 5000, on = 'success' } = hold;
   const exchange = exchangeOf(req, res);
-  // The route's own parameters; a router further out will have put back others by the time of the answer.
+  // The route's own parameters. When the response ends, an outer router has restored its own.
   const params = (req as { params?: RouteParams }).params ?? {};
   const context = new RuleContext(req, res, { params }, exchange.target);
   try {
-    void context.origin; // now, as the request may have lost its socket by the time of its response
+    void context.origin; // read now, because the request may have lost its socket when it ends
   } catch (error) {
     fault(error, 'trust proxy');
   }
@@ -65,7 +65,7 @@ export function purgeBeforeEnd(
       const done = isPromise(made)
         ? Promise.resolve(made).then((later) => purge(toList(later)))
         : purge(toList(made));
-      // Nothing to wait for: the answer goes on as if we were not here.
+      // Without a promise, the response is not delayed.
       return isPromise(done) ? within(deadline, done).catch((error) => fault(error, 'purges')) : undefined;
     } catch (error) {
       fault(error, 'purges');
@@ -75,7 +75,7 @@ export function purgeBeforeEnd(
   exchange.holdEnd(() => (isMeant() ? attempt() : undefined));
   exchange.onClose(() => {
     if (exchange.ended) return;
-    // It had begun to say that all went well, and broke off: what was written may well be there.
+    // The response was interrupted after a successful head, so the write may have happened.
     if (on === 'always' || (exchange.headed && isMeant())) void unawaited(attempt(), 'purges');
   });
 }
@@ -96,7 +96,7 @@ function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
   return typeof (value as { then?: unknown } | undefined)?.then === 'function';
 }
 
-/** One or many as a list. */
+/** Returns a value or a list as a list. */
 export function toList<T>(value: T | readonly T[]): readonly T[] {
   return Array.isArray(value) ? value : [value as T];
 }

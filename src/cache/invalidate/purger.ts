@@ -13,11 +13,14 @@ import { PurgeNames } from './purge-names.js';
 export interface PurgeResult {
   /** Position of the last record in the invalidation log. */
   readonly position: number;
-  /** Entries deleted from this process's memory. Without `erase`, entries go at their next lookup or as memory fills. In Redis they go with their time to live. */
+  /**
+   * Entries deleted from this process's memory. Without `erase`, entries are dropped at their next lookup or evicted.
+   * In Redis they expire.
+   */
   readonly erased: number;
   /**
-   * Whether every instance will apply the purge. `false` if Redis could not be reached: the purge is applied here and
-   * written once Redis is back. Until then, other instances may serve what was purged; those that have lost Redis too,
+   * Whether every instance will apply the purge. `false` if Redis is unreachable: the purge applies here and is
+   * written once Redis is back. Until then, other instances may serve purged entries; those that have lost Redis too,
    * for at most `maxStaleness`. Without Redis there is one instance, so it is `true`; but `false` in a worker of
    * `node:cluster`, because the other workers do not learn of the purge.
    */

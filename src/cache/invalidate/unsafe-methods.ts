@@ -16,14 +16,14 @@ const SAFE: ReadonlySet<string> = new Set([
   'SEARCH',
 ]);
 
-/** Whether a successful request with this method invalidates what is stored (RFC 9111 §4.4). */
+/** Whether a successful request with this method invalidates stored responses (RFC 9111 §4.4). */
 export function isUnsafe(method: string | undefined): boolean {
   return method !== undefined && !SAFE.has(method);
 }
 
 /**
- * What such a request invalidates: its target, what `Location` and `Content-Location` name of the same origin
- * (RFC 9111 §4.4), and the groups of `Cache-Group-Invalidation` (RFC 9875 §3).
+ * Selects what an unsafe request invalidates: its target, the URLs in `Location` and `Content-Location` of the same
+ * origin (RFC 9111 §4.4), and the groups in `Cache-Group-Invalidation` (RFC 9875 §3).
  */
 export function selectInvalidated(context: CacheContext): Selector[] {
   const { req, res } = context;
@@ -37,7 +37,7 @@ export function selectInvalidated(context: CacheContext): Selector[] {
     const value = res && readHeaderText(res, name);
     if (value === undefined || !URL.canParse(value, context.url.href)) continue;
     const named = new URL(value, context.url);
-    // Otherwise anyone's answer could empty another's cache.
+    // Otherwise a response could invalidate entries of another origin.
     if (named.origin === context.url.origin) add(named.pathname + named.search);
   }
   const groups = res && readHeaderText(res, 'cache-group-invalidation');
@@ -45,15 +45,15 @@ export function selectInvalidated(context: CacheContext): Selector[] {
   return groups === undefined ? selectors : [...selectors, ...groupSelectors(context.url.origin, groups)];
 }
 
-/** What Express adds to a request. */
+/** The properties that Express adds to a request. */
 interface RoutedRequest {
   readonly baseUrl?: string;
   readonly path?: string;
 }
 
 /**
- * The URL that Express's routers have matched. It differs from the target where that has a fragment, or is absolute and
- * has backslashes, and where a middleware has rewritten it.
+ * The URL that Express's routers matched. It differs from the target if a middleware rewrote it. It also differs if
+ * the target has a fragment, or is absolute and has backslashes.
  */
 function routedUrl(req: RoutedRequest, target: string): string | undefined {
   let routed: string;
