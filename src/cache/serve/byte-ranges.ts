@@ -5,9 +5,9 @@ import { contentRange, ifRangeHolds, multipartBody, selectRanges } from '../../h
 import type { StoredResponse } from '../../store/stored-response.js';
 
 /**
- * Makes of a whole answer the parts that the visitor asked for (RFC 9110 §14.2): status and headers on `res`.
+ * Applies the `Range` of a request to a complete response (RFC 9110 §14.2). Sets status and headers on `res`.
  *
- * @returns what to send instead of the whole; `undefined` where the whole it is.
+ * @returns the body to send; `undefined` for the complete response.
  */
 export function selectByteRanges(
   req: IncomingMessage,

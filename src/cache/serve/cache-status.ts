@@ -35,7 +35,7 @@ export function describeUrl({
   return /^[^/?#\\]+$/.test(origin.host) && URL.canParse(base) ? base + target : target;
 }
 
-/** Counts how a request was answered. */
+/** Counts the result of a request. */
 export function countResult(counts: CacheCounts, result: XCache, status: CacheStatus): void {
   if (result === 'HIT') counts.hits++;
   else if (result === 'STALE') counts.stale++;

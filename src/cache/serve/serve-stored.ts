@@ -23,7 +23,7 @@ export interface ServeOptions {
   readonly status: CacheStatus;
 }
 
-/** Answers a request with a stored response (RFC 9111 §4), or with 304 where the visitor has it (§4.3.2). */
+/** Responds to a request with a stored response (RFC 9111 §4), or with 304 if the client has it (§4.3.2). */
 export function serveStored(
   state: CacheState,
   exchange: Exchange,
@@ -39,22 +39,22 @@ export function serveStored(
   }
   const parts = selectByteRanges(req, res, entry);
   if (parts) {
-    // Copied: they are views of the stored body, and few.
+    // Copied because they are views of the stored body; range responses are rare.
     res.end(Buffer.concat(parts));
     return;
   }
-  // Whoever patched the response sees and may write into what it is given: a copy, plain. The body is not theirs.
+  // A middleware that patched the response may modify the buffer, so it gets a copy, unencoded.
   const { isUnpatched } = exchange;
   if (isUnpatched) exchange.encoded = (coding, effort) => state.encodings.find(entry, coding, effort);
   try {
     if (req.method === 'HEAD') res.end();
     else res.end(isUnpatched ? entry.body : Buffer.from(entry.body));
   } finally {
-    exchange.encoded = undefined; // should this fail, the app answers with a body of its own
+    exchange.encoded = undefined; // if the write fails, the app may send another body
   }
 }
 
-/** Within `head`: a stored response takes the place of an error that the handler is answering with (RFC 5861 §4). */
+/** Replaces an error of the handler with a stored response (RFC 5861 §4). To be called within `head`. */
 export function replaceError(
   state: CacheState,
   exchange: Exchange,
@@ -67,16 +67,19 @@ export function replaceError(
   const fwdStatus = res.statusCode;
   for (const name of res.getHeaderNames()) if (!before.has(name)) res.removeHeader(name);
   const status = { ...known, fwdStatus, ttl: computeTtl(state, entry) };
-  // The visitor's own conditions are answered where the disguise is known.
+  // The overrides know the client's conditions and apply them.
   writeHead(state, exchange, wholeOf(entry), rule, {}, { result: 'STALE', status });
   exchange.replaceBody(exchange.isUnpatched ? entry.body : Buffer.from(entry.body));
 }
 
-/** Within `head`: what confirms a stored response, a 304 or the answer to a HEAD, becomes the whole (RFC 9111 §4.3.4, §4.3.5). */
+/**
+ * Replaces a 304, or a matching response to HEAD, with the stored response that it revalidates (RFC 9111 §4.3.4,
+ * §4.3.5). To be called within `head`.
+ */
 export function applyNotModified(exchange: Exchange, entry: StoredResponse): void {
   const { res } = exchange;
   exchange.setStatus(entry.status);
-  // What describes the body that is kept is kept with it (§3.2).
+  // The stored body keeps the fields that describe it (§3.2).
   for (const name of OF_THE_BODY) res.removeHeader(name);
   for (const [name, value] of entry.headers) {
     if (!res.hasHeader(name)) res.setHeader(name, typeof value === 'string' ? value : [...value]);
@@ -87,7 +90,10 @@ export function applyNotModified(exchange: Exchange, entry: StoredResponse): voi
   else exchange.replaceBody(exchange.isUnpatched ? entry.body : Buffer.from(entry.body));
 }
 
-/** Within `head`: conditions of the visitor that the handler was not shown are answered here (RFC 9110 §13.2.1: a 2xx). */
+/**
+ * Applies the client's conditions, which were hidden from the handler, to a 2xx (RFC 9110 §13.2.1). To be called
+ * within `head`.
+ */
 export function answerConditions(exchange: Exchange, conditions: Conditions): void {
   const { res } = exchange;
   if (res.statusCode < 200 || res.statusCode > 299) return;
@@ -105,21 +111,21 @@ export function answerConditions(exchange: Exchange, conditions: Conditions): vo
 
 /**
  * Seconds of freshness left; negative for a stale response.
- * @param url what was asked for.
+ * @param url the requested path and query.
  */
 export function computeTtl(state: CacheState, entry: ResponseHead, url = entry.url): number {
   return secondsLeft(entry, validUntil(state, entry, url), state.clock());
 }
 
-/** The conditions of a visitor whom no handler was to see. */
+/** The conditions of a request, for responses that the cache makes itself. */
 export function readConditions({ headers }: IncomingMessage): Conditions {
   return { ifNoneMatch: headers['if-none-match'], ifModifiedSince: headers['if-modified-since'] };
 }
 
-/** What there is to send. */
+/** The response to send. */
 export interface SentResponse {
   readonly head: ResponseHead;
-  /** Of the body. Bytes. */
+  /** Length of the body. Bytes. */
   readonly length: number;
 }
 
@@ -127,19 +133,19 @@ function wholeOf(entry: StoredResponse): SentResponse {
   return { head: entry, length: entry.body.length };
 }
 
-/** Seconds (RFC 9111 §4.2.3). @param now on the clock of the cache. Milliseconds. */
+/** The age of a response in seconds (RFC 9111 §4.2.3). @param now milliseconds on the cache's clock. */
 export function computeAge(entry: ResponseHead, now: number): number {
   return Math.floor(entry.initialAge + (now - entry.storedAt) / 1000);
 }
 
-/** Whether a visitor with these conditions has the response already: the answer is a 304. */
+/** Whether the client already has the response, so that a 304 is sent. */
 export function isNotModified(entry: ResponseHead, conditions: Conditions): boolean {
   // §4.3.2: a response without Last-Modified is compared by its Date.
   const { etag, lastModified = entry.date } = entry;
   return entry.status === 200 && notModified(conditions, { etag, lastModified });
 }
 
-/** Puts status and headers of an answer on `res`. @returns whether it goes without a body: a 304. */
+/** Writes status and headers of a stored response. @returns whether it is a 304, without a body. */
 export function writeHead(
   state: CacheState,
   exchange: Exchange,
@@ -156,7 +162,9 @@ export function writeHead(
   return bodyless;
 }
 
-/** What is the same in every answer with a stored response. @returns whether it goes without a body: a 304. */
+/**
+ * Writes the part that is the same for every use of a stored response. @returns whether it is a 304, without a body.
+ */
 export function writeStored(
   heading: EditableHead,
   { head: entry, length }: SentResponse,
@@ -176,7 +184,7 @@ export function writeStored(
   return bodyless;
 }
 
-/** What the rule adds to every answer under it, stored or not: its own `Vary`, and `private` where it is one visitor's. */
+/** Adds the headers of the rule to a response, stored or not: its `Vary`, and `private` if it has partitions. */
 export function finishHeaders(res: ResponseHeaders, rule: CacheRuleSettings | undefined): void {
   if (!rule) return;
   const names = rule.vary.cookies?.length ? [...rule.vary.headers, 'Cookie'] : rule.vary.headers;

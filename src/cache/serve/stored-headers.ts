@@ -4,8 +4,8 @@ import type { ResponseHeaders } from '../../exchange/response-head.js';
 import type { StoredField } from '../../store/stored-response.js';
 
 /**
- * Fields that belong to one connection or to one answer (RFC 9111 §3.1, RFC 9110 §7.6.1), and those that we
- * write ourselves for each answer. `content-length` follows from the body, `date` and `etag` stand in the entry.
+ * Fields that belong to one connection or response (RFC 9111 §3.1, RFC 9110 §7.6.1), and fields that the cache writes
+ * itself. `content-length` follows from the body; the entry keeps `date` and `etag`.
  */
 const NOT_STORED: ReadonlySet<string> = new Set([
   'connection',
@@ -28,7 +28,7 @@ const NOT_STORED: ReadonlySet<string> = new Set([
   'retry-after',
 ]);
 
-/** Fields by which one request is traced or timed; a `*` stands for any ending. docs/caching.md lists them. */
+/** Fields that trace or time one request; `*` matches any ending. docs/caching.md lists them. */
 const PER_RESPONSE = [
   'request-id',
   'x-request-id',
@@ -63,8 +63,8 @@ const PER_RESPONSE = [
 ] as const;
 
 /**
- * Fields that give something to one client alone: a session, a login, a token. A response that has one is stored no
- * more than one with `Set-Cookie`. The field is the word that `Cache-Status` gives.
+ * Fields that contain a secret of one client: a session, a login, a token. A response with one of them is not stored.
+ * The field name is the detail in `Cache-Status`.
  */
 const PERSONAL = [
   'set-cookie',
@@ -83,9 +83,9 @@ const PERSONAL = [
   'xsrf-token',
 ] as const;
 
-/** The first field of a response that is for one client alone. */
+/** The first field of a response that is for one client only. */
 export function personalField(res: ResponseHeaders): string | undefined {
-  // One call instead of one for each name: most responses have few fields, and none of these.
+  // One call instead of one per name: most responses have few fields, and none of these.
   return res.getHeaderNames().some(isPersonal) ? PERSONAL.find((name) => res.hasHeader(name)) : undefined;
 }
 
@@ -95,10 +95,10 @@ function isPersonal(lowerCaseName: string): boolean {
   return personal.has(lowerCaseName);
 }
 
-/** Tells the response headers that are stored from those that are not. */
+/** Whether the header with this name is stored. */
 export type StoredNames = (lowerCaseName: string) => boolean;
 
-/** @param added names of the app's own, as in `cache.perResponseHeaders`. */
+/** @param added the app's own names, as in `cache.perResponseHeaders`. */
 export function storedHeaderNames(added: readonly string[]): StoredNames {
   const names = new Set(NOT_STORED);
   const beginnings: string[] = [];
@@ -113,7 +113,7 @@ export function storedHeaderNames(added: readonly string[]): StoredNames {
   };
 }
 
-/** Fields of a stored 200 that do not go with its 304: they describe the body that is not sent (RFC 9110 §15.4.5). */
+/** Fields of a stored 200 that its 304 omits: they describe the body (RFC 9110 §15.4.5). */
 const BODY_ONLY: ReadonlySet<string> = new Set([
   'content-type',
   'content-encoding',
@@ -122,7 +122,11 @@ const BODY_ONLY: ReadonlySet<string> = new Set([
   'content-disposition',
 ]);
 
-/** What of the response's headers is stored, given those that others had set before us. */
+/**
+ * Selects the headers to store, and the earlier headers that the handler removed.
+ *
+ * @param before the headers that earlier middlewares had set.
+ */
 export function selectStoredHeaders(
   res: ServerResponse,
   before: ReadonlyMap<string, string>,
@@ -137,7 +141,7 @@ export function selectStoredHeaders(
     const lower = name.toLowerCase();
     if (!isStored(lower) && !(keepsCookies && lower === 'set-cookie')) continue;
     if (connection?.has(lower) || omitted.includes(lower)) continue;
-    // Set upstream for each request anew: on a hit it is there already, and fresher.
+    // An earlier middleware sets it for each request, so a hit has the current value.
     if (before.get(lower) === fingerprint(value)) continue;
     headers.push([name, Array.isArray(value) ? Object.freeze([...value]) : value]);
   }
@@ -146,7 +150,7 @@ export function selectStoredHeaders(
   return { headers, removed };
 }
 
-/** What Express says of itself in every response (`X-Powered-By`), unless the app has turned that off. */
+/** The value of `X-Powered-By`, which Express sets unless the app disables it. */
 export const EXPRESS_HEADERS = 'Express';
 const BY_EXPRESS = fingerprint(EXPRESS_HEADERS);
 
@@ -160,7 +164,7 @@ function connectionOptions(res: ServerResponse): ReadonlySet<string> | undefined
   );
 }
 
-/** The headers that are set already when the request gets to us. */
+/** The headers that are already set when the request reaches the cache. */
 export function upstreamHeaders(res: ServerResponse): ReadonlyMap<string, string> {
   const before = new Map<string, string>();
   const headers = res.getHeaders(); // names in lower case, on an object without prototype
@@ -168,17 +172,17 @@ export function upstreamHeaders(res: ServerResponse): ReadonlyMap<string, string
   return before;
 }
 
-/** Whether others than Express itself had set headers: what they say may be of one visitor, or of one moment. */
+/** Whether other middlewares had set headers. Their values may depend on the client or the time. */
 export function hasUpstreamHeaders(before: ReadonlyMap<string, string>): boolean {
   return before.size > (before.get('x-powered-by') === BY_EXPRESS ? 1 : 0);
 }
 
-/** A field of one line is never the same as one of several. */
+/** Represents a value as text. A field with one line never equals a field with several. */
 function fingerprint(value: number | string | readonly string[]): string {
   return typeof value === 'object' ? `\n${JSON.stringify(value)}` : String(value);
 }
 
-/** Puts stored fields on an answer; its arrays are copies, which whoever comes next may change. */
+/** Writes stored fields to a response. Arrays are copied, because later middlewares may modify them. */
 export function writeStoredHeaders(
   res: ResponseHeaders,
   fields: readonly StoredField[],

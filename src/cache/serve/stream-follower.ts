@@ -9,7 +9,7 @@ import type { CacheState } from '../state.js';
 import { visibleKey } from './cache-status.js';
 import { computeTtl, readConditions, writeHead } from './serve-stored.js';
 
-/** Whether a visitor may have, and is served well by, a response whose body is still on its way. */
+/** Whether a request may follow a response whose body is still being received. */
 export function canFollowStream(
   state: CacheState,
   request: MiddlewareRequest,
@@ -19,14 +19,14 @@ export function canFollowStream(
   const { exchange, keys } = request;
   const { head } = running;
   if (!mayShareWith(state, request, head)) return false;
-  // The handler may still name tags: what was purged since the fill began may be among them. Its end will tell.
+  // Something was purged since the fill began, and the handler may still add matching tags. Only the end shows.
   if (log.position !== head.stamp) return false;
-  // Where the handler gives no tag, ours is made of the whole body.
+  // If the handler sets no tag, hotpath generates one from the complete body.
   if (exchange.req.headers['if-none-match'] !== undefined && head.etag === undefined) return false;
   return equivalents.matches(keys, head, exchange.req);
 }
 
-/** Answers a request from a fill that goes on: its head now, its body as it comes, at the visitor's own pace. */
+/** Responds with the head of a fill in flight, and with its body as it arrives, at the client's own pace. */
 export function followStream(
   state: CacheState,
   request: MiddlewareRequest,
@@ -47,7 +47,7 @@ export function followStream(
   else new StreamFollower(state, exchange, running).start();
 }
 
-/** One visitor that is served from a running fill. */
+/** One client that follows a fill in flight. */
 class StreamFollower {
   readonly #state: CacheState;
   readonly #exchange: Exchange;
@@ -95,7 +95,7 @@ class StreamFollower {
     const { res } = this.#exchange;
     const { body, isBroken, chunks, length } = this.#running;
     if (isBroken) {
-      // Never ended as if it were whole.
+      // An incomplete response must not look complete.
       this.#leave();
       res.destroy();
       return;
@@ -106,7 +106,8 @@ class StreamFollower {
       return;
     }
     while (!this.#isHeld && this.#next < chunks.length) {
-      // The last byte waits for the end: should the body break, or go on, what was sent must not look whole.
+      // The last byte is held back until the end: if the body is aborted or too long, the response must look
+      // incomplete.
       const piece = chunks[this.#next++]!.subarray(0, length - 1 - this.#sent);
       if (piece.length === 0) continue;
       this.#sent += piece.length;
@@ -114,7 +115,9 @@ class StreamFollower {
     }
   }
 
-  /** Whoever patched the response may write into what it is given: a copy, plain. The recording is not theirs. */
+  /**
+   * A middleware that patched the response may modify the buffer, so it gets a copy. The recording must not change.
+   */
   #own(bytes: Buffer): Buffer {
     return this.#isPristine ? bytes : Buffer.from(bytes);
   }
