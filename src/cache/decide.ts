@@ -17,7 +17,9 @@ export type Decision =
   | { readonly kind: 'hit'; readonly entry: StoredResponse; readonly isEager: boolean }
   /** Respond with 504 to `only-if-cached` (RFC 9111 §5.2.1.7). */
   | { readonly kind: 'gateway-timeout' }
-  /** Serve the stale entry, and refresh it in the background. `isPaused`: without a refresh, the last one has failed. */
+  /**
+   * Serve the stale entry, and refresh it in the background. `isPaused`: no refresh, because the last one has failed.
+   */
   | { readonly kind: 'stale'; readonly entry: StoredResponse; readonly isPaused: boolean }
   /** Wait for a background refresh; serve the stale entry if it fails. */
   | { readonly kind: 'refresh'; readonly entry: StoredResponse }
@@ -83,8 +85,8 @@ export function isServable({ refreshMarks }: CacheState, { entry, permission, fo
 }
 
 /**
- * Whether a request with credentials may fill for all clients: the stored response that it found is stale and declares
- * itself shared, so the next one is expected to. One that does not is not stored.
+ * Whether a request with credentials may fill for all clients. The stored response that it found is stale and declares
+ * itself public, so the next one is expected to do so too. Otherwise it is not stored.
  */
 function leadsForAll({ partition }: CacheRequest, { entry, permission }: Lookup): boolean {
   return partition === undefined && entry?.explicitlyShared === true && permission !== 'validate';
@@ -146,7 +148,7 @@ export function chooseFillMode(state: CacheState, request: CacheRequest, found: 
   return { whole, shown, revalidates: shown && entry, compares, standIn };
 }
 
-/** Whether the client has a response that a 304 may confirm. */
+/** Whether the client has a response that a 304 may revalidate. */
 function isConditional(headers: IncomingHttpHeaders): boolean {
   return headers['if-none-match'] !== undefined || headers['if-modified-since'] !== undefined;
 }

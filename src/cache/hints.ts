@@ -5,17 +5,20 @@ import { type Duration, parseDuration } from '../options/units.js';
 
 const HINTS = Symbol.for('hotpath.cache');
 
-/** What a handler can tell the cache about the response that it is making. Harmless where there is no cache. */
+/** Hints from a handler to the cache about its response. Without a cache they have no effect. */
 export interface CacheHints {
   /** Adds tags, by which the stored response can be purged. */
   tag(...names: string[]): CacheHints;
-  /** How long our cache may use the response: seconds or a duration. It comes before every other lifetime, but never makes `private` or `no-store` storable. */
+  /**
+   * How long this cache may use the response: a duration, or seconds. Takes precedence over all other lifetimes, but
+   * never makes `private` or `no-store` storable.
+   */
   ttl(duration: Duration): CacheHints;
-  /** Keeps the response out of the cache; the reason appears in `Cache-Status`. */
+  /** Keeps the response out of the cache. The reason appears in `Cache-Status`. */
   skip(reason?: string): CacheHints;
 }
 
-/** What the handler said so far. */
+/** The hints given so far. */
 export interface ResponseHints {
   readonly tags: Set<string>;
   ttl: number | undefined;
@@ -28,7 +31,7 @@ class Hints implements CacheHints {
   tag(...names: string[]): this {
     for (const name of names) {
       if (typeof name === 'string' && name !== '') this.given.tags.add(name);
-      // What can't be purged isn't stored.
+      // A response that can't be purged is not stored.
       else this.#refuse('invalid-tag', new TypeError(`expected a name, received ${formatValue(name)}`));
     }
     return this;
@@ -48,20 +51,20 @@ class Hints implements CacheHints {
     return this;
   }
 
-  /** What is wrong must not break the route, nor be taken for something else. */
+  /** A wrong argument must neither break the route nor be misread. */
   #refuse(reason: string, error: unknown): void {
     this.given.skip = reason;
     reportFault('cacheOf(res)', error);
   }
 }
 
-/** The cache's side of a response, for use inside a handler: `cacheOf(res).tag('product:1')`. */
+/** Returns the hints of a response, to use inside a handler: `cacheOf(res).tag('product:1')`. */
 export function cacheOf(res: ServerResponse): CacheHints {
   const holder = res as ServerResponse & { [HINTS]?: CacheHints };
   return (holder[HINTS] ??= new Hints());
 }
 
-/** What the handler of this response said, if anything. */
+/** The hints of a response, if its handler gave any. */
 export function readHints(res: ServerResponse): ResponseHints | undefined {
   return (res as ServerResponse & { [HINTS]?: { given: ResponseHints } })[HINTS]?.given;
 }

@@ -143,7 +143,7 @@ const defaultMaxEntryBytes = 1024 ** 2;
 const entries = {
   memory: v.optional(
     section({
-      // Not 0: to an LRU cache that would mean without bound.
+      // Not 0: an LRU cache would treat it as unlimited.
       maxBytes: v.optional(leaf(readPositiveSize), defaultMaxBytes),
       maxEntries: v.optional(leaf(readInteger(1)), 10_000),
     }),
@@ -177,10 +177,10 @@ const entries = {
   onError: v.optional(leaf(readFunction<NonNullable<CacheOptions['onError']>>())),
 };
 
-/** What all that RFC 9213 and its older brother allow a shared cache before the origin to read. */
+/** The target lists of a shared cache at the origin, from RFC 9213 and its predecessor. */
 const standardTargets = ['cdn-cache-control', 'surrogate-control'] as const;
 
-/** What a refresh has from its key or its entry, or what would make it another kind of request. */
+/** Headers that a refresh takes from its key or entry, or that would make it another kind of request. */
 const ownHeaders: ReadonlySet<string> = new Set([
   ...['host', 'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'upgrade', 'expect'],
   ...['content-length', 'content-type', 'transfer-encoding', 'range', 'if-range'],
@@ -196,7 +196,7 @@ function readRefreshHeader(input: unknown): ValidationResult<string> {
 
 function validateTargetField(input: unknown): ValidationResult<string> {
   const reading = readHeaderName(input);
-  // It speaks to all caches, and is read with more patience.
+  // All caches read it, so it can't be a targeted field.
   return 'value' in reading && reading.value === 'cache-control'
     ? { expected: "a field for some caches only, such as 'CDN-Cache-Control'" }
     : reading;
@@ -223,7 +223,7 @@ const standaloneSchema = section(
   checkSizes,
 );
 
-/** Reads the section. */
+/** Schema of the section. */
 export const cacheSchema: Schema<CacheSettings> = v.pipe(optionsSchema, v.transform(complete));
 
 /**
@@ -242,7 +242,7 @@ export function resolveCacheStandalone(
   return { settings: complete(settings), routes: compileRoutes(Object.fromEntries(policies)) };
 }
 
-/** What depends on several options: the largest entry fits the tier, and a Redis without address is none. */
+/** Completes options that depend on each other: the largest entry fits the tier; Redis without an address is off. */
 function complete(options: v.InferOutput<typeof optionsSchema>): CacheSettings {
   const { redis, ...rest } = options;
   const maxEntryBytes = options.maxEntryBytes ?? Math.min(defaultMaxEntryBytes, options.memory.maxBytes);

@@ -36,17 +36,17 @@ import { canFollowStream, followStream } from './serve/stream-follower.js';
 import { type CacheState, countMemoryLookup } from './state.js';
 import { LEASE_SECONDS, type RedisLookup } from './storage/redis-tier-lookups.js';
 
-/** How long a request waits behind others that are refused, one after the other. Milliseconds. */
+/** The longest time that a request waits for several fills that are refused. Milliseconds. */
 const LONGEST_BEHIND_REFUSALS = 200;
 
-/** What a request carries from one middleware of this cache to the next. */
+/** The state of a request between the middlewares of this cache. */
 interface RequestProgress {
   fill?: Fill;
   route?: boolean;
   refresh?: Refresh;
 }
 
-/** Why the front door leaves to us what everybody may have. */
+/** Why the front door does not serve a public entry, if it does not. */
 function frontDoorRefusal(entry: StoredResponse, rule: CacheRuleSettings | undefined): string | undefined {
   return entry.upstream && isPublicResponse(entry, rule) ? 'upstream-headers' : undefined;
 }
@@ -55,7 +55,7 @@ function frontDoorRefusal(entry: StoredResponse, rule: CacheRuleSettings | undef
 export class RequestFlow {
   readonly #state: CacheState;
   readonly #refresher: BackgroundRefresher;
-  /** What was refreshed before its end, or should have been. */
+  /** Entries whose eager refresh was started or attempted. */
   readonly #eager = new WeakSet<StoredResponse>();
 
   constructor(state: CacheState) {
@@ -65,7 +65,7 @@ export class RequestFlow {
     );
   }
 
-  /** The middleware for all routes: rules by path, and what responses say of themselves. */
+  /** The middleware for all routes: rules by path, and responses that declare themselves cacheable. */
   shared(
     routes: RouteTable<CacheRoutePolicies>,
     req: IncomingMessage,
@@ -81,7 +81,7 @@ export class RequestFlow {
     this.#enter(exchange, next, placeInMap(match));
   }
 
-  /** The middleware beside one handler; `scope` names it, so that no other serves its entries. */
+  /** The middleware beside one handler. No other middleware serves entries of its `scope`. */
   route(scope: string, rule: CacheRuleSettings, req: IncomingMessage, res: ServerResponse, next: Next): void {
     const exchange = exchangeOf(req, res);
     const refresh = this.#takeRefresh(exchange, scope);
@@ -90,7 +90,7 @@ export class RequestFlow {
     if (seen.route || exchange.headed) return next();
     seen.route = true;
     exchange.setData(this, seen);
-    // A request never has two fills, and this one knows more.
+    // A request has one fill, and the rule beside the handler is more specific.
     seen.fill?.cancel();
     this.#enter(exchange, next, placeAtRoute(scope, rule, req));
   }
@@ -111,7 +111,7 @@ export class RequestFlow {
     else this.#bypass(exchange, next, bypass);
   }
 
-  /** What this internal request was made for, when it has come to the middleware that wanted it; once. */
+  /** Takes the refresh of an internal request that has reached the middleware of its entry. Only once per request. */
   #takeRefresh(exchange: Exchange, scope: string): Refresh | undefined {
     const refresh = this.#seenOf(exchange)?.refresh;
     if (refresh?.request.scope !== scope) return undefined;
@@ -120,9 +120,11 @@ export class RequestFlow {
   }
 
   /**
-   * @param missed why it went forward, when it has waited for others since.
-   * @param isShared what instances share has been asked.
-   * @param brought what has come of that.
+   * Looks up a request and acts on the decision.
+   *
+   * @param missed the forward reason, if the request has waited for other fills since.
+   * @param isShared whether Redis has been read.
+   * @param brought the entry from Redis, if there was one.
    */
   #attempt(
     request: MiddlewareRequest,
@@ -135,7 +137,7 @@ export class RequestFlow {
     // The response to another request may have declared queries equivalent meanwhile.
     if (waits > 0) request.key = equivalents.keyNow(request.keys);
     const inStore = lookUp(this.#state, request, true, brought);
-    // It has waited for a fill, so one is promising, though the stored response may have gone meanwhile.
+    // The request has waited for a fill, so the next one may be storable, even if the entry is gone.
     const found = waits === 0 || inStore.entry ? inStore : { ...inStore, promising: true };
     if (waits === 0 && !isShared) countMemoryLookup(counts, found.entry !== undefined);
     const plan = decide(this.#state, request, found, waits);
@@ -164,7 +166,7 @@ export class RequestFlow {
     });
   }
 
-  /** Fills when no other instance does; else serves what that one brings. */
+  /** Fills if no other instance does; otherwise serves the entry of that instance. */
   #takeTurn(request: MiddlewareRequest, found: Lookup): void {
     const { collapser, settings, shared } = this.#state;
     const { key, exchange } = request;
@@ -200,15 +202,15 @@ export class RequestFlow {
     });
   }
 
-  /** Serves what a refresh brings; the stale response, where it fails or takes too long. */
+  /** Waits for a refresh and serves its response. Serves the stale entry if the refresh fails or takes too long. */
   #awaitRefresh(request: MiddlewareRequest, entry: StoredResponse, waits: number): void {
     const { collapser, settings } = this.#state;
     const { key, rule } = request;
-    // Redis was read on the way here; where instances take turns, another may refresh now.
+    // This request has already read Redis. With leases, another instance may have refreshed since.
     const hasReadRedis = rule?.collapse !== 'cluster';
     const goal = { head: entry, entry, hasReadRedis, isAwaited: true };
     const pending = collapser.current(key) ?? this.#refresher.start(request, goal);
-    // Another request has found out already how slow it is.
+    // Another request has waited until its timeout already.
     if (pending.isLate) return this.#serveInstead(request, entry, { detail: 'timeout' });
     const seconds = rule?.softTimeout ?? rule?.timeout ?? settings.waitTimeout;
     this.#whenSettled(request, pending, seconds, (outcome) => {
@@ -238,7 +240,7 @@ export class RequestFlow {
     });
   }
 
-  /** Serves the stale response in place of what the handler could not give. */
+  /** Serves the stale entry in place of an error or a late response. */
   #serveInstead(
     request: MiddlewareRequest,
     entry: StoredResponse,
@@ -248,14 +250,16 @@ export class RequestFlow {
     this.#serveAs(request, entry, 'STALE', { fwd: 'stale', ttl, ...known });
   }
 
-  /** Once for each entry: a handler that has nothing new to give is left in peace until its end. */
+  /** Refreshes each entry at most once before its end, even if the handler returns nothing new. */
   #refreshEagerly(request: MiddlewareRequest, entry: StoredResponse): void {
     if (this.#eager.has(entry)) return;
     this.#eager.add(entry);
     this.#refresher.start(request, { head: entry, entry }, () => this.#eager.delete(entry));
   }
 
-  /** Those who follow a fill that its client has left, or holds back, are to get the rest from another run. */
+  /**
+   * Completes the body for followers with another run, if the leader's client reads too slowly or has disconnected.
+   */
   #rescue(request: MiddlewareRequest, running: StreamingFill): void {
     const { key, rule, partition, context } = request;
     const { collapser, refreshMarks } = this.#state;
@@ -272,7 +276,7 @@ export class RequestFlow {
     });
   }
 
-  /** A background refresh has come to the place of the request that its entry answers: it fills, if it is the same. */
+  /** Handles an internal request that has reached its middleware. It fills if it matches the request of the entry. */
   #refill(refresh: Refresh, exchange: Exchange, next: Next, placement: RulePlacement): void {
     const { req, res, target } = exchange;
     const { entry, key, pending } = refresh;
@@ -310,12 +314,13 @@ export class RequestFlow {
       if (outcome.kind === 'refused') return this.#fill(request, found, undefined, 'collapse-refused');
       if (outcome.kind === 'not-refreshed') return this.#attempt(request, waits, forward, true);
       if (outcome.kind === 'refused-alone') {
-        // One after the other, since the next may be let through and answer for all; but for no client this long.
+        // Waiting requests try one after the other, because one of them may get a storable response. The total time is
+        // limited.
         const isLong = clock() - waitsSince > LONGEST_BEHIND_REFUSALS;
         request.waitsSince = waitsSince;
         return this.#attempt(request, isLong ? MAX_WAITS : Math.max(waits, 1), forward);
       }
-      // The leader got the stored response in place of an error, and so do the others.
+      // The leader got the stored response in place of an error, and so do the waiting requests.
       const { entry } = found;
       if (outcome.kind === 'failed' && outcome.status !== undefined && outcome.status >= 500 && entry) {
         if (mayReplaceError(this.#state, request, entry)) {
@@ -338,14 +343,14 @@ export class RequestFlow {
     this.#whenSettled(request, pending, seconds, settled, follows);
   }
 
-  /** The stored response that clients get where a handler is slower than the rule's `timeout`. */
+  /** The stored response to serve if a handler is slower than the rule's `timeout`. */
   #standInForLate(request: MiddlewareRequest, { entry, permission }: Lookup): StoredResponse | undefined {
     if (request.rule?.timeout === undefined || !entry) return undefined;
     if (permission !== 'if-error' && permission !== 'while-revalidate') return undefined;
     return mayReplaceError(this.#state, request, entry) ? entry : undefined;
   }
 
-  /** Others are served at once from now on; after a while one of them tries, since this handler may never answer. */
+  /** Serves later requests at once. After a while, one of them leads again, because this handler may never respond. */
   #noteLate(key: string, pending: PendingFill): void {
     if (pending.isLate) return;
     pending.isLate = true;
@@ -353,7 +358,7 @@ export class RequestFlow {
     runInOwnContext(() => setTimeout(giveUp, DEFAULT_REFRESH_TIMEOUT_SECONDS * 1000).unref());
   }
 
-  /** Goes on with a request when another's fill has ended, unless the visitor has left by then. */
+  /** Continues a request when the fill of another has ended, unless the client has disconnected. */
   #whenSettled(
     request: MiddlewareRequest,
     pending: PendingFill,
@@ -378,7 +383,7 @@ export class RequestFlow {
     }
   }
 
-  /** @param missed why it would have been forwarded, had another's fill not answered it. */
+  /** @param missed the forward reason of a request that was served from another request's fill. */
   #serveHit(request: MiddlewareRequest, entry: StoredResponse, missed: ForwardReason | undefined): void {
     const ttl = computeTtl(this.#state, entry, request.target);
     const detail = this.#state.frontDoor.isOpen ? frontDoorRefusal(entry, request.rule) : undefined;
@@ -395,13 +400,13 @@ export class RequestFlow {
     serveStored(this.#state, exchange, entry, rule, { result, status });
   }
 
-  /** RFC 9111 §5.2.1.7: what the visitor wanted from a cache alone is not here. */
+  /** RFC 9111 §5.2.1.7: `only-if-cached`, and no usable entry. */
   #gatewayTimeout(request: MiddlewareRequest): void {
     const { exchange } = request;
     const { res } = exchange;
     res.statusCode = 504;
     const key = visibleKey(this.#state, request);
-    // It went nowhere, so there is no `fwd`.
+    // Not forwarded, so there is no `fwd`.
     writeCacheStatus(this.#state, exchange, 'BYPASS', { key, detail: 'only-if-cached' });
     res.end();
   }
@@ -433,7 +438,7 @@ export class RequestFlow {
     request.next();
   }
 
-  /** Gives the client the stale response where its handler is slower than the rule's `timeout`, as a refresh may be. */
+  /** Serves the stale entry if the handler is slower than the rule's `timeout`, as for refreshes. */
   #limitTime(request: MiddlewareRequest, found: Lookup, pending: PendingFill | undefined, fill: Fill): void {
     const { exchange, rule } = request;
     const late = guarded('waiting', () => {

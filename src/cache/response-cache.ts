@@ -30,7 +30,7 @@ import { RequestFlow } from './request-flow.js';
 import type { CacheCounts, CacheState } from './state.js';
 import { type CacheStats, readStats } from './stats.js';
 
-/** A middleware of Express, typed by `node:http` alone. */
+/** An Express middleware, typed with `node:http` only. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
 
 export type { PurgeAfterOptions, PurgeTarget } from './invalidate/purge-after-write.js';
@@ -39,59 +39,59 @@ export type { CacheStats, RedisOperationStats, RedisStats } from './stats.js';
 
 /** The middleware beside one handler. */
 export interface CacheRouteMiddleware extends Middleware {
-  /** As `explain` of the cache, for this middleware: what came before it (`req.params`, `req.user`) has to be there. */
+  /** Like `explain` of the cache, for this middleware. `req.params`, `req.user` and so on must be set before. */
   explain(request: IncomingMessage | RequestDescription): CacheExplanation;
 }
 
-/** The response cache: a middleware, and what belongs to it. */
+/** The response cache: a middleware with methods. */
 export interface ResponseCache extends Middleware {
   /**
-   * A middleware for one route, beside its handler: what needs authentication is cached here, after it. Its
-   * entries are served only here.
+   * Creates a middleware for one route, before its handler. Authenticated routes: mount it after the auth middleware,
+   * with a `partition` per user. Its entries are served only here.
    *
-   * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the rule is not valid.
+   * @throws HotpathError `HOTPATH_CONFIG_INVALID` if the rule is not valid.
    */
   route(rule: CacheRule): CacheRouteMiddleware;
   /**
-   * A middleware for a route that writes: once the handler has responded with 2xx or 3xx (or with any status, for
-   * `on: 'always'`), the end of the response waits for the purge, 5 s at most. So a client that has written reads what
-   * it wrote.
+   * Creates a middleware for a route that writes (read-your-writes). After a 2xx or 3xx, or any status with `on:
+   * 'always'`, the end of the response is held until the purge is acknowledged, for at most 5 seconds.
    *
-   * @throws HotpathError `HOTPATH_SELECTOR_INVALID`, or `HOTPATH_CONFIG_INVALID` when the options are not valid.
+   * @param target selectors, or a function that computes them from the request.
+   * @throws HotpathError `HOTPATH_SELECTOR_INVALID`, or `HOTPATH_CONFIG_INVALID` if the options are not valid.
    */
   purgeAfter(target: PurgeTarget, options?: PurgeAfterOptions): Middleware;
-  /** @deprecated the old name of `purgeAfter`. */
+  /** @deprecated Use `purgeAfter`. */
   purges(target: PurgeTarget): Middleware;
   /**
-   * Makes what matches unusable, at a cost that does not depend on how much is stored.
+   * Invalidates the matching entries. The cost does not depend on the number of entries.
    *
-   * @returns when it is acknowledged and applied here.
+   * @param options `erase`: also delete the entries from this process's memory. Default: `false`.
+   * @returns the result, once the purge is acknowledged and applied here.
    * @throws (rejects) HotpathError `HOTPATH_SELECTOR_INVALID`.
    */
   purge(selector: Selector | readonly Selector[], options?: { erase?: boolean }): Promise<PurgeResult>;
-  /** Makes what matches stale; otherwise like `purge`. */
+  /** Makes the matching entries stale, so that they are refreshed. Otherwise like `purge`. */
   expire(selector: Selector | readonly Selector[]): Promise<PurgeResult>;
   stats(): CacheStats;
   /**
-   * What the cache would do with a request, and why: what it would say, what is stored in this process, what
-   * would keep an answer from being stored. No handler runs, and nothing is counted, touched or filled. The
-   * rule's `when` and `partition` are asked; a throw is reported as it would be.
+   * Explains what the cache would do with a request: the result, the stored entry in this process, and the obstacles
+   * to storing. Runs no handler and changes nothing. It calls the rule's `when` and `partition`; exceptions are
+   * reported as for a request.
    *
-   * It speaks for the cache mounted before the routes; what `route()` does, its own `explain` tells.
+   * It explains the cache mounted before the routes. The middleware of `route()` has its own `explain`.
    *
-   * @param request a request of Express or Node, as its handler has it; or a description. A description has no
-   * app behind it: a full URL says which scheme and host the app would see (else `http` and `Host`),
-   * `X-Forwarded-*` mean nothing, and a rule's function that wants more than `method`, `url` and `headers` of
-   * the request finds it missing.
-   * @throws HotpathError `HOTPATH_REQUEST_INVALID` for what is neither.
+   * @param request a request of Express or Node as its handler has it, or a description. A description has no app: a
+   * full URL sets scheme and host (default: `http` and `Host`), and `X-Forwarded-*` has no effect. A rule's function
+   * gets only `method`, `url` and `headers`.
+   * @throws HotpathError `HOTPATH_REQUEST_INVALID` for any other value.
    */
   explain(request: IncomingMessage | RequestDescription): CacheExplanation;
-  /** Idempotent. Afterwards requests pass by. */
+  /** Closes connections and timers, and frees the memory. Later requests pass through. Idempotent. */
   close(): Promise<void>;
 }
 
 /**
- * A response cache of its own.
+ * Creates a response cache that is used without the other middlewares.
  *
  * @param options the options of the `cache` section, and `routes`: rules by path.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every wrong option.
@@ -101,7 +101,7 @@ export function responseCache(options?: StandaloneCacheOptions): ResponseCache {
   return createResponseCache(settings, routes);
 }
 
-/** @internal `settings: false` makes a cache that lets every request pass. */
+/** @internal With `settings: false`, the middlewares only call `next`. */
 export function createResponseCache(
   settings: CacheSettings | false,
   routes: RouteTable<CacheRoutePolicies>,
@@ -165,7 +165,7 @@ class CacheMiddlewares {
   route(rule: CacheRule): CacheRouteMiddleware {
     const resolved = resolveCacheRule(rule);
     if (this.#settings) warnOfLocalCollapsing(this.#settings, [resolved]);
-    // One path may have several: a partition of one means nothing to another.
+    // Several may run for one path, and a partition of one has no meaning in another.
     const scope = this.#scopes.of(resolved);
     this.purger.addRule(resolved);
     const step: FlowStep = (flow, req, res, next) => flow.route(scope, resolved, req, res, next);

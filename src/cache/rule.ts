@@ -93,7 +93,7 @@ export interface CacheVarySettings {
   readonly cookies?: readonly string[];
 }
 
-/** Reads a rule. */
+/** Schema of a rule. */
 export const cacheRuleSchema: Schema<CacheRuleSettings> = section(
   {
     ttl: v.optional(leaf(readTtl)),
@@ -181,12 +181,12 @@ function readTimeout(input: unknown): ValidationResult<number> {
   return 'value' in reading ? readTimerDuration(input) : reading;
 }
 
-/** Statuses that answer one request, or one client, and are no response to any other. */
+/** Status codes that respond to one request or client, and are not valid for others. */
 const FOR_ONE: ReadonlySet<unknown> = new Set([
   ...[206, 304], // a part, and a response without its body
   ...[401, 407], // a challenge to one client
-  ...[408, 425, 429], // of one client's pace
-  ...[412, 413, 416, 417, 421, 426, 428, 431], // of the headers, the body or the connection of one request
+  ...[408, 425, 429], // caused by the speed of one client
+  ...[412, 413, 416, 417, 421, 426, 428, 431], // caused by the headers, the body or the connection of one request
 ]);
 
 function readStatuses(input: unknown): ValidationResult<ReadonlySet<number>> {

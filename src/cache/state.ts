@@ -16,46 +16,46 @@ import type { VariantStore } from './storage/variants.js';
 
 export type SelectorCounts = Record<CompiledSelector['kind'], number>;
 
-/** What became of a background refresh. */
+/** The outcome of a background refresh. */
 export type RefreshResult = 'stored' | 'failed' | 'ended' | 'refused' | 'dropped';
 
-/** What happened so far; each number only grows. */
+/** Counts of events. Each number only increases. */
 export interface CacheCounts {
   hits: number;
   misses: number;
-  /** What the memory tier had for requests, fresh or stale, and what it had not. */
+  /** Lookups in the memory tier that found an entry, fresh or stale, and those that found none. */
   readonly memory: { hits: number; misses: number };
   /** Stale responses that were served. */
   stale: number;
-  /** Requests of our own that refreshed, or tried to. */
+  /** Internal requests that were sent to refresh entries. */
   refreshes: number;
-  /** What became of background refreshes. */
+  /** Outcomes of background refreshes. */
   readonly refreshResults: Record<RefreshResult, number>;
-  /** Refreshes that were refused or have ended stale serving, by reason. */
+  /** Refreshes that were refused or ended stale serving, by reason. */
   readonly refreshRefusals: Map<string, number>;
-  /** Stale responses that the handler has confirmed. */
+  /** Stale entries that the handler revalidated. */
   revalidated: number;
-  /** Requests that waited for another's fill and were served from it. */
+  /** Requests that were served from another request's fill. */
   collapsed: number;
   stores: number;
-  /** By the word that `Cache-Status` gives. */
+  /** Requests that bypassed the cache, by `detail` of `Cache-Status`. */
   readonly bypasses: Map<string, number>;
-  /** Responses that were not stored, by the word that `Cache-Status` gives. */
+  /** Responses that were not stored, by `detail` of `Cache-Status`. */
   readonly refusals: Map<string, number>;
-  /** Those of `purge()`, `expire()` and `purgeAfter()`, by what they are meant for. */
+  /** Selectors of `purge()`, `expire()` and `purgeAfter()`, by kind. */
   readonly purges: Readonly<Record<RecordKind, SelectorCounts>>;
   /** URLs and groups invalidated by unsafe methods. */
   invalidations: number;
 }
 
-/** What the parts of a cache know of the front door of its app. */
+/** State of the app's front door, for the other parts of a cache. */
 export interface FrontDoorState {
   isOpen: boolean;
-  /** Hits that it has answered; they are among the hits. */
+  /** Hits that it served; included in `hits`. */
   hits: number;
 }
 
-/** What one cache shares among its parts. */
+/** The state that the parts of one cache share. */
 export interface CacheState {
   readonly settings: CacheSettings;
   readonly entries: VariantStore;
@@ -64,7 +64,7 @@ export interface CacheState {
   readonly rangeUnits: RangeUnits;
   readonly encodings: EncodedBodies;
   readonly log: InvalidationLog;
-  /** The connection behind the shared tier and the log. */
+  /** The connection that the Redis tier and the log use. */
   readonly redis: RedisTier | undefined;
   readonly shared: RedisTierLookups | undefined;
   readonly collapser: Collapser;
@@ -73,14 +73,14 @@ export interface CacheState {
   readonly refreshQueue: RefreshQueue;
   readonly frontDoor: FrontDoorState;
   readonly counts: CacheCounts;
-  /** Milliseconds, monotonic. */
+  /** Monotonic time. Milliseconds. */
   readonly clock: () => number;
   readonly dates: HttpDates;
-  /** Reports what went wrong, to the user's hook or as a process warning. */
+  /** Reports an error to the user's `onError`, or as a process warning. */
   readonly fault: (error: unknown, where: string) => void;
 }
 
-/** Counts a lookup in the memory tier. A request that Redis answered later was a miss here. */
+/** Counts a lookup in the memory tier. A request that is later served from Redis is a miss here. */
 export function countMemoryLookup({ memory }: CacheCounts, isFound: boolean): void {
   if (isFound) memory.hits++;
   else memory.misses++;
@@ -110,7 +110,7 @@ function zeroBySelector(): SelectorCounts {
   return { tag: 0, url: 0, pattern: 0, all: 0 };
 }
 
-/** Most different words that are counted apart; a handler may invent its own. */
+/** Maximum distinct reasons, because a handler may invent its own. */
 const MOST_WORDS = 100;
 
 export function countByWord(words: Map<string, number>, word: string): void {

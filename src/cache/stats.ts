@@ -2,101 +2,104 @@ import type { RedisTier } from '../store/redis/redis-tier.js';
 import { type CacheCounts, type CacheState, noCounts } from './state.js';
 import type { EncodingStats } from './storage/encoded-bodies.js';
 
-/** One kind of command to Redis; each number only grows. */
+/** Statistics of one kind of Redis command. All values only increase. */
 export interface RedisOperationStats {
   readonly sent: number;
-  /** Answered in time. */
+  /** Commands answered in time. */
   readonly answered: number;
-  /** The time that these took in all. Seconds. */
+  /** Total duration of the answered commands. Seconds. */
   readonly seconds: number;
-  /** Why there was no answer, by word: `timeout`, `connection`, `oom`, …; not sent: `down`, `open`, `busy`. */
+  /** Commands without a reply, by reason: `timeout`, `connection`, `oom`, …; not sent: `down`, `open`, `busy`. */
   readonly unavailable: Readonly<Record<string, number>>;
 }
 
-/** How the shared tier and the log stand. */
+/** State of the Redis tier and of the invalidation log. */
 export interface RedisStats {
-  /** There is a connection that takes commands. */
+  /** Whether there is a connection that accepts commands. */
   readonly ready: boolean;
-  /** Of the breakers: reads and writes are judged apart. */
+  /** States of the circuit breakers: one for reads, one for writes. */
   readonly breaker: { readonly reads: string; readonly writes: string };
   readonly hits: number;
   readonly misses: number;
-  /** What was there and could not be used, by reason. */
+  /** Entries that were read but not usable, by reason. */
   readonly unusable: Readonly<Record<string, number>>;
-  /** What was not written, by reason. */
+  /** Entries that were not written, by reason. */
   readonly refused: Readonly<Record<string, number>>;
   readonly bytesRead: number;
   readonly bytesWritten: number;
-  /** Commands without answer. */
+  /** Commands that wait for a reply. */
   readonly outstanding: number;
   readonly operations: Readonly<Record<string, RedisOperationStats>>;
   readonly log: {
-    /** It is followed; otherwise entries are used for `maxStaleness` at most. */
+    /** Whether the log is being read. If not, entries are served for at most `maxStaleness`. */
     readonly inContact: boolean;
-    /** Entries of other instances may be used: it is read to its end, and nothing of ours waits to be written. */
+    /** Whether entries of other instances may be used: the log has been read to its end, and no own record waits. */
     readonly shares: boolean;
-    /** Records that were still to be read when Redis was last asked. */
+    /** Unread records at the last reply from Redis. */
     readonly lag: number;
-    /** Records of ours that wait for Redis. */
+    /** Own records that wait for Redis. */
     readonly queued: number;
-    /** Tags, URLs and patterns remembered. */
+    /** Tags, URLs and patterns in the index. */
     readonly remembered: number;
     readonly records: number;
-    /** Times that everything in memory became void: the log began anew, or records were missed. */
+    /** How often all entries in memory became void, because the log was recreated or records were missed. */
     readonly voided: number;
   };
 }
 
-/** The counts of a cache since it was made. */
+/** Statistics of a cache since it was created. */
 export interface CacheStats {
   readonly hits: number;
   readonly misses: number;
   /** Stale responses that were served. */
   readonly stale: number;
-  /** Requests of our own, made to refresh what is stale. */
+  /** Internal requests that were sent to refresh stale entries. */
   readonly refreshes: number;
-  /** What became of background refreshes: `ended`: the answer could not be stored, which ends stale serving; `refused`: the app refused the request itself; `dropped`: too many waited. */
+  /**
+   * Outcomes of background refreshes. `ended`: the response was not storable, which ends stale serving. `refused`: the
+   * app refused the request itself. `dropped`: too many waited.
+   */
   readonly refreshResults: Readonly<Record<'stored' | 'failed' | 'ended' | 'refused' | 'dropped', number>>;
   /** Refreshes that were refused or ended stale serving, by reason: the status code, or why it was not stored. */
   readonly refreshRefusals: Readonly<Record<string, number>>;
-  /** Background refreshes now. */
+  /** Background refreshes that run or wait now. */
   readonly refreshing: { readonly running: number; readonly waiting: number };
-  /** Stale responses that the handler has confirmed with a 304. */
+  /** Stale entries that the handler revalidated with a 304. */
   readonly revalidated: number;
-  /** By reason. */
+  /** Requests that bypassed the cache, by reason. */
   readonly bypasses: Readonly<Record<string, number>>;
   /** Responses that were not stored, by reason. */
   readonly refusals: Readonly<Record<string, number>>;
-  /** Requests served from a fill that they waited for; they are among the hits. */
+  /** Requests served from another request's fill; included in `hits`. */
   readonly collapsed: number;
-  /** Hits that were answered before Express (`attach`); they are among the hits. */
+  /** Hits served before Express (`attach`); included in `hits`. */
   readonly frontDoor: number;
   readonly stores: number;
   /** Purges and expiries together. */
   readonly purges: number;
-  /** The same by kind, and by what they were meant for. */
+  /** `purges` by kind and selector. */
   readonly purgesBy: Readonly<
     Record<'purge' | 'expire', Readonly<Record<'tag' | 'url' | 'pattern' | 'all', number>>>
   >;
   /** URLs (RFC 9111 §4.4) and groups (RFC 9875 §3) invalidated by unsafe methods. */
   readonly invalidations: number;
-  /** Requests for which the memory tier had something, fresh or stale, and those for which it had not. */
+  /** Lookups in the memory tier that found an entry, fresh or stale, and those that found none. */
   readonly memory: { readonly hits: number; readonly misses: number };
-  /** In the memory tier now. */
+  /** Entries in the memory tier now. */
   readonly entries: number;
-  /** Bytes of the memory tier, keys, headers and tags counted. */
+  /** Size of the memory tier, with keys, headers and tags. Bytes. */
   readonly bytes: number;
-  /** Fills under way that others may wait for. */
+  /** Fills in flight that other requests may wait for. */
   readonly pending: number;
   /** Position of the invalidation log. */
   readonly position: number;
-  /** Bodies that were encoded beforehand, where compression stands before the cache. */
+  /** Encoded forms of stored bodies, if compression runs before the cache. */
   readonly encodings: EncodingStats;
-  /** The tier and the log that instances share; absent without Redis. */
+  /** The Redis tier and the invalidation log; absent without Redis. */
   readonly redis?: RedisStats;
 }
 
-/** @param state `false`: a cache that is off. */
+/** @param state `false` if the cache is off. */
 export function readStats(state: CacheState | false): CacheStats {
   if (!state) {
     const encodings = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0, waiting: 0 };
@@ -118,7 +121,7 @@ export function readStats(state: CacheState | false): CacheStats {
   };
 }
 
-/** The statistics that only grow. */
+/** Copies the values that only increase. */
 function readCounts(counts: CacheCounts) {
   const { purge, expire } = counts.purges;
   return {

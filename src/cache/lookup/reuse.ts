@@ -34,9 +34,11 @@ export function isFresh(entry: StoredResponse, limit: number, now: number): bool
 }
 
 /**
- * @param limit until when the invalidation log lets the response be fresh.
- * @param now on the cache's clock, milliseconds.
- * @param directives those of the request, if the settings honour them.
+ * Decides how a stored response may be used (RFC 9111 §4.2.4, §5.2.1).
+ *
+ * @param limit the end of freshness that the invalidation log sets. Milliseconds on the cache's clock.
+ * @param now milliseconds on the cache's clock.
+ * @param directives the directives of the request, if the settings honour them.
  */
 export function decideReuse(
   entry: StoredResponse,

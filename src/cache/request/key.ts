@@ -8,19 +8,19 @@ import type { Origin } from './origin.js';
 
 export { joinParts } from '../../store/key-parts.js';
 
-/** Everything that distinguishes one stored response from another, before its own `Vary` is known. */
+/** Everything that distinguishes stored responses from each other, before their own `Vary` is known. */
 export interface KeyParts {
-  /** `shared`, or the one `cache.route()` that serves the entry. */
+  /** `shared`, or the name of the `cache.route()` that serves the entry. */
   readonly scope: string;
   readonly origin: Origin;
   /** Path and query, normalised by the rule. */
   readonly target: string;
-  /** The same of what others have made of the URL by now, where that is something else. */
+  /** The normalised URL as middlewares and routers have rewritten it; `undefined` if it is the target. */
   readonly rewritten: string | undefined;
   readonly partition: string | undefined;
 }
 
-/** Every key begins with this; `hostOf` reads the host from it. */
+/** The beginning of every key; `hostOf` reads the host from it. */
 function joinPlace(scope: string, { scheme, rawHost, host }: Origin): string {
   return joinPart(scope) + joinPart(scheme) + joinPart(rawHost) + joinPart(host);
 }
@@ -29,7 +29,7 @@ function joinKey({ scope, origin, target, rewritten, partition }: KeyParts): str
   return joinPlace(scope, origin) + joinPart(target) + joinPart(rewritten) + joinPart(partition);
 }
 
-/** What the rule adds to the key. */
+/** The values of the headers and cookies that the rule adds to the key. */
 function selectedKey(
   request: RequestHeaders,
   rule: CacheRuleSettings | undefined,
@@ -45,24 +45,29 @@ function selectedKey(
   return joinParts(selected);
 }
 
-/** Whether a rule may make another key of a request than it has without. */
+/** Whether a rule changes the keys of requests. */
 export function mayChangeKey(rule: CacheRuleSettings): boolean {
   return isKeyedByHeaders(rule) || leavesOutQuery(rule);
 }
 
-/** Whether a rule puts request headers or cookies into the key. */
+/** Whether a rule adds request headers or cookies to the key. */
 export function isKeyedByHeaders(rule: CacheRuleSettings | undefined): boolean {
   return rule !== undefined && (rule.vary.headers.length > 0 || Boolean(rule.vary.cookies?.length));
 }
 
-/** Whether a rule leaves parameters of the query out of the key, and out of what the handler sees. */
+/** Whether a rule removes query parameters from the key and from the handler's view. */
 export function leavesOutQuery({ vary, ignoreQuery }: CacheRuleSettings): boolean {
   return vary.query !== undefined || ignoreQuery.length > 0;
 }
 
-/** The keys under which responses to one request may lie (No-Vary-Search). No two of them are ever the same. */
+/**
+ * The keys under which responses to one request may be stored (No-Vary-Search). They never collide with each other.
+ */
 export class RequestKeys {
-  /** Of exactly this URL: the primary key (RFC 9111 §2), with what the rule adds. The method is always GET: HEAD is answered from it. */
+  /**
+   * The key of exactly this URL: the primary key (RFC 9111 §2), with the additions of the rule. The method is always
+   * GET, because a HEAD is served from the response to a GET.
+   */
   readonly exact: string;
   readonly #parts: KeyParts;
   readonly #selected: string;
@@ -86,23 +91,23 @@ export class RequestKeys {
     return this.#parts.rewritten;
   }
 
-  /** Of what is known of the queries of its path. */
+  /** The key of the note about equivalent queries of this path. */
   get path(): string {
     const { target, rewritten } = this.#parts;
     return this.#keyOf(`path:${pathOf(target)}`, rewritten && pathOf(rewritten));
   }
 
-  /** Of all URLs of its path whose queries are equivalent. */
+  /** The key of all URLs of this path with equivalent queries. */
   under({ generation, variance }: VarianceNote): string {
     const { target, rewritten } = this.#parts;
     const { path, query } = splitTarget(target);
     const now = rewritten === undefined ? undefined : splitTarget(rewritten);
-    // Of a query that others have made, the response has said nothing.
+    // The declaration of the response does not cover a rewritten query.
     const other = now?.query === query ? now?.path : rewritten;
     return this.#keyOf(`${generation}:${path}?${normaliseQuery(query, variance)}`, other);
   }
 
-  /** A request's own target begins with a slash, so these are none's. */
+  /** No collision with other keys: the target of a request begins with a slash, and these do not. */
   #keyOf(target: string, rewritten: string | undefined): string {
     return joinKey({ ...this.#parts, target, rewritten }) + this.#selected;
   }
@@ -130,11 +135,11 @@ export function keysFor(
 
 const NEITHER_REWRITTEN_NOR_PARTITIONED = joinPart(undefined) + joinPart(undefined);
 
-/** `RequestKeys.exact` of requests that nobody has rewritten, where no rule adds to the key: the same at less cost. */
+/** Computes `RequestKeys.exact` faster, for requests that are not rewritten and whose rule adds nothing to the key. */
 export class PlainKeyCache {
   readonly origin: Origin;
   readonly #before: string;
-  /** What was asked last, and its key: of one request several ask, and a text that is met again is hashed already. */
+  /** The last target and its key. One request looks it up several times, and V8 caches the hash of the same string. */
   #target = '';
   #key = '';
 
@@ -152,12 +157,12 @@ export class PlainKeyCache {
   }
 }
 
-/** A request, or the copy of its headers that was made when the request met the cache. */
+/** A request, or the copy of its headers that was made when it reached the cache. */
 export interface RequestHeaders {
   readonly headers: IncomingHttpHeaders;
 }
 
-/** The text by which a request header counts in a key. */
+/** Returns the text that represents a request header in a key. */
 export type HeaderSelector = (request: RequestHeaders, name: string) => string | undefined;
 
 /** The key of one variant: the primary key and the values of the request headers that responses named. */
@@ -170,18 +175,18 @@ export function variantKey(
   return `${primary}|${joinParts(names.flatMap((name) => [name, select(request, name)]))}`;
 }
 
-/** A request header, and nothing that its name may mean to the object that holds it. */
+/** Reads a request header; inherited properties of the object do not count. */
 export function headerOf({ headers }: RequestHeaders, name: string): string | string[] | undefined {
   return Object.hasOwn(headers, name) ? headers[name] : undefined;
 }
 
-/** A header byte by byte; several lines of one name are one list (RFC 9110 §5.3), joined as Node joins them. */
+/** The exact bytes of a header. Several lines of one name are one list (RFC 9110 §5.3), joined as Node joins them. */
 export function exactHeader(request: RequestHeaders, name: string): string | undefined {
   const value = headerOf(request, name);
   return Array.isArray(value) ? value.join(', ') : value;
 }
 
-/** Headers whose lists mean the same with and without white space at the commas (RFC 9110 §12.5). */
+/** Headers whose lists are equal with and without whitespace at the commas (RFC 9110 §12.5). */
 const NEGOTIATED: ReadonlySet<string> = new Set([
   'accept',
   'accept-charset',
@@ -190,9 +195,9 @@ const NEGOTIATED: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * A header as RFC 9111 §4.1 lets caches compare it: fields of content negotiation without white space at the commas,
- * languages without regard to case (RFC 4647 §2). A handler that compares bytes would give one client what it made for
- * another, so the safe profile uses `exactHeader`.
+ * A header in the form that RFC 9111 §4.1 allows caches to compare: without whitespace at the commas of content
+ * negotiation fields, and languages in lower case (RFC 4647 §2). A handler that compares bytes may respond differently
+ * to equal forms, so the safe profile uses `exactHeader`.
  */
 export function comparableHeader(request: RequestHeaders, name: string): string | undefined {
   const value = exactHeader(request, name);
@@ -205,7 +210,7 @@ export function headerSelector(profile: CacheSettings['profile']): HeaderSelecto
   return profile === 'rfc9111' ? comparableHeader : exactHeader;
 }
 
-/** Members of a list without the white space around them; commas within quoted strings are no separators. */
+/** Removes whitespace around list members. Commas in quoted strings are no separators. */
 function withoutBlanksAtCommas(text: string): string {
   const members: string[] = [];
   let isQuoted = false;
@@ -227,7 +232,7 @@ const QUOTE = 0x22;
 const COMMA = 0x2c;
 const BACKSLASH = 0x5c;
 
-/** Without leading and trailing blanks, which are spaces and tabs alone (RFC 9110 §5.6.3); in linear time, which a pattern is not. */
+/** Removes leading and trailing spaces and tabs (RFC 9110 §5.6.3). In linear time, unlike a regular expression. */
 function withoutBlanks(text: string): string {
   let start = 0;
   let end = text.length;
@@ -241,10 +246,10 @@ function isBlank(code: number): boolean {
 }
 
 /**
- * Cookies by name, separated as the `cookie` package does, which `cookie-parser` and `express-session` use: a pair
- * without `=` is no cookie, and only spaces and tabs are trimmed. Values stay as they were sent, quotes and escapes
- * included: what differs here may still be the same to the app, never the other way round. That package takes the first
- * of several values; others take the last, so all of them count.
+ * Cookies by name, split like the package `cookie`, which `cookie-parser` and `express-session` use: a pair without
+ * `=` is ignored, and only spaces and tabs are trimmed. Values keep their quotes and escapes, so two different values
+ * may be equal for the app, but never the reverse. Of several values of one name, some parsers take the first and
+ * others the last, so all of them count.
  */
 export function readCookies(header: string | readonly string[] | undefined): Map<string, string> {
   const cookies = new Map<string, string>();
@@ -275,7 +280,7 @@ function cookiePairs(header: string | readonly string[] | undefined): [name: str
   return pairs;
 }
 
-/** What middlewares before us, or the routers that we stand in, have made of the URL, unless that is the target. */
+/** The URL as earlier middlewares or routers rewrote it; `undefined` if it is the target. */
 export function readRewrittenTarget(
   req: IncomingMessage & { baseUrl?: string },
   target: string,
@@ -286,8 +291,8 @@ export function readRewrittenTarget(
 }
 
 /**
- * The target without the query parameters that the rule says do not matter. What is left stays as it came, in
- * its order; names are compared decoded, as the app's parser will.
+ * The target without the query parameters that the rule ignores. The rest keeps its form and order. Names are compared
+ * decoded, as the app's parser decodes them.
  */
 export function normaliseTarget(target: string, rule: CacheRuleSettings | undefined): string {
   if (!rule || !leavesOutQuery(rule)) return target;
@@ -303,9 +308,9 @@ export function normaliseTarget(target: string, rule: CacheRuleSettings | undefi
 function isCoveredParameter(pair: string, rule: CacheRuleSettings): boolean {
   const end = pair.indexOf('=');
   const name = decodeName(end < 0 ? pair : pair.slice(0, end));
-  if (name === undefined) return true; // not for us to judge
+  if (name === undefined) return true; // an invalid name is kept
   const { query } = rule.vary;
-  // `filter[price]` belongs to `filter` for the parsers that nest.
+  // `filter[price]` belongs to `filter` in parsers with nested objects.
   if (query) return query.some((wanted) => name === wanted || name.startsWith(`${wanted}[`));
   return !rule.ignoreQuery.some((ignored) =>
     ignored.endsWith('*') ? name.startsWith(ignored.slice(0, -1)) : name === ignored,
