@@ -1,25 +1,25 @@
 type Callback = (error?: Error | null) => void;
 
-/** Calls back as Node does: in a tick of its own. */
+/** Calls the callback in a later tick, as Node does. */
 export function callLater(callback: unknown, error?: Error): void {
   if (typeof callback === 'function') process.nextTick(callback as Callback, error);
 }
 
-/** What `write` and `end` take as a piece of body. */
+/** Whether `write` and `end` accept the value as a chunk. */
 export function isChunk(chunk: unknown): chunk is string | Uint8Array {
   return typeof chunk === 'string' || chunk instanceof Uint8Array;
 }
 
-/** Bytes of a piece of body; 0 for none. */
+/** Length of a chunk; 0 for none. Bytes. */
 export function chunkLength(chunk: unknown, encoding: unknown): number {
   if (typeof chunk === 'string') return Buffer.byteLength(chunk, encoding as BufferEncoding);
   return chunk instanceof Uint8Array ? chunk.byteLength : 0;
 }
 
 /**
- * The bytes of a piece of body, which whoever wrote it can't change any more.
+ * Copies a chunk, so that its writer can't change the bytes later.
  *
- * @param isWhole it is the body: whoever keeps it need not copy it again out of a pool.
+ * @param isWhole the chunk is the whole body. It gets memory of its own, so that storing it needs no second copy.
  */
 export function copyChunk(
   chunk: string | Uint8Array,
@@ -35,7 +35,7 @@ export function copyChunk(
   return bytes;
 }
 
-/** The error that Node gives for a write after the end. */
+/** The error that Node returns for a write after the end. */
 export function writeAfterEnd(): Error {
   return Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' });
 }

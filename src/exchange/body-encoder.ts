@@ -1,23 +1,23 @@
-/** The methods beneath an encoder: what it has made goes to the client through them. */
+/** The output of an encoder. Sends the encoded bytes to the client. */
 export interface EncoderOutput {
-  /** @returns false where the client reads more slowly than that; `drain` of the response follows. */
+  /** @returns false if the client reads more slowly; the response then emits `drain`. */
   write(bytes: Buffer): boolean;
   end(): void;
 }
 
 /** Encodes the body of one response on its way to the client. */
 export interface BodyEncoder {
-  /** As `write` of a response. */
+  /** Like `write` of a response. */
   write(chunk: string | Uint8Array, encoding: unknown, callback: unknown): boolean;
-  /** As `end` of a response; the output ends once everything is encoded. */
+  /** Like `end` of a response. The output ends once everything is encoded. */
   end(chunk: string | Uint8Array | undefined, encoding: unknown): void;
-  /** Sends what was written so far. */
+  /** Sends the chunks written so far. */
   flush(): void;
 }
 
 /**
- * Makes an encoder when the first bytes of a body come: a response without a body needs none.
+ * Creates an encoder at the first chunk of a body. A response without a body needs none.
  *
- * @returns `undefined` where it could not be made, and the response was destroyed.
+ * @returns `undefined` if it could not be created, and the response was destroyed.
  */
 export type MakeBodyEncoder = (output: EncoderOutput) => BodyEncoder | undefined;

@@ -4,7 +4,7 @@ import { guarded } from '../runtime/guard.js';
 /** The name under which `cache.credentials` lists the certificate that a client presents. */
 export const CLIENT_CERTIFICATE = 'client-certificate';
 
-/** What was found for a connection: a certificate is read from OpenSSL, which takes microseconds. */
+/** Remembers the result per connection: reading a certificate from OpenSSL takes microseconds. */
 const FOUND = Symbol('hotpath.client-certificate');
 
 interface TlsSocket {
@@ -15,8 +15,8 @@ interface TlsSocket {
 }
 
 /**
- * Whether the client has identified itself by a certificate: to this server, or to a proxy that says so in
- * `Client-Cert` (RFC 9440). A certificate that the server did not verify counts as well: the handler may look at it.
+ * Whether the client has presented a certificate: to this server, or to a proxy that sends `Client-Cert` (RFC 9440). A
+ * certificate that the server did not verify counts too, because the handler may read it.
  */
 export function hasClientCertificate(req: IncomingMessage): boolean {
   if (req.headers['client-cert'] !== undefined) return true;
@@ -29,7 +29,7 @@ function look(socket: TlsSocket): boolean {
   const certificate = socket.getPeerCertificate?.();
   const isFound = certificate !== undefined && certificate !== null && Object.keys(certificate).length > 0;
   socket[FOUND] = isFound;
-  // TLS 1.2 can ask for a certificate later on, in a new handshake.
+  // TLS 1.2 can request a certificate later, in a new handshake.
   const forget = guarded('client certificate', () => {
     socket[FOUND] = undefined;
   });

@@ -2,13 +2,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
 import type { Socket } from 'node:net';
 
-/** Recorded for a request whose client left before the answer was whole; it is never sent. */
+/** The status recorded if the client disconnects before the response is complete. Never sent. */
 export const CLIENT_CLOSED_REQUEST = 499;
 
 /**
- * Asked at `finish`, which comes for a client that left as well: whether the response went out whole.
+ * Whether the response was sent completely. To be called at `finish`, which Node also emits when the client
+ * disconnects.
  *
- * @param socket of the request as it arrived.
+ * @param socket the socket on which the request arrived.
  */
 export function isComplete(req: IncomingMessage, res: ServerResponse, socket: Socket | undefined): boolean {
   if (req.httpVersionMajor < 2) return !(socket?.destroyed || socket?.errored);

@@ -1,9 +1,9 @@
 import { reportFault } from './run-listeners.js';
 
-/** What the last bytes of an answer wait for; nothing, where it answers with nothing. */
+/** Returns a promise that holds the end of a response, or `undefined`. */
 export type EndBarrier<Exchange> = (exchange: Exchange) => Promise<unknown> | undefined;
 
-/** All that the end has to wait for; `undefined` for nothing. */
+/** Calls all barriers. Returns a promise for all of them, or `undefined` if there is nothing to wait for. */
 export function waitForBarriers<Exchange>(
   barriers: readonly EndBarrier<Exchange>[],
   exchange: Exchange,

@@ -27,46 +27,46 @@ import { runGuarded as run, runAll, withListener } from './run-listeners.js';
 type Callback = (error?: Error | null) => void;
 type Patched = ServerResponse & { [EXCHANGE]?: Exchange };
 
-/** When, within `head`, a listener runs: the cache first looks at the headers as the app left them. */
+/** The order of `head` listeners. The cache reads the headers first, as the app set them. */
 export const HeadOrder = { capture: 0, edit: 1, seal: 2 } as const;
 type HeadOrder = (typeof HeadOrder)[keyof typeof HeadOrder];
 
 type Listener = (exchange: Exchange) => void;
 
 /**
- * One request and its response, and the moments that the middlewares share:
+ * One request and its response, with the events that the middlewares share:
  *
- * - `head`: just before the headers go, when they can still be changed;
- * - `sent`: after the real `writeHead` has returned; read-only, what others add at flush is visible;
- * - `chunk`: a piece of the body as the app wrote it, before any compression;
- * - `end`: the app has ended the response and every chunk was seen;
- * - `close`: nothing more will happen; `aborted` tells whether the response went out whole.
+ * - `head`: just before the headers are sent, while they can be changed;
+ * - `sent`: after the real `writeHead`; read-only; includes headers that other middlewares added while it ran;
+ * - `chunk`: a chunk of the body as the app wrote it, before compression;
+ * - `end`: the app has ended the response, and all chunks were emitted;
+ * - `close`: the last event; `aborted` is true if the response is incomplete.
  *
- * It patches `writeHead`, `write` and `end` once, whatever the number of middlewares. A listener that throws
- * is reported and passed over: it never breaks the response.
+ * It patches `writeHead`, `write` and `end` once, however many middlewares there are. If a listener throws, the error
+ * is reported and the other listeners run: it never breaks the response.
  */
 export class Exchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  /** The socket that the request arrived on; others may take `req.socket` away. */
+  /** The socket on which the request arrived; `req.socket` may be removed later. */
   readonly socket: Socket | undefined;
   /** `performance.now()` at the front door, or else at the first middleware. */
   readonly startedAt: number;
-  /** The request target as the client sent it, whatever routers make of `req.url` meanwhile. */
+  /** The request target as the client sent it, even after routers have changed `req.url`. */
   readonly target: string;
-  /** The path that Express routes the request by, at the first middleware: whatever the target looks like. */
+  /** The path by which Express routes the request, at the first middleware. */
   path = '';
-  /** The `head` listeners have run and the real `writeHead` has returned. */
+  /** Whether the `head` listeners have run and the real `writeHead` has returned. */
   headed = false;
-  /** The app has called `end`. */
+  /** Whether the app has called `end`. */
   ended = false;
-  /** Bytes of body that the app wrote, before any compression. */
+  /** Bytes of body that the app wrote, before compression. */
   bodyBytes = 0;
-  /** The response was closed. */
+  /** Whether the response is closed. */
   closed = false;
-  /** It was closed before it had gone out whole. */
+  /** Whether it was closed before it was sent completely. */
   aborted = false;
-  /** The body in other codings, while the response is ended by whoever keeps them. */
+  /** Encoded forms of the body, while the cache ends the response with a stored body. */
   encoded: EncodedBody | undefined;
 
   #capture: Listener[] | undefined;
@@ -88,7 +88,7 @@ export class Exchange {
   #dropsBody = false;
   #replacement: Buffer | undefined;
   #locked = false;
-  /** Node has passed the last byte on. A client that leaves makes it say `finish` and `writableFinished` too. */
+  /** Whether Node sent the last byte. `writableFinished` is also true if the client disconnected. */
   #whole = false;
   #hasLock = false;
   #endLength = -1;
@@ -111,20 +111,20 @@ export class Exchange {
     this.track();
   }
 
-  /** The request as Express's getters (`protocol`, `ip`) can read it, when `req.socket` has been taken away too. */
+  /** The request with its original socket, which Express's getters (`protocol`, `ip`) need. */
   get arrived(): IncomingMessage {
     return withSocket(this.req, this.socket);
   }
 
-  /** Follows the request's route; before Express has seen the request there is nothing to follow. */
+  /** Starts to follow the route of the request. Has no effect before Express receives it. */
   track(): void {
     if (this.#tracked) return;
     this.#tracked = trackRoute(this.req);
-    // Since the front door, others may have rewritten it.
+    // Middlewares may have rewritten it since the front door.
     if (this.#table === undefined) this.path = routedPath(this.req);
   }
 
-  /** Runs `listener` when the headers are about to go; again if sending them failed and the app tries anew. */
+  /** Adds a listener for `head`. It runs again if sending the headers failed and the app tries again. */
   onHead(listener: Listener, order: HeadOrder = HeadOrder.edit): void {
     if (order === HeadOrder.capture) this.#capture = withListener(this.#capture, listener);
     else if (order === HeadOrder.edit) this.#edit = withListener(this.#edit, listener);
@@ -142,52 +142,54 @@ export class Exchange {
   onEnd(listener: Listener): void {
     this.#end = withListener(this.#end, listener);
   }
-  /** Runs `listener` once, at once when the exchange is closed already. */
+  /** Adds a listener for `close`. It runs once; immediately if the exchange is already closed. */
   onClose(listener: Listener): void {
     if (this.closed) run(listener, this, 'close');
     else this.#close = withListener(this.#close, listener);
   }
-  /** Lets the last bytes of the answer wait for what `hold` returns; a rejection lets them go. */
+  /** Holds the last bytes of the response until the returned promise settles. */
   holdEnd(hold: EndBarrier<Exchange>): void {
     this.#holds = withListener(this.#holds, hold);
   }
 
-  /** Within `head`: the body is encoded on its way to the client. What the app writes is still seen as `chunk`. */
+  /** Encodes the body on its way to Node. To be called within `head`. `chunk` still emits what the app writes. */
   encodeBody(make: MakeBodyEncoder): void {
     this.#makeEncoder = make;
   }
 
-  /** Sends what was written so far, where an encoder holds some of it. */
+  /** Sends the chunks written so far, if an encoder buffers some of them. */
   flush(): void {
     this.#encoder?.flush();
   }
 
-  /** True when nobody but us and Node sees what is written: they only read it. */
+  /** Whether only the exchange and Node see the chunks. They do not modify them. */
   get isUnpatched(): boolean {
     return this.#native && isOnTop(this.res);
   }
 
-  /** Sets another status than the app did, without the phrase that went with that. */
+  /** Changes the status that the app set, and removes its reason phrase. */
   setStatus(status: number): void {
     this.res.statusCode = status;
     if (this.req.httpVersionMajor < 2) this.res.statusMessage = '';
   }
 
-  /** Within `head`: the answer goes without its body (a 304). What the app writes is still seen as `chunk`. */
+  /**
+   * Sends the response without a body (a 304). To be called within `head`. `chunk` still emits what the app writes.
+   */
   dropBody(): void {
     this.#dropsBody = true;
     this.#replacement = undefined;
     this.#makeEncoder = undefined;
   }
 
-  /** Within `head`: the answer goes with this body instead of what the app writes. */
+  /** Sends this body instead of the app's. To be called within `head`. */
   replaceBody(body: Buffer): void {
     this.#dropsBody = true;
     this.#replacement = body;
     this.#makeEncoder = undefined;
   }
 
-  /** From now on what the app does to the response is ignored; only `respond` reaches the client. */
+  /** Ignores what the app does to the response from now on; only `respond` reaches the client. */
   lock(): void {
     this.#locked = true;
     if (this.#hasLock) return;
@@ -196,8 +198,8 @@ export class Exchange {
   }
 
   /**
-   * Within `head`: the bytes of a body that the app gave in one piece, or declared; `undefined` when it is
-   * not known yet how many there will be.
+   * The length of a body that the app declared or wrote in one chunk; `undefined` if it is not known yet. To be called
+   * within `head`. Bytes.
    */
   get length(): number | undefined {
     const declared = this.res.getHeader('content-length');
@@ -205,12 +207,12 @@ export class Exchange {
     return this.#endLength < 0 ? undefined : this.#endLength;
   }
 
-  /** While the head goes: the body goes with it, in one piece. */
+  /** Whether the whole body is sent in one chunk. Only valid while the headers are sent. */
   get isWhole(): boolean {
     return this.#endLength >= 0;
   }
 
-  /** Runs `answer` with the lock lifted. */
+  /** Runs `answer` with the lock released. */
   respond(answer: () => void): void {
     this.#locked = false;
     try {
@@ -220,7 +222,7 @@ export class Exchange {
     }
   }
 
-  /** What `owner` has noted of this exchange; a `WeakMap` would cost the garbage collector a multiple. */
+  /** Reads the value of `owner`. A `WeakMap` would cost the garbage collector several times as much. */
   dataOf(owner: DataOwner): unknown {
     return findData(this.#notes, owner)?.value;
   }
@@ -230,7 +232,7 @@ export class Exchange {
     else this.#notes = { owner, value: note, next: this.#notes };
   }
 
-  /** The first rule of the table that matches the path; asked once per table. */
+  /** The first rule of the table that matches the path. Computed once per table. */
   match<Match>(table: PathTable<Match>): Match | undefined {
     if (this.#table !== table) {
       this.#match = table.match(this.path);
@@ -240,13 +242,13 @@ export class Exchange {
   }
 
   /**
-   * The template of the route that answers, such as `/users/:id`; `undefined` when no route matched. A hit
-   * sets it, since it is answered before the app's routes are asked.
+   * The template of the matching route, such as `/users/:id`; `undefined` if no route matched. A hit sets it, because
+   * the app's routes do not run.
    */
   get template(): string | undefined {
     if (this.#template !== undefined) return this.#template;
     const template = templateOfRequest(this.req);
-    // The route that matched called next(), and nobody else answered: it is not its 404.
+    // The matching route called `next()`, and no other route responded, so the 404 is not its own.
     if (template !== undefined && this.res.statusCode === 404 && leftRouter(this.req)) return undefined;
     return template;
   }
@@ -254,17 +256,17 @@ export class Exchange {
     this.#template = template;
   }
 
-  /** The template, or that of the route that the request would lead to if it were not answered now. */
+  /** The template of the matching route, or of the route that would match if the request were not answered now. */
   get expectedTemplate(): string | undefined {
     return this.template ?? expectedTemplate(this.req, this.path);
   }
 
-  /** Whether the route of the template is what answers; else a middleware does. */
+  /** Whether the route of the template responds, and not a middleware. */
   get isRouted(): boolean {
     return this.template !== undefined && isRoutedRequest(this.req);
   }
 
-  /** The template of the path at which whoever answers is mounted; `undefined` at the root. */
+  /** The template of the mount path of the router or middleware that responds; `undefined` at the root. */
   get mount(): string | undefined {
     return mountOfRequest(this.req);
   }
@@ -274,7 +276,7 @@ export class Exchange {
     const { req, res } = this;
     if (this.#locked) return res;
     const headers = typeof reason === 'string' ? argument : (argument ?? reason);
-    // Node has a good error for each of these, and 101 belongs to whoever upgrades.
+    // Node throws a useful error for each of these. A 101 belongs to the upgrade handler.
     const code = status | 0;
     if (res.headersSent || this.#inHead || code < 200 || code > 999) {
       return this.#beneath.writeHead.call(res, status, reason, argument);
@@ -292,7 +294,7 @@ export class Exchange {
       runAll(this.#seal, this, 'head');
       if (this.#makeEncoder) res.removeHeader('Content-Length');
       else if (!this.#dropsBody) declareLength(req, res, this.#endLength);
-      // HTTP/2 has no reason phrase and warns when asked for one.
+      // HTTP/2 has no reason phrase, and Node warns if it is read.
       const phrase = req.httpVersionMajor < 2 ? res.statusMessage : undefined;
       if (phrase) this.#beneath.writeHead.call(res, res.statusCode, phrase);
       else this.#beneath.writeHead.call(res, res.statusCode);
@@ -384,13 +386,13 @@ export class Exchange {
     return res;
   }
 
-  /** Nobody is left to whom it could throw. */
+  /** There is no caller that could catch an error. */
   #finishLate(body: unknown, encoding: unknown): void {
     this.#held = false;
     try {
       this.#finish(body, encoding);
     } catch (error) {
-      this.res.destroy(); // half a response is none
+      this.res.destroy(); // an incomplete response must not look complete
       throw error;
     }
   }
@@ -403,12 +405,15 @@ export class Exchange {
     else this.#beneath.end.call(this.res, bytes, encoding);
   }
 
-  /** The app has ended the response, and the last bytes are still on their way to Node. */
+  /** The app has ended the response, and an encoder still has its last bytes. */
   get #isEnding(): boolean {
     return this.#held || (this.#encoder !== undefined && this.ended);
   }
 
-  /** @returns `undefined` where the body goes as it is. After `close`, nobody would let go of an encoder. */
+  /**
+   * @returns `undefined` if the body is sent unencoded. No encoder is created after `close`, because nothing would
+   * free it.
+   */
   #encoderForBody(): BodyEncoder | undefined {
     const make = this.#makeEncoder;
     if (!make || this.closed) return this.#encoder;
@@ -434,7 +439,7 @@ export class Exchange {
     this.#whole = isComplete(this.req, this.res, this.socket);
   }
 
-  /** Nobody will tell a response that has no socket yet that its client has left. */
+  /** A response without a socket emits no event when its client disconnects. */
   #watchConnection(socket: Socket): void {
     if (socket.closed) this.closed = this.aborted = true;
     else this.#forget = onConnectionClose(socket, () => this.gone());
@@ -450,7 +455,7 @@ export class Exchange {
   }
 }
 
-/** The exchange of this response: made, and `res` patched, by the first who asks. */
+/** Returns the exchange of this response. The first call creates it and patches `res`. */
 export function exchangeOf(req: IncomingMessage, res: ServerResponse, startedAt?: number): Exchange {
   const patched = res as Patched;
   const found = patched[EXCHANGE];

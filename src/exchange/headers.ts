@@ -2,34 +2,34 @@ import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders, ServerRe
 import { responseInternals } from '../runtime/node-internals.js';
 import type { ResponseHeaders } from './response-head.js';
 
-/** Every shape in which headers may be handed to `writeHead`. */
+/** All forms in which headers may be passed to `writeHead`. */
 export type HeadersArgument =
   | OutgoingHttpHeaders
   | readonly OutgoingHttpHeader[]
   | readonly (readonly [string, OutgoingHttpHeader])[];
 
-/** A header field as it is set on a response; several lines of one name are an array. */
+/** A header field of a response; several lines of one name are an array. */
 export type HeaderField = [name: string, value: string | string[]];
 
-/** The header fields set so far, with their names as they were written. */
+/** The header fields set so far, with their names as written. */
 export function readHeaders(res: ServerResponse): HeaderField[] {
-  // HTTP/2's compatible response knows names in lower case only.
+  // The HTTP/2 compatibility response has only names in lower case.
   const { getRawHeaderNames } = res as { getRawHeaderNames?: () => string[] };
   const names = getRawHeaderNames ? getRawHeaderNames.call(res) : res.getHeaderNames();
   return names.map((name) => {
     const value = res.getHeader(name) ?? '';
-    // An array of one element is one line, as text is.
+    // An array with one element is one line, like a string.
     return [name, Array.isArray(value) && value.length !== 1 ? value.map(String) : String(value)];
   });
 }
 
 /**
- * Puts headers given to `writeHead` on the response, so that whoever looks at `getHeaders()` sees them.
+ * Sets headers that were given to `writeHead` on the response, so that `getHeaders()` returns them.
  *
- * Node keeps them out of sight when no header was set before. The result on the wire is the same: the
- * object form replaces by name; the array forms replace what was set before and keep their own duplicates.
+ * If no header was set before, Node sends them without setting them. The result on the wire is the same: the object
+ * form replaces by name; the array forms replace earlier headers and keep their own duplicates.
  *
- * @throws what `setHeader` throws for an invalid name or value, as `writeHead` itself would.
+ * @throws the errors of `setHeader` for an invalid name or value, as `writeHead` itself does.
  */
 export function applyHeaders(res: ServerResponse, headers: HeadersArgument): void {
   if (!Array.isArray(headers)) {
@@ -52,7 +52,7 @@ function append(res: ServerResponse, name: string, value: OutgoingHttpHeader): v
     res.setHeader(name, value);
     return;
   }
-  // `appendHeader` is not there on HTTP/2's compatible response.
+  // The HTTP/2 compatibility response has no `appendHeader`.
   const list = (Array.isArray(before) ? before : [String(before)]).concat(
     Array.isArray(value) ? value : String(value),
   );
@@ -77,8 +77,8 @@ function toPairs(headers: readonly unknown[]): [string, OutgoingHttpHeader][] {
 }
 
 /**
- * A header's value as one text; several lines are one list. Some frameworks set each header as an array of one
- * element, so a value is read through here wherever its text counts.
+ * A header's value as text; several lines are joined as one list. Some frameworks set each header as an array with one
+ * element, so values are read with this function wherever their text matters.
  */
 export function readHeaderText(res: Pick<ResponseHeaders, 'getHeader'>, name: string): string | undefined {
   const value = res.getHeader(name);
@@ -87,10 +87,10 @@ export function readHeaderText(res: Pick<ResponseHeaders, 'getHeader'>, name: st
 }
 
 /**
- * Declares the length of a body that comes in one piece. Node does that by itself, but only where nobody asked for
- * the headers before: `compression` does, so it is declared here under Node's own conditions.
+ * Declares the length of a body in one chunk. Node does so only if the headers were not read before, which
+ * `compression` does. So it is declared here, under Node's own conditions.
  *
- * @param length bytes; negative where it is not known.
+ * @param length bytes; negative if it is not known.
  */
 export function declareLength(req: IncomingMessage, res: ServerResponse, length: number): void {
   if (length < 0 || req.method === 'HEAD' || req.httpVersion === '1.0') return;

@@ -5,7 +5,7 @@ import { runGuarded } from './run-listeners.js';
 
 type Destroy = (this: ServerResponse, error?: Error) => ServerResponse;
 
-/** What an exchange has noted of the `destroy` of its response. */
+/** The `destroy` listeners of one response, and its original method. */
 interface DestroyListeners {
   readonly listeners: (() => void)[];
   readonly beneath: Destroy;
@@ -14,8 +14,8 @@ interface DestroyListeners {
 const OWNER = Symbol('hotpath.destroy');
 
 /**
- * Calls `listener` when the app itself gives the response up, as a `pipeline` into it does when its source
- * fails. A client that leaves does not: Node closes the response without `destroy`.
+ * Calls `listener` when the app destroys the response, as `pipeline` does if its source fails. When the client
+ * disconnects, Node closes the response without a call of `destroy`.
  */
 export function onDestroy(exchange: Exchange, listener: () => void): void {
   const known = exchange.dataOf(OWNER) as DestroyListeners | undefined;
@@ -28,11 +28,12 @@ export function onDestroy(exchange: Exchange, listener: () => void): void {
   response.destroy = destroy;
 }
 
-// One for all responses: V8 gives each object a hidden class of its own once it has a function of its own in a place
-// where others have another, and that lives until the whole heap is marked, with all that the function can reach.
+// One function for all responses. If an object has a function of its own where others have another, V8 gives it a
+// hidden class of its own. That class is kept, with all that the function references, until the next full garbage
+// collection.
 const destroy: Destroy = function (error) {
   const given = dataOn(this, OWNER) as DestroyListeners | undefined;
-  // Called on something else, as a listener of a stream is that was given the method alone.
+  // Called on another object, such as a stream that got the bare method as a listener.
   if (!given) return ServerResponse.prototype.destroy.call(this, error);
   for (const listener of given.listeners) runGuarded(listener, undefined, 'destroy');
   return given.beneath.call(this, error);

@@ -1,17 +1,17 @@
 import type { ServerResponse } from 'node:http';
 import { guarded } from '../runtime/guard.js';
 
-/** Two copies of the package (ESM beside CommonJS, two versions) find one exchange on `res`. */
+/** A global symbol, so that two copies of the package (ESM and CommonJS, two versions) share one exchange on `res`. */
 export const EXCHANGE = Symbol.for('hotpath.exchange');
 
-/** The three methods through which every response goes. */
+/** The three methods that every response uses. */
 export interface Methods {
   writeHead: (this: ServerResponse, status: number, reason?: unknown, headers?: unknown) => ServerResponse;
   write: (this: ServerResponse, chunk: unknown, encoding?: unknown, callback?: unknown) => boolean;
   end: (this: ServerResponse, chunk?: unknown, encoding?: unknown, callback?: unknown) => ServerResponse;
 }
 
-/** Who receives the calls. */
+/** Receives the intercepted calls. */
 export interface Interceptor {
   writeHead(status: number, reason: unknown, headers: unknown): ServerResponse;
   write(chunk: unknown, encoding: unknown, callback: unknown): boolean;
@@ -22,7 +22,7 @@ export interface Interceptor {
 
 type Patched = ServerResponse & { [EXCHANGE]?: Interceptor };
 
-// Functions of the module, not closures: nothing is made per request but three slots on `res`.
+// Functions of the module, not closures: a request sets only three properties on `res`.
 const patched: Methods = {
   writeHead(status, reason, headers) {
     return (this as Patched)[EXCHANGE]!.writeHead(status, reason, headers);
@@ -42,14 +42,14 @@ const onClose = guarded('close', function (this: ServerResponse) {
   (this as Patched)[EXCHANGE]?.gone();
 });
 
-/** Lets the exchange know of the end of its response. */
+/** Tells the exchange when its response ends. */
 export function listenForEnd(res: ServerResponse): void {
-  // Ahead of Node's own listener, which lets go of the socket.
+  // Before Node's own listener, which detaches the socket.
   res.prependListener('finish', onFinish);
   res.on('close', onClose);
 }
 
-/** Puts our methods on `res`; returns those that were there. */
+/** Installs the exchange's methods on `res`. Returns the previous ones. */
 export function patch(res: ServerResponse): Methods {
   const methods = res as unknown as Methods;
   const { writeHead, write, end } = methods;
@@ -59,7 +59,7 @@ export function patch(res: ServerResponse): Methods {
   return { writeHead, write, end };
 }
 
-/** Whether nobody has patched `end` after us. */
+/** Whether `end` has not been patched since. */
 export function isOnTop(res: ServerResponse): boolean {
   return (res as unknown as Methods).end === patched.end;
 }

@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import { parse } from 'node:url';
 
-/** What Express's router reads of a request's URL. */
+/** The parts of a request's URL that Express's router reads. */
 export interface RoutedUrl {
   readonly path: string;
-  /** With its `?`; empty for none. */
+  /** With its `?`; empty if there is none. */
   readonly search: string;
 }
 
@@ -12,11 +12,11 @@ export interface RoutedUrl {
 const PLAIN = /^\/[^\s#]*$/;
 
 /**
- * Path and query of a request target as Express's router reads them: a target in absolute form without its scheme and
- * authority, and without what follows a `#`. It is the same function that Express uses (the package `parseurl`): rules
- * for a path must hold for whatever is routed to it.
+ * Path and query of a request target as Express's router reads them: without scheme and authority of an absolute
+ * target, and without a fragment. It uses Express's own parser (the package `parseurl`), so that rules for a path
+ * apply to every request that is routed to it.
  *
- * @returns an empty path where there is none to route by.
+ * @returns an empty path if the target has none.
  */
 export function readTarget(target: string): RoutedUrl {
   if (PLAIN.test(target)) {
@@ -31,7 +31,7 @@ export function readTarget(target: string): RoutedUrl {
   }
 }
 
-/** The path that Express routes a request by at present, with the mounts that it is in. */
+/** The path by which Express currently routes a request, with its mount paths. */
 export function routedPath(req: IncomingMessage): string {
   const { baseUrl = '', url = '/' } = req as IncomingMessage & { baseUrl?: string };
   return baseUrl + readTarget(url).path;

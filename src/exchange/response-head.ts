@@ -1,7 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeader } from 'node:http';
 import type { EncodedBody } from './encoded-body.js';
 
-/** What of a response its headers are read and written by. */
+/** The methods that read and write the headers of a response. */
 export interface ResponseHeaders {
   statusCode: number;
   sendDate: boolean;
@@ -12,16 +12,16 @@ export interface ResponseHeaders {
   removeHeader(name: string): void;
 }
 
-/** What an exchange needs to know of a table of rules by path. */
+/** A table of rules by path, as far as an exchange uses it. */
 export interface PathTable<Match> {
   match(path: string): Match | undefined;
 }
 
-/** An answer whose head is being made, as whoever edits it sees it: an exchange, or one that is prepared. */
+/** A response head that listeners can edit: an exchange, or a prepared head. */
 export interface EditableHead {
   readonly req: IncomingMessage;
   readonly res: ResponseHeaders;
-  /** Of the body, where that is known. Bytes. */
+  /** Length of the body, if it is known. Bytes. */
   readonly length: number | undefined;
   readonly encoded: EncodedBody | undefined;
   setStatus(status: number): void;
@@ -29,7 +29,7 @@ export interface EditableHead {
   match<Match>(table: PathTable<Match>): Match | undefined;
 }
 
-/** Header fields without a response: what those of a stored answer are worked out on, ahead of its use. */
+/** Header fields without a response, to prepare the head of a stored response ahead of its use. */
 export class HeaderSink implements ResponseHeaders {
   statusCode = 200;
   readonly sendDate = true;
@@ -51,7 +51,7 @@ export class HeaderSink implements ResponseHeaders {
     this.#fields.delete(name.toLowerCase());
   }
 
-  /** One pair for each line. */
+  /** One pair per line. */
   *lines(): Generator<readonly [name: string, value: string]> {
     for (const [name, value] of this.#fields.values()) {
       if (Array.isArray(value)) for (const line of value) yield [name, line];

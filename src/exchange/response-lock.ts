@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 
-/** What an app does to the head of a response, or to the response as a whole. */
+/** The methods by which an app changes the head of a response, or the response as a whole. */
 const METHODS = [
   'setHeader',
   'setHeaders',
@@ -15,21 +15,21 @@ const METHODS = [
 ] as const;
 
 /**
- * Makes what an app does to a response be ignored while `isLocked` says so.
+ * Ignores an app's changes to a response while `isLocked` returns true.
  *
- * Node throws for a header that is set after the head has gone. The handler of a locked response knows of no
- * head: in an async handler on Express 4 the throw would be an unhandled rejection, and end the process.
+ * Node throws if a header is set after the head was sent. The handler of a locked response has not sent it: in an
+ * async handler on Express 4, the exception would become an unhandled rejection and end the process.
  */
 export function lockResponse(res: ServerResponse, isLocked: () => boolean): void {
   const methods = res as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
   for (const name of METHODS) {
     const original = methods[name];
-    if (!original) continue; // HTTP/2's compatible response has not all of them
+    if (!original) continue; // the HTTP/2 compatibility response lacks some of them
     methods[name] = function (this: ServerResponse, ...args) {
       return isLocked() ? this : original.apply(this, args);
     };
   }
-  // HTTP/2's are accessors of its own; there a late change of the status is seen by nobody but us.
+  // On HTTP/2 they are accessors, and only hotpath reads a late change of the status.
   for (const name of ['statusCode', 'statusMessage'] as const) {
     if (res.req?.httpVersionMajor > 1) continue;
     let value: unknown = res[name];

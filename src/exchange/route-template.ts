@@ -13,16 +13,16 @@ import {
 /**
  * The route template of a request: `/users/:id/posts/:post`, never the URL.
  *
- * Express keeps the mount pattern to itself (`req.baseUrl` holds the concrete text), so its router is watched:
- * accessors for `baseUrl` and `route`, defined once on the app's own request prototype, see each step that it takes,
- * and the methods by which it runs a layer tell which layer that is.
+ * Express does not expose the mount pattern (`req.baseUrl` has the concrete text), so its router is observed.
+ * Accessors for `baseUrl` and `route`, defined once on the app's request prototype, see each step of the router. The
+ * patched methods that run a layer show which layer it is.
  */
 export const TRACK = Symbol.for('hotpath.route');
 
-/** On prototypes of layers that tell which layer is run. */
+/** Marks prototypes of layers whose methods are patched. */
 const FOLLOWED = Symbol.for('hotpath.layers');
 
-/** A template in memory, in Redis and as a label of a metric. Bytes: routers that contain themselves have no longest. */
+/** Maximum length of a template in memory, in Redis and as a metric label. Bytes. Recursive routers have no limit. */
 export const LONGEST_TEMPLATE = 200;
 
 interface Route {
@@ -35,7 +35,7 @@ interface Router {
 
 interface App {
   readonly request?: object;
-  /** Express 5; on Express 4 a getter that throws. */
+  /** Express 5; on Express 4, a getter that throws. */
   readonly router?: Router;
   /** Express 4. */
   readonly _router?: Router;
@@ -50,7 +50,7 @@ interface Tracked {
 
 interface Mount {
   readonly base: string;
-  /** Absent until the layer that has taken this part of the path is known. */
+  /** `undefined` until the layer that matched this part of the path is known. */
   template: string | undefined;
 }
 
@@ -58,11 +58,11 @@ class Track {
   baseUrl: string | undefined;
   route: Route | undefined;
   template: string | undefined;
-  /** The route that matched last has not been left for a mount, nor its router. */
+  /** Whether the request is still in the route that matched last: it has left neither it nor its router. */
   isRouted = false;
   readonly #mounts: Mount[] = [];
 
-  /** @returns whether the request has come into a mount that it was not in before. */
+  /** @returns whether the request entered a mount that it was not in before. */
   enter(baseUrl: string | undefined): boolean {
     this.baseUrl = baseUrl;
     this.isRouted = false;
@@ -77,7 +77,7 @@ class Track {
     return true;
   }
 
-  /** The layer that is run, where it has just taken a part of the path. */
+  /** Records the mount pattern of a layer that has just matched a part of the path. */
   name(layer: Layer): void {
     const top = this.#mounts.at(-1);
     if (!top || top.template !== undefined || top.base !== this.baseUrl) return;
@@ -86,20 +86,20 @@ class Track {
     if (pattern !== undefined) top.template = template + pattern;
   }
 
-  /** What has taken all of the path so far, of a request that was not followed from its beginning. */
+  /** Records the pattern of the whole mount path, for a request that was not observed from its beginning. */
   nameAll(stack: readonly Layer[] | undefined): void {
     const top = this.#mounts.at(-1);
     if (top && this.#mounts.length === 1 && stack) top.template ??= searchMounts(stack, top.base);
   }
 
-  /** The mount around the one that the router is in. */
+  /** The mount around the router's own. */
   get #outer(): { base: string; template: string } {
     const outer = this.#mounts.at(-2);
     if (!outer) return { base: '', template: '' };
     return { base: outer.base, template: outer.template ?? UNKNOWN_MOUNT };
   }
 
-  /** Template of the mount that the router is in. */
+  /** The template of the router's mount. */
   get mount(): string | undefined {
     const top = this.#mounts.at(-1);
     return top && (top.template ?? this.#outer.template + UNKNOWN_MOUNT);
@@ -115,7 +115,7 @@ class Track {
   }
 }
 
-/** Watches the routing of this request's app from now on. @returns whether there is an app to watch. */
+/** Observes the routing of this request's app from now on. @returns whether the request has an app. */
 export function trackRoute(req: IncomingMessage): boolean {
   const tracked = req as Tracked;
   const { app } = tracked;
@@ -131,7 +131,7 @@ export function trackRoute(req: IncomingMessage): boolean {
   return true;
 }
 
-/** What the router has written on the request itself before the accessors were there (on Express 4) is given to them. */
+/** Passes values that the router set on the request before the accessors existed (Express 4) to the accessors. */
 function handOver(tracked: Tracked): void {
   for (const name of ['baseUrl', 'route'] as const) {
     if (!Object.hasOwn(tracked, name)) continue;
@@ -141,7 +141,7 @@ function handOver(tracked: Tracked): void {
   }
 }
 
-/** The template of the route that was matched last; `undefined` when none was. */
+/** The template of the route that matched last; `undefined` if none did. */
 export function templateOfRequest(req: IncomingMessage): string | undefined {
   const tracked = req as Tracked;
   const track = tracked[TRACK];
@@ -149,13 +149,13 @@ export function templateOfRequest(req: IncomingMessage): string | undefined {
   return tracked.route && cutTemplate((mountOfRequest(req) ?? '') + pathOfRoute(tracked.route.path));
 }
 
-/** Whether a route answers, so far as its router tells: not a middleware that was mounted after it. */
+/** Whether a route responds, as far as its router shows, and not a middleware mounted after it. */
 export function isRoutedRequest(req: IncomingMessage): boolean {
   const tracked = req as Tracked;
   return tracked[TRACK]?.isRouted ?? tracked.route !== undefined;
 }
 
-/** The template of the path at which whoever answers is mounted; `undefined` at the root. */
+/** The template of the mount path of the router or middleware that responds; `undefined` at the root. */
 export function mountOfRequest(req: IncomingMessage): string | undefined {
   const tracked = req as Tracked;
   if (tracked[TRACK]) return tracked[TRACK].mount;
@@ -163,15 +163,15 @@ export function mountOfRequest(req: IncomingMessage): string | undefined {
 }
 
 /**
- * The template of the route that a request would lead to, for one that is answered before it is routed.
+ * The template of the route that a request would match, if it is answered before it is routed.
  *
- * @param path by which Express routes it.
+ * @param path the path by which Express routes it.
  */
 export function expectedTemplate(req: IncomingMessage, path: string): string | undefined {
   try {
     const { app, baseUrl } = req as Tracked;
     const stack = (app?._router ?? app?.router)?.stack;
-    // Within a mount, the path leads on from there, and the routes around it are those of somebody else.
+    // Within a mount, the path continues from there, and the outer routes belong to another router.
     if (!stack || baseUrl) return undefined;
     const template = searchRoute(stack, path, (req.method ?? '').toLowerCase());
     return template === undefined ? undefined : cutTemplate(template);
@@ -181,18 +181,21 @@ export function expectedTemplate(req: IncomingMessage, path: string): string | u
   }
 }
 
-/** True once the router has given up on the request: it then puts back the `baseUrl` of before, which is none. */
+/**
+ * Whether the router has finished without a response: it then restores the `baseUrl` from before, which is
+ * `undefined`.
+ */
 export function leftRouter(req: IncomingMessage): boolean {
   return (req as Tracked).baseUrl === undefined;
 }
 
-/** A template of at most 200 bytes. */
+/** Shortens a template to at most 200 bytes. */
 export function cutTemplate(template: string): string {
-  // Three bytes of UTF-8 at most for each unit of UTF-16.
+  // Each UTF-16 unit has at most three bytes in UTF-8.
   if (template.length * 3 <= LONGEST_TEMPLATE || Buffer.byteLength(template) <= LONGEST_TEMPLATE)
     return template;
   const bytes = Buffer.from(template);
-  let end = LONGEST_TEMPLATE - 3; // of the ellipsis
+  let end = LONGEST_TEMPLATE - 3; // the ellipsis
   while ((bytes[end]! & 0xc0) === 0x80) end--; // within a character
   return `${bytes.toString('utf8', 0, end)}…`;
 }
@@ -208,7 +211,7 @@ function install(prototype: object): boolean {
           return this[TRACK]?.baseUrl;
         },
         set(this: Tracked, value: string | undefined) {
-          // The layers of a sub-app may be those of another copy of Express.
+          // The layers of a sub-app may come from another copy of Express.
           if ((this[TRACK] ??= new Track()).enter(value)) followLayers(this.app);
         },
       },
@@ -225,7 +228,7 @@ function install(prototype: object): boolean {
     });
     return true;
   } catch {
-    return false; // a frozen prototype: mounts stay unknown
+    return false; // the prototype is frozen, so mounts stay unknown
   }
 }
 
@@ -233,7 +236,7 @@ type HandleRequest = (this: Layer, req: Tracked, res: unknown, next: unknown) =>
 type HandleError = (this: Layer, error: unknown, req: Tracked, res: unknown, next: unknown) => unknown;
 type Handlers = Record<string, HandleRequest & HandleError>;
 
-/** Has the layers of an app's router tell when they are run. @returns them. */
+/** Patches the layers of an app's router, so that they report when they run. @returns the layers. */
 function followLayers(app: App | undefined): readonly Layer[] | undefined {
   const stack = (app?._router ?? app?.router)?.stack;
   const first = stack?.[0];
@@ -241,7 +244,7 @@ function followLayers(app: App | undefined): readonly Layer[] | undefined {
   return stack;
 }
 
-/** All layers of one copy of Express have one prototype. */
+/** All layers of one copy of Express share one prototype. */
 function followKind(layer: Layer): void {
   const prototype = Object.getPrototypeOf(layer) as Handlers & { [FOLLOWED]?: boolean };
   if (prototype[FOLLOWED]) return;
@@ -278,7 +281,7 @@ function follow(layer: Layer, req: Tracked): void {
   try {
     handOver(req);
     req[TRACK]?.name(layer);
-    // A router of another copy may be mounted here.
+    // A router from another copy of Express may be mounted here.
     const inner = layer.handle?.stack?.[0];
     if (inner) followKind(inner);
   } catch (error) {

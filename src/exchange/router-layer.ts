@@ -1,15 +1,15 @@
 /**
- * What a layer of Express's router is mounted under, as the app has written it. Express keeps that for itself: each
- * version of it holds the pattern in another form.
+ * The mount pattern of a layer of Express's router, as the app wrote it. Express does not expose it, and each version
+ * keeps it in another form.
  */
 export interface Layer {
   readonly handle?: { readonly stack?: readonly Layer[] };
   readonly route?: RouteOfLayer | undefined;
   /** The package `router` 2, used by Express 5: mounted at `/`. */
   readonly slash?: boolean;
-  /** `router` from 2.3 on: the path as it was given; of several, a flat list. */
+  /** `router` since 2.3: the path as the app wrote it; several paths are a flat list. */
   readonly rawPath?: unknown;
-  /** `router` 2: one function for each path. */
+  /** `router` 2: one function per path. */
   readonly matchers?: readonly Matcher[];
   /** Express 4. */
   readonly regexp?: RegExp & { readonly fast_slash?: boolean };
@@ -28,28 +28,28 @@ type Params = Readonly<Record<string, unknown>>;
 
 /** One of the paths of a layer. */
 interface Pattern {
-  /** The part of a path that it takes; `undefined` for none. */
+  /** The part of a path that it matches; `undefined` if none. */
   consume(path: string): string | undefined;
-  /** @param part that it has taken. */
+  /** @param part the matched part. */
   textFor(part: string): string;
 }
 
-/** Stands for a mount whose pattern is not known. */
+/** Replaces a mount pattern that is not known. */
 export const UNKNOWN_MOUNT = '/*';
 
-/** Made once for each layer. */
+/** Computed once per layer. */
 const known = new WeakMap<Layer, readonly Pattern[]>();
 
-/** Whether a layer takes no part of the path. */
+/** Whether a layer matches no part of the path. */
 export function takesNothing({ slash, regexp }: Layer): boolean {
   return slash === true || regexp?.fast_slash === true;
 }
 
 /**
- * The pattern by which a layer has taken a part of a path.
+ * The pattern with which a layer matched a part of a path.
  *
- * @param part that was taken: without a slash at its end.
- * @returns `undefined` when it does not take that part.
+ * @param part the matched part, without a trailing slash.
+ * @returns `undefined` if the layer does not match it.
  */
 export function mountPattern(layer: Layer, part: string): string | undefined {
   const pattern = patternsOf(layer).find((each) => each.consume(part) === part);
@@ -57,7 +57,7 @@ export function mountPattern(layer: Layer, part: string): string | undefined {
 }
 
 /**
- * The patterns of mounts that together have taken a part of a path, for a request that was not followed from its
+ * The patterns of the mounts that together matched a part of a path, for a request that was not observed from its
  * beginning.
  */
 export function searchMounts(stack: readonly Layer[], part: string): string | undefined {
@@ -80,12 +80,12 @@ export function searchMounts(stack: readonly Layer[], part: string): string | un
   return undefined;
 }
 
-/** Routers within routers that are searched: one may contain itself. */
+/** Maximum depth of nested routers, because a router may contain itself. */
 const DEEPEST_ROUTER = 16;
 
 /**
- * The template of the route that a request leads to, for one that is answered before it is routed. Routes of apps that
- * are mounted in the app are not found.
+ * The template of the route that a request would match, if it is answered before it is routed. Routes of mounted apps
+ * are not found.
  *
  * @param method in lower case.
  */
@@ -125,7 +125,7 @@ function searchRouter(layer: Layer, path: string, method: string, depth: number)
   return undefined;
 }
 
-/** The path of a route as the app has written it; of several, all. */
+/** The path of a route as the app wrote it; several paths are joined. */
 export function pathOfRoute(path: unknown): string {
   if (typeof path === 'string') return path;
   return Array.isArray(path) ? path.flat(Number.POSITIVE_INFINITY).map(String).join(' ') : String(path ?? '');
@@ -165,11 +165,11 @@ function resultOf(matcher: Matcher, path: string): { path: string; params: Param
   }
 }
 
-/** How Express 4 (`path-to-regexp` 0.1) ends what it makes of a path that something is mounted under. */
+/** The end of the expressions that Express 4 (`path-to-regexp` 0.1) makes from mount paths. */
 const END_OF_MOUNT = /(?:\\\/\?)?\(\?=\\\/\|\$\)$/;
 
 function readRegExp(regexp: RegExp, keys: NonNullable<Layer['keys']>): readonly Pattern[] {
-  // Several paths have become alternatives of one expression, with one list of keys.
+  // Several paths are alternatives of one expression, with one list of keys.
   const names = keys.map(({ name }) => name);
   try {
     return regexp.source.split(/\|(?=\^)/).map((alternative) => {
@@ -179,7 +179,7 @@ function readRegExp(regexp: RegExp, keys: NonNullable<Layer['keys']>): readonly 
       return patternFor(each, isPath ? textOfSource(alternative, groups) : String(each));
     });
   } catch {
-    return [patternFor(regexp, String(regexp))]; // an expression of the app's own that is not to be divided
+    return [patternFor(regexp, String(regexp))]; // an expression from the app that can't be split
   }
 }
 
@@ -193,7 +193,7 @@ function patternFor(regexp: RegExp, text: string): Pattern {
   };
 }
 
-/** A path as Express 4 took it, from the expression that it has made of it. @param groups names of its groups. */
+/** Converts an expression of Express 4 back to the path it was made from. @param groups names of its groups. */
 function textOfSource(expression: string, groups: readonly (string | number)[]): string {
   const source = expression.replace(/^\^/, '').replace(END_OF_MOUNT, '');
   const names = [...groups];
@@ -205,7 +205,7 @@ function textOfSource(expression: string, groups: readonly (string | number)[]):
       text += /\w/.test(next) ? `\\${next}` : next;
     } else if (character === '(') {
       if (source.startsWith('(?:', at)) {
-        at += 2; // around a parameter and the slash before it
+        at += 2; // the group around a parameter and its slash
         continue;
       }
       const end = endOfGroup(source, at);
@@ -233,15 +233,15 @@ function endOfGroup(source: string, start: number): number {
   return source.length;
 }
 
-/** In no path that anybody has written. */
+/** A text that occurs in no real path. */
 const PROBE = 'q0hotpath0q';
 
 /**
- * The pattern behind a function of `router` before 2.3, which keeps nothing else: found by trying what happens when a
- * segment is another. What stays is written in lower case, as such functions mostly ignore case.
+ * Finds the pattern of a matcher of `router` before 2.3, which does not keep it: each segment is replaced to see which
+ * parameter changes. Other segments are returned in lower case, because such matchers usually ignore case.
  */
 function textByTrial(matcher: Matcher, part: string): string {
-  // Of a regular expression nothing can be told.
+  // The pattern of a regular expression can't be found.
   if (matcher.name !== 'match') return UNKNOWN_MOUNT;
   const segments = part.split('/');
   const names = segments.map((segment, at) => {

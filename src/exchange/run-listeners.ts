@@ -2,7 +2,7 @@ import { reportFault } from '../runtime/report-fault.js';
 
 export { reportFault };
 
-/** Runs one listener of an event; what it throws is reported and goes no further. */
+/** Runs one listener of an event. Reports its exception. */
 export function runGuarded<Subject>(
   listener: (subject: Subject) => void,
   subject: Subject,
@@ -15,7 +15,7 @@ export function runGuarded<Subject>(
   }
 }
 
-/** Runs the listeners of an event; those that are added meanwhile as well. */
+/** Runs the listeners of an event, including those that are added meanwhile. */
 export function runAll<Subject>(
   listeners: readonly ((subject: Subject) => void)[] | undefined,
   subject: Subject,
@@ -24,7 +24,7 @@ export function runAll<Subject>(
   if (listeners) for (const listener of listeners) runGuarded(listener, subject, event);
 }
 
-/** The listeners of an event with another at their end. Most events have one or none, so a list is made late. */
+/** Adds a listener to a list. Most events have at most one listener, so the list is created late. */
 export function withListener<Listener>(listeners: Listener[] | undefined, listener: Listener): Listener[] {
   if (!listeners) return [listener];
   listeners.push(listener);
