@@ -5,9 +5,6 @@ import { commentsOf, headlineOf, messagesOf, proseOf, sentencesOf, titlesOf } fr
 
 const root = join(import.meta.dirname, '../..');
 
-/** Directories whose comments are still to be rewritten. Remove a line once its directory is clean. */
-const NOT_YET = ['src/cache/', 'src/exchange/'];
-
 /** Words and phrases to avoid, with the ones to use. A pattern applies to one sentence. */
 const WORDS: readonly (readonly [avoid: RegExp, use: string])[] = [
   [/\bvisit(?:s|ed|ing|ors?)?\b/i, 'request, client'],
@@ -69,7 +66,6 @@ const pages = [...readdirSync(root).filter((name) => name.endsWith('.md')), ...f
 const code = ['src', 'test', 'bench', 'scripts', 'examples'].flatMap((folder) =>
   files(folder, /\.(?:ts|mts|mjs)$/),
 );
-const isClean = (file: string) => !NOT_YET.some((folder) => file.startsWith(folder));
 
 /** The mistakes in each sentence, one line each. */
 function mistakes(found: readonly Found[]): string[] {
@@ -92,7 +88,7 @@ const inFiles = (
 
 describe('plain language', () => {
   it('is used in comments', () => {
-    const found = inFiles(code.filter(isClean), commentsOf);
+    const found = inFiles(code, commentsOf);
     expect(found.length).toBeGreaterThan(1000);
     expect(mistakes(found)).toEqual([]);
   });
@@ -122,7 +118,6 @@ describe('plain language', () => {
             .includes(part),
       ),
     ).toEqual([]);
-    expect(NOT_YET.filter((folder) => files(folder.slice(0, -1), /\.ts$/).length === 0)).toEqual([]);
   });
 });
 
