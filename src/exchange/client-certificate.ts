@@ -5,13 +5,13 @@ import { guarded } from '../runtime/guard.js';
 export const CLIENT_CERTIFICATE = 'client-certificate';
 
 /** Remembers the result per connection: reading a certificate from OpenSSL takes microseconds. */
-const FOUND = Symbol('hotpath.client-certificate');
+const HAS_CERTIFICATE = Symbol('hotpath.client-certificate');
 
 interface TlsSocket {
   readonly encrypted?: boolean;
   getPeerCertificate?: () => object | undefined;
   once?: (event: 'secure', listener: () => void) => unknown;
-  [FOUND]?: boolean;
+  [HAS_CERTIFICATE]?: boolean;
 }
 
 /**
@@ -22,16 +22,16 @@ export function hasClientCertificate(req: IncomingMessage): boolean {
   if (req.headers['client-cert'] !== undefined) return true;
   const socket = req.socket as unknown as TlsSocket | undefined;
   if (!socket?.encrypted || typeof socket.getPeerCertificate !== 'function') return false;
-  return socket[FOUND] ?? look(socket);
+  return socket[HAS_CERTIFICATE] ?? readCertificate(socket);
 }
 
-function look(socket: TlsSocket): boolean {
+function readCertificate(socket: TlsSocket): boolean {
   const certificate = socket.getPeerCertificate?.();
   const isFound = certificate !== undefined && certificate !== null && Object.keys(certificate).length > 0;
-  socket[FOUND] = isFound;
+  socket[HAS_CERTIFICATE] = isFound;
   // TLS 1.2 can request a certificate later, in a new handshake.
   const forget = guarded('client certificate', () => {
-    socket[FOUND] = undefined;
+    socket[HAS_CERTIFICATE] = undefined;
   });
   if (!isFound) socket.once?.('secure', forget);
   return isFound;

@@ -76,26 +76,26 @@ export class Exchange {
   #chunk: ((chunk: Buffer) => void)[] | undefined;
   #end: Listener[] | undefined;
   #close: Listener[] | undefined;
-  #holds: EndBarrier<Exchange>[] | undefined;
-  #notes: ExchangeData | undefined;
-  readonly #beneath: Methods;
+  #barriers: EndBarrier<Exchange>[] | undefined;
+  #data: ExchangeData | undefined;
+  readonly #methodsBelow: Methods;
   #makeEncoder: MakeBodyEncoder | undefined;
   #encoder: BodyEncoder | undefined;
-  #tracked = false;
-  readonly #native: boolean;
+  #isTracked = false;
+  readonly #isNative: boolean;
   #inHead = false;
-  #held = false;
+  #isHeld = false;
   #dropsBody = false;
   #replacement: Buffer | undefined;
-  #locked = false;
+  #isLocked = false;
   /** Whether Node sent the last byte. `writableFinished` is also true if the client disconnected. */
-  #whole = false;
+  #isComplete = false;
   #hasLock = false;
   #endLength = -1;
   #table: PathTable<unknown> | undefined;
   #match: unknown;
   #template: string | undefined;
-  #forget: (() => void) | undefined;
+  #stopWatching: (() => void) | undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse, startedAt = performance.now()) {
     this.req = req;
@@ -104,8 +104,8 @@ export class Exchange {
     this.socket = socketOf(req, res);
     this.target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '/';
     this.headed = res.headersSent;
-    this.#native = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
-    this.#beneath = patch(res);
+    this.#isNative = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
+    this.#methodsBelow = patch(res);
     listenForEnd(res);
     if (res.socket === null && this.socket) this.#watchConnection(this.socket);
     this.track();
@@ -118,8 +118,8 @@ export class Exchange {
 
   /** Starts to follow the route of the request. Has no effect before Express receives it. */
   track(): void {
-    if (this.#tracked) return;
-    this.#tracked = trackRoute(this.req);
+    if (this.#isTracked) return;
+    this.#isTracked = trackRoute(this.req);
     // Middlewares may have rewritten it since the front door.
     if (this.#table === undefined) this.path = routedPath(this.req);
   }
@@ -149,7 +149,7 @@ export class Exchange {
   }
   /** Holds the last bytes of the response until the returned promise settles. */
   holdEnd(hold: EndBarrier<Exchange>): void {
-    this.#holds = withListener(this.#holds, hold);
+    this.#barriers = withListener(this.#barriers, hold);
   }
 
   /** Encodes the body on its way to Node. To be called within `head`. `chunk` still emits what the app writes. */
@@ -164,7 +164,7 @@ export class Exchange {
 
   /** Whether only the exchange and Node see the chunks. They do not modify them. */
   get isUnpatched(): boolean {
-    return this.#native && isOnTop(this.res);
+    return this.#isNative && isOnTop(this.res);
   }
 
   /** Changes the status that the app set, and removes its reason phrase. */
@@ -191,10 +191,10 @@ export class Exchange {
 
   /** Ignores what the app does to the response from now on; only `respond` reaches the client. */
   lock(): void {
-    this.#locked = true;
+    this.#isLocked = true;
     if (this.#hasLock) return;
     this.#hasLock = true;
-    lockResponse(this.res, () => this.#locked);
+    lockResponse(this.res, () => this.#isLocked);
   }
 
   /**
@@ -214,22 +214,22 @@ export class Exchange {
 
   /** Runs `answer` with the lock released. */
   respond(answer: () => void): void {
-    this.#locked = false;
+    this.#isLocked = false;
     try {
       answer();
     } finally {
-      this.#locked = true;
+      this.#isLocked = true;
     }
   }
 
   /** Reads the value of `owner`. A `WeakMap` would cost the garbage collector several times as much. */
   dataOf(owner: DataOwner): unknown {
-    return findData(this.#notes, owner)?.value;
+    return findData(this.#data, owner)?.value;
   }
   setData(owner: DataOwner, note: unknown): void {
-    const found = findData(this.#notes, owner);
+    const found = findData(this.#data, owner);
     if (found) found.value = note;
-    else this.#notes = { owner, value: note, next: this.#notes };
+    else this.#data = { owner, value: note, next: this.#data };
   }
 
   /** The first rule of the table that matches the path. Computed once per table. */
@@ -274,12 +274,12 @@ export class Exchange {
   /** @internal */
   writeHead(status: number, reason: unknown, argument: unknown): ServerResponse {
     const { req, res } = this;
-    if (this.#locked) return res;
+    if (this.#isLocked) return res;
     const headers = typeof reason === 'string' ? argument : (argument ?? reason);
     // Node throws a useful error for each of these. A 101 belongs to the upgrade handler.
     const code = status | 0;
     if (res.headersSent || this.#inHead || code < 200 || code > 999) {
-      return this.#beneath.writeHead.call(res, status, reason, argument);
+      return this.#methodsBelow.writeHead.call(res, status, reason, argument);
     }
     if (headers) applyHeaders(res, headers as HeadersArgument);
     res.statusCode = code;
@@ -296,8 +296,8 @@ export class Exchange {
       else if (!this.#dropsBody) declareLength(req, res, this.#endLength);
       // HTTP/2 has no reason phrase, and Node warns if it is read.
       const phrase = req.httpVersionMajor < 2 ? res.statusMessage : undefined;
-      if (phrase) this.#beneath.writeHead.call(res, res.statusCode, phrase);
-      else this.#beneath.writeHead.call(res, res.statusCode);
+      if (phrase) this.#methodsBelow.writeHead.call(res, res.statusCode, phrase);
+      else this.#methodsBelow.writeHead.call(res, res.statusCode);
     } finally {
       this.#inHead = false;
     }
@@ -313,7 +313,7 @@ export class Exchange {
       callback = encoding;
       encoding = undefined;
     }
-    if (this.#locked) {
+    if (this.#isLocked) {
       callLater(callback);
       return true;
     }
@@ -322,17 +322,17 @@ export class Exchange {
         callLater(callback, writeAfterEnd());
         return false;
       }
-      return this.#beneath.write.call(res, chunk, encoding, callback);
+      return this.#methodsBelow.write.call(res, chunk, encoding, callback);
     }
     if (!res.headersSent) res.writeHead(res.statusCode);
-    this.#see(chunk, encoding, chunkLength(chunk, encoding), false);
+    this.#emitChunk(chunk, encoding, chunkLength(chunk, encoding), false);
     if (this.#dropsBody) {
       callLater(callback);
       return true;
     }
     const encoder = this.#encoderForBody();
     if (encoder) return encoder.write(chunk, encoding, callback);
-    return this.#beneath.write.call(res, chunk, encoding, callback);
+    return this.#methodsBelow.write.call(res, chunk, encoding, callback);
   }
 
   /** @internal */
@@ -346,13 +346,13 @@ export class Exchange {
       callback = encoding;
       encoding = undefined;
     }
-    if (this.#locked) {
+    if (this.#isLocked) {
       callLater(callback);
       return res;
     }
     if (this.ended || !(chunk === undefined || chunk === null || isChunk(chunk))) {
       if (this.#isEnding) callLater(callback, writeAfterEnd());
-      else this.#beneath.end.call(res, chunk, encoding, callback);
+      else this.#methodsBelow.end.call(res, chunk, encoding, callback);
       return res;
     }
     const length = chunkLength(chunk, encoding);
@@ -365,7 +365,7 @@ export class Exchange {
       }
     }
     if (chunk !== undefined && chunk !== null)
-      this.#see(chunk as string | Uint8Array, encoding, length, this.bodyBytes === 0);
+      this.#emitChunk(chunk as string | Uint8Array, encoding, length, this.bodyBytes === 0);
     this.ended = true;
     runAll(this.#end, this, 'end');
     if (typeof callback === 'function') {
@@ -373,11 +373,11 @@ export class Exchange {
       else res.once('finish', callback as Callback);
     }
     const body = this.#dropsBody ? this.#replacement : chunk;
-    const held = this.#holds && waitForBarriers(this.#holds, this);
-    if (held) {
-      this.#held = true;
+    const barrier = this.#barriers && waitForBarriers(this.#barriers, this);
+    if (barrier) {
+      this.#isHeld = true;
       void unawaited(
-        held.then(() => this.#finishLate(body, encoding)),
+        barrier.then(() => this.#finishLate(body, encoding)),
         'hold',
       );
     } else {
@@ -388,7 +388,7 @@ export class Exchange {
 
   /** There is no caller that could catch an error. */
   #finishLate(body: unknown, encoding: unknown): void {
-    this.#held = false;
+    this.#isHeld = false;
     try {
       this.#finish(body, encoding);
     } catch (error) {
@@ -401,13 +401,13 @@ export class Exchange {
     const bytes = (body ?? undefined) as string | Uint8Array | undefined;
     const encoder = this.#encoderForBody();
     if (encoder) encoder.end(bytes, encoding);
-    else if (bytes === undefined) this.#beneath.end.call(this.res);
-    else this.#beneath.end.call(this.res, bytes, encoding);
+    else if (bytes === undefined) this.#methodsBelow.end.call(this.res);
+    else this.#methodsBelow.end.call(this.res, bytes, encoding);
   }
 
   /** The app has ended the response, and an encoder still has its last bytes. */
   get #isEnding(): boolean {
-    return this.#held || (this.#encoder !== undefined && this.ended);
+    return this.#isHeld || (this.#encoder !== undefined && this.ended);
   }
 
   /**
@@ -419,7 +419,7 @@ export class Exchange {
     if (!make || this.closed) return this.#encoder;
     this.#makeEncoder = undefined;
     const { res } = this;
-    const { write, end } = this.#beneath;
+    const { write, end } = this.#methodsBelow;
     this.#encoder = make({
       write: (bytes) => write.call(res, bytes),
       end: () => void end.call(res),
@@ -427,7 +427,7 @@ export class Exchange {
     return this.#encoder;
   }
 
-  #see(chunk: string | Uint8Array, encoding: unknown, length: number, isWhole: boolean): void {
+  #emitChunk(chunk: string | Uint8Array, encoding: unknown, length: number, isWhole: boolean): void {
     this.bodyBytes += length;
     if (!this.#chunk) return;
     const bytes = copyChunk(chunk, encoding, length, isWhole);
@@ -436,21 +436,21 @@ export class Exchange {
 
   /** @internal */
   finished(): void {
-    this.#whole = isComplete(this.req, this.res, this.socket);
+    this.#isComplete = isComplete(this.req, this.res, this.socket);
   }
 
   /** A response without a socket emits no event when its client disconnects. */
   #watchConnection(socket: Socket): void {
     if (socket.closed) this.closed = this.aborted = true;
-    else this.#forget = onConnectionClose(socket, () => this.gone());
+    else this.#stopWatching = onConnectionClose(socket, () => this.gone());
   }
 
   /** @internal */
   gone(): void {
     if (this.closed) return;
     this.closed = true;
-    this.aborted = !this.#whole;
-    this.#forget?.();
+    this.aborted = !this.#isComplete;
+    this.#stopWatching?.();
     runAll(this.#close, this, 'close');
   }
 }

@@ -20,7 +20,7 @@ import {
 export const TRACK = Symbol.for('hotpath.route');
 
 /** Marks prototypes of layers whose methods are patched. */
-const FOLLOWED = Symbol.for('hotpath.layers');
+const OBSERVED = Symbol.for('hotpath.layers');
 
 /** Maximum length of a template in memory, in Redis and as a metric label. Bytes. Recursive routers have no limit. */
 export const LONGEST_TEMPLATE = 200;
@@ -123,16 +123,16 @@ export function trackRoute(req: IncomingMessage): boolean {
   if (!prototype) return false;
   const isNew = !(TRACK in prototype);
   if (isNew && !install(prototype)) return true;
-  handOver(tracked);
+  passToAccessors(tracked);
   if (isNew) {
-    const stack = followLayers(app);
+    const stack = observeLayers(app);
     tracked[TRACK]?.nameAll(stack);
   }
   return true;
 }
 
 /** Passes values that the router set on the request before the accessors existed (Express 4) to the accessors. */
-function handOver(tracked: Tracked): void {
+function passToAccessors(tracked: Tracked): void {
   for (const name of ['baseUrl', 'route'] as const) {
     if (!Object.hasOwn(tracked, name)) continue;
     const value = tracked[name];
@@ -212,7 +212,7 @@ function install(prototype: object): boolean {
         },
         set(this: Tracked, value: string | undefined) {
           // The layers of a sub-app may come from another copy of Express.
-          if ((this[TRACK] ??= new Track()).enter(value)) followLayers(this.app);
+          if ((this[TRACK] ??= new Track()).enter(value)) observeLayers(this.app);
         },
       },
       route: {
@@ -237,26 +237,26 @@ type HandleError = (this: Layer, error: unknown, req: Tracked, res: unknown, nex
 type Handlers = Record<string, HandleRequest & HandleError>;
 
 /** Patches the layers of an app's router, so that they report when they run. @returns the layers. */
-function followLayers(app: App | undefined): readonly Layer[] | undefined {
+function observeLayers(app: App | undefined): readonly Layer[] | undefined {
   const stack = (app?._router ?? app?.router)?.stack;
   const first = stack?.[0];
-  if (first) followKind(first);
+  if (first) observePrototype(first);
   return stack;
 }
 
 /** All layers of one copy of Express share one prototype. */
-function followKind(layer: Layer): void {
-  const prototype = Object.getPrototypeOf(layer) as Handlers & { [FOLLOWED]?: boolean };
-  if (prototype[FOLLOWED]) return;
+function observePrototype(layer: Layer): void {
+  const prototype = Object.getPrototypeOf(layer) as Handlers & { [OBSERVED]?: boolean };
+  if (prototype[OBSERVED]) return;
   try {
-    Object.defineProperty(prototype, FOLLOWED, { value: true });
+    Object.defineProperty(prototype, OBSERVED, { value: true });
     // Express 4, and the package `router` of Express 5.
     for (const name of ['handle_request', 'handleRequest']) {
       const handle = prototype[name] as HandleRequest | undefined;
       if (!handle) continue;
       Object.assign(prototype, {
         [name](this: Layer, req: Tracked, res: unknown, next: unknown) {
-          follow(this, req);
+          observeLayer(this, req);
           return handle.call(this, req, res, next);
         },
       });
@@ -266,7 +266,7 @@ function followKind(layer: Layer): void {
       if (!handle) continue;
       Object.assign(prototype, {
         [name](this: Layer, error: unknown, req: Tracked, res: unknown, next: unknown) {
-          follow(this, req);
+          observeLayer(this, req);
           return handle.call(this, error, req, res, next);
         },
       });
@@ -276,14 +276,14 @@ function followKind(layer: Layer): void {
   }
 }
 
-function follow(layer: Layer, req: Tracked): void {
+function observeLayer(layer: Layer, req: Tracked): void {
   if (layer.route !== undefined || takesNothing(layer) || !(TRACK in req)) return;
   try {
-    handOver(req);
+    passToAccessors(req);
     req[TRACK]?.name(layer);
     // A router from another copy of Express may be mounted here.
     const inner = layer.handle?.stack?.[0];
-    if (inner) followKind(inner);
+    if (inner) observePrototype(inner);
   } catch (error) {
     reportFault('route template', error);
   }

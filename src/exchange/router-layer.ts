@@ -109,7 +109,7 @@ export function searchRoute(
 }
 
 function takesWhole(layer: Layer, path: string): boolean {
-  return patternsOf(layer).some((pattern) => pattern.consume(path) === trimmed(path));
+  return patternsOf(layer).some((pattern) => pattern.consume(path) === withoutTrailingSlash(path));
 }
 
 function searchRouter(layer: Layer, path: string, method: string, depth: number): string | undefined {
@@ -141,8 +141,8 @@ function readPatterns({ rawPath, matchers, regexp, keys }: Layer): readonly Patt
   if (matchers) {
     const paths = Array.isArray(rawPath) ? rawPath : [rawPath];
     return matchers.map((matcher, at) => ({
-      consume: (path) => trimmed(resultOf(matcher, path)?.path),
-      textFor: (part) => (paths[at] === undefined ? textByTrial(matcher, part) : textOf(paths[at])),
+      consume: (path) => withoutTrailingSlash(resultOf(matcher, path)?.path),
+      textFor: (part) => (paths[at] === undefined ? findTextByProbing(matcher, part) : textOf(paths[at])),
     }));
   }
   return regexp ? readRegExp(regexp, keys ?? []) : [];
@@ -152,7 +152,7 @@ function textOf(path: unknown): string {
   return typeof path === 'string' ? path.replace(/\/$/, '') : String(path);
 }
 
-function trimmed(path: string | undefined): string | undefined {
+function withoutTrailingSlash(path: string | undefined): string | undefined {
   return path?.endsWith('/') ? path.slice(0, -1) : path;
 }
 
@@ -187,7 +187,7 @@ function patternFor(regexp: RegExp, text: string): Pattern {
   return {
     consume(path) {
       regexp.lastIndex = 0;
-      return trimmed(regexp.exec(path)?.[0]);
+      return withoutTrailingSlash(regexp.exec(path)?.[0]);
     },
     textFor: () => text,
   };
@@ -240,7 +240,7 @@ const PROBE = 'q0hotpath0q';
  * Finds the pattern of a matcher of `router` before 2.3, which does not keep it: each segment is replaced to see which
  * parameter changes. Other segments are returned in lower case, because such matchers usually ignore case.
  */
-function textByTrial(matcher: Matcher, part: string): string {
+function findTextByProbing(matcher: Matcher, part: string): string {
   // The pattern of a regular expression can't be found.
   if (matcher.name !== 'match') return UNKNOWN_MOUNT;
   const segments = part.split('/');
