@@ -11,7 +11,7 @@ import type { CacheState } from './state.js';
 /** How often a request waits for other fills before it fills alone. */
 export const MAX_WAITS = 2;
 
-/** What to do with a request. */
+/** The decision about a request. */
 export type Decision =
   /** Serve the entry. `isEager`: refresh it afterwards, because most of its lifetime has passed. */
   | { readonly kind: 'hit'; readonly entry: StoredResponse; readonly isEager: boolean }
@@ -139,8 +139,8 @@ export function chooseFillMode(state: CacheState, request: CacheRequest, found: 
   const mayStore =
     mayBecomeStorable(rule, found) && !isPersonal && method === 'GET' && headers.range === undefined;
   const whole = mayStore && !(isConditional(headers) && state.collapser.isRefused(key));
-  const confirms = whole && (forward === 'stale' || forward === 'request');
-  const shown = confirms && entry ? conditionsOf(entry) : undefined;
+  const revalidates = whole && (forward === 'stale' || forward === 'request');
+  const shown = revalidates && entry ? conditionsOf(entry) : undefined;
   // A request for another range unit must not get the whole response in place of an error.
   const isOtherUnit = entry && state.rangeUnits.mayApply(key, headers.range, entry);
   const standIn = entry && !isOtherUnit && mayReplaceError(state, request, entry) ? entry : undefined;

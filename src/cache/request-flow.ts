@@ -18,7 +18,7 @@ import type { FillWaiter, PendingFill } from './collapse/collapser.js';
 import type { StreamingFill } from './collapse/streaming-fill.js';
 import { chooseFillMode, decide, isServable, MAX_WAITS, shouldAskRedis } from './decide.js';
 import { Fill } from './fill/fill.js';
-import { MetRequest } from './fill/received-headers.js';
+import { ReceivedRequest } from './fill/received-headers.js';
 import { RequestOverrides } from './fill/request-overrides.js';
 import { validUntil } from './lookup/invalidated.js';
 import { isPublicResponse, isUsableFor, type Lookup, lookUp, mayReplaceError } from './lookup/lookup.js';
@@ -37,7 +37,7 @@ import { type CacheState, countMemoryLookup } from './state.js';
 import { LEASE_SECONDS, type RedisLookup } from './storage/redis-tier-lookups.js';
 
 /** The longest time that a request waits for several fills that are refused. Milliseconds. */
-const LONGEST_BEHIND_REFUSALS = 200;
+const LONGEST_REFUSED_WAIT_MS = 200;
 
 /** The state of a request between the middlewares of this cache. */
 interface RequestProgress {
@@ -86,7 +86,7 @@ export class RequestFlow {
     const exchange = exchangeOf(req, res);
     const refresh = this.#takeRefresh(exchange, scope);
     if (refresh) return this.#refill(refresh, exchange, next, placeAtRoute(scope, rule, req));
-    const seen = this.#seenOf(exchange) ?? {};
+    const seen = this.#progressOf(exchange) ?? {};
     if (seen.route || exchange.headed) return next();
     seen.route = true;
     exchange.setData(this, seen);
@@ -95,7 +95,7 @@ export class RequestFlow {
     this.#enter(exchange, next, placeAtRoute(scope, rule, req));
   }
 
-  #seenOf(exchange: Exchange): RequestProgress | undefined {
+  #progressOf(exchange: Exchange): RequestProgress | undefined {
     return exchange.dataOf(this) as RequestProgress | undefined;
   }
 
@@ -103,17 +103,17 @@ export class RequestFlow {
     const { req, res, target } = exchange;
     if (req.headers.upgrade !== undefined) return next();
     const { shared } = this.#state;
-    const brought = shared && (exchange.dataOf(shared) as RedisLookup | undefined);
-    const isRedisLate = brought ? shared!.isLateSince(brought.askedAt) : false;
+    const found = shared && (exchange.dataOf(shared) as RedisLookup | undefined);
+    const isRedisLate = found ? shared!.isLateSince(found.askedAt) : false;
     const arrived = { req, res, target, exchange, next, isRedisLate };
     const { request, bypass } = classifyRequest(this.#state, arrived, placement);
-    if (request) this.#attempt(request, 0, undefined, brought !== undefined, brought?.entry);
+    if (request) this.#attempt(request, 0, undefined, found !== undefined, found?.entry);
     else this.#bypass(exchange, next, bypass);
   }
 
   /** Takes the refresh of an internal request that has reached the middleware of its entry. Only once per request. */
   #takeRefresh(exchange: Exchange, scope: string): Refresh | undefined {
-    const refresh = this.#seenOf(exchange)?.refresh;
+    const refresh = this.#progressOf(exchange)?.refresh;
     if (refresh?.request.scope !== scope) return undefined;
     exchange.setData(this, { route: true });
     return refresh;
@@ -123,26 +123,26 @@ export class RequestFlow {
    * Looks up a request and acts on the decision.
    *
    * @param missed the forward reason, if the request has waited for other fills since.
-   * @param isShared whether Redis has been read.
-   * @param brought the entry from Redis, if there was one.
+   * @param hasReadRedis whether Redis has been read.
+   * @param fromRedis the entry from Redis, if there was one.
    */
   #attempt(
     request: MiddlewareRequest,
     waits: number,
     missed?: ForwardReason,
-    isShared = false,
-    brought?: StoredResponse,
+    hasReadRedis = false,
+    fromRedis?: StoredResponse,
   ): void {
     const { collapser, counts, equivalents } = this.#state;
     // The response to another request may have declared queries equivalent meanwhile.
     if (waits > 0) request.key = equivalents.keyNow(request.keys);
-    const inStore = lookUp(this.#state, request, true, brought);
+    const inStore = lookUp(this.#state, request, true, fromRedis);
     // The request has waited for a fill, so the next one may be storable, even if the entry is gone.
     const found = waits === 0 || inStore.entry ? inStore : { ...inStore, promising: true };
-    if (waits === 0 && !isShared) countMemoryLookup(counts, found.entry !== undefined);
+    if (waits === 0 && !hasReadRedis) countMemoryLookup(counts, found.entry !== undefined);
     const plan = decide(this.#state, request, found, waits);
-    if (!isShared && shouldAskRedis(this.#state, request, plan))
-      return this.#askShared(request, waits, missed);
+    if (!hasReadRedis && shouldAskRedis(this.#state, request, plan))
+      return this.#readRedis(request, waits, missed);
     if (plan.kind === 'hit') {
       this.#serveHit(request, plan.entry, missed);
       if (plan.isEager) this.#refreshEagerly(request, plan.entry);
@@ -157,12 +157,12 @@ export class RequestFlow {
     this.#fill(request, found, collapser.lead(request.key), plan.detail);
   }
 
-  #askShared(request: MiddlewareRequest, waits: number, missed: ForwardReason | undefined): void {
+  #readRedis(request: MiddlewareRequest, waits: number, missed: ForwardReason | undefined): void {
     const { shared, clock } = this.#state;
     const askedAt = clock();
-    shared?.ask(request, (brought) => {
+    shared?.ask(request, (entry) => {
       request.isRedisLate = shared.isLateSince(askedAt);
-      this.#goOn(request, () => this.#attempt(request, waits, missed, true, brought));
+      this.#continue(request, () => this.#attempt(request, waits, missed, true, entry));
     });
   }
 
@@ -172,18 +172,18 @@ export class RequestFlow {
     const { key, exchange } = request;
     const pending = collapser.lead(key);
     if (!shared?.isUsable || request.isRedisLate) return this.#fill(request, found, pending, undefined);
-    const hereNow = () => {
+    const servableEntry = () => {
       const inStore = lookUp(this.#state, request, false);
       return isServable(this.#state, inStore) ? inStore.entry : undefined;
     };
     const filled = shared
-      .takeTurn(request, settings.waitTimeout, () => hereNow() !== undefined)
+      .takeTurn(request, settings.waitTimeout, () => servableEntry() !== undefined)
       .then((turn) => {
-        const entry = turn === 'found' ? hereNow() : undefined;
+        const entry = turn === 'found' ? servableEntry() : undefined;
         if (entry) collapser.settle(key, pending, { kind: 'stored', entry });
         else if (exchange.closed) collapser.settle(key, pending, { kind: 'failed' });
         if (typeof turn === 'object') pending.wait(LEASE_SECONDS, { settled: () => turn.release() });
-        this.#goOn(request, () => {
+        this.#continue(request, () => {
           if (entry) this.#attempt(request, MAX_WAITS, found.forward, true);
           else this.#fill(request, found, pending, undefined);
         });
@@ -211,7 +211,7 @@ export class RequestFlow {
     const goal = { head: entry, entry, hasReadRedis, isAwaited: true };
     const pending = collapser.current(key) ?? this.#refresher.start(request, goal);
     // Another request has waited until its timeout already.
-    if (pending.isLate) return this.#serveInstead(request, entry, { detail: 'timeout' });
+    if (pending.isLate) return this.#serveStandIn(request, entry, { detail: 'timeout' });
     const seconds = rule?.softTimeout ?? rule?.timeout ?? settings.waitTimeout;
     this.#whenSettled(request, pending, seconds, (outcome) => {
       // It may have been purged in the meantime.
@@ -220,10 +220,10 @@ export class RequestFlow {
       }
       if (outcome === 'timeout') {
         pending.isLate = true;
-        return this.#serveInstead(request, entry, { detail: 'timeout' });
+        return this.#serveStandIn(request, entry, { detail: 'timeout' });
       }
       if (outcome.kind === 'failed') {
-        return this.#serveInstead(request, entry, { fwdStatus: outcome.status, detail: 'error' });
+        return this.#serveStandIn(request, entry, { fwdStatus: outcome.status, detail: 'error' });
       }
       if (outcome.kind === 'not-refreshed') return this.#attempt(request, waits, undefined, true);
       if (outcome.kind === 'refused-alone') return this.#attempt(request, waits + 1);
@@ -241,7 +241,7 @@ export class RequestFlow {
   }
 
   /** Serves the stale entry in place of an error or a late response. */
-  #serveInstead(
+  #serveStandIn(
     request: MiddlewareRequest,
     entry: StoredResponse,
     known: Pick<CacheStatus, 'fwdStatus' | 'detail'>,
@@ -300,13 +300,13 @@ export class RequestFlow {
       collapser.release(request.key, pending);
       return this.#attempt(request, waits, forward, true);
     }
-    if (standIn && pending.isLate) return this.#serveInstead(request, standIn, { detail: 'timeout' });
+    if (standIn && pending.isLate) return this.#serveStandIn(request, standIn, { detail: 'timeout' });
     const settled: FillWaiter['settled'] = (outcome) => {
       if (outcome === 'timeout') {
         // It may have been purged in the meantime.
         if (standIn && this.#standInForLate(request, found)) {
           this.#noteLate(request.key, pending);
-          return this.#serveInstead(request, standIn, { detail: 'timeout' });
+          return this.#serveStandIn(request, standIn, { detail: 'timeout' });
         }
         collapser.release(request.key, pending);
         return this.#fill(request, found, undefined, 'collapse-timeout');
@@ -316,7 +316,7 @@ export class RequestFlow {
       if (outcome.kind === 'refused-alone') {
         // Waiting requests try one after the other, because one of them may get a storable response. The total time is
         // limited.
-        const isLong = clock() - waitsSince > LONGEST_BEHIND_REFUSALS;
+        const isLong = clock() - waitsSince > LONGEST_REFUSED_WAIT_MS;
         request.waitsSince = waitsSince;
         return this.#attempt(request, isLong ? MAX_WAITS : Math.max(waits, 1), forward);
       }
@@ -324,7 +324,7 @@ export class RequestFlow {
       const { entry } = found;
       if (outcome.kind === 'failed' && outcome.status !== undefined && outcome.status >= 500 && entry) {
         if (mayReplaceError(this.#state, request, entry)) {
-          return this.#serveInstead(request, entry, { fwdStatus: outcome.status, detail: 'error' });
+          return this.#serveStandIn(request, entry, { fwdStatus: outcome.status, detail: 'error' });
         }
       }
       if (outcome.kind !== 'stored') return this.#attempt(request, waits + 1, forward);
@@ -335,7 +335,7 @@ export class RequestFlow {
     const follows = (running: StreamingFill): boolean => {
       if (!canFollowStream(this.#state, request, running)) return false;
       running.rescuer ??= () => this.#rescue(request, running);
-      this.#goOn(request, () => followStream(this.#state, request, running, forward));
+      this.#continue(request, () => followStream(this.#state, request, running, forward));
       return true;
     };
     const { waitTimeout } = settings;
@@ -354,8 +354,8 @@ export class RequestFlow {
   #noteLate(key: string, pending: PendingFill): void {
     if (pending.isLate) return;
     pending.isLate = true;
-    const giveUp = guarded('waiting', () => this.#state.collapser.release(key, pending));
-    runInOwnContext(() => setTimeout(giveUp, DEFAULT_REFRESH_TIMEOUT_SECONDS * 1000).unref());
+    const release = guarded('waiting', () => this.#state.collapser.release(key, pending));
+    runInOwnContext(() => setTimeout(release, DEFAULT_REFRESH_TIMEOUT_SECONDS * 1000).unref());
   }
 
   /** Continues a request when the fill of another has ended, unless the client has disconnected. */
@@ -367,13 +367,13 @@ export class RequestFlow {
     follows?: FillWaiter['tryFollow'],
   ): void {
     const leave = pending.wait(seconds, {
-      settled: (outcome) => this.#goOn(request, () => settled(outcome)),
+      settled: (outcome) => this.#continue(request, () => settled(outcome)),
       tryFollow: follows,
     });
     request.exchange.onClose(leave);
   }
 
-  #goOn({ exchange, next }: MiddlewareRequest, step: () => void): void {
+  #continue({ exchange, next }: MiddlewareRequest, step: () => void): void {
     if (exchange.closed) return;
     try {
       step();
@@ -420,7 +420,7 @@ export class RequestFlow {
   ): void {
     const { exchange, target, rule } = request;
     const { req } = exchange;
-    const met = new MetRequest(req, request.partition);
+    const received = new ReceivedRequest(req, request.partition);
     const mode = chooseFillMode(this.#state, request, found);
     const isReduced = target !== exchange.target || normaliseTarget(req.url ?? '', rule) !== req.url;
     const isSurrogate = this.#state.settings.targets.includes('surrogate-control');
@@ -429,9 +429,9 @@ export class RequestFlow {
         ? new RequestOverrides(req, isReduced ? target : undefined, rule, mode.whole, mode.shown)
         : undefined;
     if (isSurrogate) overrides?.append('surrogate-capability', SURROGATE_CAPABILITY);
-    const plan = { mode, found, met, overrides, pending, detail, refresh };
+    const plan = { mode, found, received, overrides, pending, detail, refresh };
     const fill = new Fill(this.#state, request, plan);
-    const seen = this.#seenOf(exchange);
+    const seen = this.#progressOf(exchange);
     if (seen) seen.fill = fill;
     if (mode.standIn && !refresh && rule?.timeout !== undefined)
       this.#limitTime(request, found, pending, fill);
@@ -450,7 +450,7 @@ export class RequestFlow {
           pending.isGivenUp = true;
           this.#noteLate(request.key, pending);
         }
-        this.#serveInstead(request, entry, { detail: 'timeout' });
+        this.#serveStandIn(request, entry, { detail: 'timeout' });
       });
     });
     const timer = setTimeout(late, rule!.timeout! * 1000).unref();
@@ -461,7 +461,7 @@ export class RequestFlow {
 
   #bypass(exchange: Exchange, next: Next, reason: string): void {
     exchange.onHead(() => {
-      if (this.#seenOf(exchange)?.route && reason === 'rule') return;
+      if (this.#progressOf(exchange)?.route && reason === 'rule') return;
       writeCacheStatus(this.#state, exchange, 'BYPASS', describeBypass(reason));
     });
     next();

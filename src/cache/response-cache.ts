@@ -135,7 +135,7 @@ class CacheMiddlewares {
   readonly #state: CacheState | false;
   readonly #flow: RequestFlow | undefined;
   readonly #scopes = new RouteScopes();
-  readonly #enterMap: FlowStep;
+  readonly #sharedStep: FlowStep;
   readonly #byPurgeAfter: PurgeRecorder;
   /** A function of a request chooses the selectors, so clients have a say in them. */
   readonly #byRequest: PurgeRecorder;
@@ -150,7 +150,7 @@ class CacheMiddlewares {
     this.#settings = settings;
     this.#state = state;
     this.#flow = state ? new RequestFlow(state) : undefined;
-    this.#enterMap = (flow, req, res, next) => flow.shared(routes, req, res, next);
+    this.#sharedStep = (flow, req, res, next) => flow.shared(routes, req, res, next);
     this.purger = new Purger(state, routes);
     this.#byPurgeAfter = this.purger.recorder('app', countPurge);
     this.#byRequest = this.purger.recorder('client', countPurge);
@@ -159,7 +159,7 @@ class CacheMiddlewares {
 
   /** The middleware for all routes. */
   handle(req: IncomingMessage, res: ServerResponse, next: Next): void {
-    this.#run(this.#enterMap, req, res, next);
+    this.#run(this.#sharedStep, req, res, next);
   }
 
   route(rule: CacheRule): CacheRouteMiddleware {

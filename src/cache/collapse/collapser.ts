@@ -67,7 +67,7 @@ export class PendingFill {
     };
     (this.#waiters ??= new Set()).add(waiter);
     // A refresh may end before it starts: the queue is full or closed, or a newer response is stored already.
-    if (this.outcome) this.#tell(this.outcome);
+    if (this.outcome) this.#notify(this.outcome);
     return leave;
   }
 
@@ -81,10 +81,10 @@ export class PendingFill {
   settle(outcome: FillOutcome): void {
     if (this.outcome) return;
     this.outcome = outcome;
-    this.#tell(outcome);
+    this.#notify(outcome);
   }
 
-  #tell(outcome: FillOutcome): void {
+  #notify(outcome: FillOutcome): void {
     const waiters = this.#waiters;
     if (!waiters || waiters.size === 0) return;
     // Not inside the response of the leader: its client would wait for all of them.

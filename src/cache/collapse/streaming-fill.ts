@@ -96,14 +96,14 @@ export class StreamingFill {
   /** @param entry the response of the other run; `undefined` if it failed. */
   rescued(entry: StoredResponse | undefined): void {
     this.#isRescuing = false;
-    if (entry && this.#goesOnIn(entry)) this.complete(entry.body);
+    if (entry && this.#isContinuedBy(entry)) this.complete(entry.body);
     else if (this.#isOrphan) this.break();
   }
 
   /**
    * Whether another response has the same head and begins with the same bytes, so that followers can continue with it.
    */
-  #goesOnIn({ key, status, etag, lastModified, body }: StoredResponse): boolean {
+  #isContinuedBy({ key, status, etag, lastModified, body }: StoredResponse): boolean {
     const { head } = this;
     if (key !== head.key || status !== head.status || body.length !== this.length) return false;
     if (lastModified !== head.lastModified || (head.etag !== undefined && etag !== head.etag)) return false;

@@ -35,9 +35,9 @@ export function explain(
   place: ExplainScope,
   described: IncomingMessage | RequestDescription,
 ): CacheExplanation {
-  const { req, target, real } = requestFromDescription(described);
-  if (!state) return silent('off');
-  if (req.headers.upgrade !== undefined) return silent('upgrade');
+  const { req, target, isReal: real } = requestFromDescription(described);
+  if (!state) return noResult('off');
+  if (req.headers.upgrade !== undefined) return noResult('upgrade');
   const { res } = req as { res?: ServerResponse };
   const placement =
     'routes' in place
@@ -46,19 +46,19 @@ export function explain(
   const { request, bypass } = classifyRequest(state, { req, res, target }, placement);
   if (request) return explainRequest(state, request, real);
   const status = describeBypass(bypass);
-  return { ...silent(bypass), ...said(['BYPASS'], status), pattern: placement.pattern };
+  return { ...noResult(bypass), ...resultFields(['BYPASS'], status), pattern: placement.pattern };
 }
 
-function explainRequest(state: CacheState, request: CacheRequest, real: boolean): CacheExplanation {
+function explainRequest(state: CacheState, request: CacheRequest, isReal: boolean): CacheExplanation {
   const { key, keys, context, pattern } = request;
   const found = lookUp(state, request, false);
   // A description has no app; a real request has one.
-  const plan = decide(state, request, found, 0, real ? undefined : true);
+  const plan = decide(state, request, found, 0, isReal ? undefined : true);
   const obstacles = obstaclesOf(state, request, found, plan);
   const { entry } = state.equivalents.find(key, keys, context.req, false);
   const variants = state.entries.variantsOf(key);
   return {
-    ...said(possibleOf(state, request, found, plan, obstacles), {
+    ...resultFields(possibleOf(state, request, found, plan, obstacles), {
       ...statusOf(state, request, found, plan, obstacles),
       key: visibleKey(state, request),
     }),
@@ -73,7 +73,7 @@ function explainRequest(state: CacheState, request: CacheRequest, real: boolean)
   };
 }
 
-function silent(reason: string): CacheExplanation {
+function noResult(reason: string): CacheExplanation {
   return {
     result: undefined,
     possible: [],
@@ -90,7 +90,7 @@ function silent(reason: string): CacheExplanation {
   };
 }
 
-function said(
+function resultFields(
   possible: readonly XCache[],
   status: CacheStatus,
 ): Pick<CacheExplanation, 'result' | 'possible' | 'status' | 'cacheStatus'> {

@@ -11,7 +11,7 @@ export interface DescribedRequest {
   /** Path and query as the client sent them. */
   readonly target: string;
   /** Whether it came through an app, so that the app's settings are known. */
-  readonly real: boolean;
+  readonly isReal: boolean;
 }
 
 /**
@@ -22,7 +22,7 @@ export interface DescribedRequest {
 export function requestFromDescription(request: IncomingMessage | RequestDescription): DescribedRequest {
   if (isRequest(request)) {
     const { originalUrl } = request as { originalUrl?: string };
-    return { req: request, target: originalUrl ?? request.url ?? '/', real: true };
+    return { req: request, target: originalUrl ?? request.url ?? '/', isReal: true };
   }
   const given: unknown = (request as RequestDescription | undefined)?.url;
   if (typeof given !== 'string' || !(given.startsWith('/') || isAddress(given))) {
@@ -45,7 +45,7 @@ export function requestFromDescription(request: IncomingMessage | RequestDescrip
     httpVersionMinor: 1,
   });
   made.headers = readDescribedHeaders(headers, address?.host);
-  return { req: made, target, real: false };
+  return { req: made, target, isReal: false };
 }
 
 function isRequest(request: IncomingMessage | RequestDescription): request is IncomingMessage {

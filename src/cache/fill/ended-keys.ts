@@ -19,7 +19,7 @@ export class EndedKeys {
     return this.#position;
   }
 
-  note(key: string): void {
+  add(key: string): void {
     this.#positions[this.#hash(key) % BUCKETS] = ++this.#position;
   }
 

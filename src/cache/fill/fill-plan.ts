@@ -2,7 +2,7 @@ import type { PendingFill } from '../collapse/collapser.js';
 import type { FillMode } from '../decide.js';
 import type { Lookup } from '../lookup/lookup.js';
 import type { Refresh } from '../revalidate/background-refresh.js';
-import type { MetRequest } from './received-headers.js';
+import type { ReceivedRequest } from './received-headers.js';
 import type { RequestOverrides } from './request-overrides.js';
 
 /** How a request is filled. Decided before the handler runs. */
@@ -11,7 +11,7 @@ export interface FillPlan {
   /** The lookup that did not lead to a hit. */
   readonly found: Lookup;
   /** The request as it was when its key was made. */
-  readonly met: MetRequest;
+  readonly received: ReceivedRequest;
   /** The changes to the request while the handler runs; `undefined` if there are none. */
   readonly overrides: RequestOverrides | undefined;
   /** The requests that wait, if this is the one fill of its key. */

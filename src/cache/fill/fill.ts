@@ -51,18 +51,18 @@ interface Snapshot {
   /** When the headers were sent. Milliseconds on the cache's clock. Ages count from this time. */
   readonly at: number;
   /** The client had disconnected when the headers were sent. */
-  readonly gone: boolean;
+  readonly isClientGone: boolean;
   /** The stored response that a 304 revalidated. Its body is kept. */
-  readonly confirmed: StoredResponse | undefined;
+  readonly revalidated: StoredResponse | undefined;
 }
 
 const HEADER_CHANGED: Refused = { refusal: 'header-changed' };
 
 /** Refusals after which another request should try to fill. A 5xx is one too. */
-const FAILURES: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
+const FAILED_REFUSALS: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
 
 /** Refusals caused by the request. Refusals for its credential are handled separately. */
-const OF_THE_REQUEST: ReadonlySet<string> = new Set(['head', 'range', 'request-no-store']);
+const REQUEST_REFUSALS: ReadonlySet<string> = new Set(['head', 'range', 'request-no-store']);
 
 /** Status codes that respond to a condition or a range. */
 const PARTIAL: ReadonlySet<number> = new Set([206, 304, 412, 416]);
@@ -80,13 +80,13 @@ export class Fill {
   readonly #chunks: Buffer[] = [];
   #bytes = 0;
   #snapshot: Snapshot | undefined;
-  #judged: DecidedHeaders | undefined;
-  #over = false;
+  #decidedHeaders: DecidedHeaders | undefined;
+  #isOver = false;
   /** The response replaces the stored response once it is complete, although it is not stored itself. */
   #supersedes = false;
-  #running: StreamingFill | undefined;
+  #streaming: StreamingFill | undefined;
   /** The handler's status. */
-  #answered: number | undefined;
+  #handlerStatus: number | undefined;
   readonly #capture = (chunk: Buffer) => this.#onChunk(chunk);
   /**
    * Ends a fill whose client has disconnected. It references the request and its response, so it is cleared when the
@@ -127,7 +127,7 @@ export class Fill {
   giveUp(serve: () => void): void {
     const { exchange } = this.#request;
     const { res } = exchange;
-    if (this.#over) return;
+    if (this.#isOver) return;
     this.#setOver();
     // The client's own conditions apply to the stale response.
     this.#plan.overrides?.restore();
@@ -147,29 +147,29 @@ export class Fill {
   }
 
   #onHead(): void {
-    if (this.#over) return;
+    if (this.#isOver) return;
     const { exchange, key, rule } = this.#request;
-    const { mode, found, met, overrides, refresh } = this.#plan;
+    const { mode, found, received, overrides, refresh } = this.#plan;
     const { res } = exchange;
     // Sending the headers may have failed, and the app sends another response.
     this.#snapshot = undefined;
     exchange.offChunk(this.#capture);
     const { revalidates, compares } = mode;
     const standIn = refresh ? undefined : mode.standIn;
-    this.#answered = res.statusCode;
-    this.#state.rangeUnits.note(key, met.headers.range);
+    this.#handlerStatus = res.statusCode;
+    this.#state.rangeUnits.note(key, received.headers.range);
     if (standIn && res.statusCode >= 500 && res.statusCode < 600) {
       this.#refuse('status');
-      const status = { fwd: found.forward, key: this.#shownKey };
+      const status = { fwd: found.forward, key: this.#visibleKey };
       replaceError(this.#state, exchange, standIn, rule, this.#before, status);
       return;
     }
-    const isConfirmed = (revalidates && res.statusCode === 304) || this.#isConfirmedByHead();
-    const confirmed = isConfirmed ? (revalidates ?? compares) : undefined;
-    if (confirmed) applyNotModified(exchange, confirmed);
+    const isRevalidated = (revalidates && res.statusCode === 304) || this.#isRevalidatedByHead();
+    const revalidated = isRevalidated ? (revalidates ?? compares) : undefined;
+    if (revalidated) applyNotModified(exchange, revalidated);
     // A refresh replaces a stored response only with a 2xx. A redirect may apply to the refresh alone.
     const isWrong = refresh && (res.statusCode < 200 || res.statusCode > 299);
-    const verdict = isWrong ? { refusal: 'status' } : this.#judge(confirmed ? 'GET' : exchange.req.method);
+    const verdict = isWrong ? { refusal: 'status' } : this.#decide(revalidated ? 'GET' : exchange.req.method);
     if (verdict.refusal === undefined) {
       const declared = readHeaderText(res, 'content-length');
       const keepsCookies = this.#state.settings.profile === 'rfc9111';
@@ -190,19 +190,19 @@ export class Fill {
         lastModified: readHeaderText(res, 'last-modified'),
         declaredLength: declared === undefined ? undefined : Number(declared),
         at: this.#state.clock(),
-        gone: isClientGone(exchange),
-        confirmed,
+        isClientGone: isClientGone(exchange),
+        revalidated,
       };
       exchange.onChunk(this.#capture);
     }
     if (overrides) answerConditions(exchange, overrides.conditions);
-    this.#report(verdict, confirmed !== undefined);
+    this.#report(verdict, revalidated !== undefined);
     if (verdict.refusal !== undefined) this.#refuse(verdict.refusal);
   }
 
-  #judge(method: string | undefined): Storable | Refused {
+  #decide(method: string | undefined): Storable | Refused {
     const { exchange, rule, origin, pattern, directives, target } = this.#request;
-    const { met, refresh } = this.#plan;
+    const { received, refresh } = this.#plan;
     const { res, req } = exchange;
     const { settings } = this.#state;
     const verdict = decideStorable(res, {
@@ -213,7 +213,7 @@ export class Fill {
       credential: this.#request.credential ?? findCredential(req, rule, settings),
       method,
       crossOrigin: req.headers.origin !== undefined,
-      range: met.headers.range ?? req.headers.range,
+      range: received.headers.range ?? req.headers.range,
       length: exchange.length,
       requested: { origin, target, rule },
       changed: cameWithBody(req) ? 'body' : this.#ruleChange(),
@@ -221,7 +221,7 @@ export class Fill {
       otherRoute:
         isAnsweredByOtherRoute(pattern, exchange) || refresh?.isOtherRoute(exchange.template) === true,
       otherOrigin: !isSameOrigin(origin, originOf(exchange.arrived)),
-      noStoreAsked: directives?.noStore === true && !refresh,
+      hasRequestNoStore: directives?.noStore === true && !refresh,
       now: Date.now(),
     });
     return verdict.refusal === undefined && this.#isHeaderChanged(verdict) ? HEADER_CHANGED : verdict;
@@ -230,32 +230,32 @@ export class Fill {
   /** Whether the handler saw other header values than those in the key. */
   #isHeaderChanged({ vary }: Storable): boolean {
     const { rule, exchange } = this.#request;
-    const { met, overrides } = this.#plan;
+    const { received, overrides } = this.#plan;
     if (vary.length === 0 && !isKeyedByHeaders(rule)) return false;
-    return met.isChanged(vary, rule, overrides?.headersWithout() ?? exchange.req.headers);
+    return received.isChanged(vary, rule, overrides?.headersWithout() ?? exchange.req.headers);
   }
 
   /** The reason why the rule's functions would now return another key, or none. */
   #ruleChange(): string | undefined {
     const { rule, context, pattern } = this.#request;
-    const { met, refresh } = this.#plan;
-    const change = met.ruleChange(this.#state, rule, context);
+    const { received, refresh } = this.#plan;
+    const change = received.ruleChange(this.#state, rule, context);
     if (change && rule && !refresh) warnOfRuleChange(change, rule, pattern);
     return change;
   }
 
   /** Only a response that would be storable if it were a response to GET can revalidate. */
-  #isConfirmedByHead(): boolean {
+  #isRevalidatedByHead(): boolean {
     const { compares } = this.#plan.mode;
     const { res, req } = this.#request.exchange;
     if (!compares || req.method !== 'HEAD' || res.statusCode !== 200) return false;
-    if (!this.#state.entries.holds(compares) || this.#judge('GET').refusal !== undefined) return false;
-    const word = compareWithHead(this.#state, res, compares);
-    if (word === 'differs') {
+    if (!this.#state.entries.holds(compares) || this.#decide('GET').refusal !== undefined) return false;
+    const comparison = compareWithHead(this.#state, res, compares);
+    if (comparison === 'differs') {
       makeStale(this.#state, compares);
-      this.#noteEnd();
+      this.#recordEnd();
     }
-    return word === 'same';
+    return comparison === 'same';
   }
 
   #onSeal(): void {
@@ -264,16 +264,16 @@ export class Fill {
     // Set here because Node would add `Date` unseen. A response that already has a header also shows the headers that
     // a patched `writeHead` passes to Node.
     if (this.#snapshot && res.sendDate && !res.hasHeader('date')) res.setHeader('Date', this.#snapshot.date);
-    if (this.#snapshot) this.#judged = captureDecided(res, this.#state.settings);
+    if (this.#snapshot) this.#decidedHeaders = captureDecided(res, this.#state.settings);
   }
 
   #onSent(): void {
-    if (!this.#snapshot || !this.#judged) return;
-    const veto =
-      findLateRefusal(this.#request.exchange.res, this.#judged, this.#state.settings) ??
+    if (!this.#snapshot || !this.#decidedHeaders) return;
+    const refusal =
+      findLateRefusal(this.#request.exchange.res, this.#decidedHeaders, this.#state.settings) ??
       this.#ruleChange() ??
       (this.#isHeaderChanged(this.#snapshot.storable) ? HEADER_CHANGED.refusal : undefined);
-    if (veto) this.#refuse(veto);
+    if (refusal) this.#refuse(refusal);
     else this.#offer(this.#snapshot);
   }
 
@@ -281,9 +281,9 @@ export class Fill {
   #offer(snapshot: Snapshot): void {
     const { exchange, key, keys } = this.#request;
     const { pending } = this.#plan;
-    const { declaredLength: length, status, confirmed } = snapshot;
+    const { declaredLength: length, status, revalidated } = snapshot;
     // Without a declared length, the body may grow too large to be stored, and its followers could not be served.
-    if (!pending || !length || status === 204 || confirmed || exchange.isWhole) return;
+    if (!pending || !length || status === 204 || revalidated || exchange.isWhole) return;
     const begin = guarded('fill', () => {
       if (this.#snapshot !== snapshot) return;
       const { collapser, equivalents, settings } = this.#state;
@@ -292,12 +292,12 @@ export class Fill {
       // Only here: V8 is slow to create an object literal with a getter. Stored responses derive their host
       // themselves.
       Object.defineProperty(head, 'host', { get: () => hostOf(head), enumerable: true });
-      this.#running = new StreamingFill(head, length, this.#chunks);
-      pending.begin(this.#running);
+      this.#streaming = new StreamingFill(head, length, this.#chunks);
+      pending.begin(this.#streaming);
       // Followers depend on the speed of the leader, which may be slow or stop. So no request may join late.
       const late = guarded('fill', () => {
         collapser.release(key, pending);
-        if (exchange.res.writableNeedDrain) this.#running?.rescue(false);
+        if (exchange.res.writableNeedDrain) this.#streaming?.rescue(false);
       });
       this.#joinTimer = setTimeout(late, settings.waitTimeout * 1000).unref();
       exchange.onEnd(() => clearTimeout(this.#joinTimer));
@@ -307,27 +307,28 @@ export class Fill {
 
   #onChunk(chunk: Buffer): void {
     this.#bytes += chunk.length;
-    const { declaredLength, confirmed } = this.#snapshot!;
+    const { declaredLength, revalidated } = this.#snapshot!;
     if (this.#bytes > this.#state.settings.maxEntryBytes) return this.#refuse('too-large');
-    if (declaredLength !== undefined && this.#bytes > declaredLength && !confirmed) {
+    if (declaredLength !== undefined && this.#bytes > declaredLength && !revalidated) {
       return this.#refuse('length');
     }
     this.#chunks.push(chunk);
-    this.#running?.wake();
+    this.#streaming?.wake();
   }
 
   #onEnd(): void {
     this.#plan.overrides?.restore();
     if (this.#supersedes) this.#endStored();
     const snapshot = this.#snapshot;
-    if (this.#over) return;
+    if (this.#isOver) return;
     // The head was sent without the exchange, such as that of a 101. There is nothing to store.
     if (!snapshot) return this.#refuse('status');
     // If all declared bytes have arrived, the body is complete, even if the client has disconnected (RFC 9112 §8).
     const isCounted = snapshot.declaredLength === this.#bytes;
-    if (!snapshot.gone && isClientGone(this.#request.exchange) && !isCounted) return this.#refuse('broken');
+    if (!snapshot.isClientGone && isClientGone(this.#request.exchange) && !isCounted)
+      return this.#refuse('broken');
     // Node ends such a response as if it were complete.
-    if (!snapshot.confirmed && snapshot.declaredLength !== undefined && !isCounted) {
+    if (!snapshot.revalidated && snapshot.declaredLength !== undefined && !isCounted) {
       return this.#refuse('length');
     }
     try {
@@ -345,7 +346,7 @@ export class Fill {
     const { exchange, target } = this.#request;
     const { storable } = snapshot;
     return {
-      key: this.#state.entries.keyFor(home, storable.vary, this.#plan.met),
+      key: this.#state.entries.keyFor(home, storable.vary, this.#plan.received),
       stamp: this.#stamp,
       since: this.#stamp,
       variance: storable.variance,
@@ -356,7 +357,7 @@ export class Fill {
       status: snapshot.status,
       headers: snapshot.headers,
       removed: snapshot.removed,
-      etag: snapshot.etag ?? snapshot.confirmed?.etag,
+      etag: snapshot.etag ?? snapshot.revalidated?.etag,
       ownEtag: snapshot.etag !== undefined,
       lastModified: snapshot.lastModified,
       date: snapshot.date,
@@ -374,15 +375,15 @@ export class Fill {
   #store(snapshot: Snapshot): void {
     const { exchange, key, keys, rule, context } = this.#request;
     const { pending, refresh } = this.#plan;
-    const { confirmed, storable } = snapshot;
-    const body = confirmed?.body ?? copyToOwnMemory(...this.#chunks);
+    const { revalidated, storable } = snapshot;
+    const body = revalidated?.body ?? copyToOwnMemory(...this.#chunks);
     // The body is complete, even if it is not stored.
-    this.#running?.complete(body);
+    this.#streaming?.complete(body);
     const tags = addGroupTags(evaluateTags(rule, context, readHints(exchange.res)), storable.groups, context);
     const home = this.#state.equivalents.homeFor(keys, storable.variance);
     const head = this.#headOf(snapshot, home, tags);
     const etag = head.etag ?? generateEtag(body);
-    const entry = this.#state.entries.compact(head, { body, encoded: confirmed?.encoded, etag });
+    const entry = this.#state.entries.compact(head, { body, encoded: revalidated?.encoded, etag });
     const isPurged = this.#state.log.limit(entry) <= this.#state.clock();
     if (isPurged) return this.#refuse('purged');
     if (this.#state.endedKeys.hasSince(key, this.#lastEnd)) return this.#refuse('superseded');
@@ -390,7 +391,7 @@ export class Fill {
     this.#state.equivalents.put(keys, home, entry, storable.vary);
     this.#state.counts.stores++;
     this.#state.collapser.clearRefusal(key);
-    const status = this.#answered;
+    const status = this.#handlerStatus;
     if (refresh) return refresh.stored(entry, status);
     this.#state.refreshMarks.stored(entry.key, false);
     if (pending) this.#state.collapser.settle(key, pending, { kind: 'stored', entry, status });
@@ -400,11 +401,11 @@ export class Fill {
    * Records that the stored response of the key has ended. Fills that began before are not stored, and no more
    * requests wait for them.
    */
-  #noteEnd(): void {
+  #recordEnd(): void {
     const { key } = this.#request;
     const { pending } = this.#plan;
     const { collapser, endedKeys } = this.#state;
-    endedKeys.note(key);
+    endedKeys.add(key);
     const other = collapser.current(key);
     if (other && other !== pending) collapser.release(key, other);
   }
@@ -415,9 +416,9 @@ export class Fill {
     const { entry: stored } = this.#plan.found;
     const { res, bodyBytes } = exchange;
     // After a 304, the body comes from the stored response and not from the app.
-    const declared = this.#answered === 304 ? undefined : readHeaderText(res, 'content-length');
+    const declared = this.#handlerStatus === 304 ? undefined : readHeaderText(res, 'content-length');
     if (isClientGone(exchange) || (declared !== undefined && Number(declared) !== bodyBytes)) return;
-    this.#noteEnd();
+    this.#recordEnd();
     if (!stored) return;
     try {
       this.#state.entries.deleteVariant(stored.key);
@@ -431,26 +432,26 @@ export class Fill {
     const { exchange, key } = this.#request;
     const { pending, overrides } = this.#plan;
     const hasHead = exchange.headed || exchange.res.headersSent;
-    if (!this.#over && hasHead && !this.#goesOn()) this.#finish('failed');
-    if (this.#over) {
+    if (!this.#isOver && hasHead && !this.#continuesForFollowers()) this.#finish('failed');
+    if (this.#isOver) {
       overrides?.restore();
       return;
     }
     // The client has disconnected, but the handler may still respond. Until then, the overrides stay, so that the
     // handler sees only the inputs that the key covers. Requests wait for it no longer than `waitTimeout`.
-    if (!pending || this.#running) return;
+    if (!pending || this.#streaming) return;
     const { collapser, settings } = this.#state;
     const late = guarded('fill', () => {
-      if (!this.#over) collapser.settle(key, pending, { kind: 'failed' });
+      if (!this.#isOver) collapser.settle(key, pending, { kind: 'failed' });
     });
     this.#timer = setTimeout(late, settings.waitTimeout * 1000).unref();
   }
 
   /** Whether the fill continues although its client disconnected within the body: followers wait for the rest. */
-  #goesOn(): boolean {
+  #continuesForFollowers(): boolean {
     const { exchange, key } = this.#request;
     const { pending } = this.#plan;
-    if (!pending || !this.#running?.followers) return false;
+    if (!pending || !this.#streaming?.followers) return false;
     const { collapser, settings } = this.#state;
     // No further request may join, because this fill may fail.
     collapser.release(key, pending);
@@ -474,13 +475,13 @@ export class Fill {
     const { entry: stored } = found;
     const { statusCode } = exchange.res;
     // Refusals caused by one request, and temporary ones, do not prevent waiting next time.
-    const failed = FAILURES.has(reason) || (reason === 'status' && statusCode >= 500);
+    const failed = FAILED_REFUSALS.has(reason) || (reason === 'status' && statusCode >= 500);
     refresh?.notStored(reason);
     this.#supersedes = isSuperseding(reason, statusCode) && this.#maySupersede();
     // A response was stored for the same URL, so this refusal applies to its client only.
     const isAlone = credential !== undefined || isForClientAlone(reason, statusCode);
     if (!failed && isAlone && (stored || this.#isMarked)) return this.#finish('refused-alone');
-    const passes = failed || OF_THE_REQUEST.has(reason) || reason === credential;
+    const passes = failed || REQUEST_REFUSALS.has(reason) || reason === credential;
     this.#finish(failed ? 'failed' : 'refused', passes || this.#isPartial ? undefined : reason);
   }
 
@@ -506,7 +507,7 @@ export class Fill {
    */
   get #isMarked(): boolean {
     const { entries, refreshMarks } = this.#state;
-    return refreshMarks.has(entries.keyFor(this.#request.key, [], this.#plan.met));
+    return refreshMarks.has(entries.keyFor(this.#request.key, [], this.#plan.received));
   }
 
   /**
@@ -514,23 +515,23 @@ export class Fill {
    */
   get #isPartial(): boolean {
     const { req, res } = this.#request.exchange;
-    if (this.#plan.mode.revalidates || !PARTIAL.has(this.#answered ?? res.statusCode)) return false;
+    if (this.#plan.mode.revalidates || !PARTIAL.has(this.#handlerStatus ?? res.statusCode)) return false;
     return PRECONDITIONS.some((name) => req.headers[name] !== undefined);
   }
 
   #setOver(): void {
-    this.#over = true;
+    this.#isOver = true;
     this.#snapshot = undefined;
     clearTimeout(this.#timer);
     clearTimeout(this.#joinTimer);
   }
 
   #finish(kind: 'refused' | 'refused-alone' | 'failed', refusal?: string): void {
-    if (this.#over) return;
+    if (this.#isOver) return;
     this.#setOver();
-    if (!this.#running) this.#chunks.length = 0;
-    else if (this.#request.exchange.closed) this.#running.rescue(true);
-    else this.#running.break();
+    if (!this.#streaming) this.#chunks.length = 0;
+    else if (this.#request.exchange.closed) this.#streaming.rescue(true);
+    else this.#streaming.break();
     this.#request.exchange.offChunk(this.#capture);
     const { key } = this.#request;
     const { pending, refresh, overrides } = this.#plan;
@@ -540,25 +541,25 @@ export class Fill {
     // Remembered even if no request waits. Then Redis is not read next time, and the client's conditions are not
     // hidden.
     if (pending || shared || overrides?.hidesConditions)
-      collapser.settle(key, pending, { kind, status: this.#answered }, refusal);
+      collapser.settle(key, pending, { kind, status: this.#handlerStatus }, refusal);
   }
 
-  #report(verdict: Storable | Refused, confirmed: boolean): void {
+  #report(verdict: Storable | Refused, revalidated: boolean): void {
     const { exchange, credential } = this.#request;
     const { found, detail, refresh } = this.#plan;
     // No client reads the headers of a background refresh, and it is not counted as a request.
     if (refresh) return;
     try {
-      const key = this.#shownKey;
+      const key = this.#visibleKey;
       if (verdict.refusal !== undefined && verdict.refusal === credential) {
         writeCacheStatus(this.#state, exchange, 'BYPASS', { fwd: 'bypass', key, detail: verdict.refusal });
         return;
       }
       const isStored = verdict.refusal === undefined;
-      writeCacheStatus(this.#state, exchange, confirmed ? 'REVALIDATED' : 'MISS', {
+      writeCacheStatus(this.#state, exchange, revalidated ? 'REVALIDATED' : 'MISS', {
         fwd: found.forward,
         // RFC 9211 §2.3: only if the client gets another status.
-        fwdStatus: this.#answered === exchange.res.statusCode ? undefined : this.#answered,
+        fwdStatus: this.#handlerStatus === exchange.res.statusCode ? undefined : this.#handlerStatus,
         stored: isStored,
         collapsed: detail?.startsWith('collapse-') ? false : undefined,
         ttl: isStored ? Math.floor(verdict.lifetime - verdict.initialAge) : undefined,
@@ -570,7 +571,7 @@ export class Fill {
     }
   }
 
-  get #shownKey(): string | undefined {
+  get #visibleKey(): string | undefined {
     return visibleKey(this.#state, this.#request);
   }
 }

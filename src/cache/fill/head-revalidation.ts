@@ -23,8 +23,8 @@ export function compareWithHead(
   if (etag !== undefined && etag !== (entry.ownEtag ? entry.etag : undefined)) return 'differs';
   if (lastModified !== undefined && lastModified !== entry.lastModified) return 'differs';
   if (length !== undefined && Number(length) !== entry.body.length) return 'differs';
-  const isConfirmed = etag !== undefined || lastModified !== undefined;
-  return isConfirmed || state.settings.profile === 'rfc9111' ? 'same' : 'nothing';
+  const isRevalidated = etag !== undefined || lastModified !== undefined;
+  return isRevalidated || state.settings.profile === 'rfc9111' ? 'same' : 'nothing';
 }
 
 /** Makes a stored response stale, unless another response has replaced it. */

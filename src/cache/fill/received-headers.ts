@@ -11,7 +11,7 @@ type ExpressRequest = IncomingMessage & { params?: unknown };
  * A request as it was when it reached the cache. Its key was made from this state. Later middlewares may change the
  * request, so that the response no longer matches the key.
  */
-export class MetRequest implements RequestHeaders {
+export class ReceivedRequest implements RequestHeaders {
   readonly headers: IncomingHttpHeaders;
   readonly #req: ExpressRequest;
   readonly #partition: string | undefined;

@@ -23,10 +23,10 @@ type ExpressRequest = IncomingMessage & {
 export class RequestOverrides {
   readonly conditions: Conditions;
   readonly #req: ExpressRequest;
-  readonly #hidden: [name: string, value: string | string[]][] = [];
-  readonly #shown: string[] = [];
+  readonly #hiddenHeaders: [name: string, value: string | string[]][] = [];
+  readonly #addedHeaders: string[] = [];
   readonly #before: { originalUrl: string | undefined; search: string; query: unknown } | undefined;
-  #worn = true;
+  #isApplied = true;
 
   /**
    * @param target the target that the key covers, if it differs from the client's.
@@ -49,11 +49,11 @@ export class RequestOverrides {
     for (const name of whole ? CONDITIONAL : []) {
       const value = req.headers[name];
       if (value === undefined) continue;
-      this.#hidden.push([name, value]);
+      this.#hiddenHeaders.push([name, value]);
       delete req.headers[name];
     }
-    this.#show('if-none-match', shown.ifNoneMatch);
-    this.#show('if-modified-since', shown.ifModifiedSince);
+    this.#add('if-none-match', shown.ifNoneMatch);
+    this.#add('if-modified-since', shown.ifModifiedSince);
     if (target === undefined) return;
     const { originalUrl, url = '/' } = this.#req;
     // Express 4 has already parsed the query; Express 5 parses it when it is read.
@@ -72,35 +72,35 @@ export class RequestOverrides {
     return ifNoneMatch !== undefined || ifModifiedSince !== undefined;
   }
 
-  #show(name: string, value: string | undefined): void {
+  #add(name: string, value: string | undefined): void {
     if (value === undefined) return;
     this.#req.headers[name] = value;
-    this.#shown.push(name);
+    this.#addedHeaders.push(name);
   }
 
   /** Adds a member to a list header of the request. */
   append(name: string, member: string): void {
     const { headers } = this.#req;
     const before = headers[name];
-    if (before === undefined) return this.#show(name, member);
-    this.#hidden.push([name, before]);
+    if (before === undefined) return this.#add(name, member);
+    this.#hiddenHeaders.push([name, before]);
     headers[name] = `${before}, ${member}`;
   }
 
   /** The request's headers without the overrides. */
   headersWithout(): IncomingHttpHeaders {
     const headers = { ...this.#req.headers };
-    if (!this.#worn) return headers;
-    for (const name of this.#shown) delete headers[name];
-    for (const [name, value] of this.#hidden) headers[name] = value;
+    if (!this.#isApplied) return headers;
+    for (const name of this.#addedHeaders) delete headers[name];
+    for (const [name, value] of this.#hiddenHeaders) headers[name] = value;
     return headers;
   }
 
   restore(): void {
-    if (!this.#worn) return;
-    this.#worn = false;
-    for (const name of this.#shown) delete this.#req.headers[name];
-    for (const [name, value] of this.#hidden) this.#req.headers[name] = value;
+    if (!this.#isApplied) return;
+    this.#isApplied = false;
+    for (const name of this.#addedHeaders) delete this.#req.headers[name];
+    for (const [name, value] of this.#hiddenHeaders) this.#req.headers[name] = value;
     if (!this.#before) return;
     const { originalUrl, search, query } = this.#before;
     // Only the query is restored: routers have changed the path and restore it themselves.

@@ -75,7 +75,7 @@ export interface StorageContext {
   /** The handler sees another host or scheme than the key has: a sub-app may trust other proxies. */
   readonly otherOrigin: boolean;
   /** The request has `no-store` (RFC 9111 §5.2.1.5), and the settings honour it. */
-  readonly noStoreAsked: boolean;
+  readonly hasRequestNoStore: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -93,24 +93,24 @@ const POLICIES = ['content-security-policy', 'content-security-policy-report-onl
  *
  * @returns the first refusal that applies, or the storable response.
  */
-export function decideStorable(res: ServerResponse, circumstances: StorageContext): Storable | Refused {
-  const { hints, settings } = circumstances;
-  if (circumstances.method === 'HEAD') return refuse('head'); // no body to store
-  if (circumstances.method !== 'GET') return refuse('method');
-  if (circumstances.broken) return refuse('broken');
-  if (circumstances.noStoreAsked) return refuse('request-no-store');
+export function decideStorable(res: ServerResponse, inputs: StorageContext): Storable | Refused {
+  const { hints, settings } = inputs;
+  if (inputs.method === 'HEAD') return refuse('head'); // no body to store
+  if (inputs.method !== 'GET') return refuse('method');
+  if (inputs.broken) return refuse('broken');
+  if (inputs.hasRequestNoStore) return refuse('request-no-store');
   if (hints?.skip) return refuse(hints.skip);
   if (Number(readHeaderText(res, 'content-length') ?? 0) > settings.maxEntryBytes) return refuse('too-large');
-  if (circumstances.changed) return refuse(circumstances.changed);
-  if (mayBePart(res, circumstances)) return refuse('range');
+  if (inputs.changed) return refuse(inputs.changed);
+  if (mayBePart(res, inputs)) return refuse('range');
   const groups = parseCacheGroups(readHeaderText(res, 'cache-groups'));
   if (!groups) return refuse('cache-groups'); // a response that can't be invalidated is not stored
   const variance = parseNoVarySearch(readHeaderText(res, 'no-vary-search'));
-  if (pointsToItself(res, circumstances.requested, variance)) return refuse('redirect-loop');
-  const said: ResponseDeclarations = { groups, variance };
+  if (pointsToItself(res, inputs.requested, variance)) return refuse('redirect-loop');
+  const declared: ResponseDeclarations = { groups, variance };
   // No object spread here or elsewhere in a fill: it costs microseconds in V8.
-  const judgeFurther = settings.profile === 'safe' ? decideBySafeProfile : decideByRfc9111;
-  return judgeFurther(res, circumstances, said);
+  const decideByProfile = settings.profile === 'safe' ? decideBySafeProfile : decideByRfc9111;
+  return decideByProfile(res, inputs, declared);
 }
 
 /** Declarations of the response that both profiles obey. */
@@ -119,13 +119,13 @@ type ResponseDeclarations = Pick<Storable, 'groups' | 'variance'>;
 /** The safe profile: RFC 9111 §3 with further refusals, such as personal headers and missing declarations. */
 function decideBySafeProfile(
   res: ServerResponse,
-  circumstances: StorageContext,
-  said: ResponseDeclarations,
+  inputs: StorageContext,
+  declared: ResponseDeclarations,
 ): Storable | Refused {
-  const { settings, rule, hints, credential, now } = circumstances;
+  const { settings, rule, hints, credential, now } = inputs;
   if (!(rule?.statuses ?? STATUSES).has(res.statusCode)) return refuse('status');
-  if (circumstances.otherRoute) return refuse('route');
-  if (circumstances.otherOrigin) return refuse('origin');
+  if (inputs.otherRoute) return refuse('route');
+  if (inputs.otherOrigin) return refuse('origin');
   // RFC 9111 §7.3 allows storing it, but then other clients would get this client's session.
   const personal = personalField(res);
   if (personal) return refuse(personal);
@@ -160,7 +160,7 @@ function decideBySafeProfile(
   const anyOrigin = readHeaderText(res, 'access-control-allow-origin') === '*' || isKeyed(rule, 'origin');
   const names = vary as readonly string[];
   // Many apps send no CORS header and no `Vary` to an unknown origin. Pages of other origins can't use this response.
-  const implied = circumstances.crossOrigin && !anyOrigin && !names.includes('origin');
+  const implied = inputs.crossOrigin && !anyOrigin && !names.includes('origin');
   return {
     lifetime,
     initialAge: age,
@@ -169,8 +169,8 @@ function decideBySafeProfile(
     anyOrigin,
     reuse: readReuse(cacheControl, rule),
     omitted: [],
-    groups: said.groups,
-    variance: said.variance,
+    groups: declared.groups,
+    variance: declared.variance,
   };
 }
 
@@ -183,10 +183,10 @@ const UNDERSTOOD: ReadonlySet<number> = new Set([
 /** The `rfc9111` profile: everything that RFC 9111 §3 allows a shared cache. */
 function decideByRfc9111(
   res: ServerResponse,
-  circumstances: StorageContext,
-  said: ResponseDeclarations,
+  inputs: StorageContext,
+  declared: ResponseDeclarations,
 ): Storable | Refused {
-  const { settings, rule, hints, now } = circumstances;
+  const { settings, rule, hints, now } = inputs;
   const { statusCode: status } = res;
   const policy = readPolicy(res, settings);
   const { cacheControl } = policy;
@@ -195,8 +195,8 @@ function decideByRfc9111(
   const ruleFor = rule?.statuses.has(status) ? rule : undefined;
   if (rule && !ruleFor && !policy.isGiven) return refuse('status');
   if (policy.isMalformed) return refuse('cache-control-invalid');
-  if (circumstances.otherRoute) return refuse('route');
-  if (circumstances.otherOrigin) return refuse('origin');
+  if (inputs.otherRoute) return refuse('route');
+  if (inputs.otherOrigin) return refuse('origin');
   if (cacheControl.mustUnderstand && !UNDERSTOOD.has(status)) return refuse('must-understand');
   if (cacheControl.noStore && !cacheControl.mustUnderstand) return refuse('no-store');
   if (cacheControl.private === true) return refuse('private');
@@ -205,7 +205,7 @@ function decideByRfc9111(
   if (vary === undefined) return refuse('vary-invalid');
   const explicitlyShared = cacheControl.public || cacheControl.sMaxage !== undefined;
   // §3.5: the standard restricts `Authorization` only.
-  const { credential } = circumstances;
+  const { credential } = inputs;
   if (credential === 'authorization' && !isSharedDespite(credential, cacheControl, explicitlyShared)) {
     return refuse(credential);
   }
@@ -218,10 +218,10 @@ function decideByRfc9111(
   const lifetime = given ?? heuristicLifetime({ status, cacheControl, lastModified }, now);
   const reuse = readReuse(cacheControl, ruleFor);
   const age = initialAge(fields, now);
-  const confirmable = res.hasHeader('etag') || lastModified !== undefined;
-  if (lifetime === undefined && !confirmable) return refuse('no-lifetime');
+  const hasValidator = res.hasHeader('etag') || lastModified !== undefined;
+  if (lifetime === undefined && !hasValidator) return refuse('no-lifetime');
   const lasts = (lifetime ?? 0) - age + Math.max(reuse.staleWhileRevalidate, reuse.staleIfError);
-  if (lasts <= 0 && !confirmable) return refuse('no-lifetime');
+  if (lasts <= 0 && !hasValidator) return refuse('no-lifetime');
   const omitted = [cacheControl.private, cacheControl.noCache].flatMap((names) =>
     typeof names === 'object' ? names.map((name) => name.toLowerCase()) : [],
   );
@@ -233,8 +233,8 @@ function decideByRfc9111(
     anyOrigin: true,
     reuse,
     omitted,
-    groups: said.groups,
-    variance: said.variance,
+    groups: declared.groups,
+    variance: declared.variance,
   };
 }
 
@@ -266,7 +266,7 @@ function readPolicy(res: ServerResponse, { targets }: CacheSettings): Policy {
   }
   const field = listHeader(res, 'cache-control');
   const { directives, isMalformed } =
-    typeof field === 'string' ? known.get(field, readField) : readField(field);
+    typeof field === 'string' ? fieldCache.get(field, readField) : readField(field);
   return {
     cacheControl: directives,
     expires: read('expires'),
@@ -291,7 +291,7 @@ function readField(field: string | readonly string[] | undefined): CacheControlF
  * microsecond.
  */
 const MOST_REMEMBERED = 16 * 1024;
-const known = new InternTable<CacheControlField>(MOST_REMEMBERED);
+const fieldCache = new InternTable<CacheControlField>(MOST_REMEMBERED);
 
 function readFreshness(
   res: ServerResponse,
@@ -348,15 +348,15 @@ function policyTexts(res: ServerResponse, { targets }: CacheSettings): (string |
  */
 export function findLateRefusal(
   res: ServerResponse,
-  judged: DecidedHeaders,
+  decided: DecidedHeaders,
   settings: CacheSettings,
 ): string | undefined {
   const { profile } = settings;
-  if (res.statusCode !== judged.status) return 'status';
+  if (res.statusCode !== decided.status) return 'status';
   const personal = profile === 'safe' ? personalField(res) : undefined;
   if (personal) return personal;
   if (profile === 'safe' && hasNonce(res)) return 'nonce';
-  if (policyTexts(res, settings).some((text, at) => text !== judged.policies[at])) {
+  if (policyTexts(res, settings).some((text, at) => text !== decided.policies[at])) {
     const { cacheControl: now, isMalformed } = readPolicy(res, settings);
     if (isMalformed) return 'cache-control-invalid';
     if (now.noStore) return 'no-store';
@@ -364,12 +364,12 @@ export function findLateRefusal(
     if (now.noCache && profile === 'safe') return 'no-cache';
     if ((now.sMaxage ?? now.maxAge) === 0) return 'no-lifetime';
   }
-  if (readHeaderText(res, 'cache-groups') !== judged.groups) return 'cache-groups';
-  if (readHeaderText(res, 'no-vary-search') !== judged.search) return 'no-vary-search';
-  if (readHeaderText(res, 'location') !== judged.location) return 'location';
+  if (readHeaderText(res, 'cache-groups') !== decided.groups) return 'cache-groups';
+  if (readHeaderText(res, 'no-vary-search') !== decided.search) return 'no-vary-search';
+  if (readHeaderText(res, 'location') !== decided.location) return 'location';
   const vary = readHeaderText(res, 'vary');
-  if (vary === judged.vary) return undefined;
-  const before = parseVary(judged.vary);
+  if (vary === decided.vary) return undefined;
+  const before = parseVary(decided.vary);
   const after = parseVary(vary);
   if (!Array.isArray(before) || !Array.isArray(after)) return 'vary';
   // Compression adds its own `Vary`. The cache records the unencoded body, so this one does not count.

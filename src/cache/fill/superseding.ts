@@ -1,19 +1,19 @@
 /** Status codes that refuse one client's request, or redirect it to a login page (threats A11, B21). */
-const ALONE: ReadonlySet<number> = new Set([
+const ONE_CLIENT_STATUSES: ReadonlySet<number> = new Set([
   ...[302, 303, 307],
   ...[400, 401, 403, 406, 412, 413, 414, 415, 416, 417, 429, 431],
 ]);
 
 /** Refusals of a response that still replaces the stored one (RFC 9111 §4.3.3, §4.3.4). */
-const SUPERSEDING: ReadonlySet<string> = new Set(['no-store', 'private', 'vary-star']);
+const SUPERSEDING_REFUSALS: ReadonlySet<string> = new Set(['no-store', 'private', 'vary-star']);
 
 /** Whether a refused response applies to its client alone, so that others may get the stored one. */
 export function isForClientAlone(refusal: string, status: number): boolean {
-  return refusal === 'status' && ALONE.has(status);
+  return refusal === 'status' && ONE_CLIENT_STATUSES.has(status);
 }
 
 /** Whether a response that is not stored replaces the stored one. 404, 410 and redirects do as well. */
 export function isSuperseding(refusal: string, status: number): boolean {
-  if (refusal !== 'status') return SUPERSEDING.has(refusal);
+  if (refusal !== 'status') return SUPERSEDING_REFUSALS.has(refusal);
   return status === 404 || status === 410 || (status >= 300 && status <= 399);
 }

@@ -124,7 +124,7 @@ export class Refresh {
   /** The request that arrived differs from the request of the entry, so the handler does not run. */
   stop(reason: string): void {
     this.#end('refused', reason);
-    this.abort(new Error(`the refresh is another request than its entry answers (${reason})`));
+    this.abort(new Error(`the internal request differs from the request of its entry (${reason})`));
   }
 
   stored(entry: StoredResponse, status: number | undefined): void {
@@ -145,18 +145,22 @@ export class Refresh {
     const { counts, collapser, refreshMarks } = this.#state;
     const status = this.#status || undefined;
     counts.refreshResults.failed++;
-    const isAsked = this.#status === 503 || this.#status === 429;
-    refreshMarks.fail(this.head.key, String(status ?? 'broken'), isAsked ? this.#retryAfter : undefined);
+    const hasRetryAfter = this.#status === 503 || this.#status === 429;
+    refreshMarks.fail(
+      this.head.key,
+      String(status ?? 'broken'),
+      hasRetryAfter ? this.#retryAfter : undefined,
+    );
     collapser.settle(this.key, this.pending, { kind: 'failed', status });
   }
 
   /** The response is complete. */
   conclude(): void {
     if (this.isSettled) return;
-    const answer = { status: this.#status, refusal: this.#refusal, credential: this.credential };
-    const verdict = judgeRefresh(answer, this.#state.settings.refreshRefused === 'stale');
+    const response = { status: this.#status, refusal: this.#refusal, credential: this.credential };
+    const verdict = judgeRefresh(response, this.#state.settings.refreshRefused === 'stale');
     if (verdict === 'failed') this.fail();
-    else this.#end(verdict, reasonFor(answer));
+    else this.#end(verdict, reasonFor(response));
   }
 
   /** The refresh was not started, which does not count as a failure. */
@@ -173,7 +177,7 @@ export class Refresh {
     countByWord(counts.refreshRefusals, reason);
     const retryAfter = this.#status === 429 ? this.#retryAfter : undefined;
     refreshMarks.refuse(key, reason, entries.responseAt(key), retryAfter);
-    endedKeys.note(this.key);
+    endedKeys.add(this.key);
     collapser.settle(this.key, this.pending, { kind: 'not-refreshed' });
     if (verdict === 'refused' || isTemporaryRedirect(reason)) this.#report(this, reason);
   }

@@ -157,7 +157,7 @@ export class Dispatcher {
       if (!request.discardsBody) chunks.push(chunk);
       if (exchange.bodyBytes <= limit) return;
       chunks.length = 0;
-      reject(new BodyTooLongError(`the internal request's answer is longer than ${limit} bytes`));
+      reject(new BodyTooLongError(`the response to the internal request is longer than ${limit} bytes`));
       socket.destroy();
     });
     exchange.onEnd(() => {
@@ -166,7 +166,9 @@ export class Dispatcher {
         resolve({ status, headers, body: Buffer.concat(chunks) });
       } else {
         reject(
-          new Error(`the internal request's answer has ${bodyBytes} of the ${declared} bytes it declares`),
+          new Error(
+            `the response to the internal request has ${bodyBytes} of the ${declared} bytes it declares`,
+          ),
         );
       }
     });

@@ -35,7 +35,7 @@ const LONGEST_REFUSED = 3600;
 const LONGEST_FAILED = 30;
 
 /** Maximum pause that a `Retry-After` can set. Seconds. */
-const LONGEST_ASKED = 3600;
+const LONGEST_RETRY_AFTER = 3600;
 
 /** Maximum marks. Each takes about 250 bytes, whatever the length of its key. */
 const MOST_MARKS = 20_000;
@@ -60,7 +60,7 @@ export class RefreshMarks {
 
   /** How an entry may be used once it is stale. Changes nothing. */
   useOf(entry: Pick<StoredResponse, 'key' | 'storedAt'>): StaleUse {
-    const mark = this.#of(entry.key);
+    const mark = this.#markOf(entry.key);
     if (!mark) return 'refresh';
     if (entry.storedAt < mark.endedAt) return 'foreground';
     if (this.#clock() >= mark.until) return 'refresh';
@@ -69,18 +69,18 @@ export class RefreshMarks {
 
   /** Whether a background refresh may start for the key now. */
   mayRefresh(key: string): boolean {
-    const mark = this.#of(key);
+    const mark = this.#markOf(key);
     return !mark || this.#clock() >= mark.until;
   }
 
   /** Whether a refresh of the key was refused or has failed since the last stored one. */
   has(key: string): boolean {
-    return this.#of(key) !== undefined;
+    return this.#markOf(key) !== undefined;
   }
 
   /** Why the key is marked `no-background-refresh`; `undefined` if it is not. */
   reasonFor(entry: Pick<StoredResponse, 'key' | 'storedAt'>): string | undefined {
-    return this.useOf(entry) === 'foreground' ? this.#of(entry.key)?.reason : undefined;
+    return this.useOf(entry) === 'foreground' ? this.#markOf(entry.key)?.reason : undefined;
   }
 
   /**
@@ -90,8 +90,8 @@ export class RefreshMarks {
    * @param retryAfter the delay that the response requests. Seconds.
    */
   refuse(key: string, reason: string, stored?: Pick<StoredResponse, 'storedAt'>, retryAfter = 0): void {
-    const before = this.#of(key);
-    const pause = doubled(before, 'refused', this.#pauses.refused, LONGEST_REFUSED);
+    const before = this.#markOf(key);
+    const pause = nextPause(before, 'refused', this.#pauses.refused, LONGEST_REFUSED);
     this.#set(key, {
       kind: 'refused',
       until: this.#until(pause, retryAfter),
@@ -104,10 +104,10 @@ export class RefreshMarks {
 
   /** A refresh has failed. @param retryAfter as for `refuse`. */
   fail(key: string, reason: string, retryAfter = 0): void {
-    const before = this.#of(key);
+    const before = this.#markOf(key);
     // A run that completes a body for followers may fail while the key is marked. The mark stays.
     if (before?.kind === 'refused' && this.#clock() < before.until) return;
-    const pause = doubled(before, 'failed', this.#pauses.failed, LONGEST_FAILED);
+    const pause = nextPause(before, 'failed', this.#pauses.failed, LONGEST_FAILED);
     const endedAt = before?.endedAt ?? Number.NEGATIVE_INFINITY;
     this.#set(key, { kind: 'failed', until: this.#until(pause, retryAfter), pause, reason, endedAt });
   }
@@ -119,7 +119,7 @@ export class RefreshMarks {
    * show that the app accepts refreshes.
    */
   stored(key: string, isRefreshed: boolean): void {
-    const mark = this.#of(key);
+    const mark = this.#markOf(key);
     if (!mark || (mark.kind === 'refused' && !isRefreshed)) return;
     if (isRefreshed || mark.endedAt === Number.NEGATIVE_INFINITY) this.#marks.delete(nameOf(key));
     else this.#set(key, { ...mark, until: this.#clock(), pause: this.#pauses.failed / 2 });
@@ -130,7 +130,7 @@ export class RefreshMarks {
     return this.#marks.size;
   }
 
-  #of(key: string): Mark | undefined {
+  #markOf(key: string): Mark | undefined {
     return this.#marks.size === 0 ? undefined : this.#marks.get(nameOf(key));
   }
 
@@ -139,11 +139,11 @@ export class RefreshMarks {
   }
 
   #until(pause: number, retryAfter: number): number {
-    return this.#clock() + Math.max(pause, Math.min(retryAfter, LONGEST_ASKED)) * 1000;
+    return this.#clock() + Math.max(pause, Math.min(retryAfter, LONGEST_RETRY_AFTER)) * 1000;
   }
 }
 
-function doubled(before: Mark | undefined, kind: Mark['kind'], first: number, longest: number): number {
+function nextPause(before: Mark | undefined, kind: Mark['kind'], first: number, longest: number): number {
   return before?.kind === kind ? Math.min(before.pause * 2, Math.max(longest, first)) : first;
 }
 

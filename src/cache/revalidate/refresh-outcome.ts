@@ -9,7 +9,7 @@
 export type RefreshVerdict = 'failed' | 'ended' | 'refused';
 
 /** Refusals of a fill that has no valid response: it was aborted, or a purge or another response made it void. */
-const NO_ANSWER: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
+const NO_RESPONSE: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
 
 /** Refusals because the request that arrived differs from the request of the entry, or another route responded. */
 const OTHER_REQUEST: ReadonlySet<string> = new Set([
@@ -38,7 +38,7 @@ export function judgeRefresh(
   { status, refusal, credential }: RefreshAnswer,
   keepsStale: boolean,
 ): RefreshVerdict {
-  if (refusal !== undefined && NO_ANSWER.has(refusal)) return 'failed';
+  if (refusal !== undefined && NO_RESPONSE.has(refusal)) return 'failed';
   if (status >= 500 && status <= 599) return 'failed';
   if (keepsStale && SHED.has(status)) return 'failed';
   if (refusal !== undefined && (OTHER_REQUEST.has(refusal) || refusal === credential)) return 'refused';

@@ -15,9 +15,9 @@ export function describeBypass(reason: string): CacheStatus {
 /** The key in `Cache-Status`, if `statusHeader` is `'key'`; without partition and headers. */
 export function visibleKey(
   { settings }: CacheState,
-  asked: { readonly origin: Origin; readonly target: string },
+  request: { readonly origin: Origin; readonly target: string },
 ): string | undefined {
-  return settings.statusHeader === 'key' ? describeUrl(asked) : undefined;
+  return settings.statusHeader === 'key' ? describeUrl(request) : undefined;
 }
 
 /**

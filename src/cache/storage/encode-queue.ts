@@ -40,7 +40,7 @@ export class EncodeQueue {
   readonly #first: EncodeJob[] = [];
   readonly #upgrades: EncodeJob[] = [];
   #isRunning = false;
-  #isWoken = false;
+  #isScheduled = false;
   #isClosed = false;
   #restUntil = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
@@ -74,7 +74,7 @@ export class EncodeQueue {
       : [this.#first, this.#bounds.maxWaiting];
     if (this.#isClosed || waiting.length >= most) return false;
     waiting.push(job);
-    this.#wake();
+    this.#schedule();
     return true;
   }
 
@@ -88,13 +88,13 @@ export class EncodeQueue {
   }
 
   /** Starts the next job in a later turn, because the request that added it goes first. */
-  #wake(): void {
-    if (this.#isWoken || this.#isRunning) return;
-    this.#isWoken = true;
+  #schedule(): void {
+    if (this.#isScheduled || this.#isRunning) return;
+    this.#isScheduled = true;
     // The first form of a body serves all clients, not only the one whose request added the job.
     runInOwnContext(() => {
       const wake = guarded('encoding', () => {
-        this.#isWoken = false;
+        this.#isScheduled = false;
         this.#next();
       });
       setImmediate(wake).unref();
@@ -105,7 +105,7 @@ export class EncodeQueue {
     if (this.#isRunning || this.#isClosed) return;
     const job = this.#first.shift();
     if (job) void unawaited(this.#start(job), 'encoding');
-    else if (this.#upgrades.length > 0 && this.#timer === undefined) this.#watch();
+    else if (this.#upgrades.length > 0 && this.#timer === undefined) this.#scheduleUpgrade();
   }
 
   async #start(job: EncodeJob): Promise<void> {
@@ -119,7 +119,7 @@ export class EncodeQueue {
   }
 
   /** Starts the next upgrade after the pause, if the event loop was idle meanwhile. */
-  #watch(): void {
+  #scheduleUpgrade(): void {
     const use = this.#watchUse();
     const wait = Math.max(this.#bounds.watch, this.#restUntil - this.#clock());
     const look = guarded('encoding', () => {

@@ -103,10 +103,10 @@ export class EncodedBodies {
     if (!Object.hasOwn(encoders, coding)) return undefined;
     const form = entry.encoded?.get(coding);
     if (!form) {
-      this.#want(entry, coding, effort);
+      this.#queueJob(entry, coding, effort);
       return undefined;
     }
-    if (form.body) this.#use(form, entry, coding, effort);
+    if (form.body) this.#countUse(form, entry, coding, effort);
     return form.body;
   }
 
@@ -120,7 +120,7 @@ export class EncodedBodies {
     this.#queue.close();
   }
 
-  #want(entry: StoredResponse, coding: string, effort: EncodingEffort): void {
+  #queueJob(entry: StoredResponse, coding: string, effort: EncodingEffort): void {
     // A waiting request may be served with an entry that is not in memory.
     if (this.#isClosed || this.#store.peek(entry.key) !== entry) return;
     if (!this.#queue.add({ key: entry.key, coding, effort, upgrade: false })) {
@@ -131,7 +131,7 @@ export class EncodedBodies {
     entry.encoded.set(coding, { body: undefined, hits: 0, upgraded: false });
   }
 
-  #use(form: EncodedForm, { key, body }: StoredResponse, coding: string, effort: EncodingEffort): void {
+  #countUse(form: EncodedForm, { key, body }: StoredResponse, coding: string, effort: EncodingEffort): void {
     form.hits++;
     if (form.hits < POPULAR || form.upgraded || coding !== 'br') return;
     if (effort.brotliQuality >= STRONGEST || body.length > MOST_UPGRADED) return;

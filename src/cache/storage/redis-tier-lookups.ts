@@ -24,11 +24,11 @@ export interface RedisTierSetup {
 export const LEASE_SECONDS = 10;
 
 /** First and longest pause between two attempts to take a lease. Milliseconds. */
-const FIRST_LOOK = 20;
-const LONGEST_LOOK = 200;
+const FIRST_PAUSE_MS = 20;
+const LONGEST_PAUSE_MS = 200;
 
 /** The request to look up. */
-interface Wanted {
+interface LookedUpRequest {
   readonly keys: { readonly exact: string };
   readonly context: { readonly req: IncomingMessage };
 }
@@ -71,42 +71,46 @@ export class RedisTierLookups {
   }
 
   /** Looks up a request, and adds the entry to memory. Never rejects. */
-  fetch(wanted: Wanted): Promise<StoredResponse | undefined> {
-    return new Promise((resolve) => this.#bring(wanted, false, resolve));
+  fetch(request: LookedUpRequest): Promise<StoredResponse | undefined> {
+    return new Promise((resolve) => this.#lookUp(request, false, resolve));
   }
 
   /**
    * Callback form of `fetch` for the hot path. When memory is full, it keeps an entry only on its second request.
    *
-   * @param told called once with the entry, if there is one; it must not throw.
+   * @param callback called once with the entry, if there is one; it must not throw.
    */
-  ask(wanted: Wanted, told: (entry: StoredResponse | undefined) => void): void {
-    this.#bring(wanted, true, told);
+  ask(request: LookedUpRequest, callback: (entry: StoredResponse | undefined) => void): void {
+    this.#lookUp(request, true, callback);
   }
 
-  /** @param mayLend whether the entry may be served without being added to memory. */
-  #bring(wanted: Wanted, mayLend: boolean, told: (entry: StoredResponse | undefined) => void): void {
+  /** @param maySkipMemory whether the entry may be served without being added to memory. */
+  #lookUp(
+    request: LookedUpRequest,
+    maySkipMemory: boolean,
+    callback: (entry: StoredResponse | undefined) => void,
+  ): void {
     const { store, clock } = this.#setup;
     const askedAt = clock();
-    const { exact } = wanted.keys;
+    const { exact } = request.keys;
     store.ask(exact, (item, fault) => {
-      if (fault !== undefined) return told(this.#failed(fault));
+      if (fault !== undefined) return callback(this.#failed(fault));
       // Both commands share one time limit.
       if (item?.kind === 'variants' && !this.isLateSince(askedAt)) {
-        const variant = this.#variantOf(exact, item.names, wanted.context.req);
-        void unawaited(variant.then(told), 'redis read');
-      } else told(item?.kind === 'response' ? this.#found(wanted, item, mayLend) : undefined);
+        const variant = this.#variantOf(exact, item.names, request.context.req);
+        void unawaited(variant.then(callback), 'redis read');
+      } else callback(item?.kind === 'response' ? this.#found(request, item, maySkipMemory) : undefined);
     });
   }
 
   /** Never throws. */
   #found(
-    { keys, context: { req } }: Wanted,
+    { keys, context: { req } }: LookedUpRequest,
     entry: StoredResponse,
-    mayLend: boolean,
+    maySkipMemory: boolean,
   ): StoredResponse | undefined {
     try {
-      return this.#adopt(keys.exact, entry, [], req, mayLend);
+      return this.#accept(keys.exact, entry, [], req, maySkipMemory);
     } catch (error) {
       return this.#failed(error);
     }
@@ -120,7 +124,7 @@ export class RedisTierLookups {
     const { store, entries } = this.#setup;
     try {
       const variant = await store.get(entries.variantKeyOf(key, names, req));
-      return variant?.kind === 'response' ? this.#adopt(key, variant, names, req, false) : undefined;
+      return variant?.kind === 'response' ? this.#accept(key, variant, names, req, false) : undefined;
     } catch (error) {
       return this.#failed(error);
     }
@@ -159,33 +163,33 @@ export class RedisTierLookups {
    * Takes the lease for filling a key, or waits for its holder.
    *
    * @param seconds the longest wait.
-   * @param isHere whether memory has an entry that can serve the request.
+   * @param isInMemory whether memory has an entry that can serve the request.
    * @returns the lease; `found` if memory now has the entry of another instance; `undefined` if there is neither. The
    * fill then continues without a lease.
    */
   async takeTurn(
     request: CacheRequest,
     seconds: number,
-    isHere: () => boolean,
+    isInMemory: () => boolean,
   ): Promise<FillLease | 'found' | undefined> {
     const { store, clock, fault } = this.#setup;
     const { key } = request;
     const until = clock() + seconds * 1000;
     const token = randomUUID();
     try {
-      for (let look = FIRST_LOOK; ; look = Math.min(look * 1.5, LONGEST_LOOK)) {
+      for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
         const taken = await store.lease(key, token, LEASE_SECONDS * 1000);
         if (taken === undefined) return undefined;
         // Another instance may have filled the key between the last lookup and the lease.
         await this.fetch(request);
-        if (isHere()) {
+        if (isInMemory()) {
           if (taken) void unawaited(store.release(key, token), 'redis lease');
           return 'found';
         }
         if (taken) return { release: () => void unawaited(store.release(key, token), 'redis lease') };
-        if (clock() + look > until) return undefined;
-        const pause = look * (0.5 + Math.random());
-        await new Promise<void>((resolve) => void setTimeout(guarded('redis lease', resolve), pause).unref());
+        if (clock() + pause > until) return undefined;
+        const delay = pause * (0.5 + Math.random());
+        await new Promise<void>((resolve) => void setTimeout(guarded('redis lease', resolve), delay).unref());
       }
     } catch (error) {
       fault(error, 'redis lease');
@@ -194,19 +198,19 @@ export class RedisTierLookups {
   }
 
   /** @param names request headers that distinguished the variants in the instance that stored it. */
-  #adopt(
+  #accept(
     key: string,
     entry: StoredResponse,
     names: readonly string[],
     req: IncomingMessage,
-    mayLend: boolean,
+    maySkipMemory: boolean,
   ): StoredResponse | undefined {
     const { entries, log } = this.#setup;
     // A purged entry stays in Redis until it expires.
     if (log.limit(entry) === VOID) return undefined;
     // Responses here vary by more headers, so the right request for this entry is unknown.
     if (entries.keyFor(key, names, req) !== entry.key) return undefined;
-    if (mayLend && !entries.store.admits(entry.key, entry)) return entry;
+    if (maySkipMemory && !entries.store.admits(entry.key, entry)) return entry;
     const own = entries.compact(entry, entry);
     const known = entries.store.peek(own.key);
     if (known?.kind === 'response' && known.storedAt >= own.storedAt) return undefined;

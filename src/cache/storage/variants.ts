@@ -92,7 +92,7 @@ export class VariantStore {
     for (const old of known?.keys ?? []) if (!kept.includes(old)) this.store.delete(old);
     const keys = kept.filter((old) => old !== entry.key);
     keys.push(entry.key);
-    if (keys.length > MOST_VARIANTS) this.store.delete(this.#takeLeastWanted(keys));
+    if (keys.length > MOST_VARIANTS) this.store.delete(this.#takeLeastUsed(keys));
     this.store.set(key, { kind: 'variants', names, keys });
     this.store.set(entry.key, entry);
   }
@@ -147,7 +147,7 @@ export class VariantStore {
   }
 
   /** Takes the oldest variant without a second request, else the oldest; never the last, which is new. */
-  #takeLeastWanted(keys: string[]): string {
+  #takeLeastUsed(keys: string[]): string {
     const unused = keys.findIndex((key, at) => at < keys.length - 1 && !this.store.isUsed(key));
     return keys.splice(Math.max(0, unused), 1)[0]!;
   }

@@ -52,7 +52,7 @@ function verdictOf({
     broken: false,
     otherRoute: false,
     otherOrigin: false,
-    noStoreAsked: false,
+    hasRequestNoStore: false,
     now: NOW,
     ...circumstances,
   });
@@ -77,7 +77,7 @@ describe('the decision to store a response, in both profiles', () => {
     ['for a HEAD [A15]', { method: 'HEAD' }, 'head'],
     ['for a POST [A12]', { method: 'POST' }, 'method'],
     ['that may be incomplete', { broken: true }, 'broken'],
-    ['to a client that asks for no storage', { noStoreAsked: true }, 'request-no-store'],
+    ['to a client that asks for no storage', { hasRequestNoStore: true }, 'request-no-store'],
     [
       'that the handler keeps out',
       { hints: { tags: new Set(), ttl: undefined, skip: 'skipped' } },
