@@ -5,7 +5,7 @@ export interface EncoderOutput {
   end(): void;
 }
 
-/** Encodes the body of one response on its way to the client. */
+/** Encodes the body of one response. */
 export interface BodyEncoder {
   /** Like `write` of a response. */
   write(chunk: string | Uint8Array, encoding: unknown, callback: unknown): boolean;

@@ -152,7 +152,7 @@ export class Exchange {
     this.#barriers = withListener(this.#barriers, hold);
   }
 
-  /** Encodes the body on its way to Node. To be called within `head`. `chunk` still emits what the app writes. */
+  /** Encodes the body before Node sends it. To be called within `head`. `chunk` still emits what the app writes. */
   encodeBody(make: MakeBodyEncoder): void {
     this.#makeEncoder = make;
   }
