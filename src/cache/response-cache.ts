@@ -53,8 +53,8 @@ export interface ResponseCache extends Middleware {
    */
   route(rule: CacheRule): CacheRouteMiddleware;
   /**
-   * Creates a middleware for a route that writes (read-your-writes). After a 2xx or 3xx, or any status with `on:
-   * 'always'`, the end of the response is held until the purge is acknowledged, for at most 5 seconds.
+   * Creates a middleware for a route that writes (read-your-writes). The end of its response is held until the purge
+   * is acknowledged, for at most 5 seconds. Purges after 2xx and 3xx, or after any status with `on: 'always'`.
    *
    * @param target selectors, or a function that computes them from the request.
    * @throws HotpathError `HOTPATH_SELECTOR_INVALID`, or `HOTPATH_CONFIG_INVALID` if the options are not valid.

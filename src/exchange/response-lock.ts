@@ -17,7 +17,7 @@ const METHODS = [
 /**
  * Ignores an app's changes to a response while `isLocked` returns true.
  *
- * Node throws if a header is set after the head was sent. The handler of a locked response has not sent it: in an
+ * Node throws if a header is set after the head was sent. The handler of a locked response has not sent it. In an
  * async handler on Express 4, the exception would become an unhandled rejection and end the process.
  */
 export function lockResponse(res: ServerResponse, isLocked: () => boolean): void {

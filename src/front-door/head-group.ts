@@ -30,7 +30,7 @@ interface HeadsByBody {
 
 /**
  * Prepared heads of entries. Entries share a group if they have the same rule and compact form, and the same fields
- * except dates and entity tags: most entries of a route do.
+ * except dates and entity tags. Most entries of a route do.
  */
 export class HeadGroup implements Prepared {
   readonly rule: CacheRuleSettings | undefined;

@@ -18,8 +18,8 @@ export function isUntouched(res: ServerResponse): boolean {
 }
 
 /**
- * Shorter bodies are sent as one string with the head, which is faster (measured): Node writes the string from its
- * stack, whereas a string followed by a buffer needs an allocation and a vectored write.
+ * Shorter bodies are sent as one string with the head, which is faster (measured). Node writes the string from its
+ * stack. A string followed by a buffer needs an allocation and a vectored write.
  */
 const MOST_AS_TEXT = 4 * 1024;
 

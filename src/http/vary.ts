@@ -7,8 +7,8 @@ export const MOST_NAMES = 16;
 /**
  * Reads `Vary` (RFC 9110 §12.5.5).
  *
- * @returns the field names in lower case, sorted, each once; `'*'` when the response varies on more than
- * header fields; `undefined` when the value is no list of field names, or an unreasonably long one.
+ * @returns the field names in lower case, sorted, each once; `'*'` if the response varies by more than header fields;
+ * `undefined` if the list is malformed or too long.
  */
 export function parseVary(
   value: string | readonly string[] | undefined,

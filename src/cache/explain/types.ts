@@ -66,9 +66,9 @@ export interface ExplainedKey {
 /** A stored response. */
 export interface ExplainedEntry {
   /**
-   * How it may be used: served as it is (`fresh`), served while it is refreshed (`while-revalidate`), served in place
-   * of an error (`if-error`), or only after revalidation (`validate`). Not usable: a purge has invalidated it
-   * (`purged`), or the request has credentials and the response is not declared public (`credential`).
+   * How it may be used. Usable: at once (`fresh`), during a refresh (`while-revalidate`), in place of an error
+   * (`if-error`), or after revalidation (`validate`). Not usable: a purge has invalidated it (`purged`), or the
+   * request has credentials and the response is not declared public (`credential`).
    */
   readonly use: Permission | 'purged' | 'credential';
   /** Whether `expire()` has made it stale. */

@@ -2,8 +2,8 @@ import { parse, pathToRegexp, type Token } from 'path-to-regexp';
 import type { Exchange } from '../../exchange/exchange.js';
 
 /**
- * Whether the response comes from another route than the rule is for: `/products/export` under a rule for
- * `/products/:id`, an access check at `/products`, or a route with other spelling. The rule does not apply to it.
+ * Whether the response comes from another route than the rule is for. Under a rule for `/products/:id`, that is
+ * `/products/export`, an access check at `/products`, or a route with other spelling. The rule does not apply to it.
  *
  * - A rule that ends in a wildcard applies to every path below it.
  * - A rule without parameters is for one URL. It applies to every route that matches this URL in the same spelling.

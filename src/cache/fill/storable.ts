@@ -343,8 +343,8 @@ function policyTexts(res: ServerResponse, { targets }: CacheSettings): (string |
 }
 
 /**
- * Why a response must not be stored after changes that followed the decision: a session cookie, a stricter
- * `Cache-Control` or targeted field, other groups, another `Vary` or status.
+ * Why a response must not be stored after all, because it changed after the decision. Examples: a session cookie, a
+ * stricter `Cache-Control`, other groups, another `Vary` or status.
  */
 export function findLateRefusal(
   res: ServerResponse,

@@ -22,8 +22,9 @@ export function isUnsafe(method: string | undefined): boolean {
 }
 
 /**
- * Selects what an unsafe request invalidates: its target, the URLs in `Location` and `Content-Location` of the same
- * origin (RFC 9111 §4.4), and the groups in `Cache-Group-Invalidation` (RFC 9875 §3).
+ * Selects the entries that an unsafe request invalidates: its target and the URLs in `Location` and
+ * `Content-Location`, if they have the same origin (RFC 9111 §4.4). Also the groups in `Cache-Group-Invalidation` (RFC
+ * 9875 §3).
  */
 export function selectInvalidated(context: CacheContext): Selector[] {
   const { req, res } = context;

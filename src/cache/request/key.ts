@@ -195,8 +195,8 @@ const NEGOTIATED: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * A header in the form that RFC 9111 §4.1 allows caches to compare: without whitespace at the commas of content
- * negotiation fields, and languages in lower case (RFC 4647 §2). A handler that compares bytes may respond differently
+ * A header in the form that RFC 9111 §4.1 allows caches to compare. Content negotiation fields have no whitespace at
+ * their commas, and languages are in lower case (RFC 4647 §2). A handler that compares bytes may respond differently
  * to equal forms, so the safe profile uses `exactHeader`.
  */
 export function comparableHeader(request: RequestHeaders, name: string): string | undefined {

@@ -3,7 +3,7 @@ import type { CacheRuleSettings } from '../options.js';
 
 /**
  * Names the scopes of `cache.route()` middlewares. A name is a hash of the rule, so that all instances of an app agree
- * on it, even while a version with more routes is rolled out. Equal rules are numbered in the order of creation.
+ * on it, even during a rolling deploy. Equal rules are numbered in the order of creation.
  */
 export class RouteScopes {
   readonly #made = new Map<string, number>();

@@ -16,9 +16,9 @@ import type { FoundVariant, VariantStore } from './variants.js';
  * Finds responses that are valid for URLs with equivalent queries (No-Vary-Search).
  *
  * The declaration of a response is kept in the store as a note of its path. From then on, a request is looked up under
- * the common key of all equivalent queries, and then under its own URL, which has responses without a declaration. A
- * different declaration replaces the note, and entries under the old one are not found any more: two ways to normalise
- * may give one text for queries that are not equivalent.
+ * the common key of all equivalent queries. Then it is looked up under its own URL, for responses without a
+ * declaration. A different declaration replaces the note, and entries under the old one are not found any more. Two
+ * ways to normalise may give one text for queries that are not equivalent.
  */
 export class EquivalentQueries {
   readonly #entries: VariantStore;

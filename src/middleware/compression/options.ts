@@ -47,7 +47,7 @@ export interface CompressionOptions {
 /**
  * `false`: off; `true`: as in the section; or other numbers for one route.
  *
- * Turn it off for responses that hold a secret, such as a token, beside text that the client can choose: the length of
+ * Turn it off for responses that hold a secret, such as a token, beside text that the client can choose. The length of
  * the compressed response reveals how much the two have in common (BREACH).
  */
 export type CompressionPolicy =

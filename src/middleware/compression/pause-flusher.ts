@@ -7,9 +7,9 @@ const FLUSH_INTERVAL_MS = 100;
 /**
  * Flushes an encoder when the handler pauses, so that text which is written in pieces arrives in pieces.
  *
- * A flush is due when nothing was written for a while, or when the oldest bytes that wait are as old as the least
- * time between two flushes: a handler may write all the time. The first timer starts at a `write` that no `end`
- * follows in the same tick. Ordinary responses have none.
+ * A flush is due after a pause in the writes. If a handler writes without a pause, it is due when the oldest waiting
+ * bytes reach the least time between two flushes. The first timer starts at a `write` that no `end` follows in the
+ * same tick. Ordinary responses have none.
  */
 export class PauseFlusher {
   readonly #pauseMs: number;

@@ -23,24 +23,24 @@ export type SizeLimitMiddleware = (
 /**
  * The request-size limit, alone. Mount it before body parsers.
  *
- * A body whose `Content-Length` exceeds the limit is refused before the app runs. Other bodies are counted as
- * they arrive, and not buffered here. If a body exceeds the limit, the client receives `413` as
- * `application/problem+json` (RFC 9457), and the connection is closed. The reader of the body gets an error
- * with `code` `HOTPATH_BODY_TOO_LARGE`, and later output of the handler is ignored. If the response had
- * already begun, the connection is destroyed. If several limits apply to one request, the smallest wins.
+ * A body whose `Content-Length` exceeds the limit is refused before the app runs. Other bodies are counted as they
+ * arrive, and not buffered here. If a body exceeds the limit, the client receives `413` as `application/problem+json`
+ * (RFC 9457), and the connection is closed. The reader of the body gets an error with `code` `HOTPATH_BODY_TOO_LARGE`,
+ * and later output of the handler is ignored. If the response had already begun, the connection is destroyed. If
+ * several limits apply to one request, the smallest wins.
  *
- * With `respond: 'next'`, the request goes on instead, and the first read of its body fails with that error, in the
- * form of `http-errors`: `express.json()` hands it to the app's error handler, after `cors` and `helmet` have run. A
- * response below 400, or none within a second, is replaced by the problem.
+ * With `respond: 'next'`, the request continues, and the first read of its body fails with that error, in the form of
+ * `http-errors`. `express.json()` passes it to the app's error handler, after `cors` and `helmet` have run. A response
+ * below 400, or none within a second, is replaced by the problem.
  *
- * The bytes are counted as they come over the wire and, where there is a `Content-Encoding`, also as they come
- * out of it, against `inflated`. Of such a body the app receives a piece only when all that comes out of it has
- * been counted; to decode it is still the app's own affair. It is decoded only while the app reads it, and the
- * decoders of all bodies share `decoderMemory`.
+ * The bytes are counted as they come over the wire and, where there is a `Content-Encoding`, also as they come out of
+ * it, against `inflated`. Of such a body the app receives a piece only when all that comes out of it has been counted;
+ * to decode it is still the app's own affair. It is decoded only while the app reads it, and the decoders of all
+ * bodies share `decoderMemory`.
  *
  * `Expect: 100-continue`: by default Node sends `100 Continue` before any middleware runs. After
- * `server.on('checkContinue', app)` this middleware decides, and a body that declares too much is refused
- * before it is sent.
+ * `server.on('checkContinue', app)` this middleware decides, and a body that declares too much is refused before it is
+ * sent.
  *
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` for invalid options.
  */

@@ -144,8 +144,8 @@ export function encodeFields<T extends object>(fields: Fields<T>, given: T): Rec
 }
 
 /**
- * Decodes the result of `encodeFields`. Every required field must be there, every value must be valid, and an
- * unknown field makes the result invalid, because it may restrict the use of the entry.
+ * Decodes the result of `encodeFields`. Every required field must be present and every value valid. An unknown field
+ * makes the result invalid, because it may restrict the use of the entry.
  */
 export function decodeFields<T extends object>(fields: Fields<T>, written: unknown): T | undefined {
   if (!isObject(written)) return undefined;
