@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type Exchange, HeadOrder } from '../../exchange/exchange.js';
 import { readHeaderText } from '../../exchange/headers.js';
@@ -222,9 +222,7 @@ export class BackgroundRefresher {
     const { rule } = request;
     let isAboutToWait = goal.isAwaited === true;
     const work: QueuedWork = {
-      get isAwaited() {
-        return isAboutToWait || pending.isAwaited;
-      },
+      isAwaited: () => isAboutToWait || pending.isAwaited,
       run: () => this.#run(refresh, request, goal, () => this.#send(refresh, rule, app, headers, address)),
       drop: () => {
         refresh.drop();
@@ -279,7 +277,7 @@ export class BackgroundRefresher {
         scheme: refresh.request.origin.scheme === 'https' ? 'https' : 'http',
         remoteAddress,
         maxBytes: settings.maxEntryBytes,
-        discardsBody: true, // the fill keeps it
+        discardsResponse: true, // the fill keeps it
         signal: refresh.signal,
         onExchange: (exchange) => {
           refresh.watch(exchange);
@@ -319,8 +317,8 @@ export class BackgroundRefresher {
  * of 56 bits or more, so none of them limits refreshes or counts them as a client. The address is in no private range.
  */
 function documentationAddress(): string {
-  const random = randomBytes(3);
-  const [third, fourth] = [random.readUInt16BE(0), random[2]! << 8];
+  const random = randomInt(2 ** 24); // Node draws these from a reserve; each `randomBytes` is a call of its own
+  const [third, fourth] = [random >>> 8, (random & 0xff) << 8];
   const network = fourth === 0 ? third.toString(16) : `${third.toString(16)}:${fourth.toString(16)}`;
   return `2001:db8:${network}::1`;
 }

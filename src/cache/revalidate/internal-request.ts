@@ -1,5 +1,4 @@
 import { type IncomingMessage, Server, type ServerResponse } from 'node:http';
-import { isIPv6 } from 'node:net';
 import { Duplex } from 'node:stream';
 import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
 import { type HeaderField, readHeaders } from '../../exchange/headers.js';
@@ -30,8 +29,8 @@ export interface InternalRequest {
    * 1 MiB.
    */
   maxBytes?: number;
-  /** Only counts the body; the `body` of the response is empty. Default: `false`. */
-  discardsBody?: boolean;
+  /** Keeps neither header fields nor body: `headers` and `body` of the response are empty. Default: `false`. */
+  discardsResponse?: boolean;
   /** Called with the exchange before the app runs. */
   onExchange?: (exchange: Exchange) => void;
   /** Aborts the request; the promise then rejects with the signal's reason. */
@@ -70,7 +69,7 @@ class NowhereSocket extends Duplex {
     this.job = job;
     this.encrypted = job.request.scheme === 'https';
     this.remoteAddress = job.request.remoteAddress ?? '127.0.0.1';
-    this.remoteFamily = isIPv6(this.remoteAddress) ? 'IPv6' : 'IPv4';
+    this.remoteFamily = this.remoteAddress.includes(':') ? 'IPv6' : 'IPv4';
   }
   override _read(): void {}
   override _write(_chunk: unknown, _encoding: BufferEncoding, callback: () => void): void {
@@ -147,14 +146,14 @@ export class Dispatcher {
     let status = 0;
     let declared: number | undefined;
     exchange.onHead(() => {
-      headers = readHeaders(res);
+      if (!request.discardsResponse) headers = readHeaders(res);
       status = res.statusCode;
       const hasBody =
         status !== 204 && status !== 304 && req.method !== 'HEAD' && res.hasHeader('content-length');
       declared = hasBody ? Number(res.getHeader('content-length')) : undefined;
     }, HeadOrder.capture);
     exchange.onChunk((chunk) => {
-      if (!request.discardsBody) chunks.push(chunk);
+      if (!request.discardsResponse) chunks.push(chunk);
       if (exchange.bodyBytes <= limit) return;
       chunks.length = 0;
       reject(new BodyTooLongError(`the response to the internal request is longer than ${limit} bytes`));

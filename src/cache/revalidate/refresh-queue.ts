@@ -3,7 +3,7 @@ import { unawaited } from '../../runtime/guard.js';
 /** One background task. */
 export interface QueuedWork {
   /** A client waits for its outcome. */
-  readonly isAwaited: boolean;
+  isAwaited(): boolean;
   /** Never rejects. */
   run(): Promise<void>;
   /** Called instead of `run` if the queue is full or closed. */
@@ -32,7 +32,7 @@ export class RefreshQueue {
     if (this.#running < this.#concurrency) return this.#start(work);
     this.#waiting.push(work);
     if (this.#waiting.length <= MOST_QUEUED) return;
-    const first = this.#waiting.findIndex(({ isAwaited }) => !isAwaited);
+    const first = this.#waiting.findIndex((each) => !each.isAwaited());
     this.#waiting.splice(Math.max(0, first), 1)[0]!.drop();
   }
 
@@ -59,7 +59,7 @@ export class RefreshQueue {
       await work.run();
     } finally {
       this.#running--;
-      const awaited = this.#waiting.findIndex(({ isAwaited }) => isAwaited);
+      const awaited = this.#waiting.findIndex((each) => each.isAwaited());
       const [next] = this.#waiting.splice(Math.max(0, awaited), 1);
       if (next) this.#start(next);
     }

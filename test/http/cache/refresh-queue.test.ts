@@ -12,7 +12,7 @@ describe('the queue of background refreshes', () => {
     const ends = new Map<string, () => void>();
     const add = (name: string, isAwaited = false) =>
       queue.add({
-        isAwaited,
+        isAwaited: () => isAwaited,
         run: () => {
           log.push(`run ${name}`);
           return new Promise((resolve) => void ends.set(name, resolve));

@@ -260,12 +260,12 @@ describe.each(majors)('internal requests on %s', (_name, express) => {
     await expect(dispatch('/short')).rejects.toThrow('4 of the 9 bytes');
   });
 
-  it('keeps no body with discardsBody', async () => {
+  it('keeps neither header fields nor body with discardsResponse', async () => {
     const dispatch = await serve((app) => {
       app.get('/text', (_req, res) => void res.send('text'));
     });
-    const answer = await dispatch('/text', { discardsBody: true });
-    expect([answer.status, answer.body.length]).toEqual([200, 0]);
+    const answer = await dispatch('/text', { discardsResponse: true });
+    expect([answer.status, answer.headers, answer.body.length]).toEqual([200, [], 0]);
   });
 
   it('runs many requests at once', async () => {
