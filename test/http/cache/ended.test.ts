@@ -76,7 +76,7 @@ describe.each(majors)(
     }
 
     describe.each(ENDS)('by %s', (_what, page) => {
-      it('is not stored where another ran beside it [H01]', async () => {
+      it('is not stored where another ran beside it [H07]', async () => {
         const { made, show, start } = await appWith({ ttl: '1h', collapse: false });
         await made.get('/x');
         await made.cache.expire({ all: true });
@@ -90,7 +90,7 @@ describe.each(majors)(
         expect((await made.get('/x')).text).not.toBe('old');
       });
 
-      it('is not stored either where nothing was before [H01]', async () => {
+      it('is not stored either where nothing was before [H07]', async () => {
         const { made, show, start } = await appWith({ ttl: '1h' });
         const slow = gate();
         const { answer } = await start(slow);
@@ -102,7 +102,7 @@ describe.each(majors)(
         expect((await made.get('/x')).text).not.toBe('old');
       });
 
-      it('goes when the end is complete, if it was stored in the meantime [H01]', async () => {
+      it('goes when the end is complete, if it was stored in the meantime [H07]', async () => {
         const { made, show, start } = await appWith({ ttl: '1h', collapse: false });
         await made.get('/x');
         await made.cache.expire({ all: true });
@@ -119,7 +119,7 @@ describe.each(majors)(
       });
     });
 
-    it('is not waited for by those who come after the end [H01]', async () => {
+    it('is not waited for by those who come after the end [H07]', async () => {
       const { made, show, start } = await appWith({ ttl: '1h' });
       await made.get('/x');
       await made.cache.expire({ all: true });
@@ -134,7 +134,7 @@ describe.each(majors)(
       expect([(await answer).text, (await later).status]).toEqual(['old', 410]);
     });
 
-    it('is not stored when it revalidates the stored response with a 304 [H01]', async () => {
+    it('is not stored when it revalidates the stored response with a 304 [H07]', async () => {
       const { made, show, start } = await appWith({ ttl: '1h', collapse: false });
       await made.get('/x');
       await made.cache.expire({ all: true });
@@ -148,7 +148,7 @@ describe.each(majors)(
       expect((await made.get('/x')).status).toBe(410);
     });
 
-    it('is not stored after a HEAD that differs from what was stored [H01]', async () => {
+    it('is not stored after a HEAD that differs from what was stored [H07]', async () => {
       const { made, show, start } = await appWith({ ttl: '1h' });
       await made.get('/x');
       await made.cache.expire({ all: true });
@@ -161,7 +161,7 @@ describe.each(majors)(
       expect((await made.get('/x')).text).toBe('new');
     });
 
-    it('is not stored after a purge [C01]', async () => {
+    it('is not stored after a purge [H07]', async () => {
       const { made, show, start } = await appWith({ ttl: '1h' });
       const slow = gate();
       const { answer } = await start(slow);
