@@ -46,6 +46,21 @@ export class AppState {
   pending = 0;
   readonly failing = new Set<number>();
   readonly gone = new Set<number>();
+  /** Holds the next handler of a route back. */
+  held: HeldHandler | undefined;
+}
+
+export interface HeldHandler {
+  readonly route: number;
+  readonly released: Promise<void>;
+  /** Called when the handler has read its page. */
+  reached(): void;
+}
+
+/** The state that a handler read when it was called. */
+interface Page {
+  readonly version: number;
+  readonly isGone: boolean;
 }
 
 export interface End {
@@ -417,14 +432,17 @@ function answerWith(answering: Answering, req: AppRequest, res: ServerResponse):
     answering.faults.push(`a refresh of ${route.path} reached the handler as another variant`);
   }
   state.pending++;
+  const page: Page = { version: state.version, isGone: state.gone.has(answering.index) };
+  const held = takeHeld(answering);
   const answer = (body: string) => {
     try {
-      writeAnswer(answering, req, res, body);
+      writeAnswer(answering, req, res, { body, page });
     } finally {
       state.pending--;
     }
   };
   const afterDelay = (body: string) => {
+    if (held) return void held.released.then(() => answer(body));
     if (route.delay === 'none') return answer(body);
     if (route.delay === 'turn') return void setImmediate(answer, body);
     if (route.delay === 'turns')
@@ -437,6 +455,14 @@ function answerWith(answering: Answering, req: AppRequest, res: ServerResponse):
     body += chunk;
   });
   req.on('end', () => afterDelay(body));
+}
+
+function takeHeld({ state, index }: Answering): HeldHandler | undefined {
+  const { held } = state;
+  if (held?.route !== index) return undefined;
+  state.held = undefined;
+  held.reached();
+  return held;
 }
 
 /** Whether a middleware has replaced or deleted the header that was sent. */
@@ -503,7 +529,12 @@ function viewOf(route: RouteSpec, req: AppRequest, body: string): string {
 
 const PADDING = 'x'.repeat(2000);
 
-function writeAnswer(answering: Answering, req: AppRequest, res: ServerResponse, body: string): void {
+function writeAnswer(
+  answering: Answering,
+  req: AppRequest,
+  res: ServerResponse,
+  { body, page }: { body: string; page: Page },
+): void {
   const { state, route, index, isNeighbour } = answering;
   const run = ++state.runs;
   if (res.headersSent || res.destroyed) return;
@@ -513,7 +544,7 @@ function writeAnswer(answering: Answering, req: AppRequest, res: ServerResponse,
   const set = (name: string, value: string) => void fields.set(name, value);
   // A HEAD response may revalidate a stored response and sends its own header fields (RFC 9111 §4.3.5).
   if (req.method !== 'HEAD') set('X-Run', String(run));
-  set('X-Version', String(state.version));
+  set('X-Version', String(page.version));
   set('X-View', view);
   set('X-Owner', owner === undefined ? '-' : canaryOf(owner));
   set('Content-Type', 'text/plain');
@@ -532,9 +563,9 @@ function writeAnswer(answering: Answering, req: AppRequest, res: ServerResponse,
     set('X-Owner', '-');
     return send(route, res, 403, fields, `refused run=${run};`);
   }
-  if (state.gone.has(index)) {
+  if (page.isGone) {
     status = endOf(route, fields);
-    if (req.hotpath?.internal) noteEnd(answering, req, res, { view, owner });
+    if (req.hotpath?.internal) noteEnd(answering, req, res, { view, owner, version: page.version });
     set('X-Gone', '1');
     set('X-Owner', '-');
     return send(route, res, status, fields, `gone run=${run};`);
@@ -556,17 +587,16 @@ function writeAnswer(answering: Answering, req: AppRequest, res: ServerResponse,
     return send(route, res, status, fields, '0123456789');
   }
   const shown = owner === undefined ? '-' : canaryOf(owner);
-  send(route, res, status, fields, `run=${run}; owner=${shown}; view=${view}; version=${state.version};`);
+  send(route, res, status, fields, `run=${run}; owner=${shown}; view=${view}; version=${page.version};`);
 }
 
 function noteEnd(
-  { state, ended }: Answering,
+  { ended }: Answering,
   req: AppRequest,
   res: ServerResponse,
-  { view, owner }: { view: string; owner: string | undefined },
+  { view, owner, version }: { view: string; owner: string | undefined; version: number },
 ): void {
   const key = endKeyOf(req.headers.host ?? '', req.originalUrl ?? req.url ?? '', view, owner);
-  const { version } = state;
   // Until the response is complete, the stale one may be served.
   res.once('finish', () => ended.set(key, { version, at: performance.now() }));
 }

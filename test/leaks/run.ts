@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { nextTurn } from '../helpers/event-loop.js';
+import { gate } from '../helpers/gate.js';
 import { until } from '../helpers/redis.js';
 import {
   AppState,
@@ -249,6 +250,7 @@ class Run {
     if (step.kind === 'batch') return this.#sendBatch(step, at);
     if (step.kind === 'pass') return this.#options.pass(step.ms);
     if (step.kind === 'settle') return this.#settle();
+    if (step.kind === 'race') return this.#race(step, at);
     if (step.kind === 'fail') {
       setMember(state.failing, step.route, step.fails);
       return;
@@ -287,6 +289,37 @@ class Run {
       quiet = this.#state.pending === 0 ? quiet + 1 : 0;
       if (quiet === 0) await delay(1);
     }
+  }
+
+  /** A response that begins before the page goes, and ends after that, must not bring it back. */
+  async #race({ instance: at, route, shape }: Step & { kind: 'race' }, step: number): Promise<void> {
+    const state = this.#state;
+    const { wire } = this.#plan.shapes[shape]!;
+    const wasGone = state.gone.has(route);
+    await this.#instances[at]!.cache?.expire({ all: true });
+    const release = gate();
+    const reached = gate();
+    state.held = { route, released: release.opened, reached: reached.open };
+    const slow = new Connections(this.#plan.app, this.#instances[at]!.port, this.#surroundings);
+    try {
+      const first = slow.of(ANONYMOUS).send([wire]);
+      await Promise.race([reached.opened, first]);
+      state.version++;
+      state.gone.add(route);
+      const [end] = await this.#connections[at]!.of(ANONYMOUS).send([wire]);
+      const isEnded = end !== undefined && !(end instanceof Error) && end.headers.has('x-gone');
+      const host = wire.headers.find(([name]) => name === 'Host')![1];
+      if (isEnded) this.#leastOf[at]!.set(`${host} ${wire.target}`, state.version);
+      release.open();
+      await first;
+    } finally {
+      state.held = undefined;
+      release.open();
+      slow.close();
+    }
+    await this.#sendBatch({ kind: 'batch', instance: at, shapes: [shape], leaver: undefined }, step);
+    state.version++;
+    setMember(state.gone, route, wasGone);
   }
 
   async #sendBatch({ instance: at, shapes, leaver }: Step & { kind: 'batch' }, step: number): Promise<void> {

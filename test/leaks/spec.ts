@@ -89,7 +89,11 @@ export type Focus =
   | 'late-partition'
   | 'late-credential'
   /** A redirect to the request's own URL but for its scheme. */
-  | 'scheme';
+  | 'scheme'
+  /** Cookies that differ in what `=` they have. */
+  | 'cookie'
+  /** The page goes while a handler that has read it still runs. */
+  | 'end';
 
 export interface RouteSpec {
   readonly path: string;
@@ -185,6 +189,8 @@ export type Step =
   | { readonly kind: 'expire'; readonly instance: number }
   | { readonly kind: 'write'; readonly instance: number; readonly route: number }
   | { readonly kind: 'fail'; readonly route: number; readonly fails: boolean }
+  /** The page goes between two requests, and the first handler responds last. */
+  | { readonly kind: 'race'; readonly instance: number; readonly route: number; readonly shape: number }
   | { readonly kind: 'hide'; readonly route: number; readonly isGone: boolean };
 
 /** An app, its requests, and their order. */
@@ -261,6 +267,8 @@ const FOCUSES: readonly Focus[] = [
   'late-partition',
   'late-credential',
   'scheme',
+  'cookie',
+  'end',
 ];
 
 function makeApp(random: Random, seed: number, possible: Possible): AppSpec {
@@ -361,6 +369,12 @@ function focusOn(random: Random, app: Omit<AppSpec, 'routes'>, route: RouteSpec,
       return { ...plain, source: 'header', declaration: 'late-credential', base: 'none' };
     case 'scheme':
       return { ...plain, inputs: ['scheme'] };
+    case 'cookie':
+      return { ...plain, inputs: ['theme'], byRule: ['theme'] };
+    case 'end': {
+      const gone = random.pick(ENDS);
+      return { ...plain, ttl: 60, staleWhileRevalidate: undefined, collapse: false, delay: 'none', gone };
+    }
     case 'spelling': {
       const neighbour =
         !app.strict || (app.caseSensitive && random.chance(0.5)) ? 'parameter-case' : 'mounted-strict';
@@ -376,7 +390,9 @@ function focusOn(random: Random, app: Omit<AppSpec, 'routes'>, route: RouteSpec,
 }
 
 const GATES = ['declared', 'undeclared', ...Array.from({ length: 8 }, () => undefined)] as const;
-const HIDDEN = ['private', 'no-store', '404', '410', 'set-cookie', 'redirect'] as const;
+/** Responses that take the place of the stored one. */
+const ENDS = ['private', 'no-store', '404', '410', 'redirect'] as const;
+const HIDDEN = [...ENDS, 'set-cookie'] as const;
 
 function makeRoute(random: Random, app: Omit<AppSpec, 'routes'>, index: number): RouteSpec {
   const isSafe = app.profile === 'safe';
@@ -502,6 +518,7 @@ const THEMES = [
   'x=1; theme=dark',
   'theme =dark',
 ];
+const NEAR_COOKIES = ['theme', 'theme=', 'theme ', 'theme= ', 'x=1; theme'];
 const SECRET = 'the secret of the sessions';
 
 export const tokenOf = (user: User) => `token-${user}`;
@@ -542,7 +559,8 @@ function makeShapes(random: Random, app: AppSpec, route: RouteSpec, index: numbe
     const has = (input: Input) => !isBare && route.inputs.includes(input);
     if (has('language') && random.chance(0.8)) headers.push(['Accept-Language', random.pick(LANGUAGES)]);
     if (has('filter') && random.chance(0.8)) headers.push(['X-Filter', random.pick(FILTERS)]);
-    if (has('theme') && random.chance(0.8)) cookies.push(random.pick(THEMES));
+    if (has('theme') && random.chance(0.8))
+      cookies.push(random.pick(route.focus === 'cookie' ? NEAR_COOKIES : THEMES));
     if (has('range') && random.chance(0.6)) {
       headers.push(['Range', random.pick(['items=0-24', 'items=25-49', 'bytes=0-9', 'bytes=0-'])]);
     }
@@ -612,6 +630,7 @@ function makeSteps(random: Random, app: AppSpec, shapes: readonly Shape[], reque
     });
     sent += size;
     if (random.chance(0.3)) sent += addRefresh(random, app, shapes, steps);
+    if (random.chance(0.2)) sent += addRace(random, app, shapes, steps);
     if (random.chance(0.6)) steps.push({ kind: 'settle' });
     if (random.chance(0.5))
       steps.push({ kind: 'pass', ms: random.pick([100, 600, 1050, 1050, 2100, 10_000, 61_000]) });
@@ -647,5 +666,16 @@ function addRefresh(random: Random, app: AppSpec, shapes: readonly Shape[], step
   send(other);
   steps.push({ kind: 'settle' });
   send(first);
+  return 3;
+}
+
+/** Lets the page of the route with the focus `end` go while a handler runs. */
+function addRace(random: Random, app: AppSpec, shapes: readonly Shape[], steps: Step[]): number {
+  const route = app.routes.findIndex(({ focus }) => focus === 'end');
+  const isPlain = ({ wire }: Shape) => wire.method === 'GET' && wire.headers.length === 1;
+  const shape = shapes.findIndex((each) => each.route === route && isPlain(each));
+  // The end of a response on one instance is no end on another.
+  if (shape < 0 || app.redis) return 0;
+  steps.push({ kind: 'race', instance: random.below(app.instances), route, shape });
   return 3;
 }
