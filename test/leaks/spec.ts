@@ -90,7 +90,7 @@ export type Focus =
   | 'late-credential'
   /** A redirect to the request's own URL but for its scheme. */
   | 'scheme'
-  /** Cookies that differ in what `=` they have. */
+  /** Cookies that differ only in their `=`, or in white space of Latin-1. */
   | 'cookie'
   /** The page goes while a handler that has read it still runs. */
   | 'end';
@@ -518,7 +518,7 @@ const THEMES = [
   'x=1; theme=dark',
   'theme =dark',
 ];
-const NEAR_COOKIES = ['theme', 'theme=', 'theme ', 'theme= ', 'x=1; theme'];
+const NEAR_COOKIES = ['theme', 'theme=', '\xa0theme=dark', 'theme=dark\xa0', 'theme=dark'];
 const SECRET = 'the secret of the sessions';
 
 export const tokenOf = (user: User) => `token-${user}`;
