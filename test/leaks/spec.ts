@@ -93,7 +93,9 @@ export type Focus =
   /** Cookies that differ only in their `=`, or in white space of Latin-1. */
   | 'cookie'
   /** The page goes while a handler that has read it still runs. */
-  | 'end';
+  | 'end'
+  /** Users are told apart by their client certificates; such apps are few. */
+  | 'certificate';
 
 export interface RouteSpec {
   readonly path: string;
@@ -276,7 +278,9 @@ function makeApp(random: Random, seed: number, possible: Possible): AppSpec {
   const transport = kind < 8 ? 'http2' : kind < 20 && possible.certificates ? 'https' : 'http';
   const isHttp2 = transport === 'http2';
   // Over HTTP/2 there is no Express, so there are no refreshes.
-  const chosen = isHttp2 ? [] : random.shuffled(FOCUSES).slice(0, 2);
+  const profile = random.chance(0.15) ? 'rfc9111' : 'safe';
+  const certified: readonly Focus[] = transport === 'https' && profile === 'safe' ? ['certificate'] : [];
+  const chosen = isHttp2 ? [] : [...certified, ...random.shuffled(FOCUSES)].slice(0, 2);
   // Addresses come from the proxy, which this app does not trust.
   const focuses = chosen.filter((focus) => focus !== 'address' || !chosen.includes('scheme'));
   const has = (focus: Focus) => focuses.includes(focus);
@@ -290,7 +294,7 @@ function makeApp(random: Random, seed: number, possible: Possible): AppSpec {
     door,
     redis,
     instances: redis && random.chance(0.6) ? 2 : 1,
-    profile: random.chance(0.15) ? 'rfc9111' : 'safe',
+    profile,
     requestDirectives: random.chance(0.15) ? 'honor' : 'ignore',
     maxEntries: random.chance(0.15) ? 3 : undefined,
     hitForMiss: random.pick([undefined, 0, 1]),
@@ -369,6 +373,8 @@ function focusOn(random: Random, app: Omit<AppSpec, 'routes'>, route: RouteSpec,
       return { ...plain, source: 'header', declaration: 'late-credential', base: 'none' };
     case 'scheme':
       return { ...plain, inputs: ['scheme'] };
+    case 'certificate':
+      return { ...plain, source: 'certificate', declaration: 'credential' };
     case 'cookie':
       return { ...plain, inputs: ['theme'], byRule: ['theme'] };
     case 'end': {
