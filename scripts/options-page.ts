@@ -204,12 +204,24 @@ function optionsOf(members: readonly ts.TypeElement[], prefix: string): Option[]
   return members.flatMap((member): Option[] => {
     if (!ts.isPropertySignature(member) || !member.type) return [];
     const name = `${prefix}${member.name.getText()}`;
-    if (ts.isTypeLiteralNode(member.type)) {
+    const type = typeOfValue(member.type);
+    // A consumer with exactOptionalPropertyTypes could not pass `undefined` otherwise.
+    if (member.questionToken && !/\| undefined$/.test(member.type.getText()))
+      throw new Error(`${name}?: add \`| undefined\` to its type`);
+    if (ts.isTypeLiteralNode(type)) {
       const group = { name, type: 'object', ...described(member) };
-      return [group, ...optionsOf(member.type.members, `${name}.`)];
+      return [group, ...optionsOf(type.members, `${name}.`)];
     }
-    return [{ name, type: typeText(member.type), ...described(member) }];
+    return [{ name, type: typeText(type), ...described(member) }];
   });
+}
+
+/** The type of an option that is given: without `| undefined`, which every option has. */
+function typeOfValue(type: ts.TypeNode): ts.TypeNode {
+  if (!ts.isUnionTypeNode(type)) return type;
+  const [first, ...others] = type.types.filter(({ kind }) => kind !== ts.SyntaxKind.UndefinedKeyword);
+  if (!first || others.length > 0) return type;
+  return ts.isParenthesizedTypeNode(first) ? first.type : first;
 }
 
 function typeText(type: ts.TypeNode): string {

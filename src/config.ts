@@ -41,31 +41,31 @@ import { mapOf, objectOr, resolve, section, toggle } from './options/schema.js';
 /** The policies of one path. */
 export interface RoutePolicies {
   /** How responses are cached; `false`: never. Default: responses that declare themselves cacheable are stored. */
-  cache?: CacheRule | false;
+  cache?: CacheRule | false | undefined;
   /** The `Cache-Control` header of responses that set none; `false`: add nothing. Default: `cacheControl.default`. */
-  cacheControl?: CacheControlPolicy | false;
+  cacheControl?: CacheControlPolicy | false | undefined;
   /** The largest request body. Default: the `sizeLimit` section. */
-  sizeLimit?: SizeLimitPolicy;
+  sizeLimit?: SizeLimitPolicy | undefined;
   /** Compression of responses. Default: the `compression` section. */
-  compression?: CompressionPolicy;
+  compression?: CompressionPolicy | undefined;
 }
 
 /** The whole config. In each section, `false` turns the middleware off; `true` or nothing takes the defaults. */
 export interface HotpathConfig {
   /** Policies by path, in Express 5 syntax (`/api/products/:id`, `/assets/*path`); the first match wins. Default: none. */
-  routes?: Readonly<Record<string, RoutePolicies>>;
+  routes?: Readonly<Record<string, RoutePolicies>> | undefined;
   /** Request ids, response times and the slow-request hook. Default: on. */
-  timing?: TimingOptions | boolean;
+  timing?: TimingOptions | boolean | undefined;
   /** Prometheus metrics. Default: on. */
-  metrics?: MetricsOptions | boolean;
+  metrics?: MetricsOptions | boolean | undefined;
   /** The largest request body. Default: on. */
-  sizeLimit?: SizeLimitOptions | boolean;
+  sizeLimit?: SizeLimitOptions | boolean | undefined;
   /** `Cache-Control` headers. Default: on. */
-  cacheControl?: CacheControlOptions | boolean;
+  cacheControl?: CacheControlOptions | boolean | undefined;
   /** The response cache. Default: on. */
-  cache?: CacheOptions | boolean;
+  cache?: CacheOptions | boolean | undefined;
   /** Compression of responses. Default: on. */
-  compression?: CompressionOptions | boolean;
+  compression?: CompressionOptions | boolean | undefined;
 }
 
 /** Resolved policies of one path; the section decides whatever is absent. */

@@ -8,11 +8,11 @@ import { readInteger, readPositiveDuration, readPositiveSize, readUrl } from './
 /** PostgreSQL settings read from the environment. */
 export interface DatabaseEnvironment {
   /** `DATABASE_URL`: `postgres://` or `postgresql://`. */
-  readonly url?: string;
+  readonly url?: string | undefined;
   /** `DB_POOL_SIZE`: connections, 1 to 1,000. */
-  readonly poolSize?: number;
+  readonly poolSize?: number | undefined;
   /** `SLOW_QUERY`: seconds. */
-  readonly slowQuery?: number;
+  readonly slowQuery?: number | undefined;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;

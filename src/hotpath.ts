@@ -27,7 +27,7 @@ export interface HotpathMetrics {
   /** Serves the metrics: `app.get('/metrics', perf.metrics.handler)`. Calls the next handler if metrics are off. */
   readonly handler: (req: IncomingMessage, res: ServerResponse, next: NextFunction) => void;
   /** The `prom-client` registry; the app can register its own metrics there. */
-  readonly registry?: MetricsMiddleware['registry'];
+  readonly registry?: MetricsMiddleware['registry'] | undefined;
 }
 
 /** The six middlewares as one, with their methods. Mount it first. */

@@ -33,7 +33,7 @@ export interface Load {
   /** One connection cannot keep a server busy, so such runs count anyway. */
   readonly isNeverBusy?: boolean;
   /** Rate of an open load: requests per second, or a share of the slowest contender's maximum. */
-  readonly rate?: number | { readonly ofSlowest: number };
+  readonly rate?: number | { readonly ofSlowest: number } | undefined;
   /** The result of an open load. */
   readonly figure?: 'latency' | 'cpu';
   /** Whether the contenders use Redis. */

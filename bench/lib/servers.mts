@@ -24,7 +24,7 @@ const READY_WITHIN_MS = 60_000;
 
 export interface NodeOptions {
   readonly core?: string;
-  readonly nodeArguments?: readonly string[];
+  readonly nodeArguments?: readonly string[] | undefined;
 }
 
 /** Starts a Node server: a file of `bench/contenders`. */

@@ -1,16 +1,7 @@
 import * as v from 'valibot';
 import { describeSecret, isPlainObject } from '../options/format-value.js';
 import { compileRoutes, type RouteTable, readPattern } from '../options/route-table.js';
-import {
-  leaf,
-  list,
-  mapOf,
-  objectOr,
-  resolve,
-  type Schema,
-  type SectionCheck,
-  section,
-} from '../options/schema.js';
+import { leaf, list, mapOf, objectOr, resolve, type SectionCheck, section } from '../options/schema.js';
 import { type Duration, readDuration, readSize, type Size } from '../options/units.js';
 import type { ValidationResult } from '../options/validation-result.js';
 import {
@@ -24,7 +15,7 @@ import {
   readWord,
   validateHeaderText,
 } from '../options/validators.js';
-import { type RedisOptions, type RedisSettings, redisSchema } from '../store/redis/options.js';
+import { type RedisOptions, redisSchema } from '../store/redis/options.js';
 import { type CacheRule, type CacheRuleSettings, cacheRuleSchema } from './rule.js';
 
 export type { CacheContext } from '../options/request-types.js';
@@ -40,16 +31,18 @@ export {
 /** Options of the response cache. */
 export interface CacheOptions {
   /** The memory tier of this process. */
-  memory?: {
-    /** The most bytes of all entries together: bodies, keys, headers and tags. Default: `'64mb'`. */
-    maxBytes?: Size;
-    /** The most entries. Default: `10_000`. */
-    maxEntries?: number;
-  };
+  memory?:
+    | {
+        /** The most bytes of all entries together: bodies, keys, headers and tags. Default: `'64mb'`. */
+        maxBytes?: Size | undefined;
+        /** The most entries. Default: `10_000`. */
+        maxEntries?: number | undefined;
+      }
+    | undefined;
   /** The Redis tier, and the invalidation log that instances share. Default: none. */
-  redis?: RedisOptions;
+  redis?: RedisOptions | undefined;
   /** Which responses may be stored. `'safe'`: those that declare themselves public or that a rule covers. `'rfc9111'`: everything that the standard allows a shared cache. Default: `'safe'`. */
-  profile?: 'safe' | 'rfc9111';
+  profile?: 'safe' | 'rfc9111' | undefined;
   /**
    * Response headers that address this cache instead of `Cache-Control`, the most specific first (RFC 9213 §2.2). If one
    * is present and valid, this cache ignores `Cache-Control`, `Expires` and `Pragma`; clients still get all of them.
@@ -57,84 +50,65 @@ export interface CacheOptions {
    * header of its own; otherwise the cache obeys headers that are meant for the CDN. Default: `[]`;
    * `['cdn-cache-control', 'surrogate-control']` with `profile: 'rfc9111'`.
    */
-  targets?: readonly string[];
+  targets?: readonly string[] | undefined;
   /** Whether the client's `Cache-Control` (RFC 9111 §5.2.1) can force a fresh response. With `'honor'`, any client can make your handlers run. Default: `'ignore'`. */
-  requestDirectives?: 'ignore' | 'honor';
+  requestDirectives?: 'ignore' | 'honor' | undefined;
   /** How long entries are served after contact with the shared invalidation log is lost. Default: `'5s'`. */
-  maxStaleness?: Duration;
+  maxStaleness?: Duration | undefined;
   /** The largest body that is stored; at most `memory.maxBytes`. Default: `'1mb'`. */
-  maxEntryBytes?: Size;
+  maxEntryBytes?: Size | undefined;
   /**   * Credentials that make a request personal: names of request headers, and `client-certificate`. The latter is a
    * certificate that the client has presented, to this server or to a proxy that sends `Client-Cert` (RFC 9440). Your
    * list replaces the default, so name `client-certificate` in it too. Default:
    * `['authorization', 'cookie', 'x-api-key', 'proxy-authorization', 'client-certificate']`.
    */
-  credentials?: readonly string[];
+  credentials?: readonly string[] | undefined;
   /**
    * Response headers that belong to one response, such as an id, and are not stored. A trailing `*` matches any ending
    * (`'x-acme-*'`). Your list is added to the headers that hotpath knows. Default: none.
    */
-  perResponseHeaders?: readonly string[];
+  perResponseHeaders?: readonly string[] | undefined;
   /** How long a request waits for another request that fills the same entry; then it runs the handler itself. At most one day. Default: `'5s'`. */
-  waitTimeout?: Duration;
+  waitTimeout?: Duration | undefined;
   /** How long a key with an uncacheable response is remembered, so that its requests do not wait for each other and its handler sees their conditions; 0: not at all. Default: `'2m'`. */
-  hitForMiss?: Duration;
+  hitForMiss?: Duration | undefined;
   /**
    * How many background refreshes run at once, from 1 to 10,000. Others wait; those that a client waits for go first. If
    * more than 256 wait, the oldest is dropped. Default: `32`.
    */
-  refreshConcurrency?: number;
+  refreshConcurrency?: number | undefined;
   /**
    * Headers that every background refresh carries, so that an access check in your app accepts it. Not `Host`, nor headers of
    * the connection, conditions, ranges or the body. Default: none.
    */
-  refreshHeaders?: Readonly<Record<string, string>>;
+  refreshHeaders?: Readonly<Record<string, string>> | undefined;
   /**   * How the cache treats a 401, 403 or 429 to a background refresh. `'foreground'`: stale serving ends, and the next
    * client's own request runs the handler. `'stale'`: stale responses are still served, for an app that sheds load with
    * these codes. Default: `'foreground'`.
    */
-  refreshRefused?: 'foreground' | 'stale';
+  refreshRefused?: 'foreground' | 'stale' | undefined;
   /** How long a key gets no background refresh after a refused one. Doubles with each further refusal, up to an hour. Greater than 0. Default: `'2m'`. */
-  noBackgroundRefresh?: Duration;
+  noBackgroundRefresh?: Duration | undefined;
   /** How long stale responses are served without another refresh after a failed one. Doubles with each further failure, up to 30 s; 0: not at all. Default: `'1s'`. */
-  refreshBackoff?: Duration;
+  refreshBackoff?: Duration | undefined;
   /** Whether responses carry `X-Cache` and `Cache-Status` (RFC 9211), which show clients whether a response came from the cache, and why. `'key'` adds scheme, host, path and query. Default: `true`. */
-  statusHeader?: boolean | 'key';
+  statusHeader?: boolean | 'key' | undefined;
   /** Called with every error that did not reach the client; `where` names the part. Default: a process warning. */
-  onError?: (error: unknown, where: string) => void;
+  onError?: ((error: unknown, where: string) => void) | undefined;
 }
 
 /** Resolved options of the response cache: durations in seconds, sizes in bytes, header names in lower case. */
-export interface CacheSettings {
-  readonly memory: { readonly maxBytes: number; readonly maxEntries: number };
-  readonly redis?: RedisSettings;
-  readonly profile: 'safe' | 'rfc9111';
-  readonly targets: readonly string[];
-  readonly requestDirectives: 'ignore' | 'honor';
-  readonly maxStaleness: number;
-  readonly maxEntryBytes: number;
-  readonly credentials: readonly string[];
-  readonly perResponseHeaders: readonly string[];
-  readonly waitTimeout: number;
-  readonly hitForMiss: number;
-  readonly refreshConcurrency: number;
-  readonly refreshHeaders: Readonly<Record<string, string>>;
-  readonly refreshRefused: 'foreground' | 'stale';
-  readonly noBackgroundRefresh: number;
-  readonly refreshBackoff: number;
-  readonly statusHeader: boolean | 'key';
-  readonly onError?: (error: unknown, where: string) => void;
-}
+export type CacheSettings = ReturnType<typeof complete>;
 
 /** Options of `responseCache()` used alone. */
 export interface StandaloneCacheOptions extends CacheOptions {
   /** Rules by path, in Express 5 syntax; the first match wins; `false`: never cached. Default: none. */
-  routes?: Readonly<Record<string, CacheRule | false>>;
+  routes?: Readonly<Record<string, CacheRule | false>> | undefined;
 }
 
 /** The part of a route's policies that the cache reads. */
 export interface CacheRoutePolicies {
-  readonly cache?: CacheRuleSettings | false;
+  readonly cache?: CacheRuleSettings | false | undefined;
 }
 
 const defaultMaxBytes = 64 * 1024 ** 2;
@@ -224,7 +198,7 @@ const standaloneSchema = section(
 );
 
 /** Schema of the section. */
-export const cacheSchema: Schema<CacheSettings> = v.pipe(optionsSchema, v.transform(complete));
+export const cacheSchema = v.pipe(optionsSchema, v.transform(complete));
 
 /**
  * Resolves the options of `responseCache()` used alone.
@@ -243,20 +217,18 @@ export function resolveCacheStandalone(
 }
 
 /** Completes options that depend on each other: the largest entry fits the tier; Redis without an address is off. */
-function complete(options: v.InferOutput<typeof optionsSchema>): CacheSettings {
-  const { redis, ...rest } = options;
+function complete(options: v.InferOutput<typeof optionsSchema>) {
   const maxEntryBytes = options.maxEntryBytes ?? Math.min(defaultMaxEntryBytes, options.memory.maxBytes);
   const targets = Object.freeze(options.targets ?? (options.profile === 'safe' ? [] : [...standardTargets]));
   const refreshHeaders = Object.freeze(
     Object.fromEntries(
-      Object.entries(rest.refreshHeaders).map(([name, value]) => [name.toLowerCase(), value]),
+      Object.entries(options.refreshHeaders).map(([name, value]) => [name.toLowerCase(), value]),
     ),
   );
-  const settings = { ...rest, maxEntryBytes, targets, refreshHeaders };
-  return Object.freeze(redis ? { ...settings, redis } : settings);
+  return Object.freeze({ ...options, maxEntryBytes, targets, refreshHeaders });
 }
 
-function readStatusHeader(input: unknown): ValidationResult<CacheSettings['statusHeader']> {
+function readStatusHeader(input: unknown): ValidationResult<boolean | 'key'> {
   return typeof input === 'boolean' || input === 'key'
     ? { value: input }
     : { expected: "true, false or 'key'" };

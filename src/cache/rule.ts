@@ -21,80 +21,58 @@ import {
 /** How one route is cached. A rule never overrides a handler that sends `private`, `no-store` or its own lifetime. */
 export interface CacheRule {
   /** How long a response is fresh when the handler gives no lifetime. Greater than 0. Default: none. */
-  ttl?: Duration;
+  ttl?: Duration | undefined;
   /** How long after its lifetime a response is served stale while the cache refreshes it (RFC 5861 §3). Needs `ttl`. Default: none. */
-  staleWhileRevalidate?: Duration;
+  staleWhileRevalidate?: Duration | undefined;
   /** How long after its lifetime a response replaces a 5xx, an exception or a timeout (RFC 5861 §4). Needs `ttl`. Default: none. */
-  staleIfError?: Duration;
+  staleIfError?: Duration | undefined;
   /** The time limit of a refresh, and of a client's own request while a stale response may replace an error; the stale response is served after it. At most one day. Default: 30 seconds for a refresh. */
-  timeout?: Duration;
+  timeout?: Duration | undefined;
   /** How long a client waits for a refresh before it gets the stale response; the refresh goes on. Needs `ttl`; at most `timeout`. Default: `timeout`. */
-  softTimeout?: Duration;
+  softTimeout?: Duration | undefined;
   /** Share of the lifetime, between 0 and 1, such as 0.8. After it, the next request refreshes the response in the background while it is still fresh. Needs `ttl`. Default: none. */
-  eagerRefresh?: number;
+  eagerRefresh?: number | undefined;
   /** Share of `ttl`, 0 to 1, by which lifetimes are shortened at random, so that entries do not all expire together. Needs `ttl`. Default: `0`. */
-  jitter?: number;
+  jitter?: number | undefined;
   /**   * Status codes that may be stored, from 200 to 599. Those that answer one request or client alone are refused: 206,
    * 304, 401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429 and 431.
    * Default: `[200, 301, 308]`.
    */
-  statuses?: readonly number[];
+  statuses?: readonly number[] | undefined;
   /** Names for purging entries together: a list, or a function that returns one. Default: none. */
-  tags?: readonly string[] | ((context: CacheContext) => readonly string[]);
+  tags?: readonly string[] | ((context: CacheContext) => readonly string[]) | undefined;
   /** Parts of the request that the key holds besides method, scheme, host and path. */
-  vary?: CacheVary;
+  vary?: CacheVary | undefined;
   /** Query parameters that do not change the response, such as `'utm_*'` (a trailing `*` matches any ending). The handler does not see them. Not together with `vary.query`. Default: none. */
-  ignoreQuery?: readonly string[];
+  ignoreQuery?: readonly string[] | undefined;
   /** Returns the owner of the response, such as a user id; each owner has its own entries. The cache is bypassed if it returns nothing or throws. Default: one entry for all clients. */
-  partition?: (context: CacheContext) => string | number | undefined | null;
+  partition?: ((context: CacheContext) => string | number | undefined | null) | undefined;
   /** Declares that the response is the same for every client, so that the front door (`attach`) may serve it before Express runs. Not together with `partition`. Default: `false`. */
-  shared?: boolean;
+  shared?: boolean | undefined;
   /** Whether requests for a missing entry wait for the request that fills it: in this process (`true`, `'instance'`), on all instances that share a Redis (`'cluster'`), or not (`false`). Default: `'instance'`. */
-  collapse?: boolean | 'instance' | 'cluster';
+  collapse?: boolean | 'instance' | 'cluster' | undefined;
   /** Returns whether the cache may handle a request; an exception means no. Default: always. */
-  when?: (context: CacheContext) => boolean;
+  when?: ((context: CacheContext) => boolean) | undefined;
 }
 
 /** Parts of the request that the key of an entry holds. */
 export interface CacheVary {
   /** The only query parameters that matter; the handler sees no others. Default: all. */
-  query?: readonly string[];
+  query?: readonly string[] | undefined;
   /** Request headers that matter besides those that the response names in `Vary`. Default: none. */
-  headers?: readonly string[];
+  headers?: readonly string[] | undefined;
   /** Cookies that matter. `[]` declares that no cookie matters, so that requests with cookies can be cached. Default: not declared; a request with cookies is personal. */
-  cookies?: readonly string[];
+  cookies?: readonly string[] | undefined;
 }
 
 /** A resolved cache rule: durations in seconds, header names in lower case. */
-export interface CacheRuleSettings {
-  readonly ttl?: number;
-  readonly staleWhileRevalidate?: number;
-  readonly staleIfError?: number;
-  readonly timeout?: number;
-  readonly softTimeout?: number;
-  readonly eagerRefresh?: number;
-  readonly jitter: number;
-  readonly statuses: ReadonlySet<number>;
-  readonly tags: readonly string[] | ((context: CacheContext) => readonly string[]);
-  readonly vary: CacheVarySettings;
-  readonly ignoreQuery: readonly string[];
-  readonly partition?: (context: CacheContext) => string | number | undefined | null;
-  readonly shared: boolean;
-  readonly collapse: false | 'instance' | 'cluster';
-  readonly when?: (context: CacheContext) => boolean;
-}
+export type CacheRuleSettings = v.InferOutput<typeof cacheRuleSchema>;
 
 /** Resolved `vary` of a rule. */
-export interface CacheVarySettings {
-  /** `undefined`: every parameter matters. */
-  readonly query?: readonly string[];
-  readonly headers: readonly string[];
-  /** `undefined`: not declared, so a request with cookies is personal. */
-  readonly cookies?: readonly string[];
-}
+export type CacheVarySettings = CacheRuleSettings['vary'];
 
 /** Schema of a rule. */
-export const cacheRuleSchema: Schema<CacheRuleSettings> = section(
+export const cacheRuleSchema = section(
   {
     ttl: v.optional(leaf(readTtl)),
     staleWhileRevalidate: v.optional(leaf(readDuration)),
@@ -158,12 +136,12 @@ function names(read: Validator<string>, what: string): Schema<readonly string[]>
   return list(leaf(read), `a list of names of ${what}`);
 }
 
-function tagsSchema(): Schema<CacheRuleSettings['tags']> {
+type Tags = readonly string[] | ((context: CacheContext) => readonly string[]);
+
+function tagsSchema(): Schema<Tags> {
   const fixed = list(leaf(readName), 'a list of tags, or a function that gives one');
   const computed = leaf(readFunction<(context: CacheContext) => readonly string[]>());
-  return v.lazy(
-    (input): Schema<CacheRuleSettings['tags']> => (typeof input === 'function' ? computed : fixed),
-  );
+  return v.lazy((input): Schema<Tags> => (typeof input === 'function' ? computed : fixed));
 }
 
 function readTtl(input: unknown): ValidationResult<number> {
@@ -206,7 +184,7 @@ function readQueryPattern(input: unknown): ValidationResult<string> {
     : { expected: "the name of a query parameter, such as 'fbclid' or 'utm_*' (a `*` only at its end)" };
 }
 
-function readCollapse(input: unknown): ValidationResult<CacheRuleSettings['collapse']> {
+function readCollapse(input: unknown): ValidationResult<false | 'instance' | 'cluster'> {
   if (input === false) return { value: false };
   if (input === true) return { value: 'instance' };
   const reading = readWord('instance', 'cluster')(input);

@@ -11,7 +11,7 @@ interface TlsSocket {
   readonly encrypted?: boolean;
   getPeerCertificate?: () => object | undefined;
   once?: (event: 'secure', listener: () => void) => unknown;
-  [HAS_CERTIFICATE]?: boolean;
+  [HAS_CERTIFICATE]?: boolean | undefined;
 }
 
 /**

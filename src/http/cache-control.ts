@@ -17,13 +17,13 @@ export interface CacheControlDirectives {
   readonly mustUnderstand: boolean;
   readonly immutable: boolean;
   readonly onlyIfCached: boolean;
-  readonly maxAge?: number;
+  readonly maxAge?: number | undefined;
   readonly sMaxage?: number;
   readonly staleWhileRevalidate?: number;
   readonly staleIfError?: number;
-  readonly minFresh?: number;
+  readonly minFresh?: number | undefined;
   /** How many seconds after its lifetime a request accepts a response; `Infinity` without a bound (§5.2.1.2). */
-  readonly maxStale?: number;
+  readonly maxStale?: number | undefined;
 }
 
 /** The largest lifetime that caches must support (§1.2.2); longer ones are cut to this. */

@@ -15,17 +15,17 @@ export interface CacheStatus {
   readonly hit?: boolean;
   readonly fwd?: ForwardReason;
   /** The status of the handler's response, if it differs from the sent status. */
-  readonly fwdStatus?: number;
+  readonly fwdStatus?: number | undefined;
   /** The response is being stored. */
   readonly stored?: boolean;
   /** The request waited for another one: its response was shared, or not (`false`). */
-  readonly collapsed?: boolean;
+  readonly collapsed?: boolean | undefined;
   /** Remaining freshness lifetime. Seconds. */
-  readonly ttl?: number;
+  readonly ttl?: number | undefined;
   /** Scheme, host, path and query; only if the app enables it. */
-  readonly key?: string;
+  readonly key?: string | undefined;
   /** The reason for `fwd`, or for not storing the response. */
-  readonly detail?: string;
+  readonly detail?: string | undefined;
 }
 
 /** Maximum length in characters. All headers together have at most 16 kB. */

@@ -2,14 +2,14 @@ import { parseHttpDate } from './http-date.js';
 
 /** The conditions of a request that allow a 304 (RFC 9110 §13.1.2, §13.1.3). */
 export interface Conditions {
-  readonly ifNoneMatch?: string;
-  readonly ifModifiedSince?: string;
+  readonly ifNoneMatch?: string | undefined;
+  readonly ifModifiedSince?: string | undefined;
 }
 
 /** The validators of a response (RFC 9110 §8.8). */
 export interface Validators {
-  readonly etag?: string;
-  readonly lastModified?: string;
+  readonly etag?: string | undefined;
+  readonly lastModified?: string | undefined;
 }
 
 const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;

@@ -4,8 +4,8 @@ import { parseHttpDate } from './http-date.js';
 /** The fields of a response that define its freshness. */
 export interface FreshnessFields {
   readonly cacheControl: CacheControlDirectives;
-  readonly expires?: string;
-  readonly date?: string;
+  readonly expires?: string | undefined;
+  readonly date?: string | undefined;
 }
 
 /**
@@ -32,7 +32,10 @@ export function explicitLifetime(fields: FreshnessFields, now: number): number |
  * The first of several values counts, and one that is no number of seconds is ignored (§5.1). Parameters
  * are ignored, as in any structured field (RFC 9651 §3.1.2).
  */
-export function initialAge(fields: { age?: string; date?: string }, now: number): number {
+export function initialAge(
+  fields: { age?: string | undefined; date?: string | undefined },
+  now: number,
+): number {
   const digits = /^[ \t]*(\d+)[ \t]*(?:[,;]|$)/.exec(fields.age ?? '');
   const given = digits ? Math.min(Number(digits[1]), 2 ** 31) : 0;
   const date = fields.date === undefined ? undefined : parseHttpDate(fields.date, now);
@@ -58,7 +61,7 @@ const LONGEST = 86400;
 export interface HeuristicFields {
   readonly status: number;
   readonly cacheControl: CacheControlDirectives;
-  readonly lastModified?: string;
+  readonly lastModified?: string | undefined;
 }
 /**
  * The heuristic lifetime of a response (RFC 9111 §4.2.2): a tenth of the time since its last change,

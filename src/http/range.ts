@@ -71,7 +71,7 @@ export function contentRange(part: BodyPart | undefined, length: number): string
 /** The validators for `If-Range`. */
 export interface RangeValidators {
   readonly etag?: string;
-  readonly lastModified?: string;
+  readonly lastModified?: string | undefined;
   /** The `Date` of the response; without it no modification date is a strong validator. */
   readonly date?: string;
 }

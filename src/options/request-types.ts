@@ -14,7 +14,7 @@ export interface CacheContext {
   /** The client's request. */
   readonly req: HotpathRequest;
   /** Its response; absent at the front door and in background refreshes. */
-  readonly res?: ServerResponse;
+  readonly res?: ServerResponse | undefined;
   /** Decoded parameters of the path, from the rule's pattern. */
   readonly params: RouteParams;
   /** The URL as the app sees it: scheme, host, path and query. */

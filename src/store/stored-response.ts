@@ -62,7 +62,7 @@ export interface ResponseHead extends Stamped {
   /** Log position from before the handler started. Unlike `stamp`, it never changes. */
   readonly since: number;
   /** The queries that the response declares equivalent (No-Vary-Search). */
-  readonly variance?: SearchVariance;
+  readonly variance?: SearchVariance | undefined;
   /** The key under which it is stored, compared when it is read. */
   readonly key: string;
   /** The request headers that select it, in lower case. */
@@ -72,10 +72,10 @@ export interface ResponseHead extends Stamped {
   /** Headers of upstream middlewares that the handler removed. */
   readonly removed: readonly string[];
   /** The handler's tag, or else one that is generated from the whole body. */
-  readonly etag?: string;
+  readonly etag?: string | undefined;
   /** Whether the handler set the tag, so that the handler can revalidate it. */
   readonly ownEtag: boolean;
-  readonly lastModified?: string;
+  readonly lastModified?: string | undefined;
   /** `Date` of the response. */
   readonly date: string;
   readonly storedAt: number;
@@ -87,14 +87,14 @@ export interface ResponseHead extends Stamped {
   /** Whether the response itself allows use for requests with credentials (RFC 9111 §3.5). */
   readonly explicitlyShared: boolean;
   /** Whether pages of every origin may read it (CORS), or its key contains the origin. */
-  readonly anyOrigin?: boolean;
+  readonly anyOrigin?: boolean | undefined;
   /**
    * Whether upstream middlewares set headers. The front door does not serve such an entry, because it does
    * not run them.
    */
-  readonly upstream?: boolean;
+  readonly upstream?: boolean | undefined;
   /** Template of the route that produced it. */
-  readonly template?: string;
+  readonly template?: string | undefined;
 }
 
 /** A complete response. */
@@ -105,9 +105,9 @@ export interface StoredResponse extends ResponseHead {
    * Compressed bodies by coding. They depend only on the body, so a replacement with the same body keeps
    * them.
    */
-  encoded?: Map<string, EncodedForm>;
+  encoded?: Map<string, EncodedForm> | undefined;
   /** Derived from this entry, so a changed copy has none. */
-  prepared?: Prepared;
+  prepared?: Prepared | undefined;
   readonly etag: string;
 }
 

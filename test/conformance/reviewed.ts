@@ -17,7 +17,7 @@ export interface ReviewedEntry {
   /** The tests pass with a rule that allows caching the routes. Each run checks this. */
   readonly passesWithRule?: true;
   /** `false`: the tests do not apply to this cache, so they do not count as optimal tests. */
-  readonly applies?: false;
+  readonly applies?: false | undefined;
   readonly reason: string;
   readonly tests: readonly string[];
 }

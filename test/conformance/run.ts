@@ -21,7 +21,7 @@ export interface RunOptions {
   /** Puts a front door before the app. The rule then declares all responses shared. */
   readonly frontDoor?: boolean;
   /** Runs only these tests. */
-  readonly ids?: readonly string[];
+  readonly ids?: readonly string[] | undefined;
   /** Prints the requests. */
   readonly dump?: boolean;
   /** Prints the output of the origin. */

@@ -11,7 +11,7 @@ export interface Outcome {
   /** A description of the fault. */
   readonly detail?: string;
   /** The instance that computed the response. */
-  readonly by?: string;
+  readonly by?: string | undefined;
 }
 
 /** A response that takes longer counts as missing. */

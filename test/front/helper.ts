@@ -21,7 +21,7 @@ export interface SiteOptions {
   express: typeof express5;
   way: Way;
   config?: HotpathConfig;
-  before?: (app: Express) => void;
+  before?: ((app: Express) => void) | undefined;
   routes: (app: Express, count: () => number) => void;
 }
 

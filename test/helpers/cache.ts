@@ -54,7 +54,7 @@ export interface CacheAppOptions {
   /** Options of the cache, including `routes`. */
   cache?: StandaloneCacheOptions;
   /** Mounted before the cache. */
-  before?: (app: Express) => void;
+  before?: ((app: Express) => void) | undefined;
   /** The routes of the app, after the cache. */
   routes: (app: Express, made: CacheApp) => void;
 }

@@ -6,13 +6,13 @@ export interface Ask {
   /** Default `/`. */
   path?: string;
   /** Default `GET`. */
-  method?: string;
-  headers?: OutgoingHttpHeaders;
-  body?: string | Buffer;
+  method?: string | undefined;
+  headers?: OutgoingHttpHeaders | undefined;
+  body?: string | Buffer | undefined;
   /** The user: sent as the cookie `user`. The response may hold the canary of this user. */
   user?: string;
   /** `false`: uses a separate connection. */
-  agent?: Agent | false;
+  agent?: Agent | false | undefined;
   /** A Unix socket instead of a port. */
   socketPath?: string;
   /** Closes the connection on abort. */

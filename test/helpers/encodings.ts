@@ -18,7 +18,10 @@ export interface EncodedApp {
   readonly perf: Hotpath;
   readonly port: number;
   /** Sends a request, by default a GET that accepts these codings. */
-  ask(accept: string | undefined, more?: { path?: string; method?: string; headers?: object }): Promise<Got>;
+  ask(
+    accept: string | undefined,
+    more?: { path?: string | undefined; method?: string; headers?: object },
+  ): Promise<Got>;
   /** The number of handler runs. */
   runs(): number;
   /** Sends requests until the encoded body exists: a fill, then a hit that is compressed on the way. */

@@ -16,7 +16,7 @@ export interface Watched {
   /** The same app without hotpath, after the same requests: it shows what Node itself leaves on a socket. */
   readonly plain?: Server;
   /** The state of the sockets of that app at its requests, because a test of the same app may not repeat them. */
-  readonly remembered?: { traces?: readonly string[] };
+  readonly remembered?: { traces?: readonly string[] } | undefined;
   close(): Promise<void>;
 }
 

@@ -28,7 +28,7 @@ import {
 export type CacheKind = 'hotpath' | 'none' | 'by-url';
 
 interface AppRequest extends IncomingMessage {
-  user?: User;
+  user?: User | undefined;
   session?: { user?: User };
   ip?: string;
   originalUrl?: string;

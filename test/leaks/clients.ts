@@ -8,7 +8,7 @@ export interface WireRequest {
   readonly method: 'GET' | 'HEAD' | 'POST';
   readonly target: string;
   readonly headers: readonly (readonly [name: string, value: string])[];
-  readonly body?: string;
+  readonly body?: string | undefined;
 }
 
 /** A response; header names are in lower case, values of one name are joined by commas. */

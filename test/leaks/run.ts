@@ -56,7 +56,7 @@ export interface Outcome {
 }
 
 export interface Options {
-  readonly kind?: CacheKind;
+  readonly kind?: CacheKind | undefined;
   /** Continues after the first leak. */
   readonly all?: boolean;
   /** Advances the cache's clock. */

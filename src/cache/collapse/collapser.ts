@@ -8,7 +8,7 @@ import type { StreamingFill } from './streaming-fill.js';
 /** How a fill ended, with the status of the handler's response if there is one. */
 export type FillOutcome =
   /** The response is storable, so the waiting requests may get it. */
-  | { readonly kind: 'stored'; readonly entry: StoredResponse; readonly status?: number }
+  | { readonly kind: 'stored'; readonly entry: StoredResponse; readonly status?: number | undefined }
   /** The response is not storable, so it is for its own client only. */
   | { readonly kind: 'refused' }
   /** The response was for its own client only (a 401, a 429). A waiting request should try. */
@@ -16,14 +16,14 @@ export type FillOutcome =
   /** A background refresh was refused, or ended stale serving. A client's own request should try. */
   | { readonly kind: 'not-refreshed' }
   /** The fill failed or was aborted. A waiting request should try. */
-  | { readonly kind: 'failed'; readonly status?: number };
+  | { readonly kind: 'failed'; readonly status?: number | undefined };
 
 /** A request that waits for a fill. */
 export interface FillWaiter {
   /** Called once with the outcome or `timeout`, unless `tryFollow` has returned true. */
   settled(outcome: FillOutcome | 'timeout'): void;
   /** Starts to follow the body, and returns true if the request no longer waits. */
-  tryFollow?(running: StreamingFill): boolean;
+  readonly tryFollow?: ((running: StreamingFill) => boolean) | undefined;
 }
 
 /** A fill that other requests may wait for. */

@@ -296,7 +296,7 @@ const fieldCache = new InternTable<CacheControlField>(MOST_REMEMBERED);
 function readFreshness(
   res: ServerResponse,
   { cacheControl, expires }: Policy,
-): FreshnessFields & { age?: string } {
+): FreshnessFields & { age: string | undefined } {
   return { cacheControl, expires, age: readHeaderText(res, 'age'), date: readHeaderText(res, 'date') };
 }
 

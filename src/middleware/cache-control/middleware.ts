@@ -110,7 +110,7 @@ class PolicyForms {
 interface HeaderForm {
   readonly value: string;
   /** Seconds from `Date` to `Expires`; `undefined`: no `Expires`. */
-  readonly expires?: number;
+  readonly expires?: number | undefined;
 }
 
 function buildHeaderForm(policy: ResolvedCacheControl): HeaderForm {

@@ -10,31 +10,31 @@ const policyForms = "'immutable', 'no-store', 'private', 'no-cache' or an object
 /** Response directives of `Cache-Control`: RFC 9111 §5.2.2, RFC 5861, RFC 8246. Durations are whole seconds. */
 export interface CacheControlDirectiveOptions {
   /** Any cache may store the response, even to a request with `Authorization` (§5.2.2.9). */
-  public?: boolean;
+  public?: boolean | undefined;
   /** Only the client's own cache may store it (§5.2.2.7). */
-  private?: boolean;
+  private?: boolean | undefined;
   /** No cache may store it (§5.2.2.5). */
-  noStore?: boolean;
+  noStore?: boolean | undefined;
   /** May be stored, but must be revalidated before each use (§5.2.2.4). */
-  noCache?: boolean;
+  noCache?: boolean | undefined;
   /** Intermediaries may not change the body (§5.2.2.6). */
-  noTransform?: boolean;
+  noTransform?: boolean | undefined;
   /** Must be revalidated once it is stale (§5.2.2.2). */
-  mustRevalidate?: boolean;
+  mustRevalidate?: boolean | undefined;
   /** `mustRevalidate` for shared caches only (§5.2.2.8). */
-  proxyRevalidate?: boolean;
+  proxyRevalidate?: boolean | undefined;
   /** Only caches that know the rules of the status code may store it (§5.2.2.3). */
-  mustUnderstand?: boolean;
+  mustUnderstand?: boolean | undefined;
   /** How long the response is fresh (§5.2.2.1). */
-  maxAge?: Duration;
+  maxAge?: Duration | undefined;
   /** The same for shared caches (§5.2.2.10). */
-  sMaxage?: Duration;
+  sMaxage?: Duration | undefined;
   /** How long a stale response may be served while it is refreshed (RFC 5861 §3). */
-  staleWhileRevalidate?: Duration;
+  staleWhileRevalidate?: Duration | undefined;
   /** How long a stale response may replace an error (RFC 5861 §4). */
-  staleIfError?: Duration;
+  staleIfError?: Duration | undefined;
   /** The body never changes while it is fresh, so a reload need not revalidate it (RFC 8246). */
-  immutable?: boolean;
+  immutable?: boolean | undefined;
 }
 
 /**
@@ -55,7 +55,7 @@ export type CacheControlPolicy =
 /** Options of the Cache-Control middleware. */
 export interface CacheControlOptions {
   /** The policy of responses for which neither the handler nor the route sets one; `false`: none. Default: `'no-cache'`. */
-  default?: CacheControlPolicy | false;
+  default?: CacheControlPolicy | false | undefined;
 }
 
 /** Directives with presets expanded and durations in whole seconds; a directive that is off is absent. */
@@ -78,18 +78,18 @@ export interface ResolvedCacheControl {
 /** Resolved options of the Cache-Control middleware. */
 export interface CacheControlSettings {
   /** `undefined`: responses without a policy stay unchanged. */
-  readonly default?: ResolvedCacheControl;
+  readonly default?: ResolvedCacheControl | undefined;
 }
 
 /** Options of `cacheControl()` used alone. */
 export interface StandaloneCacheControlOptions extends CacheControlOptions {
   /** Policies by path, in Express 5 syntax; the first match wins; `false`: unchanged. */
-  routes?: Readonly<Record<string, CacheControlPolicy | false>>;
+  routes?: Readonly<Record<string, CacheControlPolicy | false>> | undefined;
 }
 
 /** The part of a route's policies that Cache-Control reads. */
 export interface CacheControlRoutePolicies {
-  readonly cacheControl?: ResolvedCacheControl | false;
+  readonly cacheControl?: ResolvedCacheControl | false | undefined;
 }
 
 const presets: Readonly<Record<string, ResolvedCacheControl>> = Object.freeze({

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import type { ContentEncoding } from '../../http/content-encoding.js';
 import type { HotpathRequest } from '../../options/request-types.js';
 import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
-import { leaf, mapOf, objectOr, resolve, type Schema, section } from '../../options/schema.js';
+import { leaf, mapOf, objectOr, resolve, section } from '../../options/schema.js';
 import { type Duration, readSize, type Size } from '../../options/units.js';
 import type { ValidationResult } from '../../options/validation-result.js';
 import { readFunction, readInteger, readShare, readTimerDuration } from '../../options/validators.js';
@@ -13,35 +13,35 @@ import { compressibleByType } from './filter.js';
 /** Options of the compression middleware. */
 export interface CompressionOptions {
   /** Smaller bodies are not compressed. Default: `'1kb'`. */
-  threshold?: Size;
+  threshold?: Size | undefined;
   /** The effort of gzip and deflate: 1 (fast) to 9 (small), or -1 for zlib's own choice, which is 6. Default: `6`. */
-  level?: number;
+  level?: number | undefined;
   /** The effort of Brotli: 0 (fast) to 11 (small, but too slow for a live response). Default: `4`. */
-  brotliQuality?: number;
+  brotliQuality?: number | undefined;
   /** The effort of zstd: 1 (fast) to 19 (small). Default: `3`. */
-  zstdLevel?: number;
+  zstdLevel?: number | undefined;
   /**
    * The encodings to offer, the preferred one first: `'br'`, `'gzip'`, `'deflate'`, and `'zstd'` from Node 22.15 on.
    * Default: `['br', 'gzip']`.
    */
-  encodings?: readonly ContentEncoding[];
+  encodings?: readonly ContentEncoding[] | undefined;
   /**
    * The encoding for clients that send no `Accept-Encoding`, or an empty one, although RFC 9110 §12.5.3 lets those have
    * the plain body: for clients that you know to decode it. Default: `'identity'`.
    */
-  enforceEncoding?: ContentEncoding | 'identity';
+  enforceEncoding?: ContentEncoding | 'identity' | undefined;
   /**
    * How long a handler pauses before what it has written is sent, so that text written in pieces arrives in pieces. At
    * most one flush in 100 ms: each costs a few bytes. `false`: only `res.flush()` sends it. Default: `'0.02s'`.
    */
-  flushAfter?: Duration | false;
+  flushAfter?: Duration | false | undefined;
   /** The share of its size, 0 to 1, that a stored body must lose for the compressed form to be kept. Default: `0.1`. */
-  minimumGain?: number;
+  minimumGain?: number | undefined;
   /**
    * Returns whether a response may be compressed; called before the headers are sent. `compression.filter` is the default
    * as a function. Default: decided by `Content-Type`.
    */
-  filter?: (req: HotpathRequest, res: ServerResponse) => boolean;
+  filter?: ((req: HotpathRequest, res: ServerResponse) => boolean) | undefined;
 }
 
 /**
@@ -54,29 +54,19 @@ export type CompressionPolicy =
   | boolean
   | Pick<CompressionOptions, 'threshold' | 'level' | 'brotliQuality' | 'zstdLevel' | 'flushAfter'>;
 
-/** Resolved numbers for one route, taken from the section where the route gives none. */
-export interface CompressionPolicySettings {
-  /** Bytes. */
-  readonly threshold: number;
-  readonly level: number;
-  readonly brotliQuality: number;
-  readonly zstdLevel: number;
-  /** Seconds. */
-  readonly flushAfter: number | false;
-}
+/** Resolved options of the compression middleware: sizes in bytes, durations in seconds. */
+export type CompressionSettings = v.InferOutput<typeof compressionSchema>;
 
-/** Resolved options of the compression middleware. */
-export interface CompressionSettings extends CompressionPolicySettings {
-  readonly encodings: readonly ContentEncoding[];
-  readonly enforceEncoding: ContentEncoding | 'identity';
-  readonly minimumGain: number;
-  readonly filter?: (req: HotpathRequest, res: ServerResponse) => boolean;
-}
+/** Resolved numbers for one route, taken from the section where the route gives none. */
+export type CompressionPolicySettings = Pick<
+  CompressionSettings,
+  'threshold' | 'level' | 'brotliQuality' | 'zstdLevel' | 'flushAfter'
+>;
 
 /** Options of `compression()` used alone. */
 export interface StandaloneCompressionOptions extends CompressionOptions {
   /** Policies by path, in Express 5 syntax; the first match wins. */
-  routes?: Readonly<Record<string, CompressionPolicy>>;
+  routes?: Readonly<Record<string, CompressionPolicy>> | undefined;
 }
 
 /** The part of a route's policies that compression reads. */
@@ -109,23 +99,23 @@ const entries = {
 };
 
 /** Reads the section. */
-export const compressionSchema: Schema<CompressionSettings> = section(entries);
-
-/** A route's policy as read, before the section's numbers fill its gaps. */
-export type ReadCompressionPolicy = boolean | Partial<CompressionPolicySettings>;
+export const compressionSchema = section(entries);
 
 /** Reads a route's policy. */
-export const compressionPolicySchema: Schema<ReadCompressionPolicy> = objectOr(
+export const compressionPolicySchema = objectOr(
   section({
-    threshold: v.optional(tuning.threshold),
-    level: v.optional(tuning.level),
-    brotliQuality: v.optional(tuning.brotliQuality),
-    zstdLevel: v.optional(tuning.zstdLevel),
-    flushAfter: v.optional(tuning.flushAfter),
+    threshold: v.exactOptional(tuning.threshold),
+    level: v.exactOptional(tuning.level),
+    brotliQuality: v.exactOptional(tuning.brotliQuality),
+    zstdLevel: v.exactOptional(tuning.zstdLevel),
+    flushAfter: v.exactOptional(tuning.flushAfter),
   }),
   [true, false],
   'true, false, or an object with threshold, level, brotliQuality, zstdLevel and flushAfter',
 );
+
+/** A route's policy as read, before the section's numbers fill its gaps. */
+export type ReadCompressionPolicy = v.InferOutput<typeof compressionPolicySchema>;
 
 /** Fills the gaps of a route's policy with the section's numbers. */
 export function completeCompressionPolicy(

@@ -1,31 +1,26 @@
 import type { Registry } from 'prom-client';
 import * as v from 'valibot';
-import { leaf, resolve, type Schema, section } from '../../options/schema.js';
+import { leaf, resolve, section } from '../../options/schema.js';
 import type { ValidationResult } from '../../options/validation-result.js';
 import { booleanValidator, readInteger } from '../../options/validators.js';
 
 /** Options of the metrics middleware. */
 export interface MetricsOptions {
   /** Whether to collect the metrics of the process too: memory, event loop, garbage collection. Default: `true`. */
-  defaultMetrics?: boolean;
+  defaultMetrics?: boolean | undefined;
   /** The `prom-client` registry to use. Default: a new one. */
-  registry?: Registry;
+  registry?: Registry | undefined;
   /** Upper bounds of the duration histogram in seconds, ascending. Default: `[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]`. */
-  buckets?: readonly number[];
+  buckets?: readonly number[] | undefined;
   /** The most label sets per metric; further ones count as `overflow`. Default: `2000`. */
-  maxSeries?: number;
+  maxSeries?: number | undefined;
 }
 
 /** Resolved options of the metrics middleware. */
-export interface MetricsSettings {
-  readonly defaultMetrics: boolean;
-  readonly registry?: Registry;
-  readonly buckets: readonly number[];
-  readonly maxSeries: number;
-}
+export type MetricsSettings = v.InferOutput<typeof metricsSchema>;
 
 /** Reads the section. */
-export const metricsSchema: Schema<MetricsSettings> = section({
+export const metricsSchema = section({
   defaultMetrics: v.optional(leaf(booleanValidator), true),
   registry: v.optional(leaf(readRegistry)),
   buckets: v.optional(leaf(readBuckets), [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]),

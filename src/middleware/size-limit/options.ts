@@ -11,7 +11,7 @@ import type { BodyCodingError, BodyEvictedError, BodyTooLargeError } from './rej
 /** The limits of a request body. */
 export interface SizeLimits {
   /** The largest request body, counted as it arrives (still compressed). Default: `'10mb'`. */
-  limit?: Size;
+  limit?: Size | undefined;
   /**
    * The largest size of a compressed request body after decompression: 53 bytes of Brotli can hold 64 MB. hotpath
    * decompresses such a body to count it, while the app reads it; the app still gets the compressed bytes, never more
@@ -19,25 +19,25 @@ export interface SizeLimits {
    * get a 415; a body that is not in the coding it declares gets a 400. A body that the app does not read is not checked. `false`: not checked, for
    * an app that passes such bodies on. Default: the same as `limit`.
    */
-  inflated?: Size | false;
+  inflated?: Size | false | undefined;
   /**
    * The largest window of a Brotli body, as a power of two from 10 to 24. A decoder holds as much memory as the window;
    * a body that asks for a larger one gets a 415. Encoders use 22 (4 MB) by default; the `brotli`
    * command uses 24 (16 MB) for large files. Default: `22`.
    */
-  brotliWindow?: number;
+  brotliWindow?: number | undefined;
   /**
    * The largest window of a zstd body, as a power of two from 10 to 27; a body that asks for a larger one gets a 415. 23
    * (8 MB) is what every decoder on the web has (RFC 9659). Default: `23`.
    */
-  zstdWindow?: number;
+  zstdWindow?: number | undefined;
   /**
    * The part that responds to a refused body. `'problem'`: hotpath, at once, before the app runs. `'next'`: the app. The first read
    * of the body fails with an error as of `http-errors` (413, `entity.too.large`, `expose`), so that `express.json()`
    * hands it to your error handler after `cors` and `helmet` have run. A response below 400, or none within a second,
    * is replaced by the problem. Default: `'problem'`.
    */
-  respond?: 'problem' | 'next';
+  respond?: 'problem' | 'next' | undefined;
 }
 
 /** A body that was refused, for `onRefused`. */
@@ -59,40 +59,26 @@ export interface SizeLimitOptions extends SizeLimits {
    * sent next to nothing for five seconds end with a 408, or with a 503 if memory or their reader held them up.
    * Default: `'64mb'`.
    */
-  decoderMemory?: Size;
+  decoderMemory?: Size | undefined;
   /** Called for each refused body, such as to log it; must be synchronous. Default: none. */
-  onRefused?: (refusal: BodyRefusal) => void;
+  onRefused?: ((refusal: BodyRefusal) => void) | undefined;
 }
 
 /** A size, an object with limits, or `false` for no limit. The section decides what is absent, `decoderMemory` and `onRefused`. */
 export type SizeLimitPolicy = Size | false | SizeLimits;
 
-/** Resolved options of the request-size limit. */
-export interface SizeLimitSettings {
-  /** Bytes. */
-  readonly limit: number;
-  /** Bytes; `false`: codings are ignored; absent: the same as `limit`. */
-  readonly inflated?: number | false;
-  /** A power of two. */
-  readonly brotliWindow: number;
-  /** A power of two. */
-  readonly zstdWindow: number;
-  readonly respond: 'problem' | 'next';
-  /** Bytes, of all decoders in the process. */
-  readonly decoderMemory: number;
-  readonly onRefused?: (refusal: BodyRefusal) => void;
-}
+/** Resolved options of the request-size limit: sizes in bytes. Without `inflated`, `limit` applies. */
+export type SizeLimitSettings = v.InferOutput<typeof sizeLimitSchema>;
 
 /** Options of `sizeLimit()` used alone. */
 export interface StandaloneSizeLimitOptions extends SizeLimitOptions {
   /** Limits by path, in Express 5 syntax; the first match wins; `false`: no limit. */
-  routes?: Readonly<Record<string, SizeLimitPolicy>>;
+  routes?: Readonly<Record<string, SizeLimitPolicy>> | undefined;
 }
 
 /** The part of a route's policies that the size limit reads. */
 export interface SizeLimitRoutePolicies {
-  /** Bytes, or the settings that differ from the section's; `false`: no limit. */
-  readonly sizeLimit?: number | false | Partial<Omit<SizeLimitSettings, 'decoderMemory' | 'onRefused'>>;
+  readonly sizeLimit?: ReadSizeLimitPolicy | undefined;
 }
 
 const readLimit = (input: unknown): ValidationResult<number | false> => {
@@ -101,7 +87,7 @@ const readLimit = (input: unknown): ValidationResult<number | false> => {
   return 'value' in reading ? reading : { expected: `${reading.expected}, or false` };
 };
 
-const inflated = v.optional(leaf<number | false>(readLimit));
+const inflated = v.exactOptional(leaf<number | false>(readLimit));
 const readWindow = readInteger(10, 24);
 const readZstdWindow = readInteger(10, 27);
 const readRespond = readWord('problem', 'next');
@@ -116,21 +102,18 @@ const entries = {
 };
 
 /** Reads the section. */
-export const sizeLimitSchema: Schema<SizeLimitSettings> = section(entries);
-
-/** A route's limit as read. */
-export type ReadSizeLimitPolicy =
-  | number
-  | false
-  | Partial<Omit<SizeLimitSettings, 'decoderMemory' | 'onRefused'>>;
+export const sizeLimitSchema = section(entries);
 
 const policySection = section({
-  limit: v.optional(leaf(readSize)),
+  limit: v.exactOptional(leaf(readSize)),
   inflated,
-  brotliWindow: v.optional(leaf(readWindow)),
-  zstdWindow: v.optional(leaf(readZstdWindow)),
-  respond: v.optional(leaf(readRespond)),
+  brotliWindow: v.exactOptional(leaf(readWindow)),
+  zstdWindow: v.exactOptional(leaf(readZstdWindow)),
+  respond: v.exactOptional(leaf(readRespond)),
 });
+/** A route's limit as read: bytes, or the settings that differ from the section's; `false`: no limit. */
+export type ReadSizeLimitPolicy = number | false | v.InferOutput<typeof policySection>;
+
 const policyLeaf = leaf<number | false>(readLimit);
 
 /** Reads a route's limit. */

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { leaf, resolve, type Schema, section, toggle } from '../../options/schema.js';
+import { leaf, resolve, section, toggle } from '../../options/schema.js';
 import { type Duration, readDuration } from '../../options/units.js';
 import { booleanValidator, readFunction, readToken } from '../../options/validators.js';
 
@@ -7,55 +7,48 @@ import { booleanValidator, readFunction, readToken } from '../../options/validat
 export interface SlowRequest {
   readonly method: string;
   /** Template of the matched route; absent if no route matched. */
-  readonly route?: string;
+  readonly route?: string | undefined;
   /** Path of the request without its query, which may contain secrets. */
   readonly path: string;
   readonly status: number;
   /** From the arrival of the request to the end of the response. */
   readonly seconds: number;
   /** Absent if request ids are off. */
-  readonly requestId?: string;
+  readonly requestId?: string | undefined;
   /** According to Express's `trust proxy` setting. */
-  readonly clientAddress?: string;
+  readonly clientAddress?: string | undefined;
 }
 
 /** Options of request ids. */
 export interface RequestIdOptions {
   /** The header in requests and responses. Default: `'X-Request-Id'`. */
-  header?: string;
+  header?: string | undefined;
   /** Whether to keep a well-formed id that the client or a proxy sent. Default: `true`. */
-  trustInbound?: boolean;
+  trustInbound?: boolean | undefined;
 }
 
 /** Options of the timing middleware. */
 export interface TimingOptions {
   /** The header with the time until the response began, such as `12.345ms`; `false`: none. Default: `'X-Response-Time'`. */
-  header?: string | false;
+  header?: string | false | undefined;
   /**
    * Whether to send `Server-Timing`. It shows every client how long the app took and whether the response came from the
    * cache. If that is a secret, turn off `header` too. Default: `true`.
    */
-  serverTiming?: boolean;
+  serverTiming?: boolean | undefined;
   /** Request ids; `false`: none. Default: `true`. */
-  requestId?: boolean | RequestIdOptions;
+  requestId?: boolean | RequestIdOptions | undefined;
   /** Requests that take at least this long are reported to `onSlow`; `false`: none. Default: `false`. */
-  slow?: Duration | false;
+  slow?: Duration | false | undefined;
   /** Called with every slow request; an exception or a rejected promise is ignored. Default: one line on the console. */
-  onSlow?: (request: SlowRequest) => void;
+  onSlow?: ((request: SlowRequest) => void) | undefined;
 }
 
-/** Resolved options of the timing middleware. */
-export interface TimingSettings {
-  readonly header: string | false;
-  readonly serverTiming: boolean;
-  readonly requestId: { readonly header: string; readonly trustInbound: boolean } | false;
-  /** Seconds. */
-  readonly slow: number | false;
-  readonly onSlow?: (request: SlowRequest) => void;
-}
+/** Resolved options of the timing middleware: durations in seconds. */
+export type TimingSettings = v.InferOutput<typeof timingSchema>;
 
 /** Reads the section. */
-export const timingSchema: Schema<TimingSettings> = section({
+export const timingSchema = section({
   header: v.optional(
     leaf<string | false>((input) => (input === false ? { value: false } : readToken(input))),
     'X-Response-Time',

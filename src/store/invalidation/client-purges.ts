@@ -4,11 +4,11 @@ import type { Stamped } from '../stored-response.js';
 /** Limits of the purges that are kept. */
 export interface ClientPurgeBounds {
   /** Default: 1,000. */
-  readonly maxPatterns?: number;
+  readonly maxPatterns?: number | undefined;
   /** Buckets of the table, 8 bytes each. Default: 2^20. */
-  readonly buckets?: number;
+  readonly buckets?: number | undefined;
   /** Key of the hash, 8 bytes. Default: random. */
-  readonly hashKey?: Buffer;
+  readonly hashKey?: Buffer | undefined;
 }
 
 interface PatternPurge {

@@ -27,13 +27,13 @@ export interface Target {
 /** Limits of the log's memory. */
 export interface LogBounds {
   /** Maximum number of tags and URLs, for purges and for expiries. Default: 100,000. */
-  readonly maxNames?: number;
+  readonly maxNames?: number | undefined;
   /** Maximum number of patterns, for the app and for clients. Default: 1,000. */
-  readonly maxPatterns?: number;
+  readonly maxPatterns?: number | undefined;
   /** Buckets for purges that clients cause, 8 bytes each. Default: 2^20. */
-  readonly clientBuckets?: number;
+  readonly clientBuckets?: number | undefined;
   /** Key of the hash that chooses the bucket, 8 bytes. Default: random. */
-  readonly clientHashKey?: Buffer;
+  readonly clientHashKey?: Buffer | undefined;
 }
 
 /** The positions of the last purge and the last expiry; -1 for none. */

@@ -14,7 +14,7 @@ export interface AppendResult {
    */
   readonly acknowledged: boolean;
   /** The number of replicas that have the record, if the append waited for them. */
-  readonly replicas?: number;
+  readonly replicas?: number | undefined;
 }
 
 /**

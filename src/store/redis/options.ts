@@ -46,24 +46,26 @@ export function isRedisClient(value: unknown): value is RedisClient {
 /** The Redis tier and its invalidation log. Set one of `url`, `options` and `client`. */
 export interface RedisOptions {
   /** `redis://` or `rediss://` (TLS). Default: none; only the memory tier is used. */
-  url?: string;
+  url?: string | undefined;
   /** Options for the ioredis client that hotpath creates: `{ sentinels, name }`, `{ host, port, tls }`, … Default: none. */
-  options?: object;
+  options?: object | undefined;
   /** Your own `Redis` or `Cluster` of ioredis 5 or 6. hotpath neither closes nor changes it; its `keyPrefix` applies. Default: none. */
-  client?: RedisClient;
+  client?: RedisClient | undefined;
   /** The start of every key name. Apps that share a Redis need one each, or they purge each other's entries. Default: `'hotpath:'`. */
-  prefix?: string;
+  prefix?: string | undefined;
   /** How long a request waits for Redis before it goes on without. Default: `0.05`. */
-  readTimeout?: Duration;
+  readTimeout?: Duration | undefined;
   /** The time limit of writes in the background and of a purge's record. Default: `0.25`. */
-  writeTimeout?: Duration;
+  writeTimeout?: Duration | undefined;
   /** Makes a purge wait until replicas have its record (`WAIT`), so that fewer purges are lost in a failover. Default: none. */
-  wait?: {
-    /** The number of replicas. Required. */
-    replicas: number;
-    /** How long to wait; after it the purge counts as acknowledged by the primary alone. Default: `0.1`. */
-    timeout?: Duration;
-  };
+  wait?:
+    | {
+        /** The number of replicas. Required. */
+        replicas: number;
+        /** How long to wait; after it the purge counts as acknowledged by the primary alone. Default: `0.1`. */
+        timeout?: Duration | undefined;
+      }
+    | undefined;
 }
 
 /** Resolved options of the Redis tier: durations in seconds. */
@@ -72,7 +74,7 @@ export interface RedisSettings {
   readonly prefix: string;
   readonly readTimeout: number;
   readonly writeTimeout: number;
-  readonly wait?: { readonly replicas: number; readonly timeout: number };
+  readonly wait?: { readonly replicas: number; readonly timeout: number } | undefined;
 }
 
 const readClient: Validator<RedisClient> = (input) =>

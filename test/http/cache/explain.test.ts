@@ -342,7 +342,7 @@ describe.each(majors)('explain() (%s)', (major, express) => {
         app.get(
           '/me/:page',
           (req, _res, next) => {
-            (req as { user?: string }).user = req.get('x-user');
+            (req as { user?: string | undefined }).user = req.get('x-user');
             explained = cached.explain(req);
             next();
           },

@@ -211,7 +211,9 @@ describe('a body of 11 MB', () => {
     expect(JSON.parse(body)).toMatchObject({ status: 413 });
   });
 
-  function answerTo(sent: ClientRequest): Promise<{ status?: number; type?: string; body: string }> {
+  function answerTo(
+    sent: ClientRequest,
+  ): Promise<{ status: number | undefined; type: string | undefined; body: string }> {
     return new Promise((resolve, reject) => {
       // The server closes the connection after its response, so the rest of the upload fails.
       let answered = false;

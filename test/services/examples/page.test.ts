@@ -179,8 +179,8 @@ describe('the page with every result open', () => {
       const lightness = Number(/\d+/.exec(ground)?.[0]);
       expect(lightness > 128).toBe(colorScheme === 'light');
       const folder = process.env.SCREENSHOTS;
-      const path = folder ? `${folder}/${width}-${colorScheme}.png` : undefined;
-      const picture = await page.screenshot({ fullPage: true, animations: 'disabled', path });
+      const file = folder ? { path: `${folder}/${width}-${colorScheme}.png` } : {};
+      const picture = await page.screenshot({ fullPage: true, animations: 'disabled', ...file });
       expect(picture.length).toBeGreaterThan(20_000);
     },
   );

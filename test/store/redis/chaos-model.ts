@@ -82,7 +82,7 @@ interface Asked {
   /** The call has returned, so the purge is done at least on this instance. */
   settledAt?: number;
   /** The time when it was in the current log, or returned to it after another history replaced that. */
-  acknowledgedAt?: number;
+  acknowledgedAt?: number | undefined;
   /** For a record that Redis may have lost: the instances that know it, and the latest time of the loss. */
   lost?: { readonly witnesses: ReadonlySet<number>; readonly at: number };
 }

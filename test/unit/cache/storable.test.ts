@@ -18,7 +18,7 @@ const profiles = ['safe', 'rfc9111'] as const;
 interface Given extends Partial<Omit<StorageContext, 'rule' | 'settings'>> {
   readonly status?: number;
   readonly headers?: OutgoingHttpHeaders;
-  readonly rule?: CacheRule;
+  readonly rule?: CacheRule | undefined;
   readonly profile?: 'safe' | 'rfc9111';
   readonly targets?: string[];
   readonly target?: string;

@@ -378,7 +378,7 @@ describe('contradictory rules', () => {
   });
 
   it('ignores a Redis section without an address', () => {
-    expect(cacheSettings({ redis: { url: undefined } })).not.toHaveProperty('redis');
+    expect(cacheSettings({ redis: { url: undefined } }).redis).toBeUndefined();
     expect(cacheSettings({ redis: { url: 'rediss://h:1' } }).redis).toEqual({
       source: { url: 'rediss://h:1' },
       prefix: 'hotpath:',

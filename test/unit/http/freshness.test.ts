@@ -11,10 +11,10 @@ interface Response {
   readonly status: number;
   /** Directives in the order of the field, with the text after the `=`. */
   readonly directives: readonly (readonly [name: string, argument?: string])[];
-  readonly date?: string;
-  readonly expires?: string;
-  readonly lastModified?: string;
-  readonly age?: string;
+  readonly date?: string | undefined;
+  readonly expires?: string | undefined;
+  readonly lastModified?: string | undefined;
+  readonly age?: string | undefined;
 }
 
 const seconds = fc.oneof(fc.integer({ min: 0, max: 90 }), fc.constantFrom(86_400, 864_000, 2 ** 31, 2 ** 40));

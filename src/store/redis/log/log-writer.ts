@@ -27,7 +27,7 @@ interface PendingRecord {
   readonly target: Target;
   readonly body: RecordBody;
   isApplied: boolean;
-  settle?: (recorded: AppendResult) => void;
+  settle?: ((recorded: AppendResult) => void) | undefined;
 }
 
 /** Records per command. */

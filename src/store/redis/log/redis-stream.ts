@@ -30,7 +30,12 @@ export interface StreamEntry {
 
 /** The positions of appended records, or the reason why they were not written. */
 export type AppendAnswer =
-  | { readonly result: 'ok' | 'new'; readonly position: number; readonly epoch: string; replicas?: number }
+  | {
+      readonly result: 'ok' | 'new';
+      readonly position: number;
+      readonly epoch: string;
+      replicas?: number | undefined;
+    }
   | { readonly result: 'epoch' | 'behind' };
 
 /** The commands of the log, each atomic. Replies have no deadline here. */
@@ -64,7 +69,7 @@ export interface StreamBounds {
    * Waits after each append until replicas have it. Must be shorter than the append's deadline. Default:
    * none.
    */
-  readonly wait?: ReplicaWait;
+  readonly wait?: ReplicaWait | undefined;
 }
 
 /** A log that nobody has read or written for this long expires, and invalidates the entries stored before. */
