@@ -9,10 +9,17 @@ import type { TLSSocket } from 'node:tls';
 // @ts-expect-error: the package that Express and express-session read cookies with; it has no types
 import { parse as parseCookies } from 'cookie';
 import session, { MemoryStore } from 'express-session';
-import { type Hotpath, hotpath, type RoutePolicies } from 'hotpath';
-import type { CacheRule, ResponseCache } from 'hotpath/cache';
+import { type Hotpath, hotpath } from 'hotpath';
+import type { ResponseCache } from 'hotpath/cache';
 import { express4, express5 } from '../helpers/http.js';
-import type { Certificates } from './certificates.js';
+import {
+  type AppRequest,
+  configOf,
+  headerOf,
+  isPrivateAddress,
+  ruleOf,
+  type Surroundings,
+} from './app-config.js';
 import {
   type AppSpec,
   type RouteSpec,
@@ -27,13 +34,6 @@ import {
 /** The middleware before the handlers: hotpath, none, or a cache keyed by URL only. */
 export type CacheKind = 'hotpath' | 'none' | 'by-url';
 
-interface AppRequest extends IncomingMessage {
-  user?: User | undefined;
-  session?: { user?: User };
-  ip?: string;
-  originalUrl?: string;
-  hotpath?: { internal?: boolean };
-}
 type Next = (error?: unknown) => void;
 type Middleware = (req: AppRequest, res: ServerResponse, next: Next) => void;
 
@@ -80,13 +80,6 @@ export interface RunningApp {
   close(): Promise<void>;
 }
 
-export interface Surroundings {
-  readonly certificates: Certificates | undefined;
-  readonly redisUrl: string | undefined;
-  /** The key prefix in Redis. */
-  readonly prefix: string;
-}
-
 /** Marks content of one user: no response may carry it to another user. */
 export const canaryOf = (owner: string) => `c~${owner}~`;
 export const CANARY = /c~([a-z]+)~/g;
@@ -101,9 +94,7 @@ const userBySession = new Map<string, User>(USERS.map((user) => [signed(sessionI
 
 const cookiesOf = (req: IncomingMessage): Record<string, string | undefined> =>
   parseCookies(req.headers.cookie ?? '');
-const headerOf = (req: IncomingMessage, name: string) => req.headers[name] as string | undefined;
 const userOfHeader = (req: IncomingMessage, name: string) => userByToken.get(headerOf(req, name) ?? '');
-const isPrivateAddress = (ip = '') => /^(?:::ffff:)?(?:10\.|127\.|192\.168\.)|^(?:fc|fd)|^::1$/.test(ip);
 
 const store = new MemoryStore().setMaxListeners(0);
 for (const user of USERS) {
@@ -320,93 +311,6 @@ function pathsOf(
       return [[path, false, false]];
   }
 }
-
-function patternOf({ path, neighbour }: RouteSpec): string {
-  switch (neighbour) {
-    case 'optional-segment':
-      return `${path}{/:page}`;
-    case 'parameter':
-      return `${path}/:page`;
-    case 'mounted':
-      return `${path}/:id/y`;
-    case 'case':
-    case 'parameter-case':
-      return `${path}/report`;
-    case 'strict':
-    case 'mounted-strict':
-      return `${path}/list`;
-    case undefined:
-      return path;
-  }
-}
-
-const HEADERS = { language: 'accept-language', filter: 'x-filter' } as const;
-
-function ruleOf(spec: AppSpec, route: RouteSpec): CacheRule {
-  const { declaration, byRule, staleWhileRevalidate, staleIfError, eagerRefresh } = route;
-  const headers = byRule.flatMap((input) => (input === 'theme' ? [] : [HEADERS[input as 'language']]));
-  if (declaration === 'rule-headers') headers.push('x-session' as never);
-  const cookies = byRule.includes('theme') ? ['theme'] : [];
-  if (declaration === 'rule-cookies') cookies.push('uid');
-  return {
-    ttl: route.ttl,
-    staleWhileRevalidate,
-    staleIfError,
-    eagerRefresh,
-    // Without Redis, `cluster` logs a warning at start.
-    collapse: route.collapse === 'cluster' && !spec.redis ? true : route.collapse,
-    tags: [`tag:${route.path}`],
-    shared: route.shared,
-    vary: { headers, ...(cookies.length > 0 ? { cookies } : {}) },
-    ...(declaration === 'partition'
-      ? { partition: ({ req }) => (req as never as AppRequest).user ?? 'guest' }
-      : {}),
-    ...whenOf(route),
-  };
-}
-
-function whenOf({ declaration, inputs }: RouteSpec): Pick<CacheRule, 'when'> {
-  const when = (holds: (req: AppRequest) => boolean): Pick<CacheRule, 'when'> => ({
-    when: ({ req }) => holds(req as never),
-  });
-  if (inputs.includes('network')) return when(({ ip }) => !isPrivateAddress(ip));
-  if (inputs.includes('audience')) return when((req) => headerOf(req, 'x-audience') === 'public');
-  return declaration === 'when' ? when(({ user }) => user === undefined) : {};
-}
-
-function configOf(spec: AppSpec, { redisUrl, prefix }: Surroundings, faults: string[]) {
-  const routes: Record<string, RoutePolicies> = {};
-  for (const route of spec.routes) {
-    if (route.placement !== 'map') continue;
-    routes[patternOf(route)] = { cache: ruleOf(spec, route) };
-    if (spec.rewrites) routes[`/m${patternOf(route)}`] = { cache: ruleOf(spec, route) };
-  }
-  return {
-    timing: false,
-    metrics: false,
-    sizeLimit: false,
-    cacheControl: false,
-    compression: spec.compression,
-    routes,
-    cache: {
-      profile: spec.profile,
-      requestDirectives: spec.requestDirectives,
-      ...(spec.maxEntries === undefined ? {} : { memory: { maxEntries: spec.maxEntries } }),
-      ...(spec.hitForMiss === undefined ? {} : { hitForMiss: spec.hitForMiss }),
-      ...(spec.ownCredential ? { credentials: [...DEFAULT_CREDENTIALS, 'x-session'] } : {}),
-      ...(spec.redis ? { redis: { url: redisUrl!, prefix, readTimeout: 2, writeTimeout: 5 } } : {}),
-      onError: (error: unknown, where: string) => void faults.push(`${where}: ${String(error)}`),
-    },
-  } as const;
-}
-
-const DEFAULT_CREDENTIALS = [
-  'authorization',
-  'cookie',
-  'x-api-key',
-  'proxy-authorization',
-  'client-certificate',
-];
 
 interface Answering {
   readonly spec: AppSpec;

@@ -1,7 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { program } from '../helpers/program.js';
-import type { CacheKind, Surroundings } from './app.js';
+import type { CacheKind } from './app.js';
+import type { Surroundings } from './app-config.js';
 import type { Outcome } from './run.js';
 
 /** A plan to run. */

@@ -3,16 +3,8 @@ import { gunzipSync } from 'node:zlib';
 import { nextTurn } from '../helpers/event-loop.js';
 import { gate } from '../helpers/gate.js';
 import { until } from '../helpers/redis.js';
-import {
-  AppState,
-  CANARY,
-  type CacheKind,
-  type End,
-  endKeyOf,
-  type RunningApp,
-  type Surroundings,
-  startApp,
-} from './app.js';
+import { AppState, CANARY, type CacheKind, type End, endKeyOf, type RunningApp, startApp } from './app.js';
+import type { Surroundings } from './app-config.js';
 import { type Connection, openConnection, type WireResponse } from './clients.js';
 import type { AppSpec, Client, Plan, RouteSpec, Step } from './spec.js';
 
