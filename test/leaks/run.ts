@@ -6,7 +6,8 @@ import { until } from '../helpers/redis.js';
 import { AppState, CANARY, type CacheKind, type End, endKeyOf, type RunningApp, startApp } from './app.js';
 import type { Surroundings } from './app-config.js';
 import { type Connection, openConnection, type WireResponse } from './clients.js';
-import type { AppSpec, Client, Plan, RouteSpec, Step } from './spec.js';
+import type { AppSpec, Client, Plan, RouteSpec } from './spec.js';
+import type { Step } from './steps.js';
 
 /** How a response is wrong. */
 export type LeakKind =

@@ -1,5 +1,6 @@
 import type { Leak, Outcome } from './run.js';
-import type { Plan, Step } from './spec.js';
+import type { Plan } from './spec.js';
+import type { Step } from './steps.js';
 
 /** The maximum number of runs per plan. */
 const MOST_RUNS = 60;

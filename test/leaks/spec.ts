@@ -1,6 +1,6 @@
 import type { Transport, WireRequest } from './clients.js';
 import { Random } from './random.js';
-import { makeSteps } from './steps.js';
+import { makeSteps, type Step } from './steps.js';
 
 export const USERS = ['ann', 'bob', 'cid'] as const;
 export type User = (typeof USERS)[number];
@@ -172,29 +172,6 @@ export interface Shape {
   readonly client: Client;
   readonly wire: WireRequest;
 }
-
-export type Step =
-  | {
-      readonly kind: 'batch';
-      readonly instance: number;
-      readonly shapes: readonly number[];
-      /** A request that is sent first and whose client leaves. */
-      readonly leaver: number | undefined;
-    }
-  | { readonly kind: 'pass'; readonly ms: number }
-  | { readonly kind: 'settle' }
-  | {
-      readonly kind: 'purge';
-      readonly instance: number;
-      readonly route: number;
-      readonly by: 'all' | 'tag' | 'pattern';
-    }
-  | { readonly kind: 'expire'; readonly instance: number }
-  | { readonly kind: 'write'; readonly instance: number; readonly route: number }
-  | { readonly kind: 'fail'; readonly route: number; readonly fails: boolean }
-  /** The page goes between two requests, and the first handler responds last. */
-  | { readonly kind: 'race'; readonly instance: number; readonly route: number; readonly shape: number }
-  | { readonly kind: 'hide'; readonly route: number; readonly isGone: boolean };
 
 /** An app, its requests, and their order. */
 export interface Plan {

@@ -1,5 +1,29 @@
 import type { Random } from './random.js';
-import type { AppSpec, Shape, Step } from './spec.js';
+import type { AppSpec, Shape } from './spec.js';
+
+/** One step of a plan. */
+export type Step =
+  | {
+      readonly kind: 'batch';
+      readonly instance: number;
+      readonly shapes: readonly number[];
+      /** A request that is sent first and whose client leaves. */
+      readonly leaver: number | undefined;
+    }
+  | { readonly kind: 'pass'; readonly ms: number }
+  | { readonly kind: 'settle' }
+  | {
+      readonly kind: 'purge';
+      readonly instance: number;
+      readonly route: number;
+      readonly by: 'all' | 'tag' | 'pattern';
+    }
+  | { readonly kind: 'expire'; readonly instance: number }
+  | { readonly kind: 'write'; readonly instance: number; readonly route: number }
+  | { readonly kind: 'fail'; readonly route: number; readonly fails: boolean }
+  /** The page goes between two requests, and the first handler responds last. */
+  | { readonly kind: 'race'; readonly instance: number; readonly route: number; readonly shape: number }
+  | { readonly kind: 'hide'; readonly route: number; readonly isGone: boolean };
 
 /** Makes the steps of a plan: batches of requests, and what happens between them. */
 export function makeSteps(random: Random, app: AppSpec, shapes: readonly Shape[], requests: number): Step[] {
