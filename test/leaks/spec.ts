@@ -95,7 +95,7 @@ export type Focus =
   | 'cookie'
   /** The page goes while a handler that has read it still runs. */
   | 'end'
-  /** Users are told apart by their client certificates; such apps are few. */
+  /** Client certificates identify users; such apps are few. */
   | 'certificate';
 
 export interface RouteSpec {

@@ -85,7 +85,7 @@ export function windowTooLarge(coding: string, bits: number, most: number): Reje
   return refusal(
     415,
     'Unsupported Media Type',
-    `The request body is compressed with ${name} window ${asked}; at most ${most} bits are accepted here.`,
+    `The request body is compressed with ${name} window ${asked}; the limit is ${most} bits.`,
     { code: 'HOTPATH_BODY_CODING', type: 'encoding.unsupported' },
   );
 }
