@@ -37,6 +37,7 @@ import {
 import { type TimingOptions, type TimingSettings, timingSchema } from './middleware/timing/options.js';
 import { compileRoutes, type RouteTable, readPattern } from './options/route-table.js';
 import { mapOf, objectOr, resolve, section, toggle } from './options/schema.js';
+import { type TelemetryOptions, type TelemetrySettings, telemetrySchema } from './telemetry/options.js';
 
 /** The policies of one path. */
 export interface RoutePolicies {
@@ -58,6 +59,8 @@ export interface HotpathConfig {
   timing?: TimingOptions | boolean | undefined;
   /** Prometheus metrics. Default: on. */
   metrics?: MetricsOptions | boolean | undefined;
+  /** Figures of routes, cache, process and machine, with an hour of history (`perf.telemetry`). Default: on. */
+  telemetry?: TelemetryOptions | boolean | undefined;
   /** The largest request body. Default: on. */
   sizeLimit?: SizeLimitOptions | boolean | undefined;
   /** `Cache-Control` headers. Default: on. */
@@ -80,6 +83,7 @@ export interface ResolvedConfig {
   readonly routes: RouteTable<ResolvedPolicies>;
   readonly timing: TimingSettings | false;
   readonly metrics: MetricsSettings | false;
+  readonly telemetry: TelemetrySettings | false;
   readonly sizeLimit: SizeLimitSettings | false;
   readonly cacheControl: CacheControlSettings | false;
   readonly cache: CacheSettings | false;
@@ -101,6 +105,7 @@ const configSchema = section({
   ),
   timing: v.optional(toggle(timingSchema), {}),
   metrics: v.optional(toggle(metricsSchema), {}),
+  telemetry: v.optional(toggle(telemetrySchema), {}),
   sizeLimit: v.optional(toggle(sizeLimitSchema), {}),
   cacheControl: v.optional(toggle(cacheControlSchema), {}),
   cache: v.optional(toggle(cacheSchema), {}),

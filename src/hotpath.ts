@@ -13,6 +13,8 @@ import { createSizeLimit } from './middleware/size-limit/middleware.js';
 import { createTiming, type RequestTiming, timingOf } from './middleware/timing/middleware.js';
 import { HotpathError } from './options/errors.js';
 import { showCache } from './telemetry/cache-metrics.js';
+import { RequestWatch } from './telemetry/request-watch.js';
+import { Telemetry } from './telemetry/telemetry.js';
 
 type NextFunction = (error?: unknown) => void;
 
@@ -38,6 +40,8 @@ export interface Hotpath extends Middleware {
    */
   readonly cache: ResponseCache;
   readonly metrics: HotpathMetrics;
+  /** Figures of routes, cache, process, machine and all instances; absent if `telemetry` is off. */
+  readonly telemetry?: Telemetry;
   /** `of(res)` returns the request id and the `Server-Timing` entries of a request. */
   readonly timing: { of(res: ServerResponse): RequestTiming };
   /** The config with every default filled in, frozen. */
@@ -73,7 +77,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   }
   const resolved = resolveConfig(config);
   const parts = createParts(resolved);
-  const { cache, metrics, chain } = parts;
+  const { cache, metrics, telemetry, watch, chain } = parts;
   const fastPath = createFastPath(parts, resolved, hotpathMiddleware);
   const door = fastPath && new FrontDoor(fastPath);
 
@@ -92,12 +96,16 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   return Object.assign(hotpathMiddleware, {
     cache,
     metrics: { handler: metrics?.handler ?? passOn, registry: metrics?.registry },
+    telemetry,
     timing: { of: timingOf },
     config: resolved,
     attach: (app: AttachableApp) => attach(app, resolved, door),
     close: async () => {
       fastPath?.close();
       metrics?.close();
+      watch.close();
+      // It tells the other instances by the Redis of the cache.
+      await telemetry?.close();
       await cache.close();
       parts.hideCache?.();
     },
@@ -109,6 +117,8 @@ interface Parts {
   readonly state: CacheState | false;
   readonly cache: ResponseCache;
   readonly metrics: ReturnType<typeof createMetrics> | undefined;
+  readonly telemetry: Telemetry | undefined;
+  readonly watch: RequestWatch;
   readonly timing: ReturnType<typeof createTiming> | undefined;
   readonly cacheControl: ReturnType<typeof createCacheControl> | undefined;
   readonly compression: ReturnType<typeof createCompression> | undefined;
@@ -128,10 +138,26 @@ function createParts(config: ResolvedConfig): Parts {
   const cacheControl = config.cacheControl ? createCacheControl(config.cacheControl, routes) : undefined;
   const compression = config.compression ? createCompression(config.compression, routes, true) : undefined;
   const sizeLimit = config.sizeLimit ? createSizeLimit(config.sizeLimit, routes) : undefined;
-  const order = [timing, metrics, sizeLimit, cacheControl, compression, state && cache];
+  const telemetry = createTelemetry(config, state, cache);
+  const watch = new RequestWatch(telemetry);
+  const order = [watch.middleware, timing, metrics, sizeLimit, cacheControl, compression, state && cache];
   const chain: Middleware[] = order.filter((middleware) => !!middleware);
   if (compression) chain.push(startCompression);
-  return { state, cache, metrics, timing, cacheControl, compression, chain, hideCache };
+  return { state, cache, metrics, telemetry, watch, timing, cacheControl, compression, chain, hideCache };
+}
+
+function createTelemetry(
+  { telemetry }: ResolvedConfig,
+  state: CacheState | false,
+  cache: ResponseCache,
+): Telemetry | undefined {
+  if (!telemetry) return undefined;
+  if (!state) return new Telemetry(telemetry);
+  return new Telemetry(telemetry, {
+    cache: () => cache.stats(),
+    cacheMaxBytes: state.settings.memory.maxBytes,
+    instances: state.redis?.instances,
+  });
 }
 
 function createFastPath(
@@ -139,10 +165,10 @@ function createFastPath(
   { routes }: ResolvedConfig,
   middleware: Middleware,
 ): FastPath | undefined {
-  const { state, timing, metrics, cacheControl, compression } = parts;
+  const { state, timing, metrics, watch, cacheControl, compression } = parts;
   if (!state) return undefined;
   const hits = new FastLookup(state, routes);
-  return new FastPath({ state, middleware, hits, timing, metrics, cacheControl, compression });
+  return new FastPath({ state, middleware, hits, timing, metrics, watch, cacheControl, compression });
 }
 
 function passOn(_req: IncomingMessage, _res: ServerResponse, next: NextFunction): void {

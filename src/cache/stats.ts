@@ -89,6 +89,8 @@ export interface CacheStats {
   readonly entries: number;
   /** Size of the memory tier, with keys, headers and tags. Bytes. */
   readonly bytes: number;
+  /** Entries that the memory tier removed to make room for others. */
+  readonly evictions: number;
   /** Fills in flight that other requests may wait for. */
   readonly pending: number;
   /** Position of the invalidation log. */
@@ -104,7 +106,7 @@ export function readStats(state: CacheState | false): CacheStats {
   if (!state) {
     const encodings = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0, waiting: 0 };
     const refreshing = { running: 0, waiting: 0 };
-    const empty = { frontDoor: 0, entries: 0, bytes: 0, pending: 0, position: 0 };
+    const empty = { frontDoor: 0, entries: 0, bytes: 0, evictions: 0, pending: 0, position: 0 };
     return { ...readCounts(noCounts()), ...empty, refreshing, encodings };
   }
   const { counts, entries, collapser, frontDoor, log, encodings, redis, refreshQueue } = state;
@@ -114,6 +116,7 @@ export function readStats(state: CacheState | false): CacheStats {
     frontDoor: frontDoor.hits,
     entries: entries.store.entries,
     bytes: entries.store.bytes,
+    evictions: entries.store.evictions,
     pending: collapser.size,
     position: log.position,
     encodings: encodings.stats,

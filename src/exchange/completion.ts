@@ -5,6 +5,22 @@ import type { Socket } from 'node:net';
 /** The status recorded if the client disconnects before the response is complete. Never sent. */
 export const CLIENT_CLOSED_REQUEST = 499;
 
+const SWITCHING_PROTOCOLS = 101;
+
+/** What an exchange knows of its end. */
+interface EndedExchange {
+  readonly res: ServerResponse;
+  readonly closed: boolean;
+  readonly aborted: boolean;
+  readonly isUpgrade: boolean;
+}
+
+/** The status of a response that has ended, as it is recorded. */
+export function readFinalStatus({ res, closed, aborted, isUpgrade }: EndedExchange): number {
+  if (closed ? !aborted : res.writableFinished) return res.statusCode;
+  return isUpgrade && !res.headersSent && !res.destroyed ? SWITCHING_PROTOCOLS : CLIENT_CLOSED_REQUEST;
+}
+
 /**
  * Whether the response was sent completely. To be called at `finish`, which Node also emits when the client
  * disconnects.

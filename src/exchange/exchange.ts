@@ -33,6 +33,14 @@ type HeadOrder = (typeof HeadOrder)[keyof typeof HeadOrder];
 
 type Listener = (exchange: Exchange) => void;
 
+/** A stored response that was served. */
+export interface ServedResponse {
+  /** The time that the handler took. Microseconds. */
+  readonly handlerMicros: number;
+  /** Path and query; `undefined` for a response that is not for every client. */
+  readonly url: string | undefined;
+}
+
 /**
  * One request and its response, with the events that the middlewares share:
  *
@@ -52,6 +60,8 @@ export class Exchange {
   readonly socket: Socket | undefined;
   /** `performance.now()` at the front door, or else at the first middleware. */
   readonly startedAt: number;
+  /** Whether Node has handed the connection over, and the app routes the request with a response that it made. */
+  readonly isUpgrade: boolean;
   /** The request target as the client sent it, even after routers have changed `req.url`. */
   readonly target: string;
   /** The path by which Express routes the request, at the first middleware. */
@@ -66,6 +76,16 @@ export class Exchange {
   closed = false;
   /** Whether it was closed before it was sent completely. */
   aborted = false;
+  /** The time of the response head, on the clock of `startedAt`; 0 before. Milliseconds. */
+  headedAt = 0;
+  /** How long the handlers blocked the event loop when the request arrived. Milliseconds. */
+  blockedMs = 0;
+  /** The result in `X-Cache`; `undefined` without a lookup. */
+  cacheResult: string | undefined;
+  /** The reason why the request bypassed the cache, or why the response was not stored. */
+  cacheReason: string | undefined;
+  /** The stored response that was served. */
+  served: ServedResponse | undefined;
   /** Encoded forms of the body, while the cache ends the response with a stored body. */
   encoded: EncodedBody | undefined;
 
@@ -81,6 +101,7 @@ export class Exchange {
   readonly #methodsBelow: Methods;
   #makeEncoder: MakeBodyEncoder | undefined;
   #encoder: BodyEncoder | undefined;
+  #encodedBytes = 0;
   #isTracked = false;
   readonly #isNative: boolean;
   #inHead = false;
@@ -104,6 +125,7 @@ export class Exchange {
     this.socket = socketOf(req, res);
     this.target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '/';
     this.headed = res.headersSent;
+    this.isUpgrade = (req as { upgrade?: boolean | null }).upgrade === true && res.socket === null;
     this.#isNative = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
     this.#methodsBelow = patch(res);
     listenForEnd(res);
@@ -147,6 +169,13 @@ export class Exchange {
     if (this.closed) run(listener, this, 'close');
     else this.#close = withListener(this.#close, listener);
   }
+  /** Bytes of body that were sent: those that the app wrote, unless they were compressed or replaced. */
+  get sentBytes(): number {
+    if (this.req.method === 'HEAD') return 0;
+    if (this.#dropsBody) return this.#replacement?.length ?? 0;
+    return this.#encoder ? this.#encodedBytes : this.bodyBytes;
+  }
+
   /** Holds the last bytes of the response until the returned promise settles. */
   holdEnd(hold: EndBarrier<Exchange>): void {
     this.#barriers = withListener(this.#barriers, hold);
@@ -291,6 +320,7 @@ export class Exchange {
     try {
       runAll(this.#capture, this, 'head');
       runAll(this.#edit, this, 'head');
+      this.headedAt = performance.now();
       runAll(this.#seal, this, 'head');
       if (this.#makeEncoder) res.removeHeader('Content-Length');
       else if (!this.#dropsBody) declareLength(req, res, this.#endLength);
@@ -421,7 +451,10 @@ export class Exchange {
     const { res } = this;
     const { write, end } = this.#methodsBelow;
     this.#encoder = make({
-      write: (bytes) => write.call(res, bytes),
+      write: (bytes) => {
+        this.#encodedBytes += bytes.length;
+        return write.call(res, bytes);
+      },
       end: () => void end.call(res),
     });
     return this.#encoder;

@@ -3,6 +3,7 @@ import type { CacheControlEditor } from '../middleware/cache-control/middleware.
 import type { CompressionEditor } from '../middleware/compression/middleware.js';
 import type { MetricsEditor } from '../middleware/metrics/middleware.js';
 import type { TimingEditor } from '../middleware/timing/middleware.js';
+import type { RequestWatch } from '../telemetry/request-watch.js';
 import type { FastLookup } from './fast-lookup.js';
 
 /** The middlewares of one config that change a response from the cache. */
@@ -13,6 +14,7 @@ export interface FastPathDependencies {
   readonly hits: FastLookup;
   readonly timing: TimingEditor | undefined;
   readonly metrics: MetricsEditor | undefined;
+  readonly watch: RequestWatch;
   readonly cacheControl: CacheControlEditor | undefined;
   readonly compression: CompressionEditor | undefined;
 }

@@ -5,6 +5,7 @@ import { countResult } from '../cache/serve/cache-status.js';
 import { EXPRESS_HEADERS } from '../cache/serve/stored-headers.js';
 import { countMemoryLookup } from '../cache/state.js';
 import type { RedisLookup } from '../cache/storage/redis-tier-lookups.js';
+import { cacheEvents } from '../events/channels.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import type { CacheStatus } from '../http/cache-status.js';
 import type { StoredResponse } from '../store/stored-response.js';
@@ -60,7 +61,7 @@ export class FastPath {
   constructor(parts: FastPathDependencies) {
     this.#parts = parts;
     this.#requests = new Eligibility(parts.state.settings);
-    this.#instrumentation = new Instrumentation(parts.metrics, parts.timing);
+    this.#instrumentation = new Instrumentation(parts);
     this.#heads = new HeadCache(parts);
     this.#fields = new DynamicFields(parts);
   }
@@ -195,13 +196,17 @@ export class FastPath {
     const requestId = timing?.idOf(req);
     const text = this.#fields.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });
     const isBodyless = head.status === 304 || head.status === 204;
+    // Before the head is sent, as the middlewares do.
+    if (cacheEvents.hasSubscribers) publishHit(req, res, entry.template, app !== undefined);
     sendRaw(req, res, {
       status: head.status,
       text,
       body: isBodyless ? undefined : body,
       isFromRedis,
     });
-    this.#instrumentation.ended({ req, res, app, template: entry.template, requestId, startedAt });
+    const hasBody = !isBodyless && req.method !== 'HEAD';
+    const sentBytes = hasBody ? body.length : 0;
+    this.#instrumentation.ended({ req, res, app, entry, sentBytes, hasBody, requestId, startedAt });
     return 'given';
   }
 }
@@ -211,4 +216,13 @@ function hasExpressHeader(res: ServerResponse): boolean | undefined {
   const names = res.getHeaderNames();
   if (names.length === 0) return false;
   return names.length === 1 && res.getHeader('x-powered-by') === EXPRESS_HEADERS ? true : undefined;
+}
+
+function publishHit(
+  req: IncomingMessage,
+  res: ServerResponse,
+  route: string | undefined,
+  isFrontDoor: boolean,
+): void {
+  cacheEvents.publish({ req, res, result: 'HIT', route, isFrontDoor });
 }

@@ -7,6 +7,9 @@ import { readTarget } from '../exchange/request-path.js';
 import type { MetricsEditor } from '../middleware/metrics/middleware.js';
 import type { TimingEditor } from '../middleware/timing/middleware.js';
 import { guarded } from '../runtime/guard.js';
+import type { StoredResponse } from '../store/stored-response.js';
+import type { RequestWatch } from '../telemetry/request-watch.js';
+import type { FastPathDependencies } from './dependencies.js';
 import { type ExpressApp, viewAsExpress } from './express-view.js';
 
 /** A response of the fast path. */
@@ -15,7 +18,11 @@ export interface FastResponse {
   readonly res: ServerResponse;
   /** The app behind the front door; `undefined` inside Express. */
   readonly app: ExpressApp | undefined;
-  readonly template: string | undefined;
+  readonly entry: StoredResponse;
+  /** Of its body. Bytes. */
+  readonly sentBytes: number;
+  /** The body was sent: neither a 304 nor a response to HEAD. */
+  readonly hasBody: boolean;
   readonly requestId: string | undefined;
   /** `performance.now()` when the request came. */
   readonly startedAt: number;
@@ -25,27 +32,32 @@ export interface FastResponse {
 export class Instrumentation {
   readonly #metrics: MetricsEditor | undefined;
   readonly #timing: TimingEditor | undefined;
+  readonly #watch: RequestWatch;
   readonly #slowFrom: number;
 
-  constructor(metrics: MetricsEditor | undefined, timing: TimingEditor | undefined) {
+  constructor({ metrics, timing, watch }: FastPathDependencies) {
     this.#metrics = metrics;
     this.#timing = timing;
+    this.#watch = watch;
     this.#slowFrom = timing?.slowFrom ?? Number.POSITIVE_INFINITY;
   }
 
   /** Called after `res.end`. */
   ended(answer: FastResponse): void {
-    const { req, res, template, startedAt } = answer;
+    const { req, res, entry, startedAt } = answer;
+    this.#watch.startedFast();
+    const sentAt = performance.now();
     // The common case: the kernel has taken all bytes, so there is nothing to wait for.
     if (!res.writableFinished || (req.socket as Socket | null)?.destroyed !== false)
-      return this.#follow(answer);
-    const seconds = (performance.now() - startedAt) / 1000;
-    this.#metrics?.answered(req.method as string, template, res.statusCode, seconds);
+      return this.#follow(answer, sentAt);
+    const seconds = (sentAt - startedAt) / 1000;
+    this.#metrics?.answered(req.method as string, entry.template, res.statusCode, seconds);
+    this.#watch.servedFast(answer, sentAt, sentAt, false);
     if (seconds >= this.#slowFrom) this.#slow(answer, seconds, req.socket, false);
   }
 
-  #follow(answer: FastResponse): void {
-    const { req, res, template, startedAt } = answer;
+  #follow(answer: FastResponse, sentAt: number): void {
+    const { req, res, entry, startedAt } = answer;
     // Node caches the peer's address at the first read; after an abort it is gone.
     const socket = socketOf(req, res);
     void socket?.remoteAddress;
@@ -64,8 +76,10 @@ export class Instrumentation {
       if (isClosed) return;
       isClosed = true;
       forget?.();
-      const seconds = (performance.now() - startedAt) / 1000;
-      finished?.(template, isWhole ? res.statusCode : CLIENT_CLOSED_REQUEST, seconds);
+      const now = performance.now();
+      const seconds = (now - startedAt) / 1000;
+      this.#watch.servedFast(answer, sentAt, now, !isWhole);
+      finished?.(entry.template, isWhole ? res.statusCode : CLIENT_CLOSED_REQUEST, seconds);
       if (seconds >= this.#slowFrom) this.#slow(answer, seconds, socket, !isWhole);
     });
     res.once('close', onClose);
@@ -74,14 +88,14 @@ export class Instrumentation {
   }
 
   #slow(
-    { req, res, app, template, requestId }: FastResponse,
+    { req, res, app, entry, requestId }: FastResponse,
     seconds: number,
     socket: Socket | undefined,
     aborted: boolean,
   ): void {
     const { path } = readTarget(req.url as string);
     const seen = app ? viewAsExpress(app, req) : req;
-    const ended = { req: seen, res, socket, path, template, aborted };
+    const ended = { req: seen, res, socket, path, template: entry.template, aborted };
     this.#timing?.slow(ended, seconds, requestId);
   }
 }

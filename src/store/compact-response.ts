@@ -35,7 +35,17 @@ type FormLines = StoredField[1];
 /** The parts of a response that differ from one response of a route to the next. */
 export type Own = Pick<
   StoredResponse,
-  'key' | 'stamp' | 'since' | 'tags' | 'url' | 'etag' | 'date' | 'storedAt' | 'freshUntil' | 'body'
+  | 'key'
+  | 'stamp'
+  | 'since'
+  | 'tags'
+  | 'url'
+  | 'etag'
+  | 'date'
+  | 'storedAt'
+  | 'freshUntil'
+  | 'handlerMicros'
+  | 'body'
 > & { readonly lastModified: string | undefined; readonly encoded: StoredResponse['encoded'] };
 
 /** A stored response in the memory tier, of which there may be a million, or one read from Redis. */
@@ -50,6 +60,7 @@ export class CompactResponse implements StoredResponse {
   readonly date: string;
   readonly storedAt: number;
   readonly freshUntil: number;
+  readonly handlerMicros: number;
   readonly body: Buffer;
   encoded: Map<string, EncodedForm> | undefined;
   prepared: Prepared | undefined;
@@ -70,6 +81,7 @@ export class CompactResponse implements StoredResponse {
     // younger.
     this.storedAt = Math.floor(own.storedAt);
     this.freshUntil = Math.floor(own.freshUntil);
+    this.handlerMicros = Math.round(own.handlerMicros);
     this.body = own.body;
     this.encoded = own.encoded;
     this.prepared = undefined;
@@ -170,6 +182,7 @@ export class Compactor {
       date: texts.get(entry.date),
       storedAt: entry.storedAt,
       freshUntil: entry.freshUntil,
+      handlerMicros: entry.handlerMicros,
       body: copyToOwnMemory(kept.body),
       encoded: kept.encoded,
     };

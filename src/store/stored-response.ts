@@ -93,6 +93,8 @@ export interface ResponseHead extends Stamped {
    * not run them.
    */
   readonly upstream?: boolean | undefined;
+  /** The time from the start of the handler to its headers. Microseconds. */
+  readonly handlerMicros: number;
   /** Template of the route that produced it. */
   readonly template?: string | undefined;
 }

@@ -24,6 +24,7 @@ export interface CacheNumbers {
   readonly memory: { readonly hits: number; readonly misses: number };
   readonly entries: number;
   readonly bytes: number;
+  readonly evictions: number;
   readonly pending: number;
   readonly position: number;
   readonly redis?: RedisNumbers;
@@ -121,6 +122,9 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
         ...inTier('memory', { hit: memory.hits, miss: memory.misses }),
         ...(redis ? inTier('redis', { hit: hits, miss: misses, unusable: sumOf(unusable) }) : []),
       ];
+    }),
+    counter('evictions_total', 'Entries that the memory tier dropped to make room for others.', () => {
+      return read().evictions;
     }),
     gauge('memory_entries', 'Entries in the memory tier.', () => read().entries),
     gauge('memory_bytes', 'Bytes of the memory tier: bodies, keys, headers and tags.', () => read().bytes),

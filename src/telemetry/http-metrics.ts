@@ -2,6 +2,7 @@ import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { cutTemplate } from '../exchange/route-template.js';
 import { beforeRead, DeferredSeries, Observations } from './deferred-series.js';
 import { counterIn, gaugeIn, histogramIn } from './get-or-create.js';
+import { labelOfMethod, OTHER_LABEL, OVERFLOW_ROUTE, UNMATCHED_ROUTE } from './labels.js';
 
 /** Separate for each copy of the package, because their versions may differ. */
 const RECORDER = Symbol('hotpath.http-metrics');
@@ -15,22 +16,6 @@ export interface HttpMetricsSettings {
   /** Maximum number of label sets of the request counter. */
   readonly maxSeries: number;
 }
-
-/** The methods of RFC 9110 §9.3 and PATCH; a client can send many more. */
-const METHODS: ReadonlySet<string> = new Set([
-  'GET',
-  'HEAD',
-  'POST',
-  'PUT',
-  'DELETE',
-  'CONNECT',
-  'OPTIONS',
-  'TRACE',
-  'PATCH',
-]);
-const OTHER = 'other';
-const UNMATCHED = 'unmatched';
-const OVERFLOW = 'overflow';
 
 /** The recorders of one method and path. */
 interface PathSeries {
@@ -102,7 +87,7 @@ export class HttpMetrics {
 
   /** Records a new request. @returns its method as a label, for `finished`. */
   started(method: string | undefined): string {
-    const label = method !== undefined && METHODS.has(method) ? method : OTHER;
+    const label = labelOfMethod(method);
     this.#gauge(label).value++;
     return label;
   }
@@ -122,13 +107,13 @@ export class HttpMetrics {
   answered(method: string, path: string | undefined, status: number, seconds: number): void {
     const code = status >= 100 && status <= 599 ? status : 0;
     // Also for entries from Redis, whose templates another version may have written.
-    const template = path === undefined ? UNMATCHED : cutTemplate(path);
+    const template = path === undefined ? UNMATCHED_ROUTE : cutTemplate(path);
     let series = this.#series.get(method)?.get(template);
     let count = series?.statuses.get(code);
     if (!count && this.#size >= this.#maxSeries) {
       this.#overflows.inc();
-      series = this.#pathSeries(method, OVERFLOW);
-      count = series.statuses.get(code) ?? this.#add(series, method, OVERFLOW, code);
+      series = this.#pathSeries(method, OVERFLOW_ROUTE);
+      count = series.statuses.get(code) ?? this.#add(series, method, OVERFLOW_ROUTE, code);
     } else if (!count) {
       series = this.#pathSeries(method, template);
       count = this.#add(series, method, template, code);
@@ -150,7 +135,9 @@ export class HttpMetrics {
   }
 
   #add(series: PathSeries, method: string, path: string, code: number): DeferredSeries {
-    const count = new DeferredSeries(this.#requests.labels(method, path, code === 0 ? OTHER : String(code)));
+    const count = new DeferredSeries(
+      this.#requests.labels(method, path, code === 0 ? OTHER_LABEL : String(code)),
+    );
     series.statuses.set(code, count);
     return count;
   }

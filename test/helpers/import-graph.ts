@@ -9,13 +9,24 @@ export type ImportGraph = ReadonlyMap<string, readonly string[]>;
 const rooms: Readonly<Record<string, readonly string[]>> = {
   http: [],
   runtime: [],
+  events: [],
   options: ['runtime'],
   exchange: ['http', 'runtime', 'options/errors.ts'],
-  store: ['http', 'runtime', 'options'],
-  telemetry: ['http', 'runtime', 'exchange', 'options'],
-  middleware: ['http', 'runtime', 'exchange', 'options'],
-  cache: ['http', 'runtime', 'exchange', 'options', 'store'],
-  'front-door': ['http', 'runtime', 'exchange', 'options', 'store', 'middleware', 'cache'],
+  store: ['http', 'runtime', 'events', 'options'],
+  telemetry: ['http', 'runtime', 'events', 'exchange', 'options'],
+  middleware: ['http', 'runtime', 'events', 'exchange', 'options'],
+  cache: ['http', 'runtime', 'events', 'exchange', 'options', 'store'],
+  'front-door': [
+    'http',
+    'runtime',
+    'events',
+    'exchange',
+    'options',
+    'store',
+    'telemetry',
+    'middleware',
+    'cache',
+  ],
 };
 
 const everyRoom = Object.keys(rooms);
@@ -23,7 +34,7 @@ const everyRoom = Object.keys(rooms);
 /** Which rooms a room may import, besides itself. `file.ts` stands for one file alone. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   ...rooms,
-  'config.ts': ['options', 'middleware', 'cache', 'store'],
+  'config.ts': ['options', 'telemetry', 'middleware', 'cache', 'store'],
   'environment.ts': ['options', 'config.ts'],
   'hotpath.ts': [...everyRoom, 'config.ts'],
   'index.ts': [...everyRoom, 'config.ts', 'environment.ts', 'hotpath.ts'],

@@ -77,6 +77,8 @@ export class Fill {
   /** The last end of a stored response when the fill began. */
   readonly #lastEnd: number;
   readonly #before: ReadonlyMap<string, string>;
+  /** When the handler started, on the cache's clock. */
+  readonly #startedAt: number;
   readonly #chunks: Buffer[] = [];
   #bytes = 0;
   #snapshot: Snapshot | undefined;
@@ -103,6 +105,7 @@ export class Fill {
     // Taken before the handler starts: later purges may concern data that the handler is about to read.
     this.#stamp = state.log.position;
     this.#lastEnd = state.endedKeys.position;
+    this.#startedAt = state.clock();
     const { exchange } = request;
     this.#before = upstreamHeaders(exchange.res);
     exchange.onHead(() => this.#onHead(), HeadOrder.capture);
@@ -368,6 +371,9 @@ export class Fill {
       explicitlyShared: storable.explicitlyShared,
       anyOrigin: storable.anyOrigin,
       upstream: hasUpstreamHeaders(this.#before) || undefined,
+      // A handler that only confirms a response has not made it again.
+      handlerMicros:
+        snapshot.confirmed?.handlerMicros ?? Math.max(0, Math.round((snapshot.at - this.#startedAt) * 1000)),
       template: exchange.template,
     };
   }

@@ -1,4 +1,5 @@
 import cluster from 'node:cluster';
+import { purgeEvents } from '../../events/channels.js';
 import { canonicalTarget } from '../../http/request-target.js';
 import type { RouteTable } from '../../options/route-table.js';
 import type { AppendResult, Cause, RecordKind } from '../../store/invalidation/invalidation-log.js';
@@ -60,7 +61,10 @@ export class Purger {
     const lists = this.#compile(selectors);
     const state = this.#state;
     if (!state) return { position: 0, erased: 0, acknowledged: true };
-    for (const [first] of lists) state.counts.purges[kind][first!.kind]++;
+    for (const [first] of lists) {
+      state.counts.purges[kind][first!.kind]++;
+      publishPurge(kind, first!, 'app');
+    }
     const compiled = lists.flat();
     const records = await this.#append(kind, compiled, 'app');
     const acknowledged = records.every((record) => record.acknowledged) && !isLocalInCluster(state);
@@ -78,7 +82,10 @@ export class Purger {
     return {
       purge: (selectors) => {
         const lists = this.#compile(selectors, areAlike);
-        if (state) for (const [first] of lists) count(state.counts, first!);
+        for (const [first] of state ? lists : []) {
+          count((state as CacheState).counts, first!);
+          publishPurge('purge', first!, cause);
+        }
         return this.#append('purge', lists.flat(), cause);
       },
       fault: (error, where) => (state ? state.fault(error, where) : undefined),
@@ -107,6 +114,10 @@ export class Purger {
       ? Promise.all(records)
       : (records as AppendResult[]);
   }
+}
+
+function publishPurge(kind: RecordKind, { kind: by }: CompiledSelector, cause: Cause): void {
+  if (purgeEvents.hasSubscribers) purgeEvents.publish({ kind, by, cause });
 }
 
 /** Whether other processes serve the same app and never learn of a purge. */

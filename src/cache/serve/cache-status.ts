@@ -1,3 +1,4 @@
+import { cacheEvents } from '../../events/channels.js';
 import type { Exchange } from '../../exchange/exchange.js';
 import { readHeaderText } from '../../exchange/headers.js';
 import { type CacheStatus, formatCacheStatus } from '../../http/cache-status.js';
@@ -43,10 +44,19 @@ export function countResult(counts: CacheCounts, result: XCache, status: CacheSt
   else if (result === 'MISS') counts.misses++;
   else countByWord(counts.bypasses, status.detail ?? status.fwd ?? 'other');
   if (status.collapsed) counts.collapsed++;
-  if (result === 'MISS' && !status.stored && status.detail) countByWord(counts.refusals, status.detail);
+  const refusal = refusalOf(result, status);
+  if (refusal) countByWord(counts.refusals, refusal);
 }
 
-/** Counts the result. Sets `X-Cache` and adds to `Cache-Status`, unless `statusHeader` is off. */
+/** Why a response is not stored. */
+function refusalOf(result: XCache, { stored, detail }: CacheStatus): string | undefined {
+  return result === 'MISS' && !stored ? detail : undefined;
+}
+
+/**
+ * Counts the result and publishes it as an event. Sets `X-Cache` and adds to `Cache-Status`, unless `statusHeader` is
+ * off.
+ */
 export function writeCacheStatus(
   state: CacheState,
   exchange: Exchange,
@@ -54,6 +64,9 @@ export function writeCacheStatus(
   status: CacheStatus,
 ): void {
   countResult(state.counts, result, status);
+  exchange.cacheResult = result;
+  exchange.cacheReason = result === 'BYPASS' ? (status.detail ?? status.fwd) : refusalOf(result, status);
+  if (cacheEvents.hasSubscribers) publishResult(exchange, result, status);
   if (!state.settings.statusHeader) return;
   const { res } = exchange;
   res.setHeader('X-Cache', result);
@@ -61,6 +74,18 @@ export function writeCacheStatus(
   const before = readHeaderText(res, 'cache-status');
   const own = formatCacheStatus(status);
   res.setHeader('Cache-Status', before ? `${before}, ${own}` : own);
+}
+
+function publishResult(exchange: Exchange, result: XCache, status: CacheStatus): void {
+  const { req, res, template } = exchange;
+  cacheEvents.publish({
+    req,
+    res,
+    result,
+    route: template,
+    detail: status.detail ?? (result === 'BYPASS' ? status.fwd : undefined),
+    isFrontDoor: false,
+  });
 }
 
 /** Writes the fields of `writeCacheStatus` for a plain hit as text; formats only `ttl` and `key` each time. */

@@ -1,15 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { Registry } from 'prom-client';
-import { CLIENT_CLOSED_REQUEST } from '../../exchange/completion.js';
-import { type Exchange, exchangeOf } from '../../exchange/exchange.js';
+import { readFinalStatus } from '../../exchange/completion.js';
+import { exchangeOf } from '../../exchange/exchange.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import { HttpMetrics } from '../../telemetry/http-metrics.js';
 import { collectProcessMetrics } from '../../telemetry/process-metrics.js';
 import { type ScrapeHandler, scrapeHandler } from '../../telemetry/scrape-handler.js';
 import { type MetricsOptions, type MetricsSettings, resolveMetrics } from './options.js';
-
-const SWITCHING_PROTOCOLS = 101;
 
 /** Counts requests for Prometheus. */
 export interface MetricsMiddleware {
@@ -77,10 +75,9 @@ function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse
   if ((req as { hotpath?: { internal?: boolean } }).hotpath?.internal || exchange.dataOf(recorder)) return;
   exchange.setData(recorder, true);
   const method = recorder.started(req.method);
-  const isUpgrade = isUpgradeOf(req, res);
   const finish = () => {
     const seconds = (performance.now() - exchange.startedAt) / 1000;
-    recorder.finished(method, exchange.template, readFinalStatus(exchange, isUpgrade), seconds);
+    recorder.finished(method, exchange.template, readFinalStatus(exchange), seconds);
   };
   // The client disconnected while an earlier middleware was waiting, so `close` was already emitted.
   if (res.destroyed) {
@@ -88,16 +85,4 @@ function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse
     return;
   }
   exchange.onClose(finish);
-}
-
-/**
- * Whether Node has passed on the connection of an upgrade, and the app routes it with a response of its own.
- */
-function isUpgradeOf(req: IncomingMessage, res: ServerResponse): boolean {
-  return (req as { upgrade?: boolean | null }).upgrade === true && res.socket === null;
-}
-
-function readFinalStatus({ res, closed, aborted }: Exchange, isUpgrade: boolean): number {
-  if (closed ? !aborted : res.writableFinished) return res.statusCode;
-  return isUpgrade && !res.headersSent && !res.destroyed ? SWITCHING_PROTOCOLS : CLIENT_CLOSED_REQUEST;
 }

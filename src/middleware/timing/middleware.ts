@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
 import { reportFault } from '../../exchange/run-listeners.js';
-import { elapsedSince } from './elapsed.js';
+import { formatElapsed } from './elapsed.js';
 import { responseTime } from './header-values.js';
 import { resolveTiming, type TimingOptions, type TimingSettings } from './options.js';
 import { isTimed, type RequestTiming, startTiming, Timing, timingOf } from './request-timing.js';
@@ -77,7 +77,7 @@ function start(
   const timing = new Timing(requestId);
   startTiming(exchange, timing);
   const write = headerWriter(settings, timing);
-  // Last, so that the total includes the other middlewares and the cache has set its result.
+  // Last, so that the cache has set its result.
   exchange.onHead(write, HeadOrder.seal);
   // No client waits for an internal request.
   const isInternal = (req as { hotpath?: { internal?: boolean } }).hotpath?.internal === true;
@@ -87,8 +87,8 @@ function start(
 function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exchange) => void {
   const { header, requestId, serverTiming } = settings;
   let written: string | undefined;
-  return ({ res, startedAt }) => {
-    const elapsed = elapsedSince(startedAt);
+  return ({ res, startedAt, headedAt }) => {
+    const elapsed = formatElapsed(headedAt - startedAt);
     if (requestId && timing.requestId && !res.hasHeader(requestId.header)) {
       res.setHeader(requestId.header, timing.requestId);
     }

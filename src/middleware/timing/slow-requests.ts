@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { slowRequestEvents } from '../../events/channels.js';
 import { CLIENT_CLOSED_REQUEST } from '../../exchange/completion.js';
 import { withSocket } from '../../exchange/connection.js';
 import type { Exchange } from '../../exchange/exchange.js';
@@ -46,6 +47,7 @@ export class SlowRequestReporter {
   }
 
   #report(request: SlowRequest): void {
+    if (slowRequestEvents.hasSubscribers) slowRequestEvents.publish(request);
     if (!this.#onSlow) {
       this.#print(request);
       return;

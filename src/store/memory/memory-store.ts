@@ -28,6 +28,8 @@ export class MemoryStore {
   readonly #used: LRUCache<string, StoreItem>;
   #admission: Doorkeeper | undefined;
   #closed = false;
+  /** Items that had to go for others. */
+  evictions = 0;
 
   constructor(bounds: MemoryBounds) {
     this.#bounds = { maxBytes: Math.max(1, bounds.maxBytes), maxEntries: bounds.maxEntries };
@@ -143,6 +145,7 @@ export class MemoryStore {
     const other = wanted === this.#used ? this.#fresh : this.#used;
     const isSpared = wanted.size === 0 || (wanted.size === 1 && wanted.has(stored) && other.size > 0);
     (isSpared ? other : wanted).pop();
+    this.evictions++;
   }
 
   /** Checked only when room is needed, so that a hit moves one item and no others. */

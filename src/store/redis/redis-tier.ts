@@ -1,5 +1,6 @@
 import { RedisConnection } from './connection/redis-connection.js';
 import { CommandGuard } from './guard/command-guard.js';
+import { InstanceSnapshots } from './instance-snapshots.js';
 import { RedisLog } from './log/redis-log.js';
 import { streamLink } from './log/redis-stream.js';
 import type { RedisSettings } from './options.js';
@@ -19,6 +20,8 @@ export interface RedisTierSettings extends RedisSettings {
 export interface RedisTier {
   readonly store: RedisStore;
   readonly log: RedisLog;
+  /** Snapshots that the instances leave for each other. */
+  readonly instances: InstanceSnapshots;
   /** Idempotent. A user's client stays open. */
   close(): void;
 }
@@ -45,6 +48,7 @@ export function openRedisTier(settings: RedisTierSettings, onFault: FaultHook): 
   return {
     store,
     log,
+    instances: new InstanceSnapshots(guard, prefix),
     close() {
       log.close();
       guard.close();

@@ -44,6 +44,7 @@ function make(maxBytes = 1e8, maxEntries = 100_000) {
       storedAt: 0,
       initialAge: 0,
       freshUntil: 1,
+      handlerMicros: 0,
       explicitlyShared: false,
       vary: [],
       ownEtag: true,

@@ -29,7 +29,13 @@ function response(key: string): StoredResponse {
     ownEtag: true,
     reuse: { alwaysValidate: false, mustRevalidate: false, staleWhileRevalidate: 0, staleIfError: 0 },
   };
-  const times = { date: '', storedAt: 0, initialAge: 0, freshUntil: Number.POSITIVE_INFINITY };
+  const times = {
+    date: '',
+    storedAt: 0,
+    initialAge: 0,
+    freshUntil: Number.POSITIVE_INFINITY,
+    handlerMicros: 0,
+  };
   return { kind: 'response', key, etag: '"x"', explicitlyShared: false, ...parts, ...times };
 }
 

@@ -23,6 +23,7 @@ function response(key: string, fields: Partial<StoredResponse> = {}): StoredResp
     storedAt: 0,
     initialAge: 0,
     freshUntil: 1,
+    handlerMicros: 0,
     explicitlyShared: false,
     vary: [],
     ownEtag: true,

@@ -31,6 +31,7 @@ export const plain: StoredResponse = {
   storedAt: 5_000,
   initialAge: 0,
   freshUntil: 65_000,
+  handlerMicros: 1234,
   reuse: { alwaysValidate: false, mustRevalidate: false, staleWhileRevalidate: 0, staleIfError: 0 },
   explicitlyShared: false,
 };

@@ -50,7 +50,17 @@ function forge(written: Written, { body = Buffer.from('x'), kind = 1, format = F
 }
 
 /** Fields written per response, in the order of the frame after key and position. */
-const OWN = ['url', 'tags', 'values', 'etag', 'lastModified', 'date', 'storedAt', 'freshUntil'];
+const OWN = [
+  'url',
+  'tags',
+  'values',
+  'etag',
+  'lastModified',
+  'date',
+  'storedAt',
+  'freshUntil',
+  'handlerMicros',
+];
 
 /** The written form of a valid response, with some fields replaced. */
 function writtenWith(changes: Record<string, unknown> = {}) {
@@ -138,7 +148,7 @@ describe('a frame', () => {
   });
 
   it('of another format is rejected [G13]', () => {
-    for (const format of [0, 1, 2, 4, 255])
+    for (const format of [0, 1, 2, 3, 5, 255])
       expect(reasonOf(forge(writtenWith(), { format }))).toBe('version');
   });
 
@@ -207,6 +217,7 @@ describe('a complete frame with invalid content is rejected [G11]:', () => {
     ['a time that is null, as JSON writes Infinity', { freshUntil: null }],
     ['a time that is text', { storedAt: '5000' }],
     ['a negative age', { initialAge: -1 }],
+    ['a duration of the handler that is negative', { handlerMicros: -1 }],
     ['a flag that is no boolean', { explicitlyShared: 1 }],
     ['terms of use that are an object', { reuse: { staleIfError: 1 } }],
     ['terms of use with a number too many', { reuse: [false, false, 0, 0, 0] }],

@@ -37,6 +37,7 @@ const response: fc.Arbitrary<StoredResponse> = fc.record({
   storedAt: fc.integer(),
   initialAge: fc.nat(10),
   freshUntil: fc.integer(),
+  handlerMicros: fc.nat(),
   reuse: fc.record({
     alwaysValidate: fc.boolean(),
     mustRevalidate: fc.boolean(),

@@ -25,7 +25,7 @@ import {
 export interface OwnFields
   extends Pick<
     StoredResponse,
-    'url' | 'tags' | 'etag' | 'lastModified' | 'date' | 'storedAt' | 'freshUntil'
+    'url' | 'tags' | 'etag' | 'lastModified' | 'date' | 'storedAt' | 'freshUntil' | 'handlerMicros'
   > {
   /** Values of the header fields, in the order of their names. */
   readonly values: readonly StoredField[1][];
@@ -84,12 +84,13 @@ export function writeOwn(entry: StoredResponse, times: SharedTimes): readonly un
     date,
     timeCodec(storedAt, times),
     timeCodec(freshUntil, times),
+    entry.handlerMicros,
   ];
 }
 
 /** Reads the result of `writeOwn`. Every value is checked, and there must be no others. */
 export function readOwn(written: readonly unknown[], times: SharedTimes): OwnFields | undefined {
-  if (written.length !== 8) return undefined;
+  if (written.length !== 9) return undefined;
   const own = {
     url: string.read(written[0]),
     tags: strings.read(written[1]),
@@ -99,6 +100,7 @@ export function readOwn(written: readonly unknown[], times: SharedTimes): OwnFie
     date: fieldValue.read(written[5]),
     storedAt: localTimeCodec(written[6], times),
     freshUntil: localTimeCodec(written[7], times),
+    handlerMicros: secondsCodec.read(written[8]),
   };
   const isWhole =
     own.url !== undefined &&
@@ -108,7 +110,8 @@ export function readOwn(written: readonly unknown[], times: SharedTimes): OwnFie
     (own.lastModified !== undefined || written[4] === null) &&
     own.date !== undefined &&
     own.storedAt !== undefined &&
-    own.freshUntil !== undefined;
+    own.freshUntil !== undefined &&
+    own.handlerMicros !== undefined;
   return isWhole ? (own as OwnFields) : undefined;
 }
 

@@ -11,7 +11,7 @@ export type { SharedTimes } from './field-codecs.js';
  * The version of the format, in the frame and in the names of Redis keys. During a rolling deployment,
  * instances of another version neither read nor delete each other's entries.
  */
-export const FORMAT = 3;
+export const FORMAT = 4;
 
 /** The content of a frame. */
 export interface Decoded {
@@ -149,6 +149,7 @@ export class Codec {
         date: own.date,
         storedAt: Math.min(own.storedAt, now), // an age is never negative
         freshUntil: own.freshUntil,
+        handlerMicros: own.handlerMicros,
         body: frame.subarray(bodyAt, end),
         encoded: undefined,
       },

@@ -29,14 +29,24 @@ export class CircuitBreaker {
   /** Number of consecutive successes, counted up to the window's size; more would change nothing. */
   #successes = 0;
 
-  /** The shortest and the longest wait, and a monotonic clock. Milliseconds. */
-  constructor(first: number, longest: number, now: () => number = () => performance.now()) {
+  /**
+   * The shortest and the longest wait, and a monotonic clock. Milliseconds.
+   *
+   * @param onChange called with each new state; it must not throw.
+   */
+  constructor(
+    first: number,
+    longest: number,
+    now: () => number = () => performance.now(),
+    onChange?: (state: BreakerState) => void,
+  ) {
     const backoff = new Growth(first, longest, now);
     this.#policy = circuitBreaker(handleAll, {
       halfOpenAfter: backoff,
       breaker: new CountBreaker({ threshold: 0.5, size: WINDOW, minimumNumberOfCalls: AT_LEAST }),
     });
     this.#policy.onReset(() => backoff.closed());
+    if (onChange) this.#policy.onStateChange(() => onChange(this.state));
   }
 
   get state(): BreakerState {

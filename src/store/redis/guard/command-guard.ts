@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { breakerEvents } from '../../../events/channels.js';
 import { guarded, unawaited } from '../../../runtime/guard.js';
 import type { RedisClient } from '../connection/ioredis-client.js';
 import type { RedisLink } from '../connection/reconnecting-link.js';
@@ -121,14 +122,16 @@ export class CommandGuard {
       ...bounds,
     };
     const { firstBackoff, maxBackoff, readTimeout, writeTimeout } = this.#bounds;
-    const lane = (where: string, timeout: number): CommandLane => ({
+    const lane = (name: 'reads' | 'writes', where: string, timeout: number): CommandLane => ({
       where,
       timeout,
-      breaker: new CircuitBreaker(firstBackoff, maxBackoff),
+      breaker: new CircuitBreaker(firstBackoff, maxBackoff, undefined, (state) => {
+        if (breakerEvents.hasSubscribers) breakerEvents.publish({ lane: name, state });
+      }),
       outstanding: 0,
     });
-    this.#reads = lane('redis read', readTimeout);
-    this.#writes = lane('redis write', writeTimeout);
+    this.#reads = lane('reads', 'redis read', readTimeout);
+    this.#writes = lane('writes', 'redis write', writeTimeout);
   }
 
   /** @param operation the name for its counters. */

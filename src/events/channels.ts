@@ -1,0 +1,107 @@
+import { channel } from 'node:diagnostics_channel';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+/**
+ * The events of hotpath, published on `node:diagnostics_channel` for tracing and for logs. hotpath never subscribes
+ * itself. Publishers ask `hasSubscribers` before they make a message, so an event that nobody hears costs a few
+ * nanoseconds.
+ *
+ * Node reports what a subscriber throws as an uncaught exception, which ends the process unless the app handles it.
+ */
+
+/** `hotpath:request`: a request has ended. */
+export interface RequestEvent {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly method: string;
+  /** Template of the route that answered; absent when none did. */
+  readonly route?: string;
+  /** 499 where the client left before the response was complete. */
+  readonly status: number;
+  /** From the arrival of the request to the end of the response. */
+  readonly seconds: number;
+  /** From the arrival of the request to the headers of the response. */
+  readonly secondsToHeaders: number;
+  /** Body bytes of the response, as they were sent. */
+  readonly responseBytes: number;
+  /** The result of the cache, as `X-Cache` has it; absent if no cache handled the request. */
+  readonly cache?: string;
+  /** The client left before the response was complete. */
+  readonly aborted: boolean;
+}
+
+/** `hotpath:slow-request`: a request took at least `timing.slow`. The same as `timing.onSlow` gets. */
+export interface SlowRequestEvent {
+  readonly method: string;
+  readonly route?: string;
+  /** The path, without query. */
+  readonly path: string;
+  readonly status: number;
+  readonly seconds: number;
+  readonly requestId?: string;
+  readonly clientAddress?: string;
+}
+
+/**
+ * `hotpath:cache`: the cache has decided about a request. It is published synchronously, in the async context of the
+ * request, before the headers are sent; at the front door too.
+ */
+export interface CacheEvent {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** As `X-Cache` has it: `HIT`, `MISS`, `STALE`, `REVALIDATED` or `BYPASS`. */
+  readonly result: string;
+  /** Template of the route that answers, or that made the stored response; absent when there is none. */
+  readonly route?: string;
+  /** Why, in the words of `Cache-Status`. */
+  readonly detail?: string;
+  /** Served before Express. */
+  readonly isFrontDoor: boolean;
+}
+
+/** `hotpath:purge`: this process has recorded a purge or an expiry. */
+export interface PurgeEvent {
+  readonly kind: 'purge' | 'expire';
+  /** The kind of selector. */
+  readonly by: 'tag' | 'url' | 'pattern' | 'all';
+  /** `app`: `purge()`, `expire()` and `purgeAfter` with fixed selectors; `client`: a request decided what is purged. */
+  readonly cause: 'app' | 'client';
+}
+
+/** `hotpath:breaker`: a circuit breaker in front of Redis has changed its state. */
+export interface BreakerEvent {
+  readonly lane: 'reads' | 'writes';
+  readonly state: 'closed' | 'open' | 'half-open';
+}
+
+/** `hotpath:slow-query`: a query of the database took at least the limit for slow queries. */
+export interface SlowQueryEvent {
+  /** The statement with placeholders, never with values. */
+  readonly text: string;
+  readonly seconds: number;
+  /** Template of the route that ran it, where it is known. */
+  readonly route?: string;
+}
+
+/** `hotpath:warming`: warming of the cache has begun or ended. */
+export interface WarmingEvent {
+  readonly state: 'started' | 'finished' | 'failed';
+  /** URLs that were requested so far. */
+  readonly requested: number;
+  readonly seconds: number;
+}
+
+/** A channel with the type of its messages. */
+export interface EventChannel<Message> {
+  readonly name: string | symbol;
+  readonly hasSubscribers: boolean;
+  publish(message: Message): void;
+}
+
+export const requestEvents: EventChannel<RequestEvent> = channel('hotpath:request');
+export const slowRequestEvents: EventChannel<SlowRequestEvent> = channel('hotpath:slow-request');
+export const cacheEvents: EventChannel<CacheEvent> = channel('hotpath:cache');
+export const purgeEvents: EventChannel<PurgeEvent> = channel('hotpath:purge');
+export const breakerEvents: EventChannel<BreakerEvent> = channel('hotpath:breaker');
+export const slowQueryEvents: EventChannel<SlowQueryEvent> = channel('hotpath:slow-query');
+export const warmingEvents: EventChannel<WarmingEvent> = channel('hotpath:warming');
