@@ -122,7 +122,7 @@ function describeEnded(exchange: Exchange): FinishedRequest {
   const now = performance.now();
   const status = readFinalStatus(exchange);
   const aborted = status === CLIENT_CLOSED_REQUEST;
-  const isCoded = sentBytes !== undefined && sentBytes < bodyBytes && !aborted && isEncoded(exchange);
+  const isCoded = sentBytes < bodyBytes && !aborted && isEncoded(exchange);
   const declared = req.headers['content-length'];
   return {
     method: req.method,
@@ -132,7 +132,7 @@ function describeEnded(exchange: Exchange): FinishedRequest {
     total: now - startedAt,
     toHeaders: (headedAt || now) - startedAt,
     requestBytes: declared === undefined ? 0 : Number(declared) || 0,
-    responseBytes: sentBytes ?? bodyBytes,
+    responseBytes: sentBytes,
     savedBytes: isCoded ? bodyBytes - sentBytes : 0,
     cache: exchange.cacheResult,
     cacheReason: exchange.cacheReason,
