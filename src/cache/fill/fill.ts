@@ -371,9 +371,9 @@ export class Fill {
       explicitlyShared: storable.explicitlyShared,
       anyOrigin: storable.anyOrigin,
       upstream: hasUpstreamHeaders(this.#before) || undefined,
-      // A handler that only confirms a response has not made it again.
+      // A 304 did not make the response again.
       handlerMicros:
-        snapshot.confirmed?.handlerMicros ?? Math.max(0, Math.round((snapshot.at - this.#startedAt) * 1000)),
+        snapshot.revalidated?.handlerMicros ?? Math.max(0, Math.round((snapshot.at - this.#startedAt) * 1000)),
       template: exchange.template,
     };
   }
