@@ -41,7 +41,7 @@ export interface Hotpath extends Middleware {
   readonly cache: ResponseCache;
   readonly metrics: HotpathMetrics;
   /** Figures of routes, cache, process, machine and all instances; absent if `telemetry` is off. */
-  readonly telemetry?: Telemetry;
+  readonly telemetry?: Telemetry | undefined;
   /** `of(res)` returns the request id and the `Server-Timing` entries of a request. */
   readonly timing: { of(res: ServerResponse): RequestTiming };
   /** The config with every default filled in, frozen. */

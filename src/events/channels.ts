@@ -15,7 +15,7 @@ export interface RequestEvent {
   readonly res: ServerResponse;
   readonly method: string;
   /** Template of the route that answered; absent when none did. */
-  readonly route?: string;
+  readonly route?: string | undefined;
   /** 499 where the client left before the response was complete. */
   readonly status: number;
   /** From the arrival of the request to the end of the response. */
@@ -25,7 +25,7 @@ export interface RequestEvent {
   /** Body bytes of the response, as they were sent. */
   readonly responseBytes: number;
   /** The result of the cache, as `X-Cache` has it; absent if no cache handled the request. */
-  readonly cache?: string;
+  readonly cache?: string | undefined;
   /** The client left before the response was complete. */
   readonly aborted: boolean;
 }
@@ -33,13 +33,13 @@ export interface RequestEvent {
 /** `hotpath:slow-request`: a request took at least `timing.slow`. The same as `timing.onSlow` gets. */
 export interface SlowRequestEvent {
   readonly method: string;
-  readonly route?: string;
+  readonly route?: string | undefined;
   /** The path, without query. */
   readonly path: string;
   readonly status: number;
   readonly seconds: number;
-  readonly requestId?: string;
-  readonly clientAddress?: string;
+  readonly requestId?: string | undefined;
+  readonly clientAddress?: string | undefined;
 }
 
 /**
@@ -52,9 +52,9 @@ export interface CacheEvent {
   /** As `X-Cache` has it: `HIT`, `MISS`, `STALE`, `REVALIDATED` or `BYPASS`. */
   readonly result: string;
   /** Template of the route that answers, or that made the stored response; absent when there is none. */
-  readonly route?: string;
+  readonly route?: string | undefined;
   /** Why, in the words of `Cache-Status`. */
-  readonly detail?: string;
+  readonly detail?: string | undefined;
   /** Served before Express. */
   readonly isFrontDoor: boolean;
 }
@@ -80,7 +80,7 @@ export interface SlowQueryEvent {
   readonly text: string;
   readonly seconds: number;
   /** Template of the route that ran it, where it is known. */
-  readonly route?: string;
+  readonly route?: string | undefined;
 }
 
 /** `hotpath:warming`: warming of the cache has begun or ended. */

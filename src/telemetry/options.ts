@@ -5,19 +5,19 @@ import { booleanValidator, readInteger, readName } from '../options/validators.j
 /** Options of telemetry. */
 export interface TelemetryOptions {
   /** The most pairs of method and route that are counted apart; further ones count as the route `overflow`. Default: `500`. */
-  maxRoutes?: number;
+  maxRoutes?: number | undefined;
   /** Whether `cache().topKeys` shows queries of URLs, which may hold secrets. Default: `false`. */
-  queries?: boolean;
+  queries?: boolean | undefined;
   /** Whether instances that share a Redis (`cache.redis`) publish their figures to each other. Default: `true`. */
-  instances?: boolean;
+  instances?: boolean | undefined;
   /** The version of the app, as other instances see it. Default: `npm_package_version` of the environment. */
-  version?: string;
+  version?: string | undefined;
   /** A path on the file system whose free space is watched. Default: the working directory. */
-  diskPath?: string;
+  diskPath?: string | undefined;
   /** Where `/proc` of the machine is mounted. Default: `'/proc'`. */
-  procRoot?: string;
+  procRoot?: string | undefined;
   /** Where the control groups are mounted. Default: `'/sys/fs/cgroup'`. */
-  cgroupRoot?: string;
+  cgroupRoot?: string | undefined;
 }
 
 /** Resolved options of telemetry. */
@@ -25,8 +25,8 @@ export interface TelemetrySettings {
   readonly maxRoutes: number;
   readonly queries: boolean;
   readonly instances: boolean;
-  readonly version?: string;
-  readonly diskPath?: string;
+  readonly version?: string | undefined;
+  readonly diskPath?: string | undefined;
   readonly procRoot: string;
   readonly cgroupRoot: string;
 }

@@ -82,17 +82,17 @@ export interface CacheTelemetry {
   /** URLs that were served most often; 20 at most. */
   readonly topKeys: readonly TopKey[];
   /** Counts of the cache itself (`perf.cache.stats()`); absent when it is off. */
-  readonly store?: CacheNumbers;
+  readonly store?: CacheNumbers | undefined;
 }
 
 /** The parts of the package that telemetry reads. */
 export interface TelemetrySources {
   /** Absent when the cache is off. */
-  readonly cache?: () => CacheNumbers;
+  readonly cache?: (() => CacheNumbers) | undefined;
   /** Bytes of the memory tier at most. */
-  readonly cacheMaxBytes?: number;
+  readonly cacheMaxBytes?: number | undefined;
   /** Absent without Redis. */
-  readonly instances?: InstanceStore;
+  readonly instances?: InstanceStore | undefined;
 }
 
 const TOP_KEYS = 20;

@@ -373,7 +373,8 @@ export class Fill {
       upstream: hasUpstreamHeaders(this.#before) || undefined,
       // A 304 did not make the response again.
       handlerMicros:
-        snapshot.revalidated?.handlerMicros ?? Math.max(0, Math.round((snapshot.at - this.#startedAt) * 1000)),
+        snapshot.revalidated?.handlerMicros ??
+        Math.max(0, Math.round((snapshot.at - this.#startedAt) * 1000)),
       template: exchange.template,
     };
   }

@@ -11,7 +11,7 @@ export interface InstanceLabels {
   readonly host: string;
   readonly pid: number;
   /** Of the app. */
-  readonly version?: string;
+  readonly version?: string | undefined;
   /** Milliseconds since 1970, by the clock of the instance. */
   readonly startedAt: number;
 }
