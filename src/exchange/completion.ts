@@ -7,7 +7,7 @@ export const CLIENT_CLOSED_REQUEST = 499;
 
 const SWITCHING_PROTOCOLS = 101;
 
-/** What an exchange knows of its end. */
+/** The state of an exchange at its end. */
 interface EndedExchange {
   readonly res: ServerResponse;
   readonly closed: boolean;
