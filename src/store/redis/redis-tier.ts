@@ -1,3 +1,4 @@
+import { requireIoredis } from './connection/ioredis-installed.js';
 import { RedisConnection } from './connection/redis-connection.js';
 import { CommandGuard } from './guard/command-guard.js';
 import { InstanceSnapshots } from './instance-snapshots.js';
@@ -26,9 +27,14 @@ export interface RedisTier {
   close(): void;
 }
 
-/** Begins to connect and returns at once. If Redis is down, the tier keeps trying. Never throws. */
+/**
+ * Begins to connect and returns at once. If Redis is down, the tier keeps trying.
+ *
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` if ioredis is not installed.
+ */
 export function openRedisTier(settings: RedisTierSettings, onFault: FaultHook): RedisTier {
   const { source, prefix, readTimeout, writeTimeout, wait, maxEntryBytes, maxStaleness } = settings;
+  if (!('client' in source)) requireIoredis();
   const connection = new RedisConnection(source, { onFault });
   const { faults } = connection;
   const clock = new ServerClock();

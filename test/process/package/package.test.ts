@@ -142,6 +142,16 @@ describe('ioredis', () => {
   });
 });
 
+describe('a project without ioredis', () => {
+  it.each(['no-redis.mjs', 'no-redis.cjs'])('fails at start when Redis is configured (%s)', async (probe) => {
+    const folder = await project(inScratch(probe), tarball, 'probes');
+    rmSync(join(folder, 'node_modules', 'ioredis'));
+    const report = await nodeReport<{ code: string; message: string; memory: string }>(folder, probe);
+    expect(report).toMatchObject({ code: 'HOTPATH_CONFIG_INVALID', memory: 'works' });
+    expect(report.message).toMatch(/cache\.redis: .*npm install ioredis/);
+  });
+});
+
 describe.each(majors)('the installed tarball, %s', (major, express) => {
   it.each([
     ['ES modules', 'esm', 'main.mjs'],
