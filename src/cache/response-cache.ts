@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exchangeOf } from '../exchange/exchange.js';
 import type { RouteTable } from '../options/route-table.js';
+import { warn } from '../runtime/warn.js';
 import type { CompiledSelector, Selector } from '../store/invalidation/selector.js';
 import { createState } from './create-state.js';
 import { type ExplainScope, explain } from './explain/explain.js';
@@ -240,8 +241,5 @@ function rulesOf(routes: RouteTable<CacheRoutePolicies>): CacheRuleSettings[] {
 
 function warnOfLocalCollapsing(settings: CacheSettings, rules: readonly CacheRuleSettings[]): void {
   if (settings.redis || !rules.some((rule) => rule.collapse === 'cluster')) return;
-  process.emitWarning("hotpath: collapse: 'cluster' needs cache.redis; using 'instance'", {
-    code: 'HOTPATH_NO_EFFECT',
-    type: 'HotpathWarning',
-  });
+  warn('HOTPATH_NO_EFFECT', "collapse: 'cluster' needs cache.redis; using 'instance'");
 }

@@ -8,6 +8,7 @@ import type { RedisLookup } from '../cache/storage/redis-tier-lookups.js';
 import { cacheEvents } from '../events/channels.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import type { CacheStatus } from '../http/cache-status.js';
+import { warn } from '../runtime/warn.js';
 import type { StoredResponse } from '../store/stored-response.js';
 import type { FastPathDependencies } from './dependencies.js';
 import { DynamicFields } from './dynamic-fields.js';
@@ -138,11 +139,11 @@ export class FastPath {
     if (isFirst(app, this.#parts.middleware)) return true;
     if (!this.#hasWarned) {
       this.#hasWarned = true;
-      process.emitWarning(
-        'hotpath: another middleware or route is mounted before hotpath and may change request headers, so responses ' +
+      warn(
+        'HOTPATH_NOT_FIRST',
+        'another middleware or route is mounted before hotpath and may change request headers, so responses ' +
           'that depend on request headers (`Vary`, `vary.headers`, `vary.cookies`) are not served at the front door; ' +
           'mount hotpath first: app.use(perf)',
-        { code: 'HOTPATH_NOT_FIRST', type: 'HotpathWarning' },
       );
     }
     return false;

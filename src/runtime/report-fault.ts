@@ -1,29 +1,52 @@
-/** Two copies of the package together warn once per interval. */
+import { warn } from './warn.js';
+
+/** Two copies of the package share it, so that together they warn once per interval. */
 const FAULTS = Symbol.for('hotpath.faults');
 const INTERVAL_MS = 10_000;
 
+/** Most kinds of faults that are limited apart. Messages may contain ids, so there may be any number of them. */
+const MOST_KINDS = 50;
+
+interface Quiet {
+  silentUntil: number;
+  /** Faults since the last warning that caused none. */
+  unsaid: number;
+}
+
 interface Holder {
-  [FAULTS]?: { silentUntil: number };
+  [FAULTS]?: Map<string, Quiet>;
 }
 
 /**
- * Reports an internal error, or an exception in a user's hook, as a process warning with code
- * `HOTPATH_FAULT`, at most one every ten seconds. It does not affect the request, and never throws.
+ * Reports an internal error, or an exception in a user's function, as a process warning with code
+ * `HOTPATH_FAULT`: for each place and message at most one every ten seconds, with the number of those in between.
+ * It does not affect the request, and never throws.
  */
 export function reportFault(where: string, error: unknown): void {
-  const state = ((globalThis as Holder)[FAULTS] ??= { silentUntil: 0 });
+  const faults = ((globalThis as Holder)[FAULTS] ??= new Map());
   const now = Date.now();
-  if (now < state.silentUntil) return;
-  state.silentUntil = now + INTERVAL_MS;
-  try {
-    process.emitWarning(`hotpath: ${where} failed; the request went on without it`, {
-      code: 'HOTPATH_FAULT',
-      type: 'HotpathWarning',
-      detail: describeError(error),
-    });
-  } catch {
-    // The app has replaced `emitWarning` by a function that throws.
+  const quiet = quietFor(faults, where, error, now);
+  if (now < quiet.silentUntil) {
+    quiet.unsaid++;
+    return;
   }
+  const more = quiet.unsaid > 0 ? ` (and ${quiet.unsaid} more times since the last warning)` : '';
+  quiet.silentUntil = now + INTERVAL_MS;
+  quiet.unsaid = 0;
+  warn('HOTPATH_FAULT', `${where} failed; the request went on without it${more}`, describeError(error));
+}
+
+/** When the map is full, all further messages of a place count as one, and all further places as one. */
+function quietFor(faults: Map<string, Quiet>, where: string, error: unknown, now: number): Quiet {
+  const kinds = [`${where}\n${messageOf(error).slice(0, 200)}`, where, ''];
+  if (faults.size >= MOST_KINDS) {
+    for (const [kind, { silentUntil }] of faults) if (silentUntil <= now) faults.delete(kind);
+  }
+  const bounds = [MOST_KINDS, 2 * MOST_KINDS, Number.POSITIVE_INFINITY];
+  const kind = kinds.find((each, at) => faults.has(each) || faults.size < (bounds[at] as number)) as string;
+  let quiet = faults.get(kind);
+  if (!quiet) faults.set(kind, (quiet = { silentUntil: 0, unsaid: 0 }));
+  return quiet;
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { warn } from '../../runtime/warn.js';
 import { applies, partitionFor } from '../classify-request.js';
 import type { CacheRuleSettings } from '../options.js';
 import { exactHeader, type RequestHeaders, readCookies } from '../request/key.js';
@@ -85,11 +86,11 @@ export function warnOfRuleChange(
   warned.add(rule);
   const name = change === 'partition-changed' ? 'partition' : 'when';
   const where = pattern === undefined ? 'cache.route()' : `routes[${JSON.stringify(pattern)}].cache`;
-  process.emitWarning(
-    `hotpath: \`${name}\` of ${where} returned one value when the request arrived and another when its response was ready. ` +
+  warn(
+    'HOTPATH_RULE_CHANGED',
+    `\`${name}\` of ${where} returned one value when the request arrived and another when its response was ready. ` +
       `Such responses are not stored (detail=${change}), but such requests still get the entries of the first value: ` +
       `a client who is signed in gets the response of a guest. Put the cache after the middleware that sets what \`${name}\` reads: ` +
       `app.get(path, session, perf.cache.route({ ttl, ${name} }), handler)`,
-    { code: 'HOTPATH_RULE_CHANGED', type: 'HotpathWarning' },
   );
 }

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exchangeOf } from '../../exchange/exchange.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import type { RouteTable } from '../../options/route-table.js';
+import { warn } from '../../runtime/warn.js';
 import { type BodyGuard, type Bounds, bodyGuardOf, isUninvited } from './body-counter.js';
 import {
   resolveSizeLimitStandalone,
@@ -109,10 +110,10 @@ function warnOnce(): () => void {
   return () => {
     if (isSaid) return;
     isSaid = true;
-    process.emitWarning(
-      'hotpath: a request body was read before the size limit ran, so only its Content-Length was checked; ' +
+    warn(
+      'HOTPATH_SIZE_LIMIT_LATE',
+      'a request body was read before the size limit ran, so only its Content-Length was checked; ' +
         'mount hotpath() or sizeLimit() before body parsers',
-      { type: 'HotpathWarning', code: 'HOTPATH_SIZE_LIMIT_LATE' },
     );
   };
 }

@@ -43,6 +43,28 @@ describe('fault reports', () => {
     expect(warn).toHaveBeenCalledTimes(1);
   });
 
+  it('are limited for each place and message, and say how many there were in between', () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    try {
+      for (let i = 0; i < 3; i++) reportFault('tags', new Error('no such product'));
+      reportFault('tags', new Error('another'));
+      reportFault('when', new Error('no such product'));
+      expect(warn).toHaveBeenCalledTimes(3);
+      vi.advanceTimersByTime(10_000);
+      reportFault('tags', new Error('no such product'));
+      expect(warn).toHaveBeenCalledTimes(4);
+      expect(warn.mock.lastCall?.[0]).toMatch(/tags failed.*\(and 2 more times since the last warning\)/);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('are bounded for messages and places that are always different', () => {
+    for (let i = 0; i < 10_000; i++) reportFault('tags', new Error(`no product ${i}`));
+    for (let i = 0; i < 10_000; i++) reportFault(`place ${i}`, new Error('x'));
+    expect(warn.mock.calls.length).toBeLessThanOrEqual(101);
+  });
+
   it('do not throw when emitWarning throws', () => {
     warn.mockImplementationOnce(throwing);
     expect(() => reportFault('test', new Error('on purpose'))).not.toThrow();

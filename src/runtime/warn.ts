@@ -1,0 +1,29 @@
+/** Stable identifiers of all warnings. docs/warnings.md explains each. */
+export type HotpathWarningCode =
+  | 'HOTPATH_FAULT'
+  | 'HOTPATH_NO_EFFECT'
+  | 'HOTPATH_PURGE_LOCAL'
+  | 'HOTPATH_RULE_CHANGED'
+  | 'HOTPATH_SIZE_LIMIT_LATE'
+  | 'HOTPATH_NOT_FIRST'
+  | 'HOTPATH_MOUNTED_TWICE'
+  | 'HOTPATH_NOT_USED'
+  | 'HOTPATH_NOTHING_SHARED'
+  | 'HOTPATH_RULE_SHADOWED'
+  | 'HOTPATH_RULE_UNMATCHED'
+  | 'HOTPATH_RULE_NO_TTL'
+  | 'HOTPATH_PARTITION_EMPTY'
+  | 'HOTPATH_SETTING_LATE';
+
+/**
+ * Emits a process warning. Never throws, although the app may have replaced `emitWarning`.
+ *
+ * @param message what is wrong, then what to do.
+ */
+export function warn(code: HotpathWarningCode, message: string, detail?: string): void {
+  try {
+    process.emitWarning(`hotpath: ${message}`, { code, type: 'HotpathWarning', detail });
+  } catch {
+    // The app has replaced `emitWarning` by a function that throws.
+  }
+}
