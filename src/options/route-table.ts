@@ -1,4 +1,5 @@
-import { type MatchFunction, match, type ParamData, pathToRegexp } from 'path-to-regexp';
+import { type MatchFunction, match, type ParamData, parse, pathToRegexp, type Token } from 'path-to-regexp';
+import { warn } from '../runtime/warn.js';
 import { type ConfigProblem, configError } from './errors.js';
 import { joinPath } from './format-value.js';
 import type { RouteParams } from './request-types.js';
@@ -60,6 +61,7 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
     else problems.push({ path: joinPath(path, pattern), message: `expected ${reading.expected}` });
   }
   if (problems.length > 0) throw configError(problems);
+  warnOfShadowed(routes, path);
   // A request looks up its path several times. No `Map`, because of its cost described at `TransientMap`.
   const paths = new Array<string | undefined>(RECENT).fill(undefined);
   const matches = new Array<RouteMatch<P> | undefined>(RECENT).fill(undefined);
@@ -84,6 +86,49 @@ export function compileRoutes<P>(map: Readonly<Record<string, P>>, path = 'route
     },
   });
 }
+
+/** Warns of each pattern all of whose paths an earlier pattern takes. */
+function warnOfShadowed(routes: readonly CompiledRoute<unknown>[], path: string): void {
+  for (const [at, { pattern }] of routes.entries()) {
+    const examples = at > 0 ? examplePaths(withoutTrailingSlash(pattern)) : [];
+    const earlier = routes
+      .slice(0, at)
+      .find(({ regexp }) => examples.length > 0 && examples.every((example) => regexp.test(example)));
+    if (!earlier) continue;
+    warn(
+      'HOTPATH_RULE_SHADOWED',
+      `${joinPath(path, pattern)} has no effect: ${joinPath(path, earlier.pattern)} comes before it and matches all ` +
+        `of its paths, and the first match wins; move ${JSON.stringify(pattern)} before ${JSON.stringify(earlier.pattern)}`,
+    );
+  }
+}
+
+/** More optional parts than a real path has; such a pattern is not checked. */
+const MOST_EXAMPLES = 64;
+
+/** Paths that a pattern matches, one of each form: a pattern that matches all of them matches all of its paths. */
+function examplePaths(pattern: string): readonly string[] {
+  const expand = (tokens: readonly Token[]): string[] => {
+    let paths = [''];
+    for (const token of tokens) {
+      const parts =
+        token.type === 'text'
+          ? [token.value]
+          : token.type === 'group'
+            ? ['', ...expand(token.tokens)]
+            : token.type === 'param'
+              ? [EXAMPLE]
+              : [EXAMPLE, `${EXAMPLE}/${EXAMPLE}`];
+      paths = paths.flatMap((start) => parts.map((part) => start + part)).slice(0, MOST_EXAMPLES + 1);
+    }
+    return paths;
+  };
+  const paths = expand(parse(pattern).tokens).map((each) => each || '/');
+  return paths.length > MOST_EXAMPLES ? [] : paths;
+}
+
+/** A segment that no pattern spells out. */
+const EXAMPLE = 'q0hotpath0q';
 
 interface CompiledRoute<P> {
   readonly pattern: string;
@@ -146,8 +191,12 @@ function frozen(params: ParamData): RouteParams {
 
 function compilePattern(pattern: string): Pick<CompiledRoute<unknown>, 'regexp' | 'matches'> {
   // Express drops the trailing slash of a pattern before it compiles it, except for the root.
-  const path = pattern === '/' ? pattern : pattern.replace(/\/+$/, '');
+  const path = withoutTrailingSlash(pattern);
   return { regexp: pathToRegexp(path).regexp, matches: match(path, { decode }) };
+}
+
+function withoutTrailingSlash(pattern: string): string {
+  return pattern === '/' ? pattern : pattern.replace(/\/+$/, '');
 }
 
 function reasonOf(error: unknown, pattern: string): string {
