@@ -1,4 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { CheckedApp } from '../checks/app-layers.js';
+import type { SetupCheck } from '../checks/setup-check.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/run-listeners.js';
 import { HotpathError } from '../options/errors.js';
@@ -11,6 +13,8 @@ export class FrontDoor {
   #app: ExpressApp | undefined;
   /** The request that is being passed to the app after its lookup here. */
   #passing: IncomingMessage | undefined;
+  /** Checks the app once it gets its first request. */
+  check: SetupCheck | undefined;
 
   constructor(fastPath: FastPath) {
     this.#fastPath = fastPath;
@@ -47,12 +51,18 @@ export class FrontDoor {
 
   #pass(handle: ExpressApp['handle'], req: IncomingMessage, res: ServerResponse): void {
     this.#passing = req;
+    if (this.check) this.#checkOnce(this.check);
     try {
       if (this.#fastPath.isOpen) follow(req, res);
       handle.call(this.#app, req, res);
     } finally {
       this.#passing = undefined;
     }
+  }
+
+  #checkOnce(check: SetupCheck): void {
+    this.check = undefined;
+    check.passed(this.#app as unknown as CheckedApp);
   }
 }
 

@@ -16,6 +16,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   telemetry: ['http', 'runtime', 'events', 'exchange', 'options'],
   middleware: ['http', 'runtime', 'events', 'exchange', 'options'],
   cache: ['http', 'runtime', 'events', 'exchange', 'options', 'store'],
+  checks: ['runtime', 'exchange', 'options', 'cache'],
   'front-door': [
     'http',
     'runtime',
@@ -26,6 +27,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
     'telemetry',
     'middleware',
     'cache',
+    'checks',
   ],
 };
 

@@ -29,6 +29,21 @@ export function isAnsweredByOtherRoute(pattern: string | undefined, exchange: Ex
   });
 }
 
+/**
+ * Whether a rule can hold for the responses of a route, or of a middleware that is mounted at a path: some paths match
+ * both, and the route has the form that the rule was written for. A regular expression may match any path.
+ *
+ * @param template the full path of the route, or of the mount.
+ */
+export function canHoldFor(pattern: string, template: string, isMount: boolean): boolean {
+  const routes = routeForms(withoutSlash(template));
+  const rules = formsOf(pattern);
+  if (!routes || !rules) return true;
+  return rules.some((rule) =>
+    routes.some((route) => holds(isMount ? withoutLastSlash(rule) : rule, route, isMount)),
+  );
+}
+
 /** The segments of a path in one form: each optional part is present or absent. Parameter names do not count. */
 type Form = readonly string[];
 
