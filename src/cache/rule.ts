@@ -28,7 +28,7 @@ export interface CacheRule {
   staleIfError?: Duration | undefined;
   /** The time limit of a refresh, and of a client's own request while a stale response may replace an error; the stale response is served after it. At most one day. Default: 30 seconds for a refresh. */
   timeout?: Duration | undefined;
-  /** How long a client waits for a refresh before it gets the stale response; the refresh goes on. Needs `ttl`; at most `timeout`. Default: `timeout`. */
+  /** How long a client waits for a refresh before it gets the stale response; the refresh goes on. Needs `ttl`; at most `timeout`. Default: `timeout`, or without it `cache.waitTimeout`. */
   softTimeout?: Duration | undefined;
   /** Share of the lifetime, between 0 and 1, such as 0.8. After it, the next request refreshes the response in the background while it is still fresh. Needs `ttl`. Default: none. */
   eagerRefresh?: number | undefined;
