@@ -25,7 +25,14 @@ import {
   compressionSchema,
   resolveCompression,
 } from './middleware/compression/options.js';
-import { type MetricsOptions, type MetricsSettings, metricsSchema } from './middleware/metrics/options.js';
+import {
+  type MetricsOptions,
+  type MetricsPolicy,
+  type MetricsRoutePolicies,
+  type MetricsSettings,
+  metricsPolicySchema,
+  metricsSchema,
+} from './middleware/metrics/options.js';
 import {
   type SizeLimitOptions,
   type SizeLimitPolicy,
@@ -34,9 +41,14 @@ import {
   sizeLimitPolicySchema,
   sizeLimitSchema,
 } from './middleware/size-limit/options.js';
-import { type TimingOptions, type TimingSettings, timingSchema } from './middleware/timing/options.js';
+import {
+  type TimingOptions,
+  type TimingRoutePolicies,
+  type TimingSettings,
+  timingSchema,
+} from './middleware/timing/options.js';
 import { compileRoutes, type RouteTable, readPattern } from './options/route-table.js';
-import { mapOf, objectOr, resolve, section, toggle } from './options/schema.js';
+import { leaf, mapOf, objectOr, resolve, section, toggle } from './options/schema.js';
 import { type TelemetryOptions, type TelemetrySettings, telemetrySchema } from './telemetry/options.js';
 
 /** The policies of one path. */
@@ -49,6 +61,10 @@ export interface RoutePolicies {
   sizeLimit?: SizeLimitPolicy | undefined;
   /** Compression of responses. Default: the `compression` section. */
   compression?: CompressionPolicy | undefined;
+  /** `false`: the requests count in no series but `http_requests_in_progress`; or buckets of its own. Default: the `metrics` section. */
+  metrics?: MetricsPolicy | false | undefined;
+  /** `false`: no timing headers, no request id, no reports to `onSlow` and `onRequest`. Default: the `timing` section. */
+  timing?: false | undefined;
 }
 
 /** The whole config. In each section, `false` turns the middleware off; `true` or nothing takes the defaults. */
@@ -76,7 +92,9 @@ export interface ResolvedPolicies
   extends CacheRoutePolicies,
     CacheControlRoutePolicies,
     SizeLimitRoutePolicies,
-    CompressionRoutePolicies {}
+    CompressionRoutePolicies,
+    MetricsRoutePolicies,
+    TimingRoutePolicies {}
 
 /** The config with every default filled in and every unit converted, frozen. `false`: turned off. */
 export interface ResolvedConfig {
@@ -99,6 +117,10 @@ const configSchema = section({
         cacheControl: v.optional(cacheControlPolicySchema),
         sizeLimit: v.optional(sizeLimitPolicySchema),
         compression: v.optional(compressionPolicySchema),
+        metrics: v.optional(metricsPolicySchema),
+        timing: v.optional(
+          leaf<false>((input) => (input === false ? { value: false } : { expected: 'false' })),
+        ),
       }),
     ),
     {},

@@ -2,6 +2,7 @@ import { IncomingMessage, type ServerResponse } from 'node:http';
 import { createState } from './cache/create-state.js';
 import { createResponseCache, type Middleware, type ResponseCache } from './cache/response-cache.js';
 import type { CacheState } from './cache/state.js';
+import { SetupCheck } from './checks/setup-check.js';
 import { type HotpathConfig, type ResolvedConfig, resolveConfig } from './config.js';
 import { FastLookup } from './front-door/fast-lookup.js';
 import { FastPath } from './front-door/fast-path.js';
@@ -80,10 +81,20 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   const { cache, metrics, telemetry, watch, chain } = parts;
   const fastPath = createFastPath(parts, resolved, hotpathMiddleware);
   const door = fastPath && new FrontDoor(fastPath);
+  const { state } = parts;
+  let check = isProduction()
+    ? undefined
+    : new SetupCheck({
+        middleware: hotpathMiddleware,
+        routes: resolved.routes,
+        isAttached: () => state !== false && state.frontDoor.isOpen,
+      });
 
   function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: NextFunction): void {
+    if (check) check.hasRun = true;
     // A request that the front door has passed on is not looked up again.
     if (fastPath && !door?.hasSeen(req) && fastPath.answer(req, res) === 'given') return;
+    if (check && !check.observe(req, res)) check = undefined;
     let at = 0;
     const step: NextFunction = (error) => {
       const middleware = error === undefined ? chain[at++] : undefined;
@@ -99,7 +110,10 @@ export function hotpath(config?: HotpathConfig): Hotpath {
     telemetry,
     timing: { of: timingOf },
     config: resolved,
-    attach: (app: AttachableApp) => attach(app, resolved, door),
+    attach: (app: AttachableApp) => {
+      attach(app, resolved, door);
+      if (check && door) door.check = check;
+    },
     close: async () => {
       fastPath?.close();
       metrics?.close();
@@ -132,9 +146,9 @@ function createParts(config: ResolvedConfig): Parts {
   const { routes } = config;
   const state = config.cache && createState(config.cache);
   const cache = createResponseCache(config.cache, routes, state);
-  const metrics = config.metrics ? createMetrics(config.metrics) : undefined;
+  const metrics = config.metrics ? createMetrics(config.metrics, routes) : undefined;
   const hideCache = metrics && config.cache ? showCache(metrics.registry, () => cache.stats()) : undefined;
-  const timing = config.timing ? createTiming(config.timing) : undefined;
+  const timing = config.timing ? createTiming(config.timing, routes) : undefined;
   const cacheControl = config.cacheControl ? createCacheControl(config.cacheControl, routes) : undefined;
   const compression = config.compression ? createCompression(config.compression, routes, true) : undefined;
   const sizeLimit = config.sizeLimit ? createSizeLimit(config.sizeLimit, routes) : undefined;
@@ -169,6 +183,11 @@ function createFastPath(
   if (!state) return undefined;
   const hits = new FastLookup(state, routes);
   return new FastPath({ state, middleware, hits, timing, metrics, watch, cacheControl, compression });
+}
+
+/** As Express decides it. */
+function isProduction(): boolean {
+  return process.env.NODE_ENV === 'production';
 }
 
 function passOn(_req: IncomingMessage, _res: ServerResponse, next: NextFunction): void {

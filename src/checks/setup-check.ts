@@ -249,7 +249,11 @@ export class SetupCheck {
   /** The front door serves what a rule or the response declares to be the same for everyone. */
   #checkSharing({ res }: Exchange, match: RouteMatch<CacheRoutePolicies> | undefined, status: string): void {
     const { routes, isAttached } = this.#instance;
-    if (!isAttached() || routes.policies.some(({ cache }) => cache !== undefined && cache !== false && cache.shared)) return;
+    if (
+      !isAttached() ||
+      routes.policies.some(({ cache }) => cache !== undefined && cache !== false && cache.shared)
+    )
+      return;
     if (/public|s-maxage/i.test(String(res.getHeader('cache-control') ?? ''))) {
       this.#unshared = Number.NEGATIVE_INFINITY;
       return;

@@ -15,10 +15,12 @@ import { routedPath } from './request-path.js';
 import type { PathTable } from './response-head.js';
 import { lockResponse } from './response-lock.js';
 import {
+  cutTemplate,
   expectedTemplate,
   isRoutedRequest,
   leftRouter,
   mountOfRequest,
+  respondingMount,
   templateOfRequest,
   trackRoute,
 } from './route-template.js';
@@ -276,6 +278,8 @@ export class Exchange {
    */
   get template(): string | undefined {
     if (this.#template !== undefined) return this.#template;
+    const mount = respondingMount(this.req);
+    if (mount !== undefined) return cutTemplate(mount);
     const template = templateOfRequest(this.req);
     // The matching route called `next()`, and no other route responded, so the 404 is not its own.
     if (template !== undefined && this.res.statusCode === 404 && leftRouter(this.req)) return undefined;

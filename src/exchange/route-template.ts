@@ -60,6 +60,8 @@ class Track {
   template: string | undefined;
   /** Whether the request is still in the route that matched last: it has left neither it nor its router. */
   isRouted = false;
+  /** The layer that is run is a folder of files at the root. */
+  isStatic = false;
   readonly #mounts: Mount[] = [];
 
   /** @returns whether the request entered a mount that it was not in before. */
@@ -182,6 +184,16 @@ export function expectedTemplate(req: IncomingMessage, path: string): string | u
 }
 
 /**
+ * The path at which a mounted middleware is responding: `/graphql` for `app.use('/graphql', handler)`, `/` for
+ * `express.static()` at the root; `undefined` while a route responds, or another middleware at the root.
+ */
+export function respondingMount(req: IncomingMessage): string | undefined {
+  if (leftRouter(req) || isRoutedRequest(req)) return undefined;
+  const track = (req as Tracked)[TRACK];
+  return track && (track.mount ?? (track.isStatic ? '/' : undefined));
+}
+
+/**
  * Whether the router has finished without a response: it then restores the `baseUrl` from before, which is
  * `undefined`.
  */
@@ -277,7 +289,12 @@ function observePrototype(layer: Layer): void {
 }
 
 function observeLayer(layer: Layer, req: Tracked): void {
-  if (layer.route !== undefined || takesNothing(layer) || !(TRACK in req)) return;
+  if (layer.route !== undefined || !(TRACK in req)) return;
+  if (takesNothing(layer)) {
+    const track = req[TRACK];
+    if (track) track.isStatic = layer.name === 'serveStatic';
+    return;
+  }
   try {
     passToAccessors(req);
     req[TRACK]?.name(layer);

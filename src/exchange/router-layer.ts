@@ -5,6 +5,7 @@
 export interface Layer {
   readonly handle?: { readonly stack?: readonly Layer[] };
   readonly route?: RouteOfLayer | undefined;
+  readonly name?: string;
   /** The package `router` 2, used by Express 5: mounted at `/`. */
   readonly slash?: boolean;
   /** `router` since 2.3: the path as the app wrote it; several paths are a flat list. */
@@ -129,6 +130,15 @@ function searchRouter(layer: Layer, path: string, method: string, depth: number)
 export function pathOfRoute(path: unknown): string {
   if (typeof path === 'string') return path;
   return Array.isArray(path) ? path.flat(Number.POSITIVE_INFINITY).map(String).join(' ') : String(path ?? '');
+}
+
+/**
+ * The patterns that a layer is mounted under, as the app wrote them: `/api/:tenant`. An older `router` keeps none of
+ * them; then `UNKNOWN_MOUNT`.
+ */
+export function mountTexts(layer: Layer): readonly string[] {
+  if (layer.matchers && layer.rawPath === undefined) return [UNKNOWN_MOUNT];
+  return patternsOf(layer).map((pattern) => pattern.textFor(''));
 }
 
 function patternsOf(layer: Layer): readonly Pattern[] {

@@ -2,6 +2,8 @@ import { dependsOnHeaders, isPublicResponse } from '../cache/lookup/lookup.js';
 import type { CacheRuleSettings } from '../cache/options.js';
 import { hasRequestFunctions } from '../cache/request/rule-functions.js';
 import { isEntityTag } from '../http/entity-tag.js';
+import type { MetricsRoutePolicies } from '../middleware/metrics/options.js';
+import type { TimingRoutePolicies } from '../middleware/timing/options.js';
 import { type Compact, compactOf } from '../store/compact-response.js';
 import type { Prepared, StoredResponse } from '../store/stored-response.js';
 import type { FastPathDependencies } from './dependencies.js';
@@ -114,7 +116,7 @@ interface RuleLookup {
   readonly rule: CacheRuleSettings | false | undefined;
   /** Shorter bodies are not compressed. Bytes. */
   readonly threshold: number;
-  /** Compression depends on settings only, and not on a filter function. */
+  /** Compression depends on settings only, and not on a filter function; timing and metrics are on for the route. */
   readonly isBySettings: boolean;
 }
 
@@ -159,11 +161,13 @@ export class HeadGroups {
   }
 
   #make(entry: StoredResponse, rule: RuleLookup['rule'], isShared: boolean): HeadGroup {
-    const { compression } = this.#parts;
+    const { compression, hits } = this.#parts;
     const threshold = compression?.thresholdOf(entry.path) ?? Number.POSITIVE_INFINITY;
+    const policies = hits.policyOf(entry.url) as (MetricsRoutePolicies & TimingRoutePolicies) | undefined;
+    const isObserved = policies?.metrics !== false && policies?.timing !== false;
     return new HeadGroup(
       entry,
-      { rule, threshold, isBySettings: compression?.isBySettings !== false },
+      { rule, threshold, isBySettings: isObserved && compression?.isBySettings !== false },
       isShared,
     );
   }

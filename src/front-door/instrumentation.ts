@@ -51,7 +51,7 @@ export class Instrumentation {
     if (!res.writableFinished || (req.socket as Socket | null)?.destroyed !== false)
       return this.#follow(answer, sentAt);
     const seconds = (sentAt - startedAt) / 1000;
-    this.#metrics?.answered(req.method as string, entry.template, res.statusCode, seconds);
+    this.#metrics?.answered(req.method as string, entry.template, res.statusCode, seconds, answer);
     this.#watch.servedFast(answer, sentAt, sentAt, false);
     if (seconds >= this.#slowFrom) this.#slow(answer, seconds, req.socket, false);
   }
@@ -61,7 +61,7 @@ export class Instrumentation {
     // Node caches the peer's address at the first read; after an abort it is gone.
     const socket = socketOf(req, res);
     void socket?.remoteAddress;
-    const finished = this.#metrics?.begun(req.method as string);
+    const finished = this.#metrics?.begun(req.method as string, answer);
     let isWhole = false;
     // Before Node's own listener, which detaches the socket.
     res.prependOnceListener(

@@ -8,7 +8,34 @@ import {
   type Metric,
   type Registry,
 } from 'prom-client';
-import { HotpathError } from '../options/errors.js';
+import { configError, HotpathError } from '../options/errors.js';
+
+const PREFIX = Symbol.for('hotpath.metrics-prefix');
+
+type PrefixedRegistry = Registry & { [PREFIX]?: string };
+
+/**
+ * Sets what the names of all metrics of hotpath begin with in a registry.
+ *
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` if another instance has set another prefix.
+ */
+export function setPrefix(registry: PrefixedRegistry, prefix: string): void {
+  const before = (registry[PREFIX] ??= prefix);
+  if (before === prefix) return;
+  const message =
+    `conflicts with the prefix ${JSON.stringify(before)} of another instance with the same registry; ` +
+    'use the same prefix, or a registry for each instance';
+  throw configError([{ path: 'metrics.prefix', message, received: JSON.stringify(prefix) }]);
+}
+
+/** A metric's name in a registry. */
+export function prefixedName(registry: PrefixedRegistry, name: string): string {
+  return (registry[PREFIX] ?? '') + name;
+}
+
+function prefixed<C extends { readonly name: string }>(registry: Registry, configuration: C): C {
+  return { ...configuration, name: prefixedName(registry, configuration.name) };
+}
 
 type MetricType = 'counter' | 'gauge' | 'histogram';
 
@@ -21,8 +48,9 @@ type MetricType = 'counter' | 'gauge' | 'histogram';
  */
 export function counterIn<Label extends string>(
   registry: Registry,
-  configuration: Omit<CounterConfiguration<Label>, 'registers'>,
+  given: Omit<CounterConfiguration<Label>, 'registers'>,
 ): Counter<Label> {
+  const configuration = prefixed(registry, given);
   const existing = existingMetric(registry, 'counter', configuration);
   return (existing as Counter<Label>) ?? new Counter({ ...configuration, registers: [registry] });
 }
@@ -30,8 +58,9 @@ export function counterIn<Label extends string>(
 /** Like `counterIn`, for a gauge. */
 export function gaugeIn<Label extends string>(
   registry: Registry,
-  configuration: Omit<GaugeConfiguration<Label>, 'registers'>,
+  given: Omit<GaugeConfiguration<Label>, 'registers'>,
 ): Gauge<Label> {
+  const configuration = prefixed(registry, given);
   const existing = existingMetric(registry, 'gauge', configuration);
   return (existing as Gauge<Label>) ?? new Gauge({ ...configuration, registers: [registry] });
 }
@@ -39,8 +68,9 @@ export function gaugeIn<Label extends string>(
 /** Like `counterIn`, for a histogram. An existing one keeps its buckets. */
 export function histogramIn<Label extends string>(
   registry: Registry,
-  configuration: Omit<HistogramConfiguration<Label>, 'registers'>,
+  given: Omit<HistogramConfiguration<Label>, 'registers'>,
 ): Histogram<Label> {
+  const configuration = prefixed(registry, given);
   const existing = existingMetric(registry, 'histogram', configuration);
   return (existing as Histogram<Label>) ?? new Histogram({ ...configuration, registers: [registry] });
 }

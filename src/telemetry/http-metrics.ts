@@ -1,8 +1,11 @@
-import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Counter, Gauge, Registry } from 'prom-client';
 import { cutTemplate } from '../exchange/route-template.js';
 import { beforeRead, DeferredSeries, Observations } from './deferred-series.js';
+import { FurtherLabels } from './further-labels.js';
 import { counterIn, gaugeIn, histogramIn } from './get-or-create.js';
 import { labelOfMethod, OTHER_LABEL, OVERFLOW_ROUTE, UNMATCHED_ROUTE } from './labels.js';
+import { RouteHistogram } from './route-histogram.js';
 
 /** Separate for each copy of the package, because their versions may differ. */
 const RECORDER = Symbol('hotpath.http-metrics');
@@ -15,12 +18,35 @@ export interface HttpMetricsSettings {
   readonly buckets: readonly number[];
   /** Maximum number of label sets of the request counter. */
   readonly maxSeries: number;
+  /** Further labels, fixed or computed for each request. */
+  readonly labels: Readonly<Record<string, MetricLabel>>;
+  /** Whether the histogram has the label `status`. */
+  readonly statusInDurations: boolean;
+  /** The buckets of a route; `undefined`: those of the histogram. */
+  readonly bucketsOf?: (template: string) => readonly number[] | undefined;
 }
 
-/** The recorders of one method and path. */
+/** A request and its response, for labels. */
+export interface LabelledRequest {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+}
+
+/** The value of a label, or a function that returns it. */
+export type MetricLabel = string | ((request: LabelledRequest) => string);
+
+/** The recorders of one method, path and set of further labels. */
 interface PathSeries {
+  readonly method: string;
+  readonly path: string;
+  readonly further: readonly string[];
+  readonly statuses: Map<number, StatusSeries>;
+}
+
+interface StatusSeries {
+  readonly count: DeferredSeries;
+  /** The same for all statuses, unless the histogram has the label `status`. */
   readonly seconds: Observations;
-  readonly statuses: Map<number, DeferredSeries>;
 }
 
 /**
@@ -28,29 +54,38 @@ interface PathSeries {
  * label: paths are route templates or `unmatched`, unknown methods are `other`.
  */
 export class HttpMetrics {
-  readonly #requests: Counter<'method' | 'path' | 'status'>;
-  readonly #durations: Histogram<'method' | 'path'>;
+  readonly #requests: Counter<string>;
+  readonly #durations: RouteHistogram;
   readonly #inProgress: Gauge<'method'>;
   readonly #overflows: Counter;
   readonly #maxSeries: number;
+  readonly #labels: FurtherLabels<LabelledRequest>;
+  readonly #hasStatus: boolean;
+  readonly #bucketsOf: HttpMetricsSettings['bucketsOf'];
   readonly #series = new Map<string, Map<string, PathSeries>>();
   readonly #gauges = new Map<string, DeferredSeries>();
   #size = 0;
 
   /** @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds other metrics by these names. */
-  constructor(registry: Registry, { buckets, maxSeries }: HttpMetricsSettings) {
+  constructor(registry: Registry, settings: HttpMetricsSettings) {
+    const { buckets, maxSeries, labels, statusInDurations } = settings;
     this.#maxSeries = maxSeries;
+    this.#labels = new FurtherLabels(labels);
+    this.#bucketsOf = settings.bucketsOf;
+    this.#hasStatus = statusInDurations;
+    const names = Object.keys(labels);
     this.#requests = counterIn(registry, {
       name: 'http_requests_total',
       help: 'Finished requests by route template and status; 499: the client left before the response was complete.',
-      labelNames: ['method', 'path', 'status'],
+      labelNames: ['method', 'path', 'status', ...names],
     });
-    this.#durations = histogramIn(registry, {
+    const durations = histogramIn<string>(registry, {
       name: 'http_request_duration_seconds',
       help: 'Time from the arrival of a request to the end of its response.',
-      labelNames: ['method', 'path'],
+      labelNames: ['method', 'path', ...(statusInDurations ? ['status'] : []), ...names],
       buckets: [...buckets],
     });
+    this.#durations = new RouteHistogram(durations);
     this.#inProgress = gaugeIn(registry, {
       name: 'http_requests_in_progress',
       help: 'Requests without a complete response.',
@@ -61,10 +96,10 @@ export class HttpMetrics {
       help: 'Requests counted under the path "overflow", because the maximum of label sets was reached.',
     });
     beforeRead(this.#requests, () => {
-      for (const { statuses } of this.#paths()) for (const count of statuses.values()) count.show();
+      for (const { statuses } of this.#paths()) for (const { count } of statuses.values()) count.show();
     });
-    beforeRead(this.#durations, () => {
-      for (const { seconds } of this.#paths()) seconds.show();
+    beforeRead(durations, () => {
+      for (const { statuses } of this.#paths()) for (const { seconds } of statuses.values()) seconds.show();
     });
     beforeRead(this.#inProgress, () => {
       for (const gauge of this.#gauges.values()) gauge.show();
@@ -97,49 +132,70 @@ export class HttpMetrics {
    *
    * @param method the result of `started`.
    * @param path the route template; `undefined` if no route matched.
+   * @param seconds `undefined` for a response whose duration does not count.
    */
-  finished(method: string, path: string | undefined, status: number, seconds: number): void {
+  finished(
+    method: string,
+    path: string | undefined,
+    status: number,
+    seconds: number | undefined,
+    request: LabelledRequest,
+  ): void {
+    this.left(method);
+    this.answered(method, path, status, seconds, request);
+  }
+
+  /** Records the end of a request that appears in no other series. */
+  left(method: string): void {
     this.#gauge(method).value--;
-    this.answered(method, path, status, seconds);
   }
 
   /** Records a request with a known method that was answered at once. */
-  answered(method: string, path: string | undefined, status: number, seconds: number): void {
+  answered(
+    method: string,
+    path: string | undefined,
+    status: number,
+    seconds: number | undefined,
+    request: LabelledRequest,
+  ): void {
     const code = status >= 100 && status <= 599 ? status : 0;
     // Also for entries from Redis, whose templates another version may have written.
     const template = path === undefined ? UNMATCHED_ROUTE : cutTemplate(path);
-    let series = this.#series.get(method)?.get(template);
-    let count = series?.statuses.get(code);
-    if (!count && this.#size >= this.#maxSeries) {
+    const further = this.#labels.valuesOf(request);
+    const key = this.#labels.isDynamic ? [template, ...further].join('\n') : template;
+    let found = this.#series.get(method)?.get(key)?.statuses.get(code);
+    if (!found && this.#size >= this.#maxSeries) {
       this.#overflows.inc();
-      series = this.#pathSeries(method, OVERFLOW_ROUTE);
-      count = series.statuses.get(code) ?? this.#add(series, method, OVERFLOW_ROUTE, code);
-    } else if (!count) {
-      series = this.#pathSeries(method, template);
-      count = this.#add(series, method, template, code);
+      const series = this.#pathSeries(method, OVERFLOW_ROUTE, OVERFLOW_ROUTE, this.#labels.overflow);
+      found = series.statuses.get(code) ?? this.#add(series, code);
+    } else if (!found) {
+      found = this.#add(this.#pathSeries(method, template, key, further), code);
       this.#size++;
     }
-    count.value++;
-    series?.seconds.add(seconds);
+    found.count.value++;
+    if (seconds !== undefined) found.seconds.add(seconds);
   }
 
-  #pathSeries(method: string, path: string): PathSeries {
+  #pathSeries(method: string, path: string, key: string, further: readonly string[]): PathSeries {
     let paths = this.#series.get(method);
     if (!paths) this.#series.set(method, (paths = new Map()));
-    let series = paths.get(path);
-    if (!series) {
-      const seconds = new Observations(this.#durations.labels(method, path));
-      paths.set(path, (series = { seconds, statuses: new Map() }));
-    }
+    let series = paths.get(key);
+    if (!series) paths.set(key, (series = { method, path, further, statuses: new Map() }));
     return series;
   }
 
-  #add(series: PathSeries, method: string, path: string, code: number): DeferredSeries {
-    const count = new DeferredSeries(
-      this.#requests.labels(method, path, code === 0 ? OTHER_LABEL : String(code)),
-    );
-    series.statuses.set(code, count);
-    return count;
+  #add({ method, path, further, statuses }: PathSeries, code: number): StatusSeries {
+    const status = code === 0 ? OTHER_LABEL : String(code);
+    const count = new DeferredSeries(this.#requests.labels(method, path, status, ...further));
+    const [first] = statuses.values();
+    const labels = [method, path, ...(this.#hasStatus ? [status] : []), ...further];
+    const seconds =
+      first && !this.#hasStatus
+        ? first.seconds
+        : new Observations(this.#durations.labels(labels, this.#bucketsOf?.(path)));
+    const series = { count, seconds };
+    statuses.set(code, series);
+    return series;
   }
 
   #gauge(method: string): DeferredSeries {

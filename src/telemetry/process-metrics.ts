@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, type Metric, Registry, register } from 'prom-client';
+import { prefixedName } from './get-or-create.js';
 
 /** Stored on `prom-client` itself, so that all instances and all copies of this package that use it share them. */
 const SHARED_METRICS = Symbol.for('hotpath.process-metrics');
@@ -23,9 +24,9 @@ interface Written {
  * any registry.
  */
 export function collectProcessMetrics(registry: Registry): void {
-  if (registry.getSingleMetric('process_cpu_user_seconds_total')) return;
+  if (registry.getSingleMetric(prefixedName(registry, 'process_cpu_user_seconds_total'))) return;
   for (const metric of processMetrics().getMetricsAsArray()) {
-    registry.registerMetric(viewOf(metric as unknown as Metric));
+    registry.registerMetric(viewOf(metric as unknown as Metric, registry));
   }
 }
 
@@ -43,10 +44,10 @@ function processMetrics(): Registry {
  * A metric as one registry sees it. Registries change their metrics: OpenMetrics removes `_total` from the name,
  * default labels are added to the values, a reset empties it. Other registries must not see these changes.
  */
-function viewOf(metric: Metric): Metric {
-  const { name, help, type, aggregator } = metric as unknown as Record<string, string>;
+function viewOf(metric: Metric, registry: Registry): Metric {
+  const { name: ownName = '', help, type, aggregator } = metric as unknown as Record<string, string>;
   const view = {
-    name,
+    name: prefixedName(registry, ownName),
     help,
     type,
     aggregator,

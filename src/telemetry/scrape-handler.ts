@@ -1,8 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Registry } from 'prom-client';
+import { exchangeOf } from '../exchange/exchange.js';
 import { unawaited } from '../runtime/guard.js';
 import { gaugeIn } from './get-or-create.js';
+
+/** Noted on the exchange of a request that appears in no series; two copies of the package share it. */
+export const UNCOUNTED = Symbol.for('hotpath.uncounted');
 
 /** Serves the metrics of a registry. */
 export type ScrapeHandler = (
@@ -32,7 +36,8 @@ export function scrapeHandler(registry: Registry): ScrapeHandler {
       duration.set((performance.now() - startedAt) / 1000);
     }
   }
-  return function metricsHandler(_req, res, next) {
+  return function metricsHandler(req, res, next) {
+    exchangeOf(req, res).setData(UNCOUNTED, true);
     running ??= scrape();
     const answered = running
       .then((text) => {

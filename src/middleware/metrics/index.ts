@@ -1,3 +1,3 @@
 export type { ScrapeHandler } from '../../telemetry/scrape-handler.js';
 export { type MetricsMiddleware, metrics } from './middleware.js';
-export type { MetricsOptions } from './options.js';
+export type { MetricLabel, MetricsOptions, MetricsPolicy } from './options.js';

@@ -2,12 +2,20 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { Registry } from 'prom-client';
 import { readFinalStatus } from '../../exchange/completion.js';
-import { exchangeOf } from '../../exchange/exchange.js';
+import { type Exchange, exchangeOf } from '../../exchange/exchange.js';
+import { isLongLived } from '../../exchange/long-lived.js';
 import { reportFault } from '../../exchange/run-listeners.js';
-import { HttpMetrics } from '../../telemetry/http-metrics.js';
+import type { RouteMatch, RouteTable } from '../../options/route-table.js';
+import { setPrefix } from '../../telemetry/get-or-create.js';
+import { HttpMetrics, type LabelledRequest } from '../../telemetry/http-metrics.js';
 import { collectProcessMetrics } from '../../telemetry/process-metrics.js';
-import { type ScrapeHandler, scrapeHandler } from '../../telemetry/scrape-handler.js';
-import { type MetricsOptions, type MetricsSettings, resolveMetrics } from './options.js';
+import { type ScrapeHandler, scrapeHandler, UNCOUNTED } from '../../telemetry/scrape-handler.js';
+import {
+  type MetricsOptions,
+  type MetricsRoutePolicies,
+  type MetricsSettings,
+  resolveMetrics,
+} from './options.js';
 
 /** Counts requests for Prometheus. */
 export interface MetricsMiddleware {
@@ -35,20 +43,34 @@ export function metrics(options?: MetricsOptions): MetricsMiddleware {
 /** @internal Counts a request that is served without Express. */
 export interface MetricsEditor {
   /** Counts a request with a complete response. */
-  answered(method: string, path: string | undefined, status: number, seconds: number): void;
+  answered(
+    method: string,
+    path: string | undefined,
+    status: number,
+    seconds: number,
+    request: LabelledRequest,
+  ): void;
   /** Counts a request whose response is being sent. @returns a function to call when it is done. */
-  begun(method: string): (path: string | undefined, status: number, seconds: number) => void;
+  begun(
+    method: string,
+    request: LabelledRequest,
+  ): (path: string | undefined, status: number, seconds: number) => void;
 }
 
 /** Creates the middleware from resolved settings. */
-export function createMetrics(settings: MetricsSettings): MetricsMiddleware & MetricsEditor {
+export function createMetrics(
+  settings: MetricsSettings,
+  routes?: RouteTable<MetricsRoutePolicies>,
+): MetricsMiddleware & MetricsEditor {
   const registry: Registry = settings.registry ?? new Registry();
-  const recorder = HttpMetrics.of(registry, settings);
+  setPrefix(registry, settings.prefix);
+  const recorder = HttpMetrics.of(registry, { ...settings, bucketsOf: bucketsIn(routes) });
+  const uncounted = routes?.policies.some((policy) => policy.metrics === false) ? routes : undefined;
   if (settings.defaultMetrics) collectProcessMetrics(registry);
   let closed = false;
   function metricsMiddleware(req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) {
     try {
-      if (!closed) record(recorder, req, res);
+      if (!closed) record(recorder, uncounted, req, res);
     } catch (error) {
       reportFault('metrics', error);
     }
@@ -57,12 +79,11 @@ export function createMetrics(settings: MetricsSettings): MetricsMiddleware & Me
   return Object.assign(metricsMiddleware, {
     registry,
     handler: scrapeHandler(registry),
-    answered: (method: string, path: string | undefined, status: number, seconds: number) =>
-      recorder.answered(method, path, status, seconds),
-    begun(method: string) {
+    answered: recorder.answered.bind(recorder),
+    begun(method: string, request: LabelledRequest) {
       const label = recorder.started(method);
       return (path: string | undefined, status: number, seconds: number) =>
-        recorder.finished(label, path, status, seconds);
+        recorder.finished(label, path, status, seconds, request);
     },
     close() {
       closed = true;
@@ -70,14 +91,39 @@ export function createMetrics(settings: MetricsSettings): MetricsMiddleware & Me
   });
 }
 
-function record(recorder: HttpMetrics, req: IncomingMessage, res: ServerResponse): void {
+/** A template such as `/users/:id` matches the pattern that it was written as. */
+function bucketsIn(routes: RouteTable<MetricsRoutePolicies> | undefined) {
+  if (!routes?.policies.some(({ metrics }) => metrics !== false && metrics?.buckets)) return undefined;
+  return (template: string) => {
+    const policy = routes.match(template)?.policy.metrics;
+    return policy ? policy.buckets : undefined;
+  };
+}
+
+function isUncounted(exchange: Exchange, routes: RouteTable<MetricsRoutePolicies> | undefined): boolean {
+  if (exchange.dataOf(UNCOUNTED)) return true;
+  const match = routes && (exchange.match(routes) as RouteMatch<MetricsRoutePolicies> | undefined);
+  return match?.policy.metrics === false;
+}
+
+/** @param uncounted the routes, if requests of some of them are not counted. */
+function record(
+  recorder: HttpMetrics,
+  uncounted: RouteTable<MetricsRoutePolicies> | undefined,
+  req: IncomingMessage,
+  res: ServerResponse,
+): void {
   const exchange = exchangeOf(req, res);
   if ((req as { hotpath?: { internal?: boolean } }).hotpath?.internal || exchange.dataOf(recorder)) return;
   exchange.setData(recorder, true);
   const method = recorder.started(req.method);
   const finish = () => {
-    const seconds = (performance.now() - exchange.startedAt) / 1000;
-    recorder.finished(method, exchange.template, readFinalStatus(exchange), seconds);
+    if (isUncounted(exchange, uncounted)) {
+      recorder.left(method);
+      return;
+    }
+    const seconds = isLongLived(req, res) ? undefined : (performance.now() - exchange.startedAt) / 1000;
+    recorder.finished(method, exchange.template, readFinalStatus(exchange), seconds, exchange);
   };
   // The client disconnected while an earlier middleware was waiting, so `close` was already emitted.
   if (res.destroyed) {

@@ -1,5 +1,10 @@
 import { performance } from 'node:perf_hooks';
 
+/** Shortens a result of `elapsedSince` to fewer decimals. */
+export function roundElapsed(elapsed: string, digits: number): string {
+  return digits === 3 ? elapsed : Number(elapsed).toFixed(digits);
+}
+
 /**
  * The time since `startedAt`, as `formatElapsed` writes it.
  *

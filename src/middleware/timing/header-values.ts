@@ -1,4 +1,4 @@
-import { elapsedSince } from './elapsed.js';
+import { elapsedSince, roundElapsed } from './elapsed.js';
 import type { TimingSettings } from './options.js';
 
 /** The value of `X-Response-Time`. @param elapsed milliseconds, as text. */
@@ -23,15 +23,17 @@ export class TimingLines {
   readonly #lowerIdField: string;
   readonly #lowerTimeField: string;
   readonly #serverTiming: boolean;
+  readonly #digits: number;
   readonly #cacheEntry: string;
 
   /** @param cacheResult the value of `X-Cache`; `undefined` if it is not sent. */
-  constructor({ requestId, header, serverTiming }: TimingSettings, cacheResult: string | undefined) {
+  constructor({ requestId, header, serverTiming, digits }: TimingSettings, cacheResult: string | undefined) {
     this.#idField = requestId ? requestId.header : '';
     this.#timeField = header || '';
     this.#lowerIdField = this.#idField.toLowerCase();
     this.#lowerTimeField = this.#timeField.toLowerCase();
     this.#serverTiming = serverTiming;
+    this.#digits = digits;
     this.#cacheEntry = cacheResult === undefined ? '' : `, ${cacheEntry(cacheResult)}`;
   }
 
@@ -40,7 +42,7 @@ export class TimingLines {
    * @param startedAt `performance.now()` when the request came.
    */
   text(names: ReadonlySet<string>, requestId: string | undefined, startedAt: number): string {
-    const elapsed = elapsedSince(startedAt);
+    const elapsed = roundElapsed(elapsedSince(startedAt), this.#digits);
     let text = '';
     if (this.#idField && !names.has(this.#lowerIdField)) text += `${this.#idField}: ${requestId}\r\n`;
     if (this.#timeField && !names.has(this.#lowerTimeField)) {

@@ -2,9 +2,15 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
 import { reportFault } from '../../exchange/run-listeners.js';
-import { formatElapsed } from './elapsed.js';
+import type { RouteMatch, RouteTable } from '../../options/route-table.js';
+import { formatElapsed, roundElapsed } from './elapsed.js';
 import { responseTime } from './header-values.js';
-import { resolveTiming, type TimingOptions, type TimingSettings } from './options.js';
+import {
+  resolveTiming,
+  type TimingOptions,
+  type TimingRoutePolicies,
+  type TimingSettings,
+} from './options.js';
 import { isTimed, type RequestTiming, startTiming, Timing, timingOf } from './request-timing.js';
 import { type EndedRequest, SlowRequestReporter } from './slow-requests.js';
 
@@ -35,22 +41,28 @@ export interface TimingEditor {
   readonly settings: TimingSettings;
   /** The request's id; `undefined` if ids are off. */
   idOf(req: IncomingMessage): string | undefined;
-  /** The duration from which a request is slow. Seconds; `Infinity` if slow requests are not reported. */
+  /** The duration from which a request is reported. Seconds; `Infinity` if none is. */
   readonly slowFrom: number;
-  /** Reports a slow request. */
+  /** Reports a request that has ended. */
   slow(request: EndedRequest, seconds: number, requestId: string | undefined): void;
 }
 
 /** Creates the middleware from resolved settings. */
-export function createTiming(settings: TimingSettings): TimingMiddleware & TimingEditor {
-  const slow = settings.slow === false ? undefined : new SlowRequestReporter(settings.slow, settings.onSlow);
+export function createTiming(
+  settings: TimingSettings,
+  routes?: RouteTable<TimingRoutePolicies>,
+): TimingMiddleware & TimingEditor {
+  const untimed = routes?.policies.some((policy) => policy.timing === false) ? routes : undefined;
+  const slowFrom = settings.slow === false ? Number.POSITIVE_INFINITY : settings.slow;
+  const slow =
+    settings.slow === false && !settings.onRequest ? undefined : new SlowRequestReporter(slowFrom, settings);
   const { requestId } = settings;
   const field = requestId ? requestId.header.toLowerCase() : '';
   const idOf = (req: IncomingMessage) =>
     requestId ? requestIdOf(req, field, requestId.trustInbound) : undefined;
   function timingMiddleware(req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) {
     try {
-      if (!isTimed(res)) start(settings, slow, idOf(req), req, res);
+      if (!isTimed(res) && !isUntimed(req, res, untimed)) start(settings, slow, idOf(req), req, res);
     } catch (error) {
       reportFault('timing', error);
     }
@@ -60,10 +72,20 @@ export function createTiming(settings: TimingSettings): TimingMiddleware & Timin
     of: timingOf,
     settings,
     idOf,
-    slowFrom: settings.slow === false ? Number.POSITIVE_INFINITY : settings.slow,
+    // Every request is reported to `onRequest`.
+    slowFrom: settings.onRequest ? 0 : slowFrom,
     slow: (request: EndedRequest, seconds: number, id: string | undefined) =>
       slow?.ended(request, seconds, id),
   });
+}
+
+function isUntimed(
+  req: IncomingMessage,
+  res: ServerResponse,
+  routes: RouteTable<TimingRoutePolicies> | undefined,
+): boolean {
+  const match = routes && (exchangeOf(req, res).match(routes) as RouteMatch<TimingRoutePolicies> | undefined);
+  return match?.policy.timing === false;
 }
 
 function start(
@@ -85,10 +107,10 @@ function start(
 }
 
 function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exchange) => void {
-  const { header, requestId, serverTiming } = settings;
+  const { header, requestId, serverTiming, digits } = settings;
   let written: string | undefined;
   return ({ res, startedAt, headedAt }) => {
-    const elapsed = formatElapsed(headedAt - startedAt);
+    const elapsed = roundElapsed(formatElapsed(headedAt - startedAt), digits);
     if (requestId && timing.requestId && !res.hasHeader(requestId.header)) {
       res.setHeader(requestId.header, timing.requestId);
     }

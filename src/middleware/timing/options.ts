@@ -1,12 +1,12 @@
 import * as v from 'valibot';
 import { leaf, resolve, section, toggle } from '../../options/schema.js';
 import { type Duration, readDuration } from '../../options/units.js';
-import { booleanValidator, readFunction, readToken } from '../../options/validators.js';
+import { booleanValidator, readFunction, readInteger, readToken } from '../../options/validators.js';
 
-/** The argument of the slow-request hook. */
+/** The argument of `onSlow` and `onRequest`. */
 export interface SlowRequest {
   readonly method: string;
-  /** Template of the matched route; absent if no route matched. */
+  /** Template of the route, or the path of the mounted middleware, that responded; absent if none did. */
   readonly route?: string | undefined;
   /** Path of the request without its query, which may contain secrets. */
   readonly path: string;
@@ -42,6 +42,15 @@ export interface TimingOptions {
   slow?: Duration | false | undefined;
   /** Called with every slow request; an exception or a rejected promise is ignored. Default: one line on the console. */
   onSlow?: ((request: SlowRequest) => void) | undefined;
+  /** Called with every request once its response has ended, hits at the front door included, such as for an access log; an exception or a rejected promise is ignored. Default: none. */
+  onRequest?: ((request: SlowRequest) => void) | undefined;
+  /** Decimals of the milliseconds in the headers, 0 to 3. Default: `3`. */
+  digits?: number | undefined;
+}
+
+/** The part of a route's policies that concerns timing. */
+export interface TimingRoutePolicies {
+  readonly timing?: false | undefined;
 }
 
 /** Resolved options of the timing middleware: durations in seconds. */
@@ -72,6 +81,8 @@ export const timingSchema = section({
     false,
   ),
   onSlow: v.optional(leaf(readFunction<(request: SlowRequest) => void>())),
+  onRequest: v.optional(leaf(readFunction<(request: SlowRequest) => void>())),
+  digits: v.optional(leaf(readInteger(0, 3)), 3),
 });
 
 /**

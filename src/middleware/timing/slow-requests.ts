@@ -5,6 +5,7 @@ import { slowRequestEvents } from '../../events/channels.js';
 import { CLIENT_CLOSED_REQUEST } from '../../exchange/completion.js';
 import { withSocket } from '../../exchange/connection.js';
 import type { Exchange } from '../../exchange/exchange.js';
+import { isLongLived } from '../../exchange/long-lived.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import { unawaited } from '../../runtime/guard.js';
 import type { SlowRequest, TimingSettings } from './options.js';
@@ -23,17 +24,19 @@ export interface EndedRequest {
   readonly aborted: boolean;
 }
 
-/** Reports each slow request once, to the hook or to the console. */
+/** Reports each request to `onRequest`, and each slow one once, to `onSlow` or to the console. */
 export class SlowRequestReporter {
   readonly #threshold: number;
   readonly #onSlow: TimingSettings['onSlow'];
+  readonly #onRequest: TimingSettings['onRequest'];
   #quietUntil = 0;
   #unsaid = 0;
 
   /** @param threshold seconds. */
-  constructor(threshold: number, onSlow?: TimingSettings['onSlow']) {
+  constructor(threshold: number, { onSlow, onRequest }: Pick<TimingSettings, 'onSlow' | 'onRequest'>) {
     this.#threshold = threshold;
     this.#onSlow = onSlow;
+    this.#onRequest = onRequest;
   }
 
   watch(exchange: Exchange, requestId: string | undefined): void {
@@ -43,22 +46,15 @@ export class SlowRequestReporter {
   }
 
   ended(request: EndedRequest, seconds: number, requestId: string | undefined): void {
-    if (seconds >= this.#threshold) this.#report(describe(request, seconds, requestId));
-  }
-
-  #report(request: SlowRequest): void {
-    if (slowRequestEvents.hasSubscribers) slowRequestEvents.publish(request);
-    if (!this.#onSlow) {
-      this.#print(request);
-      return;
-    }
-    try {
-      // The type says `void`, but TypeScript also accepts async functions.
-      const result: unknown = this.#onSlow(request);
-      if (result !== undefined) void unawaited(result, 'onSlow');
-    } catch (error) {
-      reportFault('onSlow', error);
-    }
+    // The client of an event stream decides how long it lasts.
+    const isSlow = seconds >= this.#threshold && !isLongLived(request.req, request.res);
+    if (!isSlow && !this.#onRequest) return;
+    const described = describe(request, seconds, requestId);
+    if (this.#onRequest) callHook('onRequest', this.#onRequest, described);
+    if (!isSlow) return;
+    if (slowRequestEvents.hasSubscribers) slowRequestEvents.publish(described);
+    if (this.#onSlow) callHook('onSlow', this.#onSlow, described);
+    else this.#print(described);
   }
 
   #print(request: SlowRequest): void {
@@ -71,6 +67,16 @@ export class SlowRequestReporter {
     const more = this.#unsaid > 0 ? ` (and ${this.#unsaid} more before)` : '';
     this.#unsaid = 0;
     console.warn(`${lineOf(request)}${more}`);
+  }
+}
+
+function callHook(name: string, hook: (request: SlowRequest) => void, request: SlowRequest): void {
+  try {
+    // The type says `void`, but TypeScript also accepts async functions.
+    const result: unknown = hook(request);
+    if (result !== undefined) void unawaited(result, name);
+  } catch (error) {
+    reportFault(name, error);
   }
 }
 

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Express, Response } from 'express';
-import { hotpath } from 'hotpath';
+import { type HotpathConfig, hotpath } from 'hotpath';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SlowRequest } from '../../../src/middleware/timing/options.js';
@@ -28,7 +28,7 @@ const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
 
 describe.each(majors)('pipelined requests on %s', (_name, express) => {
   describe.each(['shut', 'open'])('with the front door %s', (door) => {
-    async function serve(routes: (app: Express) => void) {
+    async function serve(routes: (app: Express) => void, rules: HotpathConfig['routes'] = {}) {
       const registry = new Registry();
       const slow: SlowRequest[] = [];
       const perf = hotpath({
@@ -36,7 +36,7 @@ describe.each(majors)('pipelined requests on %s', (_name, express) => {
         timing: { slow: 0.000001, onSlow: (request) => void slow.push(request) },
         cache: { waitTimeout: '1h' },
         routes: {
-          '/cached': { cache: { ttl: '1m' } },
+          ...rules,
           '/hit': { cache: { ttl: '1m', shared: true } },
         },
       });
@@ -112,15 +112,18 @@ describe.each(majors)('pipelined requests on %s', (_name, express) => {
       async (end) => {
         const answers: (() => void)[] = [];
         const responses: WeakRef<Response>[] = [];
-        const { port, perf, inProgress } = await serve((app) => {
-          app.get('/cached', (_req, res) => {
-            responses.push(new WeakRef(res));
-            answers.push(() => {
-              if (end === 'destroyed') res.destroy();
-              else res.set('Cache-Control', end === 'refused' ? 'no-store' : 'max-age=60').send('late');
+        const { port, perf, inProgress } = await serve(
+          (app) => {
+            app.get('/cached', (_req, res) => {
+              responses.push(new WeakRef(res));
+              answers.push(() => {
+                if (end === 'destroyed') res.destroy();
+                else res.set('Cache-Control', end === 'refused' ? 'no-store' : 'max-age=60').send('late');
+              });
             });
-          });
-        });
+          },
+          { '/cached': { cache: { ttl: '1m' } } },
+        );
         const socket = connect(port, '127.0.0.1');
         await once(socket, 'connect');
         socket.write(Array.from({ length: 12 }, (_, i) => request(`/cached?${i}`)).join(''));
