@@ -4,7 +4,7 @@ const SWITCHING_PROTOCOLS = 101;
 
 /**
  * Whether a response lasts as long as its client wants: an event stream, or a connection with another protocol. Its
- * duration says nothing about the speed of the app.
+ * duration is independent of the speed of the app.
  */
 export function isLongLived(req: IncomingMessage, res: ServerResponse): boolean {
   if (res.statusCode === SWITCHING_PROTOCOLS || (req as { upgrade?: boolean | null }).upgrade === true)

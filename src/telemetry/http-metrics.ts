@@ -23,7 +23,7 @@ export interface HttpMetricsSettings {
   /** Whether the histogram has the label `status`. */
   readonly statusInDurations: boolean;
   /** The buckets of a route; `undefined`: those of the histogram. */
-  readonly bucketsOf?: (template: string) => readonly number[] | undefined;
+  readonly bucketsOf?: ((template: string) => readonly number[] | undefined) | undefined;
 }
 
 /** A request and its response, for labels. */

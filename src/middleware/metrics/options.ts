@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client';
 import * as v from 'valibot';
-import { leaf, mapOf, objectOr, resolve, section } from '../../options/schema.js';
+import { leaf, mapOf, objectOr, resolve, type Schema, section } from '../../options/schema.js';
 import type { ValidationResult } from '../../options/validation-result.js';
 import { booleanValidator, readInteger } from '../../options/validators.js';
 import type { MetricLabel } from '../../telemetry/http-metrics.js';
@@ -37,7 +37,7 @@ export interface MetricsPolicy {
 
 /** The part of a route's policies that concerns metrics. */
 export interface MetricsRoutePolicies {
-  readonly metrics?: false | { readonly buckets?: readonly number[] } | undefined;
+  readonly metrics?: false | { readonly buckets?: readonly number[] | undefined } | undefined;
 }
 
 /** Resolved options of the metrics middleware. */
@@ -55,11 +55,12 @@ export const metricsSchema = section({
 });
 
 /** Reads the metrics of a route. */
-export const metricsPolicySchema: Schema<false | { readonly buckets?: readonly number[] }> = objectOr(
-  section({ buckets: v.optional(leaf(readBuckets)) }),
-  [false],
-  'false or an object such as { buckets: [0.1, 1] }',
-);
+export const metricsPolicySchema: Schema<false | { readonly buckets?: readonly number[] | undefined }> =
+  objectOr(
+    section({ buckets: v.optional(leaf(readBuckets)) }),
+    [false],
+    'false or an object such as { buckets: [0.1, 1] }',
+  );
 
 /**
  * Resolves the section's options.
