@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { reportFault } from '../exchange/run-listeners.js';
 import { formatValue } from '../options/format-value.js';
-import { type Duration, parseDuration } from '../options/units.js';
+import { type Duration, parseDuration, readLifetime } from '../options/units.js';
 
 const HINTS = Symbol.for('hotpath.cache');
 
@@ -39,7 +39,7 @@ class Hints implements CacheHints {
 
   ttl(duration: Duration): this {
     try {
-      this.given.ttl = parseDuration(duration);
+      this.given.ttl = parseDuration(duration, readLifetime);
     } catch (error) {
       this.#refuse('invalid-ttl', error);
     }

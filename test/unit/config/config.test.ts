@@ -80,7 +80,7 @@ describe('resolveConfig', () => {
       /cache\.refreshRefused: expected 'foreground' or 'stale'.*'never'/,
     ],
     [{ noBackgroundRefresh: 0 }, /cache\.noBackgroundRefresh: expected a duration greater than 0/],
-    [{ refreshBackoff: '1ms' as never }, /cache\.refreshBackoff: expected .*seconds/],
+    [{ refreshBackoff: '1 ms' as never }, /cache\.refreshBackoff: expected .*seconds/],
     [
       { refreshHeaders: 'x: y' as never },
       /cache\.refreshHeaders: expected an object with names of request headers/,
@@ -204,7 +204,7 @@ describe('resolveConfig', () => {
         '/b': { cache: { staleWhileRevalidate: '5m' }, compression: { level: 10 } },
         '/c': { cache: { ttl: 1, shared: true, partition: () => 'x' } },
       },
-      timing: { slow: '500ms', requestId: { header: 'a b' } },
+      timing: { slow: '500 ms', requestId: { header: 'a b' } },
       metrics: { buckets: [2, 1], registry: {} },
       sizeLimit: { limit: '10 mbb' },
       cacheControl: { default: { public: true, private: true } },

@@ -79,13 +79,13 @@ describe('configFromEnv', () => {
   it('names every malformed variable with its value, but no password [K06]', () => {
     const env = {
       ENABLE_GZIP_COMPRESSION: 'maybe',
-      COMPRESSION_THRESHOLD: '1 kb',
+      COMPRESSION_THRESHOLD: '1 kbb',
       REDIS_URL: 'http://user:hunter2@host',
       CACHE_TTL: '5 min',
       CACHE_MAX_BYTES: '0',
       CACHE_MAX_ENTRIES: '1.5',
       REQUEST_SIZE_LIMIT: '10 mbb',
-      SLOW_REQUEST: '500ms',
+      SLOW_REQUEST: '500 ms',
       SLOW_QUERY: '-1',
       METRICS_ENABLED: '2',
       DATABASE_URL: 'mysql://user:hunter2@host/db',

@@ -2,13 +2,15 @@ import { describe, expect, it } from 'vitest';
 import { resolveConfig } from '../../../src/config.js';
 import type { SizeLimitSettings } from '../../../src/middleware/size-limit/options.js';
 import { HotpathError } from '../../../src/options/errors.js';
-import { parseDuration, type Size } from '../../../src/options/units.js';
+import { type Duration, parseDuration, type Size } from '../../../src/options/units.js';
 
 describe('durations', () => {
   it.each([
     [0, 0],
     [90, 90],
     [0.25, 0.25],
+    ['500ms', 0.5],
+    ['1.5ms', 0.0015],
     ['30s', 30],
     ['5m', 300],
     ['1.5h', 5400],
@@ -49,8 +51,20 @@ describe('durations', () => {
     expect(() => parseDuration(input)).toThrow(HotpathError);
   });
 
-  it('explains how to write milliseconds as seconds', () => {
-    expect(() => parseDuration('500ms')).toThrow(/milliseconds are written as '0.5s' or 0.5/);
+  it('asks whether a number that is too large is meant as milliseconds', () => {
+    expect(() => parseDuration(Date.UTC(2026, 0))).toThrow(
+      /at most ten years \(3650d\), in seconds \(milliseconds\? then write '1767225600000ms'\)/,
+    );
+  });
+
+  it('rejects a lifetime of more than one year [K06]', () => {
+    const ttlOf = (ttl: unknown) => resolveConfig({ routes: { '/x': { cache: { ttl: ttl as Duration } } } });
+    expect(() => ttlOf('365d')).not.toThrow();
+    expect(() => ttlOf('600000000ms')).not.toThrow();
+    expect(() => ttlOf(600_000_000)).toThrow(
+      /ttl: expected a duration of at most one year .* \(milliseconds\? then write '600000000ms'\)/,
+    );
+    expect(() => ttlOf('366d')).toThrow(/at most one year \(365d\), in seconds, received '366d'/);
   });
 
   it('rejects more than ten years, in text and in digits', () => {
@@ -74,6 +88,10 @@ describe('sizes', () => {
     ['1kb', 1024],
     ['1.5kb', 1536],
     ['10mb', 10_485_760],
+    ['10MB', 10_485_760],
+    ['10 MB', 10_485_760],
+    ['10 kB', 10_240],
+    ['512 B', 512],
     ['1gb', 1_073_741_824],
   ])('reads %j as %d bytes', (input, bytes) => {
     expect(limitOf(input)).toBe(bytes);
@@ -86,8 +104,10 @@ describe('sizes', () => {
   it.each([
     '10 mbb',
     '10mbb',
-    '10 mb',
-    '10MB',
+    '10  mb',
+    '10\tmb',
+    ' 10mb',
+    '10M B',
     '10k',
     '10',
     '10 bytes',
