@@ -49,6 +49,7 @@ export function createState(settings: CacheSettings): CacheState {
       clock,
     ),
     refreshQueue: new RefreshQueue(settings.refreshConcurrency),
+    anonymousFills: new Set(),
     frontDoor: { isOpen: false, hits: 0 },
     counts: noCounts(),
     fault,

@@ -4,6 +4,7 @@ import type { StoredResponse } from '../store/stored-response.js';
 import type { PendingFill } from './collapse/collapser.js';
 import type { Lookup } from './lookup/lookup.js';
 import { mayBecomeStorable, mayReplaceError } from './lookup/lookup.js';
+import { hasIgnoredCookie } from './request/bypass.js';
 import type { CacheRequest } from './request/cache-request.js';
 import { BackgroundRefresher } from './revalidate/background-refresh.js';
 import type { CacheState } from './state.js';
@@ -26,7 +27,13 @@ export type Decision =
   /** Wait for the fill of another request. */
   | { readonly kind: 'wait'; readonly pending: PendingFill }
   /** Run the handler. `leads`: other requests wait for this fill; otherwise `detail` may say why not. */
-  | { readonly kind: 'fill'; readonly leads: boolean; readonly detail?: string };
+  | {
+      readonly kind: 'fill';
+      readonly leads: boolean;
+      readonly detail?: string;
+      /** A background request without cookies is to fill the entry meanwhile. */
+      readonly fillsAnonymously?: boolean;
+    };
 
 /**
  * Decides what to do with a request. Changes nothing.
@@ -41,7 +48,7 @@ export function decide(
   waits: number,
   hasApp = BackgroundRefresher.canRefresh(request.context.req),
 ): Decision {
-  const { key, credential, rule, directives, partition, context } = request;
+  const { key, rule, directives, partition, context } = request;
   const { collapser } = state;
   const { entry, permission } = found;
   const canRefresh = partition === undefined && hasApp;
@@ -61,11 +68,12 @@ export function decide(
     // Limited: a refresh may return a response that this request can't use, such as one that was purged at once.
     if (use === 'refresh' && waits < MAX_WAITS) return { kind: 'refresh', entry };
   }
-  const isPersonal = credential !== undefined && !leadsForAll(request, found);
+  const isPersonal = isForClientOnly(request, found);
   const collapses =
     mayBecomeStorable(rule, found) && rule?.collapse !== false && !isPersonal && !directives?.noCache;
   const { method, headers } = context.req;
   if (headers.range !== undefined) return { kind: 'fill', leads: false, detail: 'range' };
+  if (hasIgnoredCookie(context.req, rule)) return decideWithCookie(state, request, found, waits, canRefresh);
   if (!collapses || method !== 'GET' || entry?.reuse.alwaysValidate || collapser.isRefused(key)) {
     return { kind: 'fill', leads: false };
   }
@@ -82,6 +90,41 @@ export function decide(
 export function isServable({ refreshMarks }: CacheState, { entry, permission, forward }: Lookup): boolean {
   if (!entry || permission !== 'fresh') return false;
   return forward !== 'stale' || refreshMarks.useOf(entry) !== 'foreground';
+}
+
+/**
+ * Decides about a request with an ignored cookie that gets no stored response: it waits for a fill that is under way,
+ * or gets its own response. The first one of a key has a background request without cookies fill the entry, unless the
+ * last such request was refused.
+ */
+function decideWithCookie(
+  state: CacheState,
+  request: CacheRequest,
+  found: Lookup,
+  waits: number,
+  canRefresh: boolean,
+): Decision {
+  const { key, credential, rule, directives, context } = request;
+  const { collapser, anonymousFills } = state;
+  if (context.req.method !== 'GET' || credential !== undefined) return { kind: 'fill', leads: false };
+  const pending = collapser.current(key);
+  const mayWait = rule?.collapse !== false && !directives?.noCache && !found.entry?.reuse.alwaysValidate;
+  const isRefused = collapser.isRefused(key);
+  if (pending && mayWait && !isRefused && waits < MAX_WAITS) return { kind: 'wait', pending };
+  if (pending || anonymousFills.has(key)) return { kind: 'fill', leads: false, detail: 'anonymous-fill' };
+  if (!canRefresh || isRefused || !state.refreshMarks.mayRefresh(markKeyFor(state, request, found)))
+    return { kind: 'fill', leads: false, detail: 'no-anonymous-fill' };
+  return { kind: 'fill', leads: false, detail: 'anonymous-fill', fillsAnonymously: true };
+}
+
+/** The key by which refused refreshes of what a request found, or would fill, are remembered. */
+function markKeyFor({ entries }: CacheState, { key, context }: CacheRequest, { entry }: Lookup): string {
+  return entry?.key ?? entries.keyFor(key, [], context.req);
+}
+
+/** Whether the response to a request is for its client only, so that it is not stored and nobody waits for it. */
+function isForClientOnly(request: CacheRequest, found: Lookup): boolean {
+  return request.credential !== undefined && !leadsForAll(request, found);
 }
 
 /**
@@ -132,10 +175,10 @@ export interface FillMode {
 }
 
 export function chooseFillMode(state: CacheState, request: CacheRequest, found: Lookup): FillMode {
-  const { credential, key, rule, context } = request;
+  const { key, rule, context } = request;
   const { entry, forward } = found;
   const { method, headers } = context.req;
-  const isPersonal = credential !== undefined && !leadsForAll(request, found);
+  const isPersonal = isForClientOnly(request, found) || hasIgnoredCookie(context.req, rule);
   const mayStore =
     mayBecomeStorable(rule, found) && !isPersonal && method === 'GET' && headers.range === undefined;
   const whole = mayStore && !(isConditional(headers) && state.collapser.isRefused(key));

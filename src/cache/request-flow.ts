@@ -152,6 +152,7 @@ export class RequestFlow {
     if (plan.kind === 'stale') return this.#serveStale(request, plan.entry, plan.isPaused);
     if (plan.kind === 'refresh') return this.#awaitRefresh(request, plan.entry, waits);
     if (plan.kind === 'wait') return this.#wait(request, plan.pending, waits, found);
+    if (plan.fillsAnonymously) this.#fillAnonymously(request, found.entry);
     if (!plan.leads) return this.#fill(request, found, undefined, plan.detail);
     if (request.rule?.collapse === 'cluster') return this.#takeTurn(request, found);
     this.#fill(request, found, collapser.lead(request.key), plan.detail);
@@ -189,6 +190,16 @@ export class RequestFlow {
         });
       });
     void unawaited(filled, 'collapse');
+  }
+
+  /** Fills the entry by a request without cookies. Redis was read on the way here, where it is not read in turns. */
+  #fillAnonymously(request: MiddlewareRequest, entry: StoredResponse | undefined): void {
+    const { anonymousFills } = this.#state;
+    const { key, rule } = request;
+    anonymousFills.add(key);
+    const hasReadRedis = rule?.collapse !== 'cluster';
+    const onEnd = () => void anonymousFills.delete(key);
+    this.#refresher.start(request, { head: entry, entry, hasReadRedis, onEnd });
   }
 
   #serveStale(request: MiddlewareRequest, entry: StoredResponse, isPaused: boolean): void {

@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import { isPlainObject } from '../options/format-value.js';
 import type { CacheContext } from '../options/request-types.js';
-import { leaf, list, resolve, type Schema, section } from '../options/schema.js';
-import { type Duration, readDuration } from '../options/units.js';
+import { leaf, list, resolve, type Schema, type SectionCheck, section } from '../options/schema.js';
+import { type Duration, readDuration, readLifetime } from '../options/units.js';
 import type { ValidationResult, Validator } from '../options/validation-result.js';
 import {
   booleanValidator,
@@ -43,6 +43,13 @@ export interface CacheRule {
   tags?: readonly string[] | ((context: CacheContext) => readonly string[]) | undefined;
   /** Parts of the request that the key holds besides method, scheme, host and path. */
   vary?: CacheVary | undefined;
+  /**
+   * `'ignore'`: requests with cookies get the stored response too, and it is made without cookies. Where nothing is
+   * stored, such a request gets its own response, which is not stored, and a background request without cookies fills the
+   * entry. Not together with `vary.cookies`, `vary.headers: ['cookie']` or `partition`. Default: a request with cookies is
+   * personal.
+   */
+  cookies?: 'ignore' | undefined;
   /** Query parameters that do not change the response, such as `'utm_*'` (a trailing `*` matches any ending). The handler does not see them. Not together with `vary.query`. Default: none. */
   ignoreQuery?: readonly string[] | undefined;
   /** Returns the owner of the response, such as a user id; each owner has its own entries. The cache is bypassed if it returns nothing or throws. Default: one entry for all clients. */
@@ -91,6 +98,7 @@ export const cacheRuleSchema = section(
       }),
       {},
     ),
+    cookies: v.optional(leaf(readWord('ignore'))),
     ignoreQuery: v.optional(names(readQueryPattern, 'query parameters'), []),
     partition: v.optional(leaf(readFunction<NonNullable<CacheRule['partition']>>())),
     shared: v.optional(leaf(booleanValidator), false),
@@ -115,6 +123,7 @@ export const cacheRuleSchema = section(
         'has no effect with `vary.query`, which already ignores all other parameters; set only one',
       );
     }
+    if (given.cookies !== undefined) checkCookies(given, report);
     const timeout = readDuration(given.timeout);
     const softTimeout = readDuration(given.softTimeout);
     if ('value' in timeout && 'value' in softTimeout && timeout.value < softTimeout.value) {
@@ -122,6 +131,18 @@ export const cacheRuleSchema = section(
     }
   },
 );
+
+/** `cookies: 'ignore'` promises that no cookie reaches an entry, so nothing else may put one into the key. */
+const checkCookies: SectionCheck = ({ vary, partition }, report) => {
+  const { cookies, headers } = isPlainObject(vary) ? vary : {};
+  const isNamed = (name: unknown) => typeof name === 'string' && name.toLowerCase() === 'cookie';
+  if (cookies !== undefined) report('cookies', 'conflicts with `vary.cookies`; set only one');
+  if (Array.isArray(headers) && headers.some(isNamed))
+    report('cookies', "conflicts with `vary.headers: ['cookie']`; set only one");
+  if (partition !== undefined) {
+    report('cookies', 'conflicts with `partition`, whose entries only the owners can fill; set only one');
+  }
+};
 
 /**
  * Resolves a rule.
@@ -145,7 +166,7 @@ function tagsSchema(): Schema<Tags> {
 }
 
 function readTtl(input: unknown): ValidationResult<number> {
-  const reading = readDuration(input);
+  const reading = readLifetime(input);
   if ('value' in reading && reading.value === 0) {
     return {
       expected: 'a duration greater than 0 (to cache nothing, leave the rule out or write `cache: false`)',

@@ -71,6 +71,8 @@ export interface CacheState {
   readonly endedKeys: EndedKeys;
   readonly refreshMarks: RefreshMarks;
   readonly refreshQueue: RefreshQueue;
+  /** Keys of the background fills that run or wait, for requests with cookies that their rule ignores. */
+  readonly anonymousFills: Set<string>;
   readonly frontDoor: FrontDoorState;
   readonly counts: CacheCounts;
   /** Monotonic time. Milliseconds. */

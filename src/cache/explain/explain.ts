@@ -10,6 +10,7 @@ import { validUntil } from '../lookup/invalidated.js';
 import type { Lookup } from '../lookup/lookup.js';
 import { lookUp } from '../lookup/lookup.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
+import { hasIgnoredCookie } from '../request/bypass.js';
 import type { CacheRequest } from '../request/cache-request.js';
 import { exactHeader } from '../request/key.js';
 import { describeBypass, describeUrl, visibleKey, type XCache } from '../serve/cache-status.js';
@@ -69,8 +70,20 @@ function explainRequest(state: CacheState, request: CacheRequest, isReal: boolea
     obstacles,
     filling: state.collapser.current(key) !== undefined,
     hitForMiss: state.collapser.refusalOf(key),
-    noBackgroundRefresh: entry && state.refreshMarks.reasonFor(entry),
+    noBackgroundRefresh: findRefreshRefusal(state, request, entry),
   };
+}
+
+/** Why the last background request of the key was refused: the refresh of its entry, or a fill without cookies. */
+function findRefreshRefusal(
+  { entries, refreshMarks }: CacheState,
+  { key, rule, context }: CacheRequest,
+  entry: StoredResponse | undefined,
+): string | undefined {
+  if (entry) return refreshMarks.reasonFor(entry);
+  if (rule?.cookies !== 'ignore') return undefined;
+  const storedAt = Number.POSITIVE_INFINITY;
+  return refreshMarks.reasonFor({ key: entries.keyFor(key, [], context.req), storedAt });
 }
 
 function noResult(reason: string): CacheExplanation {
@@ -156,12 +169,14 @@ function obstaclesOf(
   const obstacles: CacheObstacle[] = [];
   // A refresh is an internal request without conditions, and its response is complete.
   if (plan.kind === 'fill') {
+    const isWithCookie = credential === undefined && hasIgnoredCookie(context.req, rule);
     // A HEAD stores nothing, but it may revalidate the stored response.
     const isFinal = chooseFillMode(state, request, found).compares === undefined;
     if (context.req.method === 'HEAD') obstacles.push({ reason: 'head', final: isFinal });
     if (directives?.noStore) obstacles.push({ reason: 'request-no-store', final: true });
     if (credential) obstacles.push({ reason: credential, final: false });
     if (plan.detail === 'range') obstacles.push({ reason: 'range', final: false });
+    else if (isWithCookie) obstacles.push({ reason: plan.detail ?? 'anonymous-fill', final: true });
   }
   if (state.settings.profile === 'safe' && rule?.ttl === undefined) {
     obstacles.push({ reason: 'not-public', final: false });

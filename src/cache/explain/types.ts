@@ -38,7 +38,10 @@ export interface CacheExplanation {
   readonly filling: boolean;
   /** The reason why requests of the key do not wait for each other: a response was refused recently. */
   readonly hitForMiss: string | undefined;
-  /** The reason why the stored response is not served stale: its background refresh was refused or not storable. */
+  /**
+   * The reason why the stored response is not served stale: its background refresh was refused or not storable. The same
+   * for a fill without cookies under a rule with `cookies: 'ignore'`.
+   */
   readonly noBackgroundRefresh: string | undefined;
 }
 

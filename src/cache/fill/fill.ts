@@ -14,7 +14,7 @@ import {
 import { StreamingFill } from '../collapse/streaming-fill.js';
 import { readHints } from '../hints.js';
 import { addGroupTags } from '../invalidate/cache-groups.js';
-import { cameWithBody, findCredential } from '../request/bypass.js';
+import { cameWithBody, findCredential, hasIgnoredCookie } from '../request/bypass.js';
 import type { MiddlewareRequest } from '../request/cache-request.js';
 import { isKeyedByHeaders } from '../request/key.js';
 import { isSameOrigin, originOf } from '../request/origin.js';
@@ -23,6 +23,7 @@ import { visibleKey, writeCacheStatus } from '../serve/cache-status.js';
 import { answerConditions, applyNotModified, finishHeaders, replaceError } from '../serve/serve-stored.js';
 import { hasUpstreamHeaders, selectStoredHeaders, upstreamHeaders } from '../serve/stored-headers.js';
 import type { CacheState } from '../state.js';
+import { warnOfCookies } from './cookie-warning.js';
 import type { FillPlan } from './fill-plan.js';
 import { generateEtag } from './generated-etag.js';
 import { compareWithHead, makeStale } from './head-revalidation.js';
@@ -227,7 +228,15 @@ export class Fill {
       hasRequestNoStore: directives?.noStore === true && !refresh,
       now: Date.now(),
     });
-    return verdict.refusal === undefined && this.#isHeaderChanged(verdict) ? HEADER_CHANGED : verdict;
+    if (verdict.refusal !== undefined) return verdict;
+    if (this.#isHeaderChanged(verdict)) return HEADER_CHANGED;
+    // Last, so that `Cache-Status` names a reason that holds for requests without cookies too.
+    return this.#hasIgnoredCookie ? { refusal: this.#plan.detail ?? 'anonymous-fill' } : verdict;
+  }
+
+  get #hasIgnoredCookie(): boolean {
+    const { exchange, rule } = this.#request;
+    return hasIgnoredCookie(exchange.req, rule);
   }
 
   /** Whether the handler saw other header values than those in the key. */
@@ -273,7 +282,7 @@ export class Fill {
   #onSent(): void {
     if (!this.#snapshot || !this.#decidedHeaders) return;
     const refusal =
-      findLateRefusal(this.#request.exchange.res, this.#decidedHeaders, this.#state.settings) ??
+      findLateRefusal(this.#request.exchange.res, this.#decidedHeaders, this.#state.settings, this.#request.rule) ??
       this.#ruleChange() ??
       (this.#isHeaderChanged(this.#snapshot.storable) ? HEADER_CHANGED.refusal : undefined);
     if (refusal) this.#refuse(refusal);
@@ -488,7 +497,8 @@ export class Fill {
     // A response was stored for the same URL, so this refusal applies to its client only.
     const isAlone = credential !== undefined || isForClientAlone(reason, statusCode);
     if (!failed && isAlone && (stored || this.#isMarked)) return this.#finish('refused-alone');
-    const passes = failed || REQUEST_REFUSALS.has(reason) || reason === credential;
+    const isForRequest = reason === credential || (!this.#plan.pending && this.#hasIgnoredCookie);
+    const passes = failed || REQUEST_REFUSALS.has(reason) || isForRequest;
     this.#finish(failed ? 'failed' : 'refused', passes || this.#isPartial ? undefined : reason);
   }
 
@@ -560,6 +570,7 @@ export class Fill {
       const key = this.#visibleKey;
       if (verdict.refusal !== undefined && verdict.refusal === credential) {
         writeCacheStatus(this.#state, exchange, 'BYPASS', { fwd: 'bypass', key, detail: verdict.refusal });
+        if (credential === 'cookie' && this.#request.rule?.shared) warnOfCookies(this.#request);
         return;
       }
       const isStored = verdict.refusal === undefined;

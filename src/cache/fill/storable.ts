@@ -94,7 +94,7 @@ const POLICIES = ['content-security-policy', 'content-security-policy-report-onl
  * @returns the first refusal that applies, or the storable response.
  */
 export function decideStorable(res: ServerResponse, inputs: StorageContext): Storable | Refused {
-  const { hints, settings } = inputs;
+  const { hints, rule, settings } = inputs;
   if (inputs.method === 'HEAD') return refuse('head'); // no body to store
   if (inputs.method !== 'GET') return refuse('method');
   if (inputs.broken) return refuse('broken');
@@ -108,9 +108,23 @@ export function decideStorable(res: ServerResponse, inputs: StorageContext): Sto
   const variance = parseNoVarySearch(readHeaderText(res, 'no-vary-search'));
   if (pointsToItself(res, inputs.requested, variance)) return refuse('redirect-loop');
   const declared: ResponseDeclarations = { groups, variance };
+  if (rule?.cookies === 'ignore') {
+    const refusal = findCookieRefusal(res);
+    if (refusal) return refuse(refusal);
+  }
   // No object spread here or elsewhere in a fill: it costs microseconds in V8.
   const decideByProfile = settings.profile === 'safe' ? decideBySafeProfile : decideByRfc9111;
   return decideByProfile(res, inputs, declared);
+}
+
+/**
+ * Why the response itself depends on cookies, whatever the rule says. The safe profile refuses such responses anyway,
+ * but RFC 9111 lets a cache store them.
+ */
+function findCookieRefusal(res: ServerResponse): string | undefined {
+  if (res.hasHeader('set-cookie')) return 'set-cookie';
+  const vary = parseVary(readHeaderText(res, 'vary'));
+  return vary?.includes('cookie') ? 'vary-cookie' : undefined;
 }
 
 /** Declarations of the response that both profiles obey. */
@@ -350,9 +364,12 @@ export function findLateRefusal(
   res: ServerResponse,
   decided: DecidedHeaders,
   settings: CacheSettings,
+  rule: CacheRuleSettings | undefined,
 ): string | undefined {
   const { profile } = settings;
   if (res.statusCode !== decided.status) return 'status';
+  const ofCookies = rule?.cookies === 'ignore' ? findCookieRefusal(res) : undefined;
+  if (ofCookies) return ofCookies;
   const personal = profile === 'safe' ? personalField(res) : undefined;
   if (personal) return personal;
   if (profile === 'safe' && hasNonce(res)) return 'nonce';

@@ -76,7 +76,26 @@ export function findCredential(
   return undefined;
 }
 
-/** Whether the rule names the cookies that responses depend on, so that all others make no difference. */
+/** Whether the rule says which cookies responses depend on, if on any, so that all others make no difference. */
 export function coversCookies(rule: CacheRuleSettings | undefined): boolean {
-  return rule?.vary.cookies !== undefined;
+  return rule !== undefined && (rule.vary.cookies !== undefined || rule.cookies === 'ignore');
 }
+
+/**
+ * Whether a request has a cookie that its rule ignores: it may get a stored response, but its own is never stored. An
+ * earlier middleware may have read the cookie and removed it from the headers, so the headers as sent count too.
+ */
+export function hasIgnoredCookie(
+  { headers, rawHeaders }: IncomingMessage,
+  rule: CacheRuleSettings | undefined,
+): boolean {
+  if (rule?.cookies !== 'ignore') return false;
+  if (headers.cookie !== undefined) return true;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!;
+    if (name.length === COOKIE.length && name.toLowerCase() === COOKIE) return true;
+  }
+  return false;
+}
+
+const COOKIE = 'cookie';

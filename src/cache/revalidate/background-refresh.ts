@@ -29,14 +29,16 @@ interface App {
 
 /** The response to refresh, and the circumstances. */
 export interface RefreshGoal {
-  /** The response to replace: a stored one, or one whose body was interrupted. */
-  readonly head: ResponseHead;
+  /** The response to replace: a stored one, or one whose body was interrupted. `undefined` to fill an empty key. */
+  readonly head: ResponseHead | undefined;
   /** The stored response, if there is one. The handler may revalidate it. */
   readonly entry: StoredResponse | undefined;
   /** This request has already read Redis, so the refresh does not read it again. */
   readonly hasReadRedis?: boolean;
   /** A client is about to wait for the outcome. */
   readonly isAwaited?: boolean;
+  /** Called when the request has ended, or was never sent. */
+  readonly onEnd?: () => void;
 }
 
 /**
@@ -49,7 +51,9 @@ export class Refresh {
   readonly request: CacheRequest;
   /** The key at the start of the refresh, which the fill keeps. */
   readonly key: string;
-  readonly head: ResponseHead;
+  /** The key by which a refused or failed refresh is remembered. */
+  readonly markKey: string;
+  readonly head: ResponseHead | undefined;
   readonly entry: StoredResponse | undefined;
   readonly pending: PendingFill;
   readonly #state: CacheState;
@@ -72,6 +76,7 @@ export class Refresh {
     this.#report = report;
     this.request = request;
     this.key = request.key;
+    this.markKey = head?.key ?? state.entries.keyFor(request.key, [], request.context.req);
     this.head = head;
     this.entry = entry;
     this.pending = pending;
@@ -108,12 +113,13 @@ export class Refresh {
     const { request } = this;
     if (target !== request.target || rewritten !== request.rewritten) return 'url';
     if (keys.exact !== request.keys.exact) return 'vary';
+    if (!this.head) return undefined;
     return this.#state.equivalents.matches(keys, this.head, context.req) ? undefined : 'vary';
   }
 
   /** Whether another route responds than the one that made the entry. */
   isOtherRoute(template: string | undefined): boolean {
-    return template !== this.head.template;
+    return this.head !== undefined && template !== this.head.template;
   }
 
   /** The fill does not store the response. `conclude` decides the outcome when the response is complete. */
@@ -131,7 +137,7 @@ export class Refresh {
     const { counts, collapser, refreshMarks } = this.#state;
     counts.refreshResults.stored++;
     // The key may differ from that of the replaced response, if the new one varies by more headers.
-    refreshMarks.stored(this.head.key, true);
+    refreshMarks.stored(this.markKey, true);
     refreshMarks.stored(entry.key, true);
     collapser.settle(this.key, this.pending, { kind: 'stored', entry, status });
   }
@@ -147,7 +153,7 @@ export class Refresh {
     counts.refreshResults.failed++;
     const hasRetryAfter = this.#status === 503 || this.#status === 429;
     refreshMarks.fail(
-      this.head.key,
+      this.markKey,
       String(status ?? 'broken'),
       hasRetryAfter ? this.#retryAfter : undefined,
     );
@@ -172,12 +178,13 @@ export class Refresh {
 
   #end(verdict: 'ended' | 'refused', reason: string): void {
     const { counts, collapser, endedKeys, entries, refreshMarks } = this.#state;
-    const { key } = this.head;
+    const { markKey } = this;
     counts.refreshResults[verdict]++;
     countByWord(counts.refreshRefusals, reason);
     const retryAfter = this.#status === 429 ? this.#retryAfter : undefined;
-    refreshMarks.refuse(key, reason, entries.responseAt(key), retryAfter);
-    endedKeys.add(this.key);
+    refreshMarks.refuse(markKey, reason, entries.responseAt(markKey), retryAfter);
+    // A gate that refuses to fill an empty key says nothing of what clients' own fills bring.
+    if (this.head || verdict === 'ended') endedKeys.add(this.key);
     collapser.settle(this.key, this.pending, { kind: 'not-refreshed' });
     if (verdict === 'refused' || isTemporaryRedirect(reason)) this.#report(this, reason);
   }
@@ -218,7 +225,7 @@ export class BackgroundRefresher {
     const app = findListeningApp(request.exchange.req);
     const refresh = new Refresh(this.#state, request, goal, pending, (...all) => this.#reportRefusal(...all));
     const address = documentationAddress();
-    const headers = buildRefreshHeaders(request, goal.head.vary, settings, address);
+    const headers = buildRefreshHeaders(request, this.#namesFor(request, goal), settings, address);
     const { rule } = request;
     let isAboutToWait = goal.isAwaited === true;
     const work: QueuedWork = {
@@ -227,6 +234,7 @@ export class BackgroundRefresher {
       drop: () => {
         refresh.drop();
         onDropped?.();
+        goal.onEnd?.();
       },
     };
     runInOwnContext(() => this.#state.refreshQueue.add(work));
@@ -244,8 +252,8 @@ export class BackgroundRefresher {
     const { shared, collapser, fault } = this.#state;
     try {
       const { entry } = goal;
-      let newer = entry && newerThan(this.#state, request, entry);
-      if (!newer && entry && !goal.hasReadRedis && shared?.isUsable) {
+      let newer = goal.head === entry ? newerThan(this.#state, request, entry) : undefined;
+      if (!newer && goal.head === entry && !goal.hasReadRedis && shared?.isUsable) {
         newer = await fetchRefreshed(this.#state, shared, request, entry, refresh.pending);
       }
       if (newer) collapser.settle(refresh.key, refresh.pending, { kind: 'stored', entry: newer });
@@ -254,7 +262,16 @@ export class BackgroundRefresher {
       fault(error, 'refresh');
     } finally {
       refresh.fail(); // has no effect if it is settled
+      goal.onEnd?.();
     }
+  }
+
+  /**
+   * The request headers that choose a response of the key, as far as stored responses have named them. Until one has, a
+   * fill sends those of content negotiation.
+   */
+  #namesFor({ key }: CacheRequest, { head }: RefreshGoal): readonly string[] {
+    return head?.vary ?? this.#state.entries.variantsOf(key)?.names ?? NEGOTIATION;
   }
 
   async #send(
@@ -297,14 +314,17 @@ export class BackgroundRefresher {
 
   /** Reports once for each route: an access check that rejects refreshes needs a change of the app's configuration. */
   #reportRefusal({ head, request }: Refresh, reason: string): void {
-    const route = head.template ?? request.target.split('?', 1)[0]!;
+    const route = head?.template ?? request.target.split('?', 1)[0]!;
     // All paths without a route count as one, because clients choose them.
-    const name = head.template ?? '';
+    const name = head?.template ?? request.pattern ?? '';
     if (this.#reported.has(name) || this.#reported.size >= MOST_REPORTED) return;
     this.#reported.add(name);
     this.#state.fault(
       new Error(
-        `the app refused the background refresh of ${route} (${reason}), so its stale responses are not served; ` +
+        (head
+          ? `the app refused the background refresh of ${route} (${reason}), so its stale responses are not served; `
+          : `the app refused the request without cookies for ${route} (${reason}), so requests with cookies are not ` +
+            `answered from the cache (cookies: 'ignore'); `) +
           'let requests with req.hotpath.internal through, or set cache.refreshHeaders',
       ),
       'refresh',
@@ -330,6 +350,9 @@ function findListeningApp(req: IncomingMessage): RequestListener | undefined {
   return typeof app === 'function' ? (app as RequestListener) : undefined;
 }
 
+/** Request headers that choose among representations (RFC 9110 §12.5). */
+const NEGOTIATION = ['accept', 'accept-encoding', 'accept-language'] as const;
+
 /** The headers that the key covers, the host of the entry, and the headers from the config. */
 function buildRefreshHeaders(
   { exchange, origin, rule }: MiddlewareRequest,
@@ -345,7 +368,9 @@ function buildRefreshHeaders(
   // Only values that the app itself read from these headers, because a client may send any.
   if (headerOf(req, 'x-forwarded-host') === origin.host) headers['x-forwarded-host'] = origin.host;
   if (headerOf(req, 'x-forwarded-proto') === origin.scheme) headers['x-forwarded-proto'] = origin.scheme;
-  const named = vary.filter((name) => !credentials.includes(name));
+  const isAnonymous = rule?.cookies === 'ignore';
+  if (isAnonymous) delete headers.cookie;
+  const named = vary.filter((name) => !credentials.includes(name) && !(isAnonymous && name === 'cookie'));
   for (const name of [...named, ...(rule?.vary.headers ?? [])]) {
     const value = headerOf(req, name);
     if (value !== undefined) headers[name] = String(value);

@@ -6,15 +6,15 @@ import type { CacheRequest } from '../request/cache-request.js';
 import type { CacheState } from '../state.js';
 import { LEASE_SECONDS, type RedisTierLookups } from '../storage/redis-tier-lookups.js';
 
-/** The fresh response that replaced a stale entry, for clients without credentials and directives. */
+/** The fresh response that replaced a stale entry, or filled an empty key, for clients without credentials and directives. */
 export function newerThan(
   state: CacheState,
   { key, keys, target, context }: CacheRequest,
-  stale: StoredResponse,
+  stale: StoredResponse | undefined,
 ): StoredResponse | undefined {
   const { entry } = state.equivalents.find(key, keys, context.req, false);
   // An eager refresh starts while its entry is still fresh.
-  if (!entry || entry.storedAt <= stale.storedAt) return undefined;
+  if (!entry || (stale && entry.storedAt <= stale.storedAt)) return undefined;
   return isFresh(entry, validUntil(state, entry, target), state.clock()) ? entry : undefined;
 }
 
@@ -28,7 +28,7 @@ export async function fetchRefreshed(
   state: CacheState,
   shared: RedisTierLookups,
   request: CacheRequest,
-  entry: StoredResponse,
+  entry: StoredResponse | undefined,
   pending: PendingFill,
 ): Promise<StoredResponse | undefined> {
   const { settings, fault } = state;
