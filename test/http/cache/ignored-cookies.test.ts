@@ -155,7 +155,7 @@ describe.each(majors)("cookies: 'ignore' (%s)", (_name, express) => {
     },
   );
 
-  it('does not let a HEAD with a cookie confirm or replace what is stored', async () => {
+  it('does not let a HEAD with a cookie revalidate or replace the entry', async () => {
     const clock = stopClock();
     const made = await make((run, req, res) =>
       res.set('ETag', req.headers.cookie ? '"own"' : '"all"').send(`run ${run}`),
