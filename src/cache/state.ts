@@ -8,6 +8,7 @@ import type { CacheSettings } from './options.js';
 import type { RangeUnits } from './request/range-units.js';
 import type { RefreshMarks } from './revalidate/refresh-marks.js';
 import type { RefreshQueue } from './revalidate/refresh-queue.js';
+import { RouteCounts } from './route-counts.js';
 import type { StoredNames } from './serve/stored-headers.js';
 import type { EncodedBodies } from './storage/encoded-bodies.js';
 import type { EquivalentQueries } from './storage/no-vary-search.js';
@@ -23,6 +24,10 @@ export type RefreshResult = 'stored' | 'failed' | 'ended' | 'refused' | 'dropped
 export interface CacheCounts {
   hits: number;
   misses: number;
+  /** Requests that neither a rule nor the response allowed to be cached. */
+  passes: number;
+  /** The same results by the template of the route. */
+  readonly routes: RouteCounts;
   /** Lookups in the memory tier that found an entry, fresh or stale, and those that found none. */
   readonly memory: { hits: number; misses: number };
   /** Stale responses that were served. */
@@ -93,6 +98,8 @@ export function noCounts(): CacheCounts {
   return {
     hits: 0,
     misses: 0,
+    passes: 0,
+    routes: new RouteCounts(),
     memory: { hits: 0, misses: 0 },
     stale: 0,
     refreshes: 0,

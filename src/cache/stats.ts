@@ -1,4 +1,6 @@
+import type { EvictionReason } from '../store/memory/memory-store.js';
 import type { RedisTier } from '../store/redis/redis-tier.js';
+import type { RouteResults } from './route-counts.js';
 import { type CacheCounts, type CacheState, noCounts } from './state.js';
 import type { EncodingStats } from './storage/encoded-bodies.js';
 
@@ -51,6 +53,10 @@ export interface RedisStats {
 export interface CacheStats {
   readonly hits: number;
   readonly misses: number;
+  /** Requests that neither a rule nor the response allowed to be cached: no misses. */
+  readonly passes: number;
+  /** How the requests of each route were answered, by its template; `unmatched` without a route. */
+  readonly routes: Readonly<Record<string, Readonly<RouteResults>>>;
   /** Stale responses that were served. */
   readonly stale: number;
   /** Internal requests that were sent to refresh stale entries. */
@@ -85,12 +91,14 @@ export interface CacheStats {
   readonly invalidations: number;
   /** Lookups in the memory tier that found an entry, fresh or stale, and those that found none. */
   readonly memory: { readonly hits: number; readonly misses: number };
+  /** Responses removed from the memory tier to make room: for its bytes, its entries, or the variants of one URL. */
+  readonly evictions: Readonly<Record<EvictionReason, number>>;
+  /** The limits of the memory tier; 0 if the cache is off. */
+  readonly limits: { readonly bytes: number; readonly entries: number };
   /** Entries in the memory tier now. */
   readonly entries: number;
   /** Size of the memory tier, with keys, headers and tags. Bytes. */
   readonly bytes: number;
-  /** Entries that the memory tier removed to make room for others. */
-  readonly evictions: number;
   /** Fills in flight that other requests may wait for. */
   readonly pending: number;
   /** Position of the invalidation log. */
@@ -106,17 +114,20 @@ export function readStats(state: CacheState | false): CacheStats {
   if (!state) {
     const encodings = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0, waiting: 0 };
     const refreshing = { running: 0, waiting: 0 };
-    const empty = { frontDoor: 0, entries: 0, bytes: 0, evictions: 0, pending: 0, position: 0 };
-    return { ...readCounts(noCounts()), ...empty, refreshing, encodings };
+    const evictions = { bytes: 0, entries: 0, variants: 0 };
+    const limits = { bytes: 0, entries: 0 };
+    const empty = { frontDoor: 0, entries: 0, bytes: 0, pending: 0, position: 0 };
+    return { ...readCounts(noCounts()), ...empty, refreshing, evictions, limits, encodings };
   }
-  const { counts, entries, collapser, frontDoor, log, encodings, redis, refreshQueue } = state;
+  const { counts, entries, collapser, frontDoor, log, encodings, redis, refreshQueue, settings } = state;
   return {
     ...readCounts(counts),
     refreshing: { running: refreshQueue.running, waiting: refreshQueue.waiting },
     frontDoor: frontDoor.hits,
     entries: entries.store.entries,
     bytes: entries.store.bytes,
-    evictions: entries.store.evictions,
+    evictions: { ...entries.store.evictions },
+    limits: { bytes: settings.memory.maxBytes, entries: settings.memory.maxEntries },
     pending: collapser.size,
     position: log.position,
     encodings: encodings.stats,
@@ -130,6 +141,8 @@ function readCounts(counts: CacheCounts) {
   return {
     hits: counts.hits,
     misses: counts.misses,
+    passes: counts.passes,
+    routes: counts.routes.read(),
     stale: counts.stale,
     refreshes: counts.refreshes,
     refreshResults: { ...counts.refreshResults },

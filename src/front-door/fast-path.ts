@@ -192,7 +192,7 @@ export class FastPath {
     const body = head.coded ? state.encodings.find(entry, head.coded.coding, head.coded.effort) : entry.body;
     if (!body) return 'none';
 
-    countResult(state.counts, 'HIT', NO_STATUS);
+    countResult(state.counts, 'HIT', NO_STATUS, entry.template);
     if (app) state.frontDoor.hits++;
     const requestId = timing?.idOf(req);
     const text = this.#fields.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });

@@ -8,6 +8,13 @@ type ByWord = Readonly<Record<string, number>>;
 export interface CacheNumbers {
   readonly hits: number;
   readonly misses: number;
+  readonly passes: number;
+  readonly routes: Readonly<
+    Record<
+      string,
+      Readonly<Record<'hits' | 'misses' | 'stale' | 'revalidated' | 'passes' | 'bypasses', number>>
+    >
+  >;
   readonly stale: number;
   readonly revalidated: number;
   readonly refreshes: number;
@@ -22,9 +29,10 @@ export interface CacheNumbers {
   readonly purgesBy: { readonly purge: ByWord; readonly expire: ByWord };
   readonly invalidations: number;
   readonly memory: { readonly hits: number; readonly misses: number };
+  readonly evictions: ByWord;
+  readonly limits: { readonly bytes: number; readonly entries: number };
   readonly entries: number;
   readonly bytes: number;
-  readonly evictions: number;
   readonly pending: number;
   readonly position: number;
   readonly redis?: RedisNumbers;
@@ -79,10 +87,14 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
   const { counters, counter, gauge } = writers(registry, 'hotpath_cache_');
   return [
     counters('requests_total', 'Requests by result of the cache.', ['result'], () => {
-      const { hits, misses, stale, revalidated, bypasses } = read();
-      const bypass = sumOf(bypasses);
-      return byWord('result', { hit: hits, miss: misses, stale, revalidated, bypass });
+      const { bypasses, ...counts } = read();
+      return byWord('result', resultsOf({ ...counts, bypasses: sumOf(bypasses) }));
     }),
+    counters('route_requests_total', 'Requests by route and result.', ['path', 'result'], () =>
+      Object.entries(read().routes).flatMap(([path, counts]) =>
+        Object.entries(resultsOf(counts)).map(([result, value]) => ({ labels: { path, result }, value })),
+      ),
+    ),
     counters('bypasses_total', 'Requests that bypassed the cache.', ['reason'], () =>
       byWord('reason', read().bypasses),
     ),
@@ -123,11 +135,15 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
         ...(redis ? inTier('redis', { hit: hits, miss: misses, unusable: sumOf(unusable) }) : []),
       ];
     }),
-    counter('evictions_total', 'Entries that the memory tier dropped to make room for others.', () => {
-      return read().evictions;
-    }),
     gauge('memory_entries', 'Entries in the memory tier.', () => read().entries),
     gauge('memory_bytes', 'Bytes of the memory tier: bodies, keys, headers and tags.', () => read().bytes),
+    gauge('memory_max_bytes', 'Limit of memory_bytes (cache.memory.maxBytes).', () => read().limits.bytes),
+    gauge('memory_max_entries', 'Limit of memory_entries (cache.memory.maxEntries).', () => {
+      return read().limits.entries;
+    }),
+    counters('evictions_total', 'Responses removed from memory to make room.', ['reason'], () =>
+      byWord('reason', read().evictions),
+    ),
     gauge('fills_in_progress', 'Fills that other requests may wait for.', () => read().pending),
     gauge('log_position', 'Position of the invalidation log in this process.', () => read().position, 'max'),
   ];
@@ -215,6 +231,12 @@ function writers(registry: Registry, prefix: string) {
     gauge: (name: string, help: string, value: () => number, combine?: Combine) =>
       gauges(name, help, [], () => [{ labels: {}, value: value() }], combine),
   };
+}
+
+/** The results of requests, by the words of the label. */
+function resultsOf(counts: CacheNumbers['routes'][string]): ByWord {
+  const { hits, misses, stale, revalidated, passes, bypasses } = counts;
+  return { hit: hits, miss: misses, stale, revalidated, pass: passes, bypass: bypasses };
 }
 
 function byWord<Label extends string>(label: Label, counts: ByWord): Level<Label>[] {

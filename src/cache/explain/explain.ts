@@ -13,6 +13,7 @@ import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
 import { hasIgnoredCookie } from '../request/bypass.js';
 import type { CacheRequest } from '../request/cache-request.js';
 import { exactHeader } from '../request/key.js';
+import { evaluateTags } from '../request/rule-functions.js';
 import { describeBypass, describeUrl, visibleKey, type XCache } from '../serve/cache-status.js';
 import { computeAge, computeTtl } from '../serve/serve-stored.js';
 import type { CacheState } from '../state.js';
@@ -127,7 +128,11 @@ function possibleOf(
   // Only the handler's response shows whether the client's credentials matter.
   if (request.credential && !obstacles[0]?.final && request.context.req.method === 'GET')
     possible.add('BYPASS');
+  // Without a rule, the response decides whether it was cacheable at all.
+  const mayPass = !request.rule && !found.entry && !found.promising && !request.directives?.onlyIfCached;
+  if (mayPass && state.settings.profile === 'safe') possible.add('PASS');
   possible.add('MISS');
+  if (mayPass) possible.add('PASS');
   const { revalidates, compares, standIn } = chooseFillMode(state, request, found);
   if (revalidates || (compares && !request.directives?.noStore)) possible.add('REVALIDATED');
   if (standIn || plan.kind === 'refresh') possible.add('STALE');
@@ -179,9 +184,24 @@ function obstaclesOf(
     else if (isWithCookie) obstacles.push({ reason: plan.detail ?? 'anonymous-fill', final: true });
   }
   if (state.settings.profile === 'safe' && rule?.ttl === undefined) {
-    obstacles.push({ reason: 'not-public', final: false });
+    obstacles.push({ reason: rule ? 'no-lifetime' : 'not-public', final: false });
+  }
+  if (plan.kind === 'fill' && context.req.method === 'GET') {
+    const failure = findTagFailure(request);
+    if (failure) obstacles.push(failure);
   }
   return obstacles;
+}
+
+/** The rule's `tags` throws, or returns no list. Without a response, as for a description, it may only seem so. */
+function findTagFailure({ rule, context }: CacheRequest): CacheObstacle | undefined {
+  if (typeof rule?.tags !== 'function') return undefined;
+  try {
+    evaluateTags(rule, context, undefined);
+    return undefined;
+  } catch {
+    return { reason: 'rule', final: context.res !== undefined };
+  }
 }
 
 function describeKey(request: CacheRequest): ExplainedKey {

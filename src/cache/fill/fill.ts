@@ -1,7 +1,6 @@
 import { HeadOrder } from '../../exchange/exchange.js';
 import { readHeaderText } from '../../exchange/headers.js';
 import { onDestroy } from '../../exchange/on-destroy.js';
-import { reportFault } from '../../exchange/run-listeners.js';
 import { pathOf } from '../../http/request-target.js';
 import { guarded } from '../../runtime/guard.js';
 import { copyToOwnMemory } from '../../runtime/owned-memory.js';
@@ -19,17 +18,17 @@ import type { MiddlewareRequest } from '../request/cache-request.js';
 import { isKeyedByHeaders } from '../request/key.js';
 import { isSameOrigin, originOf } from '../request/origin.js';
 import { evaluateTags } from '../request/rule-functions.js';
-import { visibleKey, writeCacheStatus } from '../serve/cache-status.js';
+import { visibleKey } from '../serve/cache-status.js';
 import { answerConditions, applyNotModified, finishHeaders, replaceError } from '../serve/serve-stored.js';
 import { hasUpstreamHeaders, selectStoredHeaders, upstreamHeaders } from '../serve/stored-headers.js';
-import type { CacheState } from '../state.js';
-import { warnOfCookies } from './cookie-warning.js';
+import { type CacheState, countByWord } from '../state.js';
 import type { FillPlan } from './fill-plan.js';
 import { generateEtag } from './generated-etag.js';
 import { compareWithHead, makeStale } from './head-revalidation.js';
 import { isClientGone, mayBeIncomplete } from './incomplete.js';
 import { isAnsweredByOtherRoute } from './matched-route.js';
 import { warnOfRuleChange } from './received-headers.js';
+import { reportFill } from './report-fill.js';
 import {
   captureDecided,
   type DecidedHeaders,
@@ -55,6 +54,8 @@ interface Snapshot {
   readonly isClientGone: boolean;
   /** The stored response that a 304 revalidated. Its body is kept. */
   readonly revalidated: StoredResponse | undefined;
+  /** `undefined`: the body was not complete, so the rule's function runs again at its end. */
+  readonly tags: readonly string[] | undefined;
 }
 
 const HEADER_CHANGED: Refused = { refusal: 'header-changed' };
@@ -90,6 +91,10 @@ export class Fill {
   #streaming: StreamingFill | undefined;
   /** The handler's status. */
   #handlerStatus: number | undefined;
+  /** Computed at the response's head. */
+  #tags: readonly string[] | undefined;
+  /** The client was told that the response is being stored. */
+  #saysStored = false;
   readonly #capture = (chunk: Buffer) => this.#onChunk(chunk);
   /**
    * Ends a fill whose client has disconnected. It references the request and its response, so it is cleared when the
@@ -196,6 +201,7 @@ export class Fill {
         at: this.#state.clock(),
         isClientGone: isClientGone(exchange),
         revalidated,
+        tags: exchange.isWhole ? this.#tags : undefined,
       };
       exchange.onChunk(this.#capture);
     }
@@ -230,8 +236,22 @@ export class Fill {
     });
     if (verdict.refusal !== undefined) return verdict;
     if (this.#isHeaderChanged(verdict)) return HEADER_CHANGED;
+    if (!this.#state.entries.accepts(this.#request.key, verdict.vary)) return { refusal: 'vary-invalid' };
+    this.#tags = this.#computeTags(verdict);
+    if (!this.#tags) return { refusal: 'rule' };
     // Last, so that `Cache-Status` names a reason that holds for requests without cookies too.
     return this.#hasIgnoredCookie ? { refusal: this.#plan.detail ?? 'anonymous-fill' } : verdict;
+  }
+
+  /** `undefined` if the rule's function throws, or returns no list: a response that cannot be purged is not stored. */
+  #computeTags({ groups }: Storable): readonly string[] | undefined {
+    const { exchange, rule, context } = this.#request;
+    try {
+      return addGroupTags(evaluateTags(rule, context, readHints(exchange.res)), groups, context);
+    } catch (error) {
+      this.#state.fault(error, 'store');
+      return undefined;
+    }
   }
 
   get #hasIgnoredCookie(): boolean {
@@ -282,7 +302,12 @@ export class Fill {
   #onSent(): void {
     if (!this.#snapshot || !this.#decidedHeaders) return;
     const refusal =
-      findLateRefusal(this.#request.exchange.res, this.#decidedHeaders, this.#state.settings, this.#request.rule) ??
+      findLateRefusal(
+        this.#request.exchange.res,
+        this.#decidedHeaders,
+        this.#state.settings,
+        this.#request.rule,
+      ) ??
       this.#ruleChange() ??
       (this.#isHeaderChanged(this.#snapshot.storable) ? HEADER_CHANGED.refusal : undefined);
     if (refusal) this.#refuse(refusal);
@@ -389,13 +414,14 @@ export class Fill {
   }
 
   #store(snapshot: Snapshot): void {
-    const { exchange, key, keys, rule, context } = this.#request;
+    const { key, keys } = this.#request;
     const { pending, refresh } = this.#plan;
     const { revalidated, storable } = snapshot;
     const body = revalidated?.body ?? copyToOwnMemory(...this.#chunks);
     // The body is complete, even if it is not stored.
     this.#streaming?.complete(body);
-    const tags = addGroupTags(evaluateTags(rule, context, readHints(exchange.res)), storable.groups, context);
+    const tags = snapshot.tags ?? this.#computeTags(storable);
+    if (!tags) return this.#refuse('rule');
     const home = this.#state.equivalents.homeFor(keys, storable.variance);
     const head = this.#headOf(snapshot, home, tags);
     const etag = head.etag ?? generateEtag(body);
@@ -404,8 +430,9 @@ export class Fill {
     if (isPurged) return this.#refuse('purged');
     if (this.#state.endedKeys.hasSince(key, this.#lastEnd)) return this.#refuse('superseded');
     this.#setOver();
-    this.#state.equivalents.put(keys, home, entry, storable.vary);
-    this.#state.counts.stores++;
+    const { counts } = this.#state;
+    if (this.#state.equivalents.put(keys, home, entry, storable.vary)) counts.stores++;
+    else countByWord(counts.refusals, 'too-large');
     this.#state.collapser.clearRefusal(key);
     const status = this.#handlerStatus;
     if (refresh) return refresh.stored(entry, status);
@@ -493,6 +520,7 @@ export class Fill {
     // Refusals caused by one request, and temporary ones, do not prevent waiting next time.
     const failed = FAILED_REFUSALS.has(reason) || (reason === 'status' && statusCode >= 500);
     refresh?.notStored(reason);
+    if (this.#saysStored) countByWord(this.#state.counts.refusals, reason);
     this.#supersedes = isSuperseding(reason, statusCode) && this.#maySupersede();
     // A response was stored for the same URL, so this refusal applies to its client only.
     const isAlone = credential !== undefined || isForClientAlone(reason, statusCode);
@@ -561,32 +589,12 @@ export class Fill {
       collapser.settle(key, pending, { kind, status: this.#handlerStatus }, refusal);
   }
 
-  #report(verdict: Storable | Refused, revalidated: boolean): void {
-    const { exchange, credential } = this.#request;
-    const { found, detail, refresh } = this.#plan;
+  #report(verdict: Storable | Refused, isRevalidated: boolean): void {
     // No client reads the headers of a background refresh, and it is not counted as a request.
-    if (refresh) return;
-    try {
-      const key = this.#visibleKey;
-      if (verdict.refusal !== undefined && verdict.refusal === credential) {
-        writeCacheStatus(this.#state, exchange, 'BYPASS', { fwd: 'bypass', key, detail: verdict.refusal });
-        if (credential === 'cookie' && this.#request.rule?.shared) warnOfCookies(this.#request);
-        return;
-      }
-      const isStored = verdict.refusal === undefined;
-      writeCacheStatus(this.#state, exchange, revalidated ? 'REVALIDATED' : 'MISS', {
-        fwd: found.forward,
-        // RFC 9211 §2.3: only if the client gets another status.
-        fwdStatus: this.#handlerStatus === exchange.res.statusCode ? undefined : this.#handlerStatus,
-        stored: isStored,
-        collapsed: detail?.startsWith('collapse-') ? false : undefined,
-        ttl: isStored ? Math.floor(verdict.lifetime - verdict.initialAge) : undefined,
-        key,
-        detail: verdict.refusal ?? detail,
-      });
-    } catch (error) {
-      reportFault('cache status', error);
-    }
+    if (this.#plan.refresh) return;
+    this.#saysStored = verdict.refusal === undefined;
+    const outcome = { verdict, isRevalidated, handlerStatus: this.#handlerStatus };
+    reportFill(this.#state, this.#request, this.#plan, outcome);
   }
 
   get #visibleKey(): string | undefined {

@@ -100,7 +100,7 @@ export function decideStorable(res: ServerResponse, inputs: StorageContext): Sto
   if (inputs.broken) return refuse('broken');
   if (inputs.hasRequestNoStore) return refuse('request-no-store');
   if (hints?.skip) return refuse(hints.skip);
-  if (Number(readHeaderText(res, 'content-length') ?? 0) > settings.maxEntryBytes) return refuse('too-large');
+  if ((inputs.length ?? 0) > settings.maxEntryBytes) return refuse('too-large');
   if (inputs.changed) return refuse(inputs.changed);
   if (mayBePart(res, inputs)) return refuse('range');
   const groups = parseCacheGroups(readHeaderText(res, 'cache-groups'));
@@ -166,7 +166,9 @@ function decideBySafeProfile(
   const own = explicitLifetime(fields, now);
   // A field that targets this cache allows storing. It does not declare that credentials make no difference.
   const isAllowed = explicitlyShared || policy.isTargeted;
-  if (rule?.ttl === undefined && hints?.ttl === undefined && !isAllowed) return refuse('not-public');
+  if (rule?.ttl === undefined && hints?.ttl === undefined && !isAllowed) {
+    return refuse(rule && own === undefined ? 'no-lifetime' : 'not-public');
+  }
   const lifetime = hints?.ttl ?? own ?? ttlWithJitter(rule);
   if (lifetime === undefined) return refuse('no-lifetime');
   const age = initialAge(fields, now);
@@ -433,6 +435,24 @@ function findVaryRefusal(
 
 function isKeyed(rule: CacheRuleSettings | undefined, name: string): boolean {
   return rule?.vary.headers.includes(name) === true;
+}
+
+/** Whether a response asks to be stored by a shared cache, whatever keeps it from that. */
+export function declaresCacheable(
+  res: ServerResponse,
+  settings: CacheSettings,
+  hints: ResponseHints | undefined,
+): boolean {
+  if (hints?.skip) return false;
+  if (hints?.ttl !== undefined) return true;
+  const policy = readPolicy(res, settings);
+  const { cacheControl } = policy;
+  if (policy.isMalformed || cacheControl.noStore || cacheControl.private === true) return false;
+  if (cacheControl.public || cacheControl.sMaxage !== undefined || policy.isTargeted) return true;
+  // The standard needs a lifetime only.
+  return (
+    settings.profile === 'rfc9111' && explicitLifetime(readFreshness(res, policy), Date.now()) !== undefined
+  );
 }
 
 /** Whether a response to a request with credentials is valid for all clients (RFC 9111 §3.5). */

@@ -152,11 +152,7 @@ export class Refresh {
     const status = this.#status || undefined;
     counts.refreshResults.failed++;
     const hasRetryAfter = this.#status === 503 || this.#status === 429;
-    refreshMarks.fail(
-      this.markKey,
-      String(status ?? 'broken'),
-      hasRetryAfter ? this.#retryAfter : undefined,
-    );
+    refreshMarks.fail(this.markKey, String(status ?? 'broken'), hasRetryAfter ? this.#retryAfter : undefined);
     collapser.settle(this.key, this.pending, { kind: 'failed', status });
   }
 

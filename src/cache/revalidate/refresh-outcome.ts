@@ -9,7 +9,14 @@
 export type RefreshVerdict = 'failed' | 'ended' | 'refused';
 
 /** Refusals of a fill that has no valid response: it was aborted, or a purge or another response made it void. */
-const NO_RESPONSE: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
+const NO_RESPONSE: ReadonlySet<string> = new Set([
+  'broken',
+  'length',
+  'purged',
+  'superseded',
+  'fault',
+  'rule',
+]);
 
 /** Refusals because the request that arrived differs from the request of the entry, or another route responded. */
 const OTHER_REQUEST: ReadonlySet<string> = new Set([

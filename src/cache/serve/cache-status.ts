@@ -6,7 +6,7 @@ import type { Origin } from '../request/origin.js';
 import { type CacheCounts, type CacheState, countByWord } from '../state.js';
 
 /** The value of `X-Cache`. */
-export type XCache = 'HIT' | 'MISS' | 'STALE' | 'REVALIDATED' | 'BYPASS';
+export type XCache = 'HIT' | 'MISS' | 'STALE' | 'REVALIDATED' | 'PASS' | 'BYPASS';
 
 /** The status of a request that bypasses the cache. */
 export function describeBypass(reason: string): CacheStatus {
@@ -36,13 +36,31 @@ export function describeUrl({
   return /^[^/?#\\]+$/.test(origin.host) && URL.canParse(base) ? base + target : target;
 }
 
-/** Counts the result of a request. */
-export function countResult(counts: CacheCounts, result: XCache, status: CacheStatus): void {
-  if (result === 'HIT') counts.hits++;
-  else if (result === 'STALE') counts.stale++;
-  else if (result === 'REVALIDATED') counts.revalidated++;
-  else if (result === 'MISS') counts.misses++;
-  else countByWord(counts.bypasses, status.detail ?? status.fwd ?? 'other');
+/** The name of each result in the counts. */
+const COUNTED = {
+  HIT: 'hits',
+  STALE: 'stale',
+  REVALIDATED: 'revalidated',
+  MISS: 'misses',
+  PASS: 'passes',
+} as const;
+
+/** Counts the result of a request. @param template of the route; `undefined` if none matched. */
+export function countResult(
+  counts: CacheCounts,
+  result: XCache,
+  status: CacheStatus,
+  template: string | undefined,
+): void {
+  const route = counts.routes.of(template);
+  if (result === 'BYPASS') {
+    route.bypasses++;
+    countByWord(counts.bypasses, status.detail ?? status.fwd ?? 'other');
+  } else {
+    const name = COUNTED[result];
+    counts[name]++;
+    route[name]++;
+  }
   if (status.collapsed) counts.collapsed++;
   const refusal = refusalOf(result, status);
   if (refusal) countByWord(counts.refusals, refusal);
@@ -50,7 +68,7 @@ export function countResult(counts: CacheCounts, result: XCache, status: CacheSt
 
 /** Why a response is not stored. */
 function refusalOf(result: XCache, { stored, detail }: CacheStatus): string | undefined {
-  return result === 'MISS' && !stored ? detail : undefined;
+  return (result === 'MISS' || result === 'PASS') && !stored ? detail : undefined;
 }
 
 /**
@@ -63,7 +81,7 @@ export function writeCacheStatus(
   result: XCache,
   status: CacheStatus,
 ): void {
-  countResult(state.counts, result, status);
+  countResult(state.counts, result, status, exchange.template);
   exchange.cacheResult = result;
   exchange.cacheReason = result === 'BYPASS' ? (status.detail ?? status.fwd) : refusalOf(result, status);
   if (cacheEvents.hasSubscribers) publishResult(exchange, result, status);

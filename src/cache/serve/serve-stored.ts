@@ -157,7 +157,7 @@ export function writeHead(
   const { head } = sent;
   const bodyless = writeStored(exchange, sent, rule, conditions);
   exchange.res.setHeader('Age', computeAge(head, state.clock()));
-  // Before the result is published, which names the route.
+  // Before the result is published, which counts and names the route.
   if (head.template !== undefined) exchange.template = head.template;
   exchange.served = { handlerMicros: head.handlerMicros, url: rule?.partition ? undefined : head.url };
   writeCacheStatus(state, exchange, use.result, use.status);

@@ -73,13 +73,19 @@ export class EquivalentQueries {
     return this.#entries.store.set(keys.path, note) ? keys.under(note) : keys.exact;
   }
 
-  /** Stores a response under its home key, and deletes the responses that this URL had under other keys. */
-  put(keys: RequestKeys, home: string, entry: StoredResponse, vary: readonly string[]): void {
+  /**
+   * Stores a response under its home key, and deletes the responses that this URL had under other keys.
+   *
+   * @returns whether a tier stores it.
+   */
+  put(keys: RequestKeys, home: string, entry: StoredResponse, vary: readonly string[]): boolean {
     const other = home === keys.exact ? this.keyNow(keys) : keys.exact;
     if (other !== home) this.#entries.deleteAll(other);
-    this.#entries.put(home, entry, vary);
+    const isKept = this.#entries.put(home, entry, vary);
     // Without the note, other instances do not know which queries are equivalent.
-    if (this.#shared && home === keys.exact) void unawaited(this.#shared.put(home, entry), 'redis write');
+    if (!this.#shared || home !== keys.exact) return isKept;
+    void unawaited(this.#shared.put(home, entry), 'redis write');
+    return true;
   }
 
   #noteFor(keys: RequestKeys): VarianceNote | undefined {

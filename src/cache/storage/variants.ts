@@ -78,13 +78,16 @@ export class VariantStore {
     return this.#compactor.compact(head, kept);
   }
 
-  put(key: string, entry: StoredResponse, vary: readonly string[]): void {
+  /** Whether a response with this `Vary` can be stored beside the other responses of the key. */
+  accepts(key: string, vary: readonly string[]): boolean {
+    return vary.length === 0 || this.#namesFor(key, vary).length <= MOST_NAMES;
+  }
+
+  /** @returns whether it is stored now. */
+  put(key: string, entry: StoredResponse, vary: readonly string[]): boolean {
     const names = this.#namesFor(key, vary);
-    if (names.length === 0) {
-      this.store.set(entry.key, entry); // the same string as `key`, so memory holds it once
-      return;
-    }
-    if (names.length > MOST_NAMES) return;
+    if (names.length === 0) return this.store.set(entry.key, entry); // the same string as `key`, so memory holds it once
+    if (names.length > MOST_NAMES) return false;
     const before = this.store.peek(key);
     const known = before?.kind === 'variants' ? before : undefined;
     // Stored when fewer names were known, so the right requests for it are unknown.
@@ -92,9 +95,9 @@ export class VariantStore {
     for (const old of known?.keys ?? []) if (!kept.includes(old)) this.store.delete(old);
     const keys = kept.filter((old) => old !== entry.key);
     keys.push(entry.key);
-    if (keys.length > MOST_VARIANTS) this.store.delete(this.#takeLeastUsed(keys));
+    if (keys.length > MOST_VARIANTS) this.store.evict(this.#takeLeastUsed(keys), 'variants');
     this.store.set(key, { kind: 'variants', names, keys });
-    this.store.set(entry.key, entry);
+    return this.store.set(entry.key, entry);
   }
 
   /** Whether the entry is still stored: neither evicted nor replaced. */

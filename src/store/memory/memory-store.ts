@@ -9,6 +9,9 @@ export interface MemoryBounds {
   readonly maxEntries: number;
 }
 
+/** Why an item was removed to make room: the bytes or the entries of the tier, or the variants of one key. */
+export type EvictionReason = 'bytes' | 'entries' | 'variants';
+
 /** Share of the limits that is reserved for items with at least one hit. */
 const USED_SHARE = 0.8;
 
@@ -28,8 +31,8 @@ export class MemoryStore {
   readonly #used: LRUCache<string, StoreItem>;
   #admission: Doorkeeper | undefined;
   #closed = false;
-  /** Items that had to go for others. */
-  evictions = 0;
+  /** Items that were removed to make room, since the start. */
+  readonly evictions: Record<EvictionReason, number> = { bytes: 0, entries: 0, variants: 0 };
 
   constructor(bounds: MemoryBounds) {
     this.#bounds = { maxBytes: Math.max(1, bounds.maxBytes), maxEntries: bounds.maxEntries };
@@ -78,8 +81,12 @@ export class MemoryStore {
     if (this.#closed) return false;
     // The replacement of an item with hits inherits its segment.
     const segment = this.#used.has(key) ? this.#used : this.#fresh;
-    keepForms(segment.peek(key), item);
+    const before = segment.peek(key);
+    keepForms(before, item);
+    const size = segment.size + (before ? 0 : 1);
     segment.set(key, item);
+    // The segment makes room itself if it would outgrow the whole tier; an item that is too large is not set at all.
+    if (segment.size < size && segment.has(key)) this.evictions.bytes += size - segment.size;
     this.#fit(key);
     return segment.peek(key) === item;
   }
@@ -99,6 +106,16 @@ export class MemoryStore {
     segment.set(key, item, { size });
     this.#fit(key);
     return true;
+  }
+
+  /** Removes an item to make room. */
+  evict(key: string, reason: EvictionReason): void {
+    if (this.delete(key)) this.evictions[reason]++;
+  }
+
+  /** The limits of the tier. */
+  get bounds(): MemoryBounds {
+    return this.#bounds;
   }
 
   delete(key: string): boolean {
@@ -136,7 +153,11 @@ export class MemoryStore {
   }
 
   #fit(stored: string): void {
-    while (this.bytes > this.#bounds.maxBytes || this.entries > this.#bounds.maxEntries) this.#evict(stored);
+    const { maxBytes, maxEntries } = this.#bounds;
+    while (this.bytes > maxBytes || this.entries > maxEntries) {
+      this.evictions[this.bytes > maxBytes ? 'bytes' : 'entries']++;
+      this.#evict(stored);
+    }
   }
 
   /** Evicts the least valuable item; the item that was just stored only if there is no other. */
@@ -145,7 +166,6 @@ export class MemoryStore {
     const other = wanted === this.#used ? this.#fresh : this.#used;
     const isSpared = wanted.size === 0 || (wanted.size === 1 && wanted.has(stored) && other.size > 0);
     (isSpared ? other : wanted).pop();
-    this.evictions++;
   }
 
   /** Checked only when room is needed, so that a hit moves one item and no others. */

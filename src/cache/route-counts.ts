@@ -1,0 +1,51 @@
+import { cutTemplate } from '../exchange/route-template.js';
+
+/** How the requests of one route were answered, by result. */
+export interface RouteResults {
+  hits: number;
+  misses: number;
+  stale: number;
+  revalidated: number;
+  passes: number;
+  bypasses: number;
+}
+
+/** Most routes that are counted apart; requests of all others count as `overflow`. */
+const MOST_ROUTES = 1000;
+const OVERFLOW = 'overflow';
+const UNMATCHED = 'unmatched';
+
+/** Results by the template of the route, such as `/products/:id`. */
+export class RouteCounts {
+  readonly #routes = new Map<string, RouteResults>();
+  /** The template that came last: requests of one route often follow each other. */
+  #template: string | undefined;
+  #results: RouteResults | undefined;
+
+  /** @param template `undefined` if no route matched. */
+  of(template: string | undefined): RouteResults {
+    if (this.#results && this.#template === template) return this.#results;
+    this.#template = template;
+    return (this.#results = this.#find(template));
+  }
+
+  /** A copy of all results, by template. */
+  read(): Record<string, Readonly<RouteResults>> {
+    return Object.fromEntries(Array.from(this.#routes, ([name, results]) => [name, { ...results }]));
+  }
+
+  #find(template: string | undefined): RouteResults {
+    // Also for entries from Redis, whose templates another version may have written.
+    const name = template === undefined ? UNMATCHED : cutTemplate(template);
+    return this.#routes.get(name) ?? this.#add(this.#routes.size < MOST_ROUTES ? name : OVERFLOW);
+  }
+
+  #add(name: string): RouteResults {
+    let results = this.#routes.get(name);
+    if (!results) {
+      results = { hits: 0, misses: 0, stale: 0, revalidated: 0, passes: 0, bypasses: 0 };
+      this.#routes.set(name, results);
+    }
+    return results;
+  }
+}
