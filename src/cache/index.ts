@@ -12,12 +12,13 @@ export type {
 } from './explain/types.js';
 export { type CacheHints, cacheOf } from './hints.js';
 export type { Permission } from './lookup/reuse.js';
-export type {
-  CacheContext,
-  CacheOptions,
-  CacheRule,
-  CacheVary,
-  StandaloneCacheOptions,
+export {
+  type CacheContext,
+  type CacheOptions,
+  type CacheRule,
+  type CacheVary,
+  type StandaloneCacheOptions,
+  TRACKING_PARAMETERS,
 } from './options.js';
 export {
   type CacheRouteMiddleware,

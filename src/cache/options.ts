@@ -26,6 +26,7 @@ export {
   type CacheVary,
   type CacheVarySettings,
   resolveCacheRule,
+  TRACKING_PARAMETERS,
 } from './rule.js';
 
 /** Options of the response cache. */

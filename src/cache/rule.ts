@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { canonicalHost } from '../http/request-target.js';
 import { isPlainObject } from '../options/format-value.js';
 import type { CacheContext } from '../options/request-types.js';
 import { leaf, list, resolve, type Schema, type SectionCheck, section } from '../options/schema.js';
@@ -8,6 +9,7 @@ import {
   booleanValidator,
   readFunction,
   readHeaderName,
+  readHeaderPattern,
   readInteger,
   readName,
   readPartialShare,
@@ -17,6 +19,16 @@ import {
   readToken,
   readWord,
 } from '../options/validators.js';
+
+/** Query parameters that only track clients, as advertising networks and mail services add them to links. */
+export const TRACKING_PARAMETERS: readonly string[] = Object.freeze([
+  ...['utm_*', 'pk_*', 'piwik_*', 'mtm_*', 'matomo_*', '_ga', '_gl', '_openstat'],
+  ...['gclid', 'gclsrc', 'gbraid', 'wbraid', 'dclid', 'gad_source', 'gad_campaignid', 'srsltid'],
+  ...['fbclid', 'igsh', 'igshid', 'msclkid', 'twclid', 'ttclid', 'li_fat_id', 'epik', 'ScCid', 'rdt_cid'],
+  ...['yclid', 'ysclid', 'ymclid', 'irclickid', 'cjevent', 'wickedid', 'rb_clickid', '_branch_match_id'],
+  ...['mc_cid', 'mc_eid', 'mkt_tok', '_hsenc', '_hsmi', '__hssc', '__hstc', '__hsfp', 'hsCtaTracking'],
+  ...['oly_anon_id', 'oly_enc_id', 'vero_conv', 'vero_id', '_kx'],
+]);
 
 /** How one route is cached. A rule never overrides a handler that sends `private`, `no-store` or its own lifetime. */
 export interface CacheRule {
@@ -35,10 +47,11 @@ export interface CacheRule {
   /** Share of `ttl`, 0 to 1, by which lifetimes are shortened at random, so that entries do not all expire together. Needs `ttl`. Default: `0`. */
   jitter?: number | undefined;
   /**   * Status codes that may be stored, from 200 to 599. Those that answer one request or client alone are refused: 206,
-   * 304, 401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429 and 431.
+   * 304, 401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429 and 431. `{ except: [404] }`: those that caches may
+   * store by default (RFC 9110 §15.1: 200, 203, 204, 300, 301, 308, 404, 405, 410, 501), without the ones given.
    * Default: `[200, 301, 308]`.
    */
-  statuses?: readonly number[] | undefined;
+  statuses?: readonly number[] | { readonly except: readonly number[] } | undefined;
   /** Names for purging entries together: a list, or a function that returns one. Default: none. */
   tags?: readonly string[] | ((context: CacheContext) => readonly string[]) | undefined;
   /** Parts of the request that the key holds besides method, scheme, host and path. */
@@ -50,8 +63,10 @@ export interface CacheRule {
    * personal.
    */
   cookies?: 'ignore' | undefined;
-  /** Query parameters that do not change the response, such as `'utm_*'` (a trailing `*` matches any ending). The handler does not see them. Not together with `vary.query`. Default: none. */
-  ignoreQuery?: readonly string[] | undefined;
+  /** Query parameters that do not change the response, such as `'utm_*'` (a trailing `*` matches any ending). `'tracking'`: those that only track clients (`TRACKING_PARAMETERS`: `utm_*`, `gclid`, `fbclid` and others). The handler does not see them. Not together with `vary.query`. Default: none. */
+  ignoreQuery?: readonly string[] | 'tracking' | undefined;
+  /** Response headers that are left out of the stored response, so that hits do not have them; a trailing `*` matches any ending. Not `Vary` or `Content-*`. Default: none. */
+  omitHeaders?: readonly string[] | undefined;
   /** Returns the owner of the response, such as a user id; each owner has its own entries. The cache is bypassed if it returns nothing or throws. Default: one entry for all clients. */
   partition?: ((context: CacheContext) => string | number | undefined | null) | undefined;
   /** Declares that the response is the same for every client, so that the front door (`attach`) may serve it before Express runs. Not together with `partition`. Default: `false`. */
@@ -70,6 +85,12 @@ export interface CacheVary {
   headers?: readonly string[] | undefined;
   /** Cookies that matter. `[]` declares that no cookie matters, so that requests with cookies can be cached. Default: not declared; a request with cookies is personal. */
   cookies?: readonly string[] | undefined;
+  /**
+   * `false`: all hosts share the entries. A name such as `'www.example.com'`: so they do, and the entries are stored and
+   * shown under it. For an app whose names all give the same responses; a response that contains the request's host would
+   * reach clients of the others, and a client may send any host. Default: each host has its own entries.
+   */
+  host?: false | string | undefined;
 }
 
 /** A resolved cache rule: durations in seconds, header names in lower case. */
@@ -95,11 +116,13 @@ export const cacheRuleSchema = section(
         query: v.optional(names(readName, 'query parameters')),
         headers: v.optional(names(readHeaderName, 'request headers'), []),
         cookies: v.optional(names(readToken, 'cookies')),
+        host: v.optional(leaf(readSharedHost)),
       }),
       {},
     ),
     cookies: v.optional(leaf(readWord('ignore'))),
-    ignoreQuery: v.optional(names(readQueryPattern, 'query parameters'), []),
+    ignoreQuery: v.optional(ignoreQuerySchema(), []),
+    omitHeaders: v.optional(names(readOmittedHeader, 'response headers'), []),
     partition: v.optional(leaf(readFunction<NonNullable<CacheRule['partition']>>())),
     shared: v.optional(leaf(booleanValidator), false),
     collapse: v.optional(leaf(readCollapse), 'instance'),
@@ -165,6 +188,24 @@ function tagsSchema(): Schema<Tags> {
   return v.lazy((input): Schema<Tags> => (typeof input === 'function' ? computed : fixed));
 }
 
+function ignoreQuerySchema(): Schema<readonly string[]> {
+  const listed = list(leaf(readQueryPattern), "'tracking', or a list of names of query parameters");
+  const tracking = leaf<readonly string[]>(() => ({ value: TRACKING_PARAMETERS }));
+  return v.lazy((input): Schema<readonly string[]> => (input === 'tracking' ? tracking : listed));
+}
+
+/** A stored response would be read wrongly without `Vary` and `Content-*`. */
+function readOmittedHeader(input: unknown): ValidationResult<string> {
+  const reading = readHeaderPattern(input);
+  if (!('value' in reading)) return reading;
+  const { value } = reading;
+  const beginning = value.endsWith('*') ? value.slice(0, -1) : undefined;
+  const isNeeded = ['vary', 'content-'].some(
+    (name) => value.startsWith(name) || (beginning !== undefined && name.startsWith(beginning)),
+  );
+  return isNeeded ? { expected: 'the name of a response header other than `Vary` and `Content-*`' } : reading;
+}
+
 function readTtl(input: unknown): ValidationResult<number> {
   const reading = readLifetime(input);
   if ('value' in reading && reading.value === 0) {
@@ -173,6 +214,14 @@ function readTtl(input: unknown): ValidationResult<number> {
     };
   }
   return reading;
+}
+
+function readSharedHost(input: unknown): ValidationResult<false | string> {
+  if (input === false) return { value: false };
+  const isHost = typeof input === 'string' && /^[a-z0-9._-]+(?::\d{1,5})?$/i.test(input);
+  return isHost && URL.canParse(`http://${input}`)
+    ? { value: canonicalHost(input) }
+    : { expected: "false, or the name of a host such as 'www.example.com'" };
 }
 
 function readTimeout(input: unknown): ValidationResult<number> {
@@ -188,13 +237,30 @@ const FOR_ONE: ReadonlySet<unknown> = new Set([
   ...[412, 413, 416, 417, 421, 426, 428, 431], // caused by the headers, the body or the connection of one request
 ]);
 
+/** Status codes that caches may store by default (RFC 9110 §15.1), less those for one request. */
+const BY_DEFAULT: readonly number[] = [200, 203, 204, 300, 301, 308, 404, 405, 410, 501];
+
 function readStatuses(input: unknown): ValidationResult<ReadonlySet<number>> {
+  if (isPlainObject(input)) return readOtherStatuses(input);
   const storable = (status: unknown) => 'value' in readInteger(200, 599)(status) && !FOR_ONE.has(status);
   if (Array.isArray(input) && input.length > 0 && input.every(storable))
     return { value: new Set<number>(input) };
   const forOne = [...FOR_ONE].join(', ');
   return {
     expected: `a list of status codes from 200 to 599, not empty, without those for one request or client alone (${forOne})`,
+  };
+}
+
+function readOtherStatuses({
+  except,
+  ...others
+}: Record<string, unknown>): ValidationResult<ReadonlySet<number>> {
+  const isList =
+    Array.isArray(except) && except.length > 0 && except.every((code) => BY_DEFAULT.includes(code));
+  if (isList && Object.keys(others).length === 0)
+    return { value: new Set(BY_DEFAULT.filter((code) => !except.includes(code))) };
+  return {
+    expected: `{ except: […] } with some of the status codes that it covers (${BY_DEFAULT.join(', ')})`,
   };
 }
 

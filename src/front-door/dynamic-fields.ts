@@ -1,3 +1,4 @@
+import type { CacheRuleSettings } from '../cache/options.js';
 import type { Origin } from '../cache/request/origin.js';
 import { HitStatusLines } from '../cache/serve/cache-status.js';
 import { EXPRESS_HEADERS } from '../cache/serve/stored-headers.js';
@@ -10,6 +11,7 @@ import type { HeadTemplate } from './head-template.js';
 /** The values that only one response has. */
 export interface DynamicValues {
   readonly origin: Origin;
+  readonly rule: CacheRuleSettings | undefined;
   readonly freshness: RemainingFreshness;
   /** The response gets Express's `X-Powered-By`. */
   readonly isByExpress: boolean;
@@ -33,7 +35,7 @@ export class DynamicFields {
     const { freshness, origin, isByExpress, requestId, startedAt } = values;
     let text = `${head.textFor(entry)}Age: ${freshness.age}\r\n`;
     if (isByExpress && head.leavesExpress) text += BY_EXPRESS;
-    text += this.#status.text(freshness.ttl, origin, entry.url);
+    text += this.#status.text(freshness.ttl, origin, entry.url, values.rule);
     return this.#timing ? text + this.#timing.text(head.names, requestId, startedAt) : text;
   }
 }

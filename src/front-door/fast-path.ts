@@ -195,7 +195,9 @@ export class FastPath {
     countResult(state.counts, 'HIT', NO_STATUS, entry.template);
     if (app) state.frontDoor.hits++;
     const requestId = timing?.idOf(req);
-    const text = this.#fields.of(entry, head, { origin, freshness, isByExpress, requestId, startedAt });
+    const { rule } = group;
+    const values = { origin, rule, freshness, isByExpress, requestId, startedAt };
+    const text = this.#fields.of(entry, head, values);
     const isBodyless = head.status === 304 || head.status === 204;
     // Before the head is sent, as the middlewares do.
     if (cacheEvents.hasSubscribers) publishHit(req, res, entry.template, app !== undefined);

@@ -11,6 +11,7 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
   hotpath: {
     names: [
       'HotpathError',
+      'TRACKING_PARAMETERS',
       'cacheControl',
       'cacheOf',
       'compression',
@@ -27,7 +28,10 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
     ],
     packages: [...config, 'cockatiel', 'compression', 'lru-cache', 'prom-client'],
   },
-  'hotpath/cache': { names: ['cacheOf', 'responseCache'], packages: [...config, 'cockatiel', 'lru-cache'] },
+  'hotpath/cache': {
+    names: ['TRACKING_PARAMETERS', 'cacheOf', 'responseCache'],
+    packages: [...config, 'cockatiel', 'lru-cache'],
+  },
   'hotpath/cache-control': { names: ['cacheControl'], packages: config },
   'hotpath/compression': { names: ['compression'], packages: [...config, 'compression'] },
   'hotpath/metrics': { names: ['metrics'], packages: [...config, 'prom-client'] },

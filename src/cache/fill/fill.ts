@@ -20,7 +20,12 @@ import { isSameOrigin, originOf } from '../request/origin.js';
 import { evaluateTags } from '../request/rule-functions.js';
 import { visibleKey } from '../serve/cache-status.js';
 import { answerConditions, applyNotModified, finishHeaders, replaceError } from '../serve/serve-stored.js';
-import { hasUpstreamHeaders, selectStoredHeaders, upstreamHeaders } from '../serve/stored-headers.js';
+import {
+  hasUpstreamHeaders,
+  omittedByRule,
+  selectStoredHeaders,
+  upstreamHeaders,
+} from '../serve/stored-headers.js';
 import { type CacheState, countByWord } from '../state.js';
 import type { FillPlan } from './fill-plan.js';
 import { generateEtag } from './generated-etag.js';
@@ -188,6 +193,7 @@ export class Fill {
         verdict.omitted,
         keepsCookies,
         this.#state.storedNames,
+        omittedByRule(rule),
       );
       this.#snapshot = {
         storable: verdict,

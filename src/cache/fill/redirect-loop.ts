@@ -43,7 +43,9 @@ function isSame(
 ): boolean {
   const own = parseLocation(origin + target);
   const other = own && parseLocation(location, own.href);
-  if (!own || !other || !/^https?:$/.test(other.protocol) || placeOf(own) !== placeOf(other)) return false;
+  if (!own || !other || !/^https?:$/.test(other.protocol)) return false;
+  // Where hosts share entries, a redirect from one to another would be served to the clients of that one too.
+  if (rule?.vary.host === undefined && placeOf(own) !== placeOf(other)) return false;
   const from = splitTarget(normaliseTarget(own.pathname + own.search, rule));
   const to = splitTarget(normaliseTarget(other.pathname + other.search, rule));
   if (from.path !== to.path) return false;

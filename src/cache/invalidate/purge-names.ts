@@ -1,9 +1,9 @@
 import type { RouteTable } from '../../options/route-table.js';
 import { compileUrlPattern } from '../../store/invalidation/selector.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
-import { leavesOutQuery, normaliseTarget } from '../request/key.js';
+import { ANY_HOST, leavesOutQuery, normaliseTarget } from '../request/key.js';
 
-/** The rules that leave query parameters out, and the paths that they may apply to. */
+/** The rules that leave query parameters or the host out of keys, and the paths that they may apply to. */
 interface ReducingRule {
   readonly rule: CacheRuleSettings;
   readonly isFor: (path: string) => boolean;
@@ -11,7 +11,7 @@ interface ReducingRule {
 
 /**
  * Finds the names under which responses to a URL may be stored. Rules with `ignoreQuery` or `vary.query` leave
- * parameters out, and a purge may name any URL that a client sends.
+ * parameters out, those with `vary.host` the host, and a purge may name any URL that a client sends.
  */
 export class PurgeNames {
   readonly #rules: ReducingRule[] = [];
@@ -23,14 +23,15 @@ export class PurgeNames {
     for (const [at, { cache: rule }] of routes.policies.entries()) {
       const isFor = compileUrlPattern(routes.patterns[at]!);
       this.#patterns.push(isFor);
-      if (rule && leavesOutQuery(rule)) this.#rules.push({ rule, isFor });
+      if (rule && isReducing(rule)) this.#rules.push({ rule, isFor });
     }
   }
 
   /** Adds the rule of a middleware beside a handler. Its paths are not known, so it applies to all. */
   add(rule: CacheRuleSettings): void {
-    if (!leavesOutQuery(rule)) return;
-    const reduction = JSON.stringify([rule.vary.query ?? null, rule.ignoreQuery]);
+    if (!isReducing(rule)) return;
+    const { query = null, host = null } = rule.vary;
+    const reduction = JSON.stringify([query, rule.ignoreQuery, host]);
     // Many routes may leave out the same parameters.
     if (this.#beside.has(reduction)) return;
     this.#beside.add(reduction);
@@ -42,14 +43,24 @@ export class PurgeNames {
    * @param alike names that one request has too: a middleware may have rewritten its URL before the cache chose a rule.
    */
   of(name: string, alike: readonly string[] = []): string[] {
-    if (this.#rules.length === 0 || !name.includes('?')) return [];
+    if (this.#rules.length === 0 || (name.startsWith('/') && !name.includes('?'))) return [];
     // The name of `/x//` is that of `/x`, but a wildcard takes it for a path of `/x/*rest`.
     const paths = [name, ...alike].map(pathOfName).flatMap((path) => [path, `${path}//`]);
     // A path of no route becomes one of any when it is rewritten.
     const isKnown = paths.some((path) => this.#patterns.some((isFor) => isFor(path)));
     const rules = this.#rules.filter(({ isFor }) => !isKnown || paths.some(isFor));
-    return rules.map(({ rule }) => normaliseTarget(name, rule));
+    return rules.map(({ rule }) => normaliseTarget(withSharedHost(name, rule), rule));
   }
+}
+
+function isReducing(rule: CacheRuleSettings): boolean {
+  return leavesOutQuery(rule) || rule.vary.host !== undefined;
+}
+
+/** The name of a URL with the host under which the rule stores it, if the name has a host. */
+function withSharedHost(name: string, { vary: { host } }: CacheRuleSettings): string {
+  if (host === undefined || name.startsWith('/')) return name;
+  return (host || ANY_HOST) + name.slice(name.indexOf('/'));
 }
 
 function pathOfName(name: string): string {

@@ -47,7 +47,7 @@ function selectedKey(
 
 /** Whether a rule changes the keys of requests. */
 export function mayChangeKey(rule: CacheRuleSettings): boolean {
-  return isKeyedByHeaders(rule) || leavesOutQuery(rule);
+  return isKeyedByHeaders(rule) || leavesOutQuery(rule) || rule.vary.host !== undefined;
 }
 
 /** Whether a rule adds request headers or cookies to the key. */
@@ -130,7 +130,18 @@ export function keysFor(
 ): RequestKeys {
   const target = normaliseTarget(sent, rule);
   const rewritten = readRewrittenTarget(req, target, rule);
-  return new RequestKeys({ scope, origin, target, rewritten, partition }, req, rule, select);
+  const place = { scope, origin: originInKey(origin, rule), target, rewritten, partition };
+  return new RequestKeys(place, req, rule, select);
+}
+
+/** The host in keys of entries that all hosts share. */
+export const ANY_HOST = '*';
+
+/** The origin of a request as its key has it: with the host that stands for all hosts of the app, if the rule says so. */
+export function originInKey(origin: Origin, rule: CacheRuleSettings | undefined): Origin {
+  if (rule?.vary.host === undefined) return origin;
+  const host = rule.vary.host || ANY_HOST;
+  return { scheme: origin.scheme, rawHost: host, host };
 }
 
 const NEITHER_REWRITTEN_NOR_PARTITIONED = joinPart(undefined) + joinPart(undefined);

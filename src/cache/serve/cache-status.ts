@@ -2,6 +2,8 @@ import { cacheEvents } from '../../events/channels.js';
 import type { Exchange } from '../../exchange/exchange.js';
 import { readHeaderText } from '../../exchange/headers.js';
 import { type CacheStatus, formatCacheStatus } from '../../http/cache-status.js';
+import type { CacheRuleSettings } from '../options.js';
+import { originInKey } from '../request/key.js';
 import type { Origin } from '../request/origin.js';
 import { type CacheCounts, type CacheState, countByWord } from '../state.js';
 
@@ -13,11 +15,15 @@ export function describeBypass(reason: string): CacheStatus {
   return reason === 'method' ? { fwd: 'method' } : { fwd: 'bypass', detail: reason };
 }
 
+/** The URL of a request, and the rule that may say that hosts share entries. */
+interface UrlOfRequest {
+  readonly origin: Origin;
+  readonly target: string;
+  readonly rule: CacheRuleSettings | undefined;
+}
+
 /** The key in `Cache-Status`, if `statusHeader` is `'key'`; without partition and headers. */
-export function visibleKey(
-  { settings }: CacheState,
-  request: { readonly origin: Origin; readonly target: string },
-): string | undefined {
+export function visibleKey({ settings }: CacheState, request: UrlOfRequest): string | undefined {
   return settings.statusHeader === 'key' ? describeUrl(request) : undefined;
 }
 
@@ -25,15 +31,10 @@ export function visibleKey(
  * The URL of a request, in the form that a purge accepts. Only the target if the client sent an invalid host: the two
  * would make no URL, or one with another host or path.
  */
-export function describeUrl({
-  origin,
-  target,
-}: {
-  readonly origin: Origin;
-  readonly target: string;
-}): string {
-  const base = `${origin.scheme}://${origin.host}`;
-  return /^[^/?#\\]+$/.test(origin.host) && URL.canParse(base) ? base + target : target;
+export function describeUrl({ origin, target, rule }: UrlOfRequest): string {
+  const { scheme, host } = originInKey(origin, rule);
+  const base = `${scheme}://${host}`;
+  return /^[^/?#\\]+$/.test(host) && URL.canParse(base) ? base + target : target;
 }
 
 /** The name of each result in the counts. */
@@ -118,9 +119,10 @@ export class HitStatusLines {
   }
 
   /** Empty if `statusHeader` is off. @param ttl seconds. */
-  text(ttl: number, origin: Origin, target: string): string {
+  text(ttl: number, origin: Origin, target: string, rule: CacheRuleSettings | undefined): string {
     if (this.#beginning === '') return '';
-    const key = visibleKey(this.#state, { origin, target });
+    const key =
+      this.#state.settings.statusHeader === 'key' ? describeUrl({ origin, target, rule }) : undefined;
     return `${this.#beginning}; ttl=${ttl}${key === undefined ? '' : keyParameter(key)}\r\n`;
   }
 }

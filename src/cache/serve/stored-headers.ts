@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { readHeaders } from '../../exchange/headers.js';
 import type { ResponseHeaders } from '../../exchange/response-head.js';
 import type { StoredField } from '../../store/stored-response.js';
+import type { CacheRuleSettings } from '../options.js';
 
 /**
  * Fields that belong to one connection or response (RFC 9111 §3.1, RFC 9110 §7.6.1), and fields that the cache writes
@@ -100,17 +101,33 @@ export type StoredNames = (lowerCaseName: string) => boolean;
 
 /** @param added the app's own names, as in `cache.perResponseHeaders`. */
 export function storedHeaderNames(added: readonly string[]): StoredNames {
-  const names = new Set(NOT_STORED);
+  const isLeftOut = headerMatcher([...NOT_STORED, ...PER_RESPONSE, ...added]);
+  return (name) => !isLeftOut(name);
+}
+
+/** Whether a header has one of the names; a trailing `*` in a name stands for any ending. */
+export function headerMatcher(patterns: readonly string[]): (lowerCaseName: string) => boolean {
+  const names = new Set<string>();
   const beginnings: string[] = [];
-  for (const name of [...PER_RESPONSE, ...added]) {
+  for (const name of patterns) {
     if (name.endsWith('*')) beginnings.push(name.slice(0, -1));
     else names.add(name);
   }
   return (name) => {
-    if (names.has(name)) return false;
-    for (const beginning of beginnings) if (name.startsWith(beginning)) return false;
-    return true;
+    if (names.has(name)) return true;
+    for (const beginning of beginnings) if (name.startsWith(beginning)) return true;
+    return false;
   };
+}
+
+const matchers = new WeakMap<CacheRuleSettings, (lowerCaseName: string) => boolean>();
+
+/** Whether a rule leaves a header out of the stored response (`omitHeaders`). */
+export function omittedByRule(rule: CacheRuleSettings | undefined): (lowerCaseName: string) => boolean {
+  if (!rule || rule.omitHeaders.length === 0) return () => false;
+  let matcher = matchers.get(rule);
+  if (!matcher) matchers.set(rule, (matcher = headerMatcher(rule.omitHeaders)));
+  return matcher;
 }
 
 /** Fields of a stored 200 that its 304 omits: they describe the body (RFC 9110 §15.4.5). */
@@ -133,6 +150,7 @@ export function selectStoredHeaders(
   omitted: readonly string[],
   keepsCookies: boolean,
   isStored: StoredNames,
+  isOmittedByRule: (lowerCaseName: string) => boolean,
 ): { headers: StoredField[]; removed: string[] } {
   const now = readHeaders(res);
   const connection = connectionOptions(res);
@@ -140,7 +158,7 @@ export function selectStoredHeaders(
   for (const [name, value] of now) {
     const lower = name.toLowerCase();
     if (!isStored(lower) && !(keepsCookies && lower === 'set-cookie')) continue;
-    if (connection?.has(lower) || omitted.includes(lower)) continue;
+    if (connection?.has(lower) || omitted.includes(lower) || isOmittedByRule(lower)) continue;
     // An earlier middleware sets it for each request, so a hit has the current value.
     if (before.get(lower) === fingerprint(value)) continue;
     headers.push([name, Array.isArray(value) ? Object.freeze([...value]) : value]);

@@ -1,3 +1,4 @@
+import type { Response } from 'express';
 import { hotpath } from 'hotpath';
 import type { CacheRule, StandaloneCacheOptions } from 'hotpath/cache';
 import { describe, expect, it } from 'vitest';
@@ -80,10 +81,7 @@ describe.each(majors)('metrics of the response cache (%s)', (_name, express) => 
 });
 
 describe.each(majors)('what Cache-Status says of storing (%s)', (_name, express) => {
-  const make = (
-    rule: CacheRule,
-    body: (res: import('express').Response) => unknown = (res) => res.send('x'),
-  ) =>
+  const make = (rule: CacheRule, body: (res: Response) => unknown = (res) => res.send('x')) =>
     cacheApp({
       express,
       cache: { routes: { '/x': rule } },
@@ -110,11 +108,14 @@ describe.each(majors)('what Cache-Status says of storing (%s)', (_name, express)
   });
 
   it('counts what keeps a response out of the store after its head has gone', async () => {
-    const made = await make({ ttl: 600, tags: ({ res }) => (res?.locals.done ? throwing() : []) }, (res) => {
-      res.write('x');
-      res.locals.done = true;
-      res.end();
-    });
+    const made = await make(
+      { ttl: 600, tags: ({ res }) => ((res as Response | undefined)?.locals.done ? throwing() : []) },
+      (res) => {
+        res.write('x');
+        res.locals.done = true;
+        res.end();
+      },
+    );
     expect((await made.get('/x')).cacheStatus).toContain('stored');
     expect(made.cache.stats()).toMatchObject({ stores: 0, refusals: { rule: 1 } });
   });
