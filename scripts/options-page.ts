@@ -97,8 +97,8 @@ const config = defineConfig({
 const perf = hotpath(config);
 \`\`\`
 
-A **duration** is a number of seconds, or \`'30s'\`, \`'5m'\`, \`'1h'\`, \`'1d'\`. A **size** is a number of bytes, or \`'512b'\`,
-\`'1kb'\`, \`'10mb'\`, \`'1gb'\` (units of 1024).
+A **duration** is \`'500ms'\`, \`'30s'\`, \`'5m'\`, \`'1h'\`, \`'1d'\` or a number of seconds. A **size** is \`'512b'\`,
+\`'1kb'\`, \`'10mb'\`, \`'10 MB'\`, \`'1gb'\` (units of 1024) or a number of bytes.
 
 Each middleware also works alone and takes the options of its own section, plus \`routes\` with its policies by path:
 

@@ -61,7 +61,12 @@ export function ruleOf(spec: AppSpec, route: RouteSpec): CacheRule {
     collapse: route.collapse === 'cluster' && !spec.redis ? true : route.collapse,
     tags: [`tag:${route.path}`],
     shared: route.shared,
-    vary: { headers, ...(cookies.length > 0 ? { cookies } : {}) },
+    vary: {
+      headers,
+      ...(cookies.length > 0 ? { cookies } : {}),
+      ...(route.sharesHost ? { host: false as const } : {}),
+    },
+    ...(route.ignoresCookies ? { cookies: 'ignore' as const } : {}),
     ...(declaration === 'partition'
       ? { partition: ({ req }) => (req as never as AppRequest).user ?? 'guest' }
       : {}),

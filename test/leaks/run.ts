@@ -422,6 +422,7 @@ class Run {
 /** Whether the app itself lets a cache send an identified user the anonymous page. */
 function mayGetAnonymous(spec: AppSpec, route: RouteSpec): boolean {
   const { declaration, base, source } = route;
+  if (route.ignoresCookies && source === 'session') return true;
   // Nobody could tell when the request met the cache.
   if (declaration === 'late-credential') return true;
   if (declaration === 'forbidden' || declaration === 'set-cookie' || declaration === 'gateway') return true;

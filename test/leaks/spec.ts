@@ -126,6 +126,10 @@ export interface RouteSpec {
   readonly form: 'end' | 'write' | 'writeHead' | 'long';
   /** A header whose value is valid for one response. */
   readonly token: string | undefined;
+  /** Requests with cookies get the entry too (`cookies: 'ignore'`). */
+  readonly ignoresCookies?: boolean;
+  /** Two hosts share its entries (`vary: { host: false }`). */
+  readonly sharesHost?: boolean;
   /** The response of the handler once the page is gone. */
   readonly gone: 'private' | 'no-store' | '404' | '410' | 'set-cookie' | 'redirect';
 }
@@ -229,9 +233,24 @@ export interface Possible {
 /** Creates the plan of one seed. */
 export function planOf(seed: number, possible: Possible, requests: number): Plan {
   const random = new Random(seed);
-  const app = makeApp(random, seed, possible);
+  const app = relaxed(makeApp(random, seed, possible));
   const shapes = app.routes.flatMap((route, index) => makeShapes(random, app, route, index));
   return { app, shapes, steps: makeSteps(random, app, shapes, requests) };
+}
+
+/** Lets some routes ignore cookies, or share entries among hosts. Its choices are its own, so that plans stay as they were. */
+function relaxed(app: AppSpec): AppSpec {
+  const random = new Random(app.seed + 0x5bd1e995);
+  const routes = app.routes.map((route): RouteSpec => {
+    const { placement, declaration, byRule, inputs } = route;
+    const isKeyedByCookie = declaration === 'rule-cookies' || byRule.includes('theme');
+    const mayIgnore = placement !== 'none' && declaration !== 'partition' && !isKeyedByCookie;
+    const mayShare = placement !== 'none' && !inputs.includes('host') && !inputs.includes('range');
+    const ignoresCookies = random.chance(0.4) && mayIgnore;
+    const sharesHost = random.chance(0.3) && mayShare;
+    return { ...route, ignoresCookies, sharesHost };
+  });
+  return { ...app, routes };
 }
 
 const FOCUSES: readonly Focus[] = [
@@ -561,7 +580,8 @@ function makeShapes(random: Random, app: AppSpec, route: RouteSpec, index: numbe
     if (random.chance(0.1)) headers.push(['If-None-Match', '"1"']);
     if (random.chance(0.15)) headers.push(['Accept-Encoding', 'gzip']);
     if (cookies.length > 0) headers.push(['Cookie', cookies.join('; ')]);
-    const host = has('host') ? random.pick(['a.example', 'b.example']) : 'a.example';
+    const other = route.sharesHost && i % 2 === 1 ? 'b.example' : 'a.example';
+    const host = has('host') ? random.pick(['a.example', 'b.example']) : other;
     let target = pathOf();
     if (has('query') && random.chance(0.8))
       target += random.pick(['?q=1', '?q=2', '?q=1&q=2', '?q=', '?Q=1']);

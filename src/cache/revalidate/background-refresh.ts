@@ -319,7 +319,7 @@ export class BackgroundRefresher {
       new Error(
         (head
           ? `the app refused the background refresh of ${route} (${reason}), so its stale responses are not served; `
-          : `the app refused the request without cookies for ${route} (${reason}), so requests with cookies are not ` +
+          : `the app refused the background refresh of ${route} without cookies (${reason}), so requests with cookies are not ` +
             `answered from the cache (cookies: 'ignore'); `) +
           'let requests with req.hotpath.internal through, or set cache.refreshHeaders',
       ),
