@@ -90,6 +90,7 @@ export class Exchange {
   served: ServedResponse | undefined;
   /** Encoded forms of the body, while the cache ends the response with a stored body. */
   encoded: EncodedBody | undefined;
+  lifetime: number | undefined;
 
   #capture: Listener[] | undefined;
   #edit: Listener[] | undefined;

@@ -24,6 +24,8 @@ export interface EditableHead {
   /** Length of the body, if it is known. Bytes. */
   readonly length: number | undefined;
   readonly encoded: EncodedBody | undefined;
+  /** How long the response cache may use the response, from when it was made; `undefined` if it is not stored. Seconds. */
+  readonly lifetime: number | undefined;
   setStatus(status: number): void;
   replaceBody(body: Buffer): void;
   match<Match>(table: PathTable<Match>): Match | undefined;

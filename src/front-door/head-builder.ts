@@ -1,4 +1,5 @@
 import { type IncomingMessage, STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
+import { lifetimeOf } from '../cache/serve/serve-stored.js';
 import type { EncodedBody } from '../exchange/encoded-body.js';
 import { type EditableHead, HeaderSink, type PathTable } from '../exchange/response-head.js';
 import type { HttpDates } from '../http/http-date.js';
@@ -13,6 +14,7 @@ export class HeadBuilder implements EditableHead {
   readonly #entry: StoredResponse;
   #coded: HeadEncoding | undefined;
   #isCoded = false;
+  #isOwn = false;
 
   /** @param find returns an encoded body of the entry. */
   constructor(req: IncomingMessage, entry: StoredResponse, find: EncodedBody) {
@@ -22,6 +24,12 @@ export class HeadBuilder implements EditableHead {
       this.#coded = { coding, effort };
       return find(coding, effort);
     };
+  }
+
+  /** A head with it is for this entry alone. */
+  get lifetime(): number {
+    this.#isOwn = true;
+    return lifetimeOf(this.#entry);
   }
 
   get length(): number {
@@ -46,6 +54,7 @@ export class HeadBuilder implements EditableHead {
    * @throws Node's error for an invalid field: entries from Redis may have any value.
    */
   toHead(dates?: HttpDates): HeadTemplate | undefined {
+    if (dates && this.#isOwn) return undefined;
     const names = new Set<string>();
     const texts: string[] = [];
     const slots: HeadSlot[] = [];

@@ -26,6 +26,7 @@ export function reportFill(
   const { exchange, credential, rule } = request;
   const { found, detail } = plan;
   const { refusal } = verdict;
+  exchange.lifetime = verdict.refusal === undefined ? verdict.lifetime : undefined;
   try {
     const key = visibleKey(state, request);
     if (refusal !== undefined && refusal === credential) {

@@ -138,6 +138,11 @@ export function computeAge(entry: ResponseHead, now: number): number {
   return Math.floor(entry.initialAge + (now - entry.storedAt) / 1000);
 }
 
+/** How long a response may be used, from when it was made (RFC 9111 §4.2.1). Seconds. */
+export function lifetimeOf({ initialAge, freshUntil, storedAt }: ResponseHead): number {
+  return initialAge + (freshUntil - storedAt) / 1000;
+}
+
 /** Whether the client already has the response, so that a 304 is sent. */
 export function isNotModified(entry: ResponseHead, conditions: Conditions): boolean {
   // §4.3.2: a response without Last-Modified is compared by its Date.
@@ -160,6 +165,7 @@ export function writeHead(
   // Before the result is published, which counts and names the route.
   if (head.template !== undefined) exchange.template = head.template;
   exchange.served = { handlerMicros: head.handlerMicros, url: rule?.partition ? undefined : head.url };
+  exchange.lifetime = lifetimeOf(head);
   writeCacheStatus(state, exchange, use.result, use.status);
   return bodyless;
 }

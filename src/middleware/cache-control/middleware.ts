@@ -93,8 +93,10 @@ class PolicyForms {
    * Whether the policy itself declares the response public, so that a request cookie does not restrict it.
    */
   readonly isForAll: boolean;
+  readonly isAsCached: boolean;
 
   constructor(policy: ResolvedCacheControl) {
+    this.isAsCached = policy.asCached === true;
     const { public: _, sMaxage: __, proxyRevalidate: ___, immutable: ____, ...rest } = policy;
     // Caches that support must-understand ignore the no-store beside it.
     const isStored = !policy.noStore || policy.mustUnderstand;
@@ -138,6 +140,16 @@ class Editor {
     if (!forms) return;
     const form = choose(forms, req, res);
     if (!form?.value) return;
+    const isLasting = form === forms.full || form === forms.personal;
+    const lifetime = forms.isAsCached && isLasting ? heading.lifetime : undefined;
+    if (lifetime !== undefined) {
+      const isPersonal = form === forms.personal;
+      return this.#put(
+        res,
+        'Cache-Control',
+        `${isPersonal ? 'private, ' : ''}max-age=${Math.floor(lifetime)}`,
+      );
+    }
     this.#put(res, 'Cache-Control', form.value);
     if (form.expires === undefined) return;
     const date = res.getHeader('Date');

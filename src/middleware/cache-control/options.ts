@@ -5,7 +5,7 @@ import type { Duration } from '../../options/units.js';
 import type { ValidationResult } from '../../options/validation-result.js';
 import { booleanValidator, readWholeSeconds } from '../../options/validators.js';
 
-const policyForms = "'immutable', 'no-store', 'private', 'no-cache' or an object of directives";
+const policyForms = "'immutable', 'no-store', 'private', 'no-cache', 'as-cached' or an object of directives";
 
 /** Response directives of `Cache-Control`: RFC 9111 §5.2.2, RFC 5861, RFC 8246. Durations are whole seconds. */
 export interface CacheControlDirectiveOptions {
@@ -44,12 +44,15 @@ export interface CacheControlDirectiveOptions {
  * - `'no-store'`: `no-store`.
  * - `'private'`: `private, no-cache`. Only the client's browser keeps it, and revalidates it on each use.
  * - `'no-cache'`: `no-cache`. Any cache may keep it, and revalidates it on each use.
+ * - `'as-cached'`: `max-age` with the lifetime that the response cache uses, so that with `Age` clients keep a response
+ *   for as long as it is fresh there; `no-cache` if it is not stored. A purge does not reach clients.
  */
 export type CacheControlPolicy =
   | 'immutable'
   | 'no-store'
   | 'private'
   | 'no-cache'
+  | 'as-cached'
   | CacheControlDirectiveOptions;
 
 /** Options of the Cache-Control middleware. */
@@ -73,6 +76,8 @@ export interface ResolvedCacheControl {
   readonly staleWhileRevalidate?: number;
   readonly staleIfError?: number;
   readonly immutable?: true;
+  /** `max-age` follows the lifetime in the response cache. */
+  readonly asCached?: true;
 }
 
 /** Resolved options of the Cache-Control middleware. */
@@ -97,6 +102,7 @@ const presets: Readonly<Record<string, ResolvedCacheControl>> = Object.freeze({
   'no-store': Object.freeze({ noStore: true }),
   private: Object.freeze({ private: true, noCache: true }),
   'no-cache': Object.freeze({ noCache: true }),
+  'as-cached': Object.freeze({ noCache: true, asCached: true }),
 });
 
 const flag = v.optional(leaf(booleanValidator));

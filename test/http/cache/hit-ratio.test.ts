@@ -25,7 +25,7 @@ describe.each(majors)('what counts for the hit ratio (%s)', (_name, express) => 
     for (const path of ['/asset/1', '/asset/2', '/none', '/private']) {
       expect([path, (await made.get(path)).xCache]).toEqual([path, 'PASS']);
     }
-    // The response asked for caching, and something else kept it out: a miss.
+    // The response declares itself cacheable, and something else kept it out: a miss.
     expect(await made.get('/public')).toMatchObject({
       xCache: 'MISS',
       cacheStatus: 'hotpath; fwd=uri-miss; detail=set-cookie',
@@ -129,7 +129,7 @@ describe.each(majors)('what Cache-Status says of storing (%s)', (_name, express)
     expect((await made.get('/x')).cacheStatus).toBe('hotpath; fwd=uri-miss; detail=too-large');
   });
 
-  it('is detail=no-lifetime under a rule without `ttl` for a response that says nothing', async () => {
+  it('is detail=no-lifetime under a rule without `ttl` for a response that sets none', async () => {
     const made = await make({ shared: true });
     expect((await made.get('/x')).cacheStatus).toBe('hotpath; fwd=uri-miss; detail=no-lifetime');
     expect(made.cache.explain({ url: `${made.url}/x` }).obstacles).toEqual([
