@@ -93,7 +93,7 @@ export function isServable({ refreshMarks }: CacheState, { entry, permission, fo
 }
 
 /**
- * Decides about a request with an ignored cookie that gets no stored response: it waits for a fill that is under way,
+ * Decides about a request with an ignored cookie that gets no stored response: it waits for a pending fill,
  * or gets its own response. The first one of a key has a background request without cookies fill the entry, unless the
  * last such request was refused.
  */

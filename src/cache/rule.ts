@@ -122,7 +122,7 @@ export const cacheRuleSchema = section(
     ),
     cookies: v.optional(leaf(readWord('ignore'))),
     ignoreQuery: v.optional(ignoreQuerySchema(), []),
-    omitHeaders: v.optional(names(readOmittedHeader, 'response headers'), []),
+    omitHeaders: v.optional(names(readOmittedHeader, 'response headers')),
     partition: v.optional(leaf(readFunction<NonNullable<CacheRule['partition']>>())),
     shared: v.optional(leaf(booleanValidator), false),
     collapse: v.optional(leaf(readCollapse), 'instance'),

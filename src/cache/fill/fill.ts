@@ -98,7 +98,7 @@ export class Fill {
   #handlerStatus: number | undefined;
   /** Computed at the response's head. */
   #tags: readonly string[] | undefined;
-  /** The client was told that the response is being stored. */
+  /** `Cache-Status` has `stored`. */
   #saysStored = false;
   readonly #capture = (chunk: Buffer) => this.#onChunk(chunk);
   /**
@@ -174,7 +174,7 @@ export class Fill {
     this.#state.rangeUnits.note(key, received.headers.range);
     if (standIn && res.statusCode >= 500 && res.statusCode < 600) {
       this.#refuse('status');
-      const status = { fwd: found.forward, key: this.#visibleKey };
+      const status = { fwd: found.forward, key: visibleKey(this.#state, this.#request) };
       replaceError(this.#state, exchange, standIn, rule, this.#before, status);
       return;
     }
@@ -261,8 +261,7 @@ export class Fill {
   }
 
   get #hasIgnoredCookie(): boolean {
-    const { exchange, rule } = this.#request;
-    return hasIgnoredCookie(exchange.req, rule);
+    return hasIgnoredCookie(this.#request.exchange.req, this.#request.rule);
   }
 
   /** Whether the handler saw other header values than those in the key. */
@@ -436,9 +435,9 @@ export class Fill {
     if (isPurged) return this.#refuse('purged');
     if (this.#state.endedKeys.hasSince(key, this.#lastEnd)) return this.#refuse('superseded');
     this.#setOver();
-    const { counts } = this.#state;
-    if (this.#state.equivalents.put(keys, home, entry, storable.vary)) counts.stores++;
-    else countByWord(counts.refusals, 'too-large');
+    const isKept = this.#state.equivalents.put(keys, home, entry, storable.vary);
+    if (isKept) this.#state.counts.stores++;
+    else countByWord(this.#state.counts.refusals, 'too-large');
     this.#state.collapser.clearRefusal(key);
     const status = this.#handlerStatus;
     if (refresh) return refresh.stored(entry, status);
@@ -599,11 +598,10 @@ export class Fill {
     // No client reads the headers of a background refresh, and it is not counted as a request.
     if (this.#plan.refresh) return;
     this.#saysStored = verdict.refusal === undefined;
-    const outcome = { verdict, isRevalidated, handlerStatus: this.#handlerStatus };
-    reportFill(this.#state, this.#request, this.#plan, outcome);
-  }
-
-  get #visibleKey(): string | undefined {
-    return visibleKey(this.#state, this.#request);
+    reportFill(this.#state, this.#request, this.#plan, {
+      verdict,
+      isRevalidated,
+      handlerStatus: this.#handlerStatus,
+    });
   }
 }

@@ -50,7 +50,7 @@ export function reportFill(
   }
 }
 
-/** Whether a rule, or the response itself, asked for caching. If neither did, the request is no miss. */
+/** Whether a rule or the response itself declares it cacheable. If neither does, the request is no miss. */
 function isCacheable(
   { settings }: CacheState,
   { exchange: { res }, rule }: MiddlewareRequest,

@@ -179,7 +179,7 @@ export class Refresh {
     countByWord(counts.refreshRefusals, reason);
     const retryAfter = this.#status === 429 ? this.#retryAfter : undefined;
     refreshMarks.refuse(markKey, reason, entries.responseAt(markKey), retryAfter);
-    // A gate that refuses to fill an empty key says nothing of what clients' own fills bring.
+    // A gate that refuses to fill an empty key does not end the fills of clients.
     if (this.head || verdict === 'ended') endedKeys.add(this.key);
     collapser.settle(this.key, this.pending, { kind: 'not-refreshed' });
     if (verdict === 'refused' || isTemporaryRedirect(reason)) this.#report(this, reason);

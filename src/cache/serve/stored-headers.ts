@@ -124,7 +124,7 @@ const matchers = new WeakMap<CacheRuleSettings, (lowerCaseName: string) => boole
 
 /** Whether a rule leaves a header out of the stored response (`omitHeaders`). */
 export function omittedByRule(rule: CacheRuleSettings | undefined): (lowerCaseName: string) => boolean {
-  if (!rule || rule.omitHeaders.length === 0) return () => false;
+  if (!rule?.omitHeaders) return () => false;
   let matcher = matchers.get(rule);
   if (!matcher) matchers.set(rule, (matcher = headerMatcher(rule.omitHeaders)));
   return matcher;
