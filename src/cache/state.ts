@@ -6,9 +6,9 @@ import type { Collapser } from './collapse/collapser.js';
 import type { EndedKeys } from './fill/ended-keys.js';
 import type { CacheSettings } from './options.js';
 import type { RangeUnits } from './request/range-units.js';
+import { ResultsByRoute } from './results-by-route.js';
 import type { RefreshMarks } from './revalidate/refresh-marks.js';
 import type { RefreshQueue } from './revalidate/refresh-queue.js';
-import { RouteCounts } from './route-counts.js';
 import type { StoredNames } from './serve/stored-headers.js';
 import type { EncodedBodies } from './storage/encoded-bodies.js';
 import type { EquivalentQueries } from './storage/no-vary-search.js';
@@ -27,7 +27,7 @@ export interface CacheCounts {
   /** Requests that neither a rule nor the response allowed to be cached. */
   passes: number;
   /** The same results by the template of the route. */
-  readonly routes: RouteCounts;
+  readonly routes: ResultsByRoute;
   /** Lookups in the memory tier that found an entry, fresh or stale, and those that found none. */
   readonly memory: { hits: number; misses: number };
   /** Stale responses that were served. */
@@ -99,7 +99,7 @@ export function noCounts(): CacheCounts {
     hits: 0,
     misses: 0,
     passes: 0,
-    routes: new RouteCounts(),
+    routes: new ResultsByRoute(),
     memory: { hits: 0, misses: 0 },
     stale: 0,
     refreshes: 0,

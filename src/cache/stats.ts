@@ -1,6 +1,6 @@
 import type { EvictionReason } from '../store/memory/memory-store.js';
 import type { RedisTier } from '../store/redis/redis-tier.js';
-import type { RouteResults } from './route-counts.js';
+import type { RouteResults } from './results-by-route.js';
 import { type CacheCounts, type CacheState, noCounts } from './state.js';
 import type { EncodingStats } from './storage/encoded-bodies.js';
 

@@ -49,7 +49,7 @@ export interface SlowRequestEvent {
 export interface CacheEvent {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  /** As `X-Cache` has it: `HIT`, `MISS`, `STALE`, `REVALIDATED` or `BYPASS`. */
+  /** As `X-Cache` has it: `HIT`, `MISS`, `STALE`, `REVALIDATED`, `PASS` or `BYPASS`. */
   readonly result: string;
   /** Template of the route that answers, or that made the stored response; absent when there is none. */
   readonly route?: string | undefined;

@@ -137,11 +137,12 @@ function adviseOnStore({ cache, cacheMaxBytes }: AdviceInput): AdviceItem[] {
   if (!cache) return [];
   const advice: AdviceItem[] = [];
   const isFull = cacheMaxBytes !== undefined && cache.bytes >= 0.9 * cacheMaxBytes;
-  if (isFull && cache.stores >= ENOUGH_REQUESTS && cache.evictions >= NOTABLE_SHARE * cache.stores) {
+  const evicted = cache.evictions.bytes ?? 0;
+  if (isFull && cache.stores >= ENOUGH_REQUESTS && evicted >= NOTABLE_SHARE * cache.stores) {
     advice.push({
       id: 'cache-evictions',
       severity: 'warning',
-      text: `The memory tier is full and has dropped ${percent(cache.evictions / cache.stores)} of what it stored: give it more room.`,
+      text: `The memory tier is full and has dropped ${percent(evicted / cache.stores)} of what it stored: give it more room.`,
       config: `cache: { memory: { maxBytes: '${Math.ceil((2 * cacheMaxBytes) / 1024 ** 2)}mb' } }`,
     });
   }
@@ -195,8 +196,8 @@ function adviseOnBypass(route: string, reason: string, share: number): Advised |
   if (reason === 'cookie') {
     return {
       id: 'cache-cookie',
-      text: `${route}: ${percent(share)} of requests carry a cookie, so they bypass the cache: if no cookie changes the response, declare \`cookies: []\`.`,
-      config: `routes: { ${path}: { cache: { ttl: '1m', vary: { cookies: [] } } } }`,
+      text: `${route}: ${percent(share)} of requests carry a cookie, so they bypass the cache: if no cookie changes the response, set \`cookies: 'ignore'\`.`,
+      config: `routes: { ${path}: { cache: { ttl: '1m', cookies: 'ignore' } } }`,
     };
   }
   if (reason === 'authorization' || reason === 'x-api-key') {

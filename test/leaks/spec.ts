@@ -1,5 +1,6 @@
 import type { Transport, WireRequest } from './clients.js';
 import { Random } from './random.js';
+import { relaxed } from './relaxed.js';
 import { makeSteps, type Step } from './steps.js';
 
 export const USERS = ['ann', 'bob', 'cid'] as const;
@@ -236,21 +237,6 @@ export function planOf(seed: number, possible: Possible, requests: number): Plan
   const app = relaxed(makeApp(random, seed, possible));
   const shapes = app.routes.flatMap((route, index) => makeShapes(random, app, route, index));
   return { app, shapes, steps: makeSteps(random, app, shapes, requests) };
-}
-
-/** Lets some routes ignore cookies, or share entries among hosts. Its choices are its own, so that plans stay as they were. */
-function relaxed(app: AppSpec): AppSpec {
-  const random = new Random(app.seed + 0x5bd1e995);
-  const routes = app.routes.map((route): RouteSpec => {
-    const { placement, declaration, byRule, inputs } = route;
-    const isKeyedByCookie = declaration === 'rule-cookies' || byRule.includes('theme');
-    const mayIgnore = placement !== 'none' && declaration !== 'partition' && !isKeyedByCookie;
-    const mayShare = placement !== 'none' && !inputs.includes('host') && !inputs.includes('range');
-    const ignoresCookies = random.chance(0.4) && mayIgnore;
-    const sharesHost = random.chance(0.3) && mayShare;
-    return { ...route, ignoresCookies, sharesHost };
-  });
-  return { ...app, routes };
 }
 
 const FOCUSES: readonly Focus[] = [

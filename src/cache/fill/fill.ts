@@ -33,6 +33,7 @@ import { compareWithHead, makeStale } from './head-revalidation.js';
 import { isClientGone, mayBeIncomplete } from './incomplete.js';
 import { isAnsweredByOtherRoute } from './matched-route.js';
 import { warnOfRuleChange } from './received-headers.js';
+import { isFailure, isForClientAlone, isForRequestAlone, isSuperseding } from './refusal-scope.js';
 import { reportFill } from './report-fill.js';
 import {
   captureDecided,
@@ -42,7 +43,6 @@ import {
   type Refused,
   type Storable,
 } from './storable.js';
-import { isForClientAlone, isSuperseding } from './superseding.js';
 
 interface Snapshot {
   readonly storable: Storable;
@@ -64,12 +64,6 @@ interface Snapshot {
 }
 
 const HEADER_CHANGED: Refused = { refusal: 'header-changed' };
-
-/** Refusals after which another request should try to fill. A 5xx is one too. */
-const FAILED_REFUSALS: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
-
-/** Refusals caused by the request. Refusals for its credential are handled separately. */
-const REQUEST_REFUSALS: ReadonlySet<string> = new Set(['head', 'range', 'request-no-store']);
 
 /** Status codes that respond to a condition or a range. */
 const PARTIAL: ReadonlySet<number> = new Set([206, 304, 412, 416]);
@@ -523,7 +517,7 @@ export class Fill {
     const { entry: stored } = found;
     const { statusCode } = exchange.res;
     // Refusals caused by one request, and temporary ones, do not prevent waiting next time.
-    const failed = FAILED_REFUSALS.has(reason) || (reason === 'status' && statusCode >= 500);
+    const failed = isFailure(reason, statusCode);
     refresh?.notStored(reason);
     if (this.#saysStored) countByWord(this.#state.counts.refusals, reason);
     this.#supersedes = isSuperseding(reason, statusCode) && this.#maySupersede();
@@ -531,7 +525,7 @@ export class Fill {
     const isAlone = credential !== undefined || isForClientAlone(reason, statusCode);
     if (!failed && isAlone && (stored || this.#isMarked)) return this.#finish('refused-alone');
     const isForRequest = reason === credential || (!this.#plan.pending && this.#hasIgnoredCookie);
-    const passes = failed || REQUEST_REFUSALS.has(reason) || isForRequest;
+    const passes = failed || isForRequestAlone(reason) || isForRequest;
     this.#finish(failed ? 'failed' : 'refused', passes || this.#isPartial ? undefined : reason);
   }
 

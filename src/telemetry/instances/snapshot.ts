@@ -176,12 +176,13 @@ function readHistogram(histogram: DurationHistogram, written: ReturnType<typeof 
 
 function readCacheUse(written: ReturnType<CacheUse['figures']>): CacheUse {
   const use = new CacheUse();
-  const { hits, stale, revalidated, misses, bypasses, servedBytes, savedSeconds } = written;
+  const { hits, stale, revalidated, misses, passes, bypasses, servedBytes, savedSeconds } = written;
   Object.assign(use, {
     hits: number(hits),
     stale: number(stale),
     revalidated: number(revalidated),
     misses: number(misses),
+    passes: number(passes),
     bypasses: number(bypasses),
     servedBytes: number(servedBytes),
     savedMs: number(savedSeconds) * 1000,

@@ -10,9 +10,14 @@ export interface CacheUseFigures {
   readonly revalidated: number;
   /** Answered by the handler. */
   readonly misses: number;
+  /** Answered by the handler, where neither a rule nor the response declares it cacheable. */
+  readonly passes: number;
   /** Answered by the handler, without a part of the cache in it. */
   readonly bypasses: number;
-  /** Share of `hits` and `stale` in the requests, from 0 to 1; `null` without requests. */
+  /**
+   * Share of `hits` and `stale` in the requests that could be cached (`hits`, `stale`, `misses` and `revalidated`), from
+   * 0 to 1; `null` without such requests.
+   */
   readonly hitRatio: number | null;
   /** Bodies that were served from the cache, before compression. Bytes. */
   readonly servedBytes: number;
@@ -36,6 +41,7 @@ export class CacheUse {
   stale = 0;
   revalidated = 0;
   misses = 0;
+  passes = 0;
   bypasses = 0;
   servedBytes = 0;
   /** Milliseconds. */
@@ -49,8 +55,9 @@ export class CacheUse {
    */
   record(result: string, reason: string | undefined): void {
     if (result === 'HIT') this.hits++;
-    else if (result === 'MISS') {
-      this.misses++;
+    else if (result === 'MISS' || result === 'PASS') {
+      if (result === 'MISS') this.misses++;
+      else this.passes++;
       if (reason !== undefined) countReason(this.refusalReasons, reason);
     } else if (result === 'STALE') this.stale++;
     else if (result === 'REVALIDATED') this.revalidated++;
@@ -71,6 +78,7 @@ export class CacheUse {
     this.stale += other.stale;
     this.revalidated += other.revalidated;
     this.misses += other.misses;
+    this.passes += other.passes;
     this.bypasses += other.bypasses;
     this.servedBytes += other.servedBytes;
     this.savedMs += other.savedMs;
@@ -79,19 +87,25 @@ export class CacheUse {
   }
 
   get requests(): number {
-    return this.hits + this.stale + this.revalidated + this.misses + this.bypasses;
+    return this.#cacheable + this.passes + this.bypasses;
+  }
+
+  get #cacheable(): number {
+    return this.hits + this.stale + this.revalidated + this.misses;
   }
 
   figures(): CacheUseFigures {
-    const { requests, hits, stale, revalidated, misses, bypasses, servedBytes, savedMs } = this;
+    const { requests, hits, stale, revalidated, misses, passes, bypasses, servedBytes, savedMs } = this;
+    const cacheable = this.#cacheable;
     return {
       requests,
       hits,
       stale,
       revalidated,
       misses,
+      passes,
       bypasses,
-      hitRatio: requests > 0 ? (hits + stale) / requests : null,
+      hitRatio: cacheable > 0 ? (hits + stale) / cacheable : null,
       servedBytes,
       savedSeconds: savedMs / 1000,
       bypassReasons: Object.fromEntries(this.bypassReasons),

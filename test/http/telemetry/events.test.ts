@@ -71,7 +71,7 @@ describe.each(majors)('events on %s', (_name, express) => {
       ).toEqual([
         ['MISS', '/items/:id', undefined, false],
         ['HIT', '/items/:id', undefined, isAttached],
-        ['MISS', '/own/:id', 'not-public', false],
+        ['PASS', '/own/:id', 'not-public', false],
       ]);
       expect(seen).toEqual([
         ['first', false, 'first'],

@@ -7,6 +7,22 @@ const ONE_CLIENT_STATUSES: ReadonlySet<number> = new Set([
 /** Refusals of a response that still replaces the stored one (RFC 9111 §4.3.3, §4.3.4). */
 const SUPERSEDING_REFUSALS: ReadonlySet<string> = new Set(['no-store', 'private', 'vary-star']);
 
+/** Refusals after which another request should try to fill. A 5xx is one too. */
+const FAILED_REFUSALS: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
+
+/** Refusals caused by the request. Refusals for its credential are handled separately. */
+const REQUEST_REFUSALS: ReadonlySet<string> = new Set(['head', 'range', 'request-no-store']);
+
+/** Whether the fill failed, so that another request should try. */
+export function isFailure(refusal: string, status: number): boolean {
+  return FAILED_REFUSALS.has(refusal) || (refusal === 'status' && status >= 500);
+}
+
+/** Whether the request itself caused the refusal, so that it says nothing about other requests. */
+export function isForRequestAlone(refusal: string): boolean {
+  return REQUEST_REFUSALS.has(refusal);
+}
+
 /** Whether a refused response applies to its client alone, so that others may get the stored one. */
 export function isForClientAlone(refusal: string, status: number): boolean {
   return refusal === 'status' && ONE_CLIENT_STATUSES.has(status);

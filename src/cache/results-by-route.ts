@@ -16,7 +16,7 @@ const OVERFLOW = 'overflow';
 const UNMATCHED = 'unmatched';
 
 /** Results by the template of the route, such as `/products/:id`. */
-export class RouteCounts {
+export class ResultsByRoute {
   readonly #routes = new Map<string, RouteResults>();
   /** The template that came last: requests of one route often follow each other. */
   #template: string | undefined;
