@@ -236,7 +236,7 @@ export class SetupCheck {
 
   #checkLifetime(match: RouteMatch<CacheRoutePolicies> | undefined, status: string): void {
     const rule = match?.policy.cache;
-    if (!rule || rule.ttl !== undefined || !/detail="?(?:no-lifetime|not-public)/.test(status)) return;
+    if (!rule || rule.ttl !== undefined || !/detail="?no-lifetime/.test(status)) return;
     const path = `routes[${JSON.stringify(match.pattern)}].cache`;
     this.#warn(
       'HOTPATH_RULE_NO_TTL',

@@ -1,3 +1,4 @@
+import { warn } from '../../runtime/warn.js';
 import type { CacheRuleSettings } from '../options.js';
 import type { CacheRequest } from '../request/cache-request.js';
 
@@ -8,9 +9,9 @@ export function warnOfCookies({ rule, pattern }: Pick<CacheRequest, 'rule' | 'pa
   if (!rule || warned.has(rule)) return;
   warned.add(rule);
   const where = pattern === undefined ? 'cache.route()' : `routes[${JSON.stringify(pattern)}].cache`;
-  process.emitWarning(
-    `hotpath: ${where} has \`shared: true\`, but a request with a cookie bypassed the cache (detail=cookie). ` +
+  warn(
+    'HOTPATH_COOKIES_BYPASS',
+    `${where} has \`shared: true\`, but a request with a cookie bypassed the cache (detail=cookie). ` +
       "If the response does not depend on cookies, add cookies: 'ignore'",
-    { code: 'HOTPATH_COOKIES_BYPASS', type: 'HotpathWarning' },
   );
 }

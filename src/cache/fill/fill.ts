@@ -30,7 +30,7 @@ import { type CacheState, countByWord } from '../state.js';
 import type { FillPlan } from './fill-plan.js';
 import { generateEtag } from './generated-etag.js';
 import { compareWithHead, makeStale } from './head-revalidation.js';
-import { isClientGone, mayBeIncomplete } from './incomplete.js';
+import { isClientGone, isPartialResponse, mayBeIncomplete } from './incomplete.js';
 import { isAnsweredByOtherRoute } from './matched-route.js';
 import { warnOfRuleChange } from './received-headers.js';
 import { isFailure, isForClientAlone, isForRequestAlone, isSuperseding } from './refusal-scope.js';
@@ -64,10 +64,6 @@ interface Snapshot {
 }
 
 const HEADER_CHANGED: Refused = { refusal: 'header-changed' };
-
-/** Status codes that respond to a condition or a range. */
-const PARTIAL: ReadonlySet<number> = new Set([206, 304, 412, 416]);
-const PRECONDITIONS = ['if-none-match', 'if-modified-since', 'range'] as const;
 
 /** Records one response while it is sent, and stores it if it is complete and storable. */
 export class Fill {
@@ -559,8 +555,7 @@ export class Fill {
    */
   get #isPartial(): boolean {
     const { req, res } = this.#request.exchange;
-    if (this.#plan.mode.revalidates || !PARTIAL.has(this.#handlerStatus ?? res.statusCode)) return false;
-    return PRECONDITIONS.some((name) => req.headers[name] !== undefined);
+    return !this.#plan.mode.revalidates && isPartialResponse(req, this.#handlerStatus ?? res.statusCode);
   }
 
   #setOver(): void {
