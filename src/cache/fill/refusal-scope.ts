@@ -18,7 +18,7 @@ export function isFailure(refusal: string, status: number): boolean {
   return FAILED_REFUSALS.has(refusal) || (refusal === 'status' && status >= 500);
 }
 
-/** Whether the request itself caused the refusal, so that it says nothing about other requests. */
+/** Whether the request itself caused the refusal, so that other requests may well fill. */
 export function isForRequestAlone(refusal: string): boolean {
   return REQUEST_REFUSALS.has(refusal);
 }

@@ -83,7 +83,7 @@ describe('the decision to store a response, in both profiles', () => {
       { hints: { tags: new Set(), ttl: undefined, skip: 'skipped' } },
       'skipped',
     ],
-    ['longer than an entry may be', { headers: { 'Content-Length': 2 ** 40 } }, 'too-large'],
+    ['longer than an entry may be', { length: 2 ** 40 }, 'too-large'],
     ['to a request that has changed', { changed: 'partition-changed' }, 'partition-changed'],
     ['of another route [C03]', { otherRoute: true }, 'route'],
     ['of another origin', { otherOrigin: true }, 'origin'],
