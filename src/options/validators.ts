@@ -112,18 +112,26 @@ export const validateHeaderText: Validator<string> = (input) =>
 export function readUrl(...schemes: readonly string[]): Validator<string> {
   const expected =
     `a URL such as '${schemes[0]}://host/…', in whose user name and password ` +
-    '`@`, `/`, `?`, `#` and `%` are encoded (encodeURIComponent)';
+    '`@`, `/`, `?`, `#` and `%` are percent-encoded (encodeURIComponent)';
   return (input) => {
     if (typeof input !== 'string' || /[\s#]/.test(input) || !URL.canParse(input)) return { expected };
     const url = new URL(input);
     if (!schemes.includes(url.protocol.slice(0, -1)) || url.hostname === '') return { expected };
-    return isSplitRight(url) && areDecodable(url.username, url.password) ? { value: input } : { expected };
+    return isSplitRight(url) && !hasBareAt(input) && areDecodable(url.username, url.password)
+      ? { value: input }
+      : { expected };
   };
 }
 
 /** An unencoded `/` or `?` in a password ends the authority, so that its start would be read as host and port. */
 function isSplitRight({ pathname, search }: URL): boolean {
   return !(pathname + search).includes('@');
+}
+
+/** Parsers do not agree on which of several `@` ends the password. */
+function hasBareAt(text: string): boolean {
+  const [authority = ''] = text.slice(text.indexOf('//') + 2).split(/[/?#]/, 1);
+  return authority.indexOf('@') !== authority.lastIndexOf('@');
 }
 
 function areDecodable(...texts: readonly string[]): boolean {

@@ -22,7 +22,7 @@ export interface RedisClient {
   readonly status: string;
   readonly isCluster: boolean;
   call(command: string, ...args: RedisArgument[]): Promise<unknown>;
-  callBuffer(command: string, ...args: RedisArgument[]): Promise<unknown>;
+  getrangeBuffer(key: string, start: RedisArgument, end: RedisArgument): Promise<unknown>;
   connect(): Promise<unknown>;
   disconnect(): void;
   // biome-ignore lint/suspicious/noExplicitAny: listeners of all events, as Node's EventEmitter types them.
@@ -37,7 +37,7 @@ export function isRedisClient(value: unknown): value is RedisClient {
   const given = value as Record<string, unknown>;
   return (
     typeof given.status === 'string' &&
-    ['call', 'callBuffer', 'duplicate', 'connect', 'disconnect', 'on', 'off'].every(
+    ['call', 'getrangeBuffer', 'duplicate', 'connect', 'disconnect', 'on', 'off'].every(
       (name) => typeof given[name] === 'function',
     )
   );

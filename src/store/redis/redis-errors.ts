@@ -45,9 +45,15 @@ export function cleanMessage(error: unknown): string {
 /** Called with a failure that did not affect a request. */
 export type FaultHook = (error: Error, where: string) => void;
 
+/** A client for a single node can't follow keys to other nodes. */
+const CLUSTER_ADVICE =
+  'this is a Redis Cluster: pass `client: new Cluster(...)` of ioredis instead of its URL';
+
 const advice: Readonly<Record<string, string>> = {
   noauth: 'Redis asks for a password: set it in the URL or the options',
   wrongpass: 'Redis refuses the user name or the password',
+  moved: CLUSTER_ADVICE,
+  crossslot: CLUSTER_ADVICE,
   noperm: "Redis's access rules (ACL) forbid a command or a key that the cache needs",
 };
 

@@ -216,9 +216,12 @@ export class RedisStore {
     };
   }
 
-  /** Reads a range instead of `GET`, because a foreign value of any size would block the connection. */
+  /**
+   * Reads a range instead of `GET`, because a foreign value of any size would block the connection. `callBuffer` would
+   * lose the name of the command in a client that pipelines automatically.
+   */
   #read(name: string): (client: RedisClient) => Promise<unknown> {
-    return (client) => client.callBuffer('getrange', name, '0', this.#last);
+    return (client) => client.getrangeBuffer(name, '0', this.#last);
   }
 
   #judge(key: string, answer: GuardedReply<unknown>): RedisItem | undefined {
