@@ -58,6 +58,7 @@ export class HttpMetrics {
   readonly #durations: RouteHistogram;
   readonly #inProgress: Gauge<'method'>;
   readonly #overflows: Counter;
+  readonly #seriesCount: Gauge;
   readonly #maxSeries: number;
   readonly #labels: FurtherLabels<LabelledRequest>;
   readonly #hasStatus: boolean;
@@ -105,7 +106,7 @@ export class HttpMetrics {
       for (const gauge of this.#gauges.values()) gauge.show();
     });
     const size = () => this.#size;
-    gaugeIn(registry, {
+    this.#seriesCount = gaugeIn(registry, {
       name: 'hotpath_metrics_series',
       help: 'Label sets of http_requests_total.',
       collect() {
@@ -117,7 +118,19 @@ export class HttpMetrics {
   /** The recorder of a registry. Instances that share a registry share it, so that each request is counted once. */
   static of(registry: Registry, settings: HttpMetricsSettings): HttpMetrics {
     const recorded = registry as RecordedRequest;
-    return (recorded[RECORDER] ??= new HttpMetrics(registry, settings));
+    const known = recorded[RECORDER];
+    // After `registry.clear()` (hot reload, tests) a known recorder counts where no scrape reads.
+    if (known) {
+      if (known.#isIn(registry)) return known;
+    }
+    return (recorded[RECORDER] = new HttpMetrics(registry, settings));
+  }
+
+  /** By identity: a registry in the OpenMetrics format changes the names of its metrics. */
+  #isIn(registry: Registry): boolean {
+    const present: readonly unknown[] = registry.getMetricsAsArray();
+    const own = [this.#requests, this.#durations, this.#inProgress, this.#overflows, this.#seriesCount];
+    return own.every((metric) => present.includes(metric));
   }
 
   /** Records a new request. @returns its method as a label, for `finished`. */

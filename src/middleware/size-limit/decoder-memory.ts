@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { reportFault } from '../../exchange/run-listeners.js';
 import { guarded } from '../../runtime/guard.js';
+import { runInOwnContext } from '../../runtime/module-context.js';
 
 /** Minimum memory that a decoder counts for: its state, its tables and its output buffer. Bytes. */
 const LEAST_BYTES = 64 * 1024;
@@ -27,8 +28,6 @@ class SharedMemory {
    */
   readonly small = new Set<DecoderMemory>();
   readonly large = new Set<DecoderMemory>();
-  /** Work for all requests runs in the async context in which this module was loaded, not in a client's. */
-  readonly #scope = new AsyncResource('hotpath.decoder-memory');
   #timer: NodeJS.Timeout | undefined;
   #isScheduled = false;
 
@@ -36,7 +35,8 @@ class SharedMemory {
   schedule(): void {
     if (this.#isScheduled || !this.#isWaitedFor) return;
     this.#isScheduled = true;
-    this.#scope.runInAsyncScope(() => setImmediate(this.#settle));
+    // It serves all bodies, not only that of the client whose request called this.
+    runInOwnContext(() => setImmediate(this.#settle));
   }
 
   get #isWaitedFor(): boolean {
