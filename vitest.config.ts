@@ -47,9 +47,10 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Tests that start processes or services, or change or measure what belongs to the whole process.
+          // Tests that start processes or services, change or measure what belongs to the whole process, or run hotpath
+          // under adapters and frameworks (test/compat).
           name: 'isolated',
-          include: ['test/{process,services}/**/*.test.ts'],
+          include: ['test/{process,services,compat}/**/*.test.ts'],
           // Starts Redis, PostgreSQL and Chromium, and builds the programs that tests start.
           globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
         },

@@ -50,7 +50,7 @@ export function createState(settings: CacheSettings): CacheState {
     ),
     refreshQueue: new RefreshQueue(settings.refreshConcurrency),
     anonymousFills: new Set(),
-    frontDoor: { isOpen: false, hits: 0 },
+    frontDoor: { isOpen: false, hits: 0, skipped: {} },
     counts: noCounts(),
     fault,
   };

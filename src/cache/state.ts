@@ -58,6 +58,8 @@ export interface FrontDoorState {
   isOpen: boolean;
   /** Hits that it served; included in `hits`. */
   hits: number;
+  /** Eligible requests that it has left to Express because of their response, by reason. */
+  readonly skipped: Record<string, number>;
 }
 
 /** The state that the parts of one cache share. */

@@ -78,8 +78,13 @@ export interface CacheStats {
   readonly refusals: Readonly<Record<string, number>>;
   /** Requests served from another request's fill; included in `hits`. */
   readonly collapsed: number;
-  /** Hits served before Express (`attach`); included in `hits`. */
-  readonly frontDoor: number;
+  /** The front door (`attach`). */
+  readonly frontDoor: {
+    /** Hits served before Express; included in `hits`. */
+    readonly hits: number;
+    /** Eligible requests that it left to Express because of their response, by reason (docs/front-door.md). */
+    readonly skipped: Readonly<Record<string, number>>;
+  };
   readonly stores: number;
   /** Purges and expiries together. */
   readonly purges: number;
@@ -116,14 +121,15 @@ export function readStats(state: CacheState | false): CacheStats {
     const refreshing = { running: 0, waiting: 0 };
     const evictions = { bytes: 0, entries: 0, variants: 0 };
     const limits = { bytes: 0, entries: 0 };
-    const empty = { frontDoor: 0, entries: 0, bytes: 0, pending: 0, position: 0 };
+    const frontDoor = { hits: 0, skipped: {} };
+    const empty = { frontDoor, entries: 0, bytes: 0, pending: 0, position: 0 };
     return { ...readCounts(noCounts()), ...empty, refreshing, evictions, limits, encodings };
   }
   const { counts, entries, collapser, frontDoor, log, encodings, redis, refreshQueue, settings } = state;
   return {
     ...readCounts(counts),
     refreshing: { running: refreshQueue.running, waiting: refreshQueue.waiting },
-    frontDoor: frontDoor.hits,
+    frontDoor: { hits: frontDoor.hits, skipped: { ...frontDoor.skipped } },
     entries: entries.store.entries,
     bytes: entries.store.bytes,
     evictions: { ...entries.store.evictions },

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
 import type { Socket } from 'node:net';
+import { isHttp2 } from './connection.js';
 
 /** The status recorded if the client disconnects before the response is complete. Never sent. */
 export const CLIENT_CLOSED_REQUEST = 499;
@@ -28,7 +29,7 @@ export function readFinalStatus({ res, closed, aborted, isUpgrade }: EndedExchan
  * @param socket the socket on which the request arrived.
  */
 export function isComplete(req: IncomingMessage, res: ServerResponse, socket: Socket | undefined): boolean {
-  if (req.httpVersionMajor < 2) return !(socket?.destroyed || socket?.errored);
+  if (!isHttp2(req)) return !(socket?.destroyed || socket?.errored);
   const { stream } = res as unknown as Http2ServerResponse;
   return stream.rstCode === 0 && !stream.aborted;
 }

@@ -10,6 +10,11 @@ export function socketOf(req: IncomingMessage, res: ServerResponse): Socket | un
   return (req.socket as Socket | null) ?? res.socket ?? undefined;
 }
 
+/** Whether a request uses HTTP/2. Test doubles of requests have no version. */
+export function isHttp2(req: IncomingMessage): boolean {
+  return req.httpVersionMajor > 1;
+}
+
 /** The request with its original socket, for Express's getters (`protocol`, `ip`), which read it. */
 export function withSocket(req: IncomingMessage, socket: Socket | undefined): IncomingMessage {
   if ((req.socket as Socket | null) || !socket) return req;

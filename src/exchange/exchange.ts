@@ -5,7 +5,7 @@ import { unawaited } from '../runtime/guard.js';
 import { callLater, chunkLength, copyChunk, isChunk, writeAfterEnd } from './body-chunk.js';
 import type { BodyEncoder, MakeBodyEncoder } from './body-encoder.js';
 import { isComplete } from './completion.js';
-import { onConnectionClose, socketOf, withSocket } from './connection.js';
+import { isHttp2, onConnectionClose, socketOf, withSocket } from './connection.js';
 import type { EncodedBody } from './encoded-body.js';
 import { type EndBarrier, waitForBarriers } from './end-barrier.js';
 import { type DataOwner, type ExchangeData, findData } from './exchange-data.js';
@@ -202,7 +202,7 @@ export class Exchange {
   /** Changes the status that the app set, and removes its reason phrase. */
   setStatus(status: number): void {
     this.res.statusCode = status;
-    if (this.req.httpVersionMajor < 2) this.res.statusMessage = '';
+    if (!isHttp2(this.req)) this.res.statusMessage = '';
   }
 
   /**
@@ -330,8 +330,10 @@ export class Exchange {
       if (this.#makeEncoder) res.removeHeader('Content-Length');
       else if (!this.#dropsBody) declareLength(req, res, this.#endLength);
       // HTTP/2 has no reason phrase, and Node warns if it is read.
-      const phrase = req.httpVersionMajor < 2 ? res.statusMessage : undefined;
-      if (phrase) this.#methodsBelow.writeHead.call(res, res.statusCode, phrase);
+      const phrase = isHttp2(req) ? undefined : res.statusMessage;
+      // Node replaces an empty phrase, unless `writeHead` received it.
+      if (phrase || (phrase === '' && reason === '' && res.statusCode === code))
+        this.#methodsBelow.writeHead.call(res, res.statusCode, phrase);
       else this.#methodsBelow.writeHead.call(res, res.statusCode);
     } finally {
       this.#inHead = false;

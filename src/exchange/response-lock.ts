@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { isHttp2 } from './connection.js';
 
 /** The methods by which an app changes the head of a response, or the response as a whole. */
 const METHODS = [
@@ -31,7 +32,7 @@ export function lockResponse(res: ServerResponse, isLocked: () => boolean): void
   }
   // On HTTP/2 they are accessors, and only hotpath reads a late change of the status.
   for (const name of ['statusCode', 'statusMessage'] as const) {
-    if (res.req?.httpVersionMajor > 1) continue;
+    if (res.req && isHttp2(res.req)) continue;
     let value: unknown = res[name];
     Object.defineProperty(res, name, {
       configurable: true,

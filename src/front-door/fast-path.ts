@@ -17,7 +17,8 @@ import { type ExpressApp, isFirst, viewAsExpress } from './express-view.js';
 import { hasUncoveredCookie } from './fast-lookup.js';
 import { HeadCache } from './head-cache.js';
 import { Instrumentation } from './instrumentation.js';
-import { isUntouched, sendRaw } from './raw-response.js';
+import { hasEndListeners, sendPlain, sendRaw } from './raw-response.js';
+import { SkippedResponses } from './skipped-responses.js';
 
 type FastPathResult =
   /** The response is sent. */
@@ -55,6 +56,7 @@ export class FastPath {
   readonly #instrumentation: Instrumentation;
   readonly #heads: HeadCache;
   readonly #fields: DynamicFields;
+  readonly #skipped: SkippedResponses;
   #open = true;
   #hasWarned = false;
   readonly #origins = new DirectOrigins();
@@ -65,6 +67,7 @@ export class FastPath {
     this.#instrumentation = new Instrumentation(parts);
     this.#heads = new HeadCache(parts);
     this.#fields = new DynamicFields(parts);
+    this.#skipped = new SkippedResponses(parts.state.frontDoor);
   }
 
   /**
@@ -105,7 +108,7 @@ export class FastPath {
     const { req, res, startedAt } = request;
     const { shared } = this.#parts.state;
     try {
-      const mayServe = entry && this.#open && isUntouched(res);
+      const mayServe = entry && this.#open && this.#skipped.mayServe(req, res, true);
       if (mayServe && this.#serve(request, entry, performance.now()) === 'given') return true;
       // The lookup counts as part of the response time.
       const lookup: RedisLookup = { askedAt: startedAt, entry };
@@ -164,7 +167,7 @@ export class FastPath {
     app: ExpressApp | undefined,
     startedAt: number,
   ): FastPathResult {
-    if (!this.#requests.accepts(req) || !isUntouched(res)) return 'none';
+    if (!this.#requests.accepts(req) || !this.#skipped.mayServe(req, res, app !== undefined)) return 'none';
     const { hits, state } = this.#parts;
     const origin = this.#originOf(req, app);
     const entry = hits.find(req, origin, req.url as string);
@@ -199,14 +202,11 @@ export class FastPath {
     const values = { origin, rule, freshness, isByExpress, requestId, startedAt };
     const text = this.#fields.of(entry, head, values);
     const isBodyless = head.status === 304 || head.status === 204;
+    const response = { status: head.status, text, body: isBodyless ? undefined : body, isFromRedis };
     // Before the head is sent, as the middlewares do.
     if (cacheEvents.hasSubscribers) publishHit(req, res, entry.template, app !== undefined);
-    sendRaw(req, res, {
-      status: head.status,
-      text,
-      body: isBodyless ? undefined : body,
-      isFromRedis,
-    });
+    if (hasEndListeners(res)) sendPlain(req, res, response);
+    else sendRaw(req, res, response);
     const hasBody = !isBodyless && req.method !== 'HEAD';
     const sentBytes = hasBody ? body.length : 0;
     this.#instrumentation.ended({ req, res, app, entry, sentBytes, hasBody, requestId, startedAt });

@@ -1,20 +1,10 @@
-import { type IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { responseInternals } from '../runtime/node-internals.js';
 
-/** Whether a response has no patched method and no listener that must see it end. */
-export function isUntouched(res: ServerResponse): boolean {
-  const { writeHead, write, end, setHeader } = ServerResponse.prototype;
-  return (
-    res.end === end &&
-    res.writeHead === writeHead &&
-    res.write === write &&
-    res.setHeader === setHeader &&
-    !res.headersSent &&
-    !res.destroyed &&
-    // One is Node's own.
-    res.listenerCount('finish') <= 1 &&
-    res.listenerCount('close') === 0
-  );
+/** Whether someone other than Node listens for the end of a response, and may look at its headers then. */
+export function hasEndListeners(res: ServerResponse): boolean {
+  // One listener of `finish` is Node's own.
+  return res.listenerCount('finish') > 1 || res.listenerCount('close') > 0;
 }
 
 /**
@@ -45,10 +35,10 @@ export interface RawResponse {
 }
 
 /**
- * Sends a response whose header lines are prepared text.
+ * Sends a response whose header lines are prepared text, on a response of Node that is not patched.
  *
  * `writeHead` would validate and join all fields again, which is most of the cost of a response. The text goes directly
- * to the method that `writeHead` calls. If Node lacks that method, `writeHead` is used; the bytes sent are the same.
+ * to the method that `writeHead` calls; the bytes sent are the same.
  */
 export function sendRaw(
   req: IncomingMessage,
@@ -57,21 +47,27 @@ export function sendRaw(
 ): void {
   const inside = responseInternals(res);
   const length = body && String(body.length);
-  if (typeof inside._storeHeader !== 'function' || typeof inside._hasBody !== 'boolean') {
-    for (const name of res.getHeaderNames()) res.removeHeader(name); // the text has the sent response
-    const fields = fieldsOf(text);
-    if (length !== undefined) fields['Content-Length'] = [length];
-    res.writeHead(status, fields);
-  } else {
-    res.statusCode = status;
-    res.sendDate = false; // it is in the text
-    if (length === undefined) inside._hasBody = false; // as `writeHead` does
-    inside._storeHeader(text, length === undefined ? NONE : ['Content-Length', length]);
-  }
+  res.statusCode = status;
+  res.sendDate = false; // it is in the text
+  if (length === undefined) inside._hasBody = false; // as `writeHead` does
+  inside._storeHeader!(text, length === undefined ? NONE : ['Content-Length', length]);
   if (!body || req.method === 'HEAD') res.end();
   // With `strictContentLength`, Node must see the body itself.
   else if (res.strictContentLength || !(sendAsText(res, body, isFromRedis) || sendAsBytes(res, body)))
     res.end(body);
+}
+
+/** Sends the same with Node's documented methods, so that listeners can read the header fields. */
+export function sendPlain(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { status, text, body }: RawResponse,
+): void {
+  for (const [name, values] of fieldsOf(text)) res.setHeader(name, values.length === 1 ? values[0]! : values);
+  if (body) res.setHeader('Content-Length', body.length);
+  res.writeHead(status);
+  if (!body || req.method === 'HEAD') res.end();
+  else res.end(body);
 }
 
 const NONE: readonly string[] = Object.freeze([]);
@@ -123,13 +119,17 @@ function sendAsBytes(res: ServerResponse, body: Buffer): boolean {
   return true;
 }
 
-/** Fields by name, as arrays: the only form in which `writeHead` sends several lines of one name. */
-function fieldsOf(text: string): Record<string, string[]> {
-  const fields: Record<string, string[]> = Object.create(null);
+/** Values by name; a name may have several lines. */
+function fieldsOf(text: string): Map<string, string[]> {
+  const fields = new Map<string, string[]>();
   const [, ...lines] = text.split('\r\n');
   for (const line of lines) {
     const colon = line.indexOf(':');
-    if (colon > 0) (fields[line.slice(0, colon)] ??= []).push(line.slice(colon + 2));
+    if (colon <= 0) continue;
+    const name = line.slice(0, colon);
+    const values = fields.get(name);
+    if (values) values.push(line.slice(colon + 2));
+    else fields.set(name, [line.slice(colon + 2)]);
   }
   return fields;
 }

@@ -1,10 +1,28 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
+// The types of Express are no dependency: who does without them has `any` here.
+// biome-ignore lint/suspicious/noTsIgnore: it is no error in this repository, which has the types.
+// @ts-ignore
+import type { Request } from 'express';
 
 /**
- * A request with the properties that Express and other middlewares add, such as `req.user` and `req.session`.
+ * A request as the app's own code sees it: the `Request` of Express, with all that the app declares on it
+ * (`req.user`, `req.session`); `any` in a project that has no types of Express.
  */
-// biome-ignore lint/suspicious/noExplicitAny: what other middlewares put on `req` is theirs to type, and naming Express's types here would force them on every user.
-export type HotpathRequest = IncomingMessage & { [name: string]: any };
+export type HotpathRequest = Request;
+
+/** On a request that hotpath made itself, to refresh a stale response. */
+export interface InternalRequestMark {
+  readonly internal: true;
+}
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** Only on requests that hotpath made itself: gates, limiters and loggers tell them by it. */
+      readonly hotpath?: InternalRequestMark;
+    }
+  }
+}
 
 /** Parameters of a matched path; a wildcard (`*path`) gives a list of segments. Without prototype. */
 export type RouteParams = Readonly<Record<string, string | string[]>>;

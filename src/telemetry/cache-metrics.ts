@@ -22,7 +22,7 @@ export interface CacheNumbers {
   readonly refreshRefusals: ByWord;
   readonly refreshing: { readonly running: number; readonly waiting: number };
   readonly collapsed: number;
-  readonly frontDoor: number;
+  readonly frontDoor: { readonly hits: number; readonly skipped: ByWord };
   readonly stores: number;
   readonly bypasses: ByWord;
   readonly refusals: ByWord;
@@ -105,8 +105,11 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
       return read().collapsed;
     }),
     counter('front_door_hits_total', 'Hits served before Express.', () => {
-      return read().frontDoor;
+      return read().frontDoor.hits;
     }),
+    counters('front_door_skipped_total', 'Requests that the front door left to Express.', ['reason'], () =>
+      byWord('reason', read().frontDoor.skipped),
+    ),
     counter('stores_total', 'Responses that were stored.', () => read().stores),
     counter('refreshes_total', 'Background refreshes of stale entries.', () => {
       return read().refreshes;

@@ -98,7 +98,7 @@ async function run({
     const statuses: Record<string, string[]> = {};
     const groups = waitingFirst(chosen(await rawGroups(), ids, dump === true));
     await runTests(groups, observed(statuses), false, server.url);
-    const atDoor = cache?.stats().frontDoor ?? 0;
+    const atDoor = cache?.stats().frontDoor.hits ?? 0;
     return { results: getResults(), statuses, seconds: (performance.now() - startedAt) / 1000, atDoor };
   } finally {
     await server.close();

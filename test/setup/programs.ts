@@ -11,6 +11,8 @@ const PROGRAMS = [
   'scripts/conformance.ts',
   'src/middleware/metrics/index.ts',
   'src/hotpath.ts',
+  'test/compat/programs/next.mjs',
+  'test/compat/programs/runtime.mts',
   'test/conformance/run.ts',
   'test/leaks/program.ts',
   'test/middleware/fixtures/measured.mts',

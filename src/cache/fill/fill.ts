@@ -1,3 +1,4 @@
+import { isHttp2 } from '../../exchange/connection.js';
 import { HeadOrder } from '../../exchange/exchange.js';
 import { readHeaderText } from '../../exchange/headers.js';
 import { onDestroy } from '../../exchange/on-destroy.js';
@@ -139,7 +140,7 @@ export class Fill {
     exchange.respond(() => {
       this.#removeAppHeaders();
       // If an error handler runs too late, it destroys the connection. Other requests must not be pending on it.
-      if (exchange.req.httpVersionMajor < 2) res.setHeader('Connection', 'close');
+      if (!isHttp2(exchange.req)) res.setHeader('Connection', 'close');
       serve();
     });
   }

@@ -32,19 +32,21 @@ export function hasWritePreconditions(headers: IncomingHttpHeaders): boolean {
 /** Whether a request has a body, or may have one. */
 export function mayCarryBody(req: IncomingMessage): boolean {
   if (req.headers['transfer-encoding'] !== undefined) return true;
-  const length = req.headers['content-length'];
-  if (length !== undefined) return length !== '0';
+  const length: unknown = req.headers['content-length'];
+  // Adapters for serverless platforms set a number.
+  if (length !== undefined) return String(length) !== '0';
   // Since HTTP/2, no field announces a body (RFC 9113 §8.1); only an ended stream has none.
   return req.httpVersionMajor > 1 && (req as { stream?: EndedStream }).stream?.endAfterHeaders !== true;
 }
 
 /** Whether a request came with a body. Reads raw headers, because a body parser may have removed the parsed ones. */
-export function cameWithBody({ rawHeaders }: IncomingMessage): boolean {
+export function cameWithBody({ rawHeaders = [] }: IncomingMessage): boolean {
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]!;
     if (name.length !== CONTENT_LENGTH.length && name.length !== TRANSFER_ENCODING.length) continue;
     const field = name.toLowerCase();
-    if (field === TRANSFER_ENCODING || (field === CONTENT_LENGTH && rawHeaders[at + 1] !== '0')) return true;
+    if (field === TRANSFER_ENCODING || (field === CONTENT_LENGTH && String(rawHeaders[at + 1]) !== '0'))
+      return true;
   }
   return false;
 }

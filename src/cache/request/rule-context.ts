@@ -18,7 +18,7 @@ export class RuleContext implements CacheContext {
   #origin: Origin | undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse | undefined, matched: MatchedRule, target: string) {
-    this.req = req;
+    this.req = req as HotpathRequest; // Express's, once it gets to the functions of a rule
     this.res = res;
     this.#matched = matched;
     this.#target = target;

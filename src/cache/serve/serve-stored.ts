@@ -12,10 +12,13 @@ import type { CacheRuleSettings } from '../options.js';
 import type { CacheState } from '../state.js';
 import { selectByteRanges } from './byte-ranges.js';
 import { writeCacheStatus, type XCache } from './cache-status.js';
-import { writeStoredHeaders } from './stored-headers.js';
+import { BODY_ONLY, writeStoredHeaders } from './stored-headers.js';
 
 /** Fields of a 304 that do not replace those of the stored response. */
 const OF_THE_BODY = ['content-encoding', 'content-range', 'content-md5', 'content-length', 'etag'] as const;
+
+/** Fields of a response that its 304 does not have: the same as in a 304 from the store, which has no framing. */
+const NOT_WITH_304 = [...BODY_ONLY, 'content-length', 'transfer-encoding'];
 
 /** How a stored response is used. */
 export interface ServeOptions {
@@ -103,9 +106,7 @@ export function answerConditions(exchange: Exchange, conditions: Conditions): vo
   };
   if (!notModified(conditions, validators)) return;
   exchange.setStatus(304);
-  for (const name of ['content-type', 'content-length', 'content-encoding', 'transfer-encoding']) {
-    res.removeHeader(name);
-  }
+  for (const name of NOT_WITH_304) res.removeHeader(name);
   exchange.dropBody();
 }
 

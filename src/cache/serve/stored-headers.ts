@@ -131,7 +131,7 @@ export function omittedByRule(rule: CacheRuleSettings | undefined): (lowerCaseNa
 }
 
 /** Fields of a stored 200 that its 304 omits: they describe the body (RFC 9110 §15.4.5). */
-const BODY_ONLY: ReadonlySet<string> = new Set([
+export const BODY_ONLY: ReadonlySet<string> = new Set([
   'content-type',
   'content-encoding',
   'content-language',
@@ -195,9 +195,10 @@ export function hasUpstreamHeaders(before: ReadonlyMap<string, string>): boolean
   return before.size > (before.get('x-powered-by') === BY_EXPRESS ? 1 : 0);
 }
 
-/** Represents a value as text. A field with one line never equals a field with several. */
+/** Represents a value as text. A field with one line never equals a field with several. A list of one is one line. */
 function fingerprint(value: number | string | readonly string[]): string {
-  return typeof value === 'object' ? `\n${JSON.stringify(value)}` : String(value);
+  if (typeof value !== 'object') return String(value);
+  return value.length === 1 ? String(value[0]) : `\n${JSON.stringify(value)}`;
 }
 
 /** Writes stored fields to a response. Arrays are copied, because later middlewares may modify them. */

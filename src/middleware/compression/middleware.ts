@@ -9,6 +9,7 @@ import { acceptsIdentity, chooseEncoding } from '../../http/accept-encoding.js';
 import type { ContentEncoding } from '../../http/content-encoding.js';
 import { withPlainTags } from '../../http/entity-tag.js';
 import { addVary } from '../../http/vary.js';
+import type { HotpathRequest } from '../../options/request-types.js';
 import type { RouteTable } from '../../options/route-table.js';
 import { requireSync } from '../../options/user-function.js';
 import { renameTags, setCodedTag } from './etag.js';
@@ -253,7 +254,7 @@ class CompressionNegotiation {
     const { filter } = this.#settings;
     if (!filter) return compressibleByType(req, res);
     try {
-      return Boolean(requireSync(filter(req, res as ServerResponse), 'filter'));
+      return Boolean(requireSync(filter(req as HotpathRequest, res as ServerResponse), 'filter'));
     } catch (error) {
       reportFault('compression.filter', error);
       return false;

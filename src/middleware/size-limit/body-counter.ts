@@ -1,12 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { socketOf } from '../../exchange/connection.js';
+import { isHttp2, socketOf } from '../../exchange/connection.js';
 import { exchangeOf } from '../../exchange/exchange.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import { contentCodings } from '../../http/content-encoding.js';
+import type { HotpathRequest } from '../../options/request-types.js';
 import { requireSync } from '../../options/user-function.js';
 import { guarded } from '../../runtime/guard.js';
 import { requestInternals, responseInternals } from '../../runtime/node-internals.js';
+import { isNodeSocket } from '../../runtime/node-response.js';
 import { AppResponse, failBody, failReads } from './app-response.js';
 import { isRead, isThrownAway } from './body-readers.js';
 import type { InflatableCoding } from './decoder-window.js';
@@ -115,7 +117,7 @@ export class BodyGuard {
       req.readableDidRead ||
       (req.readableLength > 0 && (req.readableFlowing === true || req.listenerCount('data') > 0));
     // The buffer already contains bytes if an earlier middleware waited.
-    this.#bytes = req.readableLength;
+    this.#bytes = req.readableLength ?? 0; // test doubles of requests have none
     this.#push = req.push;
     req.push = (chunk: unknown, encoding?: BufferEncoding) => this.#pushed(chunk, encoding);
     // Node discards an unread body when the response has been sent. Reading continues, so that it is counted.
@@ -270,7 +272,7 @@ export class BodyGuard {
       return;
     }
     const socket = this.#socket;
-    if (!this.#takesMore || !socket || this.#req.httpVersionMajor > 1) return;
+    if (!this.#takesMore || !isNodeSocket(socket) || isHttp2(this.#req)) return;
     // Node paused the socket itself because of pipelined responses, and will resume it.
     if (!(socket as { _paused?: boolean })._paused) socket.resume();
   }
@@ -287,10 +289,11 @@ export class BodyGuard {
     const path = exchange.expectedTemplate ?? this.#refusalPolicy.path;
     this.#tell(rejection, path);
     if (res.headersSent) {
-      this.#socket?.destroy();
+      if (isNodeSocket(this.#socket)) this.#socket.destroy();
+      else res.destroy();
       return;
     }
-    if (req.httpVersionMajor < 2 && !isUnread) this.#discard = linger(req, this.#socket, AFTER_ANSWER);
+    if (!isHttp2(req) && !isUnread) this.#discard = linger(req, this.#socket, AFTER_ANSWER);
     const isReceived = req.complete;
     if (respond === 'next') {
       this.#appResponse!.expect(rejection, path);
@@ -298,7 +301,7 @@ export class BodyGuard {
       this.#admit();
     } else {
       exchange.template ??= path;
-      // The handler may run on; it reaches nobody any more.
+      // The handler may continue, but its output is ignored.
       exchange.lock();
       exchange.respond(() => sendProblem(req, res, rejection.problem));
       failBody(req, rejection.error);
@@ -311,7 +314,10 @@ export class BodyGuard {
     const { onRefused } = this.#refusalPolicy;
     if (!onRefused) return;
     try {
-      requireSync(onRefused({ req: this.#req, status: problem.status, error, path }), 'onRefused');
+      requireSync(
+        onRefused({ req: this.#req as HotpathRequest, status: problem.status, error, path }),
+        'onRefused',
+      );
     } catch (fault) {
       reportFault('sizeLimit.onRefused', fault);
     }

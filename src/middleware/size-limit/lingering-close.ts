@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { guarded } from '../../runtime/guard.js';
 import { requestInternals } from '../../runtime/node-internals.js';
+import { isNodeSocket } from '../../runtime/node-response.js';
 
 /** How long, and how much, a request is read after its response. */
 export interface LingerBounds {
@@ -27,7 +28,7 @@ export function linger(
   socket: Socket | null | undefined,
   bounds: LingerBounds,
 ): (bytes: number | undefined) => void {
-  if (!socket) return () => {};
+  if (!isNodeSocket(socket)) return () => {}; // an adapter has no connection to keep open
   const { destroy, destroySoon } = socket;
   let left = bounds.bytes;
   let isRead = false;

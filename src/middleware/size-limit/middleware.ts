@@ -120,9 +120,9 @@ function warnOnce(): () => void {
 
 /** Without either field, an HTTP/1 request has no body (RFC 9112 §6.3). */
 function mayHaveBody({ headers, httpVersionMajor }: IncomingMessage): boolean {
-  const length = headers['content-length'];
+  const length: unknown = headers['content-length'];
   return (
-    (length !== undefined && length !== '0') ||
+    (length !== undefined && String(length) !== '0') ||
     headers['transfer-encoding'] !== undefined ||
     httpVersionMajor > 1
   );

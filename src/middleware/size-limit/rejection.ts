@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isHttp2 } from '../../exchange/connection.js';
 import { PROBLEM_TYPE, type ProblemDetails } from '../../http/problem-details.js';
 import { HotpathError } from '../../options/errors.js';
 import { INFLATABLE } from './decompressed-size.js';
@@ -143,14 +144,16 @@ export function setProblemHead(req: IncomingMessage, res: ServerResponse, proble
   const body = Buffer.from(JSON.stringify(problem));
   for (const name of res.getHeaderNames()) if (OF_ANOTHER_ANSWER.test(name)) res.removeHeader(name);
   res.statusCode = problem.status;
-  res.statusMessage = problem.title;
+  // HTTP/2 has neither a reason phrase, of which Node warns, nor this field; there only the stream ends.
+  if (!isHttp2(req)) {
+    res.statusMessage = problem.title;
+    res.setHeader('Connection', 'close');
+  }
   res.setHeader('Content-Type', PROBLEM_TYPE);
   res.setHeader('Content-Length', body.length);
   res.setHeader('Cache-Control', 'no-store');
   // The codings that would be accepted (RFC 9110 §15.5.16).
   if (problem.status === 415) res.setHeader('Accept-Encoding', INFLATABLE);
   if (problem.status === 503) res.setHeader('Retry-After', '5');
-  // HTTP/2 has no such field; only the stream ends.
-  if (req.httpVersionMajor < 2) res.setHeader('Connection', 'close');
   return body;
 }

@@ -338,7 +338,7 @@ describe.each(majors)('explain() (%s)', (major, express) => {
     const made = await cacheApp({
       express,
       routes: (app, { cache, count }) => {
-        const cached = cache.route({ ttl: '1h', partition: ({ req }) => req.user });
+        const cached = cache.route({ ttl: '1h', partition: ({ req }) => (req as { user?: string }).user });
         app.get(
           '/me/:page',
           (req, _res, next) => {

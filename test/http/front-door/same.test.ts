@@ -113,8 +113,8 @@ describe.each(majors)(
         }
       }
       // The compared responses came from the intended place.
-      expect(ways[0]!.perf.cache.stats().frontDoor).toBe(0);
-      expect(ways[2]!.perf.cache.stats().frontDoor).toBeGreaterThan(requests.length);
+      expect(ways[0]!.perf.cache.stats().frontDoor.hits).toBe(0);
+      expect(ways[2]!.perf.cache.stats().frontDoor.hits).toBeGreaterThan(requests.length);
     });
 
     it('also without per-response header fields, and with the key in Cache-Status', async () => {
