@@ -24,7 +24,7 @@ declare global {
   function updateProduct(id: string): Promise<unknown>;
   namespace Express {
     interface Request {
-      user?: unknown;
+      user: { id: string };
     }
   }
 }
