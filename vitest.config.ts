@@ -47,12 +47,20 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Tests that start processes or services, change or measure what belongs to the whole process, or run hotpath
-          // under adapters and frameworks (test/compat).
+          // Tests that start processes or services, or change or measure what belongs to the whole process.
           name: 'isolated',
-          include: ['test/{process,services,compat}/**/*.test.ts'],
+          include: ['test/{process,services}/**/*.test.ts'],
           // Starts Redis, PostgreSQL and Chromium, and builds the programs that tests start.
           globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'compat',
+          include: ['test/compat/**/*.test.ts'],
+          // Installs the adapters and frameworks, which would make `npm install` of the project four times as long.
+          globalSetup: ['test/setup/compat.ts', 'test/setup/services.ts', 'test/setup/programs.ts'],
         },
       },
       {
