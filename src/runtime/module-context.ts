@@ -1,9 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 
-// Each resource ends at once, not at the next garbage collection: Jest reports a resource without an end as an open
-// handle. The resource keeps its context.
-const ended = { requireManualDestroy: true };
-const whenLoaded = new AsyncResource('Hotpath', ended).emitDestroy();
+const whenLoaded = makeEndedResource();
 
 /**
  * Runs work for many clients in the async context in which this module was loaded. Otherwise it would run
@@ -16,5 +13,15 @@ export function runInOwnContext<Result>(work: () => Result): Result {
 }
 
 function runInNewResource<Result>(work: () => Result): Result {
-  return new AsyncResource('Hotpath', ended).emitDestroy().runInAsyncScope(work);
+  return makeEndedResource().runInAsyncScope(work);
+}
+
+/**
+ * A resource keeps its context after its end. It ends at once, not at the next garbage collection, because Jest reports
+ * a resource without an end as an open handle.
+ */
+function makeEndedResource(): AsyncResource {
+  const resource = new AsyncResource('Hotpath', { requireManualDestroy: true });
+  resource.emitDestroy(); // returns nothing in Bun
+  return resource;
 }

@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
 import { hotpath } from 'hotpath';
+import { waitFor } from '../../helpers/http.js';
 
 const text = JSON.stringify({ text: 'é'.repeat(3000) });
 const perf = hotpath({
@@ -28,7 +29,7 @@ server.listen(0, '127.0.0.1', async () => {
   await ask({ 'accept-encoding': 'identity' });
   await ask({ 'accept-encoding': 'identity' });
   await ask({ 'accept-encoding': 'gzip' });
-  while (perf.cache.stats().encodings.made === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await waitFor(() => perf.cache.stats().encodings.made > 0, 10_000);
   await ask({ 'accept-encoding': 'gzip' });
   const post = async (body: string, headers = {}) => {
     const sent = { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } };
