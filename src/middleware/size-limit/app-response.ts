@@ -54,7 +54,7 @@ export class AppResponse {
       return;
     }
     exchange.setStatus(rejection.problem.status);
-    exchange.replaceBody(setProblemHead(req, res, rejection.problem));
+    exchange.replaceBody(Buffer.from(setProblemHead(req, res, rejection.problem)));
     // The client has its response, but the app may write for long.
     const end = guarded('size-limit', () => {
       if (exchange.ended) return;

@@ -140,8 +140,8 @@ export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: 
 }
 
 /** Sets the status and headers of the problem. @returns its body. */
-export function setProblemHead(req: IncomingMessage, res: ServerResponse, problem: ProblemDetails): Buffer {
-  const body = Buffer.from(JSON.stringify(problem));
+export function setProblemHead(req: IncomingMessage, res: ServerResponse, problem: ProblemDetails): string {
+  const body = JSON.stringify(problem);
   for (const name of res.getHeaderNames()) if (OF_ANOTHER_ANSWER.test(name)) res.removeHeader(name);
   res.statusCode = problem.status;
   // HTTP/2 has neither a reason phrase, of which Node warns, nor this field; there only the stream ends.
@@ -150,7 +150,7 @@ export function setProblemHead(req: IncomingMessage, res: ServerResponse, proble
     res.setHeader('Connection', 'close');
   }
   res.setHeader('Content-Type', PROBLEM_TYPE);
-  res.setHeader('Content-Length', body.length);
+  res.setHeader('Content-Length', Buffer.byteLength(body));
   res.setHeader('Cache-Control', 'no-store');
   // The codings that would be accepted (RFC 9110 §15.5.16).
   if (problem.status === 415) res.setHeader('Accept-Encoding', INFLATABLE);
