@@ -1,10 +1,12 @@
 // A custom server of Next.js behind Express and hotpath; prints what a client received, as JSON.
 import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
 import express from 'express';
 import { hotpath } from 'hotpath';
-import next from 'next';
 
 const [dir] = process.argv.slice(2);
+// The built program lies outside the folder whose packages contain Next.js.
+const next = createRequire(`${dir}/`)('next');
 const site = next({ dev: true, dir });
 await site.prepare();
 const perf = hotpath({ metrics: { defaultMetrics: false } });
