@@ -97,7 +97,7 @@ function makeApp(express: typeof express5, isAttached: boolean) {
   const perf = hotpath({
     metrics: { defaultMetrics: false },
     sizeLimit: { limit: 100 },
-    routes: { '/items': { cache: { ttl: '1m', shared: true } } },
+    routes: { '/items': { cache: { ttl: '1m', shared: true } }, '/streamed': { cache: { ttl: '1m' } } },
   });
   open.push(perf);
   const app = express();
@@ -106,6 +106,15 @@ function makeApp(express: typeof express5, isAttached: boolean) {
   app.get('/items', (_req, res) => {
     runs++;
     res.set('X-Own', 'yes').type('json').send(text);
+  });
+  app.get('/streamed', async (_req, res) => {
+    runs++;
+    res.set('Cache-Control', 'public, max-age=60').type('text');
+    for (let i = 0; i < 20; i++) {
+      res.write('x'.repeat(5000));
+      await new Promise(setImmediate);
+    }
+    res.end();
   });
   app.post('/items', express.json(), (req, res) => void res.json(req.body));
   return { app, perf, runs: () => runs };
@@ -163,6 +172,15 @@ describe.each(adapters)('%s', (_adapter, adapt) => {
         expect([unchanged.statusCode, unchanged.body, field(unchanged, 'x-cache')]).toEqual([304, '', 'HIT']);
       },
     );
+
+    it('gets one streamed response for many requests', async () => {
+      const { app, runs } = makeApp(express5, false);
+      const handler = adapt(app);
+      const ask = () => handler(eventOf({ path: '/streamed', headers: { host: 'shop.test' } }), {});
+      const results = await Promise.all([ask(), ask(), ask()]);
+      expect(results.map((result) => textOf(result, undefined).length)).toEqual(Array(3).fill(100_000));
+      expect(runs()).toBe(1);
+    });
 
     it('reads a body, and refuses one over the limit', async () => {
       const plain = express5();

@@ -111,7 +111,7 @@ class StreamFollower {
       const piece = chunks[this.#next++]!.subarray(0, length - 1 - this.#sent);
       if (piece.length === 0) continue;
       this.#sent += piece.length;
-      this.#isHeld = !res.write(this.#own(piece));
+      this.#isHeld = res.write(this.#own(piece)) === false; // some adapters return nothing, and never drain
     }
   }
 

@@ -102,7 +102,8 @@ class ResponseEncoder implements BodyEncoder {
     stream.on(
       'data',
       guarded('compression', (bytes: Buffer) => {
-        if (this.#output.write(bytes)) return;
+        // As `pipe` does: the sockets of some adapters return nothing, and never drain.
+        if (this.#output.write(bytes) !== false) return;
         this.#flusher?.hold();
         stream.pause();
       }),
