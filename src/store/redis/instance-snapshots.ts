@@ -63,10 +63,11 @@ export class InstanceSnapshots {
     const snapshots = await Promise.all(
       index.map(async ({ id, ageSeconds }): Promise<RedisSnapshot | undefined> => {
         const found = await this.#guard.read('instance', (client) =>
-          client.callBuffer('get', this.#keyOf(id)),
+          client.getrangeBuffer(this.#keyOf(id), '0', '-1'),
         );
         const snapshot = 'value' in found ? found.value : undefined;
-        return Buffer.isBuffer(snapshot) ? { id, ageSeconds, snapshot } : undefined;
+        // The range of a key that has expired is empty.
+        return Buffer.isBuffer(snapshot) && snapshot.length > 0 ? { id, ageSeconds, snapshot } : undefined;
       }),
     );
     return snapshots.filter((snapshot) => snapshot !== undefined);
