@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FrontDoorState } from '../cache/state.js';
 import { findForeignResponse } from '../runtime/node-response.js';
+import { warn } from '../runtime/warn.js';
 import { hasEndListeners } from './raw-response.js';
 
 /** Why the front door leaves an eligible request to Express because of its response. */
@@ -39,10 +40,10 @@ export class SkippedResponses {
     skipped[reason] = (skipped[reason] ?? 0) + 1;
     if (this.#hasWarned) return;
     this.#hasWarned = true;
-    process.emitWarning(
-      `hotpath: the front door leaves requests to Express: ${EXPLANATIONS[reason]}; hits are served inside Express, ` +
+    warn(
+      'HOTPATH_FRONT_DOOR_SKIPPED',
+      `the front door leaves requests to Express: ${EXPLANATIONS[reason]}; hits are served inside Express, ` +
         'and cache.stats().frontDoor.skipped counts them by reason',
-      { code: 'HOTPATH_FRONT_DOOR_SKIPPED', type: 'HotpathWarning' },
     );
   }
 }

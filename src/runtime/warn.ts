@@ -1,6 +1,7 @@
 /** Stable identifiers of all warnings. docs/warnings.md explains each. */
 export type HotpathWarningCode =
   | 'HOTPATH_FAULT'
+  | 'HOTPATH_FRONT_DOOR_SKIPPED'
   | 'HOTPATH_NO_EFFECT'
   | 'HOTPATH_PURGE_LOCAL'
   | 'HOTPATH_RULE_CHANGED'
