@@ -49,13 +49,20 @@ function routes(app: Express): void {
   });
 }
 
+/** The codes of the warnings so far. */
+function warnings(): unknown[] {
+  return vi.mocked(process.emitWarning).mock.calls.map(([, options]) => (options as { code?: string }).code);
+}
+
 describe.each(majors)('a request that lost its socket, on %s', (_name, express) => {
   beforeEach(() => {
     vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
   });
   afterEach(() => {
-    expect(process.emitWarning).not.toHaveBeenCalled();
+    // The rules here are not shared, of which a warning of the set-up speaks.
+    const others = warnings().filter((code) => code !== 'HOTPATH_NOTHING_SHARED');
     vi.restoreAllMocks();
+    expect(others).toEqual([]);
   });
 
   async function serve(

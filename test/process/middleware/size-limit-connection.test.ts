@@ -191,7 +191,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
     expect(warnings()).toEqual([]);
     for (let i = 0; i < 3; i++) expect((await raw(server.port, declared(100, '/late'))).status).toBe(200);
     expect(warnings()).toHaveLength(1);
-    expect(warnings()[0]![0]).toContain('before what reads bodies');
+    expect(warnings()[0]![0]).toContain('before body parsers');
   });
 
   it.each([

@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { responseCache } from 'hotpath/cache';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { resolveCacheStandalone } from '../../../src/cache/options.js';
 import { express5, listen, waitFor } from '../../helpers/http.js';
 import { RedisServer, redisMajors } from '../../helpers/redis.js';
 
@@ -81,20 +80,6 @@ describe('docs/redis.md', () => {
       client.disconnect();
       await server.command('ACL', 'DELUSER', 'hotpath');
     }
-  });
-
-  it('its defaults are those of the code', () => {
-    const { settings } = resolveCacheStandalone({
-      redis: { url: 'redis://localhost', wait: { replicas: 1 } },
-    });
-    if (!settings?.redis) throw new Error('no settings');
-    const { prefix, readTimeout, writeTimeout, wait } = settings.redis;
-    const shown = (option: string) => new RegExp(`^\\| \`${option}\`.*?\\| (.+?) \\|`, 'm').exec(page)![1];
-    expect(shown('prefix')).toBe(`\`'${prefix}'\``);
-    expect(shown('readTimeout')).toBe(`${readTimeout} s`);
-    expect(shown('writeTimeout')).toBe(`${writeTimeout} s`);
-    expect(shown('wait.replicas')).toBe(`none, ${wait!.timeout} s`);
-    expect(page).toContain(`\`cache.maxStaleness\` (${settings.maxStaleness} s)`);
   });
 
   it('shows what stats() has of Redis, all of it and no more', async () => {
