@@ -13,6 +13,7 @@ import { createMetrics, type MetricsMiddleware } from './middleware/metrics/midd
 import { createSizeLimit } from './middleware/size-limit/middleware.js';
 import { createTiming, type RequestTiming, timingOf } from './middleware/timing/middleware.js';
 import { HotpathError } from './options/errors.js';
+import { shareHiddenClass } from './runtime/hidden-class.js';
 import { showCache } from './telemetry/cache-metrics.js';
 import { RequestWatch } from './telemetry/request-watch.js';
 import { Telemetry } from './telemetry/telemetry.js';
@@ -92,6 +93,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
 
   function hotpathMiddleware(req: IncomingMessage, res: ServerResponse, next: NextFunction): void {
     if (check) check.hasRun = true;
+    shareHiddenClass(req, res);
     // A request that the front door has passed on is not looked up again.
     if (fastPath && !door?.hasSeen(req) && fastPath.answer(req, res) === 'given') return;
     if (check && !check.observe(req, res)) check = undefined;

@@ -130,7 +130,7 @@ export class Exchange {
     this.headed = res.headersSent;
     this.isUpgrade = (req as { upgrade?: boolean | null }).upgrade === true && res.socket === null;
     this.#isNative = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
-    this.#methodsBelow = patch(res);
+    this.#methodsBelow = patch(req, res);
     listenForEnd(res);
     if (res.socket === null && this.socket) this.#watchConnection(this.socket);
     this.track();

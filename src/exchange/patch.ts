@@ -1,5 +1,6 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { guarded } from '../runtime/guard.js';
+import { shareHiddenClass } from '../runtime/hidden-class.js';
 
 /** A global symbol, so that two copies of the package (ESM and CommonJS, two versions) share one exchange on `res`. */
 export const EXCHANGE = Symbol.for('hotpath.exchange');
@@ -49,8 +50,9 @@ export function listenForEnd(res: ServerResponse): void {
   res.on('close', onClose);
 }
 
-/** Installs the exchange's methods on `res`. Returns the previous ones. */
-export function patch(res: ServerResponse): Methods {
+/** Patches `res`, after `shareHiddenClass` so that this adds no hidden class. @returns the methods from before. */
+export function patch(req: IncomingMessage, res: ServerResponse): Methods {
+  shareHiddenClass(req, res);
   const methods = res as unknown as Methods;
   const { writeHead, write, end } = methods;
   methods.writeHead = patched.writeHead; // three stores, which cost less than `Object.assign`

@@ -6,11 +6,13 @@ import { reportFault } from '../exchange/run-listeners.js';
 import { HotpathError } from '../options/errors.js';
 import type { ExpressApp } from './express-view.js';
 import type { FastPath } from './fast-path.js';
+import { RequestShapes } from './request-shapes.js';
 
 /** Puts the fast path in front of one Express app. */
 export class FrontDoor {
   readonly #fastPath: FastPath;
   #app: ExpressApp | undefined;
+  #shapes: RequestShapes | undefined;
   /** The request that is being passed to the app after its lookup here. */
   #passing: IncomingMessage | undefined;
   /** Checks the app once it gets its first request. */
@@ -30,6 +32,7 @@ export class FrontDoor {
       );
     }
     this.#app = app;
+    this.#shapes = new RequestShapes(app);
     const { handle } = app;
     const door = this;
     app.handle = function (req, res, out) {
@@ -37,7 +40,10 @@ export class FrontDoor {
       if (out !== undefined || app.parent !== undefined) return handle.call(this, req, res, out);
       const answer = door.#fastPath.answer(req, res, app);
       if (answer === 'given') return;
-      if (answer === 'inside') return handle.call(this, req, res);
+      if (answer === 'inside') {
+        door.#prepare(req, res, false);
+        return handle.call(this, req, res);
+      }
       const pass = () => door.#pass(handle, req, res);
       if (answer === 'none' || !door.#fastPath.ask(req, res, app, pass)) pass();
     };
@@ -49,11 +55,25 @@ export class FrontDoor {
     return this.#passing === req;
   }
 
+  /**
+   * Gives request and response their final hidden classes. An error here costs speed only.
+   *
+   * @param isFollowed whether the middlewares will add an exchange to the response.
+   */
+  #prepare(req: IncomingMessage, res: ServerResponse, isFollowed: boolean): void {
+    try {
+      this.#shapes?.prepare(req, res);
+      if (isFollowed) exchangeOf(req, res);
+    } catch (error) {
+      reportFault('front', error);
+    }
+  }
+
   #pass(handle: ExpressApp['handle'], req: IncomingMessage, res: ServerResponse): void {
     this.#passing = req;
     if (this.check) this.#checkOnce(this.check);
     try {
-      if (this.#fastPath.isOpen) follow(req, res);
+      if (this.#fastPath.isOpen) this.#prepare(req, res, true);
       handle.call(this.#app, req, res);
     } finally {
       this.#passing = undefined;
@@ -63,15 +83,6 @@ export class FrontDoor {
   #checkOnce(check: SetupCheck): void {
     this.check = undefined;
     check.passed(this.#app as unknown as CheckedApp);
-  }
-}
-
-/** Follows the response from its arrival on; without it, the first middleware does. */
-function follow(req: IncomingMessage, res: ServerResponse): void {
-  try {
-    exchangeOf(req, res);
-  } catch (error) {
-    reportFault('front', error);
   }
 }
 
