@@ -4,6 +4,7 @@ import type { CacheRoutePolicies } from '../cache/options.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import type { RouteMatch, RouteTable } from '../options/route-table.js';
 import { guarded } from '../runtime/guard.js';
+import { findForeignResponse } from '../runtime/node-response.js';
 import { reportFault } from '../runtime/report-fault.js';
 import { type HotpathWarningCode, warn } from '../runtime/warn.js';
 import {
@@ -143,7 +144,9 @@ export class SetupCheck {
   }
 
   /** Finds traces of the middlewares that ran before. */
-  #checkArrival({ res, isUnpatched }: Exchange): void {
+  #checkArrival({ req, res, isUnpatched }: Exchange): void {
+    // Adapters set headers, and replace methods, on the responses that they make.
+    if (findForeignResponse(req, res) === 'adapter') return;
     const names = res.getHeaderNames().filter((name) => name !== 'x-powered-by');
     if (names.length > 0) {
       this.#warn(

@@ -58,7 +58,8 @@ export class HttpMetrics {
   readonly #durations: RouteHistogram;
   readonly #inProgress: Gauge<'method'>;
   readonly #overflows: Counter;
-  readonly #seriesCount: Gauge;
+  /** All of its metrics, as they are registered. */
+  readonly #metrics: readonly unknown[];
   readonly #maxSeries: number;
   readonly #labels: FurtherLabels<LabelledRequest>;
   readonly #hasStatus: boolean;
@@ -106,13 +107,14 @@ export class HttpMetrics {
       for (const gauge of this.#gauges.values()) gauge.show();
     });
     const size = () => this.#size;
-    this.#seriesCount = gaugeIn(registry, {
+    const seriesCount = gaugeIn(registry, {
       name: 'hotpath_metrics_series',
       help: 'Label sets of http_requests_total.',
       collect() {
         this.set(size());
       },
     });
+    this.#metrics = [this.#requests, durations, this.#inProgress, this.#overflows, seriesCount];
   }
 
   /** The recorder of a registry. Instances that share a registry share it, so that each request is counted once. */
@@ -129,8 +131,7 @@ export class HttpMetrics {
   /** By identity: a registry in the OpenMetrics format changes the names of its metrics. */
   #isIn(registry: Registry): boolean {
     const present: readonly unknown[] = registry.getMetricsAsArray();
-    const own = [this.#requests, this.#durations, this.#inProgress, this.#overflows, this.#seriesCount];
-    return own.every((metric) => present.includes(metric));
+    return this.#metrics.every((metric) => present.includes(metric));
   }
 
   /** Records a new request. @returns its method as a label, for `finished`. */

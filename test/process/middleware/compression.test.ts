@@ -428,7 +428,12 @@ describe.each(majors)('compression on %s', (_name, express) => {
 
 describe('compression()', () => {
   it('rejects invalid options at creation', () => {
-    for (const options of [{ threshold: '1 kb' }, { level: 10 }, { encodings: ['zstd'] }, { treshold: 1 }]) {
+    for (const options of [
+      { threshold: '1 furlong' },
+      { level: 10 },
+      { encodings: ['zstd'] },
+      { treshold: 1 },
+    ]) {
       expect(() => compression(options as never)).toThrow(
         expect.objectContaining({ code: 'HOTPATH_CONFIG_INVALID' }),
       );
