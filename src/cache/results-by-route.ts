@@ -1,4 +1,4 @@
-import { cutTemplate } from '../exchange/route-template.js';
+import { nameRoute, OVERFLOW_ROUTE } from '../exchange/route-template.js';
 
 /** How the requests of one route were answered, by result. */
 export interface RouteResults {
@@ -12,8 +12,6 @@ export interface RouteResults {
 
 /** Most routes that are counted apart; requests of all others count as `overflow`. */
 const MOST_ROUTES = 1000;
-const OVERFLOW = 'overflow';
-const UNMATCHED = 'unmatched';
 
 /** Results by the template of the route, such as `/products/:id`. */
 export class ResultsByRoute {
@@ -35,9 +33,8 @@ export class ResultsByRoute {
   }
 
   #find(template: string | undefined): RouteResults {
-    // Also for entries from Redis, whose templates another version may have written.
-    const name = template === undefined ? UNMATCHED : cutTemplate(template);
-    return this.#routes.get(name) ?? this.#add(this.#routes.size < MOST_ROUTES ? name : OVERFLOW);
+    const name = nameRoute(template);
+    return this.#routes.get(name) ?? this.#add(this.#routes.size < MOST_ROUTES ? name : OVERFLOW_ROUTE);
   }
 
   #add(name: string): RouteResults {

@@ -33,12 +33,16 @@ export interface RequestEvent {
 /** `hotpath:slow-request`: a request took at least `timing.slow`. The same as `timing.onSlow` gets. */
 export interface SlowRequestEvent {
   readonly method: string;
+  /** Template of the route, or the path of the mounted middleware, that responded; absent if none did. */
   readonly route?: string | undefined;
-  /** The path, without query. */
+  /** Path of the request without its query, which may contain secrets. */
   readonly path: string;
   readonly status: number;
+  /** From the arrival of the request to the end of the response. */
   readonly seconds: number;
+  /** Absent if request ids are off. */
   readonly requestId?: string | undefined;
+  /** According to Express's `trust proxy` setting. */
   readonly clientAddress?: string | undefined;
 }
 

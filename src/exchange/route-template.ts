@@ -201,6 +201,17 @@ export function leftRouter(req: IncomingMessage): boolean {
   return (req as Tracked).baseUrl === undefined;
 }
 
+/** Stands for the route of requests that matched none. */
+const UNMATCHED_ROUTE = 'unmatched';
+
+/** Stands for routes beyond the maximum number of routes. */
+export const OVERFLOW_ROUTE = 'overflow';
+
+/** The template as it is counted. Entries from Redis may have a long one, from another version. */
+export function nameRoute(template: string | undefined): string {
+  return template === undefined ? UNMATCHED_ROUTE : cutTemplate(template);
+}
+
 /** Shortens a template to at most 200 bytes. */
 export function cutTemplate(template: string): string {
   // Each UTF-16 unit has at most three bytes in UTF-8.

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Counter, Gauge, Registry } from 'prom-client';
-import { cutTemplate } from '../exchange/route-template.js';
+import { nameRoute, OVERFLOW_ROUTE } from '../exchange/route-template.js';
 import { beforeRead, DeferredSeries, Observations } from './deferred-series.js';
 import { FurtherLabels } from './further-labels.js';
 import { counterIn, gaugeIn, histogramIn } from './get-or-create.js';
-import { labelOfMethod, OTHER_LABEL, OVERFLOW_ROUTE, UNMATCHED_ROUTE } from './labels.js';
+import { labelOfMethod, OTHER_LABEL } from './labels.js';
 import { RouteHistogram } from './route-histogram.js';
 
 /** Separate for each copy of the package, because their versions may differ. */
@@ -173,8 +173,7 @@ export class HttpMetrics {
     request: LabelledRequest,
   ): void {
     const code = status >= 100 && status <= 599 ? status : 0;
-    // Also for entries from Redis, whose templates another version may have written.
-    const template = path === undefined ? UNMATCHED_ROUTE : cutTemplate(path);
+    const template = nameRoute(path);
     const further = this.#labels.valuesOf(request);
     const key = this.#labels.isDynamic ? [template, ...further].join('\n') : template;
     let found = this.#series.get(method)?.get(key)?.statuses.get(code);

@@ -14,12 +14,6 @@ const METHODS: ReadonlySet<string> = new Set([
 /** Stands for every other method, and for every status that HTTP does not have. */
 export const OTHER_LABEL = 'other';
 
-/** Stands for the route of requests that matched none. */
-export const UNMATCHED_ROUTE = 'unmatched';
-
-/** Stands for routes beyond the maximum number of routes. */
-export const OVERFLOW_ROUTE = 'overflow';
-
 /** A method as a label. */
 export function labelOfMethod(method: string | undefined): string {
   return method !== undefined && METHODS.has(method) ? method : OTHER_LABEL;

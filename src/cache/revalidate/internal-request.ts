@@ -2,15 +2,11 @@ import { type IncomingMessage, Server, type ServerResponse } from 'node:http';
 import { Duplex } from 'node:stream';
 import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
 import { type HeaderField, readHeaders } from '../../exchange/headers.js';
+import type { InternalRequestMark } from '../../options/request-types.js';
 import { guarded } from '../../runtime/guard.js';
 
 /** An Express app, or any request listener of `node:http`. */
 export type RequestListener = (req: IncomingMessage, res: ServerResponse) => void;
-
-/** The value of `req.hotpath` on an internal request. */
-export interface InternalMark {
-  internal: true;
-}
 
 /** An internal request, made by hotpath itself. */
 export interface InternalRequest {
@@ -136,8 +132,8 @@ export class Dispatcher {
   #serve(req: IncomingMessage, res: ServerResponse): void {
     const socket = req.socket as unknown as NowhereSocket;
     const { request, listener, resolve, reject } = socket.job;
-    const mark: InternalMark = { internal: true };
-    (req as IncomingMessage & { hotpath?: InternalMark }).hotpath = mark;
+    const mark: InternalRequestMark = { internal: true };
+    (req as IncomingMessage & { hotpath?: InternalRequestMark }).hotpath = mark;
     const exchange = exchangeOf(req, res);
     request.onExchange?.(exchange);
     const limit = request.maxBytes ?? 1024 * 1024;

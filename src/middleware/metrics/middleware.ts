@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { Registry } from 'prom-client';
 import { readFinalStatus } from '../../exchange/completion.js';
 import { type Exchange, exchangeOf } from '../../exchange/exchange.js';
+import { isInternal } from '../../exchange/internal-mark.js';
 import { isLongLived } from '../../exchange/long-lived.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import type { RouteMatch, RouteTable } from '../../options/route-table.js';
@@ -114,7 +115,7 @@ function record(
   res: ServerResponse,
 ): void {
   const exchange = exchangeOf(req, res);
-  if ((req as { hotpath?: { internal?: boolean } }).hotpath?.internal || exchange.dataOf(recorder)) return;
+  if (isInternal(req) || exchange.dataOf(recorder)) return;
   exchange.setData(recorder, true);
   const method = recorder.started(req.method);
   const finish = () => {

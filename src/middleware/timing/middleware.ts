@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
+import { isInternal } from '../../exchange/internal-mark.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import type { RouteMatch, RouteTable } from '../../options/route-table.js';
 import { formatElapsed, roundElapsed } from './elapsed.js';
@@ -102,8 +103,7 @@ function start(
   // Last, so that the cache has set its result.
   exchange.onHead(write, HeadOrder.seal);
   // No client waits for an internal request.
-  const isInternal = (req as { hotpath?: { internal?: boolean } }).hotpath?.internal === true;
-  if (!isInternal) slow?.watch(exchange, timing.requestId);
+  if (!isInternal(exchange.req)) slow?.watch(exchange, timing.requestId);
 }
 
 function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exchange) => void {

@@ -1,23 +1,11 @@
 import * as v from 'valibot';
+import type { SlowRequestEvent } from '../../events/channels.js';
 import { leaf, resolve, section, toggle } from '../../options/schema.js';
 import { type Duration, readDuration } from '../../options/units.js';
 import { booleanValidator, readFunction, readInteger, readToken } from '../../options/validators.js';
 
 /** The argument of `onSlow` and `onRequest`. */
-export interface SlowRequest {
-  readonly method: string;
-  /** Template of the route, or the path of the mounted middleware, that responded; absent if none did. */
-  readonly route?: string | undefined;
-  /** Path of the request without its query, which may contain secrets. */
-  readonly path: string;
-  readonly status: number;
-  /** From the arrival of the request to the end of the response. */
-  readonly seconds: number;
-  /** Absent if request ids are off. */
-  readonly requestId?: string | undefined;
-  /** According to Express's `trust proxy` setting. */
-  readonly clientAddress?: string | undefined;
-}
+export type SlowRequest = SlowRequestEvent;
 
 /** Options of request ids. */
 export interface RequestIdOptions {

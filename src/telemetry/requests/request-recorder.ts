@@ -1,5 +1,5 @@
-import { cutTemplate } from '../../exchange/route-template.js';
-import { labelOfMethod, OVERFLOW_ROUTE, UNMATCHED_ROUTE } from '../labels.js';
+import { nameRoute, OVERFLOW_ROUTE } from '../../exchange/route-template.js';
+import { labelOfMethod } from '../labels.js';
 import { CacheUse } from './cache-use.js';
 import { type EndedFigures, RequestCounts, RollingCounts } from './figures.js';
 import { RouteSeries } from './route-series.js';
@@ -57,7 +57,7 @@ export class RequestRecorder {
 
   record(request: FinishedRequest): void {
     this.all.now.record(request);
-    const series = this.#seriesOf(labelOfMethod(request.method), request.route ?? UNMATCHED_ROUTE);
+    const series = this.#seriesOf(labelOfMethod(request.method), nameRoute(request.route));
     series.counts.now.record(request);
     if (request.blockedMs >= SHORTEST_BLOCK) series.blocked(request.blockedMs);
     const { cache, savedMs } = request;
@@ -116,7 +116,7 @@ export class RequestRecorder {
   #add(method: string, route: string): RouteSeries {
     let routes = this.#byMethod.get(method);
     if (!routes) this.#byMethod.set(method, (routes = new Map()));
-    const series = new RouteSeries(method, cutTemplate(route));
+    const series = new RouteSeries(method, route);
     routes.set(route, series);
     return series;
   }
