@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { requestEvents } from '../events/channels.js';
 import { CLIENT_CLOSED_REQUEST, readFinalStatus } from '../exchange/completion.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
+import { isInternal } from '../exchange/internal-mark.js';
 import { reportFault } from '../exchange/run-listeners.js';
 import type { FinishedRequest } from './requests/request-recorder.js';
 import type { Telemetry } from './telemetry.js';
@@ -59,6 +60,8 @@ export class RequestWatch {
    * @param endedAt the same when all of it was taken.
    */
   servedFast(served: FastServed, sentAt: number, endedAt: number, aborted: boolean): void {
+    const telemetry = this.#isClosed ? undefined : this.#telemetry;
+    if (!telemetry && !requestEvents.hasSubscribers) return;
     const { req, res, entry, startedAt, sentBytes } = served;
     const status = aborted ? CLIENT_CLOSED_REQUEST : res.statusCode;
     const { length } = entry.body;
@@ -79,7 +82,7 @@ export class RequestWatch {
       servedUrl: entry.url,
       blockedMs: 0,
     };
-    if (!this.#isClosed) this.#telemetry?.finished(req, req.socket, ended);
+    telemetry?.finished(req, req.socket, ended);
     if (requestEvents.hasSubscribers) publishEnded(req, res, ended);
   }
 
@@ -91,7 +94,7 @@ export class RequestWatch {
   /** @returns nothing for a request that is followed already, or that is ours. */
   #follow(req: IncomingMessage, res: ServerResponse): Exchange | undefined {
     try {
-      if (this.#isClosed || (req as { hotpath?: { internal?: boolean } }).hotpath?.internal) return undefined;
+      if (this.#isClosed || isInternal(req)) return undefined;
       const exchange = exchangeOf(req, res);
       if (exchange.dataOf(this)) return undefined;
       exchange.setData(this, true);
@@ -110,6 +113,7 @@ export class RequestWatch {
   readonly #onClose = (exchange: Exchange): void => this.#finished(exchange);
 
   #finished(exchange: Exchange): void {
+    if (!this.#telemetry && !requestEvents.hasSubscribers) return;
     const ended = describeEnded(exchange);
     this.#telemetry?.finished(exchange.req, exchange.socket, ended);
     if (requestEvents.hasSubscribers) publishEnded(exchange.req, exchange.res, ended);
