@@ -2,6 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CacheRoutePolicies } from '../cache/options.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
+import { isInternal } from '../exchange/internal-mark.js';
 import type { RouteMatch, RouteTable } from '../options/route-table.js';
 import { guarded } from '../runtime/guard.js';
 import { findForeignResponse } from '../runtime/node-response.js';
@@ -129,7 +130,7 @@ export class SetupCheck {
 
   #observe(exchange: Exchange, app: CheckedApp | undefined): void {
     const { req } = exchange;
-    if ((req as { hotpath?: { internal?: boolean } }).hotpath?.internal) return;
+    if (isInternal(req)) return;
     if (exchange.dataOf(MOUNTED)) {
       this.#warnOfSecondMount('');
       return;
@@ -202,28 +203,23 @@ export class SetupCheck {
     const { req, res, aborted } = exchange;
     if (aborted || (req.method !== 'GET' && req.method !== 'HEAD')) return;
     const match = exchange.match(this.#instance.routes) as RouteMatch<CacheRoutePolicies> | undefined;
-    const status = String(res.getHeader('cache-status') ?? '');
-    this.#checkPartition(exchange, match, status);
+    this.#checkPartition(exchange, match);
     if (res.statusCode !== 200) return;
-    this.#checkLifetime(match, status);
-    this.#checkSharing(exchange, match, status);
+    this.#checkLifetime(exchange, match);
+    this.#checkSharing(exchange, match);
   }
 
-  #checkPartition(
-    exchange: Exchange,
-    match: RouteMatch<CacheRoutePolicies> | undefined,
-    status: string,
-  ): void {
+  #checkPartition(exchange: Exchange, match: RouteMatch<CacheRoutePolicies> | undefined): void {
+    const { cacheResult, cacheReason } = exchange;
     const isOfConfig = match?.policy.cache ? match.policy.cache.partition !== undefined : false;
     const rule = isOfConfig
       ? `routes[${JSON.stringify(match?.pattern)}].cache`
       : `the rule of cache.route() at ${exchange.template ?? 'a route'}`;
     const before = this.#emptyPartitions.get(rule) ?? 0;
     if (before < 0) return;
-    if (!/detail="?no-partition/.test(status)) {
-      if (isOfConfig && /fwd=(?:uri-miss|vary-miss|stale)|; hit/.test(status)) {
-        this.#emptyPartitions.set(rule, -1);
-      }
+    if (cacheReason !== 'no-partition') {
+      const wasLookedUp = cacheResult !== undefined && cacheResult !== 'BYPASS';
+      if (isOfConfig && wasLookedUp) this.#emptyPartitions.set(rule, -1);
       return;
     }
     this.#emptyPartitions.set(rule, before + 1);
@@ -237,9 +233,9 @@ export class SetupCheck {
     );
   }
 
-  #checkLifetime(match: RouteMatch<CacheRoutePolicies> | undefined, status: string): void {
+  #checkLifetime({ cacheReason }: Exchange, match: RouteMatch<CacheRoutePolicies> | undefined): void {
     const rule = match?.policy.cache;
-    if (!rule || rule.ttl !== undefined || !/detail="?no-lifetime/.test(status)) return;
+    if (!rule || rule.ttl !== undefined || cacheReason !== 'no-lifetime') return;
     const path = `routes[${JSON.stringify(match.pattern)}].cache`;
     this.#warn(
       'HOTPATH_RULE_NO_TTL',
@@ -250,7 +246,10 @@ export class SetupCheck {
   }
 
   /** The front door serves what a rule or the response declares to be the same for everyone. */
-  #checkSharing({ res }: Exchange, match: RouteMatch<CacheRoutePolicies> | undefined, status: string): void {
+  #checkSharing(
+    { res, cacheResult, cacheReason }: Exchange,
+    match: RouteMatch<CacheRoutePolicies> | undefined,
+  ): void {
     const { routes, isAttached } = this.#instance;
     if (
       !isAttached() ||
@@ -261,7 +260,8 @@ export class SetupCheck {
       this.#unshared = Number.NEGATIVE_INFINITY;
       return;
     }
-    const isCached = match?.policy.cache && /; hit|; stored/.test(status);
+    const isStored = cacheResult === 'MISS' && cacheReason === undefined;
+    const isCached = match?.policy.cache && (cacheResult === 'HIT' || isStored);
     if (++this.#unshared < UNSHARED_RESPONSES && !(isCached && this.#unshared > 0)) return;
     this.#warn(
       'HOTPATH_NOTHING_SHARED',

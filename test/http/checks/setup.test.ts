@@ -201,6 +201,12 @@ const mistakes: Record<string, Mistake> = {
     code: 'HOTPATH_RULE_NO_TTL',
     says: /routes\["\/a"\]\.cache has no `ttl`.*add a ttl/,
   },
+  'a rule has no lifetime, and Cache-Status is off': {
+    config: { ...rule('/a', {}), cache: { statusHeader: false } },
+    setUp: (app, perf) => void app.use(perf).get('/a', text),
+    code: 'HOTPATH_RULE_NO_TTL',
+    says: /routes\["\/a"\]\.cache has no `ttl`/,
+  },
   'case sensitive routing is set late': {
     setUp: (app, perf) => void app.use(perf).enable('case sensitive routing').get('/a', text),
     code: 'HOTPATH_SETTING_LATE',
