@@ -1,4 +1,4 @@
-import type { CacheNumbers } from './cache-metrics.js';
+import type { CacheStats } from '../cache/stats.js';
 import type { RouteFigures } from './requests/route-series.js';
 import type { HostFigures } from './system/host-sampler.js';
 import type { ProcessFigures } from './system/process-sampler.js';
@@ -32,7 +32,7 @@ export interface AdviceInput {
   readonly process: ProcessFigures | undefined;
   readonly host: HostFigures | undefined;
   /** Absent when the cache is off. */
-  readonly cache: CacheNumbers | undefined;
+  readonly cache: CacheStats | undefined;
   /** Bounds of the memory tier. */
   readonly cacheMaxBytes: number | undefined;
 }

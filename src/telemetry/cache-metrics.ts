@@ -1,67 +1,9 @@
 import type { Registry } from 'prom-client';
+import type { CacheStats, RedisStats } from '../cache/stats.js';
 import { registerCounters } from './callback-counters.js';
 import { type Combine, type Level, registerGauges } from './callback-gauges.js';
 
 type ByWord = Readonly<Record<string, number>>;
-
-/** The statistics of a response cache that metrics show; `stats()` returns all of them. */
-export interface CacheNumbers {
-  readonly hits: number;
-  readonly misses: number;
-  readonly passes: number;
-  readonly routes: Readonly<
-    Record<
-      string,
-      Readonly<Record<'hits' | 'misses' | 'stale' | 'revalidated' | 'passes' | 'bypasses', number>>
-    >
-  >;
-  readonly stale: number;
-  readonly revalidated: number;
-  readonly refreshes: number;
-  readonly refreshResults: ByWord;
-  readonly refreshRefusals: ByWord;
-  readonly refreshing: { readonly running: number; readonly waiting: number };
-  readonly collapsed: number;
-  readonly frontDoor: { readonly hits: number; readonly skipped: ByWord };
-  readonly stores: number;
-  readonly bypasses: ByWord;
-  readonly refusals: ByWord;
-  readonly purgesBy: { readonly purge: ByWord; readonly expire: ByWord };
-  readonly invalidations: number;
-  readonly memory: { readonly hits: number; readonly misses: number };
-  readonly evictions: ByWord;
-  readonly limits: { readonly bytes: number; readonly entries: number };
-  readonly entries: number;
-  readonly bytes: number;
-  readonly pending: number;
-  readonly position: number;
-  readonly redis?: RedisNumbers;
-}
-
-/** The statistics of the Redis tier and the invalidation log. */
-export interface RedisNumbers {
-  readonly ready: boolean;
-  readonly breaker: { readonly reads: string; readonly writes: string };
-  readonly hits: number;
-  readonly misses: number;
-  readonly unusable: ByWord;
-  readonly refused: ByWord;
-  readonly bytesRead: number;
-  readonly bytesWritten: number;
-  readonly outstanding: number;
-  readonly operations: Readonly<
-    Record<string, { readonly answered: number; readonly seconds: number; readonly unavailable: ByWord }>
-  >;
-  readonly log: {
-    readonly inContact: boolean;
-    readonly shares: boolean;
-    readonly lag: number;
-    readonly queued: number;
-    readonly remembered: number;
-    readonly records: number;
-    readonly voided: number;
-  };
-}
 
 /** The values of `hotpath_cache_redis_breaker_state`. */
 const BREAKER: ByWord = { closed: 0, 'half-open': 1, open: 2 };
@@ -72,10 +14,10 @@ const BREAKER: ByWord = { closed: 0, 'half-open': 1, open: 2 };
  * @returns a function that reads the counts for the last time and removes the cache; idempotent.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds other metrics by these names.
  */
-export function showCache(registry: Registry, read: () => CacheNumbers): () => void {
+export function showCache(registry: Registry, read: () => CacheStats): () => void {
   const releases = showRequests(registry, read);
   if (read().redis) {
-    const redis = () => read().redis as RedisNumbers;
+    const redis = () => read().redis as RedisStats;
     releases.push(...showRedis(registry, redis), ...showLog(registry, () => redis().log));
   }
   return () => {
@@ -83,7 +25,7 @@ export function showCache(registry: Registry, read: () => CacheNumbers): () => v
   };
 }
 
-function showRequests(registry: Registry, read: () => CacheNumbers): (() => void)[] {
+function showRequests(registry: Registry, read: () => CacheStats): (() => void)[] {
   const { counters, counter, gauge } = writers(registry, 'hotpath_cache_');
   return [
     counters('requests_total', 'Requests by result of the cache.', ['result'], () => {
@@ -152,7 +94,7 @@ function showRequests(registry: Registry, read: () => CacheNumbers): (() => void
   ];
 }
 
-function showRedis(registry: Registry, read: () => RedisNumbers): (() => void)[] {
+function showRedis(registry: Registry, read: () => RedisStats): (() => void)[] {
   const { counters, counter, gauge, gauges } = writers(registry, 'hotpath_cache_redis_');
   return [
     counters('commands_total', 'Commands by result.', ['operation', 'result'], () =>
@@ -198,7 +140,7 @@ function showRedis(registry: Registry, read: () => RedisNumbers): (() => void)[]
   ];
 }
 
-function showLog(registry: Registry, read: () => RedisNumbers['log']): (() => void)[] {
+function showLog(registry: Registry, read: () => RedisStats['log']): (() => void)[] {
   const { counter, gauge } = writers(registry, 'hotpath_cache_log_');
   return [
     gauge('in_contact', 'Whether the shared log is followed.', () => Number(read().inContact), 'min'),
@@ -237,7 +179,7 @@ function writers(registry: Registry, prefix: string) {
 }
 
 /** The results of requests, by the words of the label. */
-function resultsOf(counts: CacheNumbers['routes'][string]): ByWord {
+function resultsOf(counts: CacheStats['routes'][string]): ByWord {
   const { hits, misses, stale, revalidated, passes, bypasses } = counts;
   return { hit: hits, miss: misses, stale, revalidated, pass: passes, bypass: bypasses };
 }

@@ -3,10 +3,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { hostname } from 'node:os';
 import { performance } from 'node:perf_hooks';
+import type { CacheStats } from '../cache/stats.js';
 import { guarded, unawaited } from '../runtime/guard.js';
 import { runInOwnContext } from '../runtime/module-context.js';
 import { type AdviceItem, adviseFrom } from './advice.js';
-import type { CacheNumbers } from './cache-metrics.js';
 import {
   BUSIEST_ROUTES,
   History,
@@ -82,13 +82,13 @@ export interface CacheTelemetry {
   /** URLs that were served most often; 20 at most. */
   readonly topKeys: readonly TopKey[];
   /** Counts of the cache itself (`perf.cache.stats()`); absent when it is off. */
-  readonly store?: CacheNumbers | undefined;
+  readonly store?: CacheStats | undefined;
 }
 
 /** The parts of the package that telemetry reads. */
 export interface TelemetrySources {
   /** Absent when the cache is off. */
-  readonly cache?: (() => CacheNumbers) | undefined;
+  readonly cache?: (() => CacheStats) | undefined;
   /** Bytes of the memory tier at most. */
   readonly cacheMaxBytes?: number | undefined;
   /** Absent without Redis. */

@@ -13,7 +13,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   options: ['runtime'],
   exchange: ['http', 'runtime', 'options/errors.ts'],
   store: ['http', 'runtime', 'events', 'options'],
-  telemetry: ['http', 'runtime', 'events', 'exchange', 'options'],
+  telemetry: ['http', 'runtime', 'events', 'exchange', 'options', 'cache/stats.ts'],
   middleware: ['http', 'runtime', 'events', 'exchange', 'options'],
   cache: ['http', 'runtime', 'events', 'exchange', 'options', 'store'],
   checks: ['runtime', 'exchange', 'options', 'cache'],
