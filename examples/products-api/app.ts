@@ -8,7 +8,7 @@ import { type Assets, assetRoutes, loadAssets } from './assets.js';
 import type { Database } from './database.js';
 import { routePolicies, shopConfig } from './policies.js';
 import { errorHandler, notFound, sendProblem } from './problems.js';
-import { withQueryCount } from './query-count.js';
+import { countQueries } from './query-count.js';
 import { catalogueRoutes } from './routes/catalogue.js';
 import { echoRoutes } from './routes/echo.js';
 import { eventRoutes, type ShopEvents, shopEvents } from './routes/events.js';
@@ -41,13 +41,13 @@ export async function createApp(options: AppOptions): Promise<ShopApp> {
   const perf = hotpath(options.config ?? shopConfig);
   const app = shop(options, events, assets, perf);
   const demo = options.demo ?? true;
-  const listener = demo ? withQueryCount(withOrWithout(app, shop(options, events, assets))) : app;
+  const listener = demo ? withOrWithout(app, shop(options, events, assets)) : app;
   return { listener, app, perf, endStreams: () => events.emit('closing') };
 }
 
 /** One Express app. Two are made of the same parts, so that hotpath is their only difference. */
 function shop(options: AppOptions, events: ShopEvents, assets: Assets, perf?: Hotpath): Express {
-  const { db, report = console.error, trustProxy = 0, rateLimit: limit = 0 } = options;
+  const { db, report = console.error, trustProxy = 0, rateLimit: limit = 0, demo = true } = options;
   const { ownAnswers, afterWrite } = routePolicies(perf);
   const app = express();
   app.disable('x-powered-by');
@@ -64,6 +64,7 @@ function shop(options: AppOptions, events: ShopEvents, assets: Assets, perf?: Ho
   // The parser accepts the bodies that hotpath accepts. Without hotpath it enforces the same limit.
   const limits = perf?.config.sizeLimit;
   app.use(express.json({ limit: limits ? limits.limit : '10mb' }));
+  if (demo) app.use(countQueries);
 
   app.use(assetRoutes(assets));
   app.use('/api', productRoutes(db, events, afterWrite));

@@ -2,6 +2,7 @@ import type { RequestHandler } from 'express';
 import { defineConfig, type Hotpath, type HotpathConfig } from 'hotpath';
 import { userOf } from './auth.js';
 import { LIST_PARAMETERS } from './product-list.js';
+import { QUERY_COUNT } from './query-count.js';
 
 // No handler of this API reads a cookie, so clients with cookies (of another app on the same host, or a
 // consent banner) get the same response as all others. Do not declare this for a handler that reads one.
@@ -38,7 +39,11 @@ export const shopConfig: HotpathConfig = defineConfig({
   },
   sizeLimit: { limit: '10mb' },
   cacheControl: { default: 'no-cache' },
-  cache: { memory: { maxBytes: '64mb', maxEntries: 10_000 } },
+  cache: {
+    memory: { maxBytes: '64mb', maxEntries: 10_000 },
+    // It tells of one request. A stored copy would repeat the count of the miss at each hit.
+    perResponseHeaders: [QUERY_COUNT],
+  },
   compression: { threshold: '1kb', encodings: ['br', 'gzip'] },
   metrics: { defaultMetrics: true },
   timing: { serverTiming: true, slow: '2s' },

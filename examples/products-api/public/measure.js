@@ -15,7 +15,7 @@ export async function call(path, { off = false, headers = {}, ...init } = {}) {
     text: () => new TextDecoder().decode(body),
     milliseconds,
     bytes: transferred ?? body.byteLength,
-    queries: Number(response.headers.get('x-sql-queries') ?? Number.NaN),
+    queries: queriesOf(response.headers),
     xCache: response.headers.get('x-cache'),
   };
 }
@@ -57,6 +57,13 @@ export function formatTime(milliseconds) {
 export function formatBytes(bytes) {
   if (bytes < 1024) return `${bytes} B`;
   return bytes < 1024 ** 2 ? `${(bytes / 1024).toFixed(1)} kB` : `${(bytes / 1024 ** 2).toFixed(1)} MB`;
+}
+
+/** The SQL queries of a request, as the app counted them. A hit does not reach the app, so it needs none. */
+function queriesOf(headers) {
+  const count = headers.get('x-sql-queries');
+  if (count !== null) return Number(count);
+  return ['HIT', 'STALE'].includes(headers.get('x-cache')) ? 0 : Number.NaN;
 }
 
 /** Bytes on the wire: as the browser counted them, else as the server declared them. */
