@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { describeSecret, isPlainObject } from '../options/format-value.js';
-import { compileRoutes, type RouteTable, readPattern } from '../options/route-table.js';
-import { leaf, list, mapOf, objectOr, resolve, type SectionCheck, section } from '../options/schema.js';
+import { leaf, list, mapOf, objectOr, type SectionCheck, section } from '../options/schema.js';
+import { resolveStandalone } from '../options/standalone.js';
 import { type Duration, readDuration, readSize, type Size } from '../options/units.js';
 import type { ValidationResult } from '../options/validation-result.js';
 import {
@@ -190,31 +190,19 @@ const checkSizes: SectionCheck = (given, report) => {
 };
 
 const optionsSchema = section(entries, checkSizes);
-const standaloneSchema = section(
-  {
-    ...entries,
-    routes: v.optional(mapOf(readPattern, objectOr(cacheRuleSchema, [false], 'a cache rule or false')), {}),
-  },
-  checkSizes,
-);
 
 /** Schema of the section. */
 export const cacheSchema = v.pipe(optionsSchema, v.transform(complete));
 
 /**
  * Resolves the options of `responseCache()` used alone.
- * @param path the path of the options in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
-export function resolveCacheStandalone(
-  options?: StandaloneCacheOptions,
-  path = 'responseCache',
-): { settings: CacheSettings; routes: RouteTable<CacheRoutePolicies> } {
-  const { routes, ...settings } = resolve(standaloneSchema, options, path);
-  const policies = Object.entries(routes).map(
-    ([pattern, cache]) => [pattern, Object.freeze({ cache })] as const,
-  );
-  return { settings: complete(settings), routes: compileRoutes(Object.fromEntries(policies)) };
+export function resolveCacheStandalone(options?: StandaloneCacheOptions) {
+  const policy = objectOr(cacheRuleSchema, [false], 'a cache rule or false');
+  const cache = { key: 'cache', entries, policy, check: checkSizes } as const;
+  const { settings, routes } = resolveStandalone(cache, options, 'responseCache');
+  return { settings: complete(settings), routes };
 }
 
 /** Completes options that depend on each other: the largest entry fits the tier; Redis without an address is off. */

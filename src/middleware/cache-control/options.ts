@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
-import { leaf, mapOf, resolve, type Schema, section } from '../../options/schema.js';
+import { leaf, type Schema, section } from '../../options/schema.js';
+import { resolveStandalone } from '../../options/standalone.js';
 import type { Duration } from '../../options/units.js';
 import type { ValidationResult } from '../../options/validation-result.js';
 import { booleanValidator, readWholeSeconds } from '../../options/validators.js';
@@ -139,38 +139,26 @@ export const cacheControlPolicySchema: Schema<ResolvedCacheControl | false> = v.
     typeof input === 'object' && input !== null ? directivesSchema : leaf(readPresetOrFalse),
 );
 
+const entries = { default: v.optional(cacheControlPolicySchema, 'no-cache') };
+
 /** Reads the section. */
 export const cacheControlSchema: Schema<CacheControlSettings> = v.pipe(
-  section({ default: v.optional(cacheControlPolicySchema, 'no-cache') }),
-  v.transform((options) =>
-    Object.freeze({ default: options.default === false ? undefined : options.default }),
-  ),
+  section(entries),
+  v.transform(complete),
 );
+
+function complete(options: { readonly default: ResolvedCacheControl | false }): CacheControlSettings {
+  return Object.freeze({ default: options.default === false ? undefined : options.default });
+}
 
 /**
  * Resolves the options of `cacheControl()` used alone.
- * @param path the path of the options in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
-export function resolveCacheControlStandalone(
-  options?: StandaloneCacheControlOptions,
-  path = 'cacheControl',
-): { settings: CacheControlSettings; routes: RouteTable<CacheControlRoutePolicies> } {
-  const resolved = resolve(
-    section({
-      default: v.optional(cacheControlPolicySchema, 'no-cache'),
-      routes: v.optional(mapOf(readPattern, cacheControlPolicySchema), {}),
-    }),
-    options,
-    path,
-  );
-  const policies = Object.entries(resolved.routes).map(
-    ([pattern, cacheControl]) => [pattern, Object.freeze({ cacheControl })] as const,
-  );
-  return {
-    settings: Object.freeze({ default: resolved.default === false ? undefined : resolved.default }),
-    routes: compileRoutes(Object.fromEntries(policies)),
-  };
+export function resolveCacheControlStandalone(options?: StandaloneCacheControlOptions) {
+  const policy = cacheControlPolicySchema;
+  const { settings, routes } = resolveStandalone({ key: 'cacheControl', entries, policy }, options);
+  return { settings: complete(settings), routes };
 }
 
 function readPresetOrFalse(input: unknown): ValidationResult<ResolvedCacheControl | false> {

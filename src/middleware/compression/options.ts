@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http';
 import * as v from 'valibot';
 import type { ContentEncoding } from '../../http/content-encoding.js';
 import type { HotpathRequest } from '../../options/request-types.js';
-import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
-import { leaf, mapOf, objectOr, resolve, section } from '../../options/schema.js';
+import { leaf, objectOr, resolve, section } from '../../options/schema.js';
+import { resolveStandalone } from '../../options/standalone.js';
 import { type Duration, readSize, type Size } from '../../options/units.js';
 import type { ValidationResult } from '../../options/validation-result.js';
 import { readFunction, readInteger, readShare, readTimerDuration } from '../../options/validators.js';
@@ -136,21 +136,16 @@ export function resolveCompression(input?: CompressionOptions, path = 'compressi
   return resolve(compressionSchema, input, path);
 }
 
-/** Resolves the options of `compression()` used alone; throws as `resolveCompression` does. */
-export function resolveCompressionStandalone(
-  options?: StandaloneCompressionOptions,
-  path = 'compression',
-): { settings: CompressionSettings; routes: RouteTable<CompressionRoutePolicies> } {
-  const { routes, ...settings } = resolve(
-    section({ ...entries, routes: v.optional(mapOf(readPattern, compressionPolicySchema), {}) }),
+/**
+ * Resolves the options of `compression()` used alone.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolveCompressionStandalone(options?: StandaloneCompressionOptions) {
+  const complete = completeCompressionPolicy;
+  return resolveStandalone(
+    { key: 'compression', entries, policy: compressionPolicySchema, complete },
     options,
-    path,
   );
-  const policies = Object.entries(routes).map(
-    ([pattern, policy]) =>
-      [pattern, Object.freeze({ compression: completeCompressionPolicy(policy, settings) })] as const,
-  );
-  return { settings: Object.freeze(settings), routes: compileRoutes(Object.fromEntries(policies)) };
 }
 
 const CODINGS: readonly unknown[] = ['br', 'gzip', 'deflate', 'zstd'];

@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import { isPlainObject } from '../../options/format-value.js';
 import type { HotpathRequest } from '../../options/request-types.js';
-import { compileRoutes, type RouteTable, readPattern } from '../../options/route-table.js';
-import { leaf, mapOf, resolve, type Schema, section } from '../../options/schema.js';
+import { leaf, type Schema, section } from '../../options/schema.js';
+import { resolveStandalone } from '../../options/standalone.js';
 import { readSize, type Size } from '../../options/units.js';
 import type { ValidationResult } from '../../options/validation-result.js';
 import { readFunction, readInteger, readPositiveSize, readWord } from '../../options/validators.js';
@@ -124,20 +124,8 @@ export const sizeLimitPolicySchema: Schema<ReadSizeLimitPolicy> = v.lazy(
 
 /**
  * Resolves the options of `sizeLimit()` used alone.
- * @param path the path of the options in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
-export function resolveSizeLimitStandalone(
-  options?: StandaloneSizeLimitOptions,
-  path = 'sizeLimit',
-): { settings: SizeLimitSettings; routes: RouteTable<SizeLimitRoutePolicies> } {
-  const { routes, ...settings } = resolve(
-    section({ ...entries, routes: v.optional(mapOf(readPattern, sizeLimitPolicySchema), {}) }),
-    options,
-    path,
-  );
-  const policies = Object.entries(routes).map(
-    ([pattern, sizeLimit]) => [pattern, Object.freeze({ sizeLimit })] as const,
-  );
-  return { settings: Object.freeze(settings), routes: compileRoutes(Object.fromEntries(policies)) };
+export function resolveSizeLimitStandalone(options?: StandaloneSizeLimitOptions) {
+  return resolveStandalone({ key: 'sizeLimit', entries, policy: sizeLimitPolicySchema }, options);
 }
