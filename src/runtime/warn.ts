@@ -15,7 +15,8 @@ export type HotpathWarningCode =
   | 'HOTPATH_RULE_UNMATCHED'
   | 'HOTPATH_RULE_NO_TTL'
   | 'HOTPATH_PARTITION_EMPTY'
-  | 'HOTPATH_SETTING_LATE';
+  | 'HOTPATH_SETTING_LATE'
+  | 'HOTPATH_ADMIN_LINK';
 
 /**
  * Emits a process warning. Never throws, although the app may have replaced `emitWarning`.

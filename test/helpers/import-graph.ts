@@ -39,6 +39,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['options', 'telemetry', 'middleware', 'cache', 'store'],
   'environment.ts': ['options', 'config.ts'],
   'hotpath.ts': [...everyRoom, 'config.ts'],
+  admin: [...everyRoom, 'hotpath.ts'],
   'index.ts': [...everyRoom, 'config.ts', 'environment.ts', 'hotpath.ts'],
 };
 

@@ -28,6 +28,7 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
     ],
     packages: [...config, 'cockatiel', 'compression', 'lru-cache', 'prom-client'],
   },
+  'hotpath/admin': { names: ['basicAuth', 'performanceApi'], packages: config },
   'hotpath/cache': {
     names: ['TRACKING_PARAMETERS', 'cacheOf', 'responseCache'],
     packages: [...config, 'cockatiel', 'lru-cache'],
