@@ -20,29 +20,6 @@ export class DeferredSeries {
   }
 }
 
-/** Number of observations that are passed on at once. */
-const MOST_KEPT = 256;
-
-/** Observations waiting for a histogram. */
-export class Observations {
-  #kept: number[] = [];
-  readonly #child: { observe(value: number): void };
-
-  constructor(child: { observe(value: number): void }) {
-    this.#child = child;
-  }
-
-  add(value: number): void {
-    if (this.#kept.push(value) >= MOST_KEPT) this.show();
-  }
-
-  show(): void {
-    const kept = this.#kept;
-    this.#kept = [];
-    for (const value of kept) this.#child.observe(value);
-  }
-}
-
 /** Runs a function before a metric is read, beside other such functions. */
 export function beforeRead(metric: Metric, show: () => void): void {
   const before = (metric as { collect?: () => unknown }).collect;

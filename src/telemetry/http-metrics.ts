@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Counter, Gauge, Registry } from 'prom-client';
 import { nameRoute, OVERFLOW_ROUTE } from '../exchange/route-template.js';
-import { beforeRead, DeferredSeries, Observations } from './deferred-series.js';
+import { beforeRead, DeferredSeries } from './deferred-series.js';
 import { FurtherLabels } from './further-labels.js';
 import { counterIn, gaugeIn, histogramIn } from './get-or-create.js';
 import { labelOfMethod, OTHER_LABEL } from './labels.js';
-import { RouteHistogram } from './route-histogram.js';
+import { type DurationSeries, RouteHistogram } from './route-histogram.js';
+import { type TraceReference, traceOf } from './trace-context.js';
 
 /** Separate for each copy of the package, because their versions may differ. */
 const RECORDER = Symbol('hotpath.http-metrics');
@@ -24,6 +25,8 @@ export interface HttpMetricsSettings {
   readonly statusInDurations: boolean;
   /** The buckets of a route; `undefined`: those of the histogram. */
   readonly bucketsOf?: ((template: string) => readonly number[] | undefined) | undefined;
+  /** Whether the histogram keeps a trace for each bucket. */
+  readonly exemplars: boolean;
 }
 
 /** A request and its response, for labels. */
@@ -46,7 +49,7 @@ interface PathSeries {
 interface StatusSeries {
   readonly count: DeferredSeries;
   /** The same for all statuses, unless the histogram has the label `status`. */
-  readonly seconds: Observations;
+  readonly seconds: DurationSeries;
 }
 
 /**
@@ -67,6 +70,7 @@ export class HttpMetrics {
   readonly #series = new Map<string, Map<string, PathSeries>>();
   readonly #gauges = new Map<string, DeferredSeries>();
   #size = 0;
+  #hasExemplars = false;
 
   /** @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds other metrics by these names. */
   constructor(registry: Registry, settings: HttpMetricsSettings) {
@@ -100,9 +104,6 @@ export class HttpMetrics {
     beforeRead(this.#requests, () => {
       for (const { statuses } of this.#paths()) for (const { count } of statuses.values()) count.show();
     });
-    beforeRead(durations, () => {
-      for (const { statuses } of this.#paths()) for (const { seconds } of statuses.values()) seconds.show();
-    });
     beforeRead(this.#inProgress, () => {
       for (const gauge of this.#gauges.values()) gauge.show();
     });
@@ -122,10 +123,10 @@ export class HttpMetrics {
     const recorded = registry as RecordedRequest;
     const known = recorded[RECORDER];
     // After `registry.clear()` (hot reload, tests) a known recorder counts where no scrape reads.
-    if (known) {
-      if (known.#isIn(registry)) return known;
-    }
-    return (recorded[RECORDER] = new HttpMetrics(registry, settings));
+    const isKnown = known ? known.#isIn(registry) : false;
+    const recorder = isKnown ? known! : new HttpMetrics(registry, settings);
+    if (settings.exemplars) recorder.#hasExemplars = true;
+    return (recorded[RECORDER] = recorder);
   }
 
   /** By identity: a registry in the OpenMetrics format changes the names of its metrics. */
@@ -141,12 +142,18 @@ export class HttpMetrics {
     return label;
   }
 
+  /** The trace of a request, for `finished`; it must be read in the async context of the request. */
+  traceOf(req: IncomingMessage): TraceReference | undefined {
+    return this.#hasExemplars ? traceOf(req) : undefined;
+  }
+
   /**
    * Records the end of a request.
    *
    * @param method the result of `started`.
    * @param path the route template; `undefined` if no route matched.
    * @param seconds `undefined` for a response whose duration does not count.
+   * @param trace the result of `traceOf`.
    */
   finished(
     method: string,
@@ -154,9 +161,10 @@ export class HttpMetrics {
     status: number,
     seconds: number | undefined,
     request: LabelledRequest,
+    trace: TraceReference | undefined,
   ): void {
     this.left(method);
-    this.answered(method, path, status, seconds, request);
+    this.#count(method, path, status, seconds, request, trace);
   }
 
   /** Records the end of a request that appears in no other series. */
@@ -164,13 +172,24 @@ export class HttpMetrics {
     this.#gauge(method).value--;
   }
 
-  /** Records a request with a known method that was answered at once. */
+  /** Records a request with a known method that was answered at once, in its async context. */
   answered(
     method: string,
     path: string | undefined,
     status: number,
     seconds: number | undefined,
     request: LabelledRequest,
+  ): void {
+    this.#count(method, path, status, seconds, request, this.traceOf(request.req));
+  }
+
+  #count(
+    method: string,
+    path: string | undefined,
+    status: number,
+    seconds: number | undefined,
+    request: LabelledRequest,
+    trace: TraceReference | undefined,
   ): void {
     const code = status >= 100 && status <= 599 ? status : 0;
     const template = nameRoute(path);
@@ -186,7 +205,7 @@ export class HttpMetrics {
       this.#size++;
     }
     found.count.value++;
-    if (seconds !== undefined) found.seconds.add(seconds);
+    if (seconds !== undefined) found.seconds.observe(seconds, trace);
   }
 
   #pathSeries(method: string, path: string, key: string, further: readonly string[]): PathSeries {
@@ -203,9 +222,7 @@ export class HttpMetrics {
     const [first] = statuses.values();
     const labels = [method, path, ...(this.#hasStatus ? [status] : []), ...further];
     const seconds =
-      first && !this.#hasStatus
-        ? first.seconds
-        : new Observations(this.#durations.labels(labels, this.#bucketsOf?.(path)));
+      first && !this.#hasStatus ? first.seconds : this.#durations.labels(labels, this.#bucketsOf?.(path));
     const series = { count, seconds };
     statuses.set(code, series);
     return series;

@@ -79,12 +79,13 @@ export function createMetrics(
   }
   return Object.assign(metricsMiddleware, {
     registry,
-    handler: scrapeHandler(registry),
+    handler: scrapeHandler(registry, settings.exemplars),
     answered: recorder.answered.bind(recorder),
     begun(method: string, request: LabelledRequest) {
       const label = recorder.started(method);
+      const trace = recorder.traceOf(request.req);
       return (path: string | undefined, status: number, seconds: number) =>
-        recorder.finished(label, path, status, seconds, request);
+        recorder.finished(label, path, status, seconds, request, trace);
     },
     close() {
       closed = true;
@@ -118,13 +119,14 @@ function record(
   if (isInternal(req) || exchange.dataOf(recorder)) return;
   exchange.setData(recorder, true);
   const method = recorder.started(req.method);
+  const trace = recorder.traceOf(req);
   const finish = () => {
     if (isUncounted(exchange, uncounted)) {
       recorder.left(method);
       return;
     }
     const seconds = isLongLived(req, res) ? undefined : (performance.now() - exchange.startedAt) / 1000;
-    recorder.finished(method, exchange.template, readFinalStatus(exchange), seconds, exchange);
+    recorder.finished(method, exchange.template, readFinalStatus(exchange), seconds, exchange, trace);
   };
   // The client disconnected while an earlier middleware was waiting, so `close` was already emitted.
   if (res.destroyed) {

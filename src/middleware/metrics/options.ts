@@ -27,6 +27,11 @@ export interface MetricsOptions {
   labels?: Readonly<Record<string, MetricLabel>> | undefined;
   /** Whether the duration histogram has the label `status` too; it multiplies the series. Default: `false`. */
   statusInDurations?: boolean | undefined;
+  /**
+   * Whether the handler serves OpenMetrics to scrapers that ask for it, with a trace for each bucket of the durations:
+   * that of OpenTelemetry's active span, or of the header `traceparent`. Default: `false`.
+   */
+  exemplars?: boolean | undefined;
 }
 
 /** How the requests of one path are counted: `false`: in no series but `http_requests_in_progress`; or with buckets of its own. */
@@ -52,6 +57,7 @@ export const metricsSchema = section({
   prefix: v.optional(leaf(readPrefix), ''),
   labels: v.optional(mapOf(readLabelName, leaf(readLabel)), {}),
   statusInDurations: v.optional(leaf(booleanValidator), false),
+  exemplars: v.optional(leaf(booleanValidator), false),
 });
 
 /** Reads the metrics of a route. */

@@ -1,0 +1,132 @@
+import type { Registry } from 'prom-client';
+import { Pauses } from './pauses.js';
+
+/** A reference from a sample to a trace. */
+export interface Exemplar {
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly value: number;
+  /** Seconds since 1970. */
+  readonly timestamp?: number | undefined;
+}
+
+/** One line of an exposition. */
+export interface MetricSample {
+  /** As the text format has it; for a counter that of the family. */
+  readonly name: string;
+  /** `{method="GET",path="/"}`, escaped; empty without labels. */
+  readonly labels: string;
+  readonly value: number;
+  readonly exemplar?: Exemplar | undefined;
+}
+
+/** A metric with all its samples. */
+export interface Family {
+  /** As it is registered, so with `_total` for a counter that has it. */
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+  /** How the samples of several processes are combined, in the words of `prom-client`. */
+  readonly aggregator: string;
+  readonly samples: readonly MetricSample[];
+}
+
+type Labels = Readonly<Record<string, string | number>>;
+
+/** A metric as `prom-client` gives it. Labels of a histogram that its buckets have in common are given once. */
+interface ReadMetric {
+  readonly help: string;
+  readonly type: string;
+  readonly aggregator?: string;
+  readonly values?: readonly {
+    readonly labels?: Labels;
+    readonly sharedLabels?: Labels;
+    readonly value: number;
+    readonly metricName?: string;
+    readonly exemplar?: {
+      readonly labelSet: Labels;
+      readonly value: number;
+      readonly timestamp?: number;
+    } | null;
+  }[];
+}
+
+interface ReadableMetric {
+  readonly name: string;
+  readonly type: unknown;
+  get(): Promise<ReadMetric> | ReadMetric;
+  getForPromString?(): Promise<ReadMetric>;
+}
+
+/**
+ * Reads all metrics of a registry. It changes none: `prom-client` renames counters for ever when it writes OpenMetrics.
+ *
+ * @throws what a metric throws when it is read.
+ */
+export async function readFamilies(registry: Registry, pauses = new Pauses()): Promise<Family[]> {
+  const defaults = (registry as unknown as { _defaultLabels?: Labels })._defaultLabels ?? {};
+  const families: Family[] = [];
+  for (const metric of registry.getMetricsAsArray() as unknown as ReadableMetric[]) {
+    // A registry in the OpenMetrics format has cut the name, but not the one by which it knows the metric.
+    const full = `${metric.name}_total`;
+    const isCut = metric.type === 'counter' && (registry.getSingleMetric(full) as unknown) === metric;
+    const name = isCut ? full : metric.name;
+    const read = await (metric.getForPromString ? metric.getForPromString() : metric.get());
+    families.push({
+      name,
+      help: read.help,
+      type: read.type,
+      aggregator: read.aggregator ?? 'sum',
+      samples: await readSamples(read, name, defaults, pauses),
+    });
+    if (pauses.isDue) await pauses.pause();
+  }
+  return families;
+}
+
+async function readSamples(
+  { values = [], type }: ReadMetric,
+  family: string,
+  defaults: Labels,
+  pauses: Pauses,
+): Promise<MetricSample[]> {
+  const samples: MetricSample[] = [];
+  const hasDefaults = Object.keys(defaults).length > 0;
+  /** Of the labels before, as the buckets of one histogram have the same. */
+  let last: { readonly shared: Labels; readonly text: string } | undefined;
+  for (const { labels = {}, sharedLabels, value, metricName, exemplar } of values) {
+    if (sharedLabels && last?.shared !== sharedLabels) {
+      last = { shared: sharedLabels, text: writeLabels(sharedLabels) };
+    }
+    const own = writeLabels(hasDefaults ? { ...labels, ...defaults, ...labels } : labels, sharedLabels);
+    const text = [own, sharedLabels ? last!.text : ''].filter(Boolean).join(',');
+    samples.push({
+      name: type === 'counter' ? family : (metricName ?? family),
+      labels: text && `{${text}}`,
+      value,
+      ...(exemplar && {
+        exemplar: { labels: exemplar.labelSet, value: exemplar.value, timestamp: exemplar.timestamp },
+      }),
+    });
+    if (pauses.afterLine()) await pauses.pause();
+  }
+  return samples;
+}
+
+/** `name="value"`, separated by commas. @param without labels that are left out. */
+export function writeLabels(labels: Labels, without?: Labels): string {
+  let text = '';
+  for (const name of Object.keys(labels)) {
+    if (without && Object.hasOwn(without, name)) continue;
+    text += `${text && ','}${name}="${escapeValue(labels[name])}"`;
+  }
+  return text;
+}
+
+const SPECIAL = /[\\\n"]/;
+
+function escapeValue(value: unknown): string {
+  const text = String(value);
+  return SPECIAL.test(text)
+    ? text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('"', '\\"')
+    : text;
+}
