@@ -5,6 +5,7 @@ import { warn } from '../runtime/warn.js';
 import type { CompiledSelector, Selector } from '../store/invalidation/selector.js';
 import { createState } from './create-state.js';
 import { type ExplainScope, explain } from './explain/explain.js';
+import { type KeyList, type KeyListOptions, listKeys } from './explain/key-list.js';
 import type { CacheExplanation, RequestDescription } from './explain/types.js';
 import {
   type PurgeAfterOptions,
@@ -87,6 +88,13 @@ export interface ResponseCache extends Middleware {
    * @throws HotpathError `HOTPATH_REQUEST_INVALID` for any other value.
    */
   explain(request: IncomingMessage | RequestDescription): CacheExplanation;
+  /**
+   * Lists what the memory tier of this process holds, for operators: entries that are fresh or stale, not those that a
+   * purge has ended. Counts no use and changes nothing.
+   *
+   * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every wrong option.
+   */
+  keys(options?: KeyListOptions): KeyList;
   /** Closes connections and timers, and frees the memory. Later requests pass through. Idempotent. */
   close(): Promise<void>;
 }
@@ -122,6 +130,7 @@ export function createResponseCache(
       purger.record('purge', toList(selector), options.erase === true),
     expire: (selector: Selector | readonly Selector[]) => purger.record('expire', toList(selector), false),
     explain: (request: IncomingMessage | RequestDescription) => parts.explain({ routes }, request),
+    keys: (options?: KeyListOptions) => listKeys(state, options),
     stats: () => readStats(state),
     close: async () => parts.close(),
   });

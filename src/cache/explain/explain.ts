@@ -17,6 +17,7 @@ import { evaluateTags } from '../request/rule-functions.js';
 import { describeBypass, describeUrl, visibleKey, type XCache } from '../serve/cache-status.js';
 import { computeAge, computeTtl } from '../serve/serve-stored.js';
 import type { CacheState } from '../state.js';
+import { encodedSizes } from '../storage/encoded-bodies.js';
 import { requestFromDescription } from './request-description.js';
 import type {
   CacheExplanation,
@@ -65,7 +66,7 @@ function explainRequest(state: CacheState, request: CacheRequest, isReal: boolea
       key: visibleKey(state, request),
     }),
     pattern,
-    key: describeKey(request),
+    key: explainKey(request),
     entry: entry && describeEntry(state, entry, found, request, variants?.names ?? []),
     variants,
     obstacles,
@@ -204,7 +205,7 @@ function findTagFailure({ rule, context }: CacheRequest): CacheObstacle | undefi
   }
 }
 
-function describeKey(request: CacheRequest): ExplainedKey {
+function explainKey(request: CacheRequest): ExplainedKey {
   const { rewritten, partition, rule } = request;
   const { headers = [], cookies = [] } = rule?.vary ?? {};
   return { url: describeUrl(request), rewritten, partitioned: partition !== undefined, headers, cookies };
@@ -223,9 +224,6 @@ function describeEntry(
   const isPurged = limit === VOID;
   const dateOf = (time: number) => new Date(Date.now() + time - clock());
   const shown = (name: string) => (settings.credentials.includes(name) ? '(hidden)' : exactHeader(req, name));
-  const forms = [...(entry.encoded ?? [])].flatMap(([coding, { body }]) =>
-    body ? [[coding, body.length]] : [],
-  );
   return {
     use: isPurged ? 'purged' : (permission ?? 'credential'),
     expired: !isPurged && limit !== Number.POSITIVE_INFINITY,
@@ -239,7 +237,7 @@ function describeEntry(
     variant: Object.fromEntries(names.map((name) => [name, shown(name)])),
     bytes: sizeOf(entry.key, entry),
     bodyBytes: entry.body.length,
-    encodings: Object.fromEntries(forms),
+    encodings: encodedSizes(entry),
     etag: entry.etag,
     lastModified: entry.lastModified,
     template: entry.template,

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { normaliseQuery } from '../../http/no-vary-search.js';
 import { pathOf, splitTarget } from '../../http/request-target.js';
-import { joinPart, joinParts } from '../../store/key-parts.js';
+import { joinPart, joinParts, partAt, readPart } from '../../store/key-parts.js';
 import type { VarianceNote } from '../../store/stored-response.js';
 import type { CacheRuleSettings, CacheSettings } from '../options.js';
 import type { Origin } from './origin.js';
@@ -184,6 +184,46 @@ export function variantKey(
   select: HeaderSelector = exactHeader,
 ): string {
   return `${primary}|${joinParts(names.flatMap((name) => [name, select(request, name)]))}`;
+}
+
+/** The parts of a stored response's key that may be shown. */
+export interface DescribedKey {
+  readonly scheme: string;
+  readonly host: string;
+  readonly isPartitioned: boolean;
+  /** The request headers that select the variant, with their values; `undefined` for one that is absent. */
+  readonly variant: readonly (readonly [name: string, value: string | undefined])[];
+}
+
+const SCHEME_IN_KEY = 1;
+const HOST_OF_ORIGIN_IN_KEY = 3;
+const PARTITION_IN_KEY = 6;
+
+/** Reads a key that `RequestKeys` or `variantKey` made. */
+export function describeKey(key: string): DescribedKey {
+  const variant: [string, string | undefined][] = [];
+  let at = 0;
+  let isVariant = false;
+  while (at < key.length) {
+    if (!isVariant && key[at] === '|') {
+      isVariant = true;
+      at++;
+    }
+    const name = readPart(key, at);
+    if (!name) break;
+    at = name.end;
+    if (!isVariant) continue;
+    const value = readPart(key, at);
+    if (!value) break;
+    at = value.end;
+    variant.push([name.part ?? '', value.part]);
+  }
+  return {
+    scheme: partAt(key, SCHEME_IN_KEY) ?? '',
+    host: partAt(key, HOST_OF_ORIGIN_IN_KEY) ?? '',
+    isPartitioned: partAt(key, PARTITION_IN_KEY) !== undefined,
+    variant,
+  };
 }
 
 /** Reads a request header; inherited properties of the object do not count. */

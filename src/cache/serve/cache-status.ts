@@ -32,7 +32,11 @@ export function visibleKey({ settings }: CacheState, request: UrlOfRequest): str
  * would make no URL, or one with another host or path.
  */
 export function describeUrl({ origin, target, rule }: UrlOfRequest): string {
-  const { scheme, host } = originInKey(origin, rule);
+  return joinUrl(originInKey(origin, rule), target);
+}
+
+/** A URL in the form that a purge accepts, or only the target if the host is invalid. */
+export function joinUrl({ scheme, host }: Pick<Origin, 'scheme' | 'host'>, target: string): string {
   const base = `${scheme}://${host}`;
   return /^[^/?#\\]+$/.test(host) && URL.canParse(base) ? base + target : target;
 }

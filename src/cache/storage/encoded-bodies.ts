@@ -70,6 +70,12 @@ function brotliParams(length: number, quality: number): Record<number, number> {
   };
 }
 
+/** The sizes of the encoded forms of an entry, by coding. Bytes. */
+export function encodedSizes({ encoded }: StoredResponse): Record<string, number> {
+  const forms = [...(encoded ?? [])];
+  return Object.fromEntries(forms.flatMap(([coding, { body }]) => (body ? [[coding, body.length]] : [])));
+}
+
 /**
  * The encoded forms of stored bodies. Each is made once, in the background, after the first request for it. It is kept
  * with the body, so that later requests need no compression.

@@ -71,6 +71,12 @@ export class MemoryStore {
     return this.#used.peek(key) ?? this.#fresh.peek(key);
   }
 
+  /** All items: those with a hit first, and the most recent first. Counts no use. */
+  *items(): Generator<StoreItem> {
+    yield* this.#used.values();
+    yield* this.#fresh.values();
+  }
+
   /** Whether the item had a hit since it was stored and was not evicted since. */
   isUsed(key: string): boolean {
     return this.#used.has(key);
