@@ -33,6 +33,7 @@ import { generateEtag } from './generated-etag.js';
 import { compareWithHead, makeStale } from './head-revalidation.js';
 import { isClientGone, isPartialResponse, mayBeIncomplete } from './incomplete.js';
 import { isAnsweredByOtherRoute } from './matched-route.js';
+import { exceedsMemory } from './memory-limit.js';
 import { warnOfRuleChange } from './received-headers.js';
 import { isFailure, isForClientAlone, isForRequestAlone, isSuperseding } from './refusal-scope.js';
 import { reportFill } from './report-fill.js';
@@ -236,6 +237,7 @@ export class Fill {
     if (!this.#state.entries.accepts(this.#request.key, verdict.vary)) return { refusal: 'vary-invalid' };
     this.#tags = this.#computeTags(verdict);
     if (!this.#tags) return { refusal: 'rule' };
+    if (exceedsMemory(this.#state, this.#request, this.#tags)) return { refusal: 'too-large' };
     // Last, so that `Cache-Status` names a reason that holds for requests without cookies too.
     return this.#hasIgnoredCookie ? { refusal: this.#plan.detail ?? 'anonymous-fill' } : verdict;
   }

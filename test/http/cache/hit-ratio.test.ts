@@ -129,6 +129,23 @@ describe.each(majors)('what Cache-Status says of storing (%s)', (_name, express)
     expect((await made.get('/x')).cacheStatus).toBe('hotpath; fwd=uri-miss; detail=too-large');
   });
 
+  it('is detail=too-large where only key and headers make the entry larger than the memory tier', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { memory: { maxBytes: 3000 }, routes: { '/x': { ttl: 600 } } },
+      routes: (app) =>
+        app.get(
+          '/x',
+          (req, res) => void res.set('X-Long', 'h'.repeat(Number(req.query.h))).end('x'.repeat(1500)),
+        ),
+    });
+    for (const path of ['/x?h=1500', `/x?h=1&${'k'.repeat(1500)}`]) {
+      expect((await made.get(path)).cacheStatus).toBe('hotpath; fwd=uri-miss; detail=too-large');
+    }
+    expect((await made.get('/x?h=1')).cacheStatus).toContain('stored');
+    expect(made.cache.stats()).toMatchObject({ stores: 1, entries: 1, refusals: { 'too-large': 2 } });
+  });
+
   it('is detail=no-lifetime under a rule without `ttl` for a response that sets none', async () => {
     const made = await make({ shared: true });
     expect((await made.get('/x')).cacheStatus).toBe('hotpath; fwd=uri-miss; detail=no-lifetime');
