@@ -58,7 +58,8 @@ export interface CacheOptions {
   maxStaleness?: Duration | undefined;
   /** The largest body that is stored; at most `memory.maxBytes`. Default: `'1mb'`. */
   maxEntryBytes?: Size | undefined;
-  /**   * Credentials that make a request personal: names of request headers, and `client-certificate`. The latter is a
+  /**
+   * Credentials that make a request personal: names of request headers, and `client-certificate`. The latter is a
    * certificate that the client has presented, to this server or to a proxy that sends `Client-Cert` (RFC 9440). Your
    * list replaces the default, so name `client-certificate` in it too. Default:
    * `['authorization', 'cookie', 'x-api-key', 'proxy-authorization', 'client-certificate']`.
@@ -83,7 +84,8 @@ export interface CacheOptions {
    * the connection, conditions, ranges or the body. Default: none.
    */
   refreshHeaders?: Readonly<Record<string, string>> | undefined;
-  /**   * How the cache treats a 401, 403 or 429 to a background refresh. `'foreground'`: stale serving ends, and the next
+  /**
+   * How the cache treats a 401, 403 or 429 to a background refresh. `'foreground'`: stale serving ends, and the next
    * client's own request runs the handler. `'stale'`: stale responses are still served, for an app that sheds load with
    * these codes. Default: `'foreground'`.
    */

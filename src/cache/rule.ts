@@ -32,7 +32,11 @@ export const TRACKING_PARAMETERS: readonly string[] = Object.freeze([
 
 /** How one route is cached. A rule never overrides a handler that sends `private`, `no-store` or its own lifetime. */
 export interface CacheRule {
-  /** How long a response is fresh when the handler gives no lifetime. Greater than 0. Default: none. */
+  /**
+   * How long this cache serves a response when the handler gives no lifetime, such as `'1h'`. `hotpath()` sends browsers
+   * `no-cache`, whatever the `ttl`, unless the handler or `cacheControl` says otherwise; `cacheControl: 'as-cached'` sends
+   * them the freshness left. Greater than 0. Default: none.
+   */
   ttl?: Duration | undefined;
   /** How long after its lifetime a response is served stale while the cache refreshes it (RFC 5861 §3). Needs `ttl`. Default: none. */
   staleWhileRevalidate?: Duration | undefined;
@@ -46,7 +50,8 @@ export interface CacheRule {
   eagerRefresh?: number | undefined;
   /** Share of `ttl`, 0 to 1, by which lifetimes are shortened at random, so that entries do not all expire together. Needs `ttl`. Default: `0`. */
   jitter?: number | undefined;
-  /**   * Status codes that may be stored, from 200 to 599. Those that answer one request or client alone are refused: 206,
+  /**
+   * Status codes that may be stored, from 200 to 599. Those that answer one request or client alone are refused: 206,
    * 304, 401, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429 and 431. `{ except: [404] }`: those that caches may
    * store by default (RFC 9110 §15.1: 200, 203, 204, 300, 301, 308, 404, 405, 410, 501), without the ones given.
    * Default: `[200, 301, 308]`.
