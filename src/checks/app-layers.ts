@@ -42,11 +42,6 @@ export interface AppEndpoints {
   readonly mayHaveCatchAll: boolean;
 }
 
-/** The router of an app; `undefined` before an app of Express 4 has one. There, `app.router` throws. */
-export function routerOf(app: CheckedApp): AppRouter | undefined {
-  return app._router ?? ('lazyrouter' in app ? undefined : app.router);
-}
-
 /** Layers that Express 4 itself mounts first. */
 const OF_EXPRESS_4: ReadonlySet<string | undefined> = new Set(['query', 'expressInit']);
 

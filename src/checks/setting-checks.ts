@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
+import { routerOf } from '../exchange/router-layer.js';
 import { warn } from '../runtime/warn.js';
-import { type AppLayer, type AppRouter, type CheckedApp, routerOf } from './app-layers.js';
+import type { AppLayer, AppRouter, CheckedApp } from './app-layers.js';
 
 /**
  * Warns of settings that Express read when its router was made, at the first `app.use`, and that the app changed

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CacheRoutePolicies } from '../cache/options.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import { isInternal } from '../exchange/internal-mark.js';
+import { routerOf } from '../exchange/router-layer.js';
 import type { RouteMatch, RouteTable } from '../options/route-table.js';
 import { guarded } from '../runtime/guard.js';
 import { findForeignResponse } from '../runtime/node-response.js';
@@ -17,7 +18,6 @@ import {
   mountsOf,
   nameLayer,
   responds,
-  routerOf,
 } from './app-layers.js';
 import { warnOfUnmatchedRules } from './rule-checks.js';
 import { warnOfLateSettings } from './setting-checks.js';

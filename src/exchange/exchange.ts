@@ -130,10 +130,11 @@ export class Exchange {
     this.headed = res.headersSent;
     this.isUpgrade = (req as { upgrade?: boolean | null }).upgrade === true && res.socket === null;
     this.#isNative = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
-    this.#methodsBelow = patch(req, res);
-    listenForEnd(res);
     if (res.socket === null && this.socket) this.#watchConnection(this.socket);
     this.track();
+    // Last: patched methods need the exchange, so nothing may fail after this.
+    this.#methodsBelow = patch(req, res);
+    listenForEnd(res);
   }
 
   /** The request with its original socket, which Express's getters (`protocol`, `ip`) need. */

@@ -4,6 +4,7 @@ import {
   type Layer,
   mountPattern,
   pathOfRoute,
+  routerOf,
   searchMounts,
   searchRoute,
   takesNothing,
@@ -37,7 +38,7 @@ interface App {
   readonly request?: object;
   /** Express 5; on Express 4, a getter that throws. */
   readonly router?: Router;
-  /** Express 4. */
+  /** Express 4; absent before the app's first `use`. */
   readonly _router?: Router;
 }
 
@@ -172,7 +173,7 @@ export function mountOfRequest(req: IncomingMessage): string | undefined {
 export function expectedTemplate(req: IncomingMessage, path: string): string | undefined {
   try {
     const { app, baseUrl } = req as Tracked;
-    const stack = (app?._router ?? app?.router)?.stack;
+    const stack = app && routerOf(app)?.stack;
     // Within a mount, the path continues from there, and the outer routes belong to another router.
     if (!stack || baseUrl) return undefined;
     const template = searchRoute(stack, path, (req.method ?? '').toLowerCase());
@@ -261,7 +262,7 @@ type Handlers = Record<string, HandleRequest & HandleError>;
 
 /** Patches the layers of an app's router, so that they report when they run. @returns the layers. */
 function observeLayers(app: App | undefined): readonly Layer[] | undefined {
-  const stack = (app?._router ?? app?.router)?.stack;
+  const stack = app && routerOf(app)?.stack;
   const first = stack?.[0];
   if (first) observePrototype(first);
   return stack;

@@ -41,6 +41,14 @@ export const UNKNOWN_MOUNT = '/*';
 /** Computed once per layer. */
 const known = new WeakMap<Layer, readonly Pattern[]>();
 
+/** The router of an app; `undefined` before an app of Express 4 has one. There, `app.router` throws. */
+export function routerOf<Router>(app: {
+  readonly router?: Router;
+  readonly _router?: Router;
+}): Router | undefined {
+  return app._router ?? ('lazyrouter' in app ? undefined : app.router);
+}
+
 /** Whether a layer matches no part of the path. */
 export function takesNothing({ slash, regexp }: Layer): boolean {
   return slash === true || regexp?.fast_slash === true;

@@ -294,4 +294,17 @@ describe.each(majors)('front door of an Express app (%s)', (_, express) => {
     expect(isRead).toBe(true);
     expect(made.perf.cache.stats().frontDoor).toEqual({ hits: 1, skipped: { patched: 1 } });
   });
+
+  it('lets an app without any middleware or route answer 404', async () => {
+    const app = express();
+    const perf = hotpath();
+    perf.attach(app);
+    const server = await listen(app);
+    try {
+      expect((await fetch(server.url)).status).toBe(404);
+    } finally {
+      await server.close();
+      await perf.close();
+    }
+  });
 });
