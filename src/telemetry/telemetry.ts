@@ -23,9 +23,11 @@ import { durationsOf, type RequestCounts, type RequestFigures } from './requests
 import { type FinishedRequest, RequestRecorder } from './requests/request-recorder.js';
 import type { RouteFigures } from './requests/route-series.js';
 import type { TopKey } from './requests/top-keys.js';
-import { type HostFigures, HostSampler } from './system/host-sampler.js';
+import type { HostFigures, HostSources } from './system/host-sampler.js';
 import { OtherProcesses, type ProcessUsage } from './system/other-processes.js';
-import { type ProcessFigures, ProcessSampler } from './system/process-sampler.js';
+import type { ProcessFigures } from './system/process-sampler.js';
+import type { Sampler } from './system/shared-sampler.js';
+import { openHostSampler, openProcessSampler } from './system/system-samplers.js';
 
 /** The volatile figures. */
 export interface TelemetrySnapshot {
@@ -111,12 +113,13 @@ export class Telemetry {
   readonly #connections = new Connections();
   readonly #history = new History();
   readonly #others = new OtherProcesses();
-  readonly #host: HostSampler;
+  readonly #hostSources: HostSources;
   readonly #instances: Instances;
   readonly #labels: InstanceLabels;
   #startedAt = performance.now();
   #stepAt = this.#startedAt;
-  #sampler: ProcessSampler | undefined;
+  #sampler: Sampler<ProcessFigures> | undefined;
+  #host: Sampler<Promise<HostFigures>> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #minuteAt = this.#startedAt;
   #steps = 0;
@@ -132,7 +135,7 @@ export class Telemetry {
     this.#sources = sources;
     this.recorder = new RequestRecorder(settings.maxRoutes, settings.queries);
     const { procRoot, cgroupRoot, diskPath = process.cwd() } = settings;
-    this.#host = new HostSampler({ procRoot, cgroupRoot, diskPath });
+    this.#hostSources = { procRoot, cgroupRoot, diskPath };
     const version = settings.version ?? process.env.npm_package_version;
     this.#labels = {
       id: randomUUID(),
@@ -274,7 +277,8 @@ export class Telemetry {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearInterval(this.#timer);
-    this.#sampler?.close();
+    this.#sampler?.close?.();
+    this.#host?.close?.();
     this.#connections.close();
     await this.#instances.close();
   }
@@ -286,9 +290,10 @@ export class Telemetry {
   async step(): Promise<void> {
     if (this.#isClosed || !this.#sampler) return;
     this.#process = this.#sampler.rotate();
+    const seconds = (performance.now() - this.#stepAt) / 1000 || PROCESS_STEP_SECONDS;
     this.#stepAt = performance.now();
     const counts = this.recorder.all.rotate();
-    this.#pushHistory(counts, this.#process);
+    this.#pushHistory(counts, seconds, this.#process);
     if (++this.#steps % STEPS_PER_MINUTE === 0) {
       this.#minuteAt = performance.now();
       this.#history.pushRoutes(Date.now(), this.recorder.rotateRoutes(BUSIEST_ROUTES));
@@ -301,7 +306,8 @@ export class Telemetry {
     this.#startedAt = this.#stepAt = this.#minuteAt = performance.now();
     // Requests of all clients use it, and one of them happens to be the first.
     runInOwnContext(() => {
-      this.#sampler = new ProcessSampler();
+      this.#sampler = openProcessSampler();
+      this.#host = openHostSampler(this.#hostSources);
       const step = guarded('telemetry', () => unawaited(this.step(), 'telemetry'));
       this.#timer = setInterval(step, PROCESS_STEP_SECONDS * 1000).unref();
       void unawaited(this.#readSlowly(), 'telemetry');
@@ -314,7 +320,7 @@ export class Telemetry {
     this.#isReading = true;
     try {
       const [host, others, connections] = await Promise.all([
-        this.#host.rotate(),
+        this.#host?.rotate(),
         this.#others.read(),
         this.#connections.count(),
       ]);
@@ -326,8 +332,8 @@ export class Telemetry {
     }
   }
 
-  #pushHistory(counts: RequestCounts, own: ProcessFigures): void {
-    const seconds = own.eventLoop.windowSeconds || PROCESS_STEP_SECONDS;
+  /** @param seconds of the window. */
+  #pushHistory(counts: RequestCounts, seconds: number, own: ProcessFigures): void {
     const { traffic } = this.#connections;
     const { requests, clientErrors, serverErrors } = counts;
     const ratio = (count: number) => (requests > 0 ? count / requests : null);

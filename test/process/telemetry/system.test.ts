@@ -11,6 +11,7 @@ import { GarbageWatch } from '../../../src/telemetry/system/garbage.js';
 import { clampMemoryLimit, diskFigures, HostSampler } from '../../../src/telemetry/system/host-sampler.js';
 import { OtherProcesses } from '../../../src/telemetry/system/other-processes.js';
 import { ProcessSampler } from '../../../src/telemetry/system/process-sampler.js';
+import { SharedSampler } from '../../../src/telemetry/system/shared-sampler.js';
 import { waitFor } from '../../helpers/http.js';
 
 let root: string;
@@ -313,5 +314,20 @@ describe('advice', () => {
     const text = adviseFrom({ ...quiet, process: own })[0]!.text;
     expect(text).toContain('400 ms at p99');
     expect(text).not.toContain('mostly');
+  });
+
+  it('are read once for all instances that are open', async () => {
+    let windows = 0;
+    let closed = 0;
+    const shared = new SharedSampler(() => ({ rotate: () => ++windows, close: () => void closed++ }), 60_000);
+    const first = shared.open();
+    expect([first.rotate(), first.rotate()]).toEqual([1, 2]);
+    const second = shared.open();
+    expect([first.rotate(), second.rotate()]).toEqual([2, 2]);
+    second.close?.();
+    second.close?.();
+    expect([first.rotate(), closed]).toEqual([3, 0]);
+    first.close?.();
+    expect([shared.isIdle, closed]).toEqual([true, 1]);
   });
 });
