@@ -13,25 +13,6 @@ import {
   type StoredResponse,
 } from './stored-response.js';
 
-/** The parts that most responses of one route have in common, kept in memory once. */
-export interface ResponseForm {
-  readonly variance: SearchVariance | undefined;
-  readonly vary: readonly string[];
-  readonly status: number;
-  /** Names of the header fields. */
-  readonly names: readonly string[];
-  readonly removed: readonly string[];
-  readonly ownEtag: boolean;
-  readonly initialAge: number;
-  readonly reuse: Reuse;
-  readonly explicitlyShared: boolean;
-  readonly anyOrigin: boolean | undefined;
-  readonly upstream: boolean | undefined;
-  readonly template: string | undefined;
-}
-
-type FormLines = StoredField[1];
-
 /** The parts of a response that differ from one response of a route to the next. */
 export type Own = Pick<
   StoredResponse,
@@ -47,6 +28,19 @@ export type Own = Pick<
   | 'handlerMicros'
   | 'body'
 > & { readonly lastModified: string | undefined; readonly encoded: StoredResponse['encoded'] };
+
+/** The parts that are derived from others. */
+type Derived = 'kind' | 'path' | 'host' | 'headers' | 'prepared';
+
+/** The parts that most responses of one route have in common, kept in memory once: all others. */
+export type ResponseForm = {
+  readonly [Name in Exclude<keyof StoredResponse, keyof Own | Derived>]-?: StoredResponse[Name];
+} & {
+  /** Names of the header fields. */
+  readonly names: readonly string[];
+};
+
+type FormLines = StoredField[1];
 
 /** A stored response in the memory tier, of which there may be a million, or one read from Redis. */
 export class CompactResponse implements StoredResponse {

@@ -1,60 +1,57 @@
 import { InternTable } from '../../../runtime/intern.js';
-import type { ResponseForm } from '../../compact-response.js';
-import type { StoredField, StoredResponse, VariantIndex } from '../../stored-response.js';
+import type { CompactResponse, Own, ResponseForm } from '../../compact-response.js';
+import type { StoredResponse, VariantIndex } from '../../stored-response.js';
 import {
   boolean,
   decodeFields,
+  decodeList,
   encodeFields,
+  type Field,
   type Fields,
   fieldLines,
   fieldNamesCodec,
   fieldValue,
+  finite,
   listCodec,
-  localTimeCodec,
   optional,
   reuse,
-  type SharedTimes,
   secondsCodec,
   status,
   storedNames,
   string,
-  timeCodec,
 } from './field-codecs.js';
 
-/** The fields that differ from one response of a route to the next. */
-export interface OwnFields
-  extends Pick<
-    StoredResponse,
-    'url' | 'tags' | 'etag' | 'lastModified' | 'date' | 'storedAt' | 'freshUntil' | 'handlerMicros'
-  > {
+/** The frame, or the process, has the others. */
+export interface OwnFields extends Omit<Own, 'key' | 'stamp' | 'since' | 'body' | 'encoded'> {
   /** Values of the header fields, in the order of their names. */
-  readonly values: readonly StoredField[1][];
+  readonly values: CompactResponse['values'];
 }
 
-/** Fields that are written outside the form, derived from others, or not written. */
-type Elsewhere =
-  | 'kind'
-  | 'key'
-  | 'stamp'
-  | 'since'
-  | 'path'
-  | 'host'
-  | 'headers'
-  | 'body'
-  | 'encoded'
-  | 'prepared'
-  | 'variance';
+/** Times of an entry on the clock of the Redis server. */
+export type ServerTimes = Pick<OwnFields, 'storedAt' | 'freshUntil'>;
+
+const strings = listCodec(string);
 
 /**
- * The fields that most responses of a route have in common: all fields of a response except those above. The
- * compiler rejects a field that is added to `StoredResponse` and not here.
+ * The fields that differ from one response of a route to the next, in the order in which they are written. Times are
+ * on the clock of the Redis server.
  */
-export interface FormFields extends Omit<StoredResponse, keyof OwnFields | Elsewhere> {
-  /** Names of the header fields. */
-  readonly names: readonly string[];
-}
+const own: Fields<OwnFields> = {
+  url: string,
+  tags: strings,
+  values: listCodec(fieldLines),
+  etag: fieldValue,
+  lastModified: optional(fieldValue),
+  date: fieldValue,
+  storedAt: finite,
+  freshUntil: finite,
+  handlerMicros: secondsCodec,
+};
 
-const form: Fields<FormFields> = {
+const ownInOrder = Object.entries<Field<unknown>>(own);
+
+/** The fields that most responses of a route have in common. A response with `variance` is not written to Redis. */
+const form: Fields<Omit<ResponseForm, 'variance'>> = {
   vary: fieldNamesCodec,
   status,
   names: storedNames,
@@ -68,59 +65,21 @@ const form: Fields<FormFields> = {
   template: optional(string),
 };
 
-const strings = listCodec(string);
-const valuesOfFields = listCodec(fieldLines);
-
 /** Writes a list, which reads twice as fast as an object. Every hit in Redis reads one. */
-export function writeOwn(entry: StoredResponse, times: SharedTimes): readonly unknown[] {
-  const { url, tags, etag, lastModified = null, date, storedAt, freshUntil } = entry;
+export function writeOwn(entry: StoredResponse, times: ServerTimes): readonly unknown[] {
+  const { url, tags, etag, lastModified = null, date, handlerMicros } = entry;
   const values = entry.headers.map(([, lines]) => lines);
-  return [
-    url,
-    tags,
-    values,
-    etag,
-    lastModified,
-    date,
-    timeCodec(storedAt, times),
-    timeCodec(freshUntil, times),
-    entry.handlerMicros,
-  ];
+  return [url, tags, values, etag, lastModified, date, times.storedAt, times.freshUntil, handlerMicros];
 }
 
 /** Reads the result of `writeOwn`. Every value is checked, and there must be no others. */
-export function readOwn(written: readonly unknown[], times: SharedTimes): OwnFields | undefined {
-  if (written.length !== 9) return undefined;
-  const own = {
-    url: string.read(written[0]),
-    tags: strings.read(written[1]),
-    values: valuesOfFields.read(written[2]),
-    etag: fieldValue.read(written[3]),
-    lastModified: fieldValue.read(written[4]),
-    date: fieldValue.read(written[5]),
-    storedAt: localTimeCodec(written[6], times),
-    freshUntil: localTimeCodec(written[7], times),
-    handlerMicros: secondsCodec.read(written[8]),
-  };
-  const isWhole =
-    own.url !== undefined &&
-    own.tags !== undefined &&
-    own.values !== undefined &&
-    own.etag !== undefined &&
-    (own.lastModified !== undefined || written[4] === null) &&
-    own.date !== undefined &&
-    own.storedAt !== undefined &&
-    own.freshUntil !== undefined &&
-    own.handlerMicros !== undefined;
-  return isWhole ? (own as OwnFields) : undefined;
+export function readOwn(written: readonly unknown[]): OwnFields | undefined {
+  return decodeList(ownInOrder, written) as OwnFields | undefined;
 }
 
 export function writeForm(entry: StoredResponse): Record<string, unknown> {
-  const { vary, status, removed, ownEtag, initialAge, reuse, explicitlyShared } = entry;
-  const { anyOrigin, upstream, template } = entry;
   const names = entry.headers.map(([name]) => name);
-  const some = { vary, status, names, removed, ownEtag, initialAge, reuse, explicitlyShared };
-  return encodeFields(form, { ...some, anyOrigin, upstream, template });
+  return encodeFields(form, (field) => (field === 'names' ? names : entry[field]));
 }
 
 export function writeVariants({ names, keys }: VariantIndex): readonly unknown[] {
@@ -150,26 +109,9 @@ export class Forms {
   }
 }
 
-/** Creates the fields always in the same order, so that V8 reads them faster. */
 function readForm(written: unknown): ResponseForm | undefined {
   const read = decodeFields(form, written);
-  if (!read) return undefined;
-  const { vary, status, names, removed, ownEtag, initialAge, reuse, explicitlyShared } = read;
-  const { anyOrigin, upstream, template } = read;
-  return {
-    variance: undefined, // such a response is not written to Redis
-    vary,
-    status,
-    names,
-    removed,
-    ownEtag,
-    initialAge,
-    reuse,
-    explicitlyShared,
-    anyOrigin,
-    upstream,
-    template,
-  };
+  return read && { variance: undefined, ...read };
 }
 
 /** Parses JSON; `undefined` for anything malformed. */

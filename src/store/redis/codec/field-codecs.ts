@@ -32,21 +32,9 @@ export const secondsCodec: Field<number> = {
   read: (value) => (typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined),
 };
 
-/**
- * A time on the server's clock in whole milliseconds. Rounded down, so that rounding never extends a
- * lifetime.
- */
-export function timeCodec(local: number, times: SharedTimes): number {
-  return Math.floor(times.toShared(local));
-}
-
-/**
- * Converts the result of `timeCodec` to our clock; `undefined` if it is not a time or cannot be converted.
- */
-export function localTimeCodec(written: unknown, times: SharedTimes): number | undefined {
-  const local = typeof written === 'number' ? times.fromShared(written) : Number.NaN;
-  return Number.isFinite(local) ? local : undefined;
-}
+export const finite: Field<number> = {
+  read: (value) => (typeof value === 'number' && Number.isFinite(value) ? value : undefined),
+};
 
 export const status: Field<number> = {
   read: (value) =>
@@ -132,15 +120,16 @@ export function optional<T>(field: Field<T>): Field<T> {
   return { ...field, optional: true };
 }
 
-/** Encodes fields for JSON. */
-export function encodeFields<T extends object>(fields: Fields<T>, given: T): Record<string, unknown> {
-  const written: Record<string, unknown> = {};
-  for (const name in fields) {
-    const field: Field<unknown> = fields[name];
-    const value = given[name];
-    if (value !== undefined) written[name] = field.write ? field.write(value) : value;
-  }
-  return written;
+/** Encodes fields for JSON, without those that are absent. */
+export function encodeFields<T extends object>(
+  fields: Fields<T>,
+  read: (name: keyof T) => unknown,
+): Record<string, unknown> {
+  const values = Object.entries<Field<unknown>>(fields).map(([name, field]) => [
+    name,
+    encode(field, read(name as keyof T)),
+  ]);
+  return Object.fromEntries(values);
 }
 
 /**
@@ -149,16 +138,35 @@ export function encodeFields<T extends object>(fields: Fields<T>, given: T): Rec
  */
 export function decodeFields<T extends object>(fields: Fields<T>, written: unknown): T | undefined {
   if (!isObject(written)) return undefined;
-  const table = new Map<string, Field<unknown>>(Object.entries(fields));
+  // `__proto__` from JSON is an unknown name here, like any other.
+  if (!Object.keys(written).every((name) => Object.hasOwn(fields, name))) return undefined;
   const read: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(written)) {
-    const checked = table.get(name)?.read(value);
-    // `__proto__` from JSON is an unknown name here, like any other.
-    if (checked === undefined) return undefined;
-    read[name] = checked;
+  for (const [name, field] of Object.entries<Field<unknown>>(fields)) {
+    const value = Object.hasOwn(written, name) ? field.read(written[name]) : undefined;
+    if (value === undefined && (Object.hasOwn(written, name) || !field.optional)) return undefined;
+    read[name] = value;
   }
-  for (const [name, field] of table) if (!field.optional && read[name] === undefined) return undefined;
   return read as T;
+}
+
+/** Decodes a list of fields in their order. Every value is checked, and there must be no others. */
+export function decodeList(
+  fields: readonly (readonly [name: string, field: Field<unknown>])[],
+  written: readonly unknown[],
+): Record<string, unknown> | undefined {
+  if (written.length !== fields.length) return undefined;
+  const read: Record<string, unknown> = {};
+  for (let at = 0; at < fields.length; at++) {
+    const [name, field] = fields[at]!;
+    const value = field.read(written[at]);
+    if (value === undefined && !(field.optional && written[at] === null)) return undefined;
+    read[name] = value;
+  }
+  return read;
+}
+
+function encode(field: Field<unknown>, value: unknown): unknown {
+  return value !== undefined && field.write ? field.write(value) : value;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -2,7 +2,17 @@ import { crc32 } from 'node:zlib';
 import { CompactResponse, compactOf } from '../../compact-response.js';
 import type { RedisItem, StoredResponse, VariantIndex } from '../../stored-response.js';
 import type { LogStamp } from '../log/log-positions.js';
-import { Forms, parsed, readOwn, readVariants, writeForm, writeOwn, writeVariants } from './entry-fields.js';
+import {
+  Forms,
+  parsed,
+  readOwn,
+  readVariants,
+  type ServerTimes,
+  writeForm,
+  writeOwn,
+  writeVariants,
+} from './entry-fields.js';
+
 import type { SharedTimes } from './field-codecs.js';
 
 export type { SharedTimes } from './field-codecs.js';
@@ -83,8 +93,9 @@ export class Codec {
    */
   encode(key: string, item: RedisItem, at: LogStamp): Buffer | undefined {
     const isResponse = item.kind === 'response';
-    if (isResponse && !(this.#isTold(item.storedAt) && this.#isTold(item.freshUntil))) return undefined;
-    const written = isResponse ? writeOwn(item, this.#times) : writeVariants(item);
+    const times = isResponse && this.#serverTimes(item);
+    if (isResponse && !times) return undefined;
+    const written = times ? writeOwn(item as StoredResponse, times) : writeVariants(item as VariantIndex);
     const form = isResponse ? this.#formOf(item) : nothing;
     const fields = Buffer.from(JSON.stringify([key, at.epoch, at.position, ...written]));
     if (form.length + fields.length > MOST_OF_FIELDS) return undefined;
@@ -134,33 +145,42 @@ export class Codec {
     }
     if (kind !== kinds.response) return { reason: 'shape' };
     const form = this.#forms.read(frame.toString('latin1', HEAD, fieldsAt));
-    const own = readOwn(meta.fields, this.#times);
+    const own = readOwn(meta.fields);
     if (!form || !own || own.values.length !== form.names.length) return { reason: 'shape' };
-    if (own.storedAt > now + CLOCK_ERROR) return { reason: 'clock' };
+    const storedAt = this.#times.fromShared(own.storedAt);
+    const freshUntil = this.#times.fromShared(own.freshUntil);
+    if (!Number.isFinite(storedAt + freshUntil)) return { reason: 'shape' };
+    if (storedAt > now + CLOCK_ERROR) return { reason: 'clock' };
+    const { tags, url, etag, lastModified, date, handlerMicros, values } = own;
     const item = new CompactResponse(
       {
         key,
         stamp: Number.NEGATIVE_INFINITY,
         since: Number.NEGATIVE_INFINITY,
-        tags: own.tags,
-        url: own.url,
-        etag: own.etag,
-        lastModified: own.lastModified,
-        date: own.date,
-        storedAt: Math.min(own.storedAt, now), // an age is never negative
-        freshUntil: own.freshUntil,
-        handlerMicros: own.handlerMicros,
+        tags,
+        url,
+        etag,
+        lastModified,
+        date,
+        storedAt: Math.min(storedAt, now), // an age is never negative
+        freshUntil,
+        handlerMicros,
         body: frame.subarray(bodyAt, end),
         encoded: undefined,
       },
       form,
-      own.values,
+      values,
     );
     return { item, at };
   }
 
-  #isTold(local: number): boolean {
-    return Number.isFinite(this.#times.toShared(local));
+  /** Rounded down, so that rounding never extends a lifetime. */
+  #serverTimes({ storedAt, freshUntil }: StoredResponse): ServerTimes | undefined {
+    const times = {
+      storedAt: Math.floor(this.#times.toShared(storedAt)),
+      freshUntil: Math.floor(this.#times.toShared(freshUntil)),
+    };
+    return Number.isFinite(times.storedAt + times.freshUntil) ? times : undefined;
   }
 
   #formOf(item: StoredResponse): Buffer {
