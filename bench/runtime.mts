@@ -1,13 +1,16 @@
-// Times each optimisation of src/runtime beside its plain form: `npm run bench:runtime`, with the Node that runs
+// Times each optimisation of src/runtime, and some others, beside its plain form: `npm run bench:runtime`, with the Node that runs
 // it. src/runtime/README.md has the figures. Each pair is timed by turns; memory is measured in a process of its own.
 import { execFileSync } from 'node:child_process';
 import { hash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { parseCacheControl } from '../src/http/cache-control.js';
+import { compileRoutes } from '../src/options/route-table.js';
 import { InternTable } from '../src/runtime/intern.js';
 import { keyedHash } from '../src/runtime/keyed-hash.js';
 import { copyText, copyToOwnMemory } from '../src/runtime/owned-memory.js';
 import { TransientMap } from '../src/runtime/transient-map.js';
+import { Compactor } from '../src/store/compact-response.js';
+import type { StoredResponse } from '../src/store/stored-response.js';
 
 const ROUNDS = 15;
 const ROUND_MS = 40;
@@ -16,6 +19,35 @@ const KEYS = Array.from({ length: 1000 }, (_, i) => `GET http shop.example.com /
 type Step = (turn: number) => unknown;
 
 const LONG = 'x'.repeat(5000);
+
+const RESPONSE: StoredResponse = {
+  kind: 'response',
+  key: 'GET http shop.example.com /api/products/1',
+  stamp: 1,
+  since: 1,
+  url: '/api/products/1',
+  path: '/api/products/1',
+  tags: ['products'],
+  vary: ['accept-language'],
+  status: 200,
+  headers: [
+    ['Content-Type', 'application/json; charset=utf-8'],
+    ['Cache-Control', 'public, max-age=60'],
+    ['Vary', 'Accept-Language'],
+  ],
+  removed: [],
+  etag: '"1f-abc"',
+  ownEtag: false,
+  date: 'Sat, 21 Nov 2026 06:00:00 GMT',
+  storedAt: 0,
+  initialAge: 0,
+  freshUntil: 60_000,
+  handlerMicros: 1000,
+  reuse: { alwaysValidate: false, mustRevalidate: false, staleWhileRevalidate: 0, staleIfError: 0 },
+  explicitlyShared: true,
+  template: '/api/products/:id',
+  body: Buffer.alloc(1000, 'x'),
+};
 
 /** Keeps results, so that V8 can't leave the work out. */
 let _sink: unknown;
@@ -31,6 +63,8 @@ const TIMES: readonly [title: string, own: Step, plain: Step][] = [
   ['keyedHash, beside SHA-256 of node:crypto', hashing(keyedHash()), hashing((key) => hash('sha256', key))],
   ['InternTable: a known Cache-Control value', interned(), (turn) => parseCacheControl(fieldOf(turn))],
   ['copyToOwnMemory: 1 kB cut from 64 kB', copied(), cut()],
+  ['route table: the tenth of 20 rules, path seen before', routed(['10', '20']), routed(['x12', 'y12'])],
+  ['Compactor: a response like the last one of its route', compacted(1), compacted(2)],
   ['copyText: 24 characters cut from a long text', (turn) => copyText(pieceOf(turn)), pieceOf],
 ];
 
@@ -152,6 +186,19 @@ function copied(): Step {
 function cut(): Step {
   const pool = Buffer.alloc(64 * 1024, 'x');
   return (turn) => pool.subarray(turn % 1000, (turn % 1000) + 1024);
+}
+
+/** @param ids two ids of the route: paths of one length with the same end take the memo's slot from each other. */
+function routed(ids: readonly [string, string]): Step {
+  const rules = Array.from({ length: 20 }, (_, i) => [`/api/kind-${i}/:id`, { ttl: i }] as const);
+  const table = compileRoutes(Object.fromEntries(rules));
+  return (turn) => table.match(`/api/kind-9/${ids[turn % 2]}`)?.policy;
+}
+
+/** @param forms the number of forms that take turns: with more than one, none is like the last. */
+function compacted(forms: number): Step {
+  const compactor = new Compactor();
+  return (turn) => compactor.compact({ ...RESPONSE, initialAge: turn % forms });
 }
 
 function pieceOf(turn: number): string {
