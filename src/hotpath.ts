@@ -17,6 +17,7 @@ import { shareHiddenClass } from './runtime/hidden-class.js';
 import { showCache } from './telemetry/cache-metrics.js';
 import { RequestWatch } from './telemetry/request-watch.js';
 import { Telemetry } from './telemetry/telemetry.js';
+import { showTelemetry } from './telemetry/telemetry-metrics.js';
 
 type NextFunction = (error?: unknown) => void;
 
@@ -124,6 +125,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
       await telemetry?.close();
       await cache.close();
       parts.hideCache?.();
+      parts.hideTelemetry?.();
     },
   });
 }
@@ -142,6 +144,8 @@ interface Parts {
   readonly chain: readonly Middleware[];
   /** Removes the metrics of the cache from the registry. */
   readonly hideCache: (() => void) | undefined;
+  /** Removes the metrics of telemetry from the registry. */
+  readonly hideTelemetry: (() => void) | undefined;
 }
 
 function createParts(config: ResolvedConfig): Parts {
@@ -155,11 +159,16 @@ function createParts(config: ResolvedConfig): Parts {
   const compression = config.compression ? createCompression(config.compression, routes, true) : undefined;
   const sizeLimit = config.sizeLimit ? createSizeLimit(config.sizeLimit, routes) : undefined;
   const telemetry = createTelemetry(config, state, cache);
+  const hideTelemetry =
+    metrics && telemetry
+      ? showTelemetry(metrics.registry, () => telemetry.readings(), state !== false)
+      : undefined;
   const watch = new RequestWatch(telemetry);
   const order = [watch.middleware, timing, metrics, sizeLimit, cacheControl, compression, state && cache];
   const chain: Middleware[] = order.filter((middleware) => !!middleware);
   if (compression) chain.push(startCompression);
-  return { state, cache, metrics, telemetry, watch, timing, cacheControl, compression, chain, hideCache };
+  const middlewares = { metrics, timing, cacheControl, compression, chain };
+  return { state, cache, telemetry, watch, ...middlewares, hideCache, hideTelemetry };
 }
 
 function createTelemetry(

@@ -14,12 +14,21 @@ export interface Count<Label extends string> {
 const SOURCES = Symbol('hotpath.counter-sources');
 
 type ReadCount = () => Iterable<Count<string>>;
-type CounterWithSource = Counter<string> & { [SOURCES]?: Set<() => void> };
+type CounterWithSource = Counter<string> & { [SOURCES]?: CounterSources };
+
+/** The sources of one counter. */
+interface CounterSources {
+  readonly updates: Set<() => void>;
+  /** The last values by labels, where all sources read the same count. */
+  readonly last: Map<string, number>;
+}
 
 /**
  * Shows external counts as a Prometheus counter. They are read at each scrape, so that
- * counting itself has no extra cost. Several sources for one name are summed.
+ * counting itself has no extra cost.
  *
+ * @param combine combines several sources for one name, and the processes of a cluster: `max` where all of them read
+ *   the same count, that of the machine. Default: the sum.
  * @param collect reads the counts; an exception is reported, and the counts stay unchanged.
  * @returns a function that reads the counts for the last time and removes the source; idempotent.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds another kind of metric by that name.
@@ -30,31 +39,52 @@ export function registerCounters<Label extends string>(
   help: string,
   labelNames: readonly Label[],
   collect: () => Iterable<Count<Label>>,
+  combine: 'sum' | 'max' = 'sum',
 ): () => void {
-  const counter: CounterWithSource = counterIn<string>(registry, { name, help, labelNames: [...labelNames] });
+  const counter: CounterWithSource = counterIn<string>(registry, {
+    name,
+    help,
+    labelNames: [...labelNames],
+    aggregator: combine,
+  });
   let sources = counter[SOURCES];
   if (!sources) {
-    const all = (sources = counter[SOURCES] = new Set());
+    const { updates } = (sources = counter[SOURCES] = { updates: new Set(), last: new Map() });
     beforeRead(counter, () => {
-      for (const update of all) update();
+      for (const update of updates) update();
     });
+    // Without labels it shows 0. If its first value came later, Prometheus would see a leap.
+    if (labelNames.length === 0) counter.remove();
   }
-  const update = updater(counter, labelNames, collect as ReadCount);
-  sources.add(update);
+  const { updates } = sources;
+  const shared = combine === 'max' ? sources.last : undefined;
+  const update = updater(counter, labelNames, collect as ReadCount, shared);
+  updates.add(update);
   update();
   return () => {
-    if (sources.delete(update)) update();
+    if (updates.delete(update)) update();
   };
 }
 
-/** Adds the increase since the last scrape, because a counter may only grow. */
-function updater(counter: Counter<string>, labelNames: readonly string[], collect: ReadCount): () => void {
-  const last = new Map<string, number>();
+/**
+ * Adds the increase since the last scrape, because a counter may only grow.
+ *
+ * @param shared the last values of all sources, if they read the same count: a lower value is then an earlier reading,
+ *   else a restart.
+ */
+function updater(
+  counter: Counter<string>,
+  labelNames: readonly string[],
+  collect: ReadCount,
+  shared: Map<string, number> | undefined,
+): () => void {
+  const last = shared ?? new Map<string, number>();
   return () => {
     try {
       for (const { labels, value } of collect()) {
         const key = JSON.stringify(labelNames.map((label) => labels[label]));
         const before = last.get(key);
+        if (shared && before !== undefined && value <= before) continue;
         last.set(key, value);
         const more = before === undefined || value < before ? value : value - before;
         // Adds zero the first time: a series that exists from the start shows its first increase.

@@ -20,7 +20,7 @@ type GaugeWithSource = Gauge<string> & { [SOURCES]?: Set<ReadLevel> };
 /**
  * Shows external values as a Prometheus gauge, read at each scrape.
  *
- * @param combine combines several sources for one name. Default: the sum.
+ * @param combine combines several sources for one name, and the processes of a cluster. Default: the sum.
  * @param collect reads the values; an exception is reported, and this scrape leaves the source out.
  * @returns a function that removes the source; idempotent.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds another kind of metric by that name.
@@ -33,7 +33,12 @@ export function registerGauges<Label extends string>(
   collect: () => Iterable<Level<Label>>,
   combine: Combine = 'sum',
 ): () => void {
-  const gauge: GaugeWithSource = gaugeIn<string>(registry, { name, help, labelNames: [...labelNames] });
+  const gauge: GaugeWithSource = gaugeIn<string>(registry, {
+    name,
+    help,
+    labelNames: [...labelNames],
+    aggregator: combine,
+  });
   let sources = gauge[SOURCES];
   if (!sources) {
     const all = (sources = gauge[SOURCES] = new Set());
@@ -46,7 +51,7 @@ export function registerGauges<Label extends string>(
 function show(
   gauge: Gauge<string>,
   labelNames: readonly string[],
-  sources: Iterable<ReadLevel>,
+  sources: ReadonlySet<ReadLevel>,
   combine: Combine,
 ): void {
   const levels = new Map<string, Level<string>>();
@@ -62,6 +67,8 @@ function show(
     }
   }
   gauge.reset();
+  // A reset gauge without labels shows 0, and a value that is not known is not 0.
+  if (labelNames.length === 0 && sources.size > 0) gauge.remove();
   for (const { labels, value } of levels.values()) gauge.set(labels, value);
 }
 

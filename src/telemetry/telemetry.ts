@@ -23,11 +23,12 @@ import { durationsOf, type RequestCounts, type RequestFigures } from './requests
 import { type FinishedRequest, RequestRecorder } from './requests/request-recorder.js';
 import type { RouteFigures } from './requests/route-series.js';
 import type { TopKey } from './requests/top-keys.js';
-import type { HostFigures, HostSources } from './system/host-sampler.js';
+import { type HostFigures, type HostSources, totalsOf } from './system/host-sampler.js';
 import { OtherProcesses, type ProcessUsage } from './system/other-processes.js';
 import type { ProcessFigures } from './system/process-sampler.js';
 import type { Sampler } from './system/shared-sampler.js';
 import { openHostSampler, openProcessSampler } from './system/system-samplers.js';
+import type { TelemetryReadings } from './telemetry-metrics.js';
 
 /** The volatile figures. */
 export interface TelemetrySnapshot {
@@ -188,6 +189,25 @@ export class Telemetry {
         overflowed: recorder.overflowed,
         historyBytes: this.#history.bytes,
       },
+    };
+  }
+
+  /** @internal Numbers for metrics. Reading them starts nothing. */
+  readings(): TelemetryReadings {
+    const { recorder } = this;
+    return {
+      traffic: this.#connections.traffic,
+      counts: () => recorder.all.all(),
+      cacheUse: () => recorder.cacheUse(),
+      openConnections: this.#openConnections,
+      process: this.#process,
+      host: this.#lastHost,
+      totals: this.#lastHost && totalsOf(this.#lastHost),
+      others: this.#otherUsage,
+      instances: this.#instances.alive,
+      routes: recorder.size,
+      overflowed: recorder.overflowed,
+      historyBytes: this.#history.bytes,
     };
   }
 

@@ -14,7 +14,7 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('ZADD', KEYS[2], now, ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-return now`;
+return redis.call('ZCARD', KEYS[2])`;
 
 const listScript = `return {redis.call('TIME'), redis.call('ZREVRANGE', KEYS[1], 0, ARGV[1], 'WITHSCORES')}`;
 
@@ -43,14 +43,14 @@ export class InstanceSnapshots {
     this.#index = `${this.#prefix}index`;
   }
 
-  /** @returns whether Redis has it. */
-  async publish(id: string, snapshot: Buffer, ttlMs: number): Promise<boolean> {
+  /** @returns the number of instances whose snapshots are there; `undefined` where Redis has not answered. */
+  async publish(id: string, snapshot: Buffer, ttlMs: number): Promise<number | undefined> {
     const answer = await this.#guard.write(
       'publish',
       (client) => client.call('eval', publishScript, 2, this.#keyOf(id), this.#index, snapshot, ttlMs, id),
       snapshot.length,
     );
-    return 'value' in answer;
+    return 'value' in answer ? Number(answer.value) : undefined;
   }
 
   /** @returns those of the instances that were heard last; `undefined` where Redis cannot say. */

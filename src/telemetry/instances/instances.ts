@@ -13,8 +13,11 @@ import {
 
 /** Where instances leave their snapshots for each other. Nothing in it rejects or throws. */
 export interface InstanceStore {
-  /** @param ttlMs after which it is gone. @returns whether it was written. */
-  publish(id: string, snapshot: Buffer, ttlMs: number): Promise<boolean>;
+  /**
+   * @param ttlMs after which it is gone.
+   * @returns the number of instances whose snapshots are there; `undefined` where the store has not answered.
+   */
+  publish(id: string, snapshot: Buffer, ttlMs: number): Promise<number | undefined>;
   /** @returns `undefined` where the store cannot be reached. */
   list(): Promise<readonly StoredSnapshot[] | undefined>;
   remove(id: string): Promise<unknown>;
@@ -72,6 +75,8 @@ const MOST_ROUTES = 50;
 export class Instances {
   readonly #store: InstanceStore | undefined;
   readonly #own: () => InstanceSnapshot;
+  /** Instances that were there at the last publication, this one among them; `undefined` where the store did not answer. */
+  alive: number | undefined;
   #isPublishing = false;
   #isClosed = false;
   #hasPublished = false;
@@ -95,7 +100,7 @@ export class Instances {
       const bytes = await encodeSnapshot(own);
       if (this.#isClosed) return;
       this.#hasPublished = true;
-      await this.#store.publish(own.labels.id, bytes, TTL_MS);
+      this.alive = await this.#store.publish(own.labels.id, bytes, TTL_MS);
     } finally {
       this.#isPublishing = false;
     }

@@ -50,6 +50,13 @@ export interface HostFigures {
   readonly unavailable: Readonly<Record<string, string>>;
 }
 
+/** Counts that only grow; `undefined` where they cannot be read. */
+export interface HostTotals {
+  /** Bytes of all interfaces but the loopback, since the start of the machine. */
+  readonly network: { readonly received: number; readonly sent: number } | undefined;
+  readonly cgroup: CgroupReading | undefined;
+}
+
 /** Where the figures are read. */
 export interface HostSources {
   readonly procRoot: string;
@@ -59,11 +66,9 @@ export interface HostSources {
 }
 
 /** Numbers that only grow, of which two readings make a rate. */
-interface Counters {
+interface Counters extends HostTotals {
   readonly at: number;
   readonly cpu: { readonly busy: number; readonly all: number } | undefined;
-  readonly network: { readonly received: number; readonly sent: number } | undefined;
-  readonly cgroup: CgroupReading | undefined;
 }
 
 /**
@@ -71,6 +76,14 @@ interface Counters {
  */
 export function clampMemoryLimit(constrained: number | null | undefined, totalBytes: number): number {
   return constrained && constrained > 0 ? Math.min(constrained, totalBytes) : totalBytes;
+}
+
+/** Beside the figures, which are plain data for operators. */
+const totalsByFigures = new WeakMap<HostFigures, HostTotals>();
+
+/** The counts that were read with figures of a window. */
+export function totalsOf(figures: HostFigures): HostTotals | undefined {
+  return totalsByFigures.get(figures);
 }
 
 /** Reads the figures of the machine, window by window; it never rejects. */
@@ -99,7 +112,9 @@ export class HostSampler {
     };
     const before = this.#last;
     this.#last = now;
-    return describeHost(now, before, parseAvailable(meminfo), disk);
+    const figures = describeHost(now, before, parseAvailable(meminfo), disk);
+    totalsByFigures.set(figures, now);
+    return figures;
   }
 }
 

@@ -59,7 +59,9 @@ describe('the CommonJS build', () => {
     const dist = join(probes, 'node_modules', 'hotpath', 'dist');
     const modules = readdirSync(dist).filter((file) => file.endsWith('.js'));
     const syntaxOf = (file: string) =>
-      readFileSync(join(dist, file), 'utf8').match(/\?\.|\?\?|#\w+/g)?.join('') ?? '';
+      readFileSync(join(dist, file), 'utf8')
+        .match(/\?\.|\?\?|#\w+/g)
+        ?.join('') ?? '';
     const changed = modules.filter((file) => syntaxOf(file) !== syntaxOf(file.replace(/js$/, 'cjs')));
     expect(modules.length).toBeGreaterThan(10);
     expect(changed).toEqual([]);

@@ -61,6 +61,8 @@ describe.each(majors)('two instances on %s', (_name, express) => {
     await second.settled(8);
     await first.telemetry.step();
     await second.telemetry.step();
+    expect(await first.perf.metrics.registry!.getSingleMetricAsString('hotpath_instances')).toMatch(/ 1$/);
+    expect(await second.perf.metrics.registry!.getSingleMetricAsString('hotpath_instances')).toMatch(/ 2$/);
     const report = await first.telemetry.instances();
     expect(report.isComplete).toBe(true);
     expect(
@@ -153,7 +155,7 @@ describe('snapshots of instances', () => {
     const listener = (message: unknown) => void heard.push(message as BreakerEvent);
     subscribe('hotpath:breaker', listener);
     try {
-      const { telemetry, ask } = await instance(
+      const { perf, telemetry, ask } = await instance(
         express5,
         { url: own.url, readTimeout: 0.05, writeTimeout: 0.05 },
         newPrefix(),
@@ -163,6 +165,8 @@ describe('snapshots of instances', () => {
       // Nothing of a request waits for a snapshot.
       for (let at = 0; at < 8; at++) await telemetry.step();
       await waitFor(() => heard.some(({ lane, state }) => lane === 'writes' && state === 'open'));
+      const shown = await perf.metrics.registry!.getSingleMetricAsString('hotpath_instances');
+      expect(shown).not.toMatch(/^hotpath_instances /m);
       const report = await telemetry.instances();
       expect(report).toMatchObject({ isComplete: false, reason: 'Redis cannot be reached' });
       expect(report.instances).toMatchObject([{ isSelf: true }]);
