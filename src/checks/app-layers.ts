@@ -1,4 +1,5 @@
 import { type Layer, mountTexts, takesNothing, UNKNOWN_MOUNT } from '../exchange/router-layer.js';
+import { isHarmless } from '../exchange/uncounted.js';
 
 /** A layer of the router of an app, with what it tells of itself. */
 export interface AppLayer extends Layer {
@@ -67,7 +68,7 @@ export function layersBefore(
     const inner = innerOf(layer, here) ?? layer.route?.stack;
     const found = inner && layersBefore(inner, middleware, here);
     if (found) return [...before, ...found];
-    if (!OF_EXPRESS_4.has(layer.name)) before.push(layer);
+    if (!OF_EXPRESS_4.has(layer.name) && !isHarmless(layer.handle)) before.push(layer);
   }
   return undefined;
 }

@@ -96,7 +96,8 @@ export class SetupCheck {
     if (!before || this.#instance.isAttached()) return false;
     const answering = before.find((layer) => responds(layer)) ?? before[0];
     if (answering) this.#warnOfAnswering(answering);
-    return true;
+    // A probe may come long before the first request that hotpath gets.
+    return answering !== undefined;
   }
 
   /** Observes a request that has come to the middleware. @returns whether to observe the next one too. */

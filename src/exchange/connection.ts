@@ -30,6 +30,11 @@ const onSocketClose = guarded('close', function (this: Socket) {
   for (const callback of callbacks ?? []) callback();
 });
 
+/** Whether responses of pipelined requests wait for their turn on a connection, as far as hotpath follows them. */
+export function hasQueuedResponses(socket: Socket): boolean {
+  return waiting.has(socket);
+}
+
 /**
  * Calls back when the socket closes, for a response without a socket: a pipelined request whose predecessors are
  * pending, or an upgrade. Node emits no event on such a response. One listener serves all responses of a socket,

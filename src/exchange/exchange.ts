@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { unawaited } from '../runtime/guard.js';
+import { noteSession } from '../runtime/server-connections.js';
 import { callLater, chunkLength, copyChunk, isChunk, writeAfterEnd } from './body-chunk.js';
 import type { BodyEncoder, MakeBodyEncoder } from './body-encoder.js';
 import { isComplete } from './completion.js';
@@ -131,6 +132,7 @@ export class Exchange {
     this.isUpgrade = (req as { upgrade?: boolean | null }).upgrade === true && res.socket === null;
     this.#isNative = !Object.hasOwn(res, 'end') && !Object.hasOwn(res, 'write');
     if (res.socket === null && this.socket) this.#watchConnection(this.socket);
+    if (isHttp2(req)) noteSession(req);
     this.track();
     // Last: patched methods need the exchange, so nothing may fail after this.
     this.#methodsBelow = patch(req, res);

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isHarmless } from '../exchange/uncounted.js';
 
 /** The members of an Express app that the front door uses. */
 export interface ExpressApp {
@@ -22,14 +23,12 @@ interface Router {
 /** The layers that Express 4 adds before those of the app: `query` and `expressInit`. */
 const LAYERS_OF_EXPRESS_4 = 2;
 
-/** Whether the app mounts this middleware first. */
+/** Whether the app mounts this middleware first, or only behind those that change no request. */
 export function isFirst(app: ExpressApp, middleware: unknown): boolean {
-  const first = app._router
-    ? app._router.stack?.[LAYERS_OF_EXPRESS_4]
-    : Object.hasOwn(app, 'router')
-      ? app.router?.stack?.[0]
-      : undefined;
-  return first?.handle === middleware;
+  const stack = app._router?.stack ?? (Object.hasOwn(app, 'router') ? app.router?.stack : undefined) ?? [];
+  let at = app._router ? LAYERS_OF_EXPRESS_4 : 0;
+  while (isHarmless(stack[at]?.handle)) at++;
+  return stack[at]?.handle === middleware;
 }
 
 /**

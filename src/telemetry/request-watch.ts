@@ -5,6 +5,7 @@ import { CLIENT_CLOSED_REQUEST, readFinalStatus } from '../exchange/completion.j
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import { isInternal } from '../exchange/internal-mark.js';
 import { reportFault } from '../exchange/run-listeners.js';
+import { UNCOUNTED } from '../exchange/uncounted.js';
 import type { FinishedRequest } from './requests/request-recorder.js';
 import type { Telemetry } from './telemetry.js';
 
@@ -113,9 +114,11 @@ export class RequestWatch {
   readonly #onClose = (exchange: Exchange): void => this.#finished(exchange);
 
   #finished(exchange: Exchange): void {
-    if (!this.#telemetry && !requestEvents.hasSubscribers) return;
+    const telemetry = this.#telemetry;
+    if (!telemetry && !requestEvents.hasSubscribers) return;
     const ended = describeEnded(exchange);
-    this.#telemetry?.finished(exchange.req, exchange.socket, ended);
+    if (exchange.dataOf(UNCOUNTED)) telemetry?.left();
+    else telemetry?.finished(exchange.req, exchange.socket, ended);
     if (requestEvents.hasSubscribers) publishEnded(exchange.req, exchange.res, ended);
   }
 }

@@ -2,15 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Registry } from 'prom-client';
 import { exchangeOf } from '../exchange/exchange.js';
+import { UNCOUNTED } from '../exchange/uncounted.js';
 import { unawaited } from '../runtime/guard.js';
 import { runInOwnContext } from '../runtime/module-context.js';
 import { type Family, readFamilies } from './exposition/families.js';
 import { chooseFormat } from './exposition/negotiate.js';
 import { CONTENT_TYPES, type ExpositionFormat, writeFamilies } from './exposition/write.js';
 import { gaugeIn } from './get-or-create.js';
-
-/** Noted on the exchange of a request that appears in no series; two copies of the package share it. */
-export const UNCOUNTED = Symbol.for('hotpath.uncounted');
 
 /** Serves the metrics of a registry. */
 export type ScrapeHandler = (

@@ -166,6 +166,11 @@ export class Telemetry {
     this.#connections.note(req, socket);
   }
 
+  /** A request that was announced by `started` has ended, and does not count: a scrape, a probe. */
+  left(): void {
+    this.recorder.active--;
+  }
+
   /** The volatile figures. */
   snapshot(): TelemetrySnapshot {
     this.#start();

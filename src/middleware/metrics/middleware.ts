@@ -6,11 +6,12 @@ import { type Exchange, exchangeOf } from '../../exchange/exchange.js';
 import { isInternal } from '../../exchange/internal-mark.js';
 import { isLongLived } from '../../exchange/long-lived.js';
 import { reportFault } from '../../exchange/run-listeners.js';
+import { UNCOUNTED } from '../../exchange/uncounted.js';
 import type { RouteMatch, RouteTable } from '../../options/route-table.js';
 import { setPrefix } from '../../telemetry/get-or-create.js';
 import { HttpMetrics, type LabelledRequest } from '../../telemetry/http-metrics.js';
 import { collectProcessMetrics } from '../../telemetry/process-metrics.js';
-import { type ScrapeHandler, scrapeHandler, UNCOUNTED } from '../../telemetry/scrape-handler.js';
+import { type ScrapeHandler, scrapeHandler } from '../../telemetry/scrape-handler.js';
 import {
   type MetricsOptions,
   type MetricsRoutePolicies,
