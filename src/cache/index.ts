@@ -22,6 +22,7 @@ export {
   TRACKING_PARAMETERS,
 } from './options.js';
 export {
+  type CacheCheck,
   type CacheRouteMiddleware,
   type CacheStats,
   type Middleware,

@@ -45,6 +45,14 @@ export interface CacheRouteMiddleware extends Middleware {
   explain(request: IncomingMessage | RequestDescription): CacheExplanation;
 }
 
+/** Sends a `PING` to Redis, with the time limit of a read. Passes without Redis. */
+export interface CacheCheck {
+  /** @throws (rejects) an Error that says why Redis does not reply. */
+  (): Promise<void>;
+  /** The cache works without Redis. */
+  readonly critical: false;
+}
+
 /** The response cache: a middleware with methods. */
 export interface ResponseCache extends Middleware {
   /**
@@ -75,6 +83,8 @@ export interface ResponseCache extends Middleware {
   /** Makes the matching entries stale, so that they are refreshed. Otherwise like `purge`. */
   expire(selector: Selector | readonly Selector[]): Promise<PurgeResult>;
   stats(): CacheStats;
+  /** For `health()`: looks whether Redis replies, if there is one. */
+  readonly check: CacheCheck;
   /**
    * Explains what the cache would do with a request: the result, the stored entry in this process, and the obstacles
    * to storing. Runs no handler and changes nothing. It calls the rule's `when` and `partition`; exceptions are
@@ -132,8 +142,17 @@ export function createResponseCache(
     explain: (request: IncomingMessage | RequestDescription) => parts.explain({ routes }, request),
     keys: (options?: KeyListOptions) => listKeys(state, options),
     stats: () => readStats(state),
+    check: createCheck(state),
     close: async () => parts.close(),
   });
+}
+
+function createCheck(state: CacheState | false): CacheCheck {
+  const check = async () => {
+    const reason = state ? await state.redis?.store.ping() : undefined;
+    if (reason !== undefined) throw new Error(`Redis does not reply: ${reason}`);
+  };
+  return Object.assign(check, { critical: false as const });
 }
 
 type FlowStep = (flow: RequestFlow, req: IncomingMessage, res: ServerResponse, next: Next) => void;

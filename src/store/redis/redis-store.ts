@@ -204,6 +204,12 @@ export class RedisStore {
     return 'value' in answer ? Number(answer.value) === 1 : undefined;
   }
 
+  /** @returns why Redis does not reply; `undefined` if it does. */
+  async ping(): Promise<string | undefined> {
+    const answer = await this.#guard.read('ping', (client) => client.call('ping'));
+    return 'value' in answer ? undefined : answer.unavailable;
+  }
+
   stats(): RedisStoreStats {
     return {
       ...this.#guard.stats(),
