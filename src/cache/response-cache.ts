@@ -255,7 +255,12 @@ class CacheMiddlewares {
     const exchange = exchangeOf(req, res);
     if (exchange.dataOf(this.#byMethod)) return;
     exchange.setData(this.#byMethod, true);
-    purgeBeforeEnd(req, res, selectInvalidated, this.#byMethod);
+    purgeBeforeEnd(
+      req,
+      res,
+      (context) => selectInvalidated(context, this.purger.sharedHosts),
+      this.#byMethod,
+    );
   }
 }
 

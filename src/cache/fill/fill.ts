@@ -246,7 +246,7 @@ export class Fill {
   #computeTags({ groups }: Storable): readonly string[] | undefined {
     const { exchange, rule, context } = this.#request;
     try {
-      return addGroupTags(evaluateTags(rule, context, readHints(exchange.res)), groups, context);
+      return addGroupTags(evaluateTags(rule, context, readHints(exchange.res)), groups, context, rule);
     } catch (error) {
       this.#state.fault(error, 'store');
       return undefined;

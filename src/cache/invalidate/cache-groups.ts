@@ -1,7 +1,7 @@
 import { parseGroupInvalidation } from '../../http/cache-groups.js';
 import type { Selector } from '../../store/invalidation/selector.js';
-import type { CacheContext } from '../options.js';
-import { joinParts } from '../request/key.js';
+import type { CacheContext, CacheRuleSettings } from '../options.js';
+import { ANY_HOST, joinParts } from '../request/key.js';
 
 /**
  * Adds the tags for the response's `Cache-Groups` (RFC 9875 §2). Each group gets two: its name, for `purge({ tag })`,
@@ -11,18 +11,37 @@ export function addGroupTags(
   tags: readonly string[],
   groups: readonly string[],
   context: CacheContext,
+  rule: CacheRuleSettings | undefined,
 ): readonly string[] {
   if (groups.length === 0) return tags;
-  const { origin } = context.url;
   const named = groups.filter((group) => group !== '');
-  return [...new Set([...tags, ...named, ...groups.map((group) => groupTag(origin, group))])];
+  const host = rule?.vary.host;
+  const tagOf = (group: string) =>
+    host === undefined ? groupTag(context.url, group) : sharedGroupTag(context.url, host, group);
+  return [...new Set([...tags, ...named, ...groups.map(tagOf)])];
 }
 
-/** The selectors of a `Cache-Group-Invalidation` (§3): only groups of its own origin. */
-export function groupSelectors(origin: string, value: string | undefined): Selector[] {
-  return parseGroupInvalidation(value).map((group) => ({ tag: groupTag(origin, group) }));
+/**
+ * The selectors of a `Cache-Group-Invalidation` (§3): groups of its own origin, and those of entries that all hosts of
+ * the app share, since such an entry is a response of this origin too.
+ *
+ * @param hosts the values of `vary.host` in the rules.
+ */
+export function groupSelectors(url: URL, value: string | undefined, hosts: SharedHosts): Selector[] {
+  return parseGroupInvalidation(value).flatMap((group) => [
+    { tag: groupTag(url, group) },
+    ...Array.from(hosts, (host) => ({ tag: sharedGroupTag(url, host, group) })),
+  ]);
 }
 
-function groupTag(origin: string, group: string): string {
+/** The distinct values of `vary.host` in the rules of a cache. */
+export type SharedHosts = Iterable<string | false>;
+
+function groupTag({ origin }: URL, group: string): string {
   return joinParts(['group', origin, group]);
+}
+
+/** Another first part: entries of the named host that are not shared form groups of their own. */
+function sharedGroupTag({ protocol }: URL, host: string | false, group: string): string {
+  return joinParts(['shared-group', `${protocol}//${host || ANY_HOST}`, group]);
 }

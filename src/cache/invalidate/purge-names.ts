@@ -18,12 +18,14 @@ export class PurgeNames {
   readonly #beside = new Set<string>();
   /** Of all routes, whatever their rules. */
   readonly #patterns: ((path: string) => boolean)[] = [];
+  /** The values of `vary.host` in the rules. */
+  readonly hosts = new Set<string | false>();
 
   constructor(routes: RouteTable<CacheRoutePolicies>) {
     for (const [at, { cache: rule }] of routes.policies.entries()) {
       const isFor = compileUrlPattern(routes.patterns[at]!);
       this.#patterns.push(isFor);
-      if (rule && isReducing(rule)) this.#rules.push({ rule, isFor });
+      if (rule) this.#add(rule, isFor);
     }
   }
 
@@ -35,7 +37,13 @@ export class PurgeNames {
     // Many routes may leave out the same parameters.
     if (this.#beside.has(reduction)) return;
     this.#beside.add(reduction);
-    this.#rules.push({ rule, isFor: () => true });
+    this.#add(rule, () => true);
+  }
+
+  #add(rule: CacheRuleSettings, isFor: ReducingRule['isFor']): void {
+    if (!isReducing(rule)) return;
+    this.#rules.push({ rule, isFor });
+    if (rule.vary.host !== undefined) this.hosts.add(rule.vary.host);
   }
 
   /**

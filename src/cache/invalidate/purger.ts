@@ -47,6 +47,11 @@ export class Purger {
     this.#names.add(rule);
   }
 
+  /** The values of `vary.host` in the rules. */
+  get sharedHosts(): ReadonlySet<string | false> {
+    return this.#names.hosts;
+  }
+
   /** @throws HotpathError `HOTPATH_SELECTOR_INVALID`. */
   validate(selectors: readonly Selector[]): void {
     this.#compile(selectors);

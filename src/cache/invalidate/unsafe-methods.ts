@@ -1,8 +1,8 @@
 import { readHeaderText } from '../../exchange/headers.js';
-import { canonicalTarget, pathAndQueryOf, splitTarget } from '../../http/request-target.js';
+import { canonicalHost, canonicalTarget, pathAndQueryOf, splitTarget } from '../../http/request-target.js';
 import type { Selector } from '../../store/invalidation/selector.js';
 import type { CacheContext } from '../options.js';
-import { groupSelectors } from './cache-groups.js';
+import { groupSelectors, type SharedHosts } from './cache-groups.js';
 
 /** Methods that change nothing (RFC 9110 §9.2.1, and those registered as safe). */
 const SAFE: ReadonlySet<string> = new Set([
@@ -25,8 +25,10 @@ export function isUnsafe(method: string | undefined): boolean {
  * Selects the entries that an unsafe request invalidates: its target and the URLs in `Location` and
  * `Content-Location`, if they have the same origin (RFC 9111 §4.4). Also the groups in `Cache-Group-Invalidation` (RFC
  * 9875 §3).
+ *
+ * @param hosts the values of `vary.host` in the rules: hosts that share entries are one origin to the cache.
  */
-export function selectInvalidated(context: CacheContext): Selector[] {
+export function selectInvalidated(context: CacheContext, hosts: SharedHosts = []): Selector[] {
   const { req, res } = context;
   const target = (req as { originalUrl?: string }).originalUrl ?? req.url ?? '';
   /** Keyed by the canonical spelling, so that each URL is recorded once. */
@@ -39,11 +41,17 @@ export function selectInvalidated(context: CacheContext): Selector[] {
     if (value === undefined || !URL.canParse(value, context.url.href)) continue;
     const named = new URL(value, context.url);
     // Otherwise a response could invalidate entries of another origin.
-    if (named.origin === context.url.origin) add(named.pathname + named.search);
+    if (isOwnOrigin(named, context.url, hosts)) add(named.pathname + named.search);
   }
   const groups = res && readHeaderText(res, 'cache-group-invalidation');
   const selectors: Selector[] = Array.from(urls.values(), (url) => ({ url }));
-  return groups === undefined ? selectors : [...selectors, ...groupSelectors(context.url.origin, groups)];
+  return groups === undefined ? selectors : [...selectors, ...groupSelectors(context.url, groups, hosts)];
+}
+
+/** Whether a URL has the origin of the request, or the host under which all hosts of the app share entries. */
+function isOwnOrigin(named: URL, { origin, protocol }: URL, hosts: SharedHosts): boolean {
+  if (named.origin === origin) return true;
+  return named.protocol === protocol && [...hosts].some((host) => host === canonicalHost(named.host));
 }
 
 /** The properties that Express adds to a request. */

@@ -110,6 +110,29 @@ describe.each(majors)('cache groups, RFC 9875 (%s)', (_name, express) => {
     expect(String((await read('one.example')).body)).toBe('run 3');
   });
 
+  it.each([false, 'www.example'] as const)(
+    'reaches entries that hosts share (vary.host: %s) from each of them',
+    async (host) => {
+      const made = await shop({
+        routes: { '/all/*path': { ttl: '1h', vary: { host } }, '/*path': { ttl: '1h' } },
+      });
+      const send = async (method: string, path: string, from: string) => {
+        const head = `${method} ${path} HTTP/1.1\nHost: ${from}\nContent-Length: 0\nConnection: close\n`;
+        return (await made.raw(head)).text;
+      };
+      const group = `/write?groups=${encodeURIComponent('"red"')}`;
+      for (const [run, from] of ['one.example', 'www.example', 'two.example'].entries()) {
+        expect(await send('GET', '/all/a@red', 'two.example')).toBe(`run ${run + 1}`);
+        await send('POST', group, from);
+      }
+      expect(await send('GET', '/all/a@red', 'one.example')).toBe('run 4');
+      // Entries of one host alone stay with their origin.
+      await send('GET', '/b@red', 'www.example');
+      await send('POST', group, 'one.example');
+      expect(await send('GET', '/b@red', 'www.example')).toBe('run 1');
+    },
+  );
+
   it('keeps a group and a tag of the app with the same name apart [§2.1]', async () => {
     const made = await shop({ routes: { '/*path': { ttl: '1h', tags: ['red'] } } });
     await made.get('/d');

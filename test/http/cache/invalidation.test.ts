@@ -67,6 +67,25 @@ describe.each(majors)('%s: invalidation by unsafe methods, RFC 9111 §4.4', (_na
       await server.close();
     },
   );
+
+  it('invalidates the URL in Location on the host under which hosts share entries [A16]', async () => {
+    const made = await cacheApp({
+      express,
+      cache: { routes: { '/items': { ttl: '1h', vary: { host: 'www.example' } } } },
+      routes: (app, { count }) => {
+        app.get('/items', (_req, res) => void res.send(`run ${count()}`));
+        app.post('/:host', (req, res) => res.redirect(303, `http://${req.params.host}/items`));
+      },
+    });
+    const runs: string[] = [];
+    for (const host of ['www.example', 'other.example']) {
+      await made.raw(`POST /${host} HTTP/1.1\nHost: one.example\nContent-Length: 0\nConnection: close`);
+      runs.push((await made.get('/items')).text);
+    }
+    expect(runs).toEqual(['run 1', 'run 1']);
+    await made.raw('POST /www.example HTTP/1.1\nHost: one.example\nContent-Length: 0\nConnection: close');
+    expect((await made.get('/items')).text).toBe('run 2');
+  });
 });
 
 describe.each(majors)('%s: a write to another spelling of a URL', (_name, express) => {
