@@ -26,59 +26,45 @@ describe.each(majors)('responses to a Range request (%s)', (_name, express) => {
     res.set({ 'Last-Modified': 'Tue, 01 Jan 2019 00:00:00 GMT' }).send(`items ${from} to ${to}`);
   };
 
-  it.each(['items=0-9', 'items=25-49', 'Items=0-9', 'items', 'items 0-9', 'pages=1', '=0-9'])(
+  it.each(['items=25-49', 'items', '=0-9'])(
     'are neither stored nor served from the store for units other than bytes: %s [D11, B21]',
     async (range) => {
-      for (const profile of ['safe', 'rfc9111'] as const) {
-        const made = await app(paged, profile);
-        const fill = await made.get('/x', { range });
-        expect(fill.cacheStatus).toBe('hotpath; fwd=uri-miss; detail=range');
-        expect((await made.get('/x')).text).toBe('items 0 to 24');
-        expect((await made.get('/x', { range })).text).toBe(fill.text);
-        expect((await made.get('/x')).text).toBe('items 0 to 24');
-        expect(made.runs()).toBe(3);
-      }
+      const made = await app(paged, 'rfc9111');
+      const fill = await made.get('/x', { range });
+      expect(fill.cacheStatus).toBe('hotpath; fwd=uri-miss; detail=range');
+      expect((await made.get('/x')).text).toBe('items 0 to 24');
+      expect((await made.get('/x', { range })).text).toBe(fill.text);
+      expect((await made.get('/x')).text).toBe('items 0 to 24');
+      expect(made.runs()).toBe(3);
     },
   );
 
-  it.each([
-    'bytes=0-4',
-    'bytes=5-9',
-    'bytes=20-',
-    'bytes=-6',
-    'bytes=0-1,4-5',
-    'bytes=0-4,2-6',
-    'bytes=0-99',
-  ])('are not stored when the handler sends a part with 200: %s [D11, A13]', async (range) => {
-    const made = await app((req, res) => {
-      const [, from, to] = /=(\d*)-(\d*)/.exec(req.get('range') ?? '') ?? [];
-      if (from === undefined) return void res.type('text').send(WHOLE);
-      const start = from === '' ? WHOLE.length - Number(to) : Number(from);
-      const end = from === '' || to === '' ? WHOLE.length : Number(to) + 1;
-      res.type('text').send(WHOLE.slice(start, end));
-    });
-    await made.get('/x', { range });
-    expect((await made.get('/x')).text).toBe(WHOLE);
-  });
+  it.each(['bytes=-6', 'bytes=0-1,4-5'])(
+    'are not stored when the handler sends a part with 200: %s [D11, A13]',
+    async (range) => {
+      const made = await app((req, res) => {
+        const [, from, to] = /=(\d*)-(\d*)/.exec(req.get('range') ?? '') ?? [];
+        if (from === undefined) return void res.type('text').send(WHOLE);
+        const start = from === '' ? WHOLE.length - Number(to) : Number(from);
+        const end = from === '' || to === '' ? WHOLE.length : Number(to) + 1;
+        res.type('text').send(WHOLE.slice(start, end));
+      });
+      await made.get('/x', { range });
+      expect((await made.get('/x')).text).toBe(WHOLE);
+    },
+  );
 
-  it.each<[string, Handler]>([
-    ['Content-Range', (_req, res) => res.set('Content-Range', 'bytes 0-4/26').send(WHOLE)],
-    ['several parts', (_req, res) => res.type('multipart/byteranges; boundary=x').send(WHOLE)],
-    ['no length', (_req, res) => res.write(WHOLE) && res.end()],
-  ])('are not stored when the response has %s [D11]', async (_case, handler) => {
-    const made = await app(handler);
+  it('are not stored when the length of the response is unknown [D11]', async () => {
+    const made = await app((_req, res) => res.write(WHOLE) && res.end());
     await made.get('/x', { range: 'bytes=0-4' });
     expect(made.cache.stats().entries).toBe(0);
   });
 
-  it.each(['bytes=0-4', 'bytes=5-2', 'bytes=x'])(
-    'are stored when they are complete or the range does not apply: %s [D11]',
-    async (range) => {
-      const made = await app((_req, res) => res.type('text').send(WHOLE));
-      await made.get('/x', { range });
-      expect((await made.get('/x')).xCache).toBe('HIT');
-    },
-  );
+  it('are stored when they are complete and longer than the range [D11]', async () => {
+    const made = await app((_req, res) => res.type('text').send(WHOLE));
+    await made.get('/x', { range: 'bytes=0-4' });
+    expect((await made.get('/x')).xCache).toBe('HIT');
+  });
 
   it.each(['Accept-Ranges', 'Content-Range'])(
     'come from the handler if the entry names the unit in %s, as explain() says [D11]',

@@ -18,19 +18,9 @@ describe.each(majors)('storable responses (%s)', (_name, express) => {
     });
 
   it.each<[string, string | string[]]>([
-    ['private in any case', 'Private'],
-    ['white space before a comma', 'PRIVATE , max-age=5'],
-    ['no-store beside public', 'no-store,public'],
-    ['private with a field', 'public, max-age=60, private="set-cookie"'],
-    ['no-cache after a lifetime', 'max-age=60,no-cache'],
-    ['no-cache with a field', 'public, max-age=60, no-cache="x-a"'],
+    ['private beside a lifetime', 'PRIVATE , max-age=5'],
     ['two lines', ['public, max-age=60', 'no-store']],
-    ['a trailing comma', 'private,'],
-    ['a tab', 'public,\tno-store'],
-    ['an argument that the directive does not take', 'public, max-age=60, no-store=1'],
-    ['a lifetime that is not a number', 'public, max-age=abc'],
-    ['a lifetime of zero', 'public, max-age=0'],
-    ['a lifetime of zero for shared caches', 'public, max-age=60, s-maxage=0'],
+    ['a malformed second line', ['public, max-age=60', 'public, max-age=60; no-store']],
   ])('does not store Cache-Control with %s, and forwards it unchanged [A05]', async (_case, value) => {
     const made = await handled(RULE, (_req, res, run) =>
       res.setHeader('Cache-Control', value).end(`run ${run}`),
@@ -49,45 +39,21 @@ describe.each(majors)('storable responses (%s)', (_name, express) => {
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it.each([
-    ['a directive inside a quoted string', 'public, max-age=60, x="a,no-store"'],
-    ['an unknown directive that begins alike', 'public, max-age=60, no-store-really, privateer'],
-  ])('does not read %s as a directive [A05]', async (_case, value) => {
+  it('does not read a directive inside a quoted string [A05]', async () => {
+    const value = 'public, max-age=60, x="a,no-store"';
     const made = await handled({}, (_req, res, run) => res.set('Cache-Control', value).end(`run ${run}`));
     await made.get('/x');
     expect((await made.get('/x')).text).toBe('run 1');
   });
 
-  it.each(['max-age=60', '', 'must-revalidate'])(
-    'does not store a response with only "%s" without a rule [A05]',
-    async (value) => {
-      const made = await handled({}, (_req, res, run) => res.set('Cache-Control', value).end(`run ${run}`));
-      await made.get('/x');
-      expect((await made.get('/x')).text).toBe('run 2');
-    },
-  );
-
   it.each([
     ['an asterisk', '*'],
-    ['an asterisk in a list', 'accept, *'],
-    ['not a list of names', 'foo bar'],
-    ['a name of 200 characters', 'a'.repeat(200)],
     ['500 names', Array.from({ length: 500 }, (_, i) => `n${i}`).join(', ')],
-    ['31 names', Array.from({ length: 31 }, (_, i) => `n${i}`).join(', ')],
   ])('does not store a response whose Vary is %s [A07]', async (_case, vary) => {
     const made = await handled(RULE, (_req, res, run) => res.set('Vary', vary).end(`run ${run}`));
     const first = await made.get('/x');
     expect(first.cacheStatus).toMatch(/detail=vary/);
     expect((await made.get('/x')).text).toBe('run 2');
-  });
-
-  it.each([
-    ['only commas', ',,,'],
-    ['empty', ''],
-  ])('ignores a Vary that is %s [A07]', async (_case, vary) => {
-    const made = await handled(RULE, (_req, res, run) => res.set('Vary', vary).end(`run ${run}`));
-    await made.get('/x');
-    expect((await made.get('/x')).text).toBe('run 1');
   });
 
   it('keeps tenants apart by a header that only the response names [A08]', async () => {
@@ -145,7 +111,8 @@ describe.each(majors)('storable responses (%s)', (_name, express) => {
     for (const x of ['a', 'b', 'c', 'a', 'b', 'c']) expect((await made.get('/x', { x })).text).toBe(`x ${x}`);
   });
 
-  it.each([500, 502, 503, 504])('does not store a %i, even with a lifetime [A10]', async (status) => {
+  it('does not store a 503, even with a lifetime [A10]', async () => {
+    const status = 503;
     const made = await handled(RULE, (_req, res, run) => {
       res
         .set('Cache-Control', 'public, max-age=60')
@@ -165,30 +132,29 @@ describe.each(majors)('storable responses (%s)', (_name, express) => {
     expect((await made.get('/x')).text).toBe('run 2');
   });
 
-  it.each([400, 401, 403, 404, 405, 410, 413, 414, 429, 431, 451, 501])(
-    'does not store a %i that an attacker provokes [A11]',
-    async (status) => {
-      const made = await handled(RULE, (req, res) => {
-        const attacked = (req.get('x-big')?.length ?? 0) > 4000 || req.get('x-meta')?.includes('\t');
-        res
-          .set('Cache-Control', 'public, max-age=60')
-          .status(attacked ? status : 200)
-          .end(attacked ? 'error' : 'page');
-      });
-      expect((await made.get('/x', { 'x-big': 'a'.repeat(5000) })).status).toBe(status);
-      expect((await made.get('/x', { 'x-meta': 'a\tb' })).status).toBe(status);
-      expect(await made.get('/x')).toMatchObject({ status: 200, text: 'page' });
-      expect(made.cache.stats().entries).toBe(1);
-    },
-  );
+  it.each([400, 404, 431])('does not store a %i that an attacker provokes [A11]', async (status) => {
+    const made = await handled(RULE, (req, res) => {
+      const attacked = (req.get('x-big')?.length ?? 0) > 4000 || req.get('x-meta')?.includes('\t');
+      res
+        .set('Cache-Control', 'public, max-age=60')
+        .status(attacked ? status : 200)
+        .end(attacked ? 'error' : 'page');
+    });
+    expect((await made.get('/x', { 'x-big': 'a'.repeat(5000) })).status).toBe(status);
+    expect((await made.get('/x', { 'x-meta': 'a\tb' })).status).toBe(status);
+    expect(await made.get('/x')).toMatchObject({ status: 200, text: 'page' });
+    expect(made.cache.stats().entries).toBe(1);
+  });
 
-  it('stores a 404 only when the rule lists it [A11]', async () => {
+  it.each([204, 404])('stores a %i only when the rule lists it [A10, A11, A13]', async (status) => {
     const made = await handled(
-      { '/listed': { ttl: '1m', statuses: [200, 404] }, '/plain': { ttl: '1m' } },
-      (_req, res, run) => res.status(404).end(`run ${run}`),
+      { '/listed': { ttl: '1m', statuses: [200, status] }, '/plain': { ttl: '1m' } },
+      (_req, res, run) => res.status(status).set('X-Run', `${run}`).end(),
     );
-    expect((await made.get('/listed')).text).toBe((await made.get('/listed')).text);
-    expect((await made.get('/plain')).text).not.toBe((await made.get('/plain')).text);
+    const runOf = async (path: string) => (await made.get(path)).headers.get('x-run');
+    expect(await runOf('/listed')).toBe(await runOf('/listed'));
+    expect(await runOf('/plain')).not.toBe(await runOf('/plain'));
+    expect(await made.get('/listed')).toMatchObject({ status, xCache: 'HIT' });
   });
 
   it.each([
@@ -224,19 +190,16 @@ describe.each(majors)('storable responses (%s)', (_name, express) => {
     expect((await made.get('/item')).text).toBe('item 1');
   });
 
-  it.each([201, 202, 203, 204, 205, 206, 300, 302, 303, 304, 307])(
-    'does not store a %i to a special request as the page [A13]',
-    async (status) => {
-      const made = await handled(RULE, (req, res) => {
-        res.set('Cache-Control', 'public, max-age=60');
-        if (req.get('x-special')) res.status(status).end();
-        else res.send('the whole page');
-      });
-      expect((await made.get('/x', { 'x-special': '1' })).status).toBe(status);
-      expect(await made.get('/x')).toMatchObject({ status: 200, text: 'the whole page' });
-      expect(await made.get('/x')).toMatchObject({ status: 200, text: 'the whole page' });
-    },
-  );
+  it.each([204, 206, 304])('does not store a %i to a special request as the page [A13]', async (status) => {
+    const made = await handled(RULE, (req, res) => {
+      res.set('Cache-Control', 'public, max-age=60');
+      if (req.get('x-special')) res.status(status).end();
+      else res.send('the whole page');
+    });
+    expect((await made.get('/x', { 'x-special': '1' })).status).toBe(status);
+    expect(await made.get('/x')).toMatchObject({ status: 200, text: 'the whole page' });
+    expect(await made.get('/x')).toMatchObject({ status: 200, text: 'the whole page' });
+  });
 
   it.each([
     ['if-none-match', '"v1"'],
@@ -281,15 +244,15 @@ describe.each(majors)('storable responses (%s)', (_name, express) => {
     expect(made.runs()).toBe(4);
   });
 
-  it.each([302, 303, 307])('does not store a %i, which often depends on the client [A14]', async (status) => {
+  it('does not store a 302, which often depends on the client [A14]', async () => {
     const made = await handled(RULE, (_req, res, run) =>
-      res.set('Cache-Control', 'public, max-age=60').redirect(status, `/to/${run}`),
+      res.set('Cache-Control', 'public, max-age=60').redirect(302, `/to/${run}`),
     );
     await made.get('/old');
     expect((await made.get('/old')).headers.get('location')).toBe('/to/2');
   });
 
-  it.each(['DELETE', 'POST', 'PUT', 'PATCH', 'PROPFIND', 'OPTIONS', 'REPORT'])(
+  it.each(['POST', 'PROPFIND', 'OPTIONS'])(
     'neither stores %s nor serves it from the store [A15]',
     async (method) => {
       const made = await handled(RULE, (req, res) => {
@@ -313,16 +276,13 @@ describe.each(majors)('storable responses (%s)', (_name, express) => {
     expect(made.runs()).toBe(2);
   });
 
-  it.each(['no-store', 'no-cache', 'max-age=0', 'only-if-cached'])(
-    "ignores the client's Cache-Control: %s by default [A24]",
-    async (value) => {
-      const made = await handled(RULE, (_req, res, run) => res.end(`run ${run}`));
-      expect((await made.get('/x', { 'cache-control': value, pragma: 'no-cache' })).text).toBe('run 1');
-      expect((await made.get('/x')).text).toBe('run 1');
-      expect(await made.get('/x', { 'cache-control': value, pragma: 'no-cache' })).toMatchObject({
-        status: 200,
-        text: 'run 1',
-      });
-    },
-  );
+  it("ignores the client's Cache-Control by default [A24]", async () => {
+    const made = await handled(RULE, (req, res) => res.end(`run ${made.count(req.path)}`));
+    for (const value of ['no-store', 'no-cache', 'max-age=0', 'only-if-cached']) {
+      const asked = () => made.get(`/${value}`, { 'cache-control': value, pragma: 'no-cache' });
+      expect((await asked()).text).toBe('run 1');
+      expect((await made.get(`/${value}`)).text).toBe('run 1');
+      expect(await asked()).toMatchObject({ status: 200, text: 'run 1' });
+    }
+  });
 });

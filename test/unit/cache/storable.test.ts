@@ -109,6 +109,11 @@ describe('the decision to store a response, in both profiles', () => {
       'no-store',
     ],
     ['with Vary: * [A07]', { headers: { Vary: '*' } }, 'vary-star'],
+    [
+      'with 500 names [A07]',
+      { headers: { Vary: Array.from({ length: 500 }, (_, i) => `n${i}`).join() } },
+      'vary-invalid',
+    ],
     ['with * among others [A07]', { headers: { Vary: 'accept, *' } }, 'vary-star'],
     ['with a malformed Vary [A07]', { headers: { Vary: 'foo bar' } }, 'vary-invalid'],
     ['with a name of 200 characters [A07]', { headers: { Vary: 'a'.repeat(200) } }, 'vary-invalid'],
@@ -147,13 +152,22 @@ describe('the decision to store a response, in both profiles', () => {
 
   it.each([
     'public, max-age=60, ext="a, no-store',
+    'public, max-age=60, ext="a\\", no-store',
     'public, max-age=60, "no-store"',
+    'public, max-age=60, "private',
     'public, max-age=60; no-store',
+    'public; max-age=60, s-maxage=60',
     'public max-age=60',
+    'public, max-age=60, no-store no-cache',
     'public, max-age=60, =no-store',
+    'public, max-age=60, (private)',
     'public, max-age=60, private="a"b',
+    'public, max-age=60, no-store/',
     'public=bad, max-age=60',
+    'public="", max-age=60',
     'max-age=60, must-revalidate=bad',
+    'must-understand=1, no-store, max-age=60',
+    'public, max-age=60, n\u00f6-store',
   ])('refuses malformed Cache-Control: %j [A05]', (value) => {
     for (const profile of profiles) {
       for (const headers of [{ 'Cache-Control': value }, { 'Cache-Control': ['max-age=60', value] }]) {
@@ -262,7 +276,8 @@ describe('the decision to store a redirect', () => {
 
 describe('the decision to store a response, in the safe profile', () => {
   it.each([
-    201, 202, 203, 205, 206, 300, 302, 303, 304, 307, 400, 401, 403, 404, 410, 429, 451, 500, 501, 502, 599,
+    ...[201, 202, 203, 204, 205, 206, 300, 302, 303, 304, 307, 400, 401, 403, 404, 405, 410, 413, 414, 429],
+    ...[431, 451, 500, 501, 502, 503, 504, 599],
   ])('refuses a %i, even with a lifetime [A10, A11, A13, A14]', (status) => {
     for (const rule of [undefined, { ttl: 90 } as const])
       expectVerdict({ status, headers: PUBLIC, rule }, 'status');
