@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { routerOf } from '../exchange/router-layer.js';
 import { isHarmless } from '../exchange/uncounted.js';
 
 /** The members of an Express app that the front door uses. */
@@ -25,7 +26,7 @@ const LAYERS_OF_EXPRESS_4 = 2;
 
 /** Whether the app mounts this middleware first, or only behind those that change no request. */
 export function isFirst(app: ExpressApp, middleware: unknown): boolean {
-  const stack = app._router?.stack ?? (Object.hasOwn(app, 'router') ? app.router?.stack : undefined) ?? [];
+  const stack = routerOf(app)?.stack ?? [];
   let at = app._router ? LAYERS_OF_EXPRESS_4 : 0;
   while (isHarmless(stack[at]?.handle)) at++;
   return stack[at]?.handle === middleware;
