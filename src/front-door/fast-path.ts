@@ -8,7 +8,7 @@ import type { RedisLookup } from '../cache/storage/redis-tier-lookups.js';
 import { cacheEvents } from '../events/channels.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import type { CacheStatus } from '../http/cache-status.js';
-import { warn } from '../runtime/warn.js';
+import { warnOnce } from '../runtime/warn.js';
 import type { StoredResponse } from '../store/stored-response.js';
 import type { FastPathDependencies } from './dependencies.js';
 import { DynamicFields } from './dynamic-fields.js';
@@ -58,7 +58,6 @@ export class FastPath {
   readonly #fields: DynamicFields;
   readonly #skipped: SkippedResponses;
   #open = true;
-  #hasWarned = false;
   readonly #origins = new DirectOrigins();
 
   constructor(parts: FastPathDependencies) {
@@ -140,15 +139,14 @@ export class FastPath {
   /** Warns once if hotpath is not the first middleware: earlier ones may change request headers. */
   #isFirst(app: ExpressApp): boolean {
     if (isFirst(app, this.#parts.middleware)) return true;
-    if (!this.#hasWarned) {
-      this.#hasWarned = true;
-      warn(
-        'HOTPATH_NOT_FIRST',
+    warnOnce(
+      this,
+      'HOTPATH_NOT_FIRST',
+      () =>
         'another middleware or route is mounted before hotpath and may change request headers, so responses ' +
-          'that depend on request headers (`Vary`, `vary.headers`, `vary.cookies`) are not served at the front door; ' +
-          'mount hotpath first: app.use(perf)',
-      );
-    }
+        'that depend on request headers (`Vary`, `vary.headers`, `vary.cookies`) are not served at the front door; ' +
+        'mount hotpath first: app.use(perf)',
+    );
     return false;
   }
 

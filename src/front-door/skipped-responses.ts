@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FrontDoorState } from '../cache/state.js';
 import { findForeignResponse } from '../runtime/node-response.js';
-import { warn } from '../runtime/warn.js';
+import { warnOnce } from '../runtime/warn.js';
 import { hasEndListeners } from './raw-response.js';
 
 /** Why the front door leaves an eligible request to Express because of its response. */
@@ -18,7 +18,6 @@ const EXPLANATIONS: Readonly<Record<SkipReason, string>> = {
 /** Tells on which responses a hit can be sent at once, and counts those on which the front door can not. */
 export class SkippedResponses {
   readonly #state: FrontDoorState;
-  #hasWarned = false;
 
   constructor(state: FrontDoorState) {
     this.#state = state;
@@ -38,11 +37,11 @@ export class SkippedResponses {
   #skip(reason: SkipReason): void {
     const { skipped } = this.#state;
     skipped[reason] = (skipped[reason] ?? 0) + 1;
-    if (this.#hasWarned) return;
-    this.#hasWarned = true;
-    warn(
+    warnOnce(
+      this,
       'HOTPATH_FRONT_DOOR_SKIPPED',
-      `the front door leaves requests to Express: ${EXPLANATIONS[reason]}; hits are served inside Express, ` +
+      () =>
+        `the front door leaves requests to Express: ${EXPLANATIONS[reason]}; hits are served inside Express, ` +
         'and cache.stats().frontDoor.skipped counts them by reason',
     );
   }

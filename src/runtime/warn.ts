@@ -30,3 +30,19 @@ export function warn(code: HotpathWarningCode, message: string, detail?: string)
     // The app has replaced `emitWarning` by a function that throws.
   }
 }
+
+/** The codes of the warnings that each owner has given. */
+const given = new WeakMap<object, Set<HotpathWarningCode>>();
+
+/**
+ * Emits a process warning once for each owner: a rule, a middleware, the process.
+ *
+ * @param message makes the text, when it is needed.
+ */
+export function warnOnce(owner: object, code: HotpathWarningCode, message: () => string): void {
+  let codes = given.get(owner);
+  if (!codes) given.set(owner, (codes = new Set()));
+  if (codes.has(code)) return;
+  codes.add(code);
+  warn(code, message());
+}

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { warn } from '../../runtime/warn.js';
+import { warnOnce } from '../../runtime/warn.js';
 import { applies, partitionFor } from '../classify-request.js';
 import type { CacheRuleSettings } from '../options.js';
 import { exactHeader, type RequestHeaders, readCookies } from '../request/key.js';
@@ -74,21 +74,19 @@ export class ReceivedRequest implements RequestHeaders {
   }
 }
 
-const warned = new WeakSet<CacheRuleSettings>();
-
 /** Warns, once per rule, that its functions read data that is set after the cache. */
 export function warnOfRuleChange(
   change: 'partition-changed' | 'when-changed',
   rule: CacheRuleSettings,
   pattern: string | undefined,
 ): void {
-  if (warned.has(rule)) return;
-  warned.add(rule);
   const name = change === 'partition-changed' ? 'partition' : 'when';
   const where = pattern === undefined ? 'cache.route()' : `routes[${JSON.stringify(pattern)}].cache`;
-  warn(
+  warnOnce(
+    rule,
     'HOTPATH_RULE_CHANGED',
-    `\`${name}\` of ${where} returned one value when the request arrived and another when its response was ready. ` +
+    () =>
+      `\`${name}\` of ${where} returned one value when the request arrived and another when its response was ready. ` +
       `Such responses are not stored (detail=${change}), but such requests still get the entries of the first value: ` +
       `a client who is signed in gets the response of a guest. Put the cache after the middleware that sets what \`${name}\` reads: ` +
       `app.get(path, session, perf.cache.route({ ttl, ${name} }), handler)`,

@@ -2,7 +2,7 @@ import cluster from 'node:cluster';
 import { purgeEvents } from '../../events/channels.js';
 import { canonicalTarget } from '../../http/request-target.js';
 import type { RouteTable } from '../../options/route-table.js';
-import { warn } from '../../runtime/warn.js';
+import { warnOnce } from '../../runtime/warn.js';
 import type { AppendResult, Cause, RecordKind } from '../../store/invalidation/invalidation-log.js';
 import { type CompiledSelector, compileSelectors, type Selector } from '../../store/invalidation/selector.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
@@ -131,16 +131,13 @@ function isLocalInCluster({ redis }: CacheState): boolean {
   return !redis && cluster.isWorker;
 }
 
-const warned = new Set<string>();
-
 /** Warns once per process. */
 function warnOfOtherWorkers(): void {
-  const code = 'HOTPATH_PURGE_LOCAL';
-  if (warned.has(code)) return;
-  warned.add(code);
-  warn(
-    code,
-    'a purge affects only this worker of node:cluster, because the cache has no Redis; ' +
+  warnOnce(
+    process,
+    'HOTPATH_PURGE_LOCAL',
+    () =>
+      'a purge affects only this worker of node:cluster, because the cache has no Redis; ' +
       'other workers still serve the purged responses; set cache.redis, or run a single process',
   );
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exchangeOf } from '../../exchange/exchange.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import type { RouteTable } from '../../options/route-table.js';
-import { warn } from '../../runtime/warn.js';
+import { warnOnce } from '../../runtime/warn.js';
 import { type BodyGuard, type Bounds, bodyGuardOf, isUninvited } from './body-counter.js';
 import {
   resolveSizeLimitStandalone,
@@ -55,7 +55,7 @@ export function createSizeLimit(
   settings: SizeLimitSettings,
   routes: RouteTable<SizeLimitRoutePolicies>,
 ): SizeLimitMiddleware {
-  const warnLate = warnOnce();
+  const warnLate = () => warnOfLateMount(settings);
   const { onRefused } = settings;
   return function sizeLimitMiddleware(req, res, next) {
     let guard: BodyGuard | undefined;
@@ -105,17 +105,14 @@ function boundsOf(
 }
 
 /** Warns once if bodies are read before they can be counted. */
-function warnOnce(): () => void {
-  let isSaid = false;
-  return () => {
-    if (isSaid) return;
-    isSaid = true;
-    warn(
-      'HOTPATH_SIZE_LIMIT_LATE',
+function warnOfLateMount(middleware: object): void {
+  warnOnce(
+    middleware,
+    'HOTPATH_SIZE_LIMIT_LATE',
+    () =>
       'a request body was read before the size limit ran, so only its Content-Length was checked; ' +
-        'mount hotpath() or sizeLimit() before body parsers',
-    );
-  };
+      'mount hotpath() or sizeLimit() before body parsers',
+  );
 }
 
 /** Without either field, an HTTP/1 request has no body (RFC 9112 §6.3). */
