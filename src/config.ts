@@ -6,7 +6,7 @@ import {
   type CacheSettings,
   cacheSchema,
 } from './cache/options.js';
-import { cacheRuleSchema } from './cache/rule.js';
+import { cacheRuleSchema, isRuleOption } from './cache/rule.js';
 import {
   type CacheControlOptions,
   type CacheControlPolicy,
@@ -48,7 +48,7 @@ import {
   timingSchema,
 } from './middleware/timing/options.js';
 import { compileRoutes, type RouteTable, readPattern } from './options/route-table.js';
-import { leaf, mapOf, objectOr, resolve, section, toggle } from './options/schema.js';
+import { leaf, mapOf, objectOr, resolve, type SectionHint, section, toggle } from './options/schema.js';
 import { type TelemetryOptions, type TelemetrySettings, telemetrySchema } from './telemetry/options.js';
 
 /** The policies of one path. */
@@ -108,31 +108,51 @@ export interface ResolvedConfig {
   readonly compression: CompressionSettings | false;
 }
 
-const configSchema = section({
-  routes: v.optional(
-    mapOf(
-      readPattern,
-      section({
-        cache: v.optional(objectOr(cacheRuleSchema, [false], 'a cache rule or false')),
-        cacheControl: v.optional(cacheControlPolicySchema),
-        sizeLimit: v.optional(sizeLimitPolicySchema),
-        compression: v.optional(compressionPolicySchema),
-        metrics: v.optional(metricsPolicySchema),
-        timing: v.optional(
-          leaf<false>((input) => (input === false ? { value: false } : { expected: 'false' })),
+/** An option of a cache rule beside `cache`. */
+const hintAtCacheRule: SectionHint = (key) =>
+  isRuleOption(key)
+    ? "an option of a cache rule; write it inside `cache`: { cache: { ttl: '1h' } }"
+    : undefined;
+
+/** A path beside `routes`. */
+const hintAtRoutes: SectionHint = (key) =>
+  key.startsWith('/')
+    ? `a path belongs into \`routes\`: { routes: { '${key}': { cache: { ttl: '1h' } } } }`
+    : undefined;
+
+const configSchema = section(
+  {
+    routes: v.optional(
+      mapOf(
+        readPattern,
+        section(
+          {
+            cache: v.optional(objectOr(cacheRuleSchema, [false], 'a cache rule or false')),
+            cacheControl: v.optional(cacheControlPolicySchema),
+            sizeLimit: v.optional(sizeLimitPolicySchema),
+            compression: v.optional(compressionPolicySchema),
+            metrics: v.optional(metricsPolicySchema),
+            timing: v.optional(
+              leaf<false>((input) => (input === false ? { value: false } : { expected: 'false' })),
+            ),
+          },
+          undefined,
+          hintAtCacheRule,
         ),
-      }),
+      ),
+      {},
     ),
-    {},
-  ),
-  timing: v.optional(toggle(timingSchema), {}),
-  metrics: v.optional(toggle(metricsSchema), {}),
-  telemetry: v.optional(toggle(telemetrySchema), {}),
-  sizeLimit: v.optional(toggle(sizeLimitSchema), {}),
-  cacheControl: v.optional(toggle(cacheControlSchema), {}),
-  cache: v.optional(toggle(cacheSchema), {}),
-  compression: v.optional(toggle(compressionSchema), {}),
-});
+    timing: v.optional(toggle(timingSchema), {}),
+    metrics: v.optional(toggle(metricsSchema), {}),
+    telemetry: v.optional(toggle(telemetrySchema), {}),
+    sizeLimit: v.optional(toggle(sizeLimitSchema), {}),
+    cacheControl: v.optional(toggle(cacheControlSchema), {}),
+    cache: v.optional(toggle(cacheSchema), {}),
+    compression: v.optional(toggle(compressionSchema), {}),
+  },
+  undefined,
+  hintAtRoutes,
+);
 
 /** Returns the config unchanged; gives types to a config in a file of its own. */
 export function defineConfig(config: HotpathConfig): HotpathConfig {

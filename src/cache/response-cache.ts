@@ -1,5 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { IncomingMessage, type ServerResponse } from 'node:http';
 import { exchangeOf } from '../exchange/exchange.js';
+import { HotpathError } from '../options/errors.js';
 import type { RouteTable } from '../options/route-table.js';
 import { warn } from '../runtime/warn.js';
 import type { CompiledSelector, Selector } from '../store/invalidation/selector.js';
@@ -192,6 +193,7 @@ class CacheMiddlewares {
   }
 
   route(rule: CacheRule): CacheRouteMiddleware {
+    if ((rule as unknown) instanceof IncomingMessage) throw notCalled("route({ ttl: '1m' })");
     const resolved = resolveCacheRule(rule);
     if (this.#settings) warnOfLocalCollapsing(this.#settings, [resolved]);
     // Several may run for one path, and a partition of one has no meaning in another.
@@ -206,6 +208,7 @@ class CacheMiddlewares {
   }
 
   purgeAfter(target: PurgeTarget, options?: PurgeAfterOptions): Middleware {
+    if ((target as unknown) instanceof IncomingMessage) throw notCalled("purgeAfter({ tag: 'products' })");
     if (typeof target !== 'function') this.purger.validate(toList(target));
     const recorder = typeof target === 'function' ? this.#byRequest : this.#byPurgeAfter;
     const hold = { ...recorder, ...resolvePurgeAfter(options) };
@@ -262,6 +265,15 @@ class CacheMiddlewares {
       this.#byMethod,
     );
   }
+}
+
+/** A factory was mounted as a middleware, so Express calls it with a request. */
+function notCalled(call: string): HotpathError {
+  const [name] = call.split('(', 1);
+  return new HotpathError(
+    'HOTPATH_CONFIG_INVALID',
+    `cache.${name} returns a middleware: write app.get(path, perf.cache.${call}, handler), not perf.cache.${name}`,
+  );
 }
 
 function countPurge({ purges }: CacheCounts, { kind }: CompiledSelector): void {

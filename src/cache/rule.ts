@@ -98,6 +98,24 @@ export interface CacheVary {
   host?: false | string | undefined;
 }
 
+/** Options of a rule that are often put beside `cache`, or into the section of the cache. */
+const FREQUENT: readonly string[] = [
+  'ttl',
+  'tags',
+  'vary',
+  'cookies',
+  'shared',
+  'partition',
+  'ignoreQuery',
+  'staleWhileRevalidate',
+  'staleIfError',
+] satisfies (keyof CacheRule)[];
+
+/** Whether an option belongs into a cache rule. */
+export function isRuleOption(name: string): boolean {
+  return FREQUENT.includes(name);
+}
+
 /** A resolved cache rule: durations in seconds, header names in lower case. */
 export type CacheRuleSettings = v.InferOutput<typeof cacheRuleSchema>;
 
@@ -158,6 +176,10 @@ export const cacheRuleSchema = section(
       report('softTimeout', 'is longer than `timeout`, so it has no effect; set a shorter one');
     }
   },
+  (key) =>
+    key === 'cache'
+      ? "a rule has its options at its top: { ttl: '1h' }, without `cache` around them"
+      : undefined,
 );
 
 /** `cookies: 'ignore'` promises that no cookie reaches an entry, so nothing else may put one into the key. */

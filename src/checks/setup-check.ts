@@ -19,6 +19,7 @@ import {
   nameLayer,
   responds,
 } from './app-layers.js';
+import { RefusedRules } from './refused-rules.js';
 import { warnOfUnmatchedRules } from './rule-checks.js';
 import { warnOfLateSettings } from './setting-checks.js';
 
@@ -60,6 +61,7 @@ export class SetupCheck {
   readonly #warned = new Set<string>();
   /** Requests without partition, by rule; -1 once the rule had one. */
   readonly #emptyPartitions = new Map<string, number>();
+  readonly #refusedRules = new RefusedRules();
   #observed = 0;
   #isAppChecked = false;
   #isDoorChecked = false;
@@ -207,6 +209,7 @@ export class SetupCheck {
     this.#checkPartition(exchange, match);
     if (res.statusCode !== 200) return;
     this.#checkLifetime(exchange, match);
+    this.#checkStorage(exchange, match);
     this.#checkSharing(exchange, match);
   }
 
@@ -244,6 +247,11 @@ export class SetupCheck {
         "{ ttl: '1m' }, or send Cache-Control: public, max-age=60 from the handler",
       path,
     );
+  }
+
+  #checkStorage({ cacheReason }: Exchange, match: RouteMatch<CacheRoutePolicies> | undefined): void {
+    const rule = match?.policy.cache;
+    if (rule) this.#refusedRules.note(rule, `routes[${JSON.stringify(match.pattern)}].cache`, cacheReason);
   }
 
   /** The front door serves what a rule or the response declares to be the same for everyone. */

@@ -7,6 +7,9 @@ import type { Validator } from './validation-result.js';
 /** A schema that accepts any input and returns a `T` or problems. */
 export type Schema<T> = v.GenericSchema<unknown, T>;
 
+/** Where an option belongs that is unknown in a section; `undefined` if there is no such place. */
+export type SectionHint = (key: string) => string | undefined;
+
 /** Reports invalid combinations of options, by key. */
 export type SectionCheck = (given: Given, report: (key: string, message: string) => void) => void;
 
@@ -51,10 +54,12 @@ export function list<T>(item: Schema<T>, expected: string): Schema<readonly T[]>
  * An object of known options. The result is frozen, and never the object of the caller.
  * @param check reports invalid combinations. It receives the input, valid or not, so that one
  * mistake does not hide another.
+ * @param hint where an option belongs that was put into the wrong section.
  */
 export function section<E extends v.ObjectEntries>(
   entries: E,
   check?: SectionCheck,
+  hint?: SectionHint,
 ): Schema<SectionOutput<E>> {
   // valibot reads inherited keys too, which must not be accepted here.
   const options = v.object(Object.assign(Object.create(null), entries) as E);
@@ -69,7 +74,9 @@ export function section<E extends v.ObjectEntries>(
       const report = (key: string, message: string) =>
         addIssue({ message, received: noValue, path: [pathItem(input, key)] });
       for (const key of Object.keys(input)) {
-        if (!Object.hasOwn(entries, key)) report(key, unknownOption(key, Object.keys(entries)));
+        if (!Object.hasOwn(entries, key)) {
+          report(key, hint?.(key) ?? unknownOption(key, Object.keys(entries)));
+        }
       }
       const given = ownDefined(input);
       const result = v.safeParse(options, given, everyProblem);

@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import type { Registry } from 'prom-client';
 import { exchangeOf } from '../exchange/exchange.js';
 import { UNCOUNTED } from '../exchange/uncounted.js';
+import { HotpathError } from '../options/errors.js';
 import { unawaited } from '../runtime/guard.js';
 import { runInOwnContext } from '../runtime/module-context.js';
 import { type Family, readFamilies } from './exposition/families.js';
@@ -66,6 +67,12 @@ export function expositionHandler(exposition: Exposition): ScrapeHandler {
     }
   }
   return function metricsHandler(req, res, next) {
+    if ((res as ServerResponse | undefined) === undefined) {
+      throw new HotpathError(
+        'HOTPATH_CONFIG_INVALID',
+        "handler is a middleware: write app.get('/metrics', perf.metrics.handler), not handler()",
+      );
+    }
     exchangeOf(req, res).setData(UNCOUNTED, true);
     const chosen = exposition.formatFor(req);
     let written = running.get(chosen);

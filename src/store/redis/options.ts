@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { isPlainObject } from '../../options/format-value.js';
-import { leaf, type Schema, section } from '../../options/schema.js';
+import { leaf, objectOr, type Schema, section } from '../../options/schema.js';
 import type { Duration } from '../../options/units.js';
 import type { Validator } from '../../options/validation-result.js';
 import {
@@ -110,7 +110,7 @@ const optionsSchema = section(
 
 /** Reads the section. Without an address there is no Redis tier. */
 export const redisSchema: Schema<RedisSettings | undefined> = v.pipe(
-  optionsSchema,
+  objectOr(optionsSchema, [], "an object of options such as { url: 'redis://localhost:6379' }"),
   v.transform(({ url, options, client, ...rest }): RedisSettings | undefined => {
     const source = client ? { client } : options ? { options } : url === undefined ? undefined : { url };
     return source && Object.freeze({ ...rest, source: Object.freeze(source) });

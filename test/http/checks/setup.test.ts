@@ -195,6 +195,21 @@ const mistakes: Record<string, Mistake> = {
     code: 'HOTPATH_PARTITION_EMPTY',
     says: /cache\.route\(\) at \/me/,
   },
+  'a rule is for pages that set a cookie each time': {
+    config: rule('/a', { ttl: '1h', cookies: 'ignore' }),
+    setUp: (app, perf) => void app.use(perf).get('/a', (_req, res) => void res.cookie('sid', '1').send('a')),
+    paths: ['/a', '/a', '/a'],
+    code: 'HOTPATH_RULE_STORES_NOTHING',
+    says: /first 5 responses of routes\["\/a"\]\.cache \(detail=set-cookie\).*saveUninitialized/,
+  },
+  'a middleware keeps the pages of a rule out of all caches': {
+    config: rule('/a'),
+    setUp: (app, perf) =>
+      void app.use(perf).get('/a', (_req, res) => void res.set('Cache-Control', 'no-store').send('a')),
+    paths: ['/a', '/a', '/a'],
+    code: 'HOTPATH_RULE_STORES_NOTHING',
+    says: /detail=no-store.*remove it on this path/,
+  },
   'a rule has no ttl': {
     config: rule('/a', {}),
     setUp: (app, perf) => void app.use(perf).get('/a', text),
@@ -296,6 +311,24 @@ describe.each(majors)('the check of the set-up, on %s', (_name, express) => {
           .flatMap((path) => [path, path]),
     });
     expect(warnings).toEqual([]);
+  });
+
+  it('warns of a rule whose requests all have cookies, and not of one that stores something', async () => {
+    const perf = hotpath({
+      ...off,
+      routes: { '/a': { cache: { ttl: '1h' } }, '/b': { cache: { ttl: '1h' } } },
+    });
+    const app = express();
+    app.use(perf).get(['/a', '/b'], text);
+    const { port } = await serve(app);
+    await raw(port, head('/b'));
+    for (const path of ['/a', '/b']) {
+      for (let i = 0; i < 6; i++) await raw(port, head(path).replace('Host', 'Cookie: a=1\r\nHost'));
+    }
+    await waitFor(() => warnings.length > 0);
+    expect(warnings.map(({ code }) => code)).toEqual(['HOTPATH_RULE_STORES_NOTHING']);
+    expect(warnings[0]!.message).toMatch(/routes\["\/a"\]\.cache \(detail=cookie\).*cookies: 'ignore'/);
+    await perf.close();
   });
 
   it('ends in an app whose router contains itself', async () => {

@@ -267,6 +267,17 @@ describe('limits that are no size never turn the guard off [F06]', () => {
     expect(() => resolveConfig({ sizeLimit: { limit } } as never)).toThrow(HotpathError);
     expect(paths({ sizeLimit: { limit } })).toEqual(['sizeLimit.limit']);
   });
+  it.each([
+    [{ cache: { ttl: '1h' } }, /^cache\.ttl: .*write it in `routes`/],
+    [{ cache: { routes: {} } }, /^cache\.routes: .*write it in `routes`/],
+    [{ routes: { '/a': { ttl: '1h' } } }, /^routes\['\/a'\]\.ttl: .*write it inside `cache`/],
+    [{ routes: { '/a': { cache: { cache: { ttl: '1h' } } } } }, /\.cache\.cache: .*without `cache` around/],
+    [{ '/a': { cache: { ttl: '1h' } } }, /a path belongs into `routes`: \{ routes: \{ '\/a':/],
+    [{ cache: { redis: 'redis://localhost' } }, /such as \{ url: 'redis:\/\/localhost:6379' \}/],
+  ])('says where an option belongs that is in the wrong place: %j', (config, expected) => {
+    expect(problems(config)).toEqual([expect.stringMatching(expected)]);
+  });
+
   it('uses the default for undefined', () => {
     expect(resolveConfig({ sizeLimit: { limit: undefined, brotliWindow: undefined } }).sizeLimit).toEqual({
       limit: 10_485_760,
