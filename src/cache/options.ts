@@ -81,7 +81,7 @@ export interface CacheOptions {
   perResponseHeaders?: readonly string[] | undefined;
   /** How long a request waits for another request that fills the same entry; then it runs the handler itself. At most one day. Default: `'5s'`. */
   waitTimeout?: Duration | undefined;
-  /** How long a key with an uncacheable response is remembered, so that its requests do not wait for each other and its handler sees their conditions; 0: not at all. Default: `'2m'`. */
+  /** How long a key with an uncacheable response is remembered; 0: not at all. Its requests do not wait for each other, and its handler sees their conditions. Default: `'2m'`. */
   hitForMiss?: Duration | undefined;
   /**
    * How many background refreshes run at once, from 1 to 10,000. Others wait; those that a client waits for go first. If

@@ -42,7 +42,7 @@ export interface CacheRule {
   staleWhileRevalidate?: Duration | undefined;
   /** How long after its lifetime a response replaces a 5xx, an exception or a timeout (RFC 5861 §4). Needs `ttl`. Default: none. */
   staleIfError?: Duration | undefined;
-  /** The time limit of a refresh, and of a client's own request while a stale response may replace an error; the stale response is served after it. At most one day. Default: 30 seconds for a refresh. */
+  /** The time limit of a refresh, and of a client's own request while a stale response may replace an error. The stale response is served after it. At most one day. Default: 30 seconds for a refresh. */
   timeout?: Duration | undefined;
   /** How long a client waits for a refresh before it gets the stale response; the refresh goes on. Needs `ttl`; at most `timeout`. Default: `timeout`, or without it `cache.waitTimeout`. */
   softTimeout?: Duration | undefined;
@@ -76,7 +76,7 @@ export interface CacheRule {
   partition?: ((context: CacheContext) => string | number | undefined | null) | undefined;
   /** Declares that the response is the same for every client, so that the front door (`attach`) may serve it before Express runs. Not together with `partition`. Default: `false`. */
   shared?: boolean | undefined;
-  /** Whether requests for a missing entry wait for the request that fills it: in this process (`true`, `'instance'`), on all instances that share a Redis (`'cluster'`), or not (`false`). Default: `'instance'`. */
+  /** Whether requests for a missing entry wait for the request that fills it. They wait in this process (`true`, `'instance'`), on all instances that share a Redis (`'cluster'`), or not (`false`). Default: `'instance'`. */
   collapse?: boolean | 'instance' | 'cluster' | undefined;
   /** Returns whether the cache may handle a request; an exception means no. Default: always. */
   when?: ((context: CacheContext) => boolean) | undefined;
@@ -92,7 +92,7 @@ export interface CacheVary {
   cookies?: readonly string[] | undefined;
   /**
    * `false`: all hosts share the entries. A name such as `'www.example.com'`: so they do, and the entries are stored and
-   * shown under it. For an app whose names all give the same responses; a response that contains the request's host would
+   * shown under it. For an app whose names all give the same responses. A response that contains the request's host would
    * reach clients of the others, and a client may send any host. Default: each host has its own entries.
    */
   host?: false | string | undefined;

@@ -16,7 +16,7 @@ const MOST_AS_TEXT = 4 * 1024;
 /**
  * Limit up to which Node writes a string from its stack. Bodies from Redis are sent as strings up to this limit. V8
  * counts their buffers as external memory until the next minor collection. With buffers of 10 kB there are few other
- * young objects, so it started a full collection about as often as a minor one: a fifth of the CPU time of such hits.
+ * young objects, so it started a full collection about as often as a minor one. That took a fifth of the CPU time of such hits.
  */
 const STACK = 16 * 1024;
 

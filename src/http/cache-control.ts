@@ -98,8 +98,8 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/i;
 const QUOTED = /^"(?:[^"\\]|\\.)*"$/s;
 
 /**
- * Whether a `Cache-Control` breaks the grammar (RFC 9111 §5.2), so that a restricting directive may be
- * hidden in it: an unclosed quote, a quoted name, two directives in one member (`public; no-store`), a flag
+ * Whether a `Cache-Control` breaks the grammar (RFC 9111 §5.2), so that a restricting directive may be hidden in it.
+ * Examples are an unclosed quote, a quoted name, two directives in one member (`public; no-store`), a flag
  * with an argument (`public=bad`). A lifetime that is no number is allowed: it counts as 0.
  */
 export function isMalformedCacheControl(value: string | readonly string[] | number | undefined): boolean {

@@ -2,7 +2,7 @@
 export const CODED_FORMS = ['br', 'gzip', 'deflate', 'zstd'] as const;
 
 /**
- * Entity tags of the encoded bodies of one response (RFC 9110 §8.8.3.3: another coding needs another tag): the
+ * Entity tags of the encoded bodies of one response (RFC 9110 §8.8.3.3: another coding needs another tag). Each is the
  * tag of the plain body, followed by two hyphens, `w-` where that tag is weak, and the coding. Always weak, because a
  * later encoding with a higher quality has other bytes.
  */

@@ -64,8 +64,8 @@ export interface HeuristicFields {
   readonly lastModified?: string | undefined;
 }
 /**
- * The heuristic lifetime of a response (RFC 9111 §4.2.2): a tenth of the time since its last change,
- * at most a day, if its status allows it (RFC 9110 §15.1) or it is `public`. Seconds.
+ * The heuristic lifetime of a response (RFC 9111 §4.2.2): a tenth of the time since its last change, at most a day.
+ * There is one if its status allows it (RFC 9110 §15.1) or it is `public`. Seconds.
  *
  * Only for responses without an `explicitLifetime`.
  *

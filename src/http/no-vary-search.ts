@@ -43,7 +43,7 @@ export function parseNoVarySearch(value: string | undefined): SearchVariance | u
  * In two cases it is stricter than the draft, because the response depends on how the app reads the query:
  *
  * - Octets that are not valid UTF-8 are compared unchanged; the draft treats them all as equal.
- * - A query of more than 200 parameters is compared unchanged: parsers stop at a limit (usually 1000), and parameters
+ * - A query of more than 200 parameters is compared unchanged. Parsers stop at a limit (usually 1000), and parameters
  *   beyond it must not become readable because earlier ones are removed.
  *
  * @param query the text after the `?`; `undefined` without one.

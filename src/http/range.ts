@@ -79,9 +79,9 @@ export interface RangeValidators {
 const STRONG_TAG = /^"[\x21\x23-\x7e\x80-\xff]*"$/;
 
 /**
- * Whether an `If-Range` matches, so that `Range` applies (RFC 9110 §13.1.5): a tag by strong comparison
- * (§8.8.3.2), a date if it equals the `Last-Modified` of the response and that is a strong validator, at
- * least one second older than the response (§8.8.2.2).
+ * Whether an `If-Range` matches, so that `Range` applies (RFC 9110 §13.1.5). A tag matches by strong comparison
+ * (§8.8.3.2). A date matches if it equals `Last-Modified` and that is a strong validator: at least one second older
+ * than the response (§8.8.2.2).
  */
 export function ifRangeHolds(ifRange: string, validators: RangeValidators): boolean {
   const condition = ifRange.trim();

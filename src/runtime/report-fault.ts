@@ -18,8 +18,8 @@ interface Holder {
 }
 
 /**
- * Reports an internal error, or an exception in a user's function, as a process warning with code
- * `HOTPATH_FAULT`: for each place and message at most one every ten seconds, with the number of those in between.
+ * Reports an internal error, or an exception in a user's function, as a process warning with code `HOTPATH_FAULT`. Each
+ * place and message gets at most one every ten seconds, with the number of those in between.
  * It does not affect the request, and never throws.
  */
 export function reportFault(where: string, error: unknown): void {

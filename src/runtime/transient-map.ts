@@ -14,8 +14,8 @@ const hashOf = keyedHash();
  * Short-lived values by key, for the time of a request.
  *
  * Not a `Map`: one that is filled and emptied constantly is rehashed every few keys, and V8 links the old
- * table to the new one. Once a table is in the old generation, it keeps all later tables alive, with the
- * requests and bodies in them, until the next full garbage collection.
+ * table to the new one. Once a table is in the old generation, it keeps all later tables alive until the next full
+ * garbage collection, with their requests and bodies.
  */
 export class TransientMap<Value> {
   readonly #buckets: readonly TransientNode<Value>[][] = Array.from({ length: BUCKETS }, () => []);

@@ -30,7 +30,7 @@ export function isAnsweredByOtherRoute(pattern: string | undefined, exchange: Ex
 }
 
 /**
- * Whether a rule can hold for the responses of a route, or of a middleware that is mounted at a path: some paths match
+ * Whether a rule can hold for the responses of a route, or of a middleware that is mounted at a path. Some paths match
  * both, and the route has the form that the rule was written for. A regular expression may match any path.
  *
  * @param template the full path of the route, or of the mount.

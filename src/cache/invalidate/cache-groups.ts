@@ -23,7 +23,7 @@ export function addGroupTags(
 
 /**
  * The selectors of a `Cache-Group-Invalidation` (§3): groups of its own origin, and those of entries that all hosts of
- * the app share, since such an entry is a response of this origin too.
+ * the app share. Such an entry is a response of this origin too.
  *
  * @param hosts the values of `vary.host` in the rules.
  */

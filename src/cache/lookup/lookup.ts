@@ -97,7 +97,7 @@ export function mayReplaceError(
   const limit = validUntil(state, entry, request.target);
   const permission = decideReuse(entry, limit, clock(), undefined);
   if (permission !== 'validate') return permission !== 'fresh';
-  // RFC 9111 §4.3.3: a 5xx may count as a failure to reach the origin, and then stale responses may be served unless
+  // RFC 9111 §4.3.3: a 5xx may count as a failure to reach the origin. Then stale responses may be served unless
   // they forbid it (§4.2.4). A declared window replaces this default.
   if (
     settings.profile !== 'rfc9111' ||

@@ -31,7 +31,7 @@ const EDITOR = Symbol.for('hotpath.cache-control');
  * - an error (400 and above) gets `no-store`, whatever the policy;
  * - a method other than GET and HEAD, and a temporary redirect, get no lifetime;
  * - a response with `Set-Cookie`, or to a request with credentials (`Authorization`, `Proxy-Authorization`,
- * `X-Api-Key`), becomes `private` and keeps its `max-age`; so does one to a request with a cookie, unless the
+ * `X-Api-Key`), becomes `private` and keeps its `max-age`. So does one to a request with a cookie, unless the
  * policy sets `public` or `sMaxage`.
  *
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` for invalid options.

@@ -44,7 +44,7 @@ export interface CacheControlDirectiveOptions {
  * - `'no-store'`: `no-store`.
  * - `'private'`: `private, no-cache`. Only the client's browser keeps it, and revalidates it on each use.
  * - `'no-cache'`: `no-cache`. Any cache may keep it, and revalidates it on each use.
- * - `'as-cached'`: `max-age` with the lifetime that the response cache uses, so that with `Age` clients keep a response
+ * - `'as-cached'`: `max-age` with the lifetime that the response cache uses. So with `Age` clients keep a response
  *   for as long as it is fresh there; `no-cache` if it is not stored. A purge does not reach clients.
  */
 export type CacheControlPolicy =

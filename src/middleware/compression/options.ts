@@ -27,7 +27,7 @@ export interface CompressionOptions {
   encodings?: readonly ContentEncoding[] | undefined;
   /**
    * The encoding for clients that send no `Accept-Encoding`, or an empty one, although RFC 9110 §12.5.3 lets those have
-   * the plain body: for clients that you know to decode it. Default: `'identity'`.
+   * the plain body. It is for clients that you know to decode it. Default: `'identity'`.
    */
   enforceEncoding?: ContentEncoding | 'identity' | undefined;
   /**

@@ -27,14 +27,15 @@ export interface SizeLimits {
    */
   brotliWindow?: number | undefined;
   /**
-   * The largest window of a zstd body, as a power of two from 10 to 27; a body that asks for a larger one gets a 415. 23
+   * The largest window of a zstd body, as a power of two from 10 to 27. A body that asks for a larger one gets a 415. 23
    * (8 MB) is what every decoder on the web has (RFC 9659). Default: `23`.
    */
   zstdWindow?: number | undefined;
   /**
-   * The part that responds to a refused body. `'problem'`: hotpath, at once, before the app runs. `'next'`: the app. The first read
-   * of the body fails with an error as of `http-errors` (413, `entity.too.large`, `expose`), so that `express.json()`
-   * hands it to your error handler after `cors` and `helmet` have run. A response below 400, or none within a second,
+   * The part that responds to a refused body. `'problem'`: hotpath, at once, before the app runs. `'next'`: the app.
+   * The first read of the body fails with an error as of `http-errors` (413, `entity.too.large`, `expose`). So
+   * `express.json()` hands it to your error handler after `cors` and `helmet` have run. A response below 400, or none
+   * within a second,
    * is replaced by the problem. Default: `'problem'`.
    */
   respond?: 'problem' | 'next' | undefined;
@@ -56,7 +57,7 @@ export interface SizeLimitOptions extends SizeLimits {
   /**
    * The memory that the decoders of compressed bodies hold together, in the whole process. Half of it is for decoders
    * that need at most 64 kB, as gzip does. A body that needs more than is left waits. While one waits, bodies that have
-   * sent next to nothing for five seconds end with a 408, or with a 503 if memory or their reader held them up.
+   * sent next to nothing for five seconds end with a 408. If memory or their reader held them up, it is a 503.
    * Default: `'64mb'`.
    */
   decoderMemory?: Size | undefined;

@@ -30,7 +30,7 @@ export interface TimingOptions {
   slow?: Duration | false | undefined;
   /** Called with every slow request; an exception or a rejected promise is ignored. Default: one line on the console. */
   onSlow?: ((request: SlowRequest) => void) | undefined;
-  /** Called with every request once its response has ended, hits at the front door included, such as for an access log; an exception or a rejected promise is ignored. Default: none. */
+  /** Called with every request once its response has ended, hits at the front door included, such as for an access log. An exception or a rejected promise is ignored. Default: none. */
   onRequest?: ((request: SlowRequest) => void) | undefined;
   /** Decimals of the milliseconds in the headers, 0 to 3. Default: `3`. */
   digits?: number | undefined;

@@ -19,8 +19,8 @@ export interface AppendResult {
 
 /**
  * The ordered log of invalidations. Every entry is stamped with the log position from *before* its
- * computation began. It is valid if no later record matches it. So the cost of a purge does not depend on the
- * number of entries, and a fill that races with a purge loses without a lock.
+ * computation began. It is valid if no later record matches it. So a purge costs the same for any number of entries,
+ * and a fill that races with a purge loses without a lock.
  */
 export interface InvalidationLog {
   /** Position of the last record: the stamp for computations that begin now. */

@@ -6,9 +6,9 @@ const MOST_SLOTS = 2 ** 22;
 
 /**
  * Tells whether a key was requested before, recently. A full store admits a key only on its second request.
- * Most keys are requested once within a period, and would evict the keys that are requested often (the
- * doorkeeper of TinyLFU, Einziger et al., ACM Transactions on Storage 13:4, 2017; "cache on second hit",
- * Maggs and Sitaraman, ACM SIGCOMM CCR 45:3, 2015).
+ * Most keys are requested once within a period, and would evict the keys that are requested often. See the doorkeeper
+ * of TinyLFU (Einziger et al., ACM Transactions on Storage 13:4, 2017). "Cache on second hit" is by Maggs and Sitaraman
+ * (ACM SIGCOMM CCR 45:3, 2015).
  *
  * The table has one slot of four bytes for each key that the store may hold. A key overwrites the previous
  * key of its slot, so old keys are dropped without further work.

@@ -32,7 +32,7 @@ export interface RedisStoreOptions {
 }
 
 /**
- * The reason why a value was not used. In addition to the reasons of the codec: `epoch`: from before the
+ * The reason why a value was not used. In addition to the reasons of the codec. `epoch`: from before the
  * current epoch; `wrongtype`: not a string; `too-large`: written by an instance with a larger limit.
  */
 export type Unusable = Undecodable | 'epoch' | 'wrongtype' | 'too-large';

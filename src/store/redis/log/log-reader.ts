@@ -184,8 +184,8 @@ export class LogReader {
 
   /**
    * Whether records that were applied here are missing from the stream, so that other instances may not know
-   * a purge. The name of the epoch is no proof, because an address may move to another server and back, and a
-   * server may load an older file. The history continues only if the record that was applied last is in its
+   * a purge. The name of the epoch is no proof: an address may move to another server and back, or a server may load an
+   * older file. The history continues only if the record that was applied last is in its
    * place.
    *
    * Within the followed epoch, a record may also have been trimmed for its age. That appears as a hole.

@@ -119,8 +119,8 @@ end
 /**
  * Reads the state of the stream. ARGV: the position that the caller has applied, lifetime of the key in ms.
  *
- * @returns last position, epoch ('' for none), first position, text of the record at the caller's position
- * ('' for none), name of the server, its role, its clock in ms.
+ * @returns last position, epoch, first position, text of the record at the caller's position, name of the server, its
+ * role, its clock in ms. Epoch and text are '' if there is none.
  */
 export const stateScript = new RedisScript(`${stream}${server}
 local record = ''
@@ -137,9 +137,9 @@ return { number(last), epoch, number(first), record, server(), ask('replication'
 export const ANY_EPOCH = '*';
 
 /**
- * Begins a new epoch, unless another instance did. ARGV: the epoch that the caller found ('' for none; `*` to
- * begin one in any case), the highest position it knows, random characters, maximum number of records,
- * lifetime in ms.
+ * Begins a new epoch, unless another instance did. ARGV: the epoch that the caller found, the highest position it
+ * knows, random characters, maximum number of records, lifetime in ms. Without an epoch the first is ''; `*` begins one
+ * in any case.
  *
  * @returns position and text of the record that begins the epoch, or nothing.
  */
@@ -152,13 +152,12 @@ return { number(position), text }
 `);
 
 /**
- * Appends records. ARGV: the epoch that the caller follows, the position it has applied, random characters,
- * maximum number of records, lifetime in ms, then for each record the texts before and after its time.
+ * Appends records. ARGV: the epoch that the caller follows, the position it has applied, random characters, maximum
+ * number of records, lifetime in ms. Two texts follow for each record: before and after its time.
  *
  * @returns `ok`, position of the first record, epoch. Or `new` and the same, if the stream was missing on the
- * followed server, so that an epoch began with these records. Or the reason for writing nothing: `epoch`
- * (another epoch is in force, or this is another server), `behind` (the stream ends before the last record
- * that the caller has read).
+ * followed server, so that an epoch began with these records. Or the reason for writing nothing. `epoch`: another epoch
+ * is in force, or this is another server. `behind`: the stream ends before the last record that the caller has read.
  */
 export const appendScript = new RedisScript(`${stream}${server}${write}
 local answer, position, name = 'ok', last + 1, server()

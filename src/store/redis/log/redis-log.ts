@@ -114,7 +114,7 @@ export class RedisLog implements InvalidationLog {
 
   /**
    * Whether entries in Redis may be used. Not while records are unread. Not while records of this instance are
-   * unwritten or in an epoch that is not followed yet: an entry could be newer than a purge that Redis does not know.
+   * unwritten, or in an epoch that is not followed yet. An entry could be newer than a purge that Redis does not know.
    */
   get canShare(): boolean {
     const { isCaughtUp, isInContact, heardAt } = this.#follower;
