@@ -11,7 +11,6 @@ export type {
   ExplainedKey,
   RequestDescription,
 } from './explain/types.js';
-export { type CacheHints, cacheOf } from './hints.js';
 export type { Permission } from './lookup/reuse.js';
 export {
   type CacheContext,
@@ -21,6 +20,7 @@ export {
   type StandaloneCacheOptions,
   TRACKING_PARAMETERS,
 } from './options.js';
+export { type CacheHints, cacheOf } from './request/handler-hints.js';
 export {
   type CacheCheck,
   type CacheRouteMiddleware,

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { cacheOf } from '../../cache/hints.js';
+import { cacheOf } from '../../cache/request/handler-hints.js';
 import { unawaited } from '../../runtime/guard.js';
 import { reportFault } from '../../runtime/report-fault.js';
 import { Gate } from '../access/gate.js';

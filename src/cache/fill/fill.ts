@@ -12,10 +12,10 @@ import {
   type StoredResponse,
 } from '../../store/stored-response.js';
 import { StreamingFill } from '../collapse/streaming-fill.js';
-import { readHints } from '../hints.js';
 import { addGroupTags } from '../invalidate/cache-groups.js';
 import { cameWithBody, findCredential, hasIgnoredCookie } from '../request/bypass.js';
 import type { MiddlewareRequest } from '../request/cache-request.js';
+import { readHints } from '../request/handler-hints.js';
 import { isKeyedByHeaders } from '../request/key.js';
 import { isSameOrigin, originOf } from '../request/origin.js';
 import { evaluateTags } from '../request/rule-functions.js';

@@ -1,6 +1,6 @@
 import { reportFault } from '../../exchange/run-listeners.js';
-import { readHints } from '../hints.js';
 import type { MiddlewareRequest } from '../request/cache-request.js';
+import { readHints } from '../request/handler-hints.js';
 import { visibleKey, writeCacheStatus } from '../serve/cache-status.js';
 import type { CacheState } from '../state.js';
 import { warnOfCookies } from './cookie-warning.js';

@@ -19,9 +19,9 @@ import { hidesRestriction, targetedPolicy } from '../../http/targeted-cache-cont
 import { parseVary } from '../../http/vary.js';
 import { InternTable } from '../../runtime/intern.js';
 import type { Reuse } from '../../store/stored-response.js';
-import type { ResponseHints } from '../hints.js';
 import type { CacheRuleSettings, CacheSettings } from '../options.js';
-import { personalField } from '../serve/stored-headers.js';
+import type { ResponseHints } from '../request/handler-hints.js';
+import { personalField } from './personal-fields.js';
 import { pointsToItself, type RequestedUrl } from './redirect-loop.js';
 
 /** A storable response, with its lifetime and limits. */

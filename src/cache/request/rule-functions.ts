@@ -1,6 +1,6 @@
 import { requireSync } from '../../options/user-function.js';
-import type { ResponseHints } from '../hints.js';
 import type { CacheRuleSettings } from '../options.js';
+import type { ResponseHints } from './handler-hints.js';
 import type { RuleContext } from './rule-context.js';
 
 /** Maximum length of a tag or a partition. Characters. */

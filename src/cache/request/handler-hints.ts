@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
-import { reportFault } from '../exchange/run-listeners.js';
-import { formatValue } from '../options/format-value.js';
-import { type Duration, parseDuration, readLifetime } from '../options/units.js';
+import { reportFault } from '../../exchange/run-listeners.js';
+import { formatValue } from '../../options/format-value.js';
+import { type Duration, parseDuration, readLifetime } from '../../options/units.js';
 
 const HINTS = Symbol.for('hotpath.cache');
 
