@@ -100,6 +100,18 @@ export interface TelemetrySources {
 
 const TOP_KEYS = 20;
 
+/** Routes that advice looks at. */
+const ADVISED_ROUTES = 500;
+
+/** An order of routes. */
+export type RouteOrder = 'requests' | 'time' | 'errors';
+
+const ORDERS: Readonly<Record<RouteOrder, (counts: RequestCounts) => number>> = {
+  requests: ({ requests }) => requests,
+  time: ({ total }) => total.sum,
+  errors: ({ serverErrors }) => serverErrors,
+};
+
 /** Windows of the process in one of the routes. */
 const STEPS_PER_MINUTE = ROUTE_STEP_SECONDS / PROCESS_STEP_SECONDS;
 
@@ -216,13 +228,22 @@ export class Telemetry {
     };
   }
 
-  /** Figures of every method and route, the busiest of the last minute first. */
-  routes(): RouteFigures[] {
+  /**
+   * Figures of methods and routes, the busiest of the last minute first.
+   *
+   * @param most routes; the others are left out. Default: all.
+   * @param by another order: `time` that requests took together, or `errors` of the server. Default: `requests`.
+   */
+  routes(most?: number, by: RouteOrder = 'requests'): RouteFigures[] {
     this.#start();
     const recent = Math.min(this.#uptime, ROUTE_STEP_SECONDS + (performance.now() - this.#minuteAt) / 1000);
+    const read = ORDERS[by];
+    // Percentiles take longer than the order, so they are computed for the routes that are shown alone.
     return this.recorder.routes
-      .map((series) => series.figures(this.#uptime, recent))
-      .sort((a, b) => b.recent.requests - a.recent.requests || b.sinceStart.requests - a.sinceStart.requests);
+      .map((series) => ({ series, weight: series.counts.sumOfRecent(read), all: series.counts.requests }))
+      .sort((a, b) => b.weight - a.weight || b.all - a.all)
+      .slice(0, most)
+      .map(({ series }) => series.figures(this.#uptime, recent));
   }
 
   /** The last hour. */
@@ -247,9 +268,10 @@ export class Telemetry {
   /** Figures of the cache for each route. */
   cache(): CacheTelemetry {
     const routes = this.recorder.routes
-      .flatMap(({ method, route, cache }) => (cache ? { method, route, ...cache.figures() } : []))
-      .sort((a, b) => b.requests - a.requests)
-      .slice(0, BUSIEST_ROUTES);
+      .flatMap(({ method, route, cache }) => (cache ? { method, route, cache } : []))
+      .sort((a, b) => b.cache.requests - a.cache.requests)
+      .slice(0, BUSIEST_ROUTES)
+      .map(({ method, route, cache }) => ({ method, route, ...cache.figures() }));
     return {
       all: this.recorder.cacheUse().figures(),
       routes,
@@ -269,7 +291,7 @@ export class Telemetry {
       .filter(({ blockedSeconds }) => blockedSeconds > 0)
       .sort((a, b) => b.blockedSeconds - a.blockedSeconds);
     return adviseFrom({
-      routes: this.routes(),
+      routes: this.routes(ADVISED_ROUTES),
       blocking,
       process: this.#process,
       host: this.#lastHost,
@@ -282,6 +304,22 @@ export class Telemetry {
   instances(): Promise<InstancesReport> {
     this.#start();
     return this.#instances.report();
+  }
+
+  /** The same for one instance; `undefined` if there is none of this id. Never rejects. */
+  instance(id: string): Promise<InstancesReport | undefined> {
+    this.#start();
+    return this.#instances.reportOf(id);
+  }
+
+  /** The identity of this instance. */
+  get labels(): InstanceLabels {
+    return this.#labels;
+  }
+
+  /** After `close`. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /**

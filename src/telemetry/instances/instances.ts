@@ -80,7 +80,7 @@ export class Instances {
   #isPublishing = false;
   #isClosed = false;
   #hasPublished = false;
-  #reading: { readonly at: number; readonly report: Promise<InstancesReport> } | undefined;
+  #reading: Reading | undefined;
 
   /**
    * @param store `undefined`: this instance is alone.
@@ -107,11 +107,24 @@ export class Instances {
   }
 
   /** Never rejects. */
-  report(): Promise<InstancesReport> {
+  async report(): Promise<InstancesReport> {
+    const reading = this.#read();
+    const found = await reading.found;
+    return (reading.report ??= reportOn(found));
+  }
+
+  /** Of one instance; `undefined` if it is not among them. Never rejects. */
+  async reportOf(id: string): Promise<InstancesReport | undefined> {
+    const found = await this.#read().found;
+    const snapshots = found.snapshots.filter(({ snapshot }) => snapshot.labels.id === id);
+    return snapshots.length > 0 ? reportOn({ ...found, snapshots }) : undefined;
+  }
+
+  #read(): Reading {
     const now = performance.now();
     if (!this.#reading || now - this.#reading.at > SHARED_FOR_MS)
-      this.#reading = { at: now, report: this.#read() };
-    return this.#reading.report;
+      this.#reading = { at: now, found: this.#find() };
+    return this.#reading;
   }
 
   /** The others see it no more. Idempotent; never rejects. */
@@ -121,32 +134,50 @@ export class Instances {
     if (this.#hasPublished) await unawaited(this.#store?.remove(this.#own().labels.id), 'telemetry');
   }
 
-  async #read(): Promise<InstancesReport> {
+  async #find(): Promise<Found> {
     const stored = this.#isClosed ? undefined : await this.#store?.list();
     const own = this.#own();
-    const found: { snapshot: InstanceSnapshot; ageSeconds: number }[] = [{ snapshot: own, ageSeconds: 0 }];
+    const snapshots: { snapshot: InstanceSnapshot; ageSeconds: number }[] = [
+      { snapshot: own, ageSeconds: 0 },
+    ];
     for (const { id, ageSeconds, snapshot: bytes } of stored ?? []) {
       if (id === own.labels.id) continue;
       const snapshot = await decodeSnapshot(bytes);
-      if (snapshot?.labels.id === id) found.push({ snapshot, ageSeconds });
+      if (snapshot?.labels.id === id) snapshots.push({ snapshot, ageSeconds });
     }
-    const isComplete = !this.#store || stored !== undefined;
-    return {
-      isComplete,
-      ...(!isComplete && { reason: 'Redis cannot be reached' }),
-      ...mergeSnapshots(found),
-    };
+    return { ownId: own.labels.id, snapshots, isComplete: !this.#store || stored !== undefined };
   }
 }
 
-function mergeSnapshots(
-  found: readonly { readonly snapshot: InstanceSnapshot; readonly ageSeconds: number }[],
-): Pick<InstancesReport, 'instances' | 'total' | 'routes'> {
+/** A reading that callers share for a second. */
+interface Reading {
+  readonly at: number;
+  readonly found: Promise<Found>;
+  /** Made once. */
+  report?: InstancesReport;
+}
+
+/** The snapshots of a moment. */
+interface Found {
+  readonly ownId: string;
+  readonly snapshots: readonly { readonly snapshot: InstanceSnapshot; readonly ageSeconds: number }[];
+  readonly isComplete: boolean;
+}
+
+function reportOn(found: Found): InstancesReport {
+  const { isComplete } = found;
+  return { isComplete, ...(!isComplete && { reason: 'Redis cannot be reached' }), ...mergeSnapshots(found) };
+}
+
+function mergeSnapshots({
+  ownId,
+  snapshots,
+}: Found): Pick<InstancesReport, 'instances' | 'total' | 'routes'> {
   const all = new RequestCounts();
   const cache = new CacheUse();
   const routes = new Map<string, { route: RouteCounts; seconds: number }>();
   let rate = 0;
-  for (const { snapshot } of found) {
+  for (const { snapshot } of snapshots) {
     all.add(snapshot.all);
     cache.add(snapshot.cache);
     rate += snapshot.state.requestRate;
@@ -162,10 +193,10 @@ function mergeSnapshots(
     .sort((a, b) => b.route.counts.requests - a.route.counts.requests)
     .slice(0, MOST_ROUTES);
   return {
-    instances: found.map(({ snapshot, ageSeconds }, index) => ({
+    instances: snapshots.map(({ snapshot, ageSeconds }) => ({
       ...snapshot.labels,
       ...snapshot.state,
-      isSelf: index === 0,
+      isSelf: snapshot.labels.id === ownId,
       ageSeconds,
       requests: snapshot.all.figures(snapshot.state.uptimeSeconds),
       cache: snapshot.cache.figures(),

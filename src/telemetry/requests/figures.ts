@@ -162,6 +162,16 @@ export class RollingCounts {
     return ended;
   }
 
+  /** Adds up one number of the last few stretches. Cheaper than `recent`, which adds up all of them. */
+  sumOfRecent(read: (counts: RequestCounts) => number): number {
+    return this.#recent.reduce((sum, counts) => sum + read(counts), read(this.now));
+  }
+
+  /** Requests since the start. */
+  get requests(): number {
+    return this.#before.requests + this.sumOfRecent(({ requests }) => requests);
+  }
+
   /** Whether anything was counted lately. */
   get isIdle(): boolean {
     return this.now.requests === 0 && this.#recent.every(({ requests }) => requests === 0);

@@ -77,7 +77,10 @@ export class DurationHistogram {
     this.sum += other.sum;
     if (other.max > this.max) this.max = other.max;
     const counts = other.#counts;
-    for (let at = 0; at < counts.length; at++) if (counts[at]) this.#addTo(other.#from + at, counts[at]!);
+    this.#reach(other.#from);
+    this.#reach(other.#from + counts.length - 1);
+    const shift = other.#from - this.#from;
+    for (let at = 0; at < counts.length; at++) this.#counts[at + shift]! += counts[at]!;
   }
 
   /**
