@@ -83,7 +83,18 @@ export function compileUrlPattern(pattern: string): (path: string) => boolean {
   return (path) => regexp.test(path);
 }
 
+/** A pattern is compared with each path that is looked up, and its expression doubles its time with each wildcard. */
+const MOST_WILDCARDS = 5;
+const LONGEST_PATTERN = 1000;
+
 function matcherOf(pattern: string): (entry: Stamped) => boolean {
+  if (pattern.length > LONGEST_PATTERN || pattern.split('*').length - 1 > MOST_WILDCARDS) {
+    throw new HotpathError(
+      'HOTPATH_SELECTOR_INVALID',
+      `selector: pattern: expected at most ${LONGEST_PATTERN} characters and ${MOST_WILDCARDS} wildcards, ` +
+        `received ${formatValue(pattern)}`,
+    );
+  }
   const reading = readPattern(pattern);
   if (!('value' in reading)) {
     throw new HotpathError(
