@@ -39,7 +39,8 @@ export type PerformanceApiSettings = v.InferOutput<typeof performanceApiSchema>;
 export type ObservedHotpath = Hotpath & { readonly telemetry: Telemetry };
 
 const performanceApiSchema = section({
-  perf: leaf(readPerf),
+  // Without it, the reader says what is expected.
+  perf: v.optional(leaf(readPerf), null),
   authorize: v.optional(leaf(readFunction<Authorize>())),
   pool: v.optional(leaf(readPool)),
   maxListeners: v.optional(leaf(readInteger(1, 10_000)), 100),

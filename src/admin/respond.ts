@@ -1,9 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isHttp2 } from '../exchange/connection.js';
 import { PROBLEM_TYPE, type ProblemDetails } from '../http/problem-details.js';
+import { linger } from '../middleware/size-limit/lingering-close.js';
+import { guarded } from '../runtime/guard.js';
 
 /** Bodies of requests up to this size are read to their end; for larger ones the connection closes. Bytes. */
 export const MOST_BODY_BYTES = 64 * 1024;
+
+/** How much more of a refused body is read, so that its client gets the response. Milliseconds, bytes. */
+const AFTER_REFUSAL = { time: 1000, bytes: 1024 ** 2 };
 
 /** Titles of problems by status: the reason phrases. */
 const TITLES = {
@@ -68,5 +73,16 @@ function send(req: IncomingMessage, res: ServerResponse, status: number, type: s
 function closeAfterUnreadBody(req: IncomingMessage, res: ServerResponse): void {
   if (isHttp2(req) || req.readableEnded) return;
   const { 'content-length': declared, 'transfer-encoding': coding } = req.headers;
-  if (coding !== undefined || Number(declared ?? 0) > MOST_BODY_BYTES) res.setHeader('Connection', 'close');
+  if (coding === undefined && Number(declared ?? 0) <= MOST_BODY_BYTES) return;
+  res.setHeader('Connection', 'close');
+  const discard = linger(req, req.socket, AFTER_REFUSAL);
+  req.on(
+    'data',
+    guarded('performance API', (chunk: Buffer) => discard(chunk.length)),
+  );
+  req.once(
+    'end',
+    guarded('performance API', () => discard(undefined)),
+  );
+  req.resume();
 }

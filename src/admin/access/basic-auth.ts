@@ -15,7 +15,7 @@ export interface BasicAuthOptions {
 }
 
 const basicAuthSchema = section({
-  users: mapOf(readUser, leaf(readPassword, describeSecret), 'user names'),
+  users: v.optional(mapOf(readUser, leaf(readPassword, describeSecret), 'user names'), {}),
   realm: v.optional(leaf(readRealm), 'performance'),
 });
 

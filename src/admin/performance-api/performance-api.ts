@@ -1,10 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { cacheOf } from '../../cache/request/handler-hints.js';
+import { leaveUncounted } from '../../exchange/uncounted.js';
 import { unawaited } from '../../runtime/guard.js';
 import { reportFault } from '../../runtime/report-fault.js';
 import { Gate } from '../access/gate.js';
 import { type PerformanceApiOptions, resolvePerformanceApi } from '../options.js';
+import { readJsonBody } from '../read-body.js';
 import { protectResponse, respondWithJson, respondWithProblem } from '../respond.js';
+import { ResourceProblem } from './answer.js';
+import { EventStreams } from './event-streams.js';
+import { readQuery } from './query.js';
 import { makeResources, type Resource } from './resources.js';
 
 /** The performance API: a handler to mount with `app.use(path, api)`. */
@@ -17,29 +22,43 @@ export interface PerformanceApi {
    * @param url where the API is mounted, such as `http://localhost:3000/api/v1/performance`.
    */
   link(url: string): string | undefined;
+  /**
+   * Ends the event streams, so that a server can close. Idempotent. `shutdown()` does it too, and `perf.close()` within
+   * a second.
+   */
+  close(): void;
 }
 
 /**
  * Serves the figures of an instance as JSON: `app.use('/api/v1/performance', performanceApi({ perf, authorize }))`.
  * Without `authorize` nothing is served if `NODE_ENV` is `production`, and otherwise a key is needed: see `link`.
  *
+ * No cache stores its responses, and its requests are in no series of metrics or telemetry.
+ *
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
 export function performanceApi(options: PerformanceApiOptions): PerformanceApi {
   const settings = resolvePerformanceApi(options);
+  const { telemetry } = settings.perf;
   const gate = new Gate(settings.authorize);
   const resources = makeResources(settings);
+  const streams = new EventStreams(
+    () => telemetry.snapshot(),
+    settings.maxListeners,
+    () => telemetry.isClosed,
+  );
   const handle = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
-    const [path = '/', search = ''] = (req.url ?? '/').split('?', 2);
+    const [path = '/', search = ''] = splitAtQuery(req.url ?? '/');
     const query = new URLSearchParams(search);
     const resource = resources.get(path);
-    const isPage = resource?.methods.includes('GET') === true;
-    const action = resource?.action ?? 'read';
-    if (await gate.admit({ req, res, query, action, isPage, isRoot: path === '/' }))
-      await answer(req, res, resource, query);
+    const isPage = resource?.method === 'GET';
+    const action = resource && 'action' in resource ? resource.action : 'read';
+    if (!(await gate.admit({ req, res, query, action, isPage, isRoot: path === '/' }))) return;
+    await answer({ req, res, query, streams }, resource);
   };
   function performanceApiHandler(req: IncomingMessage, res: ServerResponse): void {
     try {
+      leaveUncounted(res);
       cacheOf(res).skip('performance-api');
       protectResponse(res);
       void unawaited(
@@ -50,28 +69,53 @@ export function performanceApi(options: PerformanceApiOptions): PerformanceApi {
       fail(req, res, error);
     }
   }
-  return Object.assign(performanceApiHandler, { link: (url: string) => gate.link(url) });
+  return Object.assign(performanceApiHandler, {
+    link: (url: string) => gate.link(url),
+    close: () => streams.close(),
+  });
 }
 
-async function answer(
-  req: IncomingMessage,
-  res: ServerResponse,
-  resource: Resource | undefined,
-  query: URLSearchParams,
-): Promise<void> {
-  if (!resource) return respondWithProblem(req, res, 404, 'There is no such resource.');
-  const { methods } = resource;
-  const method = req.method === 'HEAD' ? 'GET' : (req.method ?? '');
-  if (!methods.includes(method)) {
-    res.setHeader('Allow', methods.includes('GET') ? 'GET, HEAD' : methods.join(', '));
-    return respondWithProblem(req, res, 405, `${req.method} is not supported here.`);
+function splitAtQuery(url: string): [path: string, search: string] {
+  const at = url.indexOf('?');
+  return at < 0 ? [url, ''] : [url.slice(0, at), url.slice(at + 1)];
+}
+
+/** An admitted request. */
+interface Admitted {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly query: URLSearchParams;
+  readonly streams: EventStreams;
+}
+
+async function answer({ req, res, query, streams }: Admitted, resource: Resource | undefined): Promise<void> {
+  const refuse = ({ status, detail }: Pick<ResourceProblem, 'status' | 'detail'>) =>
+    respondWithProblem(req, res, status, detail);
+  if (!resource) return refuse({ status: 404, detail: 'There is no such resource.' });
+  const isGet = req.method === 'GET' || req.method === 'HEAD';
+  if (resource.method === 'GET' ? !isGet : req.method !== 'POST') {
+    res.setHeader('Allow', resource.method === 'GET' ? 'GET, HEAD' : 'POST');
+    return refuse({ status: 405, detail: 'This resource does not have the method.' });
   }
-  respondWithJson(req, res, await resource.read(query));
+  if ('run' in resource) {
+    const body = await readJsonBody(req);
+    if ('status' in body) return refuse(body);
+    return finish(await resource.run(body.value));
+  }
+  const values = readQuery(query, 'parameters' in resource ? resource.parameters : []);
+  if (typeof values === 'string') return refuse({ status: 400, detail: values });
+  if ('isStream' in resource) return streams.open(req, res);
+  return finish(await resource.read(values));
+
+  function finish(result: unknown): void {
+    if (result instanceof ResourceProblem) refuse(result);
+    else respondWithJson(req, res, result);
+  }
 }
 
 /** The cause is reported, and clients do not see it. */
 function fail(req: IncomingMessage, res: ServerResponse, error: unknown): void {
   reportFault('performance API', error);
   if (res.headersSent) res.destroy();
-  else respondWithProblem(req, res, 500, 'The figures could not be read.');
+  else respondWithProblem(req, res, 500, 'The request failed.');
 }

@@ -38,11 +38,17 @@ beforeAll(async () => {
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 describe('the tarball', () => {
-  it('holds the built files, README, LICENSE, CHANGELOG and package.json, and nothing else', () => {
+  it('holds the built files, the OpenAPI file, README, LICENSE, CHANGELOG and package.json alone', () => {
     const others = tarball.files.filter(
       (file) => !/^dist\/[\w-]+\.(js|cjs|d\.ts|d\.cts)(\.map)?$/.test(file),
     );
-    expect(others.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']);
+    expect(others.sort()).toEqual([
+      'CHANGELOG.md',
+      'LICENSE',
+      'README.md',
+      'openapi/performance-api.json',
+      'package.json',
+    ]);
   });
 
   it('names no folder of the machine that built it', () => {
@@ -71,7 +77,7 @@ describe('the CommonJS build', () => {
 describe('the exports of each subpath', () => {
   it('are listed for every subpath of package.json, and for no other', () => {
     const published = Object.keys(manifest.exports)
-      .filter((path) => path !== './package.json')
+      .filter((path) => !path.endsWith('.json'))
       .map((path) => path.replace(/^\./, 'hotpath'));
     expect(published.sort()).toEqual(Object.keys(subpaths).sort());
   });

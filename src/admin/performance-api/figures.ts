@@ -1,0 +1,145 @@
+import type { CacheStats } from '../../cache/stats.js';
+import type { TelemetryHistory } from '../../telemetry/history/history.js';
+import type { InstancesReport } from '../../telemetry/instances/instances.js';
+import type { PerformanceApiSettings, PoolCounts } from '../options.js';
+import { type Figures, ResourceProblem } from './answer.js';
+import type { Query } from './query.js';
+
+/** Reads the figures of each resource. */
+export function makeFigures({ perf, pool }: PerformanceApiSettings) {
+  const { telemetry, config } = perf;
+  const memory = config.cache ? config.cache.memory : undefined;
+  return {
+    system: (): Figures => {
+      const { pid: _, nodeVersion, platform, ...figures } = telemetry.system();
+      return { stable: { nodeVersion, platform }, volatile: figures };
+    },
+
+    api: async ({ instance, limit, sort }: Query): Promise<Figures | ResourceProblem> => {
+      const stable = { maxRoutes: config.telemetry ? config.telemetry.maxRoutes : 0 };
+      if (instance !== undefined) {
+        return ofOthers(perf.telemetry, instance, (report) => ({
+          stable,
+          volatile: sumOfRequests(report, limit),
+        }));
+      }
+      const { uptimeSeconds, requests, self } = telemetry.snapshot();
+      const routes = telemetry.routes(limit, sort).map(({ cache: _, ...figures }) => figures);
+      const { routes: routeCount, overflowed } = self;
+      return { stable, volatile: { uptimeSeconds, requests, routes, routeCount, overflowed } };
+    },
+
+    cache: async ({
+      instance,
+      keys: limit,
+      prefix,
+      route,
+      tag,
+    }: Query): Promise<Figures | ResourceProblem> => {
+      const stable = {
+        isOn: config.cache !== false,
+        maxBytes: memory?.maxBytes ?? 0,
+        maxEntries: memory?.maxEntries ?? 0,
+      };
+      if (instance !== undefined) {
+        return ofOthers(perf.telemetry, instance, ({ total }) => ({
+          stable,
+          volatile: { use: total.cache, routes: null, topKeys: null, store: null, list: null },
+        }));
+      }
+      const { all: use, routes, topKeys } = telemetry.cache();
+      const store = config.cache ? withoutRoutes(perf.cache.stats()) : null;
+      const list = perf.cache.keys({ limit, prefix, route, tag });
+      return { stable, volatile: { use, routes, topKeys, store, list } };
+    },
+
+    database: (): Figures => ({
+      stable: { pool: pool ? { maxCount: pool.options?.max ?? null } : null },
+      volatile: { pool: pool ? readPool(pool) : null },
+    }),
+
+    /** No warming exists yet. */
+    warming: (): Figures => ({ stable: {}, volatile: { tasks: [] } }),
+
+    instances: async (): Promise<Figures> => ({ stable: {}, volatile: await telemetry.instances() }),
+
+    advice: (): Figures => ({ stable: {}, volatile: { advice: telemetry.advice() } }),
+
+    history: ({ since }: Query): Figures => historySince(telemetry.history(), since),
+  };
+}
+
+function historySince({ process: own, routes }: TelemetryHistory, since: number): Figures {
+  const from = own.at.findIndex((at) => at >= since);
+  const at = from < 0 ? [] : own.at.slice(from);
+  const figures = Object.entries(own.figures).map(([name, values]) => [
+    name,
+    values.slice(values.length - at.length),
+  ]);
+  const minutes = routes.routes
+    .map((route) => ({ ...route, minutes: route.minutes.filter((minute) => minute.at >= since) }))
+    .filter((route) => route.minutes.length > 0);
+  return {
+    stable: { processStepSeconds: own.stepSeconds, routeStepSeconds: routes.stepSeconds },
+    volatile: { process: { at, figures: Object.fromEntries(figures) }, routes: minutes },
+  };
+}
+
+/** Figures that other instances have published, of one of them or of all. */
+async function ofOthers(
+  telemetry: PerformanceApiSettings['perf']['telemetry'],
+  instance: string,
+  read: (report: InstancesReport) => Figures,
+): Promise<Figures | ResourceProblem> {
+  if (instance === 'all') {
+    const report = await telemetry.instances();
+    const { stable, volatile } = read(report);
+    const { isComplete, instances } = report;
+    return { instance: null, stable, volatile: { ...volatile, isComplete, instanceCount: instances.length } };
+  }
+  const report = await telemetry.instance(instance);
+  const [found] = report?.instances ?? [];
+  if (!report || !found)
+    return new ResourceProblem(404, 'There is no instance of this id; /instances lists them.');
+  const { id, host, pid, version, startedAt, ageSeconds } = found;
+  return { ...read(report), instance: { id, host, pid, version, startedAt }, ageSeconds };
+}
+
+/** Published figures have neither those of the last minute, but the rate, nor bytes of connections. */
+function sumOfRequests({ instances, total, routes }: InstancesReport, limit: number): object {
+  const sum = (read: (instance: InstancesReport['instances'][number]) => number) =>
+    instances.reduce((all, each) => all + read(each), 0);
+  return {
+    uptimeSeconds: Math.max(...instances.map(({ uptimeSeconds }) => uptimeSeconds)),
+    requests: {
+      active: sum(({ activeRequests }) => activeRequests),
+      openConnections: sum(({ openConnections }) => openConnections),
+      receivedBytes: null,
+      sentBytes: null,
+      recent: null,
+      sinceStart: total.requests,
+    },
+    routes: routes.slice(0, limit).map(({ method, route, requests }) => ({
+      method,
+      route,
+      sinceStart: requests,
+      recent: null,
+      longestBlockSeconds: null,
+    })),
+    routeCount: null,
+    overflowed: null,
+  };
+}
+
+/** `routes` beside it has the same, in bounds. */
+function withoutRoutes({ routes: _, ...stats }: CacheStats): Omit<CacheStats, 'routes'> {
+  return stats;
+}
+
+/** A pool may compute its counts, and fail. */
+function readPool(pool: PoolCounts): object {
+  const { totalCount, idleCount, waitingCount } = pool;
+  const max = pool.options?.max;
+  const isSaturated = max === undefined ? null : totalCount >= max && idleCount === 0 && waitingCount > 0;
+  return { totalCount, idleCount, waitingCount, activeCount: totalCount - idleCount, isSaturated };
+}
