@@ -3,6 +3,7 @@ import express, { type Express } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import helmet from 'helmet';
 import { type Hotpath, type HotpathConfig, hotpath } from 'hotpath';
+import { basicAuth, type PerformanceApi, type PoolCounts, performanceApi } from 'hotpath/admin';
 import { allowedHosts } from './allowed-hosts.js';
 import { type Assets, assetRoutes, loadAssets } from './assets.js';
 import type { Database } from './database.js';
@@ -17,8 +18,10 @@ import { productRoutes } from './routes/products.js';
 import { LOCAL_HOSTS, type Settings } from './settings.js';
 
 export interface AppOptions
-  extends Partial<Pick<Settings, 'rateLimit' | 'allowedHosts' | 'trustProxy' | 'demo'>> {
+  extends Partial<Pick<Settings, 'rateLimit' | 'allowedHosts' | 'trustProxy' | 'demo' | 'adminPassword'>> {
   db: Database;
+  /** The pool that the performance API shows. Default: none. */
+  pool?: PoolCounts | undefined;
   /** hotpath's config. Default: that of the shop. */
   config?: HotpathConfig;
   /** Called with every error that became a 500. Default: the console. */
@@ -30,23 +33,44 @@ export interface ShopApp {
   listener: RequestListener;
   app: Express;
   perf: Hotpath;
+  /** Serves the figures at `PERFORMANCE_PATH`. */
+  figures: PerformanceApi;
   /** Ends the open event streams, so that a server can close. */
   endStreams(): void;
 }
+
+/** Where the figures of hotpath are served. */
+export const PERFORMANCE_PATH = '/api/v1/performance';
 
 /** The whole API with hotpath, and for the demonstration the same API without it. */
 export async function createApp(options: AppOptions): Promise<ShopApp> {
   const events = shopEvents();
   const assets = await loadAssets();
   const perf = hotpath(options.config ?? shopConfig);
-  const app = shop(options, events, assets, perf);
+  const figures = performanceOf(perf, options);
+  const app = shop(options, events, assets, { perf, figures });
   const demo = options.demo ?? true;
   const listener = demo ? withOrWithout(app, shop(options, events, assets)) : app;
-  return { listener, app, perf, endStreams: () => events.emit('closing') };
+  const endStreams = () => {
+    events.emit('closing');
+    figures.close();
+  };
+  return { listener, app, perf, figures, endStreams };
+}
+
+/** With a password it is open to the user `admin`; without one a link opens it, except in production. */
+function performanceOf(perf: Hotpath, { pool, adminPassword: admin }: AppOptions): PerformanceApi {
+  const authorize = admin === undefined ? undefined : basicAuth({ users: { admin }, realm: 'products-api' });
+  return performanceApi({ perf, pool, authorize });
 }
 
 /** One Express app. Two are made of the same parts, so that hotpath is their only difference. */
-function shop(options: AppOptions, events: ShopEvents, assets: Assets, perf?: Hotpath): Express {
+function shop(
+  options: AppOptions,
+  events: ShopEvents,
+  assets: Assets,
+  { perf, figures }: Partial<Pick<ShopApp, 'perf' | 'figures'>> = {},
+): Express {
   const { db, report = console.error, trustProxy = 0, rateLimit: limit = 0, demo = true } = options;
   const { ownAnswers, afterWrite } = routePolicies(perf);
   const app = express();
@@ -73,6 +97,7 @@ function shop(options: AppOptions, events: ShopEvents, assets: Assets, perf?: Ho
   app.use('/api', eventRoutes(events));
   app.use('/api', echoRoutes());
   if (perf) app.get('/metrics', perf.metrics.handler);
+  if (figures) app.use(PERFORMANCE_PATH, figures);
 
   app.use(notFound);
   app.use(errorHandler(report));

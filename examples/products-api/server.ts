@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { configFromEnv } from 'hotpath';
-import { createApp } from './app.js';
-import { countedDatabase, type Database, openDatabase } from './database.js';
+import { createApp, PERFORMANCE_PATH } from './app.js';
+import { countedDatabase, type Database, type DatabaseConnection, openDatabase } from './database.js';
 import { shopConfig } from './policies.js';
 import { seedDatabase } from './seed.js';
 import type { Settings } from './settings.js';
@@ -12,6 +12,8 @@ export interface RunningShop {
   readonly url: string;
   /** `true`: PostgreSQL runs inside this process. */
   readonly embedded: boolean;
+  /** A link that opens the performance API, once; `undefined` with a password, and in production. */
+  readonly performanceLink: string | undefined;
   /** Lets requests in flight finish, then closes everything. Idempotent. */
   stop(): Promise<void>;
 }
@@ -19,6 +21,8 @@ export interface RunningShop {
 /** A connected PostgreSQL with the tables of the shop. */
 export interface ShopDatabase {
   readonly db: Database;
+  /** Absent where another process has it. */
+  readonly pool?: DatabaseConnection['pool'];
   readonly embedded: boolean;
   close(): Promise<void>;
 }
@@ -36,7 +40,7 @@ export async function openShopDatabase(settings: Settings): Promise<ShopDatabase
     await close();
     throw error;
   }
-  return { db: countedDatabase(pool), embedded, close };
+  return { db: countedDatabase(pool), pool, embedded, close };
 }
 
 /** Opens the database and serves the API. */
@@ -49,7 +53,7 @@ export async function startShop(
   const config = configFromEnv(shopConfig, env);
   const database = await open(settings);
   try {
-    const shop = await createApp({ ...settings, db: database.db, config });
+    const shop = await createApp({ ...settings, db: database.db, pool: database.pool, config });
     const server = createServer(shop.listener);
     // A request must arrive completely within this time. Responses may take longer, as event streams and
     // downloads do.
@@ -68,9 +72,11 @@ export async function startShop(
       await shop.perf.close();
       await database.close();
     };
+    const url = `http://localhost:${(server.address() as AddressInfo).port}`;
     return {
-      url: `http://localhost:${(server.address() as AddressInfo).port}`,
+      url,
       embedded: database.embedded,
+      performanceLink: shop.figures.link(url + PERFORMANCE_PATH),
       stop: () => {
         stopping ??= stop();
         return stopping;

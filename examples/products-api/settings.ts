@@ -20,6 +20,8 @@ export interface Settings {
   allowedHosts: readonly string[];
   /** `TRUST_PROXY`: the number of proxies in front. Default: 0. */
   trustProxy: number;
+  /** `ADMIN_PASSWORD`: of the user `admin` of the performance API. Default: none; a link with a key opens it. */
+  adminPassword: string | undefined;
   /** `DEMO=0` or `NODE_ENV=production` turns `?hotpath=off` and `X-SQL-Queries` off. */
   demo: boolean;
 }
@@ -40,6 +42,7 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv): Settings {
     rateLimit: whole(env, 'RATE_LIMIT', 600_000, 1_000_000_000),
     allowedHosts: hosts?.filter((host) => host !== '') ?? LOCAL_HOSTS,
     trustProxy: whole(env, 'TRUST_PROXY', 0, 10),
+    adminPassword: env.ADMIN_PASSWORD || undefined,
     demo: env.NODE_ENV !== 'production' && env.DEMO !== '0',
   };
 }

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +11,8 @@ import { answerQueries } from './messages.js';
 import { type RunningRedis, startRedis } from './redis-server.js';
 
 const settings = settingsFromEnv(process.env);
+// Both need the same, because the front sends requests to either.
+const adminPassword = settings.adminPassword ?? randomBytes(9).toString('base64url');
 const given = process.env.REDIS_URL;
 const redis: RunningRedis = given ? { url: given, stop: async () => {} } : await startRedis();
 const database = await openShopDatabase(settings);
@@ -27,7 +30,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 
 function startInstance(name: string, port: number, db: Database) {
   const child = fork(fileURLToPath(new URL('./instance.ts', import.meta.url)), {
-    env: { ...process.env, PORT: String(port), REDIS_URL: redis.url },
+    env: { ...process.env, PORT: String(port), REDIS_URL: redis.url, ADMIN_PASSWORD: adminPassword },
     execArgv: ['--import', 'tsx'],
     serialization: 'advanced',
   });
@@ -69,5 +72,8 @@ What one has stored, the other serves:
 A write on one is seen on the other (a host has its own entries, so ask both by the name of the front):
   curl -s -X PATCH ${a?.url}/api/products/1 -H 'Content-Type: application/json' -d '{"priceCents": 100}'
   curl -si ${b?.url}/api/products/1 -H 'Host: ${host}' | grep -iE '^x-(cache|sql)|priceCents'
+The figures of both together, and those of each:
+  curl -s -u admin:${adminPassword} '${url}/api/v1/performance/api?instance=all'
+  curl -s -u admin:${adminPassword} ${url}/api/v1/performance/instances
 `;
 }
