@@ -15,6 +15,10 @@ const REMEDIES: Readonly<Record<string, string>> = {
   'set-cookie':
     'each response sets a cookie, as express-session does with saveUninitialized: true (its default) or ' +
     'rolling: true; set both to false, or set the cookie on another path',
+  'no-anonymous-fill':
+    "the background requests without cookies, which fill the cache for cookies: 'ignore', get no response that can " +
+    'be stored, such as from express-session with saveUninitialized: true (its default), or a login page; ' +
+    'cache.explain(req).noBackgroundRefresh has the reason',
   'no-store':
     'the handler, or a middleware after hotpath, sends Cache-Control: no-store; remove it on this path',
   private: 'the handler, or a middleware after hotpath, sends Cache-Control: private; remove it on this path',
@@ -39,7 +43,8 @@ export class RefusedRules {
    */
   note(rule: CacheRuleSettings, name: string, reason: string | undefined): void {
     const before = this.#refused.get(rule);
-    if (before === false) return;
+    // The background request of hotpath may have stored something.
+    if (before === false || reason === 'anonymous-fill') return;
     if (reason === undefined) {
       this.#refused.set(rule, false);
       return;

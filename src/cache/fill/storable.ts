@@ -448,11 +448,13 @@ export function declaresCacheable(
   const policy = readPolicy(res, settings);
   const { cacheControl } = policy;
   if (policy.isMalformed || cacheControl.noStore || cacheControl.private === true) return false;
-  if (cacheControl.public || cacheControl.sMaxage !== undefined || policy.isTargeted) return true;
-  // The standard needs a lifetime only.
-  return (
-    settings.profile === 'rfc9111' && explicitLifetime(readFreshness(res, policy), Date.now()) !== undefined
-  );
+  const lifetime = explicitLifetime(readFreshness(res, policy), Date.now());
+  // With the standard, a response without a lifetime is stored and revalidated.
+  if (settings.profile === 'rfc9111' && lifetime !== undefined) return true;
+  // Such as `public, max-age=0` of `express.static`.
+  const forbidsReuse = cacheControl.noCache === true || (lifetime !== undefined && lifetime <= 0);
+  if (settings.profile === 'safe' && forbidsReuse) return false;
+  return cacheControl.public || cacheControl.sMaxage !== undefined || policy.isTargeted;
 }
 
 /** Whether a response to a request with credentials is valid for all clients (RFC 9111 §3.5). */

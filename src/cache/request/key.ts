@@ -357,14 +357,16 @@ export function normaliseTarget(target: string, rule: CacheRuleSettings | undefi
 }
 
 function isCoveredParameter(pair: string, rule: CacheRuleSettings): boolean {
+  if (pair === '') return false; // beside an `&`; parsers see no parameter there
   const end = pair.indexOf('=');
   const name = decodeName(end < 0 ? pair : pair.slice(0, end));
   if (name === undefined) return true; // an invalid name is kept
   const { query } = rule.vary;
   // `filter[price]` belongs to `filter` in parsers with nested objects.
-  if (query) return query.some((wanted) => name === wanted || name.startsWith(`${wanted}[`));
+  const isOf = (parameter: string) => name === parameter || name.startsWith(`${parameter}[`);
+  if (query) return query.some(isOf);
   return !rule.ignoreQuery.some((ignored) =>
-    ignored.endsWith('*') ? name.startsWith(ignored.slice(0, -1)) : name === ignored,
+    ignored.endsWith('*') ? name.startsWith(ignored.slice(0, -1)) : isOf(ignored),
   );
 }
 

@@ -13,6 +13,8 @@ describe.each(majors)('what counts for the hit ratio (%s)', (_name, express) => 
       routes: (app) => {
         app.get('/cached', (_req, res) => res.send('x'));
         app.get('/asset/:name', (_req, res) => res.send('x'));
+        app.use('/static', express.static(import.meta.dirname));
+        app.get('/no-cache', (_req, res) => res.set('Cache-Control', 'public, no-cache').send('x'));
         app.get('/private', (_req, res) => res.set('Cache-Control', 'private').send('x'));
         app.get('/public', (_req, res) =>
           res.set('Cache-Control', 'public, max-age=60').cookie('a', '1').send('x'),
@@ -22,7 +24,7 @@ describe.each(majors)('what counts for the hit ratio (%s)', (_name, express) => 
 
   it('counts a request that neither a rule nor the response lets be cached as a pass', async () => {
     const made = await make();
-    for (const path of ['/asset/1', '/asset/2', '/none', '/private']) {
+    for (const path of ['/asset/1', '/asset/2', '/none', '/private', '/static/head.test.ts', '/no-cache']) {
       expect([path, (await made.get(path)).xCache]).toEqual([path, 'PASS']);
     }
     // The response declares itself cacheable, and something else kept it out: a miss.
@@ -33,12 +35,14 @@ describe.each(majors)('what counts for the hit ratio (%s)', (_name, express) => 
     await made.get('/cached');
     await made.get('/cached');
     const { hits, misses, passes, bypasses, routes } = made.cache.stats();
-    expect({ hits, misses, passes, bypasses }).toEqual({ hits: 1, misses: 2, passes: 4, bypasses: {} });
+    expect({ hits, misses, passes, bypasses }).toEqual({ hits: 1, misses: 2, passes: 6, bypasses: {} });
     const none = { hits: 0, misses: 0, stale: 0, revalidated: 0, passes: 0, bypasses: 0 };
     expect(routes).toEqual({
       '/asset/:name': { ...none, passes: 2 },
       unmatched: { ...none, passes: 1 },
       '/private': { ...none, passes: 1 },
+      '/static': { ...none, passes: 1 },
+      '/no-cache': { ...none, passes: 1 },
       '/public': { ...none, misses: 1 },
       '/cached': { ...none, hits: 1, misses: 1 },
     });

@@ -89,7 +89,12 @@ describe.each(majors)('options of a rule (%s)', (_name, express) => {
         res.send('x');
       });
       await made.get('/x?utm_source=a&gclid=1&page=2');
-      for (const query of ['page=2', 'fbclid=1&page=2&mc_eid=7', 'page=2&msclkid=1&_ga=2']) {
+      for (const query of [
+        'page=2',
+        'fbclid=1&page=2&mc_eid=7',
+        'page=2&msclkid=1&_ga=2',
+        '&page=2&gclid[]=1&',
+      ]) {
         expect([query, (await made.get(`/x?${query}`)).xCache]).toEqual([query, 'HIT']);
       }
       expect((await made.get('/x?page=3')).xCache).toBe('MISS');

@@ -16,6 +16,8 @@ interface Mistake {
   readonly config?: HotpathConfig;
   readonly setUp: (app: Express, perf: Hotpath, express: (typeof majors)[number][1]) => void;
   readonly paths?: readonly string[];
+  /** Lines of the head of each request. */
+  readonly headers?: string;
   readonly code: string;
   readonly says: RegExp;
 }
@@ -202,6 +204,17 @@ const mistakes: Record<string, Mistake> = {
     code: 'HOTPATH_RULE_STORES_NOTHING',
     says: /first 5 responses of routes\["\/a"\]\.cache \(detail=set-cookie\).*saveUninitialized/,
   },
+  'a session is saved for each client, and its requests have cookies': {
+    config: rule('/a', { ttl: '1h', cookies: 'ignore' }),
+    setUp(app, perf) {
+      app.use(perf);
+      app.get('/a', (req, res) => void (req.headers.cookie ? res : res.cookie('sid', '1')).send('a'));
+    },
+    headers: 'Cookie: sid=1\r\n',
+    paths: ['/a', '/a', '/a', '/a', '/a'],
+    code: 'HOTPATH_RULE_STORES_NOTHING',
+    says: /detail=no-anonymous-fill.*saveUninitialized/,
+  },
   'a middleware keeps the pages of a rule out of all caches': {
     config: rule('/a'),
     setUp: (app, perf) =>
@@ -248,14 +261,19 @@ describe.each(majors)('the check of the set-up, on %s', (_name, express) => {
   });
 
   /** Serves an app and requests its paths, one after the other, until all responses are closed. */
-  async function run({ config, setUp, paths = ['/a'] }: Omit<Mistake, 'code' | 'says'>): Promise<void> {
+  async function run({
+    config,
+    setUp,
+    paths = ['/a'],
+    headers = '',
+  }: Omit<Mistake, 'code' | 'says'>): Promise<void> {
     const perf = hotpath({ ...off, ...config });
     const app = express();
     let closed = 0;
     setUp(app, perf, express);
     const { port, server } = await serve(app);
     server.prependListener('request', (_req, res) => void res.once('close', () => closed++));
-    for (const path of paths) await raw(port, head(path));
+    for (const path of paths) await raw(port, head(path).replace('Connection', `${headers}Connection`));
     await waitFor(() => closed === paths.length);
     await perf.close();
   }
