@@ -27,6 +27,7 @@ export function scrapeHandler(registry: Registry, negotiates: boolean): ScrapeHa
   const duration = gaugeIn(registry, {
     name: 'hotpath_metrics_scrape_duration_seconds',
     help: 'Time that the scrape before this one took to write.',
+    aggregator: 'max',
   });
   return expositionHandler({
     formatFor(req) {

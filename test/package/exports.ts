@@ -14,6 +14,7 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
       'TRACKING_PARAMETERS',
       'cacheControl',
       'cacheOf',
+      'collectWorkerMetrics',
       'compression',
       'configFromEnv',
       'databaseFromEnv',
@@ -22,6 +23,7 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
       'isHotpathError',
       'metrics',
       'responseCache',
+      'shareMetrics',
       'sizeLimit',
       'timing',
       'timingOf',
@@ -35,7 +37,10 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
   },
   'hotpath/cache-control': { names: ['cacheControl'], packages: config },
   'hotpath/compression': { names: ['compression'], packages: [...config, 'compression'] },
-  'hotpath/metrics': { names: ['metrics'], packages: [...config, 'prom-client'] },
+  'hotpath/metrics': {
+    names: ['collectWorkerMetrics', 'metrics', 'shareMetrics'],
+    packages: [...config, 'prom-client'],
+  },
   'hotpath/size-limit': { names: ['sizeLimit'], packages: config },
   'hotpath/timing': { names: ['timing', 'timingOf'], packages: config },
 };

@@ -15,6 +15,7 @@ const services: readonly Service[] = [
   { name: 'PostgreSQL (initdb, postgres)', debian: 'postgresql', find: findPostgres },
   { name: 'Redis (redis-server)', debian: 'redis-server', find: findRedis },
   { name: 'Chromium', debian: 'chromium', find: findChromium },
+  { name: 'Prometheus (prometheus, promtool)', debian: 'prometheus', find: findPrometheus },
 ];
 
 /** The folder that holds PostgreSQL's `initdb` and `postgres`, or `undefined`. */
@@ -29,6 +30,13 @@ export function findRedis(): string | undefined {
   return path()
     .map((folder) => join(folder, 'redis-server'))
     .find(executable);
+}
+
+/** The folder that holds `prometheus` and `promtool`, or `undefined`. */
+export function findPrometheus(): string | undefined {
+  return path().find(
+    (folder) => executable(join(folder, 'prometheus')) && executable(join(folder, 'promtool')),
+  );
 }
 
 /** The file of a Chromium or Chrome, or `undefined`. */

@@ -99,7 +99,7 @@ function readLabel(input: unknown): ValidationResult<MetricLabel> {
 }
 
 // Checks methods instead of the class, because the app may use another copy of prom-client.
-function readRegistry(input: unknown): ValidationResult<Registry> {
+export function readRegistry(input: unknown): ValidationResult<Registry> {
   const methods = ['metrics', 'registerMetric', 'getSingleMetric'];
   const complete =
     typeof input === 'object' &&

@@ -61,10 +61,23 @@ describe('process metrics', () => {
     expect(names(plain)).toEqual(names(open));
   });
 
-  it('are separate in each cluster worker, can be summed, and survive a dead worker [I12]', async () => {
+  it('are added up over cluster workers and threads, also while one is stopped, and when one is gone [I12]', async () => {
     const { execArgv, file } = program('test/telemetry/fixtures/cluster.mts');
     const found = await run(...execArgv, file);
-    // prom-client would give up a scrape that waits for a dead worker, and return no numbers.
-    expect(found).toEqual({ alone: [3, 5], together: 8, lags: true, after: [5, 5] });
+    // Requests, workers that answered, workers that were expected, and whether there are gauges of the process.
+    expect(found).toEqual({
+      together: [8, 2, 2, 1],
+      withThread: [108, 3, 3, 1],
+      answeredBefore: [108, expect.any(Number), 3, 1],
+      // The last numbers of the stopped worker count on, and the scrape does not wait for it.
+      stopped: [109, expect.any(Number), 3, 1],
+      again: [109, expect.any(Number), 3, 1],
+      resumed: [109, 3, 3, 1],
+      // A counter that falls is a restart to Prometheus.
+      killed: [109, 1, 1, 1],
+      replaced: [111, 2, 2, 1],
+    });
+    expect(found.stopped[1]).toBeLessThan(3);
+    expect(found.again[1]).toBeLessThan(3);
   });
 });
