@@ -84,7 +84,7 @@ export interface ResponseCache extends Middleware {
   /** Makes the matching entries stale, so that they are refreshed. Otherwise like `purge`. */
   expire(selector: Selector | readonly Selector[]): Promise<PurgeResult>;
   stats(): CacheStats;
-  /** For `health()`: looks whether Redis replies, if there is one. */
+  /** For `health()`: checks whether Redis replies, if there is one. */
   readonly check: CacheCheck;
   /**
    * Explains what the cache would do with a request: the result, the stored entry in this process, and the obstacles
@@ -167,7 +167,7 @@ class CacheMiddlewares {
   readonly #scopes = new RouteScopes();
   readonly #sharedStep: FlowStep;
   readonly #byPurgeAfter: PurgeRecorder;
-  /** A function of a request chooses the selectors, so clients have a say in them. */
+  /** A function of a request chooses the selectors, so clients influence them. */
   readonly #byRequest: PurgeRecorder;
   readonly #byMethod: PurgeRecorder;
   #isOpen = true;

@@ -18,7 +18,7 @@ type OfResponse = Named<'locals' | 'statusCode' | 'statusMessage' | 'flush' | 'd
  * Keeps all requests of an app in one hidden class, and all responses too, which makes Express itself faster.
  *
  * Express changes the prototype of each. Up to Node 22, V8 shares the resulting hidden class, but no class that a later
- * property leads to (`Map::IsDetached`): each request then gets its own class. That costs 1.5 µs per added property, and
+ * property leads to (`Map::IsDetached`). Each request then gets its own class. That costs 1.5 µs per added property, and
  * inline caches never hit. So the properties are added first, with the value that they have anyway.
  */
 export class RequestShapes {

@@ -11,7 +11,7 @@ const NONE: readonly string[] = Object.freeze([]);
 /**
  * Reads `Cache-Groups` (RFC 9875 §2), like `parseGroupInvalidation`, within limits.
  *
- * @returns `undefined` for more than 128 groups or one longer than 256 characters: with only some of its groups,
+ * @returns `undefined` for more than 128 groups or one longer than 256 characters. With only some of its groups,
  * a response could not be invalidated reliably.
  */
 export function parseCacheGroups(value: string | undefined): readonly string[] | undefined {

@@ -7,7 +7,7 @@ export const MOST_NAMES = 16;
 /**
  * Reads `Vary` (RFC 9110 §12.5.5).
  *
- * @returns the field names in lower case, sorted, each once; `'*'` if the response varies by more than header fields;
+ * @returns the field names in lower case, sorted, each once. `'*'` if the response varies by more than header fields,
  * `undefined` if the list is malformed or too long.
  */
 export function parseVary(

@@ -23,7 +23,7 @@ export interface PurgeResult {
   /**
    * Whether every instance will apply the purge. `false` if Redis is unreachable: the purge applies here and is
    * written once Redis is back. Until then, other instances may serve purged entries; those that have lost Redis too,
-   * for at most `maxStaleness`. Without Redis there is one instance, so it is `true`; but `false` in a worker of
+   * for at most `maxStaleness`. Without Redis there is one instance, so it is `true`. It is `false` in a worker of
    * `node:cluster`, because the other workers do not learn of the purge.
    */
   readonly acknowledged: boolean;

@@ -22,8 +22,8 @@ export function isUnsafe(method: string | undefined): boolean {
 }
 
 /**
- * Selects the entries that an unsafe request invalidates: its target and the URLs in `Location` and
- * `Content-Location`, if they have the same origin (RFC 9111 §4.4). Also the groups in `Cache-Group-Invalidation` (RFC
+ * Selects the entries that an unsafe request invalidates (RFC 9111 §4.4): its target and the URLs in `Location` and
+ * `Content-Location`, if they are of the same origin. Also the groups in `Cache-Group-Invalidation` (RFC
  * 9875 §3).
  *
  * @param hosts the values of `vary.host` in the rules: hosts that share entries are one origin to the cache.

@@ -137,7 +137,7 @@ export function keysFor(
 /** The host in keys of entries that all hosts share. */
 export const ANY_HOST = '*';
 
-/** The origin of a request as its key has it: with the host that stands for all hosts of the app, if the rule says so. */
+/** The origin of a request as its key has it: with the host that stands for all others, if the rule names one. */
 export function originInKey(origin: Origin, rule: CacheRuleSettings | undefined): Origin {
   if (rule?.vary.host === undefined) return origin;
   const host = rule.vary.host || ANY_HOST;
@@ -297,7 +297,7 @@ function isBlank(code: number): boolean {
 }
 
 /**
- * Cookies by name, split like the package `cookie`, which `cookie-parser` and `express-session` use: a pair without
+ * Cookies by name, split like the package `cookie`, which `cookie-parser` and `express-session` use. A pair without
  * `=` is ignored, and only spaces and tabs are trimmed. Values keep their quotes and escapes, so two different values
  * may be equal for the app, but never the reverse. Of several values of one name, some parsers take the first and
  * others the last, so all of them count.

@@ -18,7 +18,7 @@ export class RuleContext implements CacheContext {
   #origin: Origin | undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse | undefined, matched: MatchedRule, target: string) {
-    this.req = req as HotpathRequest; // Express's, once it gets to the functions of a rule
+    this.req = req as HotpathRequest; // Express's request by the time a rule's function reads it
     this.res = res;
     this.#matched = matched;
     this.#target = target;

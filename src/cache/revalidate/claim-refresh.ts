@@ -19,7 +19,7 @@ export function newerThan(
 }
 
 /**
- * Looks in Redis whether another instance has already refreshed an entry. With `collapse: 'cluster'`, one instance
+ * Checks in Redis whether another instance has already refreshed an entry. With `collapse: 'cluster'`, one instance
  * refreshes at a time, and the others wait for the response that it stores.
  *
  * @returns the response of the other instance, if there is one. Never rejects.

@@ -71,7 +71,7 @@ export function compression(options?: StandaloneCompressionOptions): Compression
 }
 
 /**
- * The default of the option `filter`, to be called from one of your own: whether a response has a `Content-Type` that
+ * The default of the option `filter`, to be called from one of your own. It tells whether a response has a `Content-Type` that
  * can be compressed, by `mime-db`.
  */
 compression.filter = compressibleByType;

@@ -70,7 +70,7 @@ interface Piece {
  * the output. Pieces are as large as one read of the socket, so memory is mainly that of the decoder.
  *
  * The decoder is created by `start`. Pieces are decoded one after the other, once there is memory for the
- * whole window: a few bytes can make Brotli fill its window before any output. Between pieces, a decoder
+ * whole window. A few bytes can make Brotli fill its window before any output. Between pieces, a decoder
  * holds up to its window of output.
  */
 export class InflatedCounter {

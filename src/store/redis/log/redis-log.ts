@@ -151,8 +151,8 @@ export class RedisLog implements InvalidationLog {
   }
 
   /**
-   * The local stamp of an entry read from Redis; `undefined` if it must not be used, because of another epoch
-   * or because `canShare` is now false. The caller must still check `limit`.
+   * The local stamp of an entry read from Redis; `undefined` if it must not be used: it is of another epoch, or
+   * `canShare` is now false. The caller must still check `limit`.
    */
   fromShared(stamp: LogStamp): number | undefined {
     return this.canShare ? this.#view.fromShared(stamp) : undefined;
