@@ -1,10 +1,18 @@
 import { once } from 'node:events';
-import { connect, createSecureServer } from 'node:http2';
+import {
+  connect,
+  constants,
+  createSecureServer,
+  createServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+} from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import type { Express } from 'express';
 import { hotpath } from 'hotpath';
 import bridge from 'http2-express-bridge';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { sizeLimit } from '../../src/middleware/size-limit/index.js';
 import { certificates } from '../helpers/certificates.js';
 import { express4 } from '../helpers/http.js';
 
@@ -62,4 +70,43 @@ it('serves hits and refuses uploads through http2-express-bridge, without a warn
   await new Promise(setImmediate);
   process.off('warning', listen);
   expect(warnings).toEqual([]);
+});
+
+type Handler = (req: Http2ServerRequest, res: Http2ServerResponse) => void;
+const fails: Handler = (req, res) => {
+  req.on('error', ({ status }: Error & { status?: number }) => void res.writeHead(status!).end('mine'));
+  req.on('data', () => {});
+};
+const endsEarly: Handler = (req, res) => {
+  res.end('whole');
+  req.resume();
+};
+
+describe('an upload over HTTP/2 that never ends', () => {
+  it.concurrent.each<[string, string, 'problem' | 'next', Handler]>([
+    ['is refused with the problem', '413 {"type"', 'problem', fails],
+    ['is refused by the app', '413 mine', 'next', fails],
+    ['does not cut the response that the app has ended', '200 whole', 'problem', endsEarly],
+  ])('%s, and its stream is closed', async (_what, expected, respond, handler) => {
+    const limit = sizeLimit({ limit: 10, respond });
+    const server = createServer((req, res) => limit(req as never, res as never, () => handler(req, res)));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const session = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    const stream = session.request({ ':method': 'POST', ':path': '/' });
+    const timer = setInterval(() => stream.write('x'.repeat(1000)), 10);
+    try {
+      let text = '';
+      stream.setEncoding('utf8').on('data', (chunk) => {
+        text += chunk;
+      });
+      const [[headers]] = await Promise.all([once(stream, 'response'), once(stream, 'close')]);
+      expect(`${headers[':status']} ${text}`).toContain(expected);
+      expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR);
+    } finally {
+      clearInterval(timer);
+      session.destroy();
+      server.close();
+    }
+  });
 });

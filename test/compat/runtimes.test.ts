@@ -27,11 +27,11 @@ const runtimes: [name: string, file: string, args: string[]][] = [
 ];
 
 describe.each(runtimes)('%s', (_name, file, args) => {
-  it.each(['', 'attach'])('serves hits with their header fields and their body %s', async (way) => {
+  it.each(['', 'attach'])('serves hits with their fields and body, and refuses uploads %s', async (way) => {
     const command = [...args, program('test/compat/programs/runtime.mts').file, way];
     const { stdout, stderr } = await run(file, command, { timeout: 20_000 });
     expect(stderr).not.toContain('HOTPATH_FAULT');
-    const { results, accepted, refused, stats } = JSON.parse(stdout.trim().split('\n').at(-1)!);
+    const { results, accepted, refused, chunked, stats } = JSON.parse(stdout.trim().split('\n').at(-1)!);
     const fields = (name: string) =>
       results.map(({ headers }: { headers: Record<string, string> }) => headers[name]);
     expect(results.map(({ status, isWhole }: Record<string, unknown>) => [status, isWhole])).toEqual(
@@ -42,6 +42,10 @@ describe.each(runtimes)('%s', (_name, file, args) => {
     expect(new Set(fields('x-own'))).toEqual(new Set(['yes']));
     expect(fields('etag')[1]).toBe(fields('etag')[0]);
     expect([accepted, refused]).toEqual([[200, '{"a":1}'], 413]);
+    expect(chunked).toEqual([
+      expect.stringContaining('"status":413'),
+      expect.stringContaining('written after it: 413'),
+    ]);
     expect(stats).toEqual({ hits: 0, skipped: way ? { adapter: expect.any(Number) } : {} });
   });
 });

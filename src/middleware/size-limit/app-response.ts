@@ -107,3 +107,11 @@ export function failBody(req: IncomingMessage, error: Error): void {
   };
   req.destroy(error);
 }
+
+/** The same where the end of the request's stream would end the response too, as in Bun and Deno. */
+export function failWithoutEnd(req: IncomingMessage, error: Error): void {
+  const fail = guarded('size-limit', () => {
+    if (req.listenerCount('error') > 0) req.emit('error', error);
+  });
+  process.nextTick(fail);
+}

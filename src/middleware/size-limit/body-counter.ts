@@ -9,11 +9,11 @@ import { requireSync } from '../../options/user-function.js';
 import { guarded } from '../../runtime/guard.js';
 import { requestInternals, responseInternals } from '../../runtime/node-internals.js';
 import { isNodeSocket } from '../../runtime/node-response.js';
-import { AppResponse, failBody, failReads } from './app-response.js';
+import { AppResponse, failBody, failReads, failWithoutEnd } from './app-response.js';
 import { isRead, isThrownAway } from './body-readers.js';
 import type { InflatableCoding } from './decoder-window.js';
 import { InflatedCounter, isInflatable } from './decompressed-size.js';
-import { type LingerBounds, linger } from './lingering-close.js';
+import { closeAfter, type LingerBounds, linger, lingerStream } from './lingering-close.js';
 import type { BodyRefusal } from './options.js';
 import {
   codingNotAccepted,
@@ -289,11 +289,10 @@ export class BodyGuard {
     const path = exchange.expectedTemplate ?? this.#refusalPolicy.path;
     this.#tell(rejection, path);
     if (res.headersSent) {
-      if (isNodeSocket(this.#socket)) this.#socket.destroy();
-      else res.destroy();
+      this.#refuseLate(rejection);
       return;
     }
-    if (!isHttp2(req) && !isUnread) this.#discard = linger(req, this.#socket, AFTER_ANSWER);
+    if (!isUnread) this.#linger();
     const isReceived = req.complete;
     if (respond === 'next') {
       this.#appResponse!.expect(rejection, path);
@@ -308,6 +307,35 @@ export class BodyGuard {
     }
     // Read to its end already: by a body parser before us, or while it was being counted.
     if (isReceived) this.#discard(undefined);
+  }
+
+  /**
+   * The response has begun. If the app still writes it, `respond: 'problem'` cuts it, because the app may compute it from
+   * the body. Otherwise the client gets it whole, and the connection closes after it.
+   */
+  #refuseLate({ error }: Rejection): void {
+    const req = this.#req;
+    const res = this.#res;
+    const socket = this.#socket;
+    if (this.#refusalPolicy.respond === 'problem' && !res.writableEnded) {
+      if (isNodeSocket(socket)) socket.destroy();
+      else res.destroy();
+      return;
+    }
+    const isReceived = req.complete;
+    this.#linger();
+    if (isHttp2(req) || isNodeSocket(socket)) failReads(req, error, () => void this.#push.call(req, null));
+    else failWithoutEnd(req, error);
+    if (!isHttp2(req)) closeAfter(res, socket, AFTER_ANSWER.time);
+    this.#admit();
+    if (isReceived) this.#discard(undefined);
+  }
+
+  /** Discards the rest of the body, up to some bounds. */
+  #linger(): void {
+    this.#discard = isHttp2(this.#req)
+      ? lingerStream(this.#res, AFTER_ANSWER)
+      : linger(this.#req, this.#socket, AFTER_ANSWER);
   }
 
   #tell({ error, problem }: Rejection, path: string | undefined): void {

@@ -1,4 +1,5 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { guarded } from '../../runtime/guard.js';
 import { requestInternals } from '../../runtime/node-internals.js';
@@ -71,4 +72,46 @@ export function linger(
       else socket.pause();
     }
   };
+}
+
+/**
+ * The same for a stream of HTTP/2, which Node keeps open after the response for as long as the client sends. It is reset
+ * without an error, which tells the client to stop (RFC 9113 §8.1).
+ */
+export function lingerStream(res: ServerResponse, bounds: LingerBounds): (bytes: number | undefined) => void {
+  const { stream } = res as { stream?: ServerHttp2Stream };
+  if (typeof stream?.close !== 'function') return () => {};
+  let left = bounds.bytes;
+  let timer: NodeJS.Timeout | undefined;
+  const close = guarded('lingering close', () => stream.close(constants.NGHTTP2_NO_ERROR));
+  const wait = guarded('lingering close', () => {
+    if (left < 0) close();
+    else timer ??= setTimeout(close, bounds.time).unref();
+  });
+  stream.once(
+    'close',
+    guarded('lingering close', () => clearTimeout(timer)),
+  );
+  if (stream.writableFinished) wait();
+  else stream.once('finish', wait);
+  return (bytes) => {
+    if (bytes === undefined || (left -= bytes) >= 0) return;
+    if (timer) close();
+    else stream.pause();
+  };
+}
+
+/**
+ * Closes the connection once the response has been sent, for a response whose head promised to keep it.
+ *
+ * @param lingerMs until a connection closes that cannot linger.
+ */
+export function closeAfter(res: ServerResponse, socket: Socket | undefined, lingerMs: number): void {
+  const destroy = guarded('lingering close', () => void socket?.destroy?.());
+  const close = guarded('lingering close', () => {
+    if (isNodeSocket(socket)) socket.destroySoon();
+    else setTimeout(destroy, lingerMs).unref();
+  });
+  if (res.writableFinished) close();
+  else res.once('finish', close);
 }

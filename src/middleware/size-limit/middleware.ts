@@ -27,12 +27,12 @@ export type SizeLimitMiddleware = (
  * A body whose `Content-Length` exceeds the limit is refused before the app runs. Other bodies are counted as they
  * arrive, and not buffered here. If a body exceeds the limit, the client receives `413` as `application/problem+json`
  * (RFC 9457), and the connection is closed. The reader of the body gets an error with `code` `HOTPATH_BODY_TOO_LARGE`,
- * and later output of the handler is ignored. If the response had already begun, the connection is destroyed. If
- * several limits apply to one request, the smallest wins.
+ * and later output of the handler is ignored. If the handler is writing the response already, the connection is
+ * destroyed; a response that it has ended arrives whole. If several limits apply to one request, the smallest wins.
  *
  * With `respond: 'next'`, the request continues, and the first read of its body fails with that error, in the form of
  * `http-errors`. `express.json()` passes it to the app's error handler, after `cors` and `helmet` have run. A response
- * below 400, or none within a second, is replaced by the problem.
+ * below 400, or none within a second, is replaced by the problem. A response that has begun arrives whole.
  *
  * The bytes are counted as they come over the wire and, where there is a `Content-Encoding`, also as they come out of
  * it, against `inflated`. Of such a body the app receives a piece only when all that comes out of it has been counted;

@@ -1,6 +1,6 @@
 // Serves hits in the runtime that runs this program (Bun, Deno) and prints what a client received, as JSON.
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import express from 'express';
 import { hotpath } from 'hotpath';
 import { waitFor } from '../../helpers/http.js';
@@ -9,15 +9,46 @@ const text = JSON.stringify({ text: 'é'.repeat(3000) });
 const perf = hotpath({
   metrics: { defaultMetrics: false },
   sizeLimit: { limit: 1000 },
-  routes: { '/items': { cache: { ttl: '1m', shared: true } } },
+  routes: {
+    '/items': { cache: { ttl: '1m', shared: true } },
+    '/begun': { sizeLimit: { respond: 'next' } },
+  },
 });
 const app = express();
 app.use(perf);
 if (process.argv[2] === 'attach') perf.attach(app);
 app.get('/items', (_req, res) => void res.set('X-Own', 'yes').type('json').send(text));
 app.post('/items', express.json(), (req, res) => void res.json(req.body));
+app.post('/begun', (req, res) => {
+  res.write('written before the body was refused, ');
+  req
+    .on('data', () => {})
+    .on('error', ({ status }: Error & { status?: number }) => {
+      setTimeout(() => res.end(`written after it: ${status}`), 50);
+    });
+});
 
 const server = createServer(app);
+
+/** Uploads pieces, but no end, until a text has come. @returns what came. */
+function upload(path: string, expected: string): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    let text = '';
+    const done = () => {
+      socket.destroy();
+      resolve(text);
+    };
+    socket.on('error', () => {}).on('close', done);
+    socket.on('data', (bytes) => {
+      text += bytes;
+      if (text.includes(expected)) done();
+    });
+    const fields = 'Host: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked';
+    socket.write(`POST ${path} HTTP/1.1\r\n${fields}\r\n\r\n`);
+    socket.write(`3e8\r\n${'x'.repeat(1000)}\r\n`.repeat(2));
+  });
+}
 server.listen(0, '127.0.0.1', async () => {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/items`;
   const results: object[] = [];
@@ -38,7 +69,8 @@ server.listen(0, '127.0.0.1', async () => {
   };
   const accepted = await post('{"a":1}');
   const [refused] = await post(JSON.stringify(text));
-  console.log(JSON.stringify({ results, accepted, refused, stats: perf.cache.stats().frontDoor }));
+  const chunked = [await upload('/items', '"status"'), await upload('/begun', 'written after it')];
+  console.log(JSON.stringify({ results, accepted, refused, chunked, stats: perf.cache.stats().frontDoor }));
   await perf.close();
   process.exit(0);
 });

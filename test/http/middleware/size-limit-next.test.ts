@@ -1,4 +1,4 @@
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import cors from 'cors';
@@ -63,15 +63,19 @@ describe.each(majors)("a refused body with respond: 'next' on %s", (major, expre
     }
 
     /** Sends the head, then the pieces as the server takes them, and reads to the end of the connection. */
-    async function send(head: string, ...pieces: (string | Buffer)[]) {
+    async function send(head: string, ...pieces: (string | Buffer | ((socket: Socket) => void))[]) {
       const socket = connect(server!.port, '127.0.0.1');
       const chunks: Buffer[] = [];
       socket.on('data', (chunk) => chunks.push(chunk));
       socket.on('error', () => {});
       socket.write(`POST ${head}\r\nHost: a\r\nContent-Type: application/json\r\n`);
-      for (const piece of pieces) socket.write(piece);
+      for (const piece of pieces) {
+        if (typeof piece === 'function') piece(socket);
+        else socket.write(piece);
+      }
       await new Promise((resolve) => socket.once('close', resolve));
-      const [top = '', body = ''] = Buffer.concat(chunks).toString().split('\r\n\r\n');
+      const [top = '', ...bodies] = Buffer.concat(chunks).toString().split('\r\n\r\n');
+      const body = bodies.join('\r\n\r\n');
       const header = (name: string) => new RegExp(`^${name}: (.*)$`, 'im').exec(top)?.[1]?.trim();
       return { status: Number(top.split(' ')[1]), header, body };
     }
@@ -83,6 +87,18 @@ describe.each(majors)("a refused body with respond: 'next' on %s", (major, expre
         'Transfer-Encoding: chunked\r\n\r\n',
         `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,
       );
+
+    /** Sends pieces of a body, one in 5 ms, until the response ends with a text. */
+    const sendUntil = (path: string, text: string) =>
+      send(`${path} HTTP/1.1`, 'Transfer-Encoding: chunked\r\n\r\n', (socket) => {
+        const timer = setInterval(() => socket.write(`3e8\r\n${'x'.repeat(1000)}\r\n`), 5);
+        socket.once('close', () => clearInterval(timer));
+        socket.on('data', (bytes) => {
+          if (!bytes.includes(text)) return;
+          clearInterval(timer);
+          socket.write('0\r\n\r\n');
+        });
+      });
 
     it.each([
       ['declared', (path: string) => declared(path, json(4 * LIMIT))],
@@ -212,6 +228,34 @@ describe.each(majors)("a refused body with respond: 'next' on %s", (major, expre
       expect([answer.status, answer.body]).toEqual([400, 'closed']);
       expect(uncaught).not.toHaveBeenCalled();
     });
+
+    it.each<[string, RequestHandler]>([
+      [
+        'reads',
+        (req, res) => {
+          res.type('text').write('a'.repeat(10_000));
+          req.on('error', ({ status }: Error & { status?: number }) => res.end(`error ${status}`));
+          req.resume().on('data', () => {});
+        },
+      ],
+      [
+        'does not read',
+        (_req, res) => {
+          res.type('text').write('a'.repeat(10_000));
+          setTimeout(() => res.end('error 413'), 300);
+        },
+      ],
+    ])(
+      'lets a response that has begun come whole where its handler %s, then closes',
+      async (_how, handler) => {
+        await serve((app) => app.post('/', handler));
+        const answer = await sendUntil('/', 'error 413');
+        expect([answer.status, answer.body.includes('error 413'), answer.body.endsWith('0\r\n\r\n')]).toEqual(
+          [200, true, true],
+        );
+        expect(refusals).toMatchObject([{ status: 413 }]);
+      },
+    );
 
     it('takes bodies within the limit, and the mode of a route', async () => {
       await serve(
