@@ -26,6 +26,12 @@ import {
   resolveCompression,
 } from './middleware/compression/options.js';
 import {
+  type LoadSheddingOptions,
+  type LoadSheddingRoutePolicies,
+  type LoadSheddingSettings,
+  loadSheddingSchema,
+} from './middleware/load-shedding/options.js';
+import {
   type MetricsOptions,
   type MetricsPolicy,
   type MetricsRoutePolicies,
@@ -33,6 +39,12 @@ import {
   metricsPolicySchema,
   metricsSchema,
 } from './middleware/metrics/options.js';
+import {
+  type RequestLogOptions,
+  type RequestLogRoutePolicies,
+  type RequestLogSettings,
+  requestLogSchema,
+} from './middleware/request-log/options.js';
 import {
   type SizeLimitOptions,
   type SizeLimitPolicy,
@@ -65,6 +77,10 @@ export interface RoutePolicies {
   metrics?: MetricsPolicy | false | undefined;
   /** `false`: no timing headers, no request id, no reports to `onSlow` and `onRequest`. Default: the `timing` section. */
   timing?: false | undefined;
+  /** `false`: its requests are never shed. Default: the `loadShedding` section. */
+  loadShedding?: false | undefined;
+  /** `false`: its requests are not logged. Default: the `log` section. */
+  log?: false | undefined;
 }
 
 /** The whole config. In each section, `false` turns the middleware off; `true` or nothing takes the defaults. */
@@ -77,6 +93,10 @@ export interface HotpathConfig {
   metrics?: MetricsOptions | boolean | undefined;
   /** Figures of routes, cache, process and machine, with an hour of history (`perf.telemetry`). Default: on. */
   telemetry?: TelemetryOptions | boolean | undefined;
+  /** One line for each request, by the app's own logger. Default: off. */
+  log?: RequestLogOptions | boolean | undefined;
+  /** A 503 for a share of the requests while the process is overloaded. Default: off. */
+  loadShedding?: LoadSheddingOptions | boolean | undefined;
   /** The largest request body. Default: on. */
   sizeLimit?: SizeLimitOptions | boolean | undefined;
   /** `Cache-Control` headers. Default: on. */
@@ -94,7 +114,9 @@ export interface ResolvedPolicies
     SizeLimitRoutePolicies,
     CompressionRoutePolicies,
     MetricsRoutePolicies,
-    TimingRoutePolicies {}
+    TimingRoutePolicies,
+    LoadSheddingRoutePolicies,
+    RequestLogRoutePolicies {}
 
 /** The config with every default filled in and every unit converted, frozen. `false`: turned off. */
 export interface ResolvedConfig {
@@ -102,6 +124,8 @@ export interface ResolvedConfig {
   readonly timing: TimingSettings | false;
   readonly metrics: MetricsSettings | false;
   readonly telemetry: TelemetrySettings | false;
+  readonly log: RequestLogSettings | false;
+  readonly loadShedding: LoadSheddingSettings | false;
   readonly sizeLimit: SizeLimitSettings | false;
   readonly cacheControl: CacheControlSettings | false;
   readonly cache: CacheSettings | false;
@@ -120,6 +144,8 @@ const hintAtRoutes: SectionHint = (key) =>
     ? `a path belongs into \`routes\`: { routes: { '${key}': { cache: { ttl: '1h' } } } }`
     : undefined;
 
+const off = leaf<false>((input) => (input === false ? { value: false } : { expected: 'false' }));
+
 const configSchema = section(
   {
     routes: v.optional(
@@ -132,9 +158,9 @@ const configSchema = section(
             sizeLimit: v.optional(sizeLimitPolicySchema),
             compression: v.optional(compressionPolicySchema),
             metrics: v.optional(metricsPolicySchema),
-            timing: v.optional(
-              leaf<false>((input) => (input === false ? { value: false } : { expected: 'false' })),
-            ),
+            timing: v.optional(off),
+            loadShedding: v.optional(off),
+            log: v.optional(off),
           },
           undefined,
           hintAtCacheRule,
@@ -145,6 +171,8 @@ const configSchema = section(
     timing: v.optional(toggle(timingSchema), {}),
     metrics: v.optional(toggle(metricsSchema), {}),
     telemetry: v.optional(toggle(telemetrySchema), {}),
+    log: v.optional(toggle(requestLogSchema), false),
+    loadShedding: v.optional(toggle(loadSheddingSchema), false),
     sizeLimit: v.optional(toggle(sizeLimitSchema), {}),
     cacheControl: v.optional(toggle(cacheControlSchema), {}),
     cache: v.optional(toggle(cacheSchema), {}),

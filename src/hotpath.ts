@@ -9,13 +9,16 @@ import { FastPath } from './front-door/fast-path.js';
 import { attachError, FrontDoor } from './front-door/front-door.js';
 import { createCacheControl } from './middleware/cache-control/middleware.js';
 import { createCompression, startCompression } from './middleware/compression/middleware.js';
+import { createLoadShedding } from './middleware/load-shedding/middleware.js';
 import { createMetrics, type MetricsMiddleware } from './middleware/metrics/middleware.js';
+import { createRequestLog } from './middleware/request-log/middleware.js';
 import { createSizeLimit } from './middleware/size-limit/middleware.js';
 import { createTiming, type RequestTiming, timingOf } from './middleware/timing/middleware.js';
 import { HotpathError } from './options/errors.js';
 import { shareHiddenClass } from './runtime/hidden-class.js';
 import { showCache } from './telemetry/cache-metrics.js';
 import { RequestWatch } from './telemetry/request-watch.js';
+import { showShedding } from './telemetry/shed-metrics.js';
 import { Telemetry } from './telemetry/telemetry.js';
 import { showTelemetry } from './telemetry/telemetry-metrics.js';
 
@@ -120,10 +123,12 @@ export function hotpath(config?: HotpathConfig): Hotpath {
     close: async () => {
       fastPath?.close();
       metrics?.close();
+      parts.shedding?.close();
       watch.close();
       // It tells the other instances by the Redis of the cache.
       await telemetry?.close();
       await cache.close();
+      parts.hideShedding?.();
       parts.hideCache?.();
       parts.hideTelemetry?.();
     },
@@ -138,6 +143,8 @@ interface Parts {
   readonly telemetry: Telemetry | undefined;
   readonly watch: RequestWatch;
   readonly timing: ReturnType<typeof createTiming> | undefined;
+  readonly log: ReturnType<typeof createRequestLog> | undefined;
+  readonly shedding: ReturnType<typeof createLoadShedding> | undefined;
   readonly cacheControl: ReturnType<typeof createCacheControl> | undefined;
   readonly compression: ReturnType<typeof createCompression> | undefined;
   /** In the order in which a request passes them. */
@@ -146,6 +153,8 @@ interface Parts {
   readonly hideCache: (() => void) | undefined;
   /** Removes the metrics of telemetry from the registry. */
   readonly hideTelemetry: (() => void) | undefined;
+  /** Removes the metrics of load shedding from the registry. */
+  readonly hideShedding: (() => void) | undefined;
 }
 
 function createParts(config: ResolvedConfig): Parts {
@@ -164,11 +173,15 @@ function createParts(config: ResolvedConfig): Parts {
       ? showTelemetry(metrics.registry, () => telemetry.readings(), state !== false)
       : undefined;
   const watch = new RequestWatch(telemetry);
-  const order = [watch.middleware, timing, metrics, sizeLimit, cacheControl, compression, state && cache];
+  const log = config.log ? createRequestLog(config.log, routes) : undefined;
+  const shedding = config.loadShedding ? createLoadShedding(config.loadShedding, routes) : undefined;
+  const hideShedding = metrics && shedding && showShedding(metrics.registry, shedding.counts);
+  const first = [watch.middleware, timing, log, metrics, shedding];
+  const order = [...first, sizeLimit, cacheControl, compression, state && cache];
   const chain: Middleware[] = order.filter((middleware) => !!middleware);
   if (compression) chain.push(startCompression);
-  const middlewares = { metrics, timing, cacheControl, compression, chain };
-  return { state, cache, telemetry, watch, ...middlewares, hideCache, hideTelemetry };
+  const middlewares = { metrics, timing, log, shedding, cacheControl, compression, chain };
+  return { state, cache, telemetry, watch, ...middlewares, hideCache, hideTelemetry, hideShedding };
 }
 
 function createTelemetry(
@@ -190,10 +203,10 @@ function createFastPath(
   { routes }: ResolvedConfig,
   middleware: Middleware,
 ): FastPath | undefined {
-  const { state, timing, metrics, watch, cacheControl, compression } = parts;
+  const { state, timing, metrics, watch, log, cacheControl, compression } = parts;
   if (!state) return undefined;
   const hits = new FastLookup(state, routes);
-  return new FastPath({ state, middleware, hits, timing, metrics, watch, cacheControl, compression });
+  return new FastPath({ state, middleware, hits, timing, metrics, watch, log, cacheControl, compression });
 }
 
 /** As Express decides it. */

@@ -11,6 +11,7 @@ export type {
   CacheEvent,
   PurgeEvent,
   RequestEvent,
+  ShedEvent,
   SlowQueryEvent,
   SlowRequestEvent,
   WarmingEvent,
@@ -18,7 +19,9 @@ export type {
 export { type Hotpath, type HotpathMetrics, hotpath } from './hotpath.js';
 export * from './middleware/cache-control/index.js';
 export * from './middleware/compression/index.js';
+export * from './middleware/load-shedding/index.js';
 export * from './middleware/metrics/index.js';
+export * from './middleware/request-log/index.js';
 export * from './middleware/size-limit/index.js';
 export * from './middleware/timing/index.js';
 export { type ConfigProblem, HotpathError, type HotpathErrorCode, isHotpathError } from './options/errors.js';

@@ -95,6 +95,15 @@ export interface WarmingEvent {
   readonly seconds: number;
 }
 
+/** `hotpath:shed`: a request was refused with a 503, because the process is overloaded. */
+export interface ShedEvent {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly reason: 'event-loop' | 'pool';
+  /** Template of the route that would have answered; absent when it is not known. */
+  readonly route?: string | undefined;
+}
+
 /** A channel with the type of its messages. */
 export interface EventChannel<Message> {
   readonly name: string | symbol;
@@ -105,6 +114,7 @@ export interface EventChannel<Message> {
 export const requestEvents: EventChannel<RequestEvent> = channel('hotpath:request');
 export const slowRequestEvents: EventChannel<SlowRequestEvent> = channel('hotpath:slow-request');
 export const cacheEvents: EventChannel<CacheEvent> = channel('hotpath:cache');
+export const shedEvents: EventChannel<ShedEvent> = channel('hotpath:shed');
 export const purgeEvents: EventChannel<PurgeEvent> = channel('hotpath:purge');
 export const breakerEvents: EventChannel<BreakerEvent> = channel('hotpath:breaker');
 export const slowQueryEvents: EventChannel<SlowQueryEvent> = channel('hotpath:slow-query');

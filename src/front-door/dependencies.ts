@@ -2,6 +2,7 @@ import type { CacheState } from '../cache/state.js';
 import type { CacheControlEditor } from '../middleware/cache-control/middleware.js';
 import type { CompressionEditor } from '../middleware/compression/middleware.js';
 import type { MetricsEditor } from '../middleware/metrics/middleware.js';
+import type { RequestLogMiddleware } from '../middleware/request-log/middleware.js';
 import type { TimingEditor } from '../middleware/timing/middleware.js';
 import type { RequestWatch } from '../telemetry/request-watch.js';
 import type { FastLookup } from './fast-lookup.js';
@@ -15,6 +16,7 @@ export interface FastPathDependencies {
   readonly timing: TimingEditor | undefined;
   readonly metrics: MetricsEditor | undefined;
   readonly watch: RequestWatch;
+  readonly log: RequestLogMiddleware | undefined;
   readonly cacheControl: CacheControlEditor | undefined;
   readonly compression: CompressionEditor | undefined;
 }

@@ -3,6 +3,7 @@ import type { CacheRuleSettings } from '../cache/options.js';
 import { hasRequestFunctions } from '../cache/request/rule-functions.js';
 import { isEntityTag } from '../http/entity-tag.js';
 import type { MetricsRoutePolicies } from '../middleware/metrics/options.js';
+import type { RequestLogRoutePolicies } from '../middleware/request-log/options.js';
 import type { TimingRoutePolicies } from '../middleware/timing/options.js';
 import { type Compact, compactOf } from '../store/compact-response.js';
 import type { Prepared, StoredResponse } from '../store/stored-response.js';
@@ -120,6 +121,8 @@ interface RuleLookup {
   readonly isBySettings: boolean;
 }
 
+type ObservedRoutePolicies = MetricsRoutePolicies & TimingRoutePolicies & RequestLogRoutePolicies;
+
 interface GroupForm {
   readonly group: HeadGroup;
   /** The policies of the requested and of the stored URL, which are almost always the same. */
@@ -163,8 +166,9 @@ export class HeadGroups {
   #make(entry: StoredResponse, rule: RuleLookup['rule'], isShared: boolean): HeadGroup {
     const { compression, hits } = this.#parts;
     const threshold = compression?.thresholdOf(entry.path) ?? Number.POSITIVE_INFINITY;
-    const policies = hits.policyOf(entry.url) as (MetricsRoutePolicies & TimingRoutePolicies) | undefined;
-    const isObserved = policies?.metrics !== false && policies?.timing !== false;
+    const policies = hits.policyOf(entry.url) as ObservedRoutePolicies | undefined;
+    const isLogged = !this.#parts.log || policies?.log !== false;
+    const isObserved = policies?.metrics !== false && policies?.timing !== false && isLogged;
     return new HeadGroup(
       entry,
       { rule, threshold, isBySettings: isObserved && compression?.isBySettings !== false },

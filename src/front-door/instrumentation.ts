@@ -5,6 +5,7 @@ import { CLIENT_CLOSED_REQUEST, isComplete } from '../exchange/completion.js';
 import { onConnectionClose, socketOf } from '../exchange/connection.js';
 import { readTarget } from '../exchange/request-path.js';
 import type { MetricsEditor } from '../middleware/metrics/middleware.js';
+import type { RequestLogMiddleware } from '../middleware/request-log/middleware.js';
 import type { TimingEditor } from '../middleware/timing/middleware.js';
 import { guarded } from '../runtime/guard.js';
 import type { StoredResponse } from '../store/stored-response.js';
@@ -33,12 +34,14 @@ export class Instrumentation {
   readonly #metrics: MetricsEditor | undefined;
   readonly #timing: TimingEditor | undefined;
   readonly #watch: RequestWatch;
+  readonly #log: RequestLogMiddleware | undefined;
   readonly #slowFrom: number;
 
-  constructor({ metrics, timing, watch }: FastPathDependencies) {
+  constructor({ metrics, timing, watch, log }: FastPathDependencies) {
     this.#metrics = metrics;
     this.#timing = timing;
     this.#watch = watch;
+    this.#log = log;
     this.#slowFrom = timing?.slowFrom ?? Number.POSITIVE_INFINITY;
   }
 
@@ -53,6 +56,7 @@ export class Instrumentation {
     const seconds = (sentAt - startedAt) / 1000;
     this.#metrics?.answered(req.method as string, entry.template, res.statusCode, seconds, answer);
     this.#watch.servedFast(answer, sentAt, sentAt, false);
+    if (this.#log) this.#logged(this.#log, answer, req.socket, false);
     if (seconds >= this.#slowFrom) this.#slow(answer, seconds, req.socket, false);
   }
 
@@ -80,11 +84,32 @@ export class Instrumentation {
       const seconds = (now - startedAt) / 1000;
       this.#watch.servedFast(answer, sentAt, now, !isWhole);
       finished?.(entry.template, isWhole ? res.statusCode : CLIENT_CLOSED_REQUEST, seconds);
+      if (this.#log) this.#logged(this.#log, answer, socket, !isWhole);
       if (seconds >= this.#slowFrom) this.#slow(answer, seconds, socket, !isWhole);
     });
     res.once('close', onClose);
     // A pipelined response without a socket gets no `close` event when the connection ends.
     if (res.socket === null && socket) forget = onConnectionClose(socket, onClose);
+  }
+
+  #logged(
+    log: RequestLogMiddleware,
+    { req, res, app, entry, sentBytes, requestId, startedAt }: FastResponse,
+    socket: Socket | undefined,
+    aborted: boolean,
+  ): void {
+    log.ended({
+      req: app ? viewAsExpress(app, req) : req,
+      socket,
+      target: req.url as string,
+      requestId,
+      route: entry.template,
+      status: aborted ? CLIENT_CLOSED_REQUEST : res.statusCode,
+      startedAt,
+      responseBytes: sentBytes,
+      cache: 'HIT',
+      isOfOperators: false,
+    });
   }
 
   #slow(

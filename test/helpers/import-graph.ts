@@ -44,7 +44,10 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Additional rooms that one middleware may import. */
-const extra: Readonly<Record<string, readonly string[]>> = { metrics: ['telemetry'] };
+const extra: Readonly<Record<string, readonly string[]>> = {
+  metrics: ['telemetry'],
+  'load-shedding': ['telemetry'],
+};
 
 /** The rooms inside `cache`, from the lowest up: a room imports only rooms before it, and the files beside them. */
 const cacheRooms = [

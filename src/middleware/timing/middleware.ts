@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
 import { isInternal } from '../../exchange/internal-mark.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import type { RouteMatch, RouteTable } from '../../options/route-table.js';
+import { requestIdOf } from '../request-id.js';
 import { formatElapsed, roundElapsed } from './elapsed.js';
 import { responseTime } from './header-values.js';
 import {
@@ -23,8 +23,6 @@ export interface TimingMiddleware {
   /** The timing of a response's request; the same as `timingOf`. */
   of(res: ServerResponse): RequestTiming;
 }
-
-const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 
 /**
  * The timing middleware, alone: a request id, the time until the response began (`X-Response-Time`,
@@ -121,14 +119,4 @@ function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exch
     }
     if (serverTiming) timing.writeTo(res, elapsed);
   };
-}
-
-/** @param field the name of the header, in lower case. */
-function requestIdOf(req: IncomingMessage, field: string, trustInbound: boolean): string {
-  if (trustInbound) {
-    // Node joins duplicates with a comma, which the pattern rejects.
-    const inbound = req.headers[field];
-    if (typeof inbound === 'string' && REQUEST_ID.test(inbound)) return inbound;
-  }
-  return randomUUID();
 }

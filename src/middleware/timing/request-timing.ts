@@ -2,10 +2,9 @@ import type { OutgoingHttpHeader, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Exchange } from '../../exchange/exchange.js';
 import { dataOn } from '../../exchange/exchange-data.js';
+import { TIMING } from '../request-id.js';
 import { cacheEntry, totalEntry } from './header-values.js';
 
-/** Two copies of the package find the same timing of an exchange. */
-const TIMING = Symbol.for('hotpath.timing');
 const MOST_ENTRIES = 20;
 const LONGEST_DESCRIPTION = 100;
 const TOKEN = /^[!#$%&'*+.^_`|~\dA-Za-z-]{1,64}$/;

@@ -3,11 +3,11 @@ import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { slowRequestEvents } from '../../events/channels.js';
 import { CLIENT_CLOSED_REQUEST } from '../../exchange/completion.js';
-import { withSocket } from '../../exchange/connection.js';
 import type { Exchange } from '../../exchange/exchange.js';
 import { isLongLived } from '../../exchange/long-lived.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import { unawaited } from '../../runtime/guard.js';
+import { addressOf } from '../client-address.js';
 import type { SlowRequest, TimingSettings } from './options.js';
 
 /** Minimum time between two lines on the console. Milliseconds. */
@@ -89,19 +89,8 @@ function describe(request: EndedRequest, seconds: number, requestId: string | un
     status: request.aborted ? CLIENT_CLOSED_REQUEST : res.statusCode,
     seconds,
     requestId,
-    clientAddress: addressOf(request),
+    clientAddress: addressOf(req, request.socket),
   };
-}
-
-/** According to Express's `trust proxy`; the peer's address without Express, or if the setting throws. */
-function addressOf({ req, socket }: EndedRequest): string | undefined {
-  try {
-    const { ip } = withSocket(req, socket) as IncomingMessage & { ip?: string };
-    if (ip) return ip;
-  } catch (error) {
-    reportFault('trust proxy', error);
-  }
-  return socket?.remoteAddress;
 }
 
 function lineOf({ method, route, path, status, seconds, requestId, clientAddress }: SlowRequest): string {

@@ -38,6 +38,7 @@ function merged(base: Record<string, unknown>, more: Record<string, unknown>): R
 /** Options that other options of a section require: a lifetime before windows, a server for the Redis tier. */
 function neededAt(path: readonly string[]): Record<string, unknown> {
   if (path.at(-1) === 'redis') return { url: 'redis://localhost:1', wait: { replicas: 1 } };
+  if (path.at(-1) === 'loadShedding') return { pool: { waitingCount: 0 } };
   return path.at(-1) === 'cache' && path.includes(EXAMPLE_PATH) ? { ttl: '1h' } : {};
 }
 

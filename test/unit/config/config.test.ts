@@ -55,8 +55,12 @@ describe('resolveConfig', () => {
         minimumGain: 0.1,
       },
     });
-    const all = (value: true | undefined) =>
-      Object.fromEntries(Object.keys(sections).map((name) => [name, value])) as HotpathConfig;
+    expect(sections).toMatchObject({ log: false, loadShedding: false });
+    const isOff = (name: string) => name === 'log' || name === 'loadShedding';
+    const all = (value: true | undefined) => {
+      const names = Object.keys(sections).filter((name) => !isOff(name));
+      return Object.fromEntries(names.map((name) => [name, value])) as HotpathConfig;
+    };
     const emptyOptions = {
       cache: { memory: undefined, profile: undefined },
       sizeLimit: { limit: undefined },

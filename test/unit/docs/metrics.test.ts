@@ -9,7 +9,10 @@ const page = readFileSync(join(import.meta.dirname, '../../../docs/metrics.md'),
 describe('docs/metrics.md', () => {
   it('lists every metric of ours, with its type and labels, and no other', async () => {
     // Nobody listens there: what is listed does not depend on whether Redis answers.
-    const perf = hotpath({ cache: { redis: { url: `redis://127.0.0.1:${await freePort()}` } } });
+    const perf = hotpath({
+      loadShedding: true,
+      cache: { redis: { url: `redis://127.0.0.1:${await freePort()}` } },
+    });
     try {
       const registered = (await perf.metrics.registry!.getMetricsAsJSON())
         .map(({ name, type }) => ({ name, type: String(type) }))

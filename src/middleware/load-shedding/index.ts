@@ -1,0 +1,1 @@
+export type { LoadSheddingOptions, WaitingPool } from './options.js';

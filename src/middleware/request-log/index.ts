@@ -1,0 +1,1 @@
+export type { LoggedRequest, LogLevel, RequestLogger, RequestLogOptions } from './options.js';
