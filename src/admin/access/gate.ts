@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isHttp2 } from '../../exchange/connection.js';
+import { configError } from '../../options/errors.js';
+import { formatValue } from '../../options/format-value.js';
 import { warn } from '../../runtime/warn.js';
 import { type ProblemStatus, respondWithProblem } from '../respond.js';
 import { type Authorize, askPermission } from './authorize.js';
@@ -41,8 +43,15 @@ export class Gate {
     this.#authorize = authorize;
   }
 
-  /** @returns the link to print; `undefined` where no key is needed, or none would help. */
+  /**
+   * @returns the link to print; `undefined` where no key is needed, or none would help.
+   * @throws HotpathError `HOTPATH_CONFIG_INVALID` unless `url` is a full URL.
+   */
   link(url: string): string | undefined {
+    if (!URL.canParse(url)) {
+      const message = "expected a full URL, such as 'http://localhost:3000/api/v1/performance'";
+      throw configError([{ path: 'link', message, received: formatValue(url) }]);
+    }
     if (this.#authorize || isClosed()) return undefined;
     this.#hasLink = true;
     const link = new URL(url);

@@ -7,9 +7,6 @@ export const SESSION_SECONDS = 12 * 3600;
 /** Unused keys and open sessions that are remembered; the oldest go first. */
 const MOST_REMEMBERED = 20;
 
-/** Cookies of one name that are looked at: a page of a neighbouring domain can add some. */
-const MOST_COOKIES = 20;
-
 /** A key or a session: the secret itself is not kept. */
 interface Remembered {
   readonly digest: Buffer;
@@ -61,12 +58,12 @@ function findSecret(remembered: readonly Remembered[], secret: string): Remember
   return found;
 }
 
+/** All of the name, because a page of a neighbouring domain can add some before the right one. */
 function cookieValues(header: string | undefined, name: string): string[] {
   if (header === undefined) return [];
   return header
     .split(';')
     .map((pair) => pair.trim())
     .filter((pair) => pair.startsWith(`${name}=`))
-    .slice(0, MOST_COOKIES)
     .map((pair) => pair.slice(name.length + 1));
 }

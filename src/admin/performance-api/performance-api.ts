@@ -20,6 +20,7 @@ export interface PerformanceApi {
    * `NODE_ENV` is `production`.
    *
    * @param url where the API is mounted, such as `http://localhost:3000/api/v1/performance`.
+   * @throws HotpathError `HOTPATH_CONFIG_INVALID` unless it is a full URL.
    */
   link(url: string): string | undefined;
   /**
