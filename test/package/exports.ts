@@ -30,7 +30,19 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
     ],
     packages: [...config, 'cockatiel', 'compression', 'lru-cache', 'prom-client'],
   },
-  'hotpath/admin': { names: ['basicAuth', 'performanceApi'], packages: config },
+  'hotpath/admin': {
+    names: [
+      'basicAuth',
+      'endOnShutdown',
+      'eventLoopCheck',
+      'health',
+      'performanceApi',
+      'postgresCheck',
+      'readinessGate',
+      'shutdown',
+    ],
+    packages: config,
+  },
   'hotpath/cache': {
     names: ['TRACKING_PARAMETERS', 'cacheOf', 'responseCache'],
     packages: [...config, 'cockatiel', 'lru-cache'],

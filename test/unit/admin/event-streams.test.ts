@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { RequestListener } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EventStreams } from '../../../src/admin/performance-api/event-streams.js';
@@ -15,7 +16,8 @@ async function serve() {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   const snapshot = vi.fn(() => ({ text: 'x'.repeat(1_000_000) }));
   const streams = new EventStreams(snapshot, 10, () => false);
-  const { port } = later(await listen((req, res) => streams.open(req, res)));
+  const app: RequestListener = (req, res) => streams.open(req, res);
+  const { port } = later(await listen(app));
   const open = async () => {
     const socket = connect(port, '127.0.0.1');
     socket.on('error', () => {});
