@@ -1,3 +1,5 @@
+import { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
 import type { Express, NextFunction, Request, Response } from 'express';
 import { type Hotpath, type HotpathConfig, hotpath } from 'hotpath';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -399,5 +401,20 @@ describe('the query parser of Express 4', () => {
       isLate ? [true] : [],
     );
     await perf.close();
+  });
+});
+
+describe('a factory that is mounted without a call, and a handler that is called', () => {
+  const perf = hotpath({ compression: false });
+  // Express calls a mounted function with a request.
+  const req = new IncomingMessage(new Socket());
+  it.each<[string, () => unknown]>([
+    ["perf.cache.route({ ttl: '1m' })", () => perf.cache.route(req as never)],
+    ["perf.cache.purgeAfter({ tag: 'products' })", () => perf.cache.purgeAfter(req as never)],
+    ["app.get('/metrics', perf.metrics.handler)", () => (perf.metrics.handler as () => void)()],
+  ])('fail with a message that shows %s', (shown, call) => {
+    expect(call).toThrow(
+      expect.objectContaining({ code: 'HOTPATH_CONFIG_INVALID', message: expect.stringContaining(shown) }),
+    );
   });
 });
