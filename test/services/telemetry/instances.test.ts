@@ -80,6 +80,10 @@ describe.each(majors)('two instances on %s', (_name, express) => {
     expect(report.total.cache).toMatchObject({ misses: 12, passes: 3 });
     const items = report.routes.find(({ route }) => route === '/items/:id')!;
     expect(items.requests.requests).toBe(12);
+    // The sums are those of the metrics of both.
+    const measured = await Promise.all([first, second].map(({ perf }) => perf.metrics.registry!.metrics()));
+    const counts = measured.flatMap((text) => [...text.matchAll(/^http_requests_total\{.*\} (\d+)$/gm)]);
+    expect(counts.reduce((sum, [, count]) => sum + Number(count), 0)).toBe(report.total.requests.requests);
     const longest = [first, second].map(
       ({ telemetry }) =>
         telemetry.routes().find(({ route }) => route === '/items/:id')!.sinceStart.total.max!,
