@@ -3,7 +3,7 @@ import express, { type Express } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import helmet from 'helmet';
 import { type Hotpath, type HotpathConfig, hotpath } from 'hotpath';
-import { basicAuth, type PerformanceApi, type PoolCounts, performanceApi } from 'hotpath/admin';
+import { basicAuth, health, type PerformanceApi, type PoolCounts, performanceApi } from 'hotpath/admin';
 import { allowedHosts } from './allowed-hosts.js';
 import { type Assets, assetRoutes, loadAssets } from './assets.js';
 import type { Database } from './database.js';
@@ -82,6 +82,9 @@ function shop(
     app.use(perf);
     perf.attach(app);
   }
+  // Before the check of hosts: a probe calls an instance by its address.
+  const checks = { database: () => db.query('SELECT 1'), ...(perf && { redis: perf.cache.check }) };
+  app.use(health({ perf, checks, prefixes: ['', '/api'] }));
   app.use(allowedHosts(options.allowedHosts ?? LOCAL_HOSTS));
   app.use(securityHeaders());
   if (limit > 0) app.use(requestLimit(limit));

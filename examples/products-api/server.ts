@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { configFromEnv } from 'hotpath';
+import { shutdown } from 'hotpath/admin';
 import { createApp, PERFORMANCE_PATH } from './app.js';
 import { countedDatabase, type Database, type DatabaseConnection, openDatabase } from './database.js';
 import { shopConfig } from './policies.js';
@@ -26,9 +27,6 @@ export interface ShopDatabase {
   readonly embedded: boolean;
   close(): Promise<void>;
 }
-
-/** Time limit for requests in flight when the server stops. */
-const GRACE_MS = 10_000;
 
 /** Opens the database, and seeds it if necessary. */
 export async function openShopDatabase(settings: Settings): Promise<ShopDatabase> {
@@ -66,10 +64,10 @@ export async function startShop(
 
     let stopping: Promise<void> | undefined;
     const stop = async () => {
-      const closed = closeServer(server);
-      shop.endStreams();
-      await closed;
-      await shop.perf.close();
+      // In production, load balancers need time to see that `/readyz` says 503.
+      const unreadyFor = settings.demo ? 0 : '5s';
+      const { perf, endStreams: onClosing } = shop;
+      await shutdown(server, { unreadyFor, deadline: settings.demo ? '10s' : '25s', perf, onClosing });
       await database.close();
     };
     const url = `http://localhost:${(server.address() as AddressInfo).port}`;
@@ -86,16 +84,4 @@ export async function startShop(
     await database.close();
     throw error;
   }
-}
-
-async function closeServer(server: Server): Promise<void> {
-  // `close()` closes idle connections now, and busy ones after their response.
-  const closed = new Promise<void>((resolve) => {
-    server.close(() => resolve());
-  });
-  const deadline = setTimeout(() => server.closeAllConnections(), GRACE_MS).unref();
-  const sweep = setInterval(() => server.closeIdleConnections(), 100).unref();
-  await closed;
-  clearTimeout(deadline);
-  clearInterval(sweep);
 }
