@@ -98,12 +98,12 @@ export class SimulatedServer {
     return this.data.entries.at(-1);
   }
 
-  append(epoch: string, applied: number, records: readonly RecordBody[]): AppendAnswer {
+  append(epoch: string, known: number, records: readonly RecordBody[]): AppendAnswer {
     if (this.name !== '' && !epoch.endsWith(`.${this.name}`)) return { result: 'epoch' };
     const isNew = !this.data.exists;
-    if (isNew) this.#begin(applied + 1);
+    if (isNew) this.#begin(known + 1);
     else if (this.#epoch === '' || this.#epoch !== epoch) return { result: 'epoch' };
-    else if (this.data.last < applied) return { result: 'behind' };
+    else if (this.data.last < known) return { result: 'behind' };
     const position = this.data.last + 1;
     const inForce = this.#epoch;
     for (const body of records) this.#add(this.data.last + 1, formatRecord(inForce, body, this.#clock));
@@ -285,8 +285,8 @@ export class Connection implements LogStream {
     return begun;
   }
 
-  append(epoch: string, applied: number, records: readonly RecordBody[]): Promise<AppendAnswer> {
-    return this.#call((done) => done(this.server.append(epoch, applied, records)));
+  append(epoch: string, known: number, records: readonly RecordBody[]): Promise<AppendAnswer> {
+    return this.#call((done) => done(this.server.append(epoch, known, records)));
   }
 
   async read(after: string, count: number, block: number): Promise<StreamEntry[]> {

@@ -138,13 +138,13 @@ export class LogWriter {
     const { view, timers, deadline, isKnown, stream: streamNow } = this.#setup;
     const until = timers.now() + deadline;
     for (;;) {
-      const { epoch, applied } = view.positions;
+      const { epoch, known } = view.positions;
       const stream = streamNow();
       if (epoch !== undefined && isKnown()) {
         if (!stream) return false;
         const bodies = batch.map(({ body }) => body);
         const left = Math.max(1, until - timers.now());
-        const answer = await withTimeout(timers, left, stream.append(epoch, applied, bodies), true);
+        const answer = await withTimeout(timers, left, stream.append(epoch, known, bodies), true);
         if ('position' in answer) {
           const { replicas } = answer;
           for (const [i, item] of batch.entries()) {
@@ -156,7 +156,8 @@ export class LogWriter {
           return true;
         }
       }
-      // Redis may have another epoch than the one we follow, or none is known yet. The reader will find out.
+      // Redis may have another epoch than the one we follow, or older data; or no epoch is known yet. The reader
+      // will find out.
       const left = until - timers.now();
       if (left <= 0 || this.#isClosed) return false;
       await this.#change(left);

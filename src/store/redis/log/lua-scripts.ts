@@ -152,12 +152,12 @@ return { number(position), text }
 `);
 
 /**
- * Appends records. ARGV: the epoch that the caller follows, the position it has applied, random characters, maximum
- * number of records, lifetime in ms. Two texts follow for each record: before and after its time.
+ * Appends records. ARGV: the epoch that the caller follows, the highest position it knows, random characters,
+ * maximum number of records, lifetime in ms. Two texts follow for each record: before and after its time.
  *
  * @returns `ok`, position of the first record, epoch. Or `new` and the same, if the stream was missing on the
  * followed server, so that an epoch began with these records. Or the reason for writing nothing. `epoch`: another epoch
- * is in force, or this is another server. `behind`: the stream ends before the last record that the caller has read.
+ * is in force, or this is another server. `behind`: the stream ends before the last record that the caller knows.
  */
 export const appendScript = new RedisScript(`${stream}${server}${write}
 local answer, position, name = 'ok', last + 1, server()

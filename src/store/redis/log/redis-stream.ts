@@ -47,7 +47,8 @@ export interface LogStream {
    * force.
    */
   begin(expected: string | undefined, known: number): Promise<StreamEntry | undefined>;
-  append(epoch: string, applied: number, records: readonly RecordBody[]): Promise<AppendAnswer>;
+  /** @param known the highest position that the caller knows. A stream that ends before it lost records. */
+  append(epoch: string, known: number, records: readonly RecordBody[]): Promise<AppendAnswer>;
   /** @param block milliseconds to wait for an entry; 0 returns immediately. */
   read(after: string, count: number, block: number): Promise<StreamEntry[]>;
 }
@@ -110,8 +111,8 @@ export class RedisStream implements LogStream {
     return { id: `${position}-0`, position: Number(position), text };
   }
 
-  async append(epoch: string, applied: number, records: readonly RecordBody[]): Promise<AppendAnswer> {
-    const args = [epoch, applied, randomName(), this.#maxRecords, LIFETIME];
+  async append(epoch: string, known: number, records: readonly RecordBody[]): Promise<AppendAnswer> {
+    const args = [epoch, known, randomName(), this.#maxRecords, LIFETIME];
     const bodies = records.flatMap((body) => [headOf(body), body.value]);
     const all = [...args, ...bodies];
     const [answer, replicas] = this.#wait

@@ -3,7 +3,7 @@ import { report, runChaos, type Topology, topologies } from '../../../store/redi
 import { seeds, timeoutOf } from '../../../store/redis/chaos-seeds.js';
 
 /** Seeds that once found a fault. */
-const known = [73874796, 2100807230, 143423243];
+const known = [73874796, 2100807230, 143423243, 1979379263];
 
 describe.each(Object.keys(topologies) as Topology[])('three instances, topology %s', (topology) => {
   it(

@@ -445,6 +445,25 @@ describe('the log on a Redis Stream', () => {
       expect(a.log.stats.epoch).toBe(b.log.stats.epoch);
     });
 
+    it('holds its purge after older data was loaded while it reads nothing [G37, H08]', async () => {
+      const site = new Site();
+      const [a, b] = [await site.join(), await site.join()];
+      const { data } = site.server;
+      a.follower.faults.isDeaf = true;
+      for (const tag of ['one', 'two'])
+        expect(await a.record('purge', { tag }, 20)).toMatchObject({ acknowledged: true });
+      const [here, there] = [a.entry(), b.entry()];
+      // The next record takes the position of one that a has written before.
+      site.server.data = data;
+      await a.record('purge', { tag: 'x' }, 1500);
+      expect(a.log.limit(here)).toBe(VOID);
+      a.follower.faults.isDeaf = false;
+      a.follower.restart();
+      await site.time.run(6000);
+      expect(b.log.limit(there)).toBe(VOID);
+      expect(a.log.stats).toMatchObject({ queued: 0, epoch: b.log.stats.epoch });
+    });
+
     it('detects another record at the position of its own unread one [G37]', async () => {
       const site = new Site();
       const [a, b] = [await site.join(), await site.join()];
