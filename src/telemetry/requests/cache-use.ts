@@ -1,3 +1,5 @@
+import { copyText } from '../../runtime/owned-memory.js';
+
 /** Results of the cache for the requests of one route, or of all. */
 export interface CacheUseFigures {
   /** Requests that the cache handled. */
@@ -31,6 +33,9 @@ export interface CacheUseFigures {
 
 /** Different words that are counted apart for a route; a handler may invent its own. */
 const MOST_REASONS = 30;
+
+/** Longer ones are cut, so that the snapshot of an instance stays within its limit. Characters. */
+const LONGEST_REASON = 60;
 
 /** The word for all others. */
 const OTHER_REASON = 'other';
@@ -114,7 +119,8 @@ export class CacheUse {
   }
 }
 
-function countReason(reasons: Map<string, number>, word: string, count = 1): void {
+function countReason(reasons: Map<string, number>, reason: string, count = 1): void {
+  const word = reason.length > LONGEST_REASON ? copyText(reason.slice(0, LONGEST_REASON)) : reason;
   const known = reasons.has(word) || reasons.size < MOST_REASONS ? word : OTHER_REASON;
   reasons.set(known, (reasons.get(known) ?? 0) + count);
 }

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { History } from '../../../src/telemetry/history/history.js';
 import {
@@ -86,13 +86,15 @@ describe('the recorder of requests', () => {
         total: (at % 1000) / 10,
       });
       if (at % 20_000 === 0) history.pushRoutes(at, recorder.rotateRoutes(50));
-      if (at % 50_000 === 1)
-        recorder.record({ ...request, cache: 'BYPASS', cacheReason: `word-${randomUUID()}` });
+      if (at % 20_000 === 1) {
+        const cacheReason = randomBytes(400).toString('hex');
+        recorder.record({ ...request, cache: at % 40_000 === 1 ? 'BYPASS' : 'MISS', cacheReason });
+      }
     }
     expect(recorder.size).toBe(50);
     expect(recorder.routes.length).toBeLessThanOrEqual(50 + 10);
-    expect(recorder.all.all().requests).toBe(1_000_020);
-    expect(recorder.routes.reduce((sum, { counts }) => sum + counts.all().requests, 0)).toBe(1_000_020);
+    expect(recorder.all.all().requests).toBe(1_000_050);
+    expect(recorder.routes.reduce((sum, { counts }) => sum + counts.all().requests, 0)).toBe(1_000_050);
     expect(recorder.topKeys.size).toBeLessThanOrEqual(200);
     expect(history.bytes).toBeLessThan(3 * 1024 ** 2);
     expect(history.read().routes.routes.length).toBeLessThanOrEqual(60);
