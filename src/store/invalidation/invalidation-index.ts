@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { type Stamped, urlName } from '../stored-response.js';
 import { ClientPurges } from './client-purges.js';
 
@@ -66,7 +66,7 @@ const LONE_SURROGATE = /[\ud800-\udfff]/u;
  */
 export function shortName(value: string): string {
   if (value.length <= LONG_NAME && !LONE_SURROGATE.test(value)) return value;
-  return `#${createHash('sha256').update(value).digest('base64url')}`;
+  return `#${hash('sha256', value, 'base64url')}`;
 }
 
 /**
