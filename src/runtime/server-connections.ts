@@ -33,7 +33,7 @@ type ServerSocket = Socket & { readonly server?: unknown; readonly _httpMessage?
 /** Node's own list of the connections that speak HTTP/1. */
 interface ConnectionList {
   all(): readonly { readonly socket?: ServerSocket | null }[];
-  /** Those that are not receiving a request. They may be sending a response. */
+  /** Connections that are not receiving a request. They may be sending a response. */
   idle(): readonly { readonly socket?: ServerSocket | null }[];
 }
 
