@@ -1,0 +1,21 @@
+/** Values that break the grammar of `Cache-Control` (RFC 9111 §5.2), and may hide a restriction. */
+export const MALFORMED_CACHE_CONTROL = [
+  'public, max-age=60, ext="a, no-store',
+  'public, max-age=60, ext="a\\", no-store',
+  'public, max-age=60, "no-store"',
+  'public, max-age=60, "private',
+  'public, max-age=60; no-store',
+  'public; max-age=60, s-maxage=60',
+  'public max-age=60, s-maxage=60',
+  'public max-age=60',
+  'public, max-age=60, no-store no-cache',
+  'public, max-age=60, =no-store',
+  'public, max-age=60, (private)',
+  'public, max-age=60, private="a"b',
+  'public, max-age=60, no-store/',
+  'public=bad, max-age=60',
+  'public="", max-age=60',
+  'max-age=60, must-revalidate=bad',
+  'must-understand=1, no-store, max-age=60',
+  'public, max-age=60, n\u00f6-store',
+];
