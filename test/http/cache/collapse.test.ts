@@ -52,7 +52,7 @@ describe.each(majors)('collapsing (%s)', (major, express) => {
     expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, hits: crowd - 1, misses: 1 });
   });
 
-  it('runs the handler once for 250 concurrent GETs of a streamed body [H01]', async () => {
+  it(`runs the handler once for ${crowd} concurrent GETs of a streamed body [H01]`, async () => {
     const body = Buffer.concat(times(40, (i) => Buffer.alloc(1000, i)));
     const { opened, open } = gate();
     const made = await cacheApp({
@@ -70,12 +70,12 @@ describe.each(majors)('collapsing (%s)', (major, express) => {
           res.end();
         }),
     });
-    const answers = times(250, async () => (await fetch(`${made.url}/x`)).arrayBuffer());
-    await waitFor(() => made.requests() === 250);
+    const answers = times(crowd, async () => (await fetch(`${made.url}/x`)).arrayBuffer());
+    await waitFor(() => made.requests() === crowd);
     open();
     for (const answer of await Promise.all(answers)) expect(Buffer.from(answer).equals(body)).toBe(true);
     expect(made.runs()).toBe(1);
-    expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, collapsed: 249, misses: 1 });
+    expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, collapsed: crowd - 1, misses: 1 });
   }, 300_000);
 
   it.each<[string, (made: CacheApp, clock: StoppedClock) => unknown]>([

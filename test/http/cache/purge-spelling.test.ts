@@ -86,48 +86,43 @@ describe.each(majors)('purging by URL (%s)', (_name, express) => {
     expect(await isStored(made, target)).toBe(true);
   });
 
-  // The spelling of a URL does not depend on the version of Express.
-  it.runIf(express === express5)(
-    'purges random URLs by any spelling, and by no other [B08, B09]',
-    async () => {
-      const made = await shop();
-      const letter = fc.constantFrom('a', 'B', '7', '~', 'ü', '日', '😀', '@', ',', ' ', '%', '/', '"', "'");
-      const segments = fc.array(fc.string({ unit: letter, minLength: 1, maxLength: 4 }), { maxLength: 3 });
-      const path = (parts: readonly string[], spell: (part: string) => string) =>
-        `/${parts.map(spell).join('/')}`;
-      const spelled: ((part: string) => string)[] = [
-        encodeURIComponent,
-        (part) => encodeURIComponent(part).toLowerCase(),
-        (part) =>
-          encodeURIComponent(part).replaceAll('%40', '@').replaceAll('%2C', ',').replaceAll('%22', '"'),
-        (part) => part.replace(/[%/]/g, encodeURIComponent),
-        (part) => Array.from(Buffer.from(part), (byte) => `%${byte.toString(16).padStart(2, '0')}`).join(''),
-      ];
-      const sentSpelling = fc.constantFrom(...spelled.slice(0, 3), spelled[4]!);
-      let prefix = 0;
-      await fc.assert(
-        fc.asyncProperty(
-          segments,
-          segments,
-          sentSpelling,
-          fc.constantFrom(...spelled),
-          async (own, strange, one, other) => {
-            const base = `/p${prefix++}`;
-            const stored = base + path(own, one);
-            const run = await runOf(made, stored);
-            const isOther = strange.join('/').toLowerCase() !== own.join('/').toLowerCase();
-            if (isOther && strange.join('') !== own.join('')) {
-              await made.cache.purge({ url: base + path(strange, other) });
-              expect(await runOf(made, stored)).toBe(run);
-            }
-            await made.cache.purge({ url: base + path(own, other) });
-            expect(await runOf(made, stored)).toBe(run + 1);
-          },
-        ),
-        { numRuns: 150 },
-      );
-    },
-  );
+  it('purges random URLs by any spelling, and by no other URL [B08, B09]', async () => {
+    const made = await shop();
+    const letter = fc.constantFrom('a', 'B', '7', '~', 'ü', '日', '😀', '@', ',', ' ', '%', '/', '"', "'");
+    const segments = fc.array(fc.string({ unit: letter, minLength: 1, maxLength: 4 }), { maxLength: 3 });
+    const path = (parts: readonly string[], spell: (part: string) => string) =>
+      `/${parts.map(spell).join('/')}`;
+    const spelled: ((part: string) => string)[] = [
+      encodeURIComponent,
+      (part) => encodeURIComponent(part).toLowerCase(),
+      (part) => encodeURIComponent(part).replaceAll('%40', '@').replaceAll('%2C', ',').replaceAll('%22', '"'),
+      (part) => part.replace(/[%/]/g, encodeURIComponent),
+      (part) => Array.from(Buffer.from(part), (byte) => `%${byte.toString(16).padStart(2, '0')}`).join(''),
+    ];
+    const sentSpelling = fc.constantFrom(...spelled.slice(0, 3), spelled[4]!);
+    let prefix = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        segments,
+        segments,
+        sentSpelling,
+        fc.constantFrom(...spelled),
+        async (own, strange, one, other) => {
+          const base = `/p${prefix++}`;
+          const stored = base + path(own, one);
+          const run = await runOf(made, stored);
+          const isOther = strange.join('/').toLowerCase() !== own.join('/').toLowerCase();
+          if (isOther && strange.join('') !== own.join('')) {
+            await made.cache.purge({ url: base + path(strange, other) });
+            expect(await runOf(made, stored)).toBe(run);
+          }
+          await made.cache.purge({ url: base + path(own, other) });
+          expect(await runOf(made, stored)).toBe(run + 1);
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
 
   it('purges a full URL on its host only, in any spelling of the host', async () => {
     const made = await shop();

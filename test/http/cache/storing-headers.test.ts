@@ -321,6 +321,7 @@ describe.each(majors)('stored header fields (%s)', (_name, express) => {
     it.each<[string, cors.CorsOptions]>([
       ['a list', { origin: allowed }],
       ['any origin, reflected', { origin: true }],
+      ['a function', { origin: (origin, answer) => answer(null, allowed.includes(origin ?? '')) }],
       ['every origin', {}],
     ])('sends each origin its own Access-Control-Allow-Origin: %s [A23]', async (_case, options) => {
       const build = (app: Express) => {

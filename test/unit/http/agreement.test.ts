@@ -62,7 +62,7 @@ describe('Accept-Encoding', () => {
           }
         }
       }),
-      { numRuns: 3_000, seed: 1253 },
+      { numRuns: 10_000, seed: 1253 },
     );
   });
 

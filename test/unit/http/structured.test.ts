@@ -120,7 +120,7 @@ describe('parseList and parseDictionary', () => {
           expected && [...expected].map(([key, member]) => [key, plainOracle(member)]),
         );
       }),
-      RUNS,
+      { ...RUNS, numRuns: 10_000 },
     );
   });
 
