@@ -1,6 +1,6 @@
 // Measures the start of an instance with a log of 100,000 records: `npm run bench:log`. For fewer: `npm run
-// bench:log -- --records 10000`. It starts its own Redis, writes purges and expiries of tags and URLs, all
-// with different names, and then starts several instances, each in its own process.
+// bench:log -- --records 10000`. It starts its own Redis and writes purges and expiries of tags and URLs, all with
+// different names. Then it starts several instances, each in its own process.
 //
 // An instance waits for Redis and for a free core, so the cost is its CPU time: 369 ms with Node 20.20, and
 // 9.8 MB. The exit code is 1 if a limit is exceeded.

@@ -1,9 +1,9 @@
 // The cost of timing, metrics, telemetry and unheard events per request: `npm run build`, then
 // `npm run bench:telemetry`. Requests go
 // through an app in this process, without sockets, since a socket's noise is larger than what is measured. Apps are
-// measured by turns: a bare one; one with the part of hotpath that all middlewares share (the exchange); one with
-// timing, metrics and telemetry; and one without telemetry. Then hits of the front door, without and with telemetry. Each
-// round takes the median of many short batches.
+// measured by turns: a bare one; one with the exchange alone; one with timing, metrics and telemetry; one without
+// telemetry. Then hits of the front door, without and with telemetry. Each round takes the median of many short
+// batches.
 //
 // Ends with 1 when the three cost more than 3 µs together. Use an idle machine and Node 24.
 import { IncomingMessage, ServerResponse } from 'node:http';

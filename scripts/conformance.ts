@@ -6,8 +6,8 @@
 //   npm run conformance -- --id freshness-none   one test, with what was sent and received
 //   npm run conformance -- --verbose             every test that is not passed, explained or not
 //
-// Ends with 1 when a required or optimal test is not passed and test/conformance/reviewed.json does not explain it,
-// when a test on that list is passed, or when too few of the optimal tests are.
+// Ends with 1 when a required or optimal test fails that test/conformance/reviewed.json does not explain. The same when
+// a test on that list passes, or when too few of the optimal tests do.
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -4,9 +4,9 @@
 //   npm run test:foreign -- --only express5,undici    some of them
 //
 // Each suite runs without hotpath and with it. A test that passes without it and not with it is a difference. Ends with
-// 1 when a difference is not in test/foreign/reviewed.json, when one of that list does not occur any more, and when a
-// suite has no checkout. Downloads nothing but the dependencies of a suite, into a copy of its checkout:
-// HOTPATH_FOREIGN, or a directory under the system's temporary directory.
+// 1 when a difference is not in test/foreign/reviewed.json, when one of that list no longer occurs, and when a suite
+// has no checkout. Downloads nothing but the dependencies of a suite, into a copy of its checkout: HOTPATH_FOREIGN, or
+// a directory under the system's temporary directory.
 import { spawn } from 'node:child_process';
 import { cp, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// Lets the built types be used in a project that has no types of Express: there the import must be no error, and its
+// Makes the built types usable in a project that has no types of Express. There, the import must be no error, and its
 // `Request` is `any`. The step that bundles types drops the comment that says so in the source.
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 

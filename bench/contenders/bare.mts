@@ -1,5 +1,5 @@
-// node:http with the bytes of a response and the fewest header lines: Content-Type and Content-Length, and
-// where the client needs them, Content-Encoding, or ETag for a 304.
+// node:http with the bytes of a response and the fewest header lines: Content-Type and Content-Length. Where the client
+// needs them, also Content-Encoding, or ETag for a 304.
 import { readReference, serve } from './settings.mjs';
 
 const NEEDED = new Set(['content-type', 'content-length', 'content-encoding']);

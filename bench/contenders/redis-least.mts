@@ -1,5 +1,5 @@
-// node:http and ioredis with the minimum of a cache in Redis: a key of bounded length, a value that contains
-// its fields and is verified, and the header lines of each response.
+// node:http and ioredis with the minimum of a cache in Redis. The key has a bounded length. The value contains its
+// fields and is verified. Each response has its header lines.
 import { hash, randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { crc32 } from 'node:zlib';

@@ -1,5 +1,5 @@
-// Compiles the contenders to plain JavaScript, as for a deployed app. tsx would add a helper call before
-// every closure (`keepNames`), and would resolve `hotpath` to the source through tsconfig's `paths`.
+// Compiles the contenders to plain JavaScript, as for a deployed app. With tsx, every closure would have a helper call
+// before it (`keepNames`), and tsconfig's `paths` would resolve `hotpath` to the source.
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

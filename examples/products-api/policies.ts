@@ -4,8 +4,8 @@ import { userOf } from './auth.js';
 import { LIST_PARAMETERS } from './product-list.js';
 import { QUERY_COUNT } from './query-count.js';
 
-// No handler of this API reads a cookie, so clients with cookies (of another app on the same host, or a
-// consent banner) get the same response as all others. Do not declare this for a handler that reads one.
+// No handler of this API reads a cookie. So clients with cookies (of another app on the same host, or a consent banner)
+// get the same response as all others. Do not declare this for a handler that reads one.
 const NO_COOKIES: readonly string[] = [];
 
 /** The policies by path. Two that depend on the user or on the outcome are next to their routes. */

@@ -24,8 +24,8 @@ export function countQuery(): void {
  * Sends `X-SQL-Queries`, the number of statements of this request, for the page that shows the effect of the cache.
  *
  * It sets the header at each statement. To count beneath hotpath instead, when the headers are sent, it would have to
- * patch the response, and hotpath serves no hits at the front door on patched responses. A hit does not come here, so
- * it has no such header: it needs no statement.
+ * patch the response. On patched responses, hotpath serves no hits at the front door. A hit does not come here, so it
+ * has no such header: it needs no statement.
  */
 export const countQueries: RequestHandler = (_req, res, next) => {
   const counter: Counter = { res, queries: 0 };

@@ -186,7 +186,7 @@ export function expectedTemplate(req: IncomingMessage, path: string): string | u
 
 /**
  * The path at which a mounted middleware is responding: `/graphql` for `app.use('/graphql', handler)`, `/` for
- * `express.static()` at the root; `undefined` while a route responds, or another middleware at the root.
+ * `express.static()` at the root. `undefined` while a route responds, or another middleware at the root.
  */
 export function respondingMount(req: IncomingMessage): string | undefined {
   if (leftRouter(req) || isRoutedRequest(req)) return undefined;

@@ -5,8 +5,8 @@ import type { ServerResponse } from 'node:http';
 import type { Request } from 'express';
 
 /**
- * A request as the app's own code sees it: the `Request` of Express, with what the app declares on it
- * (`req.user`, `req.session`); `any` in a project that has no types of Express.
+ * A request as the app's own code sees it: the `Request` of Express, with the app's declarations (`req.user`,
+ * `req.session`). `any` in a project that has no types of Express.
  */
 export type HotpathRequest = Request;
 

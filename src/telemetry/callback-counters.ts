@@ -27,8 +27,8 @@ interface CounterSources {
  * Shows external counts as a Prometheus counter. They are read at each scrape, so that
  * counting itself has no extra cost.
  *
- * @param combine combines several sources for one name, and the processes of a cluster: `max` where all of them read
- *   the same count, that of the machine. Default: the sum.
+ * @param combine combines several sources of one name, and the processes of a cluster. `max` if all of them read the
+ *   same count, such as that of the machine. Default: the sum.
  * @param collect reads the counts; an exception is reported, and the counts stay unchanged.
  * @returns a function that reads the counts for the last time and removes the source; idempotent.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds another kind of metric by that name.

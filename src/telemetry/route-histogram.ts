@@ -46,8 +46,9 @@ export interface DurationSeries {
 }
 
 /**
- * A registered histogram whose series are counted here. `prom-client` looks up the labels for each observation, has no
- * exemplars without a change of the histogram, and one list of buckets for all series; here a series can have its own.
+ * A registered histogram whose series are counted here, where a series can have its own buckets. `prom-client` has one
+ * list of buckets for all series, and looks up the labels for each observation. Its exemplars need a histogram made for
+ * them.
  */
 export class RouteHistogram {
   readonly #main: ReadableHistogram;

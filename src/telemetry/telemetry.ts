@@ -116,7 +116,7 @@ const ORDERS: Readonly<Record<RouteOrder, (counts: RequestCounts) => number>> = 
 const STEPS_PER_MINUTE = ROUTE_STEP_SECONDS / PROCESS_STEP_SECONDS;
 
 /**
- * Figures of requests, cache, process and machine. Recording costs nanoseconds; everything else is done every five
+ * Figures of requests, cache, process and machine. Recording costs nanoseconds. Everything else is done every five
  * seconds, from the first request or reading on, on a timer that does not keep the process alive. Every list is
  * bounded, whatever clients send.
  */

@@ -106,8 +106,8 @@ export function parityOf(mount: string): 'even' | 'odd' {
 }
 
 /**
- * Cases for a way of mounting: all of them on Express 5. Express 4 runs the same code of hotpath from another
- * router: there every case runs with two of the eight ways, and every way with a quarter of the cases.
+ * Cases for a way of mounting: all of them on Express 5. Express 4 runs the same code of hotpath from another router.
+ * There, every case runs with two of the eight ways, and every way with a quarter of the cases.
  */
 export function casesFor<Case>(express: string, mount: string, cases: readonly Case[]): Case[] {
   const some = cases.filter((_, i) => (i + placeOf(mount)) % 4 === 0);

@@ -4,11 +4,11 @@ import { type ClientRequest, type IncomingMessage, request, type ServerResponse 
 const OF_THE_CONNECTION = new Set(['connection', 'keep-alive', 'transfer-encoding', 'te', 'upgrade', 'host']);
 
 /**
- * A handler that forwards each request to one origin and streams the response back: status, the lines of the head
- * with their case and their duplicates, body, trailers and interim responses (1xx).
+ * A handler that forwards each request to one origin and streams the response back: status, head, body, trailers and
+ * interim responses (1xx). The lines of the head keep their case and their duplicates.
  *
- * It also forwards connection fields of the response (`Connection` with field names, `Proxy-Connection`, …), although
- * a proxy should not: the suite measures whether the cache leaves them out of the store. An unreachable origin, or one
+ * It also forwards connection fields of the response (`Connection` with field names, `Proxy-Connection`, …), although a
+ * proxy should not. The suite measures whether the cache leaves them out of the store. An unreachable origin, or one
  * that closes before it has responded, makes a 502.
  */
 export function proxyTo(origin: string) {

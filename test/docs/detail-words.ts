@@ -14,9 +14,9 @@ interface Callable {
 /**
  * Collects every literal word that the source can send as `detail` of `Cache-Status`.
  *
- * It follows values by name through object literals, assignments, arguments and return values, without types: a word
- * too many is possible, and a test then asks for it to be documented or renamed; a word too few is not, as long as
- * reasons go through one of the names in `SINKS`.
+ * It follows values by name through object literals, assignments, arguments and return values, without types. It may
+ * find a word too many; a test then demands that it be documented or renamed. It misses no word as long as reasons go
+ * through one of the names in `SINKS`.
  *
  * @param folders relative to `root`; those that do not exist are ignored.
  */

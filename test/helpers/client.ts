@@ -39,8 +39,8 @@ export interface Got {
 }
 
 /**
- * Sends a request through the client of Node and resolves with the response, complete or cut off; with status 0
- * when the connection was closed before a response.
+ * Sends a request through the client of Node and resolves with the response, complete or cut off. The status is 0 if
+ * the connection was closed before a response.
  */
 export function ask(port: number, wanted: Ask = {}): Promise<Got> {
   const { path = '/', method = 'GET', headers = {}, body, user, agent, socketPath, signal } = wanted;

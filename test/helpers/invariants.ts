@@ -47,8 +47,8 @@ const RESOURCES = ['TCPServerWrap', 'TCPSocketWrap', 'PipeWrap', 'Timeout', 'Imm
  *
  * - `I-ALIVE`: no uncaught error, no unhandled rejection, and every app still answers `/health`;
  * - `I-CANARY`: no response held the canary of another user;
- * - `I-BOUND`: stores, pending fills and metric series are below their limits, no request is still counted as
- *   in progress, and an idle connection has no more listeners, and no other methods, than without hotpath;
+ * - `I-BOUND`: stores, pending fills and metric series are below their limits. No request is still counted as in
+ *   progress. An idle connection has the listeners and methods that it has without hotpath.
  * - `I-EXIT`: nothing is open after close.
  */
 export function invariants(ceilings: Partial<Ceilings> = {}): Invariants {

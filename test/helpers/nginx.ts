@@ -17,7 +17,7 @@ export interface Nginx {
 }
 
 /**
- * Starts nginx as people set it up first, with a bare `proxy_pass`: the app sees HTTP/1.0 from 127.0.0.1, for a `Host`
+ * Starts nginx as people set it up first, with a bare `proxy_pass`. The app sees HTTP/1.0 from 127.0.0.1, for a `Host`
  * that is its own address. The same app is below `/shop/` too, without the prefix.
  */
 export async function startNginx(appPort: number): Promise<Nginx> {

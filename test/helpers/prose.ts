@@ -64,8 +64,9 @@ export function proseOf(page: string): string[] {
   return page
     .replace(/^(?:```|~~~)[\s\S]*?^(?:```|~~~)$/gm, '')
     .replace(/<!--[\s\S]*?-->/g, '')
+    .replace(/^\[[^\]]*\]: .*$/gm, '')
     .replace(/`[^`\n]*`/g, '``')
-    .split(/\n\s*\n|\n(?=[-*|#>]|\d+\. )|\|/)
+    .split(/\n\s*\n|\n(?=\s*(?:[-*|#>] ?|\d+\. ))|\|/)
     .map((part) =>
       part
         .replace(/^[\s#>*|-]+/, '')
@@ -79,8 +80,25 @@ export function proseOf(page: string): string[] {
 export function sentencesOf(text: string): string[] {
   return text
     .replace(/\s+/g, ' ')
-    .split(/(?<=[.?!])["')]* (?=[A-Z`"'(@])/)
+    .split(/(?<=[.?!])["')*]* (?=[A-Z\d`"'(@*[]|hotpath\b)/)
     .map((sentence) => sentence.trim());
+}
+
+/** The parts of a comment: paragraphs, list items and tags, without code examples, tables and figures. */
+export function paragraphsOf(comment: string): string[] {
+  return comment
+    .split(/\n\s*\n|\n\s*(?=(?:[-*] |\d+\. |@\w))/)
+    .map((part) => part.trim())
+    .filter((part) => !/\S {3,}\S/.test(part));
+}
+
+/** The number of words in a sentence. A list of code spans or numbers counts as one word. */
+export function countWords(sentence: string): number {
+  return sentence
+    .replace(/`[^`]*`/g, '1')
+    .replace(/\d+(?:(?:,| and| or|, and|, or) \d+)+/g, '1')
+    .split(/\s+/)
+    .filter((word) => /[\p{L}\p{N}]/u.test(word)).length;
 }
 
 /** The first words of a sentence. */

@@ -54,8 +54,8 @@ function outputs(value: unknown): string[] {
 /**
  * Creates a project with the tarball installed and the files of `consumers/<sources>`.
  *
- * Nothing is downloaded: besides the package, `node_modules` links to exactly the packages of its manifest, so that
- * an undeclared import fails, and to `others` (the name in the project, then the name here).
+ * Nothing is downloaded. Besides the package, `node_modules` links to exactly the packages of its manifest, so that an
+ * undeclared import fails. It also links to `others` (the name in the project, then the name here).
  */
 export async function project(
   folder: string,

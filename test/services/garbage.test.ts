@@ -50,8 +50,7 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 
 // A Map or a WeakMap that changes with each request, a linked list whose members stay linked, a closure on each
-// response: V8 can free each of these only by marking the whole heap, which then happens every few hundred
-// requests.
+// response. V8 can free each of these only by marking the whole heap, which then happens every few hundred requests.
 describe('memory of a request at the front door, freed by minor collections', () => {
   const measured = async (
     env: Record<string, string>,

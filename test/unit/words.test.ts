@@ -1,7 +1,16 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { commentsOf, headlineOf, messagesOf, proseOf, sentencesOf, titlesOf } from '../helpers/prose.js';
+import {
+  commentsOf,
+  countWords,
+  headlineOf,
+  messagesOf,
+  paragraphsOf,
+  proseOf,
+  sentencesOf,
+  titlesOf,
+} from '../helpers/prose.js';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -49,6 +58,9 @@ const WORDS: readonly (readonly [avoid: RegExp, use: string])[] = [
 const HEADLESS = /^(?:What|Whose|Who|Those who|That which|He who)\b[^?]*$/;
 const HEADLESS_USE = 'a noun as the subject';
 
+/** The most words of a sentence. */
+const LONGEST = 25;
+
 /** Sentences that contain a listed word for a reason. Each must still occur. */
 const EXEMPT: readonly (readonly [file: string, text: string, why: string])[] = [];
 
@@ -62,7 +74,11 @@ const files = (folder: string, ending: RegExp): string[] =>
     .map((name) => (folder === '.' ? name : `${folder}/${name}`))
     .filter((name) => ending.test(name) && !name.includes('node_modules'));
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
-const pages = [...readdirSync(root).filter((name) => name.endsWith('.md')), ...files('docs', /\.md$/)];
+const pages = [
+  ...readdirSync(root).filter((name) => name.endsWith('.md')),
+  ...files('docs', /\.md$/),
+  ...['src', 'bench', 'examples'].flatMap((folder) => files(folder, /\bREADME\.md$/)),
+];
 const code = ['src', 'test', 'bench', 'scripts', 'examples'].flatMap((folder) =>
   files(folder, /\.(?:ts|mts|mjs)$/),
 );
@@ -81,26 +97,45 @@ function mistakes(found: readonly Found[]): string[] {
   );
 }
 
+/** The sentences with too many words, one line each. */
+const tooLong = (found: readonly Found[]): string[] =>
+  found.flatMap(({ file, text }) =>
+    sentencesOf(text)
+      .filter((sentence) => countWords(sentence) > LONGEST)
+      .map((sentence) => `${file}: ${countWords(sentence)} words\n    ${sentence}`),
+  );
+
 const inFiles = (
   names: readonly string[],
   parts: (text: string, file: string) => readonly string[],
 ): Found[] => names.flatMap((file) => parts(read(file), file).map((text) => ({ file, text })));
 
 describe('plain language', () => {
+  const comments = inFiles(code, commentsOf);
+  const messages = inFiles(files('src', /\.ts$/), messagesOf);
+  const paragraphs = inFiles(pages, proseOf);
+
   it('is used in comments', () => {
-    const found = inFiles(code, commentsOf);
-    expect(found.length).toBeGreaterThan(1000);
-    expect(mistakes(found)).toEqual([]);
+    expect(comments.length).toBeGreaterThan(1000);
+    expect(mistakes(comments)).toEqual([]);
   });
 
   it('is used in messages to users', () => {
-    const found = inFiles(files('src', /\.ts$/), messagesOf);
-    expect(found.length).toBeGreaterThan(100);
-    expect(mistakes(found)).toEqual([]);
+    expect(messages.length).toBeGreaterThan(100);
+    expect(mistakes(messages)).toEqual([]);
   });
 
   it('is used in documentation', () => {
-    expect(mistakes(inFiles(pages, proseOf))).toEqual([]);
+    expect(mistakes(paragraphs)).toEqual([]);
+  });
+
+  it('has short sentences', () => {
+    const parts = comments.flatMap(({ file, text }) =>
+      paragraphsOf(text).map((part) => ({ file, text: part })),
+    );
+    // Scripts of Redis and pages of HTML have several lines.
+    const lines = messages.filter(({ text }) => !text.includes('\n'));
+    expect(tooLong([...parts, ...paragraphs, ...lines])).toEqual([]);
   });
 
   it('is used in test titles', () => {
@@ -130,5 +165,20 @@ describe('the check', () => {
     ['The client gets the stored response.', 0],
   ])('finds the mistakes of "%s"', (text, count) => {
     expect(mistakes([{ file: 'a', text }])).toHaveLength(count);
+  });
+
+  it.each([
+    ['a code span counts as one word', `${'word '.repeat(24)}\`a code span\`.`, 0],
+    ['a list of numbers counts as one word', `${'word '.repeat(24)}1, 2, 3 and 4.`, 0],
+    ['two short sentences', `${'word '.repeat(20)}end. Another ${'word '.repeat(20)}.`, 0],
+    ['a long sentence', `${'word '.repeat(25)}end.`, 1],
+    ['a long item of a list', proseOf(`Short:\n\n- short\n  - ${'word '.repeat(26)}\n- short`).join('. '), 1],
+    [
+      'a tag of a comment',
+      paragraphsOf(`Short.\n@param name ${'word '.repeat(24)}\n@returns it.`).join('. '),
+      1,
+    ],
+  ])('counts the words of a sentence: %s', (_title, text, count) => {
+    expect(tooLong([{ file: 'a', text }])).toHaveLength(count);
   });
 });

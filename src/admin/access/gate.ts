@@ -183,7 +183,7 @@ function lastSegment(req: IncomingMessage): string {
 
 /**
  * Sends the browser to the same address without the key. A navigation from another site, such as a terminal in a
- * browser, would not send the cookie along a redirect; so there a page goes on by itself.
+ * browser, would not send the cookie along a redirect. There, a page goes on by itself.
  */
 function dropKey(request: GateRequest): void {
   const rest = new URLSearchParams(request.query);

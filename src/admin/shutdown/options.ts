@@ -12,7 +12,7 @@ export interface ClosableInstance {
 /** Options of `shutdown`. */
 export interface ShutdownOptions {
   /**
-   * How long the servers still accept requests while `/readyz` says 503, so that load balancers notice: at least the
+   * How long the servers still accept requests while `/readyz` says 503, so that load balancers notice. At least the
    * period of their probe times its failure threshold. Default: `'5s'`, but at most a fifth of `deadline`.
    */
   unreadyFor?: Duration | undefined;

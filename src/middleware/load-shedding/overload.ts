@@ -17,8 +17,8 @@ const LEAST = 0.02;
 const CALM = 0.8;
 
 /**
- * The share to shed after one more reading. It rises quickly above the limit and falls slowly below it, so that it
- * settles where the load fits, and does not alternate between nothing and everything.
+ * The share to shed after one more reading. It rises quickly above the limit and falls slowly below it. So it settles
+ * where the load fits, and does not alternate between nothing and everything.
  *
  * @param ratio the delay of the event loop by its limit.
  */

@@ -28,8 +28,8 @@ export interface MetricsOptions {
   /** Whether the duration histogram has the label `status` too; it multiplies the series. Default: `false`. */
   statusInDurations?: boolean | undefined;
   /**
-   * Whether the handler serves OpenMetrics to scrapers that ask for it, with a trace for each bucket of the durations:
-   * that of OpenTelemetry's active span, or of the header `traceparent`. Default: `false`.
+   * Whether the handler serves OpenMetrics to scrapers that ask for it, with a trace for each bucket of the durations.
+   * The trace is that of OpenTelemetry's active span, or of the header `traceparent`. Default: `false`.
    */
   exemplars?: boolean | undefined;
 }

@@ -35,9 +35,9 @@ export type SizeLimitMiddleware = (
  * below 400, or none within a second, is replaced by the problem. A response that has begun arrives whole.
  *
  * The bytes are counted as they come over the wire and, where there is a `Content-Encoding`, also as they come out of
- * it, against `inflated`. Of such a body the app receives a piece only when all that comes out of it has been counted;
- * to decode it is still the app's own affair. It is decoded only while the app reads it, and the decoders of all
- * bodies share `decoderMemory`.
+ * it, against `inflated`. The app receives a piece of such a body only when all that comes out of it has been counted.
+ * The app still decodes it itself. hotpath decodes it only while the app reads it, and the decoders of all bodies
+ * share `decoderMemory`.
  *
  * `Expect: 100-continue`: by default Node sends `100 Continue` before any middleware runs. After
  * `server.on('checkContinue', app)` this middleware decides, and a body that declares too much is refused before it is

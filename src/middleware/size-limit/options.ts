@@ -14,10 +14,10 @@ export interface SizeLimits {
   limit?: Size | undefined;
   /**
    * The largest size of a compressed request body after decompression: 53 bytes of Brotli can hold 64 MB. hotpath
-   * decompresses such a body to count it, while the app reads it; the app still gets the compressed bytes, never more
-   * than were counted. One coding is accepted (gzip, deflate, br, and zstd from Node 22.15 on). Other codings, or several,
-   * get a 415; a body that is not in the coding it declares gets a 400. A body that the app does not read is not checked. `false`: not checked, for
-   * an app that passes such bodies on. Default: the same as `limit`.
+   * decompresses such a body to count it, while the app reads it. The app still gets the compressed bytes, never more
+   * than were counted. One coding is accepted (gzip, deflate, br, and zstd from Node 22.15 on). Other codings, or
+   * several, get a 415; a body that is not in the coding it declares gets a 400. A body that the app does not read is
+   * not checked. `false`: not checked, for an app that passes such bodies on. Default: the same as `limit`.
    */
   inflated?: Size | false | undefined;
   /**

@@ -14,8 +14,8 @@ const KEPT = 100;
 const LONGEST_URL = 300;
 
 /**
- * The URLs that were served most often, within bounds (lossy counting): a URL that was dropped begins again at zero, so
- * counts of the top are exact or too low by a little, and never too high.
+ * The URLs that were served most often, within bounds (lossy counting). A URL that was dropped begins again at zero, so
+ * counts of the top are exact or a little too low, never too high.
  */
 export class TopKeys {
   readonly #showsQueries: boolean;

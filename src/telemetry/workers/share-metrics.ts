@@ -8,8 +8,8 @@ import { isQuestion, type MetricsAnswer, makeAnswer, THREADS_CHANNEL } from './m
 type Send = (answer: MetricsAnswer) => void;
 
 /**
- * Shows the metrics of a registry to `collectWorkerMetrics`: in a worker of `node:cluster` to its primary, in a worker
- * thread to the threads of its process. Elsewhere it does nothing. It does not keep a thread alive.
+ * Shows the metrics of a registry to `collectWorkerMetrics`: a worker of `node:cluster` to its primary, a worker thread
+ * to the threads of its process. Elsewhere it does nothing. It does not keep a thread alive.
  *
  * @param registry `perf.metrics.registry`.
  * @returns a function that ends it; idempotent.

@@ -30,8 +30,8 @@ const MOST_SAMPLES_OF_GONE = 50_000;
 
 /**
  * Asks workers of `node:cluster` and worker threads for their metrics. A worker that does not answer in time counts
- * with the counters of its last answer, and one that is gone for ever, because a sum that falls looks like a restart to
- * Prometheus, and then like a leap.
+ * with the counters of its last answer, and so does a dead one, for ever. To Prometheus, a sum that falls looks like a
+ * restart, and then like a leap.
  */
 export class WorkerCollector {
   readonly #timeoutMs: number;

@@ -147,8 +147,8 @@ export async function runChaos(
       });
     },
   ];
-  // An instance that knows no other server goes on there: its records take the places of others, and what it stores
-  // has a later position than purges that it does not know.
+  // An instance that knows no other server goes on there. Its records take the places of others, and its entries have
+  // later positions than purges that it does not know.
   const growAlone = (alone: SimulatedServer) => {
     const { epoch, last } = alone.state(0);
     if (epoch === '') return;

@@ -151,7 +151,7 @@ export class RedisLog implements InvalidationLog {
   }
 
   /**
-   * The local stamp of an entry read from Redis; `undefined` if it must not be used: it is of another epoch, or
+   * The local stamp of an entry read from Redis. `undefined` if it must not be used: it is of another epoch, or
    * `canShare` is now false. The caller must still check `limit`.
    */
   fromShared(stamp: LogStamp): number | undefined {
