@@ -61,6 +61,7 @@ import {
 } from './middleware/timing/options.js';
 import { compileRoutes, type RouteTable, readPattern } from './options/route-table.js';
 import { leaf, mapOf, objectOr, resolve, type SectionHint, section, toggle } from './options/schema.js';
+import { type AlertsOptions, type AlertsSettings, alertsSchema } from './telemetry/alerts/options.js';
 import { type TelemetryOptions, type TelemetrySettings, telemetrySchema } from './telemetry/options.js';
 
 /** The policies of one path. */
@@ -93,6 +94,8 @@ export interface HotpathConfig {
   metrics?: MetricsOptions | boolean | undefined;
   /** Figures of routes, cache, process and machine, with an hour of history (`perf.telemetry`). Default: on. */
   telemetry?: TelemetryOptions | boolean | undefined;
+  /** Alerts about slow requests, errors, the event loop, Redis and figures of the app; they need `telemetry`. Default: off. */
+  alerts?: AlertsOptions | boolean | undefined;
   /** One line for each request, by the app's own logger. Default: off. */
   log?: RequestLogOptions | boolean | undefined;
   /** A 503 for a share of the requests while the process is overloaded. Default: off. */
@@ -124,6 +127,7 @@ export interface ResolvedConfig {
   readonly timing: TimingSettings | false;
   readonly metrics: MetricsSettings | false;
   readonly telemetry: TelemetrySettings | false;
+  readonly alerts: AlertsSettings | false;
   readonly log: RequestLogSettings | false;
   readonly loadShedding: LoadSheddingSettings | false;
   readonly sizeLimit: SizeLimitSettings | false;
@@ -171,6 +175,7 @@ const configSchema = section(
     timing: v.optional(toggle(timingSchema), {}),
     metrics: v.optional(toggle(metricsSchema), {}),
     telemetry: v.optional(toggle(telemetrySchema), {}),
+    alerts: v.optional(toggle(alertsSchema), false),
     log: v.optional(toggle(requestLogSchema), false),
     loadShedding: v.optional(toggle(loadSheddingSchema), false),
     sizeLimit: v.optional(toggle(sizeLimitSchema), {}),
@@ -178,7 +183,9 @@ const configSchema = section(
     cache: v.optional(toggle(cacheSchema), {}),
     compression: v.optional(toggle(compressionSchema), {}),
   },
-  undefined,
+  ({ alerts, telemetry }, report) => {
+    if (alerts && telemetry === false) report('alerts', 'needs telemetry; remove `telemetry: false`');
+  },
   hintAtRoutes,
 );
 

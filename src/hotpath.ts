@@ -87,6 +87,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   const fastPath = createFastPath(parts, resolved, hotpathMiddleware);
   const door = fastPath && new FrontDoor(fastPath);
   const { state } = parts;
+  telemetry?.startAlerts();
   let check = isProduction()
     ? undefined
     : new SetupCheck({
@@ -170,7 +171,10 @@ function createParts(config: ResolvedConfig): Parts {
   const telemetry = createTelemetry(config, state, cache);
   const hideTelemetry =
     metrics && telemetry
-      ? showTelemetry(metrics.registry, () => telemetry.readings(), state !== false)
+      ? showTelemetry(metrics.registry, () => telemetry.readings(), {
+          cache: state !== false,
+          alerts: config.alerts !== false,
+        })
       : undefined;
   const watch = new RequestWatch(telemetry);
   const log = config.log ? createRequestLog(config.log, routes) : undefined;
@@ -185,17 +189,20 @@ function createParts(config: ResolvedConfig): Parts {
 }
 
 function createTelemetry(
-  { telemetry }: ResolvedConfig,
+  { telemetry, alerts }: ResolvedConfig,
   state: CacheState | false,
   cache: ResponseCache,
 ): Telemetry | undefined {
   if (!telemetry) return undefined;
-  if (!state) return new Telemetry(telemetry);
-  return new Telemetry(telemetry, {
+  if (!state) return new Telemetry(telemetry, {}, alerts);
+  const { redis, settings } = state;
+  const sources = {
     cache: () => cache.stats(),
-    cacheMaxBytes: state.settings.memory.maxBytes,
-    instances: state.redis?.instances,
-  });
+    cacheMaxBytes: settings.memory.maxBytes,
+    instances: redis?.instances,
+    breakers: redis && (() => redis.store.stats()),
+  };
+  return new Telemetry(telemetry, sources, alerts);
 }
 
 function createFastPath(

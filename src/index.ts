@@ -7,6 +7,7 @@ export {
 } from './config.js';
 export { configFromEnv, type DatabaseEnvironment, databaseFromEnv } from './environment.js';
 export type {
+  AlertEvent,
   BreakerEvent,
   CacheEvent,
   PurgeEvent,
@@ -26,6 +27,17 @@ export * from './middleware/size-limit/index.js';
 export * from './middleware/timing/index.js';
 export { type ConfigProblem, HotpathError, type HotpathErrorCode, isHotpathError } from './options/errors.js';
 export type { AdviceItem } from './telemetry/advice.js';
+export type {
+  Alert,
+  AlertsOptions,
+  BreakerAlertOptions,
+  CustomAlert,
+  ErrorRateAlertOptions,
+  EventLoopAlertOptions,
+  HitRatioAlertOptions,
+  PoolWaitingAlertOptions,
+  SlowRequestsAlertOptions,
+} from './telemetry/alerts/options.js';
 export type { ProcessFigureName, RouteHistory, TelemetryHistory } from './telemetry/history/history.js';
 export type { InstanceFigures, InstancesReport } from './telemetry/instances/instances.js';
 export type { InstanceLabels, InstanceState } from './telemetry/instances/snapshot.js';

@@ -104,6 +104,25 @@ export interface ShedEvent {
   readonly route?: string | undefined;
 }
 
+/** `hotpath:alert`: an alert of this instance fires or has cleared. The same as `alerts.onAlert` gets. */
+export interface AlertEvent {
+  /** `slowRequests`, `errorRate`, `hitRatio`, `eventLoop`, `breaker`, `poolWaiting`, or a name of `alerts.custom`. */
+  readonly name: string;
+  readonly state: 'ok' | 'firing';
+  /** When this state began. Milliseconds since 1970. */
+  readonly since: number;
+  /** The figure at the last evaluation; `null`: there was nothing to measure. */
+  readonly value: number | null;
+  /** The limit of the value. */
+  readonly threshold: number;
+  /** Of value and threshold: `ratio` (from 0 to 1), `seconds`, `breakers`, `queries`, or that of a custom alert. */
+  readonly unit: string;
+  /** The figures in words. */
+  readonly message: string;
+  /** The route with the most slow or failed requests, as `GET /api/products/:id`; absent if the alert is not about routes. */
+  readonly route?: string;
+}
+
 /** A channel with the type of its messages. */
 export interface EventChannel<Message> {
   readonly name: string | symbol;
@@ -119,3 +138,4 @@ export const purgeEvents: EventChannel<PurgeEvent> = channel('hotpath:purge');
 export const breakerEvents: EventChannel<BreakerEvent> = channel('hotpath:breaker');
 export const slowQueryEvents: EventChannel<SlowQueryEvent> = channel('hotpath:slow-query');
 export const warmingEvents: EventChannel<WarmingEvent> = channel('hotpath:warming');
+export const alertEvents: EventChannel<AlertEvent> = channel('hotpath:alert');

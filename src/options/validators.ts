@@ -142,3 +142,15 @@ function areDecodable(...texts: readonly string[]): boolean {
     return false;
   }
 }
+
+/** A pool of connections, as far as hotpath reads its queue. */
+export interface WaitingPool {
+  /** Queries that wait for a connection. */
+  readonly waitingCount: number;
+}
+
+/** Reads a pool. */
+export const readWaitingPool: Validator<WaitingPool> = (input) =>
+  typeof (input as Partial<WaitingPool> | null | undefined)?.waitingCount === 'number'
+    ? { value: input as WaitingPool }
+    : { expected: 'a pool of pg, with a number `waitingCount`' };

@@ -1,4 +1,5 @@
 import type { Registry } from 'prom-client';
+import type { Alert } from './alerts/options.js';
 import { type Count, registerCounters } from './callback-counters.js';
 import { type Combine, type Level, registerGauges } from './callback-gauges.js';
 import type { CacheUse } from './requests/cache-use.js';
@@ -24,6 +25,7 @@ export interface TelemetryReadings {
   readonly routes: number;
   readonly overflowed: number;
   readonly historyBytes: number;
+  readonly alerts: readonly Alert[];
 }
 
 type Read = (readings: TelemetryReadings) => number | null | undefined;
@@ -155,14 +157,14 @@ const LEVEL_GAUGES: readonly Row[] = [
 /**
  * Shows the figures of telemetry as metrics, read at each scrape. A figure that is not known has no sample.
  *
- * @param hasCache whether the cache is on.
+ * @param has whether the cache is on, and whether there are alerts.
  * @returns a function that reads the counts for the last time and removes them; idempotent.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` when the registry holds other metrics by these names.
  */
 export function showTelemetry(
   registry: Registry,
   read: () => TelemetryReadings,
-  hasCache: boolean,
+  has: { readonly cache: boolean; readonly alerts: boolean },
 ): () => void {
   const counters = (rows: readonly Row[], combine?: 'sum' | 'max') =>
     rows.map(([name, help, figure]) =>
@@ -174,11 +176,12 @@ export function showTelemetry(
     );
   const releases = [
     ...counters(REQUEST_COUNTERS),
-    ...(hasCache ? counters(CACHE_COUNTERS) : []),
+    ...(has.cache ? counters(CACHE_COUNTERS) : []),
     ...counters(MACHINE_COUNTERS, 'max'),
     ...gauges(SUM_GAUGES, 'sum'),
     ...gauges(LEVEL_GAUGES, 'max'),
     ...showOthers(registry, () => read().others),
+    ...(has.alerts ? [showAlerts(registry, () => read().alerts)] : []),
   ];
   return () => {
     for (const release of releases) release();
@@ -202,6 +205,17 @@ function showOthers(registry: Registry, read: () => readonly ProcessUsage[]): ((
     gauge('cpu_cores', 'CPU time per second of another process.', (usage) => usage.cpuCores),
     gauge('resident_memory_bytes', 'Resident memory of another process.', (usage) => usage.rssBytes),
   ];
+}
+
+function showAlerts(registry: Registry, read: () => readonly Alert[]): () => void {
+  return registerGauges(
+    registry,
+    'hotpath_alert_firing',
+    'Whether an alert of the config is firing: 0 or 1.',
+    ['alert'],
+    () => read().map(({ name, state }) => ({ labels: { alert: name }, value: Number(state === 'firing') })),
+    'max',
+  );
 }
 
 /** The control group, where it has a CPU quota. */

@@ -7,6 +7,9 @@ import type { CacheStats } from '../cache/stats.js';
 import { guarded, unawaited } from '../runtime/guard.js';
 import { runInOwnContext } from '../runtime/module-context.js';
 import { type AdviceItem, adviseFrom } from './advice.js';
+import { Alerts } from './alerts/alerts.js';
+import type { Alert, AlertsSettings } from './alerts/options.js';
+import type { Breakers } from './alerts/rules.js';
 import {
   BUSIEST_ROUTES,
   History,
@@ -17,7 +20,7 @@ import {
 import { type InstanceStore, Instances, type InstancesReport } from './instances/instances.js';
 import { foldRoutes, type InstanceLabels, type InstanceSnapshot } from './instances/snapshot.js';
 import type { TelemetrySettings } from './options.js';
-import type { CacheUseFigures } from './requests/cache-use.js';
+import type { CacheUse, CacheUseFigures } from './requests/cache-use.js';
 import { Connections } from './requests/connections.js';
 import { durationsOf, type RequestCounts, type RequestFigures } from './requests/figures.js';
 import { type FinishedRequest, RequestRecorder } from './requests/request-recorder.js';
@@ -96,6 +99,8 @@ export interface TelemetrySources {
   readonly cacheMaxBytes?: number | undefined;
   /** Absent without Redis. */
   readonly instances?: InstanceStore | undefined;
+  /** Absent without Redis. */
+  readonly breakers?: (() => Breakers) | undefined;
 }
 
 const TOP_KEYS = 20;
@@ -111,6 +116,16 @@ const ORDERS: Readonly<Record<RouteOrder, (counts: RequestCounts) => number>> = 
   time: ({ total }) => total.sum,
   errors: ({ serverErrors }) => serverErrors,
 };
+
+/** A window of five seconds that has ended. */
+interface EndedWindow {
+  readonly counts: RequestCounts;
+  /** Since the start. */
+  readonly cacheUse: CacheUse;
+  /** Its length. */
+  readonly seconds: number;
+  readonly own: ProcessFigures;
+}
 
 /** Windows of the process in one of the routes. */
 const STEPS_PER_MINUTE = ROUTE_STEP_SECONDS / PROCESS_STEP_SECONDS;
@@ -129,6 +144,7 @@ export class Telemetry {
   readonly #hostSources: HostSources;
   readonly #instances: Instances;
   readonly #labels: InstanceLabels;
+  readonly #alerts: Alerts | undefined;
   #startedAt = performance.now();
   #stepAt = this.#startedAt;
   #sampler: Sampler<ProcessFigures> | undefined;
@@ -144,8 +160,14 @@ export class Telemetry {
   #openConnections = 0;
   #traffic = { receivedBytes: 0, sentBytes: 0 };
 
-  constructor(settings: TelemetrySettings, sources: TelemetrySources = {}) {
+  /** @param alerts `false`: there are none. */
+  constructor(
+    settings: TelemetrySettings,
+    sources: TelemetrySources = {},
+    alerts: AlertsSettings | false = false,
+  ) {
     this.#sources = sources;
+    this.#alerts = alerts ? new Alerts(alerts, sources.breakers) : undefined;
     this.recorder = new RequestRecorder(settings.maxRoutes, settings.queries);
     const { procRoot, cgroupRoot, diskPath = process.cwd() } = settings;
     this.#hostSources = { procRoot, cgroupRoot, diskPath };
@@ -225,6 +247,7 @@ export class Telemetry {
       routes: recorder.size,
       overflowed: recorder.overflowed,
       historyBytes: this.#history.bytes,
+      alerts: this.alerts(),
     };
   }
 
@@ -300,6 +323,16 @@ export class Telemetry {
     });
   }
 
+  /** Every alert of this instance with its state, in the order of the config; empty if `alerts` is off. */
+  alerts(): Alert[] {
+    return this.#alerts?.list() ?? [];
+  }
+
+  /** @internal Begins before the first request, where there are alerts. */
+  startAlerts(): void {
+    if (this.#alerts) this.#start();
+  }
+
   /** All instances that share the Redis of the cache; this one alone where there is none. Never rejects. */
   instances(): Promise<InstancesReport> {
     this.#start();
@@ -355,8 +388,14 @@ export class Telemetry {
     this.#process = this.#sampler.rotate();
     const seconds = (performance.now() - this.#stepAt) / 1000 || PROCESS_STEP_SECONDS;
     this.#stepAt = performance.now();
-    const counts = this.recorder.all.rotate();
-    this.#pushHistory(counts, seconds, this.#process);
+    const cacheUse = this.recorder.cacheUse();
+    this.#pushHistory({ counts: this.recorder.all.rotate(), cacheUse, seconds, own: this.#process });
+    this.#alerts?.evaluate({
+      requests: this.recorder.all.recent(),
+      routes: this.recorder.routes,
+      cacheUse,
+      process: this.#process,
+    });
     if (++this.#steps % STEPS_PER_MINUTE === 0) {
       this.#minuteAt = performance.now();
       this.#history.pushRoutes(Date.now(), this.recorder.rotateRoutes(BUSIEST_ROUTES));
@@ -395,8 +434,7 @@ export class Telemetry {
     }
   }
 
-  /** @param seconds of the window. */
-  #pushHistory(counts: RequestCounts, seconds: number, own: ProcessFigures): void {
+  #pushHistory({ counts, cacheUse, seconds, own }: EndedWindow): void {
     const { traffic } = this.#connections;
     const { requests, clientErrors, serverErrors } = counts;
     const ratio = (count: number) => (requests > 0 ? count / requests : null);
@@ -414,7 +452,7 @@ export class Telemetry {
       openConnections: this.#openConnections,
       receivedBytesRate: (traffic.receivedBytes - this.#traffic.receivedBytes) / seconds,
       sentBytesRate: (traffic.sentBytes - this.#traffic.sentBytes) / seconds,
-      cacheHitRatio: this.recorder.cacheUse().figures().hitRatio,
+      cacheHitRatio: cacheUse.figures().hitRatio,
       cpuCores: own.cpuCores,
       rssBytes: own.rssBytes,
       heapUsedBytes: own.heapUsedBytes,
@@ -445,6 +483,7 @@ export class Telemetry {
         heapLimitBytes: own?.heapLimitBytes ?? null,
         eventLoopUtilization: own?.eventLoop.utilization ?? null,
         eventLoopDelayP99: own?.eventLoop.delay?.p99 ?? null,
+        firing: this.alerts().filter(({ state }) => state === 'firing'),
       },
       all: recorder.all.all(),
       cache: recorder.cacheUse(),

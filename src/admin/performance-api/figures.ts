@@ -65,6 +65,17 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
 
     advice: (): Figures => ({ stable: {}, volatile: { advice: telemetry.advice() } }),
 
+    alerts: async ({ instance }: Query): Promise<Figures | ResourceProblem> => {
+      const stable = { isOn: config.alerts !== false };
+      if (instance === undefined) return { stable, volatile: { alerts: telemetry.alerts() } };
+      return ofOthers(telemetry, instance, ({ instances }) => ({
+        stable,
+        volatile: {
+          alerts: instances.flatMap(({ id, firing }) => firing.map((alert) => ({ ...alert, instance: id }))),
+        },
+      }));
+    },
+
     history: ({ since }: Query): Figures => historySince(telemetry.history(), since),
   };
 }

@@ -63,6 +63,7 @@ export function makeResources(settings: PerformanceApiSettings): ReadonlyMap<str
     ['/warming', resource(figures.warming)],
     ['/instances', resource(figures.instances)],
     ['/advice', resource(figures.advice)],
+    ['/alerts', resource(figures.alerts, 'instance')],
     ['/history', resource(figures.history, 'since')],
     ['/events', { method: 'GET', isStream: true }],
     ['/cache/purge', change('purge')],

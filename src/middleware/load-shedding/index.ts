@@ -1,1 +1,2 @@
-export type { LoadSheddingOptions, WaitingPool } from './options.js';
+export type { WaitingPool } from '../../options/validators.js';
+export type { LoadSheddingOptions } from './options.js';

@@ -2,13 +2,13 @@ import * as v from 'valibot';
 import { leaf, section } from '../../options/schema.js';
 import type { Duration } from '../../options/units.js';
 import type { ValidationResult } from '../../options/validation-result.js';
-import { readInteger, readPositiveDuration, readTimerDuration } from '../../options/validators.js';
-
-/** A pool of connections, as far as load shedding reads it. */
-export interface WaitingPool {
-  /** Queries that wait for a connection. */
-  readonly waitingCount: number;
-}
+import {
+  readInteger,
+  readPositiveDuration,
+  readTimerDuration,
+  readWaitingPool,
+  type WaitingPool,
+} from '../../options/validators.js';
 
 /** Options of load shedding. */
 export interface LoadSheddingOptions {
@@ -49,10 +49,4 @@ function readDelayLimit(input: unknown): ValidationResult<number | false> {
   if (input === false) return { value: false };
   const reading = readPositiveDuration(input);
   return 'value' in reading ? reading : { expected: `${reading.expected}, or false` };
-}
-
-function readWaitingPool(input: unknown): ValidationResult<WaitingPool> {
-  return typeof (input as Partial<WaitingPool> | null | undefined)?.waitingCount === 'number'
-    ? { value: input as WaitingPool }
-    : { expected: 'a pool of pg, with a number `waitingCount`' };
 }

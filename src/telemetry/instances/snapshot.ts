@@ -1,5 +1,6 @@
 import { promisify } from 'node:util';
 import { deflateRaw, inflateRaw } from 'node:zlib';
+import type { Alert } from '../alerts/options.js';
 import { CacheUse } from '../requests/cache-use.js';
 import { RequestCounts } from '../requests/figures.js';
 import type { DurationHistogram } from '../requests/histogram.js';
@@ -32,6 +33,8 @@ export interface InstanceState {
   readonly eventLoopUtilization: number | null;
   /** Seconds; `null` without data. */
   readonly eventLoopDelayP99: number | null;
+  /** Its alerts that are firing; 10 at most of another instance. */
+  readonly firing: readonly Alert[];
 }
 
 /** Counts of one route since the start. */
@@ -57,6 +60,11 @@ export const MOST_SNAPSHOT_BYTES = 8 * 1024;
 /** A snapshot of ours is far below this once it is inflated. Bytes. */
 const MOST_INFLATED = 1024 ** 2;
 
+/** Alerts in a snapshot, and characters of a text of theirs. */
+const MOST_FIRING = 10;
+const LONGEST_MESSAGE = 200;
+const LONGEST_ALERT_NAME = 60;
+
 const FORMAT = 1;
 const deflate = promisify(deflateRaw);
 const inflate = promisify(inflateRaw);
@@ -66,14 +74,18 @@ const OTHER_ROUTES = { method: '*', route: 'other' };
 
 /**
  * Writes a snapshot in at most 8 kB. Where it would take more, the least busy half of the routes is added up, again and
- * again.
+ * again; after them, half of the alerts is left out.
  */
 export async function encodeSnapshot(snapshot: InstanceSnapshot): Promise<Buffer> {
-  let { routes } = snapshot;
+  let { routes, state } = snapshot;
   for (;;) {
-    const bytes = await deflate(JSON.stringify(writeSnapshot({ ...snapshot, routes })));
-    if (bytes.length <= MOST_SNAPSHOT_BYTES || routes.length === 0) return bytes;
-    routes = foldRoutes(routes, Math.floor((routes.length - 1) / 2));
+    const bytes = await deflate(JSON.stringify(writeSnapshot({ ...snapshot, routes, state })));
+    if (bytes.length <= MOST_SNAPSHOT_BYTES) return bytes;
+    const { firing } = state;
+    if (routes.length > 0) routes = foldRoutes(routes, Math.floor((routes.length - 1) / 2));
+    else if (firing.length > 0)
+      state = { ...state, firing: firing.slice(0, Math.min(MOST_FIRING, firing.length) >> 1) };
+    else return bytes;
   }
 }
 
@@ -102,11 +114,18 @@ function writeSnapshot({ labels, state, all, cache, routes }: InstanceSnapshot) 
   return {
     format: FORMAT,
     labels,
-    state,
+    state: { ...state, firing: state.firing.slice(0, MOST_FIRING).map(writeAlert) },
     all: writeCounts(all),
     cache: cache.figures(),
     routes: routes.map(({ method, route, counts }) => [method, route, writeCounts(counts)] as const),
   };
+}
+
+/** Figures that JSON cannot write become `null`. */
+function writeAlert({ name, since, value, threshold, unit, message, route }: Alert) {
+  const cut = (whole: string) => whole.slice(0, LONGEST_ALERT_NAME);
+  const text = message.slice(0, LONGEST_MESSAGE);
+  return [cut(name), since, value, threshold, cut(unit), text, route && cut(route)] as const;
 }
 
 function writeCounts(counts: RequestCounts) {
@@ -144,7 +163,7 @@ function readSnapshot(written: ReturnType<typeof writeSnapshot>): InstanceSnapsh
   };
 }
 
-function readState(state: InstanceState): InstanceState {
+function readState(state: ReturnType<typeof writeSnapshot>['state']): InstanceState {
   const orNull = (value: number | null) => (value === null ? null : number(value));
   return {
     uptimeSeconds: number(state.uptimeSeconds),
@@ -157,6 +176,23 @@ function readState(state: InstanceState): InstanceState {
     heapLimitBytes: orNull(state.heapLimitBytes),
     eventLoopUtilization: orNull(state.eventLoopUtilization),
     eventLoopDelayP99: orNull(state.eventLoopDelayP99),
+    // Instances of an older version write none.
+    firing: (state.firing ?? []).slice(0, MOST_FIRING).map(readAlert),
+  };
+}
+
+function readAlert([name, since, value, threshold, unit, message, route]: ReturnType<
+  typeof writeAlert
+>): Alert {
+  return {
+    name: text(name),
+    state: 'firing',
+    since: number(since),
+    value: value === null ? null : signed(value),
+    threshold: signed(threshold),
+    unit: text(unit),
+    message: text(message),
+    ...(route && { route: text(route) }),
   };
 }
 
@@ -197,6 +233,11 @@ function readCacheUse(written: ReturnType<CacheUse['figures']>): CacheUse {
 function number(value: unknown): number {
   if (typeof value !== 'number' || !(value >= 0)) throw new TypeError('no number');
   return value;
+}
+
+/** Figures of the app may be negative. */
+function signed(value: number): number {
+  return Math.sign(value) * number(Math.abs(value));
 }
 
 function text(value: unknown): string {

@@ -102,6 +102,17 @@ export class DurationHistogram {
     return this.max;
   }
 
+  /**
+   * The durations from the bucket of a limit on. The bucket begins up to 12.5 % below the limit, so that none beyond it
+   * is missed.
+   */
+  countFrom(milliseconds: number): number {
+    let count = 0;
+    const first = Math.max(0, bucketOf(milliseconds) - this.#from);
+    for (let at = first; at < this.#counts.length; at++) count += this.#counts[at]!;
+    return count;
+  }
+
   /** Forgets everything, and keeps its memory. */
   clear(): void {
     this.count = this.sum = this.max = 0;

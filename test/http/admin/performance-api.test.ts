@@ -56,7 +56,9 @@ const RULE: HotpathConfig = { routes: { '/items/:id': { cache: { ttl: '1m', tags
 describe.each(majors)('the performance API on %s', (_name, express) => {
   it('answers every resource as the OpenAPI file says, with counts that agree with the requests', async () => {
     const pool = { totalCount: 4, idleCount: 1, waitingCount: 0, options: { max: 4 } };
-    const { url, read, perf } = await serve({ express, config: RULE, options: { pool } });
+    const custom = { jobs: { value: () => 7, over: 5, for: '5s' } } as const;
+    const config = { ...RULE, alerts: { custom } };
+    const { url, read, perf } = await serve({ express, config, options: { pool } });
     for (const path of ['/items/1', '/items/1', '/items/2', '/broken', '/nowhere']) await fetch(url + path);
     await waitFor(() => perf.telemetry!.snapshot().requests.sinceStart.requests === 5);
     await perf.telemetry!.step();
@@ -100,12 +102,23 @@ describe.each(majors)('the performance API on %s', (_name, express) => {
     expect((await read('/advice')).volatile.advice).toBeInstanceOf(Array);
     expect((await read('/history')).volatile.process.at).not.toEqual([]);
     expect((await read(`/history?since=${Date.now() + 1000}`)).volatile.process.at).toEqual([]);
+    const { alerts } = (await read('/alerts')).volatile;
+    const states = alerts.map(({ name, state }: { name: string; state: string }) => [name, state]);
+    expect(states).toEqual([
+      ['slowRequests', 'ok'],
+      ['errorRate', 'ok'],
+      ['eventLoop', 'ok'],
+      ['jobs', 'firing'],
+    ]);
     const { instances } = (await read('/instances')).volatile;
-    expect(instances).toHaveLength(1);
+    expect(instances).toMatchObject([{ firing: [{ name: 'jobs', value: 7 }] }]);
     for (const which of ['all', instances[0].id]) {
       const sums = await read(`/api?instance=${which}`);
       expect(sums.volatile.requests.sinceStart.requests).toBe(5);
       expect((await read(`/cache?instance=${which}`)).volatile.use.hits).toBe(1);
+      expect((await read(`/alerts?instance=${which}`)).volatile.alerts).toMatchObject([
+        { name: 'jobs', state: 'firing', instance: instances[0].id },
+      ]);
     }
     const { resources } = await read('/');
     expect(new Set(resources.map((each: { path: string }) => each.path)).add('/')).toEqual(

@@ -31,6 +31,11 @@ async function instance(
     routes: { '/items/:id': { cache: { ttl: '1h' } } },
     metrics: { defaultMetrics: false },
     telemetry: { version },
+    alerts: {
+      eventLoop: false,
+      breaker: { for: '5s' },
+      errorRate: { share: 0.3, minRequests: 5, for: '5s' },
+    },
   });
   const app = express();
   app.use(perf);
@@ -65,6 +70,13 @@ describe.each(majors)('two instances on %s', (_name, express) => {
     expect(await second.perf.metrics.registry!.getSingleMetricAsString('hotpath_instances')).toMatch(/ 2$/);
     const report = await first.telemetry.instances();
     expect(report.isComplete).toBe(true);
+    expect(report.instances.map(({ firing }) => firing)).toEqual([
+      [],
+      second.telemetry.alerts().filter(({ state }) => state === 'firing'),
+    ]);
+    expect(report.instances[1]!.firing).toMatchObject([
+      { name: 'errorRate', value: 3 / 8, route: 'GET /fails' },
+    ]);
     expect(
       report.instances.map(({ isSelf, version, requests }) => [isSelf, version, requests.requests]),
     ).toEqual([
@@ -175,6 +187,10 @@ describe('snapshots of instances', () => {
       expect(report).toMatchObject({ isComplete: false, reason: 'Redis cannot be reached' });
       expect(report.instances).toMatchObject([{ isSelf: true }]);
       expect(telemetry.advice().map(({ id }) => id)).toContain('redis-breaker');
+      await telemetry.step();
+      const breaker = telemetry.alerts().find(({ name }) => name === 'breaker');
+      expect(breaker).toMatchObject({ state: 'firing', threshold: 0, unit: 'breakers' });
+      expect(breaker!.value).toBeGreaterThan(0);
     } finally {
       unsubscribe('hotpath:breaker', listener);
       own.resume();

@@ -55,8 +55,8 @@ describe('resolveConfig', () => {
         minimumGain: 0.1,
       },
     });
-    expect(sections).toMatchObject({ log: false, loadShedding: false });
-    const isOff = (name: string) => name === 'log' || name === 'loadShedding';
+    expect(sections).toMatchObject({ alerts: false, log: false, loadShedding: false });
+    const isOff = (name: string) => ['alerts', 'log', 'loadShedding'].includes(name);
     const all = (value: true | undefined) => {
       const names = Object.keys(sections).filter((name) => !isOff(name));
       return Object.fromEntries(names.map((name) => [name, value])) as HotpathConfig;

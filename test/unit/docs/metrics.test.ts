@@ -11,6 +11,7 @@ describe('docs/metrics.md', () => {
     // Nobody listens there: what is listed does not depend on whether Redis answers.
     const perf = hotpath({
       loadShedding: true,
+      alerts: true,
       cache: { redis: { url: `redis://127.0.0.1:${await freePort()}` } },
     });
     try {

@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import type { Alert } from 'hotpath';
 import { describe, expect, it } from 'vitest';
 import { History } from '../../../src/telemetry/history/history.js';
 import {
@@ -26,6 +27,13 @@ const request: FinishedRequest = {
   servedUrl: undefined,
   blockedMs: 0,
 };
+
+/** Texts that deflate does not shorten. */
+function longAlert(): Alert {
+  const text = () => randomBytes(300).toString('base64');
+  const numbers = { since: Date.now(), value: Math.random(), threshold: Math.random() };
+  return { name: text(), state: 'firing', ...numbers, unit: text(), message: text(), route: text() };
+}
 
 describe('the recorder of requests', () => {
   it('counts statuses, aborts and bytes apart, for each method and route', () => {
@@ -112,6 +120,7 @@ describe('the recorder of requests', () => {
         heapLimitBytes: null,
         eventLoopUtilization: null,
         eventLoopDelayP99: null,
+        firing: Array.from({ length: 56 }, () => longAlert()),
       },
       all: recorder.all.all(),
       cache: recorder.cacheUse(),
