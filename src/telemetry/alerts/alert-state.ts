@@ -33,8 +33,8 @@ export function judge(value: number | undefined, { threshold, clearAt, isUnder }
 }
 
 /**
- * The state of one alert. It changes only after a number of evaluations in a row that speak for it, so that an alert
- * neither fires for a moment nor flaps.
+ * The state of one alert. It changes only after several evaluations in a row that speak for it. So an alert neither
+ * fires for a moment nor flaps.
  */
 export class AlertState {
   isFiring = false;

@@ -74,7 +74,7 @@ const OTHER_ROUTES = { method: '*', route: 'other' };
 
 /**
  * Writes a snapshot in at most 8 kB. Where it would take more, the least busy half of the routes is added up, again and
- * again; after them, half of the alerts is left out.
+ * again. Without routes, half of the alerts is left out.
  */
 export async function encodeSnapshot(snapshot: InstanceSnapshot): Promise<Buffer> {
   let { routes, state } = snapshot;
