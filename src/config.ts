@@ -6,7 +6,7 @@ import {
   type CacheSettings,
   cacheSchema,
 } from './cache/options.js';
-import { cacheRuleSchema, isRuleOption } from './cache/rule.js';
+import { cacheRuleSchema } from './cache/rule.js';
 import {
   type CacheControlOptions,
   type CacheControlPolicy,
@@ -136,16 +136,10 @@ export interface ResolvedConfig {
   readonly compression: CompressionSettings | false;
 }
 
-/** An option of a cache rule beside `cache`. */
-const hintAtCacheRule: SectionHint = (key) =>
-  isRuleOption(key)
-    ? "an option of a cache rule; write it inside `cache`: { cache: { ttl: '1h' } }"
-    : undefined;
-
 /** A path beside `routes`. */
 const hintAtRoutes: SectionHint = (key) =>
   key.startsWith('/')
-    ? `a path belongs into \`routes\`: { routes: { '${key}': { cache: { ttl: '1h' } } } }`
+    ? `a path; write it in \`routes\`: { routes: { '${key}': { cache: { ttl: '1h' } } } }`
     : undefined;
 
 const off = leaf<false>((input) => (input === false ? { value: false } : { expected: 'false' }));
@@ -155,20 +149,16 @@ const configSchema = section(
     routes: v.optional(
       mapOf(
         readPattern,
-        section(
-          {
-            cache: v.optional(objectOr(cacheRuleSchema, [false], 'a cache rule or false')),
-            cacheControl: v.optional(cacheControlPolicySchema),
-            sizeLimit: v.optional(sizeLimitPolicySchema),
-            compression: v.optional(compressionPolicySchema),
-            metrics: v.optional(metricsPolicySchema),
-            timing: v.optional(off),
-            loadShedding: v.optional(off),
-            log: v.optional(off),
-          },
-          undefined,
-          hintAtCacheRule,
-        ),
+        section({
+          cache: v.optional(objectOr(cacheRuleSchema, [false], 'a cache rule or false')),
+          cacheControl: v.optional(cacheControlPolicySchema),
+          sizeLimit: v.optional(sizeLimitPolicySchema),
+          compression: v.optional(compressionPolicySchema),
+          metrics: v.optional(metricsPolicySchema),
+          timing: v.optional(off),
+          loadShedding: v.optional(off),
+          log: v.optional(off),
+        }),
       ),
       {},
     ),

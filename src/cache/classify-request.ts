@@ -10,7 +10,7 @@ import type { CacheRequest, MiddlewareRequest, Next } from './request/cache-requ
 import { keysFor } from './request/key.js';
 import { isSameOrigin, type Origin } from './request/origin.js';
 import { type MatchedRule, RuleContext } from './request/rule-context.js';
-import { evaluatePartition, evaluateWhen } from './request/rule-functions.js';
+import { evaluatePartition, evaluateWhen, nameRule } from './request/rule-functions.js';
 import type { CacheState } from './state.js';
 
 /** A request before it is classified. */
@@ -84,10 +84,14 @@ export function classifyRequest(
   if (reason) return { bypass: reason };
   const rule = placement.rule || undefined;
   const context = new RuleContext(req, given.res, placement.matched, given.target);
-  if (rule?.when && !applies(state, rule, context)) return { bypass: 'when' };
-  const partition = rule && partitionFor(state, rule, context);
+  if (rule?.when && !applies(state, rule, context, pattern)) return { bypass: 'when' };
+  const partition = rule && partitionFor(state, rule, context, pattern);
   if (rule?.partition && partition === undefined) return { bypass: 'no-partition' };
-  const actual = callRuleFunction(state, () => context.origin, 'trust proxy');
+  const actual = callUserFunction(
+    state,
+    () => context.origin,
+    () => 'trust proxy',
+  );
   if (!actual || (expected && !isSameOrigin(expected, actual))) return { bypass: 'origin' };
   // If its address is not trusted, a request has only one host; the expected origin may have two.
   const origin = expected ?? actual;
@@ -122,8 +126,14 @@ function readDirectives(
 }
 
 /** Whether the rule's `when` accepts the request. An error is reported and counts as no. */
-export function applies(state: CacheState, rule: CacheRuleSettings, context: RuleContext): boolean {
-  return callRuleFunction(state, () => evaluateWhen(rule, context), 'when') === true;
+export function applies(
+  state: CacheState,
+  rule: CacheRuleSettings,
+  context: RuleContext,
+  pattern: string | undefined,
+): boolean {
+  const where = () => `when of ${nameRule(pattern)}`;
+  return callUserFunction(state, () => evaluateWhen(rule, context), where) === true;
 }
 
 /** The request's partition under the rule. An error is reported and counts as none. */
@@ -131,16 +141,18 @@ export function partitionFor(
   state: CacheState,
   { partition }: CacheRuleSettings,
   context: RuleContext,
+  pattern: string | undefined,
 ): string | undefined {
-  return partition && callRuleFunction(state, () => evaluatePartition(partition, context), 'partition');
+  const where = () => `partition of ${nameRule(pattern)}`;
+  return partition && callUserFunction(state, () => evaluatePartition(partition, context), where);
 }
 
 /** Calls a user's function; reports an error and returns `undefined`. */
-function callRuleFunction<T>(state: CacheState, hook: () => T, where: string): T | undefined {
+function callUserFunction<T>(state: CacheState, hook: () => T, where: () => string): T | undefined {
   try {
     return hook();
   } catch (error) {
-    state.fault(error, where);
+    state.fault(error, where());
     return undefined;
   }
 }

@@ -1,14 +1,6 @@
 import * as v from 'valibot';
 import { describeSecret, isPlainObject } from '../options/format-value.js';
-import {
-  leaf,
-  list,
-  mapOf,
-  objectOr,
-  type SectionCheck,
-  type SectionHint,
-  section,
-} from '../options/schema.js';
+import { leaf, list, mapOf, objectOr, type SectionCheck, section } from '../options/schema.js';
 import { resolveStandalone } from '../options/standalone.js';
 import { type Duration, readDuration, readSize, type Size } from '../options/units.js';
 import type { ValidationResult } from '../options/validation-result.js';
@@ -24,7 +16,7 @@ import {
   validateHeaderText,
 } from '../options/validators.js';
 import { type RedisOptions, redisSchema } from '../store/redis/options.js';
-import { type CacheRule, type CacheRuleSettings, cacheRuleSchema, isRuleOption } from './rule.js';
+import { type CacheRule, type CacheRuleSettings, cacheRuleSchema } from './rule.js';
 
 export type { CacheContext } from '../options/request-types.js';
 export type { RedisClient, RedisOptions, RedisSettings } from '../store/redis/options.js';
@@ -33,7 +25,6 @@ export {
   type CacheRuleSettings,
   type CacheVary,
   type CacheVarySettings,
-  isRuleOption,
   resolveCacheRule,
   TRACKING_PARAMETERS,
 } from './rule.js';
@@ -200,14 +191,7 @@ const checkSizes: SectionCheck = (given, report) => {
   }
 };
 
-/** A rule, or a part of one, that is put into the section. */
-const hintAtRules: SectionHint = (key) => {
-  const rules = "write it in `routes`: { routes: { '/path': { cache: { ttl: '1h' } } } }";
-  if (key === 'routes') return `rules by path are not an option of this section; ${rules}`;
-  return isRuleOption(key) ? `an option of a rule, for one path; ${rules}` : undefined;
-};
-
-const optionsSchema = section(entries, checkSizes, hintAtRules);
+const optionsSchema = section(entries, checkSizes);
 
 /** Schema of the section. */
 export const cacheSchema = v.pipe(optionsSchema, v.transform(complete));

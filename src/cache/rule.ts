@@ -98,24 +98,6 @@ export interface CacheVary {
   host?: false | string | undefined;
 }
 
-/** Options of a rule that are often put beside `cache`, or into the section of the cache. */
-const FREQUENT: readonly string[] = [
-  'ttl',
-  'tags',
-  'vary',
-  'cookies',
-  'shared',
-  'partition',
-  'ignoreQuery',
-  'staleWhileRevalidate',
-  'staleIfError',
-] satisfies (keyof CacheRule)[];
-
-/** Whether an option belongs into a cache rule. */
-export function isRuleOption(name: string): boolean {
-  return FREQUENT.includes(name);
-}
-
 /** A resolved cache rule: durations in seconds, header names in lower case. */
 export type CacheRuleSettings = v.InferOutput<typeof cacheRuleSchema>;
 
@@ -178,7 +160,7 @@ export const cacheRuleSchema = section(
   },
   (key) =>
     key === 'cache'
-      ? "a rule has its options at its top: { ttl: '1h' }, without `cache` around them"
+      ? "not an option of a rule; write its options without `cache` around them: { ttl: '1h' }"
       : undefined,
 );
 
@@ -210,7 +192,7 @@ function names(read: Validator<string>, what: string): Schema<readonly string[]>
 type Tags = readonly string[] | ((context: CacheContext) => readonly string[]);
 
 function tagsSchema(): Schema<Tags> {
-  const fixed = list(leaf(readName), 'a list of tags, or a function that gives one');
+  const fixed = list(leaf(readName), 'a list of tags, or a function that returns one');
   const computed = leaf(readFunction<(context: CacheContext) => readonly string[]>());
   return v.lazy((input): Schema<Tags> => (typeof input === 'function' ? computed : fixed));
 }

@@ -4,6 +4,7 @@ import type { SetupCheck } from '../checks/setup-check.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import { reportFault } from '../exchange/run-listeners.js';
 import { HotpathError } from '../options/errors.js';
+import { formatValue } from '../options/format-value.js';
 import type { ExpressApp } from './express-view.js';
 import type { FastPath } from './fast-path.js';
 import { RequestShapes } from './request-shapes.js';
@@ -93,7 +94,12 @@ function readApp(candidate: unknown): ExpressApp {
     typeof app.handle !== 'function' ||
     typeof app.enabled !== 'function'
   ) {
-    throw attachError('expected an app made by express()');
+    const isServer = typeof (candidate as { listen?: unknown } | null)?.listen === 'function';
+    throw attachError(
+      isServer && typeof candidate === 'object'
+        ? 'expected the app made by express(), received a server; pass the app: perf.attach(app)'
+        : `expected an app made by express(), received ${formatValue(candidate)}`,
+    );
   }
   if (app.parent !== undefined) {
     throw attachError('the app is mounted in another app; attach to the outer app');

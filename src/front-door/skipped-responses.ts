@@ -41,8 +41,8 @@ export class SkippedResponses {
       this,
       'HOTPATH_FRONT_DOOR_SKIPPED',
       () =>
-        `the front door leaves requests to Express: ${EXPLANATIONS[reason]}; hits are served inside Express, ` +
-        'and cache.stats().frontDoor.skipped counts them by reason',
+        `the front door leaves requests to Express: ${EXPLANATIONS[reason]}. Hits are served inside Express, more ` +
+        'slowly; remove the cause, or do without attach(). cache.stats().frontDoor.skipped counts them by reason',
     );
   }
 }

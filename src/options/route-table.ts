@@ -41,7 +41,7 @@ export const readPattern: Validator<string> = (input) => {
     compilePattern(input);
     return { value: input };
   } catch (error) {
-    const named = "a wildcard has a name ('*path'), an optional part stands in braces";
+    const named = "name each wildcard ('*path'), and write optional parts in braces";
     return { expected: `${syntax}: ${named} (${reasonOf(error, input)})` };
   }
 };

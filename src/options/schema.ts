@@ -1,5 +1,6 @@
 import { distance } from 'fastest-levenshtein';
 import * as v from 'valibot';
+import { warn } from '../runtime/warn.js';
 import { type ConfigProblem, configError } from './errors.js';
 import { formatValue, isPlainObject, joinPath } from './format-value.js';
 import type { Validator } from './validation-result.js';
@@ -20,8 +21,21 @@ type SectionOutput<E extends v.ObjectEntries> = Readonly<v.InferOutput<v.ObjectS
 // A valibot issue always has a `received`; this one means that no single value is wrong.
 const noValue = '';
 
+/** The options of each section, and of a map under the key `/path`: to say where an unknown option belongs. */
+const contents = new WeakMap<object, Readonly<Record<string, unknown>>>();
+
+/** Marks the issue of an option of an unknown name. */
+const KNOWN = 'a known option';
+
 // Passed with every call, so that an app with its own global valibot config still gets every problem.
 const everyProblem = { abortEarly: false, abortPipeEarly: false };
+
+/** Doubtful values count as problems too, so that they are found with their paths. */
+const everyDoubt = { ...everyProblem, lang: 'doubts' };
+
+function modeOf({ lang }: { readonly lang?: string | undefined }) {
+  return lang === everyDoubt.lang ? everyDoubt : everyProblem;
+}
 
 /**
  * A single value, validated by a reader.
@@ -30,9 +44,13 @@ const everyProblem = { abortEarly: false, abortPipeEarly: false };
 export function leaf<T>(read: Validator<T>, describe: (value: unknown) => string = formatValue): Schema<T> {
   return v.pipe(
     v.unknown(),
-    v.rawTransform(({ dataset, addIssue, NEVER }): T => {
+    v.rawTransform(({ dataset, config, addIssue, NEVER }): T => {
       const reading = read(dataset.value);
-      if ('value' in reading) return reading.value;
+      if ('value' in reading) {
+        if (reading.doubt === undefined || config.lang !== everyDoubt.lang) return reading.value;
+        addIssue({ message: reading.doubt, received: noValue });
+        return NEVER;
+      }
       addIssue({ message: `expected ${reading.expected}`, received: describe(dataset.value) });
       return NEVER;
     }),
@@ -63,9 +81,9 @@ export function section<E extends v.ObjectEntries>(
 ): Schema<SectionOutput<E>> {
   // valibot reads inherited keys too, which must not be accepted here.
   const options = v.object(Object.assign(Object.create(null), entries) as E);
-  return v.pipe(
+  const schema = v.pipe(
     v.unknown(),
-    v.rawTransform(({ dataset, addIssue, NEVER }): SectionOutput<E> => {
+    v.rawTransform(({ dataset, config, addIssue, NEVER }): SectionOutput<E> => {
       const input = dataset.value;
       if (!isPlainObject(input)) {
         addIssue({ message: 'expected an object of options', received: formatValue(input) });
@@ -75,18 +93,25 @@ export function section<E extends v.ObjectEntries>(
         addIssue({ message, received: noValue, path: [pathItem(input, key)] });
       for (const key of Object.keys(input)) {
         if (!Object.hasOwn(entries, key)) {
-          report(key, hint?.(key) ?? unknownOption(key, Object.keys(entries)));
+          const hinted = hint?.(key);
+          if (hinted !== undefined) report(key, hinted);
+          else {
+            const message = unknownOption(key, Object.keys(entries));
+            addIssue({ message, expected: KNOWN, received: noValue, path: [pathItem(input, key)] });
+          }
         }
       }
       const given = ownDefined(input);
-      const result = v.safeParse(options, given, everyProblem);
-      for (const { message, received, path } of result.issues ?? []) {
-        addIssue({ message, received, path: path as Path });
+      const result = v.safeParse(options, given, modeOf(config));
+      for (const { message, expected, received, path } of result.issues ?? []) {
+        addIssue({ message, expected: expected ?? undefined, received, path: path as Path });
       }
       check?.(given, report);
       return result.success ? Object.freeze(result.output) : NEVER;
     }),
   );
+  contents.set(schema, entries);
+  return schema;
 }
 
 /** An object schema, or one of some literal values. */
@@ -95,11 +120,14 @@ export function objectOr<T, const L extends boolean>(
   literals: readonly L[],
   expected: string,
 ): Schema<T | L> {
-  return v.lazy((input): Schema<T | L> => {
+  const either = v.lazy((input): Schema<T | L> => {
     const literal = literals.find((each) => each === input);
     if (literal !== undefined) return leaf(() => ({ value: literal }));
     return isPlainObject(input) ? schema : reject(expected);
   });
+  const options = optionsIn(schema);
+  if (options) contents.set(either, options);
+  return either;
 }
 
 /** `Options | boolean`: `false` stays, `true` takes the defaults. */
@@ -120,9 +148,9 @@ export function mapOf<T>(
   value: Schema<T>,
   keys = 'paths',
 ): Schema<Readonly<Record<string, T>>> {
-  return v.pipe(
+  const schema = v.pipe(
     v.unknown(),
-    v.rawTransform(({ dataset, addIssue, NEVER }): Readonly<Record<string, T>> => {
+    v.rawTransform(({ dataset, config, addIssue, NEVER }): Readonly<Record<string, T>> => {
       const input = dataset.value;
       if (!isPlainObject(input)) {
         addIssue({ message: `expected an object with ${keys} as its keys`, received: formatValue(input) });
@@ -135,34 +163,47 @@ export function mapOf<T>(
         if ('expected' in reading) {
           addIssue({ message: `expected ${reading.expected}`, received: noValue, path: [item] });
         }
-        const result = v.safeParse(value, each, everyProblem);
-        for (const { message, received, path } of result.issues ?? []) {
-          addIssue({ message, received, path: [item, ...((path ?? []) as v.IssuePathItem[])] });
+        const result = v.safeParse(value, each, modeOf(config));
+        for (const { message, expected, received, path } of result.issues ?? []) {
+          addIssue({
+            message,
+            expected: expected ?? undefined,
+            received,
+            path: [item, ...((path ?? []) as v.IssuePathItem[])],
+          });
         }
         if (result.success) output[key] = result.output;
       }
       return Object.freeze(output);
     }),
   );
+  contents.set(schema, { '/path': value });
+  return schema;
 }
 
 /**
- * Runs a schema over options; `undefined` counts as no options.
+ * Runs a schema over options; `undefined` counts as no options. Warns of values that are probably mistakes.
  * @param path the path of the options, for messages; `''` for the whole config.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
 export function resolve<T>(schema: Schema<T>, input: unknown, path: string): T {
-  const result = v.safeParse(schema, input === undefined ? {} : input, everyProblem);
-  if (result.success) return result.output;
-  throw configError(result.issues.map((issue) => toProblem(issue, path)));
+  const options = input === undefined ? {} : input;
+  const result = v.safeParse(schema, options, everyProblem);
+  if (!result.success) throw configError(result.issues.map((issue) => toProblem(issue, path, schema)));
+  for (const issue of v.safeParse(schema, options, everyDoubt).issues ?? []) {
+    const doubt = toProblem(issue, path, schema);
+    warn('HOTPATH_DURATION_UNIT', `${doubt.path} ${doubt.message}`);
+  }
+  return result.output;
 }
 
-function toProblem(issue: v.BaseIssue<unknown>, root: string): ConfigProblem {
+function toProblem(issue: v.BaseIssue<unknown>, root: string, schema: unknown): ConfigProblem {
   const path = (issue.path ?? []).reduce(
     (joined, item) => joinPath(joined, item.key as string | number),
     root,
   );
-  const problem = { path: path === '' ? 'config' : path, message: issue.message };
+  const message = issue.expected === KNOWN ? issue.message + otherPlaces(issue, schema) : issue.message;
+  const problem = { path: path === '' ? 'config' : path, message };
   return issue.received === noValue ? problem : { ...problem, received: issue.received };
 }
 
@@ -176,6 +217,39 @@ function unknownOption(key: string, known: readonly string[]): string {
     return `unknown option; did you mean '${nearest.name}'?`;
   }
   return `unknown option; known are ${known.join(', ')}`;
+}
+
+/** Where an option belongs that is unknown in its section. */
+function otherPlaces({ path, message }: v.BaseIssue<unknown>, schema: unknown): string {
+  const name = String(path?.at(-1)?.key);
+  const forms = placesOf(name, schema).slice(0, MOST_PLACES).map(formatPlace).join(' or ');
+  if (forms === '') return '';
+  return message.endsWith('?') ? ` Or write it as ${forms}` : `. Write it as ${forms}`;
+}
+
+/** Most places that a message names. */
+const MOST_PLACES = 3;
+
+/** The paths of all options of a name within a schema. */
+function placesOf(name: string, schema: unknown, path: readonly string[] = []): (readonly string[])[] {
+  return Object.entries(optionsIn(schema) ?? {}).flatMap(([key, inner]) => {
+    const place = [...path, key];
+    const places = placesOf(name, inner, place);
+    return key === name ? [place, ...places] : places;
+  });
+}
+
+/** The options of a schema, which may be optional, or the beginning of a pipe. */
+function optionsIn(schema: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (typeof schema !== 'object' || schema === null) return undefined;
+  const { pipe = [], wrapped } = schema as { pipe?: readonly unknown[]; wrapped?: unknown };
+  const parts = [wrapped, ...pipe.filter((part) => part !== schema)];
+  return contents.get(schema) ?? parts.map(optionsIn).find((options) => options !== undefined);
+}
+
+/** `{ cache: { redis: … } }` */
+function formatPlace(place: readonly string[]): string {
+  return place.reduceRight((value, key) => `{ ${key.startsWith('/') ? `'${key}'` : key}: ${value} }`, '…');
 }
 
 // Without a prototype, so that neither an own `__proto__` nor a polluted `Object.prototype` provides an option.

@@ -10,14 +10,16 @@ export type Size =
   | `${number}${'' | ' '}${'b' | 'kb' | 'mb' | 'gb' | 'B' | 'kB' | 'KB' | 'MB' | 'GB'}`
   | number;
 
-const secondsPer: Readonly<Record<string, number>> = { ms: 1 / 1000, s: 1, m: 60, h: 3600, d: 86_400 };
+const HOUR = 3600;
+const DAY = 86_400;
+const secondsPer: Readonly<Record<string, number>> = { ms: 1 / 1000, s: 1, m: 60, h: HOUR, d: DAY };
 const bytesPer: Readonly<Record<string, number>> = { b: 1, kb: 1024, mb: 1024 ** 2, gb: 1024 ** 3 };
 
 // Nothing over HTTP is meant to last that long.
-const longestSeconds = 3650 * 86_400;
+const longestSeconds = 3650 * DAY;
 
 /** A longer lifetime is a slip of units: most often milliseconds are given as seconds. */
-const ONE_YEAR = 365 * 86_400;
+const ONE_YEAR = 365 * DAY;
 
 const durationForms = "a duration such as '500ms', '30s', '5m', '1.5h' or '1d', or a number of seconds";
 const sizeForms = "a size such as '64mb' or a number of bytes";
@@ -36,8 +38,24 @@ function readSeconds(value: unknown, longest: number, limit: string): Validation
   const seconds = amount(value, /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/, secondsPer);
   if (seconds === undefined) return { expected: durationForms };
   if (seconds > longest) return { expected: atMost(limit, value) };
+  if (typeof value === 'number') return { value, doubt: doubtUnit(value) };
   // '0.1m' is meant as 6 seconds, not as 6.000000000000001.
-  return { value: typeof value === 'number' ? value : Math.round(seconds * 1e6) / 1e6 };
+  return { value: Math.round(seconds * 1e6) / 1e6 };
+}
+
+/**
+ * Whether a plain number of seconds is probably one of milliseconds. Long times that are meant are whole hours, and above
+ * a day whole days; milliseconds are thousands.
+ */
+function doubtUnit(seconds: number): string | undefined {
+  const natural = seconds > DAY ? DAY : HOUR;
+  if (seconds <= HOUR || seconds % 1000 !== 0 || seconds % natural === 0) return undefined;
+  const time =
+    seconds > 2 * DAY ? `${(seconds / DAY).toFixed(1)} days` : `${(seconds / HOUR).toFixed(1)} hours`;
+  return (
+    `is the plain number ${seconds}, which counts as seconds: ${time}; ` +
+    `write '${seconds}ms' if it is in milliseconds, otherwise '${seconds}s'`
+  );
 }
 
 function atMost(limit: string, value: unknown): string {

@@ -9,6 +9,6 @@ export function requireSync<T>(value: T, name: string): T {
   if (typeof (value as { then?: unknown } | null | undefined)?.then !== 'function') return value;
   void unawaited(value);
   throw new TypeError(
-    `${name}: expected a value, received a promise; what takes time belongs in a middleware of its own, before`,
+    `${name} must be synchronous but returned a promise; do async work in a middleware before hotpath`,
   );
 }

@@ -127,7 +127,7 @@ function adviseOnHost(host: HostFigures | undefined): AdviceItem[] {
     advice.push({
       id: 'disk-full',
       severity: host.disk.usedRatio >= 0.97 ? 'critical' : 'warning',
-      text: `The disk at ${host.disk.path} is ${percent(host.disk.usedRatio)} full.`,
+      text: `The disk at ${host.disk.path} is ${percent(host.disk.usedRatio)} full: free some space.`,
     });
   }
   return advice;
@@ -151,14 +151,14 @@ function adviseOnStore({ cache, cacheMaxBytes }: AdviceInput): AdviceItem[] {
     advice.push({
       id: 'redis-breaker',
       severity: 'warning',
-      text: `Redis does not answer as it should, so hotpath goes on without it (reads: ${redis.breaker.reads}, writes: ${redis.breaker.writes}).`,
+      text: `Redis does not answer as it should, so hotpath goes on without it (reads: ${redis.breaker.reads}, writes: ${redis.breaker.writes}): check its load and the network.`,
     });
   }
   if (redis && !redis.log.inContact) {
     advice.push({
       id: 'log-lost',
       severity: 'critical',
-      text: 'The invalidation log of the other instances cannot be read: what they purge may be served here until `maxStaleness` is over.',
+      text: 'The invalidation log of the other instances cannot be read: what they purge may be served here until `maxStaleness` is over. Check the connection to Redis.',
     });
   }
   return advice;
@@ -173,7 +173,7 @@ function adviseOnRoute(figures: RouteFigures): AdviceItem[] {
       id: 'server-errors',
       severity: recent.serverErrorRatio >= NOTABLE_SHARE ? 'critical' : 'warning',
       route: name,
-      text: `${name}: ${percent(recent.serverErrorRatio)} of the responses of the last minute are errors of the server (5xx).`,
+      text: `${name}: ${percent(recent.serverErrorRatio)} of the responses of the last minute are errors of the server (5xx): look for their cause in the log of the app.`,
     });
   }
   if (!cache || method !== 'GET' || cache.requests < ENOUGH_REQUESTS) return advice;
@@ -247,7 +247,7 @@ function adviseOnRefusal(
   if (reason === 'too-large') {
     return {
       id: 'cache-entry-size',
-      text: `${route}: ${percent(share)} of responses are larger than \`maxEntryBytes\`, so they are not stored.`,
+      text: `${route}: ${percent(share)} of responses are larger than \`maxEntryBytes\`, so they are not stored: raise it, or send less.`,
       config: "cache: { maxEntryBytes: '4mb' }",
     };
   }

@@ -111,7 +111,8 @@ const healthSchema = section(
     onChange: v.optional(leaf(readFunction<NonNullable<HealthOptions['onChange']>>())),
   },
   ({ live = '/healthz', ready = '/readyz' }, report) => {
-    if (live === ready && live !== false) report('ready', 'is the same path as live');
+    if (live === ready && live !== false)
+      report('ready', 'is the same path as `live`; set another path, or false');
   },
 );
 

@@ -43,7 +43,10 @@ const shutdownSchema = section(
   ({ unreadyFor, deadline = '25s' }, report) => {
     const [first, last] = [readTimerDuration(unreadyFor), readTimerDuration(deadline)];
     if ('value' in first && 'value' in last && first.value > last.value)
-      report('unreadyFor', 'is longer than deadline, which counts from the call on');
+      report(
+        'unreadyFor',
+        'is longer than `deadline`, which includes it; set a shorter one, or a longer `deadline`',
+      );
   },
 );
 

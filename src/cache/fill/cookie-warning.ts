@@ -1,15 +1,15 @@
 import { warnOnce } from '../../runtime/warn.js';
 import type { CacheRequest } from '../request/cache-request.js';
+import { nameRule } from '../request/rule-functions.js';
 
 /** Warns once per rule: it declares one response for all clients, and requests with cookies do not get it. */
 export function warnOfCookies({ rule, pattern }: Pick<CacheRequest, 'rule' | 'pattern'>): void {
   if (!rule) return;
-  const where = () => (pattern === undefined ? 'cache.route()' : `routes[${JSON.stringify(pattern)}].cache`);
   warnOnce(
     rule,
     'HOTPATH_COOKIES_BYPASS',
     () =>
-      `${where()} has \`shared: true\`, but a request with a cookie bypassed the cache (detail=cookie). ` +
+      `${nameRule(pattern)} has \`shared: true\`, but a request with a cookie bypassed the cache (detail=cookie). ` +
       "If the response does not depend on cookies, add cookies: 'ignore'",
   );
 }

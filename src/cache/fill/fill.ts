@@ -18,7 +18,7 @@ import type { MiddlewareRequest } from '../request/cache-request.js';
 import { readHints } from '../request/handler-hints.js';
 import { isKeyedByHeaders } from '../request/key.js';
 import { isSameOrigin, originOf } from '../request/origin.js';
-import { evaluateTags } from '../request/rule-functions.js';
+import { evaluateTags, nameRule } from '../request/rule-functions.js';
 import { visibleKey } from '../serve/cache-status.js';
 import { answerConditions, applyNotModified, finishHeaders, replaceError } from '../serve/serve-stored.js';
 import {
@@ -244,11 +244,11 @@ export class Fill {
 
   /** `undefined` if the rule's function throws, or returns no list: a response that cannot be purged is not stored. */
   #computeTags({ groups }: Storable): readonly string[] | undefined {
-    const { exchange, rule, context } = this.#request;
+    const { exchange, rule, context, pattern } = this.#request;
     try {
       return addGroupTags(evaluateTags(rule, context, readHints(exchange.res)), groups, context, rule);
     } catch (error) {
-      this.#state.fault(error, 'store');
+      this.#state.fault(error, `tags of ${nameRule(pattern)}`);
       return undefined;
     }
   }
@@ -267,9 +267,9 @@ export class Fill {
 
   /** The reason why the rule's functions would now return another key, or none. */
   #ruleChange(): string | undefined {
-    const { rule, context, pattern } = this.#request;
+    const { rule, pattern } = this.#request;
     const { received, refresh } = this.#plan;
-    const change = received.ruleChange(this.#state, rule, context);
+    const change = received.ruleChange(this.#state, this.#request);
     if (change && rule && !refresh) warnOfRuleChange(change, rule, pattern);
     return change;
   }

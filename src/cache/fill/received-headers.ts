@@ -2,8 +2,9 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { warnOnce } from '../../runtime/warn.js';
 import { applies, partitionFor } from '../classify-request.js';
 import type { CacheRuleSettings } from '../options.js';
+import type { CacheRequest } from '../request/cache-request.js';
 import { exactHeader, type RequestHeaders, readCookies } from '../request/key.js';
-import type { RuleContext } from '../request/rule-context.js';
+import { nameRule } from '../request/rule-functions.js';
 import type { CacheState } from '../state.js';
 
 type ExpressRequest = IncomingMessage & { params?: unknown };
@@ -54,8 +55,7 @@ export class ReceivedRequest implements RequestHeaders {
   /** Why the rule's functions return another result now, as the detail for `Cache-Status`. */
   ruleChange(
     state: CacheState,
-    rule: CacheRuleSettings | undefined,
-    context: RuleContext,
+    { rule, context, pattern }: Pick<CacheRequest, 'rule' | 'context' | 'pattern'>,
   ): 'partition-changed' | 'when-changed' | undefined {
     if (!rule || (rule.partition === undefined && rule.when === undefined)) return undefined;
     const req = this.#req;
@@ -64,9 +64,9 @@ export class ReceivedRequest implements RequestHeaders {
     req.url = this.#url;
     req.params = this.#params;
     try {
-      if (rule.partition && partitionFor(state, rule, context) !== this.#partition)
+      if (rule.partition && partitionFor(state, rule, context, pattern) !== this.#partition)
         return 'partition-changed';
-      return rule.when && !applies(state, rule, context) ? 'when-changed' : undefined;
+      return rule.when && !applies(state, rule, context, pattern) ? 'when-changed' : undefined;
     } finally {
       req.url = url;
       req.params = params;
@@ -81,12 +81,11 @@ export function warnOfRuleChange(
   pattern: string | undefined,
 ): void {
   const name = change === 'partition-changed' ? 'partition' : 'when';
-  const where = pattern === undefined ? 'cache.route()' : `routes[${JSON.stringify(pattern)}].cache`;
   warnOnce(
     rule,
     'HOTPATH_RULE_CHANGED',
     () =>
-      `\`${name}\` of ${where} returned one value when the request arrived and another when its response was ready. ` +
+      `\`${name}\` of ${nameRule(pattern)} returned one value when the request arrived and another when its response was ready. ` +
       `Such responses are not stored (detail=${change}), but such requests still get the entries of the first value: ` +
       `a client who is signed in gets the response of a guest. Put the cache after the middleware that sets what \`${name}\` reads: ` +
       `app.get(path, session, perf.cache.route({ ttl, ${name} }), handler)`,

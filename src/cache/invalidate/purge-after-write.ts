@@ -83,7 +83,11 @@ export function purgeBeforeEnd(
 function within<T>(milliseconds: number, task: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = guarded('purges', () =>
-      reject(new Error('the purge took too long; the response was sent before it was done')),
+      reject(
+        new Error(
+          `the purge took more than ${milliseconds} ms, so the response was sent before it; look for a slow Redis or selector function`,
+        ),
+      ),
     );
     const timer = setTimeout(late, milliseconds);
     timer.unref();

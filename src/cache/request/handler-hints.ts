@@ -32,7 +32,11 @@ class Hints implements CacheHints {
     for (const name of names) {
       if (typeof name === 'string' && name !== '') this.given.tags.add(name);
       // A response that can't be purged is not stored.
-      else this.#refuse('invalid-tag', new TypeError(`expected a name, received ${formatValue(name)}`));
+      else
+        this.#refuse(
+          'invalid-tag',
+          new TypeError(`tag: expected a name such as 'product:1', received ${formatValue(name)}`),
+        );
     }
     return this;
   }

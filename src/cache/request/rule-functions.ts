@@ -1,3 +1,4 @@
+import { formatValue } from '../../options/format-value.js';
 import { requireSync } from '../../options/user-function.js';
 import type { CacheRuleSettings } from '../options.js';
 import type { ResponseHints } from './handler-hints.js';
@@ -17,14 +18,26 @@ export function evaluateTags(
   const given =
     typeof rule?.tags === 'function' ? requireSync(rule.tags(context), 'tags') : (rule?.tags ?? []);
   if (!Array.isArray(given) || given.some((tag) => typeof tag !== 'string' || tag === '')) {
-    throw new TypeError("tags: expected a list of names such as ['products', 'product:1']");
+    const expected = "tags: expected a list of names such as ['products', 'product:1']";
+    throw new TypeError(`${expected}, received ${formatValue(given)}`);
   }
   // A copy: the function may return the same array again, changed.
   const tags = [...new Set([...given, ...(hints?.tags ?? [])])];
   if (tags.length > MOST_TAGS || tags.some((tag) => tag.length > LONGEST_NAME)) {
-    throw new RangeError(`tags: expected at most ${MOST_TAGS} names of at most ${LONGEST_NAME} characters`);
+    throw new RangeError(
+      `tags: expected at most ${MOST_TAGS} names of at most ${LONGEST_NAME} characters; return fewer or shorter ones`,
+    );
   }
   return tags;
+}
+
+/**
+ * Names a rule in messages.
+ *
+ * @param pattern its path in `routes`; absent for a rule of `cache.route()`.
+ */
+export function nameRule(pattern: string | undefined): string {
+  return pattern === undefined ? 'cache.route()' : `routes[${JSON.stringify(pattern)}].cache`;
 }
 
 /** The partition of a request; `undefined` means bypass. */

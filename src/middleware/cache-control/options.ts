@@ -173,7 +173,7 @@ function checkDirectives(
 ) {
   const has = (key: string) => given[key] !== undefined && given[key] !== false;
   if (!Object.keys(given).some(has))
-    report('maxAge', 'or another directive is required: the policy is empty');
+    report('maxAge', 'is missing, as is every other directive; set at least one');
   if (has('public') && has('private')) report('public', 'conflicts with `private`; set only one');
   if (has('private') && has('sMaxage'))
     report('sMaxage', 'has no effect with `private`, which no shared cache may store; use `maxAge`');

@@ -51,10 +51,11 @@ const CLUSTER_ADVICE =
 
 const advice: Readonly<Record<string, string>> = {
   noauth: 'Redis asks for a password: set it in the URL or the options',
-  wrongpass: 'Redis refuses the user name or the password',
+  wrongpass: 'Redis refuses the user name or the password: correct them in the URL or the options',
   moved: CLUSTER_ADVICE,
   crossslot: CLUSTER_ADVICE,
-  noperm: "Redis's access rules (ACL) forbid a command or a key that the cache needs",
+  noperm:
+    "Redis's access rules (ACL) forbid a command or a key that the cache needs: permit those in docs/redis.md",
 };
 
 /** Reports failures without secrets. Each kind is reported once per interval, with its count. */
@@ -81,7 +82,7 @@ export class FaultReporter {
       return;
     }
     this.#told.set(kind, { at: now, more: 0 });
-    const more = before?.more ? ` (and ${before.more} more since it was last told)` : '';
+    const more = before?.more ? ` (and ${before.more} more since the last report)` : '';
     const hint = Object.hasOwn(advice, word) ? `${advice[word]}: ` : '';
     try {
       this.#hook(new Error(`${where}: ${hint}${cleanMessage(error)}${more}`), where);

@@ -330,7 +330,7 @@ describe.each(majors)('explain() (%s)', (major, express) => {
       key: undefined,
       obstacles: [{ reason: 'when', final: true }],
     });
-    expect(made.faults.map(({ where }) => where)).toEqual(['when']);
+    expect(made.faults.map(({ where }) => where)).toEqual(['when of routes["/throws"].cache']);
   });
 
   it('explains a cache.route() middleware with the state of the middlewares before it', async () => {

@@ -235,8 +235,12 @@ describe.each(majors)('front door of an Express app (%s)', (_, express) => {
   it('rejects values that are not an app, and an app mounted in another', () => {
     const perf = hotpath();
     for (const wrong of [undefined, {}, () => {}, express.Router()]) {
-      expect(() => perf.attach(wrong as never)).toThrow(/expected an app made by express/);
+      expect(() => perf.attach(wrong as never)).toThrow(/expected an app made by express\(\), received/);
     }
+    const server = createServer();
+    expect(() => perf.attach(server as never)).toThrow(
+      /received a server; pass the app: perf\.attach\(app\)/,
+    );
     const inner = express();
     express().use(inner);
     expect(() => perf.attach(inner)).toThrow(/mounted in another/);

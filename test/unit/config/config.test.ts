@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { Registry } from 'prom-client';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   type CacheOptions,
   type CacheSettings,
@@ -272,14 +272,84 @@ describe('limits that are no size never turn the guard off [F06]', () => {
     expect(paths({ sizeLimit: { limit } })).toEqual(['sizeLimit.limit']);
   });
   it.each([
-    [{ cache: { ttl: '1h' } }, /^cache\.ttl: .*write it in `routes`/],
-    [{ cache: { routes: {} } }, /^cache\.routes: .*write it in `routes`/],
-    [{ routes: { '/a': { ttl: '1h' } } }, /^routes\['\/a'\]\.ttl: .*write it inside `cache`/],
+    [
+      { cache: { ttl: '1h' } },
+      /^cache\.ttl: .*Write it as \{ routes: \{ '\/path': \{ cache: \{ ttl: … \} \} \} \}$/,
+    ],
+    [{ cache: { routes: {} } }, /^cache\.routes: .*Write it as \{ routes: … \}/],
+    [
+      { routes: { '/a': { ttl: '1h' } } },
+      /^routes\['\/a'\]\.ttl: .*\{ '\/path': \{ cache: \{ ttl: … \} \} \}/,
+    ],
+    [{ ttl: '1h' }, /^ttl: .*Write it as \{ routes: \{ '\/path': \{ cache: \{ ttl: … \} \} \} \}/],
+    [
+      { redis: {} },
+      /^redis: unknown option; known are routes, .*\. Write it as \{ cache: \{ redis: … \} \}$/,
+    ],
+    [{ maxBytes: 1 }, /^maxBytes: .*Write it as \{ cache: \{ memory: \{ maxBytes: … \} \} \}/],
+    [
+      { compression: { onSlow: () => {} } },
+      /^compression\.onSlow: .*Write it as \{ timing: \{ onSlow: … \} \}/,
+    ],
+    [
+      { level: 6 },
+      /as \{ routes: \{ '\/path': \{ compression: \{ level: … \} \} \} \} or \{ log: \{ level: … \} \} or/,
+    ],
     [{ routes: { '/a': { cache: { cache: { ttl: '1h' } } } } }, /\.cache\.cache: .*without `cache` around/],
-    [{ '/a': { cache: { ttl: '1h' } } }, /a path belongs into `routes`: \{ routes: \{ '\/a':/],
+    [{ '/a': { cache: { ttl: '1h' } } }, /a path; write it in `routes`: \{ routes: \{ '\/a':/],
     [{ cache: { redis: 'redis://localhost' } }, /such as \{ url: 'redis:\/\/localhost:6379' \}/],
   ])('says where an option belongs that is in the wrong place: %j', (config, expected) => {
     expect(problems(config)).toEqual([expect.stringMatching(expected)]);
+  });
+
+  it.each([
+    [60_000, '16.7 hours'],
+    [5000, '1.4 hours'],
+    [900_000, '10.4 days'],
+    [3_600_000, '41.7 days'],
+  ])('warns of the plain number %d for a duration, which is probably in milliseconds', (ttl, time) => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    try {
+      expect(
+        resolveConfig({ routes: { '/a': { cache: { ttl } } } }).routes.match('/a')?.policy,
+      ).toMatchObject({
+        cache: { ttl },
+      });
+      expect(warn.mock.calls).toEqual([
+        [
+          `hotpath: routes['/a'].cache.ttl is the plain number ${ttl}, which counts as seconds: ${time}; ` +
+            `write '${ttl}ms' if it is in milliseconds, otherwise '${ttl}s'`,
+          expect.objectContaining({ code: 'HOTPATH_DURATION_UNIT' }),
+        ],
+      ]);
+    } finally {
+      warn.mockRestore();
+    }
+  });
+
+  it('does not warn of usual numbers of seconds, nor of durations with a unit', () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    try {
+      for (const ttl of [
+        60,
+        1000,
+        3600,
+        5400,
+        36_000,
+        86_400,
+        604_800,
+        2_592_000,
+        31_536_000,
+        '60000s',
+        '60000ms',
+      ]) {
+        resolveConfig({ routes: { '/a': { cache: { ttl: ttl as number } } } });
+      }
+      expect(() => resolveConfig({ timing: { slow: 60_000 }, nothing: 1 } as never)).toThrow(/1 problem\)/);
+      expect(warn).not.toHaveBeenCalled();
+    } finally {
+      warn.mockRestore();
+    }
   });
 
   it('uses the default for undefined', () => {

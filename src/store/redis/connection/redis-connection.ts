@@ -87,11 +87,8 @@ async function loadRedis(): Promise<RedisModule> {
   try {
     return (await import('ioredis')) as unknown as RedisModule;
   } catch (cause) {
-    throw new Error(
-      'the package `ioredis` is needed for `redis` and could not be loaded: npm install ioredis',
-      {
-        cause,
-      },
-    );
+    throw new Error('`redis` needs the package ioredis, which could not be loaded; run npm install ioredis', {
+      cause,
+    });
   }
 }

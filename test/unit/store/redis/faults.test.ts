@@ -28,9 +28,7 @@ describe('reports of Redis failures', () => {
     ]);
     clock.now = 1000;
     reporter.tell(new Error('OOM command not allowed'), 'redis write');
-    expect(told[2]!.message).toBe(
-      'redis write: OOM command not allowed (and 99 more since it was last told)',
-    );
+    expect(told[2]!.message).toBe('redis write: OOM command not allowed (and 99 more since the last report)');
   });
 
   it('contain no passwords and no command arguments [K14]', () => {
