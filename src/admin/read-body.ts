@@ -24,19 +24,22 @@ export async function readJsonBody(req: IncomingMessage): Promise<ReadBody> {
   if (Number(headers['content-length'] ?? 0) > MOST_BODY_BYTES) return TOO_LARGE;
   const bytes = await collect(req);
   if (bytes === 'aborted') return { status: 400, detail: 'The body is incomplete.' };
-  return bytes === 'too-large' ? TOO_LARGE : parse(bytes.toString('utf8'));
+  return bytes === 'too-large' ? TOO_LARGE : parse(bytes);
 }
 
 function takeParsed(req: IncomingMessage): ReadBody {
   const { body } = req as { body?: unknown };
-  if (typeof body === 'string' || Buffer.isBuffer(body)) return parse(body.toString());
+  if (typeof body === 'string' || Buffer.isBuffer(body)) return parse(Buffer.from(body));
   if (typeof body === 'object' && body !== null) return { value: body };
   return { status: 400, detail: 'A middleware has read the body and left none in `req.body`.' };
 }
 
-function parse(text: string): ReadBody {
+/** Bytes that are no UTF-8 are an error: replaced, they would name another URL or tag. */
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+function parse(bytes: Uint8Array): ReadBody {
   try {
-    return { value: JSON.parse(text) };
+    return { value: JSON.parse(utf8.decode(bytes)) };
   } catch {
     return NOT_JSON;
   }

@@ -4,7 +4,7 @@ import { configError } from '../../options/errors.js';
 import { formatValue } from '../../options/format-value.js';
 import { warn } from '../../runtime/warn.js';
 import { type ProblemStatus, respondWithProblem } from '../respond.js';
-import { type Authorize, askPermission } from './authorize.js';
+import { type Authorize, askPermission, readWait } from './authorize.js';
 import { KeySessions, SESSION_SECONDS } from './key-sessions.js';
 import { findChangeProblem, findReadProblem } from './request-origin.js';
 
@@ -25,6 +25,9 @@ interface Refusal {
   readonly status: ProblemStatus;
   readonly detail: string;
 }
+
+/** How long `authorize` may take. Milliseconds. */
+const LONGEST_DECISION = 10_000;
 
 /** The parameter of a link that holds its key. */
 export const KEY_PARAMETER = 'key';
@@ -75,9 +78,15 @@ export class Gate {
     const { req, res, action } = request;
     const problem = findOriginProblem(req);
     if (problem !== undefined) return { status: 403, detail: problem };
-    const permit = await askPermission(authorize, req, { action });
+    const permit = await askPermission(authorize, req, { action, timeoutMs: LONGEST_DECISION });
     if (permit === 'granted') return undefined;
     if (permit === 'failed') return { status: 500, detail: 'The request could not be authorized.' };
+    if (permit === 'late') return { status: 503, detail: '`authorize` has not decided in time.' };
+    const wait = readWait(authorize, req);
+    if (wait > 0) {
+      res.setHeader('Retry-After', wait);
+      return { status: 429, detail: 'There were too many failed attempts to sign in.' };
+    }
     const { challenge } = authorize;
     if (challenge === undefined) return { status: 403, detail: '`authorize` refuses this request.' };
     res.setHeader('WWW-Authenticate', challenge);
@@ -124,9 +133,10 @@ export class Gate {
     if (this.#hasLink) return;
     const { localPort } = req.socket;
     const { baseUrl = '' } = req as { baseUrl?: string };
-    const origin = `${isEncrypted(req) ? 'https' : 'http'}://localhost:${localPort ?? 80}`;
-    if (!URL.canParse(baseUrl, origin)) return;
-    const link = this.link(new URL(baseUrl, origin).href);
+    const url = new URL(`${isEncrypted(req) ? 'https' : 'http'}://localhost:${localPort ?? 80}`);
+    // Not by the constructor, which would take the host from a path such as `//evil.example/`.
+    url.pathname = baseUrl;
+    const link = this.link(url.href);
     if (link)
       warn(
         'HOTPATH_ADMIN_LINK',

@@ -72,19 +72,13 @@ async function respond(
   send(req, res, status === 'fail' ? 503 : 200, isAllowed ? report : { status });
 }
 
-/** Never rejects, and never takes longer than a check: a probe must not wait for a sign-in. */
+/** Never takes longer than a check: a probe must not wait for a sign-in. */
 async function mayReadReasons(
   { authorize, timeout }: HealthSettings,
   req: IncomingMessage,
 ): Promise<boolean> {
   if (!authorize) return false;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<'refused'>((resolve) => {
-    timer = setTimeout(resolve, timeout * 1000, 'refused').unref();
-  });
-  const permit = await Promise.race([askPermission(authorize, req, { action: 'read' }), late]);
-  clearTimeout(timer);
-  return permit === 'granted';
+  return (await askPermission(authorize, req, { action: 'read', timeoutMs: timeout * 1000 })) === 'granted';
 }
 
 function send(req: IncomingMessage, res: ServerResponse, status: number, body: object): void {

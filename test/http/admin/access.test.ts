@@ -2,7 +2,9 @@ import { connect } from 'node:net';
 import { hotpath } from 'hotpath';
 import { type Authorize, basicAuth, performanceApi } from 'hotpath/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { stopClock } from '../../helpers/clock.js';
 import { closeAfterEach } from '../../helpers/close-after-each.js';
+import { nextTurn } from '../../helpers/event-loop.js';
 import { express5, listen, majors, raw, waitFor } from '../../helpers/http.js';
 
 const later = closeAfterEach();
@@ -10,7 +12,10 @@ const warn = vi.spyOn(process, 'emitWarning');
 beforeEach(() => {
   warn.mockReset();
 });
-afterEach(() => vi.unstubAllEnvs());
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.spyOn(performance, 'now').mockRestore();
+});
 
 const MOUNT = '/api/v1/performance';
 const JSON_CHANGE = { 'content-type': 'application/json', 'x-hotpath-request': '1' };
@@ -196,6 +201,16 @@ describe('a key', () => {
 });
 
 describe('a session', () => {
+  it('is printed for this machine, whatever host the path of a request seems to name', async () => {
+    warn.mockImplementationOnce(() => {});
+    const perf = later(hotpath());
+    const app = express5();
+    app.use('/*rest/figures', performanceApi({ perf }));
+    const { port } = later(await listen(app));
+    await raw(port, 'GET //evil.example/figures/ HTTP/1.1\nHost: evil.example\n\n', { first: true });
+    expect(String(warn.mock.calls[0]?.[0])).toContain(`http://localhost:${port}//evil.example/figures/?key=`);
+  });
+
   it('never takes a value from a request, and ends after twelve hours', async () => {
     const { ask, api, base, signIn, port } = await serve();
     const name = `hotpath-admin-${port}`;
@@ -321,6 +336,27 @@ describe('basicAuth', () => {
     expect(() => basicAuth(options as never)).toThrow(message);
   });
 
+  it('takes an accented letter as one character and as two', async () => {
+    const { ask } = await serve(basicAuth({ users: { zoë: 'é' } }));
+    for (const form of ['NFC', 'NFD'])
+      expect((await ask('/system', basic('zoë:é'.normalize(form)))).status).toBe(200);
+  });
+
+  it('limits failed attempts of an address, and says when the next one may come', async () => {
+    const clock = stopClock();
+    const { ask } = await serve(basicAuth({ users: { admin: 'secret' } }));
+    const statuses: number[] = [];
+    for (let at = 0; at < 12; at++) statuses.push((await ask('/system', basic(`admin:${at}`))).status);
+    expect(statuses).toEqual([...Array<number>(9).fill(401), 429, 429, 429]);
+    const locked = await ask('/system', basic('admin:secret'));
+    expect([locked.status, locked.headers.get('retry-after')]).toEqual([429, '6']);
+    expect(locked.headers.get('www-authenticate')).toBeNull();
+    clock.pass(6001);
+    expect((await ask('/system', basic('admin:secret'))).status).toBe(200);
+    // Requests without a password are no attempts.
+    for (let at = 0; at < 20; at++) expect((await ask('/system')).status).toBe(401);
+  });
+
   it('does not show a wrong password in its error', () => {
     expect(() => basicAuth({ users: { admin: 'hunter2\n' } })).toThrow(/^(?!.*hunter2)/s);
   });
@@ -366,6 +402,26 @@ describe('a function as `authorize`', () => {
     const { status, text } = await ask('/system');
     expect([status, text.includes('hunter2')]).toEqual([500, false]);
     expect(JSON.stringify(warn.mock.calls)).toContain('hunter2');
+  });
+});
+
+describe('an `authorize` that never settles', () => {
+  it('keeps no request open: it gets a 503 in time', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      let isAsked = false;
+      const { port } = await serve(() => {
+        isAsked = true;
+        return new Promise(() => {});
+      });
+      const answer = raw(port, `GET ${MOUNT}/system HTTP/1.1\r\nHost: a\r\n\r\n`, { first: true });
+      while (!isAsked) await nextTurn();
+      vi.advanceTimersByTime(10_000);
+      const { status, header } = await answer;
+      expect([status, header('content-type')]).toEqual([503, 'application/problem+json']);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 
