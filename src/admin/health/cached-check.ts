@@ -1,5 +1,7 @@
 import { performance } from 'node:perf_hooks';
+import { escapeForLog } from '../../middleware/request-log/line.js';
 import { guarded, unawaited } from '../../runtime/guard.js';
+import { maskCredentials } from '../../runtime/mask-credentials.js';
 import { runInOwnContext } from '../../runtime/module-context.js';
 import { messageOf } from '../../runtime/report-fault.js';
 import type { CheckResult, CheckSettings } from './options.js';
@@ -93,7 +95,9 @@ function callCheck(check: CheckSettings['check'], signal: AbortSignal): Promise<
 
 function readResult(value: unknown): CheckResult {
   if (value === false) return failed('returned false');
-  const { status, reason } = (value ?? {}) as Partial<CheckResult>;
+  if (value instanceof Error) return failed(messageOf(value));
+  const { status, reason, ok } = (value ?? {}) as Partial<CheckResult> & { ok?: unknown };
+  if (ok === false) return failed(`returned a response with status ${String(status)}`);
   if (status !== 'warn' && status !== 'fail') return { status: 'pass' };
   return typeof reason === 'string' ? { status, reason } : { status, reason: `returned ${status}` };
 }
@@ -102,13 +106,8 @@ function failed(reason: string): CheckResult {
   return { status: 'fail', reason };
 }
 
-/** One line without passwords of URLs, which clients of databases put into their messages. */
+/** One line without credentials. The cut comes last, so that it leaves no half of a URL. */
 function plainReason(reason: string): string {
-  return (
-    reason
-      .slice(0, LONGEST_REASON)
-      .replace(/\/\/[^/\s@]*@/g, '//***@')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to keep out.
-      .replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
-  );
+  const line = reason.slice(0, 10 * LONGEST_REASON).replace(/\s+/g, ' ');
+  return escapeForLog(maskCredentials(line), LONGEST_REASON);
 }

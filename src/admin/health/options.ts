@@ -21,8 +21,8 @@ export interface CheckResult {
 }
 
 /**
- * Looks whether something works. It passes unless it throws, rejects, returns `false`, or a `CheckResult` that says
- * otherwise. It must also settle in time.
+ * Looks whether something works. It passes unless it throws, rejects, returns `false`, an `Error`, a response of `fetch`
+ * that is not `ok`, or a `CheckResult` that says otherwise. It must also settle in time.
  */
 export interface CheckFunction {
   (context: CheckContext): unknown;

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { maskCredentials } from '../../runtime/mask-credentials.js';
 import { messageOf } from '../../runtime/report-fault.js';
 
 /** The first word of error replies that are counted separately. */
@@ -32,14 +33,9 @@ export function classifyRedisError(error: unknown): string {
  * errors. They may contain a password or a client's data, so the error itself is never passed on.
  */
 export function cleanMessage(error: unknown): string {
-  return (
-    messageOf(error)
-      .slice(0, 3000)
-      // Up to the last `@` of the word, because an unencoded password may contain `/`, `#` and `@`.
-      .replaceAll(/([a-z][a-z0-9+.-]{0,20}:\/\/)\S*@/gi, '$1***@')
-      .replace(/,? with args beginning with:.*/s, '')
-      .slice(0, 300)
-  );
+  return maskCredentials(messageOf(error).slice(0, 3000))
+    .replace(/,? with args beginning with:.*/s, '')
+    .slice(0, 300);
 }
 
 /** Called with a failure that did not affect a request. */

@@ -36,6 +36,13 @@ const FAULTS: readonly (readonly [name: string, check: () => unknown, status: st
   ],
   ['rejects with nothing', () => Promise.reject(), 'fail', 'undefined'],
   ['returns false', () => false, 'fail', 'returned false'],
+  ['returns an error', () => new Error('no'), 'fail', 'no'],
+  [
+    'returns a response of fetch that is no success',
+    () => new Response('no', { status: 503 }),
+    'fail',
+    'returned a response with status 503',
+  ],
   ['hangs', () => new Promise(() => {}), 'fail', 'did not end within 0.05 s'],
   ['says warn', () => ({ status: 'warn', reason: 'slow' }), 'warn', 'slow'],
   [
@@ -54,6 +61,18 @@ const FAULTS: readonly (readonly [name: string, check: () => unknown, status: st
     () => Promise.reject(new Error('at redis://u:pw@h\r\nx')),
     'fail',
     'at redis://***@h x',
+  ],
+  [
+    'shows a strange password',
+    () => Promise.reject(new Error('redis://:p/w@p@w@h')),
+    'fail',
+    'redis://***@h',
+  ],
+  [
+    'shows a password at the end of a long reason',
+    () => Promise.reject(new Error(`${'x'.repeat(280)} postgres://u:pwpwpwpwpw@h/db`)),
+    'fail',
+    `${'x'.repeat(280)} postgres://***@h/db`.slice(0, 300),
   ],
 ];
 
@@ -105,7 +124,7 @@ describe.each(majors)('health on %s', (major, express) => {
     });
     const seen = await report();
     expect(seen).toMatchObject({ status, checks: { it: { status, reason }, ok: { status: 'pass' } } });
-    expect(JSON.stringify(seen)).not.toContain('pw');
+    expect(JSON.stringify(seen)).not.toMatch(/pw|p@w/);
   });
 
   it('is 503 only for a critical check, and warns of others', async () => {
