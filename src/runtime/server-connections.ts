@@ -13,6 +13,8 @@ export interface NodeServer {
   // biome-ignore lint/suspicious/noExplicitAny: as Node declares the listeners of its events.
   on(event: string, listener: (...args: any[]) => void): unknown;
   // biome-ignore lint/suspicious/noExplicitAny: as Node declares the listeners of its events.
+  once(event: string, listener: (...args: any[]) => void): unknown;
+  // biome-ignore lint/suspicious/noExplicitAny: as Node declares the listeners of its events.
   prependListener(event: string, listener: (...args: any[]) => void): unknown;
   listenerCount(event: string): number;
 }
@@ -37,8 +39,10 @@ interface ConnectionList {
   idle(): readonly { readonly socket?: ServerSocket | null }[];
 }
 
-/** Sessions of a server that requests came on; for Node up to 22, which keeps no list. */
+/** Sessions of a server, for Node up to 22, which keeps no list. */
 const SEEN_SESSIONS = Symbol.for('hotpath.sessions');
+
+type SessionHolder = { readonly [SEEN_SESSIONS]?: Set<ServerSession> };
 
 function hiddenMember(owner: object, description: string): unknown {
   const symbol = Object.getOwnPropertySymbols(owner).find((each) => each.description === description);
@@ -104,7 +108,7 @@ function socketsOf(server: NodeServer): ServerSocket[] {
 /** Sessions of HTTP/2 that a server has open. */
 export function sessionsOf(server: object): ServerSession[] {
   const own = hiddenMember(server, 'sessions') as Iterable<ServerSession> | undefined; // from Node 24 on
-  const seen = (server as { [SEEN_SESSIONS]?: Iterable<ServerSession> })[SEEN_SESSIONS];
+  const seen = (server as SessionHolder)[SEEN_SESSIONS];
   return [...new Set([...(own ?? []), ...(seen ?? [])])].filter(({ destroyed }) => !destroyed);
 }
 
@@ -119,12 +123,29 @@ export function serverOf(req: IncomingMessage): object | undefined {
   return server ?? (req as StreamRequest).stream?.session?.socket?.server;
 }
 
-/** Remembers the session of a request over HTTP/2, so that `sessionsOf` finds it. */
+/** Remembers the sessions of the server that a request over HTTP/2 came to, so that `sessionsOf` finds them. */
 export function noteSession(req: IncomingMessage): void {
   const session = (req as StreamRequest).stream?.session;
-  const server = session?.socket?.server as { [SEEN_SESSIONS]?: Set<ServerSession> } | undefined;
-  if (!session || !server) return;
-  const seen = (server[SEEN_SESSIONS] ??= new Set());
+  const server = session?.socket?.server;
+  if (session && server) remember(followSessions(server), session);
+}
+
+/**
+ * Remembers the sessions that a server opens from now on, those without a request too. Up to Node 22, a session that was
+ * open before, and on which no request has come, stays unknown.
+ */
+export function followSessions(server: object): Set<ServerSession> {
+  const { [SEEN_SESSIONS]: known } = server as SessionHolder;
+  if (known) return known;
+  const seen = new Set<ServerSession>();
+  Object.defineProperty(server, SEEN_SESSIONS, { value: seen });
+  const onSession = guarded('http2 session', (session: ServerSession) => remember(seen, session));
+  // Servers of HTTP/1 have no such event.
+  (server as Partial<NodeServer>).on?.('session', onSession);
+  return seen;
+}
+
+function remember(seen: Set<ServerSession>, session: ServerSession): void {
   if (seen.has(session)) return;
   seen.add(session);
   session.once(

@@ -5,6 +5,7 @@ import { hasQueuedResponses } from '../../exchange/connection.js';
 import { guarded } from '../../runtime/guard.js';
 import {
   closeIdleConnections,
+  followSessions,
   type NodeServer,
   responsesInFlight,
   sessionsOf,
@@ -36,6 +37,7 @@ export class ClosingServer {
 
   constructor(server: NodeServer) {
     this.server = server;
+    followSessions(server);
     this.closed = new Promise((resolve) => {
       this.#settle = resolve;
     });
@@ -50,6 +52,12 @@ export class ClosingServer {
     for (const event of ['checkContinue', 'checkExpectation']) {
       if (server.listenerCount(event) > 0) server.prependListener(event, this.#onRequest);
     }
+    // `listen` may be waiting for a name or for the primary of a cluster; `close` does not cancel that.
+    if (!server.listening)
+      server.once(
+        'listening',
+        guarded('shutdown', () => this.#stopListening()),
+      );
     this.#stopListening();
     for (const session of sessionsOf(server)) session.close();
     this.#sweep();

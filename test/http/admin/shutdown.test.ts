@@ -235,6 +235,38 @@ describe('shutdown', () => {
     client.destroy();
   });
 
+  it('sends GOAWAY over HTTP/2 on connections without a request too', async () => {
+    const server = createHttp2Server((req, res) => {
+      exchangeOf(req as never, res as never);
+      res.end('ok');
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const dial = async () => {
+      const client = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+      later({ close: () => client.destroy() });
+      await once(client, 'remoteSettings');
+      return client;
+    };
+    const client = await dial();
+    const response = client.request({ ':path': '/' }).resume();
+    await once(response, 'end');
+    const idle = await dial();
+    const goaway = once(idle, 'goaway');
+    const done = shutdown(server, { unreadyFor: 0, deadline: '30s' });
+    await goaway;
+    expect(await done).toMatchObject({ isComplete: true, cutConnections: 0 });
+  });
+
+  it('ends a server that is still about to listen', async () => {
+    const server = createServer();
+    later({ close: () => server.closeAllConnections() });
+    server.listen(0, 'localhost');
+    expect(await shutdown(server, { unreadyFor: 0 })).toMatchObject({ isComplete: true });
+    await once(server, 'close');
+    expect(server.listening).toBe(false);
+  });
+
   it('works on a server without hotpath, and leaves its methods as they were', async () => {
     const { server, port } = await bare();
     const { status } = await new Promise<{ status: number | undefined }>((resolve) => {
