@@ -3,9 +3,12 @@ import type { CommandGuard } from './guard/command-guard.js';
 /** Instances that are read. */
 const MOST_INSTANCES = 100;
 
+/** Further bytes of a snapshot are not read: no instance writes so many. */
+const MOST_BYTES = 16 * 1024;
+
 /**
  * Leaves a snapshot and an entry in the index, whose score is the time of the server. Entries of instances that are gone
- * go with the next publication of any.
+ * go with the next publication of any, and those that the clock of another server has dated ahead.
  */
 const publishScript = `
 local time = redis.call('TIME')
@@ -13,10 +16,12 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('ZADD', KEYS[2], now, ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '(' .. now, '+inf')
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return redis.call('ZCARD', KEYS[2])`;
 
-const listScript = `return {redis.call('TIME'), redis.call('ZREVRANGE', KEYS[1], 0, ARGV[1], 'WITHSCORES')}`;
+const listScript = `
+return {redis.call('TIME'), redis.call('ZREVRANGE', KEYS[1], 0, ARGV[1], 'WITHSCORES'), redis.call('ZCARD', KEYS[1])}`;
 
 const removeScript = `redis.call('ZREM', KEYS[2], ARGV[1]) return redis.call('DEL', KEYS[1])`;
 
@@ -25,7 +30,15 @@ export interface RedisSnapshot {
   readonly id: string;
   /** Since it was written, by the clock of the server. */
   readonly ageSeconds: number;
-  readonly snapshot: Buffer;
+  /** `undefined`: Redis has not answered. */
+  readonly snapshot: Buffer | undefined;
+}
+
+/** The snapshots that Redis has. */
+export interface RedisSnapshots {
+  readonly snapshots: readonly RedisSnapshot[];
+  /** Instances in the index; more than `snapshots` has if there are very many. */
+  readonly count: number;
 }
 
 /**
@@ -54,23 +67,26 @@ export class InstanceSnapshots {
   }
 
   /** @returns those of the instances that were heard last; `undefined` where Redis cannot say. */
-  async list(): Promise<readonly RedisSnapshot[] | undefined> {
+  async list(): Promise<RedisSnapshots | undefined> {
     const answer = await this.#guard.read('instances', (client) =>
       client.call('eval', listScript, 1, this.#index, MOST_INSTANCES - 1),
     );
     const index = 'value' in answer ? readIndex(answer.value) : undefined;
     if (!index) return undefined;
-    const snapshots = await Promise.all(
-      index.map(async ({ id, ageSeconds }): Promise<RedisSnapshot | undefined> => {
-        const found = await this.#guard.read('instance', (client) =>
-          client.getrangeBuffer(this.#keyOf(id), '0', '-1'),
-        );
-        const snapshot = 'value' in found ? found.value : undefined;
-        // The range of a key that has expired is empty.
-        return Buffer.isBuffer(snapshot) && snapshot.length > 0 ? { id, ageSeconds, snapshot } : undefined;
-      }),
+    const read = await Promise.all(index.entries.map((entry) => this.#read(entry)));
+    const snapshots = read.filter((snapshot) => snapshot !== undefined);
+    return { snapshots, count: snapshots.length + index.further };
+  }
+
+  /** @returns `undefined` for an instance that is gone. */
+  async #read({ id, ageSeconds }: IndexEntry): Promise<RedisSnapshot | undefined> {
+    const answer = await this.#guard.read('instance', (client) =>
+      client.getrangeBuffer(this.#keyOf(id), '0', String(MOST_BYTES)),
     );
-    return snapshots.filter((snapshot) => snapshot !== undefined);
+    if (!('value' in answer)) return { id, ageSeconds, snapshot: undefined };
+    const { value } = answer;
+    // The range of a key that has expired is empty.
+    return Buffer.isBuffer(value) && value.length > 0 ? { id, ageSeconds, snapshot: value } : undefined;
   }
 
   /** @returns whether Redis has forgotten it. */
@@ -86,16 +102,27 @@ export class InstanceSnapshots {
   }
 }
 
+interface IndexEntry {
+  readonly id: string;
+  readonly ageSeconds: number;
+}
+
+interface Index {
+  readonly entries: readonly IndexEntry[];
+  /** Instances beyond those. */
+  readonly further: number;
+}
+
 /** Times of the server are in milliseconds. */
-function readIndex(answer: unknown): { id: string; ageSeconds: number }[] | undefined {
+function readIndex(answer: unknown): Index | undefined {
   if (!Array.isArray(answer)) return undefined;
-  const [time, members] = answer as [unknown, unknown];
+  const [time, members, count] = answer as [unknown, unknown, unknown];
   const now = readTime(time);
   if (!Number.isFinite(now) || !Array.isArray(members)) return undefined;
-  const index: { id: string; ageSeconds: number }[] = [];
+  const entries: IndexEntry[] = [];
   for (let at = 0; at + 1 < members.length; at += 2)
-    index.push({ id: String(members[at]), ageSeconds: Math.max(0, now - Number(members[at + 1])) / 1000 });
-  return index;
+    entries.push({ id: String(members[at]), ageSeconds: Math.max(0, now - Number(members[at + 1])) / 1000 });
+  return { entries, further: Math.max(0, Number(count) - entries.length) || 0 };
 }
 
 /** The reply of `TIME`, seconds and microseconds, in milliseconds; `NaN` for anything else. */

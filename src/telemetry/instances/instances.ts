@@ -19,7 +19,7 @@ export interface InstanceStore {
    */
   publish(id: string, snapshot: Buffer, ttlMs: number): Promise<number | undefined>;
   /** @returns `undefined` where the store cannot be reached. */
-  list(): Promise<readonly StoredSnapshot[] | undefined>;
+  list(): Promise<StoredSnapshots | undefined>;
   remove(id: string): Promise<unknown>;
 }
 
@@ -28,7 +28,15 @@ export interface StoredSnapshot {
   readonly id: string;
   /** Since it was written, by the clock of the store. */
   readonly ageSeconds: number;
-  readonly snapshot: Buffer;
+  /** `undefined`: the store has not answered. */
+  readonly snapshot: Buffer | undefined;
+}
+
+/** The snapshots in the store. */
+export interface StoredSnapshots {
+  readonly snapshots: readonly StoredSnapshot[];
+  /** Instances that are there. The store may leave out snapshots of some. */
+  readonly count: number;
 }
 
 /** An instance among others. */
@@ -51,7 +59,7 @@ export interface SharedRouteFigures {
 
 /** All instances. Counts are added up and durations merged bucket by bucket. */
 export interface InstancesReport {
-  /** The snapshots of the other instances could be read. */
+  /** The snapshots of all other instances could be read. */
   readonly isComplete: boolean;
   /** Why not. */
   readonly reason?: string;
@@ -140,12 +148,18 @@ export class Instances {
     const snapshots: { snapshot: InstanceSnapshot; ageSeconds: number }[] = [
       { snapshot: own, ageSeconds: 0 },
     ];
-    for (const { id, ageSeconds, snapshot: bytes } of stored ?? []) {
+    let missing = stored ? stored.count - stored.snapshots.length : 0;
+    for (const { id, ageSeconds, snapshot: bytes } of stored?.snapshots ?? []) {
       if (id === own.labels.id) continue;
-      const snapshot = await decodeSnapshot(bytes);
+      const snapshot = bytes && (await decodeSnapshot(bytes));
       if (snapshot?.labels.id === id) snapshots.push({ snapshot, ageSeconds });
+      else missing++;
     }
-    return { ownId: own.labels.id, snapshots, isComplete: !this.#store || stored !== undefined };
+    const isUnreachable = this.#store && !stored;
+    const reason = isUnreachable
+      ? 'Redis cannot be reached'
+      : `${missing} ${missing === 1 ? 'snapshot' : 'snapshots'} could not be read`;
+    return { ownId: own.labels.id, snapshots, ...((isUnreachable || missing > 0) && { reason }) };
   }
 }
 
@@ -161,12 +175,13 @@ interface Reading {
 interface Found {
   readonly ownId: string;
   readonly snapshots: readonly { readonly snapshot: InstanceSnapshot; readonly ageSeconds: number }[];
-  readonly isComplete: boolean;
+  /** Why some are not there. */
+  readonly reason?: string;
 }
 
 function reportOn(found: Found): InstancesReport {
-  const { isComplete } = found;
-  return { isComplete, ...(!isComplete && { reason: 'Redis cannot be reached' }), ...mergeSnapshots(found) };
+  const { reason } = found;
+  return { isComplete: reason === undefined, ...(reason && { reason }), ...mergeSnapshots(found) };
 }
 
 function mergeSnapshots({

@@ -65,6 +65,10 @@ const MOST_FIRING = 10;
 const LONGEST_MESSAGE = 200;
 const LONGEST_ALERT_NAME = 60;
 
+/** Routes of one snapshot, and words of each kind of reason. A snapshot of ours has fewer. */
+const MOST_ROUTES = 100;
+const MOST_WORDS = 100;
+
 const FORMAT = 1;
 const deflate = promisify(deflateRaw);
 const inflate = promisify(inflateRaw);
@@ -149,13 +153,13 @@ function readSnapshot(written: ReturnType<typeof writeSnapshot>): InstanceSnapsh
       id: text(id),
       host: text(host),
       pid: number(pid),
-      version: version && text(version),
+      ...(version !== undefined && { version: text(version) }),
       startedAt: number(startedAt),
     },
     state: readState(written.state),
     all: readCounts(written.all),
     cache: readCacheUse(written.cache),
-    routes: written.routes.map(([method, route, counts]) => ({
+    routes: list(written.routes, MOST_ROUTES).map(([method, route, counts]) => ({
       method: text(method),
       route: text(route),
       counts: readCounts(counts),
@@ -198,8 +202,9 @@ function readAlert([name, since, value, threshold, unit, message, route]: Return
 
 function readCounts([numbers, total, toHeaders]: ReturnType<typeof writeCounts>): RequestCounts {
   const counts = new RequestCounts();
-  const [clientErrors, serverErrors, aborted, requestBytes, responseBytes, savedBytes] = numbers.map(number);
-  Object.assign(counts, { clientErrors, serverErrors, aborted, requestBytes, responseBytes, savedBytes });
+  const [clientErrors, serverErrors, aborted, requestBytes, responseBytes, savedBytes] = numbers;
+  const read = { clientErrors, serverErrors, aborted, requestBytes, responseBytes, savedBytes };
+  for (const [name, value] of Object.entries(read)) Object.assign(counts, { [name]: number(value) });
   readHistogram(counts.total, total);
   readHistogram(counts.toHeaders, toHeaders);
   return counts;
@@ -223,15 +228,22 @@ function readCacheUse(written: ReturnType<CacheUse['figures']>): CacheUse {
     servedBytes: number(servedBytes),
     savedMs: number(savedSeconds) * 1000,
   });
-  for (const [word, count] of Object.entries(written.bypassReasons))
+  for (const [word, count] of list(Object.entries(written.bypassReasons), MOST_WORDS))
     use.bypassReasons.set(text(word), number(count));
-  for (const [word, count] of Object.entries(written.refusalReasons))
+  for (const [word, count] of list(Object.entries(written.refusalReasons), MOST_WORDS))
     use.refusalReasons.set(text(word), number(count));
   return use;
 }
 
+function list<Item>(items: readonly Item[], most: number): readonly Item[] {
+  if (!Array.isArray(items) || items.length > most) throw new TypeError('no list, or too long');
+  return items;
+}
+
+/** Larger ones would make sums inexact, or infinite, which JSON does not have. */
 function number(value: unknown): number {
-  if (typeof value !== 'number' || !(value >= 0)) throw new TypeError('no number');
+  if (typeof value !== 'number' || !(value >= 0 && value <= Number.MAX_SAFE_INTEGER))
+    throw new TypeError('no number');
   return value;
 }
 

@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { deflateRawSync } from 'node:zlib';
 import { type BreakerEvent, hotpath } from 'hotpath';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { closeAfterEach } from '../../helpers/close-after-each.js';
 import { express5, listen, majors, waitFor } from '../../helpers/http.js';
 import { RedisServer, startCluster } from '../../helpers/redis.js';
@@ -16,6 +16,7 @@ beforeAll(async () => {
   server = await RedisServer.start();
 });
 afterAll(() => server.stop());
+afterEach(() => void vi.restoreAllMocks());
 
 let prefixes = 0;
 const newPrefix = () => `t${prefixes++}:`;
@@ -52,6 +53,49 @@ async function instance(
   const settled = (count: number) =>
     waitFor(() => telemetry.snapshot().requests.sinceStart.requests === count);
   return { perf, telemetry, ask, settled };
+}
+
+const EMPTY = [
+  [0, 0, 0, 0, 0, 0],
+  [0, 0, []],
+  [0, 0, []],
+];
+
+/** A snapshot as an instance writes it, with changes. */
+function written(
+  state: object,
+  { all = EMPTY, routes = [], reasons = {} }: { all?: unknown; routes?: unknown[]; reasons?: object } = {},
+  id = 'stranger',
+): Buffer {
+  const zeros = (...names: string[]) => Object.fromEntries(names.map((name) => [name, 0]));
+  const level = zeros(
+    'uptimeSeconds',
+    'activeRequests',
+    'openConnections',
+    'requestRate',
+    'cpuCores',
+    'rssBytes',
+  );
+  const further = zeros('heapUsedBytes', 'heapLimitBytes', 'eventLoopUtilization', 'eventLoopDelayP99');
+  const counts = zeros(
+    'hits',
+    'stale',
+    'revalidated',
+    'misses',
+    'passes',
+    'bypasses',
+    'servedBytes',
+    'savedSeconds',
+  );
+  const snapshot = {
+    format: 1,
+    labels: { id, host: 'h', pid: 1, startedAt: 1 },
+    state: { ...level, ...further, ...state },
+    all,
+    cache: { ...counts, bypassReasons: reasons, refusalReasons: {} },
+    routes,
+  };
+  return deflateRawSync(JSON.stringify(snapshot).replace(/null(?=[,}])/, '1e999'));
 }
 
 describe.each(majors)('two instances on %s', (_name, express) => {
@@ -156,13 +200,46 @@ describe('snapshots of instances', () => {
     ['another version', deflateRawSync(JSON.stringify({ format: 99 }))],
     ['a bomb', deflateRawSync(Buffer.alloc(5 * 1024 ** 2))],
     ['too much', Buffer.alloc(20_000)],
+    ['numbers without end', written({ uptimeSeconds: Number.POSITIVE_INFINITY })],
+    ['counts of another form', written({}, { all: [[], [0, 0, []], [0, 0, []]] })],
+    ['very many routes', written({}, { routes: Array(10_000).fill(['GET', '/', EMPTY]) })],
+    [
+      'very many reasons',
+      written(
+        {},
+        {
+          reasons: Object.fromEntries(Array.from({ length: 5000 }, (_, at) => [at, 1])),
+        },
+      ),
+    ],
   ])('are left out where they make no sense: %s', async (_what, bytes) => {
     const prefix = newPrefix();
     const { telemetry } = await instance(express5, { url: server.url }, prefix);
+    const before = await telemetry.instances();
+    vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 2000);
     await server.command('SET', `${prefix}{instances}:stranger`, bytes);
     await server.command('ZADD', `${prefix}{instances}:index`, Date.now(), 'stranger');
     const report = await telemetry.instances();
-    expect(report).toMatchObject({ isComplete: true, instances: [{ isSelf: true }] });
+    expect(report).toMatchObject({ isComplete: false, reason: '1 snapshot could not be read' });
+    expect(report.instances).toMatchObject([{ isSelf: true }]);
+    expect(JSON.stringify(report.total)).toEqual(JSON.stringify(before.total));
+  });
+
+  it('are few in a report of very many, which says that it is not complete', async () => {
+    const prefix = newPrefix();
+    const { telemetry } = await instance(express5, { url: server.url }, prefix);
+    for (let at = 0; at < 110; at++) {
+      const id = `other-${at}`;
+      await server.command('SET', `${prefix}{instances}:${id}`, written({}, {}, id));
+      await server.command('ZADD', `${prefix}{instances}:index`, Date.now(), id);
+    }
+    // As a clock that was ahead would have dated it.
+    await server.command('ZADD', `${prefix}{instances}:index`, Date.now() + 1e9, 'ahead');
+    const report = await telemetry.instances();
+    expect(report).toMatchObject({ isComplete: false, reason: '11 snapshots could not be read' });
+    expect(report.instances.length).toBe(100);
+    await telemetry.step();
+    expect(await server.command('ZSCORE', `${prefix}{instances}:index`, 'ahead')).toBeNull();
   });
 
   it('are not waited for where Redis is gone: the report says so, and the breaker tells its state', async () => {
