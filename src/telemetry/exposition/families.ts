@@ -1,4 +1,7 @@
+import { performance } from 'node:perf_hooks';
 import type { Registry } from 'prom-client';
+import { unawaited } from '../../runtime/guard.js';
+import { reportFault } from '../../runtime/report-fault.js';
 import { Pauses } from './pauses.js';
 
 /** A reference from a sample to a trace. */
@@ -53,24 +56,32 @@ interface ReadMetric {
 interface ReadableMetric {
   readonly name: string;
   readonly type: unknown;
+  /** A function of the app that reads the values. */
+  readonly collect?: unknown;
   get(): Promise<ReadMetric> | ReadMetric;
   getForPromString?(): Promise<ReadMetric>;
 }
 
+/** How long the `collect` functions of a registry may take together, and how long the last ones at least. Milliseconds. */
+const LONGEST_READ = { all: 5000, each: 100 };
+
 /**
  * Reads all metrics of a registry. It changes none: `prom-client` renames counters for ever when it writes OpenMetrics.
+ * A metric whose `collect` has not settled in time is left out, so that the others can be scraped.
  *
  * @throws what a metric throws when it is read.
  */
 export async function readFamilies(registry: Registry, pauses = new Pauses()): Promise<Family[]> {
   const defaults = (registry as unknown as { _defaultLabels?: Labels })._defaultLabels ?? {};
   const families: Family[] = [];
+  const until = performance.now() + LONGEST_READ.all;
   for (const metric of registry.getMetricsAsArray() as unknown as ReadableMetric[]) {
     // A registry in the OpenMetrics format has cut the name, but not the one by which it knows the metric.
     const full = `${metric.name}_total`;
     const isCut = metric.type === 'counter' && (registry.getSingleMetric(full) as unknown) === metric;
     const name = isCut ? full : metric.name;
-    const read = await (metric.getForPromString ? metric.getForPromString() : metric.get());
+    const read = await readInTime(metric, until);
+    if (!read) continue;
     families.push({
       name,
       help: read.help,
@@ -81,6 +92,25 @@ export async function readFamilies(registry: Registry, pauses = new Pauses()): P
     if (pauses.isDue) await pauses.pause();
   }
   return families;
+}
+
+async function readInTime(metric: ReadableMetric, until: number): Promise<ReadMetric | undefined> {
+  const reading = metric.getForPromString ? metric.getForPromString() : metric.get();
+  if (typeof metric.collect !== 'function') return reading;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, Math.max(LONGEST_READ.each, until - performance.now()), undefined).unref();
+  });
+  try {
+    const read = await Promise.race([reading, late]);
+    if (!read) {
+      reportFault('metrics', new Error(`collect of ${metric.name} has not settled in time`));
+      void unawaited(reading); // it may reject later
+    }
+    return read;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function readSamples(

@@ -18,7 +18,8 @@ export interface MetricsAnswer {
   readonly answer: number | 'ready';
   /** Of a worker thread. */
   readonly threadId?: number | undefined;
-  readonly families: readonly WrittenFamily[];
+  /** Absent: they could not be read. */
+  readonly families?: readonly WrittenFamily[];
 }
 
 /** JSON has no number that is infinite, or none. */
@@ -32,7 +33,7 @@ export function isQuestion(message: unknown): message is MetricsQuestion {
 
 export function isAnswer(message: unknown): message is MetricsAnswer {
   const isWord = isOurs(message) && (typeof message.answer === 'number' || message.answer === 'ready');
-  return isWord && Array.isArray(message.families);
+  return isWord && (message.families === undefined || Array.isArray(message.families));
 }
 
 export function makeQuestion(ask: number): MetricsQuestion {
@@ -41,14 +42,14 @@ export function makeQuestion(ask: number): MetricsQuestion {
 
 export function makeAnswer(
   answer: MetricsAnswer['answer'],
-  families: readonly Family[],
+  families: readonly Family[] | undefined,
   threadId?: number,
 ): MetricsAnswer {
   return {
     type: MARK,
     answer,
     ...(threadId !== undefined && { threadId }),
-    families: families.map(writeFamily),
+    ...(families && { families: families.map(writeFamily) }),
   };
 }
 

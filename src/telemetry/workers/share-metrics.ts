@@ -2,6 +2,7 @@ import cluster from 'node:cluster';
 import { BroadcastChannel, isMainThread, threadId } from 'node:worker_threads';
 import type { Registry } from 'prom-client';
 import { guarded, unawaited } from '../../runtime/guard.js';
+import { reportFault } from '../../runtime/report-fault.js';
 import { readFamilies } from '../exposition/families.js';
 import { isQuestion, type MetricsAnswer, makeAnswer, THREADS_CHANNEL } from './messages.js';
 
@@ -41,6 +42,14 @@ function shareInCluster(registry: Registry): () => void {
 
 function answer(registry: Registry, message: unknown, send: Send, thread?: number): void {
   if (!isQuestion(message)) return;
-  const answered = readFamilies(registry).then((families) => send(makeAnswer(message.ask, families, thread)));
+  const { ask } = message;
+  const answered = readFamilies(registry).then(
+    (families) => send(makeAnswer(ask, families, thread)),
+    (error: unknown) => {
+      reportFault('metrics', error);
+      // Without a reply the collector would send no further question.
+      send(makeAnswer(ask, undefined, thread));
+    },
+  );
   void unawaited(answered, 'metrics');
 }

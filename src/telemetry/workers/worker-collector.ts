@@ -38,8 +38,10 @@ export class WorkerCollector {
   readonly #threads = new Map<number, WorkerThread>();
   /** Questions without a reply, by worker: there is one at most, so nothing piles up before a blocked one. */
   readonly #open = new Map<string, number>();
-  /** The last answer of each worker. */
+  /** The last answer of each worker that had metrics. */
   readonly #last = new Map<string, readonly Family[]>();
+  /** Workers whose latest answer had none. */
+  readonly #unreadable = new Set<string>();
   readonly #gone = new MergedFamilies(MOST_SAMPLES_OF_GONE);
   #channel: BroadcastChannel | undefined;
   #questions = 0;
@@ -81,7 +83,8 @@ export class WorkerCollector {
     }
     await this.#untilAnswered(peers);
     // One that has exited meanwhile has no last answer.
-    const isFresh = (key: string) => !this.#open.has(key) && this.#last.has(key);
+    const isFresh = (key: string) =>
+      !this.#open.has(key) && this.#last.has(key) && !this.#unreadable.has(key);
     const fresh = new Set(peers.map(({ key }) => key).filter(isFresh));
     const merged = new MergedFamilies();
     const pauses = new Pauses();
@@ -108,6 +111,7 @@ export class WorkerCollector {
     this.#channel = undefined;
     this.#threads.clear();
     this.#last.clear();
+    this.#unreadable.clear();
     this.#open.clear();
     this.#answered?.();
   }
@@ -156,14 +160,21 @@ export class WorkerCollector {
       return;
     }
     if (open !== answer) return;
-    this.#last.set(key, families.map(readWrittenFamily));
     this.#open.delete(key);
-    this.#answered?.();
+    this.#unreadable.add(key);
+    try {
+      if (!families) return;
+      this.#last.set(key, families.map(readWrittenFamily));
+      this.#unreadable.delete(key);
+    } finally {
+      this.#answered?.();
+    }
   }
 
   #forget(key: string): void {
     for (const family of cumulativeOf(this.#last.get(key) ?? [])) this.#gone.add(family);
     this.#last.delete(key);
+    this.#unreadable.delete(key);
     this.#open.delete(key);
     this.#answered?.();
   }

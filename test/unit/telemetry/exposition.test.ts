@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry, Summary } from 'prom-client';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { readFamilies } from '../../../src/telemetry/exposition/families.js';
 import { chooseFormat } from '../../../src/telemetry/exposition/negotiate.js';
 import { writeFamilies } from '../../../src/telemetry/exposition/write.js';
@@ -130,6 +130,25 @@ describe('the exposition of metrics', () => {
     const sample = { name: 'c_total', labels: '', value: 1, exemplar: counter };
     const family = { name: 'c_total', help: '', type: 'counter', aggregator: 'sum', samples: [sample] };
     expect((await writeFamilies([family], 'openmetrics')).includes('# {')).toBe(isShown);
+  });
+
+  it('leaves out a metric whose `collect` does not settle, and reports it', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    try {
+      const registry = new Registry();
+      const registers = [registry];
+      const collect = () => new Promise<void>(() => {});
+      new Gauge({ name: 'hanging', help: 'h', registers, collect });
+      new Gauge({ name: 'g', help: 'g', registers }).set(7);
+      const text = textOf(registry);
+      await vi.advanceTimersByTimeAsync(5000);
+      expect(await text).toBe('# HELP g g\n# TYPE g gauge\ng 7\n');
+      expect(String(warn.mock.calls[0]?.[0])).toContain('metrics failed');
+    } finally {
+      vi.useRealTimers();
+      warn.mockRestore();
+    }
   });
 
   it('lets others use the event loop while it writes many lines', async () => {

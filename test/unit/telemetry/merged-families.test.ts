@@ -14,7 +14,7 @@ const family = (aggregator: string, value: number, more: Partial<Family> = {}): 
 
 /** As another process gets them. */
 const sent = (families: readonly Family[]) =>
-  (JSON.parse(JSON.stringify(makeAnswer(1, families))) as ReturnType<typeof makeAnswer>).families.map(
+  (JSON.parse(JSON.stringify(makeAnswer(1, families))) as ReturnType<typeof makeAnswer>).families!.map(
     readWrittenFamily,
   );
 
