@@ -17,9 +17,19 @@ interface EndedExchange {
 }
 
 /** The status of a response that has ended, as it is recorded. */
-export function readFinalStatus({ res, closed, aborted, isUpgrade }: EndedExchange): number {
-  if (closed ? !aborted : res.writableFinished) return res.statusCode;
+export function readFinalStatus(ended: EndedExchange): number {
+  const { res, isUpgrade } = ended;
+  if (isWhole(ended)) return res.statusCode;
   return isUpgrade && !res.headersSent && !res.destroyed ? SWITCHING_PROTOCOLS : CLIENT_CLOSED_REQUEST;
+}
+
+/** Whether the client left before the response was complete. The app may respond with a 499 of its own. */
+export function wasAborted(ended: EndedExchange): boolean {
+  return !isWhole(ended) && readFinalStatus(ended) === CLIENT_CLOSED_REQUEST;
+}
+
+function isWhole({ res, closed, aborted }: EndedExchange): boolean {
+  return closed ? !aborted : res.writableFinished;
 }
 
 /**

@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http';
 import { EXCHANGE } from './patch.js';
 
 /**
- * Noted on the exchange of a request of the operators: a scrape, a probe. It appears in no series, and load shedding
- * spares its path. Two copies of the package share it.
+ * Noted on the exchange of a request of the operators: a scrape, a probe. It appears in no series and in no count of the
+ * cache, and load shedding spares its path. Two copies of the package share it.
  */
 export const UNCOUNTED = Symbol.for('hotpath.uncounted');
 

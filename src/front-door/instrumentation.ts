@@ -105,6 +105,7 @@ export class Instrumentation {
       requestId,
       route: entry.template,
       status: aborted ? CLIENT_CLOSED_REQUEST : res.statusCode,
+      aborted,
       startedAt,
       responseBytes: sentBytes,
       cache: 'HIT',

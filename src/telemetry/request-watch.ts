@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { requestEvents } from '../events/channels.js';
-import { CLIENT_CLOSED_REQUEST, readFinalStatus } from '../exchange/completion.js';
+import { CLIENT_CLOSED_REQUEST, readFinalStatus, wasAborted } from '../exchange/completion.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import { isInternal } from '../exchange/internal-mark.js';
 import { reportFault } from '../exchange/run-listeners.js';
@@ -128,9 +128,10 @@ function describeEnded(exchange: Exchange): FinishedRequest {
   const { req, startedAt, headedAt, bodyBytes, sentBytes, served } = exchange;
   const now = performance.now();
   const status = readFinalStatus(exchange);
-  const aborted = status === CLIENT_CLOSED_REQUEST;
+  const aborted = status === CLIENT_CLOSED_REQUEST && wasAborted(exchange);
   const isCoded = sentBytes < bodyBytes && !aborted && isEncoded(exchange);
-  const declared = req.headers['content-length'];
+  // A request that has not arrived whole may declare any length.
+  const declared = req.complete ? req.headers['content-length'] : undefined;
   return {
     method: req.method,
     route: exchange.template,

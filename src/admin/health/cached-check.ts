@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { escapeForLog } from '../../middleware/request-log/line.js';
 import { guarded, unawaited } from '../../runtime/guard.js';
-import { maskCredentials } from '../../runtime/mask-credentials.js';
+import { maskUrlCredentials } from '../../runtime/mask-url-credentials.js';
 import { runInOwnContext } from '../../runtime/module-context.js';
 import { messageOf } from '../../runtime/report-fault.js';
 import type { CheckResult, CheckSettings } from './options.js';
@@ -109,5 +109,5 @@ function failed(reason: string): CheckResult {
 /** One line without credentials. The cut comes last, so that it leaves no half of a URL. */
 function plainReason(reason: string): string {
   const line = reason.slice(0, 10 * LONGEST_REASON).replace(/\s+/g, ' ');
-  return escapeForLog(maskCredentials(line), LONGEST_REASON);
+  return escapeForLog(maskUrlCredentials(line), LONGEST_REASON);
 }

@@ -1,6 +1,7 @@
 import { cacheEvents } from '../../events/channels.js';
 import type { Exchange } from '../../exchange/exchange.js';
 import { readHeaderText } from '../../exchange/headers.js';
+import { UNCOUNTED } from '../../exchange/uncounted.js';
 import { type CacheStatus, formatCacheStatus } from '../../http/cache-status.js';
 import type { CacheRuleSettings } from '../options.js';
 import { originInKey } from '../request/key.js';
@@ -78,7 +79,7 @@ function refusalOf(result: XCache, { stored, detail }: CacheStatus): string | un
 
 /**
  * Counts the result and publishes it as an event. Sets `X-Cache` and adds to `Cache-Status`, unless `statusHeader` is
- * off.
+ * off. Scrapes, probes and requests of the performance API are not counted: they would change the hit ratio of the app.
  */
 export function writeCacheStatus(
   state: CacheState,
@@ -86,7 +87,7 @@ export function writeCacheStatus(
   result: XCache,
   status: CacheStatus,
 ): void {
-  countResult(state.counts, result, status, exchange.template);
+  if (!exchange.dataOf(UNCOUNTED)) countResult(state.counts, result, status, exchange.template);
   exchange.cacheResult = result;
   exchange.cacheReason = result === 'BYPASS' ? (status.detail ?? status.fwd) : refusalOf(result, status);
   if (cacheEvents.hasSubscribers) publishResult(exchange, result, status);

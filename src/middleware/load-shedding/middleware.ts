@@ -48,9 +48,12 @@ export function createLoadShedding(
     const match = hasExceptions ? exchange.match(routes) : undefined;
     return (match as RouteMatch<LoadSheddingRoutePolicies> | undefined)?.policy.loadShedding === false;
   };
-  // Health endpoints and scrapes may be anywhere; their responses tell.
+  // Health endpoints and scrapes may be anywhere; their responses tell. A refusal does not: clients may invent any number
+  // of paths below a mount of the operators.
   const learn = (exchange: Exchange): void => {
-    if (exchange.dataOf(UNCOUNTED) && spared.size < MOST_SPARED) spared.add(exchange.path);
+    const { statusCode } = exchange.res;
+    const isRefusal = statusCode >= 400 && statusCode < 500;
+    if (!isRefusal && exchange.dataOf(UNCOUNTED) && spared.size < MOST_SPARED) spared.add(exchange.path);
   };
   /** @returns whether the request has its response. */
   const shed = (req: IncomingMessage, res: ServerResponse): boolean => {

@@ -3,7 +3,7 @@ const LONGEST = 2048;
 /** Control characters of both sets, line separators, and marks that change the direction of text. */
 const CONTROL =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to keep out.
-  /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
 /** Text of a client, for a log: no character of it can end the line or steer a terminal. */
 export function escapeForLog(text: string, longest = LONGEST): string {

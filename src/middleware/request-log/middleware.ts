@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { CLIENT_CLOSED_REQUEST, readFinalStatus } from '../../exchange/completion.js';
+import { readFinalStatus, wasAborted } from '../../exchange/completion.js';
 import { type Exchange, exchangeOf } from '../../exchange/exchange.js';
 import { isInternal } from '../../exchange/internal-mark.js';
 import { readTarget } from '../../exchange/request-path.js';
@@ -29,6 +29,7 @@ export interface EndedForLog {
   readonly requestId: string | undefined;
   readonly route: string | undefined;
   readonly status: number;
+  readonly aborted: boolean;
   /** On the clock of `performance`. Milliseconds. */
   readonly startedAt: number;
   readonly responseBytes: number;
@@ -108,6 +109,7 @@ function describeExchange(exchange: Exchange, requestId: string): EndedForLog {
     requestId,
     route: template,
     status: readFinalStatus(exchange),
+    aborted: wasAborted(exchange),
     startedAt,
     responseBytes: sentBytes,
     cache: cacheResult,
@@ -146,7 +148,7 @@ function describe({ query }: RequestLogSettings, ended: EndedForLog): LoggedRequ
     responseBytes,
     ...(cache !== undefined && { cache }),
     ...(address !== undefined && { clientAddress: escapeForLog(address, 100) }),
-    aborted: status === CLIENT_CLOSED_REQUEST,
+    aborted: ended.aborted,
   };
 }
 

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { maskCredentials } from '../../runtime/mask-credentials.js';
+import { maskUrlCredentials } from '../../runtime/mask-url-credentials.js';
 import { messageOf } from '../../runtime/report-fault.js';
 
 /** The first word of error replies that are counted separately. */
@@ -33,7 +33,7 @@ export function classifyRedisError(error: unknown): string {
  * errors. They may contain a password or a client's data, so the error itself is never passed on.
  */
 export function cleanMessage(error: unknown): string {
-  return maskCredentials(messageOf(error).slice(0, 3000))
+  return maskUrlCredentials(messageOf(error).slice(0, 3000))
     .replace(/,? with args beginning with:.*/s, '')
     .slice(0, 300);
 }

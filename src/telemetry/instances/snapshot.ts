@@ -159,7 +159,7 @@ function readSnapshot(written: ReturnType<typeof writeSnapshot>): InstanceSnapsh
     state: readState(written.state),
     all: readCounts(written.all),
     cache: readCacheUse(written.cache),
-    routes: list(written.routes, MOST_ROUTES).map(([method, route, counts]) => ({
+    routes: readList(written.routes, MOST_ROUTES).map(([method, route, counts]) => ({
       method: text(method),
       route: text(route),
       counts: readCounts(counts),
@@ -228,14 +228,14 @@ function readCacheUse(written: ReturnType<CacheUse['figures']>): CacheUse {
     servedBytes: number(servedBytes),
     savedMs: number(savedSeconds) * 1000,
   });
-  for (const [word, count] of list(Object.entries(written.bypassReasons), MOST_WORDS))
+  for (const [word, count] of readList(Object.entries(written.bypassReasons), MOST_WORDS))
     use.bypassReasons.set(text(word), number(count));
-  for (const [word, count] of list(Object.entries(written.refusalReasons), MOST_WORDS))
+  for (const [word, count] of readList(Object.entries(written.refusalReasons), MOST_WORDS))
     use.refusalReasons.set(text(word), number(count));
   return use;
 }
 
-function list<Item>(items: readonly Item[], most: number): readonly Item[] {
+function readList<Item>(items: readonly Item[], most: number): readonly Item[] {
   if (!Array.isArray(items) || items.length > most) throw new TypeError('no list, or too long');
   return items;
 }

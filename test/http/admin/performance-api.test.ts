@@ -1,5 +1,5 @@
 import { type HotpathConfig, type HotpathError, hotpath } from 'hotpath';
-import { basicAuth, type PerformanceApiOptions, performanceApi, shutdown } from 'hotpath/admin';
+import { basicAuth, health, type PerformanceApiOptions, performanceApi, shutdown } from 'hotpath/admin';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { closeAfterEach } from '../../helpers/close-after-each.js';
 import { express5, listen, majors, waitFor } from '../../helpers/http.js';
@@ -24,6 +24,8 @@ async function serve({ express = express5, config, options, isAttached }: Served
   const app = express();
   app.use(perf);
   app.get('/items/:id', (req, res) => void res.json({ id: req.params.id, text: 'x'.repeat(2000) }));
+  app.use(health());
+  app.get('/metrics', perf.metrics.handler);
   app.get('/broken', (_req, res) => void res.status(503).end());
   const api = performanceApi({
     perf,
@@ -44,7 +46,7 @@ async function serve({ express = express5, config, options, isAttached }: Served
     };
   };
   const change = async (path: string, body: unknown, headers: Record<string, string> = CHANGE) => {
-    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    const text = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
     const response = await fetch(`${base}${path}`, { method: 'POST', headers, body: text });
     return { status: response.status, body: (await expectDocumented(response, 'POST', path)) as object };
   };
@@ -176,7 +178,20 @@ describe.each(majors)('the performance API on %s', (_name, express) => {
       await response.text();
       await (await fetch(`${base}/nope`)).text();
     }
-    expect(perf.cache.stats()).toMatchObject({ entries: 0, hits: 0, stores: 0 });
+    await (await fetch(`${base}/system`, { headers: { cookie: 'a=b', authorization: 'a' } })).text();
+    await (await fetch(`${url}/metrics`)).text();
+    await (await fetch(`${url}/readyz`)).text();
+    const none = {
+      entries: 0,
+      hits: 0,
+      stores: 0,
+      misses: 0,
+      passes: 0,
+      bypasses: {},
+      refusals: {},
+      routes: {},
+    };
+    expect(perf.cache.stats()).toMatchObject(none);
     await (await fetch(`${url}/broken`)).text();
     await waitFor(() => perf.telemetry!.snapshot().requests.sinceStart.requests > 0);
     expect(perf.telemetry!.routes().map(({ route }) => route)).toEqual(['/broken']);
@@ -261,6 +276,7 @@ describe('the performance API', () => {
   it.each([
     ['no JSON', '{', CHANGE, 400],
     ['no object', '[]', CHANGE, 400],
+    ['bytes that are no UTF-8', Buffer.from('{"url":"/\xff"}', 'latin1'), CHANGE, 400],
     ['no selector', '{}', CHANGE, 400],
     ['two members', '{"tag":"a","all":true}', CHANGE, 400],
     ['a member of the prototype', '{"__proto__":{"all":true}}', CHANGE, 400],

@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { afterEach, describe, expect, it } from 'vitest';
-import { health } from '../../../src/admin/index.js';
+import { health, performanceApi } from '../../../src/admin/index.js';
 import { type HotpathConfig, hotpath, type ShedEvent } from '../../../src/index.js';
 import { nextShare } from '../../../src/middleware/load-shedding/overload.js';
 import { closeAfterEach } from '../../helpers/close-after-each.js';
@@ -45,7 +45,7 @@ describe.each(majors)('load shedding on %s', (_major, express) => {
     };
     const shedOf = async (path: string, count?: number) =>
       (await many(path, count)).filter(({ status }) => status === 503).length;
-    return { perf, pool, url, many, shedOf };
+    return { perf, pool, url, many, shedOf, app };
   }
 
   it('refuses with a problem, a jittered Retry-After, a count and an event', async () => {
@@ -82,6 +82,16 @@ describe.each(majors)('load shedding on %s', (_major, express) => {
     expect(await shedOf('/page/1')).toBeGreaterThan(20);
     pool.waitingCount = 10;
     expect(await shedOf('/page/1')).toBe(0);
+  });
+
+  it('learns no paths to spare from refusals, which clients could make any number of', async () => {
+    const { many, pool, shedOf, perf, app } = await shop({}, 0);
+    app.use('/figures', performanceApi({ perf, authorize: () => false }));
+    for (let at = 0; at < 120; at++) await many(`/figures/${at}`, 1);
+    await many('/ops/readyz', 1);
+    pool.waitingCount = 1_000_000;
+    expect(await shedOf('/ops/readyz', 15)).toBe(0);
+    expect(await shedOf('/figures/1', 15)).toBeGreaterThan(0);
   });
 
   it('sheds a share of the requests while the event loop is late, and none afterwards', async () => {

@@ -195,7 +195,10 @@ describe.each(majors)('the request log on %s', (_major, express) => {
 
 describe('text of clients in the log', () => {
   it.each([
-    ['a\nb\r\x1b[31m\x7f\x9b\u2028\u202e', 'a\\u000ab\\u000d\\u001b[31m\\u007f\\u009b\\u2028\\u202e'],
+    [
+      'a\nb\r\x1b[31m\x7f\x9b\u2028\u202e\u061c',
+      'a\\u000ab\\u000d\\u001b[31m\\u007f\\u009b\\u2028\\u202e\\u061c',
+    ],
     ['plain é', 'plain é'],
   ])('escapes %j', (text, shown) => expect(escapeForLog(text)).toBe(shown));
 

@@ -242,6 +242,18 @@ describe.each(majors)('telemetry of requests on %s', (_name, express) => {
     expect(sentBytes).toBeLessThan(5000);
   });
 
+  it('counts a 499 of the app as a client error, and no length that a client only declares', async () => {
+    const { telemetry, url, port } = await serve(express, {}, (app) => {
+      app.get('/mine', (_req, res) => void res.status(499).end());
+    });
+    await fetch(`${url}/mine`);
+    const head = (path: string) => `POST ${path} HTTP/1.1\nHost: a\nContent-Length: 9007199254740993000\n\n`;
+    await raw(port, head('/refused'), { first: true });
+    await waitFor(() => telemetry.snapshot().requests.sinceStart.requests === 2);
+    const { requestBytes, clientErrors, aborted } = telemetry.snapshot().requests.sinceStart;
+    expect([requestBytes, clientErrors, aborted]).toEqual([0, 2, 0]);
+  });
+
   it('tells open connections of the server, idle ones too', async () => {
     const { telemetry, port } = await serve(express, {}, (app) => {
       app.get('/', (_req, res) => void res.send('ok'));
