@@ -35,7 +35,8 @@ export async function serveShop(options: AppOptions): Promise<ServedShop> {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, app, stop };
 }
 
-export async function startTestShop(): Promise<TestShop> {
+/** @param options of the app, beside its database. */
+export async function startTestShop(options: Omit<AppOptions, 'db'> = {}): Promise<TestShop> {
   const postgres = await startPostgres();
   const database = await openDatabase({ url: await postgres.createDatabase('shop') });
   await seedDatabase(database.pool, SIZES);
@@ -47,7 +48,7 @@ export async function startTestShop(): Promise<TestShop> {
       return counted.query(text, values);
     },
   };
-  const served = await serveShop({ db });
+  const served = await serveShop({ ...options, db });
   const stop = async () => {
     await served.stop();
     await database.close();

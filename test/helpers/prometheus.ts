@@ -23,17 +23,23 @@ export class Prometheus {
     this.#directory = directory;
   }
 
-  /** @param jobs ports on this machine, by job. */
-  static async start(jobs: Readonly<Record<string, number>>): Promise<Prometheus> {
+  /**
+   * @param jobs ports on this machine, by job.
+   * @param ruleFiles that it evaluates every two seconds.
+   */
+  static async start(
+    jobs: Readonly<Record<string, number>>,
+    ruleFiles: readonly string[] = [],
+  ): Promise<Prometheus> {
     const directory = mkdtempSync(join(tmpdir(), 'hotpath-prometheus-'));
     const scrapes = Object.entries(jobs).map(([job, port]) => ({
       job_name: job,
       static_configs: [{ targets: [`127.0.0.1:${port}`] }],
     }));
-    const timing = { scrape_interval: '2s', scrape_timeout: '2s' };
+    const timing = { scrape_interval: '2s', scrape_timeout: '2s', evaluation_interval: '2s' };
     const file = join(directory, 'prometheus.yml');
     // JSON is YAML.
-    writeFileSync(file, JSON.stringify({ global: timing, scrape_configs: scrapes }));
+    writeFileSync(file, JSON.stringify({ global: timing, scrape_configs: scrapes, rule_files: ruleFiles }));
     const port = await freePort();
     const child = spawn(
       'prometheus',
@@ -75,10 +81,12 @@ export class Prometheus {
 
 /** Problems that `promtool check metrics` finds in an exposition, a line each. */
 export function checkMetrics(text: string): string[] {
-  const { stderr, stdout, error } = spawnSync('promtool', ['check', 'metrics'], {
-    input: text,
-    encoding: 'utf8',
-  });
+  return promtool(['check', 'metrics'], text).lines;
+}
+
+/** Runs `promtool`. @returns its exit code and the lines that it printed. */
+export function promtool(args: readonly string[], input = ''): { code: number | null; lines: string[] } {
+  const { stderr, stdout, error, status } = spawnSync('promtool', args, { input, encoding: 'utf8' });
   if (error) throw error;
-  return `${stdout}\n${stderr}`.split('\n').filter((line) => line !== '');
+  return { code: status, lines: `${stdout}\n${stderr}`.split('\n').filter((line) => line !== '') };
 }
