@@ -38,7 +38,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 describe('the tarball', () => {
-  it('holds the built files, the OpenAPI file, README, LICENSE, CHANGELOG and package.json alone', () => {
+  it('holds the built files, OpenAPI, dashboard and rules, README, LICENSE, CHANGELOG, package.json alone', () => {
     const others = tarball.files.filter(
       (file) => !/^dist\/[\w-]+\.(js|cjs|d\.ts|d\.cts)(\.map)?$/.test(file),
     );
@@ -46,6 +46,8 @@ describe('the tarball', () => {
       'CHANGELOG.md',
       'LICENSE',
       'README.md',
+      'observability/grafana-dashboard.json',
+      'observability/prometheus-rules.yml',
       'openapi/performance-api.json',
       'package.json',
     ]);
