@@ -1,7 +1,19 @@
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { transform } from 'esbuild';
+import { type Plugin, transform } from 'esbuild';
 import { defineConfig } from 'tsup';
+import { loadPageFiles } from './src/admin/dashboard/page-files.js';
+
+/** Puts the bundled page of the dashboard in place of the module that bundles it, so that the package needs no bundler. */
+const embedPage: Plugin = {
+  name: 'embed-page',
+  setup({ onLoad }) {
+    onLoad({ filter: /admin\/dashboard\/page-files\.ts$/ }, async () => {
+      const files = JSON.stringify(await loadPageFiles('src/admin/dashboard/page'));
+      return { contents: `export const loadPageFiles = async () => (${files});`, loader: 'js' };
+    });
+  },
+};
 
 export default defineConfig({
   entry: {
@@ -20,6 +32,7 @@ export default defineConfig({
   // Without splitting every CommonJS entry carries its own copy of shared modules,
   // and `instanceof HotpathError` is false across subpaths.
   splitting: true,
+  esbuildPlugins: [embedPage],
   sourcemap: true,
   clean: true,
   onSuccess: async () => {

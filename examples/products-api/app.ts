@@ -3,7 +3,15 @@ import express, { type Express } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import helmet from 'helmet';
 import { type Hotpath, type HotpathConfig, hotpath } from 'hotpath';
-import { basicAuth, health, type PerformanceApi, type PoolCounts, performanceApi } from 'hotpath/admin';
+import {
+  basicAuth,
+  type Dashboard,
+  dashboard,
+  health,
+  type PerformanceApi,
+  type PoolCounts,
+  performanceApi,
+} from 'hotpath/admin';
 import { allowedHosts } from './allowed-hosts.js';
 import { type Assets, assetRoutes, loadAssets } from './assets.js';
 import type { Database } from './database.js';
@@ -35,6 +43,8 @@ export interface ShopApp {
   perf: Hotpath;
   /** Serves the figures at `PERFORMANCE_PATH`. */
   figures: PerformanceApi;
+  /** Shows them at `DASHBOARD_PATH`. */
+  page: Dashboard;
   /** Ends the open event streams, so that a server can close. */
   endStreams(): void;
 }
@@ -42,26 +52,31 @@ export interface ShopApp {
 /** Where the figures of hotpath are served. */
 export const PERFORMANCE_PATH = '/api/v1/performance';
 
+/** Where the dashboard is served. */
+export const DASHBOARD_PATH = '/admin/performance';
+
 /** The whole API with hotpath, and for the demonstration the same API without it. */
 export async function createApp(options: AppOptions): Promise<ShopApp> {
   const events = shopEvents();
   const assets = await loadAssets();
   const perf = hotpath(options.config ?? shopConfig);
-  const figures = performanceOf(perf, options);
-  const app = shop(options, events, assets, { perf, figures });
+  const { figures, page } = performanceOf(perf, options);
+  const app = shop(options, events, assets, { perf, figures, page });
   const demo = options.demo ?? true;
   const listener = demo ? withOrWithout(app, shop(options, events, assets)) : app;
   const endStreams = () => {
     events.emit('closing');
     figures.close();
+    page.close();
   };
-  return { listener, app, perf, figures, endStreams };
+  return { listener, app, perf, figures, page, endStreams };
 }
 
 /** With a password it is open to the user `admin`; without one a link opens it, except in production. */
-function performanceOf(perf: Hotpath, { pool, adminPassword: admin }: AppOptions): PerformanceApi {
+function performanceOf(perf: Hotpath, { pool, adminPassword: admin }: AppOptions) {
   const authorize = admin === undefined ? undefined : basicAuth({ users: { admin }, realm: 'products-api' });
-  return performanceApi({ perf, pool, authorize });
+  const options = { perf, pool, authorize };
+  return { figures: performanceApi(options), page: dashboard(options) };
 }
 
 /** One Express app. Two are made of the same parts, so that hotpath is their only difference. */
@@ -69,7 +84,7 @@ function shop(
   options: AppOptions,
   events: ShopEvents,
   assets: Assets,
-  { perf, figures }: Partial<Pick<ShopApp, 'perf' | 'figures'>> = {},
+  { perf, figures, page }: Partial<Pick<ShopApp, 'perf' | 'figures' | 'page'>> = {},
 ): Express {
   const { db, report = console.error, trustProxy = 0, rateLimit: limit = 0, demo = true } = options;
   const { ownAnswers, afterWrite } = routePolicies(perf);
@@ -101,6 +116,7 @@ function shop(
   app.use('/api', echoRoutes());
   if (perf) app.get('/metrics', perf.metrics.handler);
   if (figures) app.use(PERFORMANCE_PATH, figures);
+  if (page) app.use(DASHBOARD_PATH, page);
 
   app.use(notFound);
   app.use(errorHandler(report));

@@ -6,7 +6,7 @@ const shop = await startShop(settingsFromEnv(process.env), process.env);
 const seconds = ((performance.now() - began) / 1_000).toFixed(1);
 const database = shop.embedded ? 'embedded PostgreSQL' : 'PostgreSQL at DATABASE_URL';
 console.log(`products-api with ${database}, ready in ${seconds} s: ${shop.url}`);
-if (shop.performanceLink) console.log(`its figures, by a link that works once: ${shop.performanceLink}`);
+if (shop.dashboardLink) console.log(`its dashboard, by a link that works once: ${shop.dashboardLink}`);
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   // A second signal has no listener and ends the process at once.

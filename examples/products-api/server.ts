@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { configFromEnv } from 'hotpath';
 import { shutdown } from 'hotpath/admin';
-import { createApp, PERFORMANCE_PATH } from './app.js';
+import { createApp, DASHBOARD_PATH } from './app.js';
 import { countedDatabase, type Database, type DatabaseConnection, openDatabase } from './database.js';
 import { shopConfig } from './policies.js';
 import { seedDatabase } from './seed.js';
@@ -13,8 +13,8 @@ export interface RunningShop {
   readonly url: string;
   /** `true`: PostgreSQL runs inside this process. */
   readonly embedded: boolean;
-  /** A link that opens the performance API, once; `undefined` with a password, and in production. */
-  readonly performanceLink: string | undefined;
+  /** A link that opens the dashboard, once; `undefined` with a password, and in production. */
+  readonly dashboardLink: string | undefined;
   /** Lets requests in flight finish, then closes everything. Idempotent. */
   stop(): Promise<void>;
 }
@@ -74,7 +74,7 @@ export async function startShop(
     return {
       url,
       embedded: database.embedded,
-      performanceLink: shop.figures.link(url + PERFORMANCE_PATH),
+      dashboardLink: shop.page.link(url + DASHBOARD_PATH),
       stop: () => {
         stopping ??= stop();
         return stopping;

@@ -1,5 +1,6 @@
 export type { Authorize, AuthorizeContext } from './access/authorize.js';
 export { type BasicAuthOptions, basicAuth } from './access/basic-auth.js';
+export { type Dashboard, type DashboardOptions, dashboard } from './dashboard/dashboard.js';
 export {
   type CheckedPool,
   eventLoopCheck,

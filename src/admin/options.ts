@@ -46,9 +46,15 @@ const performanceApiSchema = section({
   maxListeners: v.optional(leaf(readInteger(1, 10_000)), 100),
 });
 
-/** @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem. */
-export function resolvePerformanceApi(options: PerformanceApiOptions): PerformanceApiSettings {
-  return resolve(performanceApiSchema, options, 'performanceApi');
+/**
+ * @param factory the function that the app calls, for messages.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function resolvePerformanceApi(
+  options: PerformanceApiOptions,
+  factory = 'performanceApi',
+): PerformanceApiSettings {
+  return resolve(performanceApiSchema, options, factory);
 }
 
 function readPerf(input: unknown): ValidationResult<ObservedHotpath> {

@@ -44,7 +44,7 @@ export function protectResponse(res: ServerResponse): void {
 
 /** Sends a value as JSON; a HEAD request gets the headers alone. */
 export function respondWithJson(req: IncomingMessage, res: ServerResponse, value: unknown): void {
-  send(req, res, 200, 'application/json; charset=utf-8', JSON.stringify(value));
+  respondWith(req, res, 200, 'application/json; charset=utf-8', JSON.stringify(value));
 }
 
 /** Sends a problem (RFC 9457). @param detail that clients may read. */
@@ -55,12 +55,19 @@ export function respondWithProblem(
   detail: string,
 ): void {
   const problem: ProblemDetails = { type: 'about:blank', title: TITLES[status], status, detail };
-  send(req, res, status, PROBLEM_TYPE, JSON.stringify(problem));
+  respondWith(req, res, status, PROBLEM_TYPE, JSON.stringify(problem));
 }
 
-function send(req: IncomingMessage, res: ServerResponse, status: number, type: string, text: string): void {
+/** Sends a body; a HEAD request gets the headers alone. */
+export function respondWith(
+  req: IncomingMessage,
+  res: ServerResponse,
+  status: number,
+  type: string,
+  content: string | Buffer,
+): void {
   if (res.headersSent || res.destroyed) return;
-  const body = Buffer.from(text);
+  const body = Buffer.from(content);
   res.statusCode = status;
   if (!isHttp2(req)) res.statusMessage = '';
   closeAfterUnreadBody(req, res);

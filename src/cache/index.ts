@@ -3,7 +3,7 @@ export type { HotpathRequest, InternalRequestMark, RouteParams } from '../option
 export type { Duration, Size } from '../options/units.js';
 export type { Selector } from '../store/invalidation/selector.js';
 export type { RedisClient, RedisOptions } from '../store/redis/options.js';
-export type { KeyList, KeyListOptions, ListedKey } from './explain/key-list.js';
+export type { KeyList, KeyListOptions, ListedKey, PurgePreview } from './explain/key-list.js';
 export type {
   CacheExplanation,
   CacheObstacle,
@@ -35,3 +35,4 @@ export {
   responseCache,
 } from './response-cache.js';
 export type { XCache } from './serve/cache-status.js';
+export type { EncodingUpgrades } from './storage/encoded-bodies.js';

@@ -6,7 +6,13 @@ import { warn } from '../runtime/warn.js';
 import type { CompiledSelector, Selector } from '../store/invalidation/selector.js';
 import { createState } from './create-state.js';
 import { type ExplainScope, explain } from './explain/explain.js';
-import { type KeyList, type KeyListOptions, listKeys } from './explain/key-list.js';
+import {
+  type KeyList,
+  type KeyListOptions,
+  listKeys,
+  type PurgePreview,
+  previewPurge,
+} from './explain/key-list.js';
 import type { CacheExplanation, RequestDescription } from './explain/types.js';
 import {
   type PurgeAfterOptions,
@@ -32,6 +38,7 @@ import { RouteScopes } from './request/route-scope.js';
 import { RequestFlow } from './request-flow.js';
 import type { CacheCounts, CacheState } from './state.js';
 import { type CacheStats, readStats } from './stats.js';
+import type { EncodingUpgrades } from './storage/encoded-bodies.js';
 
 /** An Express middleware, typed with `node:http` only. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
@@ -106,6 +113,17 @@ export interface ResponseCache extends Middleware {
    * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every wrong option.
    */
   keys(options?: KeyListOptions): KeyList;
+  /**
+   * Finds the entries in the memory of this process that a purge of the selectors would end. Changes nothing.
+   *
+   * @throws HotpathError `HOTPATH_SELECTOR_INVALID`.
+   */
+  preview(selector: Selector | readonly Selector[]): PurgePreview;
+  /**
+   * Encodes stored bodies that are served with Brotli with its highest quality now, not after 16 requests. It happens
+   * in idle time; at most 64 wait at a time.
+   */
+  upgradeEncodings(): EncodingUpgrades;
   /** Closes connections and timers, and frees the memory. Later requests pass through. Idempotent. */
   close(): Promise<void>;
 }
@@ -142,6 +160,9 @@ export function createResponseCache(
     expire: (selector: Selector | readonly Selector[]) => purger.record('expire', toList(selector), false),
     explain: (request: IncomingMessage | RequestDescription) => parts.explain({ routes }, request),
     keys: (options?: KeyListOptions) => listKeys(state, options),
+    preview: (selector: Selector | readonly Selector[]) =>
+      previewPurge(state, purger.matcher(toList(selector))),
+    upgradeEncodings: () => (state ? state.encodings.upgradeAll() : { queued: 0, strongest: 0 }),
     stats: () => readStats(state),
     check: createCheck(state),
     close: async () => parts.close(),

@@ -25,6 +25,7 @@ import { Connections } from './requests/connections.js';
 import { durationsOf, type RequestCounts, type RequestFigures } from './requests/figures.js';
 import { type FinishedRequest, RequestRecorder } from './requests/request-recorder.js';
 import type { RouteFigures } from './requests/route-series.js';
+import type { SlowRequestFigures } from './requests/slowest-requests.js';
 import type { TopKey } from './requests/top-keys.js';
 import { type HostFigures, type HostSources, totalsOf } from './system/host-sampler.js';
 import { OtherProcesses, type ProcessUsage } from './system/other-processes.js';
@@ -159,6 +160,7 @@ export class Telemetry {
   #otherUsage: readonly ProcessUsage[] = [];
   #openConnections = 0;
   #traffic = { receivedBytes: 0, sentBytes: 0 };
+  #cacheBefore = { reused: 0, cacheable: 0, servedBytes: 0 };
 
   /** @param alerts `false`: there are none. */
   constructor(
@@ -272,6 +274,12 @@ export class Telemetry {
   /** The last hour. */
   history(): TelemetryHistory {
     return this.#history.read();
+  }
+
+  /** The slowest requests of the last hour by their time to headers, the slowest first; 50 at most. */
+  slowRequests(): SlowRequestFigures[] {
+    this.#start();
+    return this.recorder.slowest.list();
   }
 
   /** Process and machine. */
@@ -436,13 +444,16 @@ export class Telemetry {
 
   #pushHistory({ counts, cacheUse, seconds, own }: EndedWindow): void {
     const { traffic } = this.#connections;
+    const cache = cacheUse.totals;
+    const before = this.#cacheBefore;
+    const host = this.#lastHost;
     const { requests, clientErrors, serverErrors } = counts;
-    const ratio = (count: number) => (requests > 0 ? count / requests : null);
+    const share = (count: number, of: number) => (of > 0 ? count / of : null);
     const { mean, p50, p95, p99 } = durationsOf(counts.total);
     this.#history.pushProcess(Date.now(), {
       requestRate: requests / seconds,
-      clientErrorRatio: ratio(clientErrors),
-      serverErrorRatio: ratio(serverErrors),
+      clientErrorRatio: share(clientErrors, requests),
+      serverErrorRatio: share(serverErrors, requests),
       mean,
       p50,
       p95,
@@ -452,16 +463,22 @@ export class Telemetry {
       openConnections: this.#openConnections,
       receivedBytesRate: (traffic.receivedBytes - this.#traffic.receivedBytes) / seconds,
       sentBytesRate: (traffic.sentBytes - this.#traffic.sentBytes) / seconds,
-      cacheHitRatio: cacheUse.figures().hitRatio,
+      cacheHitRatio: share(cache.reused - before.reused, cache.cacheable - before.cacheable),
+      cacheServedBytesRate: (cache.servedBytes - before.servedBytes) / seconds,
+      compressionSavedBytesRate: counts.savedBytes / seconds,
       cpuCores: own.cpuCores,
       rssBytes: own.rssBytes,
       heapUsedBytes: own.heapUsedBytes,
       eventLoopUtilization: own.eventLoop.utilization,
       eventLoopDelayP99: own.eventLoop.delay?.p99 ?? null,
       gcSeconds: own.gc.seconds,
-      hostCpuRatio: this.#lastHost?.cpuRatio ?? null,
+      hostCpuRatio: host?.cpuRatio ?? null,
+      diskUsedRatio: host?.disk?.usedRatio ?? null,
+      networkReceivedBytesRate: host?.network?.receivedBytesPerSecond ?? null,
+      networkSentBytesRate: host?.network?.sentBytesPerSecond ?? null,
     });
     this.#traffic = traffic;
+    this.#cacheBefore = cache;
   }
 
   #ownSnapshot(): InstanceSnapshot {

@@ -33,6 +33,7 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
   'hotpath/admin': {
     names: [
       'basicAuth',
+      'dashboard',
       'endOnShutdown',
       'eventLoopCheck',
       'health',

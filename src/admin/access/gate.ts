@@ -18,6 +18,8 @@ export interface GateRequest {
   readonly isPage: boolean;
   /** Whether it is the mount path itself, with or without a final slash. */
   readonly isRoot: boolean;
+  /** Sends a refusal. Default: as a problem (RFC 9457). */
+  readonly refuse?: (status: ProblemStatus, detail: string) => void;
 }
 
 /** A refusal. */
@@ -39,11 +41,19 @@ export const KEY_PARAMETER = 'key';
  */
 export class Gate {
   readonly #authorize: Authorize | undefined;
+  readonly #messages: GateMessages;
   readonly #sessions = new KeySessions();
   #hasLink = false;
 
-  constructor(authorize: Authorize | undefined) {
+  /** @param factory the function that the app calls, for messages. */
+  constructor(authorize: Authorize | undefined, factory: 'performanceApi' | 'dashboard') {
     this.#authorize = authorize;
+    this.#messages = messagesFor(factory);
+  }
+
+  /** Whether anyone may change something: keys open figures alone. */
+  get permitsChanges(): boolean {
+    return this.#authorize !== undefined;
   }
 
   /**
@@ -70,7 +80,10 @@ export class Gate {
       ? await this.#findRefusal(request, this.#authorize)
       : this.#findRefusalByKey(request);
     if (refusal === undefined) return true;
-    if (refusal !== 'answered') respondWithProblem(request.req, request.res, refusal.status, refusal.detail);
+    if (refusal === 'answered') return false;
+    const { status, detail } = refusal;
+    if (request.refuse) request.refuse(status, detail);
+    else respondWithProblem(request.req, request.res, status, detail);
     return false;
   }
 
@@ -96,7 +109,7 @@ export class Gate {
   /** Without `authorize`. */
   #findRefusalByKey(request: GateRequest): Refusal | 'answered' | undefined {
     const { req, query, action } = request;
-    if (isClosed()) return { status: 403, detail: CLOSED };
+    if (isClosed()) return { status: 403, detail: this.#messages.closed };
     const problem = findOriginProblem(req);
     if (problem !== undefined) return { status: 403, detail: problem };
     const key = query.get(KEY_PARAMETER);
@@ -112,11 +125,11 @@ export class Gate {
         dropKey(request);
         return 'answered';
       }
-      return { status: 403, detail: SPENT };
+      return { status: 403, detail: this.#messages.spent };
     }
     if (!isOpen) {
       this.#printLink(req);
-      return { status: 403, detail: LOCKED };
+      return { status: 403, detail: this.#messages.locked };
     }
     return action === 'change' ? { status: 403, detail: READ_ONLY } : undefined;
   }
@@ -140,19 +153,36 @@ export class Gate {
     if (link)
       warn(
         'HOTPATH_ADMIN_LINK',
-        `the performance API needs a key; open this link, which works once: ${link}`,
+        `${this.#messages.subject.replace('T', 't')} needs a key; open this link, which works once: ${link}`,
       );
   }
 }
 
-const CLOSED =
-  'The performance API is closed, because NODE_ENV is production and it has no `authorize`. ' +
-  'To open it: performanceApi({ perf, authorize: basicAuth({ users: { name: password } }) }), or a function of yours.';
-const LOCKED =
-  'A key is needed. Open the link that the app printed at its start; console.log(api.link(url)) prints one. ' +
-  'Or set `authorize`: performanceApi({ perf, authorize: basicAuth({ users: { name: password } }) }).';
-const SPENT =
-  'This key is unknown, or it was used: each works once. console.log(api.link(url)) prints another link.';
+interface GateMessages {
+  readonly subject: string;
+  readonly closed: string;
+  readonly locked: string;
+  readonly spent: string;
+}
+
+function messagesFor(factory: 'performanceApi' | 'dashboard'): GateMessages {
+  const [subject, name] =
+    factory === 'performanceApi'
+      ? (['The performance API', 'api'] as const)
+      : (['The dashboard', factory] as const);
+  const call = `${factory}({ perf, authorize: basicAuth({ users: { name: password } }) })`;
+  return {
+    subject,
+    closed:
+      `${subject} is closed, because NODE_ENV is production and it has no \`authorize\`. ` +
+      `To open it: ${call}, or a function of yours.`,
+    locked:
+      `A key is needed. Open the link that the app printed at its start; console.log(${name}.link(url)) prints one. ` +
+      `Or set \`authorize\`: ${call}.`,
+    spent: `This key is unknown, or it was used: each works once. console.log(${name}.link(url)) prints another link.`,
+  };
+}
+
 const READ_ONLY = 'A key opens figures alone. To change something, set `authorize`.';
 
 /** Read for each request, because an app may load its environment late. */
@@ -185,7 +215,7 @@ function isEncrypted(req: IncomingMessage): boolean {
 }
 
 /** The last segment of the path as the client sent it; empty after a final slash. */
-function lastSegment(req: IncomingMessage): string {
+export function lastSegment(req: IncomingMessage): string {
   const { originalUrl = req.url ?? '/' } = req as { originalUrl?: string };
   const path = originalUrl.split(/[?#]/, 1)[0]!;
   return path.slice(path.lastIndexOf('/') + 1);
@@ -202,7 +232,7 @@ function dropKey(request: GateRequest): void {
 }
 
 /** @param address relative, so that it holds behind a proxy that rewrites paths. */
-function redirect({ req, res }: GateRequest, address: string): void {
+export function redirect({ req, res }: Pick<GateRequest, 'req' | 'res'>, address: string): void {
   const site = req.headers['sec-fetch-site'];
   const isForeign = site === 'cross-site' || site === 'same-site';
   res.statusCode = isForeign ? 200 : 303;

@@ -15,19 +15,7 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
       return { stable: { nodeVersion, platform }, volatile: figures };
     },
 
-    api: async ({ instance, limit, sort }: Query): Promise<Figures | ResourceProblem> => {
-      const stable = { maxRoutes: config.telemetry ? config.telemetry.maxRoutes : 0 };
-      if (instance !== undefined) {
-        return ofOthers(perf.telemetry, instance, (report) => ({
-          stable,
-          volatile: sumOfRequests(report, limit),
-        }));
-      }
-      const { uptimeSeconds, requests, self } = telemetry.snapshot();
-      const routes = telemetry.routes(limit, sort).map(({ cache: _, ...figures }) => figures);
-      const { routes: routeCount, overflowed } = self;
-      return { stable, volatile: { uptimeSeconds, requests, routes, routeCount, overflowed } };
-    },
+    api: (query: Query): Promise<Figures | ResourceProblem> => readApiFigures(perf, query),
 
     cache: async ({
       instance,
@@ -53,6 +41,8 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
       return { stable, volatile: { use, routes, topKeys, store, list } };
     },
 
+    slowRequests: (): Figures => ({ stable: {}, volatile: { requests: telemetry.slowRequests() } }),
+
     database: (): Figures => ({
       stable: { pool: pool ? { maxCount: pool.options?.max ?? null } : null },
       volatile: { pool: pool ? readPool(pool) : null },
@@ -76,11 +66,30 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
       }));
     },
 
-    history: ({ since }: Query): Figures => historySince(telemetry.history(), since),
+    history: ({ since, only }: Query): Figures => historySince(telemetry.history(), since, only),
   };
 }
 
-function historySince({ process: own, routes }: TelemetryHistory, since: number): Figures {
+async function readApiFigures(
+  { telemetry, config }: PerformanceApiSettings['perf'],
+  { instance, limit, sort }: Query,
+): Promise<Figures | ResourceProblem> {
+  const stable = { maxRoutes: config.telemetry ? config.telemetry.maxRoutes : 0 };
+  if (instance !== undefined)
+    return ofOthers(telemetry, instance, (report) => ({ stable, volatile: sumOfRequests(report, limit) }));
+  const { uptimeSeconds, requests, self } = telemetry.snapshot();
+  const routes = telemetry
+    .routes(limit, sort)
+    .map(({ cache, ...figures }) => ({ ...figures, cacheHitRatio: cache?.hitRatio ?? null }));
+  const { routes: routeCount, overflowed } = self;
+  return { stable, volatile: { uptimeSeconds, requests, routes, routeCount, overflowed } };
+}
+
+function historySince(
+  { process: own, routes }: TelemetryHistory,
+  since: number,
+  only: Query['only'],
+): Figures {
   const from = own.at.findIndex((at) => at >= since);
   const at = from < 0 ? [] : own.at.slice(from);
   const figures = Object.entries(own.figures).map(([name, values]) => [
@@ -92,7 +101,10 @@ function historySince({ process: own, routes }: TelemetryHistory, since: number)
     .filter((route) => route.minutes.length > 0);
   return {
     stable: { processStepSeconds: own.stepSeconds, routeStepSeconds: routes.stepSeconds },
-    volatile: { process: { at, figures: Object.fromEntries(figures) }, routes: minutes },
+    volatile: {
+      ...(only !== 'routes' && { process: { at, figures: Object.fromEntries(figures) } }),
+      ...(only !== 'process' && { routes: minutes }),
+    },
   };
 }
 
@@ -136,6 +148,7 @@ function sumOfRequests({ instances, total, routes }: InstancesReport, limit: num
       sinceStart: requests,
       recent: null,
       longestBlockSeconds: null,
+      cacheHitRatio: null,
     })),
     routeCount: null,
     overflowed: null,

@@ -4,7 +4,11 @@ import { leaveUncounted } from '../../exchange/uncounted.js';
 import { unawaited } from '../../runtime/guard.js';
 import { reportFault } from '../../runtime/report-fault.js';
 import { Gate } from '../access/gate.js';
-import { type PerformanceApiOptions, resolvePerformanceApi } from '../options.js';
+import {
+  type PerformanceApiOptions,
+  type PerformanceApiSettings,
+  resolvePerformanceApi,
+} from '../options.js';
 import { readJsonBody } from '../read-body.js';
 import { protectResponse, respondWithJson, respondWithProblem } from '../respond.js';
 import { ResourceProblem } from './answer.js';
@@ -40,43 +44,69 @@ export interface PerformanceApi {
  */
 export function performanceApi(options: PerformanceApiOptions): PerformanceApi {
   const settings = resolvePerformanceApi(options);
+  const gate = new Gate(settings.authorize, 'performanceApi');
+  const api = createApi(settings, gate, true);
+  function performanceApiHandler(req: IncomingMessage, res: ServerResponse): void {
+    api.respond(req, res, req.url ?? '/');
+  }
+  return Object.assign(performanceApiHandler, {
+    link: (url: string) => gate.link(url),
+    close: () => api.close(),
+  });
+}
+
+/** @internal The API behind a gate. */
+export interface ApiBehindGate {
+  /** @param target path and query below the mount. */
+  respond(req: IncomingMessage, res: ServerResponse, target: string): void;
+  close(): void;
+}
+
+/** @param hasPages whether links with a key may lead to it. */
+export function createApi(settings: PerformanceApiSettings, gate: Gate, hasPages: boolean): ApiBehindGate {
   const { telemetry } = settings.perf;
-  const gate = new Gate(settings.authorize);
   const resources = makeResources(settings);
   const streams = new EventStreams(
     () => telemetry.snapshot(),
     settings.maxListeners,
     () => telemetry.isClosed,
   );
-  const handle = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
-    const [path = '/', search = ''] = splitAtQuery(req.url ?? '/');
+  const handle = async (req: IncomingMessage, res: ServerResponse, target: string): Promise<void> => {
+    const [path, search] = splitAtQuery(target);
     const query = new URLSearchParams(search);
     const resource = resources.get(path);
-    const isPage = resource?.method === 'GET';
+    const isPage = hasPages && resource?.method === 'GET';
     const action = resource && 'action' in resource ? resource.action : 'read';
     if (!(await gate.admit({ req, res, query, action, isPage, isRoot: path === '/' }))) return;
     await answer({ req, res, query, streams }, resource);
   };
-  function performanceApiHandler(req: IncomingMessage, res: ServerResponse): void {
-    try {
-      leaveUncounted(res);
-      cacheOf(res).skip('performance-api');
-      protectResponse(res);
-      void unawaited(
-        handle(req, res).catch((error: unknown) => fail(req, res, error)),
-        'performance API',
-      );
-    } catch (error) {
-      fail(req, res, error);
-    }
-  }
-  return Object.assign(performanceApiHandler, {
-    link: (url: string) => gate.link(url),
+  return {
+    respond: (req, res, target) => respondProtected(req, res, () => handle(req, res, target)),
     close: () => streams.close(),
-  });
+  };
 }
 
-function splitAtQuery(url: string): [path: string, search: string] {
+/** Responds to a request of operators: in no series, in no cache, and not readable by other sites. Never throws. */
+export function respondProtected(
+  req: IncomingMessage,
+  res: ServerResponse,
+  respond: () => Promise<void>,
+): void {
+  try {
+    leaveUncounted(res);
+    cacheOf(res).skip('performance-api');
+    protectResponse(res);
+    void unawaited(
+      respond().catch((error: unknown) => fail(req, res, error)),
+      'performance API',
+    );
+  } catch (error) {
+    fail(req, res, error);
+  }
+}
+
+/** The path and the query of a target. */
+export function splitAtQuery(url: string): [path: string, search: string] {
   const at = url.indexOf('?');
   return at < 0 ? [url, ''] : [url.slice(0, at), url.slice(at + 1)];
 }

@@ -8,6 +8,7 @@ export type ParameterName =
   | 'limit'
   | 'sort'
   | 'since'
+  | 'only'
   | 'keys'
   | 'prefix'
   | 'route'
@@ -24,6 +25,8 @@ export interface Query {
   readonly sort: RouteOrder;
   /** Milliseconds since 1970; points before it are left out. */
   readonly since: number;
+  /** One of the two histories. Absent: both. */
+  readonly only?: 'process' | 'routes';
   /** The most entries of the cache. */
   readonly keys: number;
   /** Conditions for entries of the cache. */
@@ -41,6 +44,7 @@ const READERS: Readonly<Record<ParameterName, (text: string) => Partial<Query> |
   limit: (text) => (isCount(text) ? { limit: Number(text) } : undefined),
   sort: (text) => (ORDER_NAMES.includes(text) ? { sort: text as RouteOrder } : undefined),
   since: (text) => (/^\d{1,15}$/.test(text) ? { since: Number(text) } : undefined),
+  only: (text) => (text === 'process' || text === 'routes' ? { only: text } : undefined),
   keys: (text) => (isCount(text) ? { keys: Number(text) } : undefined),
   prefix: (text) => (isCondition(text) ? { prefix: text } : undefined),
   route: (text) => (isCondition(text) ? { route: text } : undefined),
@@ -62,6 +66,7 @@ const ACCEPTED: Readonly<Record<ParameterName, string>> = {
   limit: 'a number from 1 to 500',
   sort: ORDER_NAMES.join(', '),
   since: 'milliseconds since 1970',
+  only: 'process or routes',
   keys: 'a number from 1 to 500',
   prefix: 'the beginning of a path',
   route: 'the template of a route',

@@ -61,6 +61,17 @@ export interface KeyList {
   readonly complete: boolean;
 }
 
+/** The result of `preview()`. */
+export interface PurgePreview {
+  /** Entries that match, and their memory in bytes. */
+  readonly count: number;
+  readonly bytes: number;
+  /** Whether all entries were looked at: 10,000 at most. */
+  readonly complete: boolean;
+  /** The first 50 of them. */
+  readonly keys: readonly ListedKey[];
+}
+
 /** The most entries that one call looks at, which takes some 10 ms. */
 const MOST_SEEN = 10_000;
 const MOST_TAGS = 100;
@@ -96,6 +107,28 @@ export function listKeys(state: CacheState | false, options: KeyListOptions | un
     keys.push(listedKey(state, item, until));
   }
   return { keys, complete: true };
+}
+
+/** The entries of a preview that are shown. */
+const MOST_PREVIEWED = 50;
+
+/** Finds the entries that a purge would end. Counts no use and changes nothing. */
+export function previewPurge(
+  state: CacheState | false,
+  matches: (entry: StoredResponse) => boolean,
+): PurgePreview {
+  const keys: ListedKey[] = [];
+  let [seen, count, bytes] = [0, 0, 0];
+  for (const item of state ? state.entries.store.items() : []) {
+    if (++seen > MOST_SEEN) return { count, bytes, complete: false, keys };
+    if (item.kind !== 'response' || !matches(item)) continue;
+    const until = validUntil(state as CacheState, item, item.url);
+    if (until === VOID) continue;
+    count++;
+    bytes += sizeOf(item.key, item);
+    if (keys.length < MOST_PREVIEWED) keys.push(listedKey(state as CacheState, item, until));
+  }
+  return { count, bytes, complete: true, keys };
 }
 
 function listedKey(

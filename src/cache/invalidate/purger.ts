@@ -5,6 +5,7 @@ import type { RouteTable } from '../../options/route-table.js';
 import { warnOnce } from '../../runtime/warn.js';
 import type { AppendResult, Cause, RecordKind } from '../../store/invalidation/invalidation-log.js';
 import { type CompiledSelector, compileSelectors, type Selector } from '../../store/invalidation/selector.js';
+import type { StoredResponse } from '../../store/stored-response.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
 import type { CacheCounts, CacheState } from '../state.js';
 import { coversSelector } from '../storage/no-vary-search.js';
@@ -57,6 +58,11 @@ export class Purger {
     this.#compile(selectors);
   }
 
+  /** @returns whether an entry matches one of them. @throws HotpathError `HOTPATH_SELECTOR_INVALID`. */
+  matcher(selectors: readonly Selector[]): (entry: StoredResponse) => boolean {
+    return matcherOf(this.#compile(selectors).flat());
+  }
+
   /**
    * Records selectors, and resolves once they are acknowledged.
    *
@@ -74,11 +80,7 @@ export class Purger {
     const compiled = lists.flat();
     const records = await this.#append(kind, compiled, 'app');
     const acknowledged = records.every((record) => record.acknowledged) && !isLocalInCluster(state);
-    const erased = erases
-      ? state.entries.erase((entry) =>
-          compiled.some((selector) => selector.matches(entry) || coversSelector(entry, selector)),
-        )
-      : 0;
+    const erased = erases ? state.entries.erase(matcherOf(compiled)) : 0;
     return { position: state.log.position, erased, acknowledged };
   }
 
@@ -120,6 +122,10 @@ export class Purger {
       ? Promise.all(records)
       : (records as AppendResult[]);
   }
+}
+
+function matcherOf(selectors: readonly CompiledSelector[]): (entry: StoredResponse) => boolean {
+  return (entry) => selectors.some((selector) => selector.matches(entry) || coversSelector(entry, selector));
 }
 
 function publishPurge(kind: RecordKind, { kind: by }: CompiledSelector, cause: Cause): void {

@@ -31,6 +31,14 @@ export interface EncodingStats {
   readonly waiting: number;
 }
 
+/** The result of `upgradeEncodings()`. */
+export interface EncodingUpgrades {
+  /** Entries whose Brotli form will be replaced by a smaller one. */
+  readonly queued: number;
+  /** Entries whose Brotli form is the smallest already, or too large to try. */
+  readonly strongest: number;
+}
+
 const brotliOf = promisify<Buffer, BrotliOptions, Buffer>(brotliCompress);
 const gzipOf = promisify<Buffer, ZlibOptions, Buffer>(gzip);
 const deflateOf = promisify<Buffer, ZlibOptions, Buffer>(deflate);
@@ -70,6 +78,10 @@ function brotliParams(length: number, quality: number): Record<number, number> {
   };
 }
 
+function canUpgrade({ body }: StoredResponse, { brotliQuality }: EncodingEffort): boolean {
+  return brotliQuality < STRONGEST && body.length <= MOST_UPGRADED;
+}
+
 /** The sizes of the encoded forms of an entry, by coding. Bytes. */
 export function encodedSizes({ encoded }: StoredResponse): Record<string, number> {
   const forms = [...(encoded ?? [])];
@@ -87,6 +99,8 @@ export class EncodedBodies {
   readonly #queue: EncodeQueue;
   readonly #counts = { made: 0, useless: 0, upgraded: 0, discarded: 0, dropped: 0 };
   #isClosed = false;
+  /** That of the latest request. */
+  #effort: EncodingEffort | undefined;
 
   constructor(
     store: MemoryStore,
@@ -107,6 +121,7 @@ export class EncodedBodies {
    */
   find(entry: StoredResponse, coding: string, effort: EncodingEffort): Buffer | null | undefined {
     if (!Object.hasOwn(encoders, coding)) return undefined;
+    this.#effort = effort;
     const form = entry.encoded?.get(coding);
     if (!form) {
       this.#queueJob(entry, coding, effort);
@@ -114,6 +129,20 @@ export class EncodedBodies {
     }
     if (form.body) this.#countUse(form, entry, coding, effort);
     return form.body;
+  }
+
+  /** Queues the upgrade of each Brotli form that was made, as long as there is room. */
+  upgradeAll(): EncodingUpgrades {
+    let [queued, strongest] = [0, 0];
+    for (const item of this.#store.items()) {
+      const form = item.kind === 'response' ? item.encoded?.get('br') : undefined;
+      if (item.kind !== 'response' || !form?.body || !this.#effort) continue;
+      const before = form.upgraded;
+      this.#upgrade(form, item, this.#effort);
+      if (form.upgraded && !before) queued++;
+      else if (form.upgraded || !canUpgrade(item, this.#effort)) strongest++;
+    }
+    return { queued, strongest };
   }
 
   get stats(): EncodingStats {
@@ -137,13 +166,16 @@ export class EncodedBodies {
     entry.encoded.set(coding, { body: undefined, hits: 0, upgraded: false });
   }
 
-  #countUse(form: EncodedForm, { key, body }: StoredResponse, coding: string, effort: EncodingEffort): void {
+  #countUse(form: EncodedForm, entry: StoredResponse, coding: string, effort: EncodingEffort): void {
     form.hits++;
-    if (form.hits < POPULAR || form.upgraded || coding !== 'br') return;
-    if (effort.brotliQuality >= STRONGEST || body.length > MOST_UPGRADED) return;
+    if (form.hits >= POPULAR && coding === 'br') this.#upgrade(form, entry, effort);
+  }
+
+  #upgrade(form: EncodedForm, entry: StoredResponse, effort: EncodingEffort): void {
+    if (form.upgraded || !canUpgrade(entry, effort)) return;
     form.upgraded = this.#queue.add({
-      key,
-      coding,
+      key: entry.key,
+      coding: 'br',
       effort: { ...effort, brotliQuality: STRONGEST },
       upgrade: true,
     });

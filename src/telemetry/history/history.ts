@@ -28,6 +28,8 @@ const PROCESS_NAMES = [
   'receivedBytesRate',
   'sentBytesRate',
   'cacheHitRatio',
+  'cacheServedBytesRate',
+  'compressionSavedBytesRate',
   'cpuCores',
   'rssBytes',
   'heapUsedBytes',
@@ -35,6 +37,9 @@ const PROCESS_NAMES = [
   'eventLoopDelayP99',
   'gcSeconds',
   'hostCpuRatio',
+  'diskUsedRatio',
+  'networkReceivedBytesRate',
+  'networkSentBytesRate',
 ] as const;
 export type ProcessFigureName = (typeof PROCESS_NAMES)[number];
 

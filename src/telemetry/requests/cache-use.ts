@@ -99,6 +99,11 @@ export class CacheUse {
     return this.hits + this.stale + this.revalidated + this.misses;
   }
 
+  /** Numbers that only grow; the differences of two readings are those of the time between them. */
+  get totals(): { reused: number; cacheable: number; servedBytes: number } {
+    return { reused: this.hits + this.stale, cacheable: this.#cacheable, servedBytes: this.servedBytes };
+  }
+
   figures(): CacheUseFigures {
     const { requests, hits, stale, revalidated, misses, passes, bypasses, servedBytes, savedMs } = this;
     const cacheable = this.#cacheable;

@@ -3,6 +3,7 @@ import { labelOfMethod } from '../labels.js';
 import { CacheUse } from './cache-use.js';
 import { type EndedFigures, RequestCounts, RollingCounts } from './figures.js';
 import { RouteSeries } from './route-series.js';
+import { SlowestRequests } from './slowest-requests.js';
 import { TopKeys } from './top-keys.js';
 
 /** A request that has ended. */
@@ -44,6 +45,7 @@ export class RequestRecorder {
   active = 0;
   readonly all = new RollingCounts(STRETCHES);
   readonly topKeys: TopKeys;
+  readonly slowest = new SlowestRequests();
   /** Requests that were counted under the route `overflow`. */
   overflowed = 0;
   readonly #byMethod = new Map<string, Map<string, RouteSeries>>();
@@ -59,6 +61,7 @@ export class RequestRecorder {
     this.all.now.record(request);
     const series = this.#seriesOf(labelOfMethod(request.method), nameRoute(request.route));
     series.counts.now.record(request);
+    this.slowest.record(series.method, series.route, request, request.cache);
     if (request.blockedMs >= SHORTEST_BLOCK) series.blocked(request.blockedMs);
     const { cache, savedMs } = request;
     if (cache === undefined) return;
@@ -88,6 +91,7 @@ export class RequestRecorder {
 
   /** Ends the minute of each route. @param most routes that are kept separately; the others are added up. */
   rotateRoutes(most: number): MinuteOfRoutes {
+    this.slowest.rotate();
     const ended: { series: RouteSeries; counts: RequestCounts }[] = [];
     for (const series of this.routes) {
       series.rotateBlocked();

@@ -1,0 +1,136 @@
+import type { KeyList } from '../../../cache/explain/key-list.js';
+import type { CacheStats } from '../../../cache/stats.js';
+import type { AdviceItem } from '../../../telemetry/advice.js';
+import type { InstancesReport } from '../../../telemetry/instances/instances.js';
+import type { InstanceLabels } from '../../../telemetry/instances/snapshot.js';
+import type { CacheUseFigures } from '../../../telemetry/requests/cache-use.js';
+import type { RequestFigures } from '../../../telemetry/requests/figures.js';
+import type { SlowRequestFigures } from '../../../telemetry/requests/slowest-requests.js';
+import type { TopKey } from '../../../telemetry/requests/top-keys.js';
+import type { HostFigures } from '../../../telemetry/system/host-sampler.js';
+import type { ProcessUsage } from '../../../telemetry/system/other-processes.js';
+import type { ProcessFigures } from '../../../telemetry/system/process-sampler.js';
+
+/** A response of the performance API. */
+export interface Answer<Volatile, Stable = object> {
+  readonly at: number;
+  /** `null`: sums of all instances. */
+  readonly instance: InstanceLabels | null;
+  readonly ageSeconds?: number;
+  readonly stable?: Stable;
+  readonly volatile: Volatile;
+}
+
+/** A route in `/api`. */
+export interface ApiRoute {
+  readonly method: string;
+  readonly route: string;
+  readonly sinceStart: RequestFigures;
+  /** `null` where another instance has published the figures. */
+  readonly recent: RequestFigures | null;
+  readonly cacheHitRatio: number | null;
+}
+
+export interface ApiFigures {
+  readonly uptimeSeconds: number;
+  readonly requests: {
+    readonly active: number;
+    readonly openConnections: number;
+    readonly recent: RequestFigures | null;
+    readonly sinceStart: RequestFigures;
+  };
+  readonly routes: readonly ApiRoute[];
+  readonly routeCount: number | null;
+  readonly instanceCount?: number;
+  readonly isComplete?: boolean;
+}
+
+export interface CacheFigures {
+  readonly use: CacheUseFigures;
+  readonly topKeys: readonly TopKey[] | null;
+  readonly store: Omit<CacheStats, 'routes'> | null;
+  readonly list: KeyList | null;
+  readonly functions?: readonly Readonly<Record<string, unknown>>[] | null;
+}
+
+export interface CacheLimits {
+  readonly isOn: boolean;
+  readonly maxBytes: number;
+  readonly maxEntries: number;
+}
+
+export interface MachineFigures {
+  readonly uptimeSeconds: number;
+  readonly process: ProcessFigures | null;
+  readonly host: HostFigures | null;
+  readonly others: readonly ProcessUsage[];
+}
+
+export interface MachineLabels {
+  readonly nodeVersion: string;
+  readonly platform: string;
+}
+
+export interface HistoryFigures {
+  readonly process: {
+    readonly at: readonly number[];
+    readonly figures: Readonly<Record<string, readonly (number | null)[]>>;
+  };
+}
+
+export interface WarmingTask {
+  readonly name: string;
+  readonly critical?: boolean;
+  readonly execution_count: number;
+  readonly failure_count: number;
+  readonly last_run?: number | string | null;
+  readonly last_error?: string | null;
+  readonly last_duration_seconds?: number | null;
+  readonly running?: boolean;
+}
+
+export interface FiringAlert {
+  readonly name: string;
+  readonly state: 'firing' | 'ok';
+  readonly since: number | string | null;
+  readonly message: string;
+  readonly route?: string;
+}
+
+export interface PoolFigures {
+  readonly totalCount: number;
+  readonly idleCount: number;
+  readonly waitingCount: number;
+  readonly activeCount: number;
+  readonly isSaturated: boolean | null;
+}
+
+/** All that the page shows. Absent until it has come. */
+export interface Shown {
+  /** Paths that the API has. */
+  resources?: ReadonlySet<string>;
+  api?: Answer<ApiFigures>;
+  cache?: Answer<CacheFigures>;
+  cacheLimits?: CacheLimits;
+  machine?: Answer<MachineFigures>;
+  machineLabels?: MachineLabels;
+  advice?: readonly AdviceItem[];
+  instances?: InstancesReport;
+  warming?: readonly WarmingTask[];
+  alerts?: readonly FiringAlert[];
+  /** `null`: there is none. */
+  pool?: PoolFigures | null;
+  slowest?: readonly SlowRequestFigures[];
+  /** The last hour of one instance. */
+  history?: HistoryColumns;
+  historyOf?: InstanceLabels;
+  /** `all`, or the id of an instance; absent: the one that answers. */
+  selected?: string;
+}
+
+/** The last hour in columns, the oldest first. */
+export interface HistoryColumns {
+  /** Seconds since 1970. */
+  readonly at: readonly number[];
+  readonly figures: Readonly<Record<string, readonly (number | null)[]>>;
+}

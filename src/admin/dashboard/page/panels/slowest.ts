@@ -1,0 +1,27 @@
+import type { Shown } from '../answers.js';
+import { byId, setShown, TextTable } from '../dom.js';
+import { showAgo, showDuration } from '../format.js';
+import { routeName } from './time-shares.js';
+
+/** The slowest requests of the last hour. */
+export class SlowestPanel {
+  readonly #table = new TextTable(byId('slow'), ['route', 'number', 'number', '', 'number']);
+
+  show({ slowest }: Shown): void {
+    if (!slowest) return;
+    const now = Date.now();
+    this.#table.show(
+      slowest
+        .slice(0, 10)
+        .map((request) => [
+          `${request.at} ${request.secondsToHeaders} ${routeName(request)}`,
+          routeName(request),
+          showDuration(request.secondsToHeaders),
+          String(request.status),
+          request.cache ?? '–',
+          showAgo((now - request.at) / 1000),
+        ]),
+    );
+    setShown(byId('slow-empty'), slowest.length === 0);
+  }
+}

@@ -1,0 +1,119 @@
+import type { Answer, ApiFigures, CacheFigures, CacheLimits, HistoryFigures, Shown } from './answers.js';
+import { HistoryBuffer } from './history-buffer.js';
+import { type Polled, Poller, type PollState } from './poller.js';
+
+/** The routes that the page wants. */
+export interface WantedRoutes {
+  readonly sort: string;
+  readonly limit: number;
+}
+
+const FAST = 2000;
+const STEADY = 6000;
+const STABLE = 30_000;
+
+/** Reads all that the page shows. @param show is called after each round. */
+export function pollFor(shown: Shown, routes: WantedRoutes, show: (state: PollState) => void): Poller {
+  return new Poller([...fastFigures(shown, routes), ...steadyFigures(shown), ...stableFigures(shown)], show);
+}
+
+/** Figures that change all the time. */
+function fastFigures(shown: Shown, routes: WantedRoutes): Polled[] {
+  const history = new HistoryBuffer();
+  const instance = () => (shown.selected === undefined ? '' : `&instance=${shown.selected}`);
+  return [
+    {
+      path: () => `/api?part=volatile&sort=${routes.sort}&limit=${routes.limit}${instance()}`,
+      every: FAST,
+      receive: (value) => {
+        shown.api = value as Answer<ApiFigures>;
+      },
+    },
+    {
+      path: () => `/cache?part=volatile&keys=1${instance()}`,
+      every: FAST,
+      receive: (value) => {
+        shown.cache = value as Answer<CacheFigures>;
+      },
+    },
+    {
+      path: () => `/history?part=volatile&only=process&since=${history.since}`,
+      every: FAST,
+      receive: (value) => {
+        history.add(value as Answer<HistoryFigures>);
+        shown.history = history.columns();
+        if (history.instance) shown.historyOf = history.instance;
+      },
+    },
+    {
+      path: () => '/system?part=volatile',
+      every: FAST,
+      receive: (value) => {
+        shown.machine = value as NonNullable<Shown['machine']>;
+      },
+    },
+    {
+      // A request for a resource that is not there would be an error in the console.
+      path: () => (shown.resources?.has('/alerts') ? '/alerts' : undefined),
+      every: FAST,
+      receive: (value) => {
+        const { alerts, volatile } = value as { alerts?: never; volatile?: { alerts?: never } };
+        shown.alerts = alerts ?? volatile?.alerts ?? [];
+      },
+    },
+  ];
+}
+
+/** Figures that may be a few seconds old. */
+function steadyFigures(shown: Shown): Polled[] {
+  const part = <Volatile>(path: string, receive: (volatile: Volatile) => void): Polled => ({
+    path: () => `${path}?part=volatile`,
+    every: STEADY,
+    receive: (value) => receive((value as Answer<Volatile>).volatile),
+  });
+  return [
+    part('/advice', ({ advice }: Required<Pick<Shown, 'advice'>>) => {
+      shown.advice = advice;
+    }),
+    part('/instances', (instances: NonNullable<Shown['instances']>) => {
+      shown.instances = instances;
+    }),
+    part('/warming', ({ tasks }: { tasks: NonNullable<Shown['warming']> }) => {
+      shown.warming = tasks;
+    }),
+    part('/database', ({ pool }: Required<Pick<Shown, 'pool'>>) => {
+      shown.pool = pool;
+    }),
+    part('/slow-requests', ({ requests }: { requests: NonNullable<Shown['slowest']> }) => {
+      shown.slowest = requests;
+    }),
+  ];
+}
+
+/** Settings and versions. */
+function stableFigures(shown: Shown): Polled[] {
+  return [
+    {
+      path: () => '/',
+      every: STABLE,
+      receive: (value) => {
+        const { resources } = value as { resources: readonly { path: string }[] };
+        shown.resources = new Set(resources.map(({ path }) => path));
+      },
+    },
+    {
+      path: () => '/cache?part=stable',
+      every: STABLE,
+      receive: (value) => {
+        shown.cacheLimits = (value as { stable: CacheLimits }).stable;
+      },
+    },
+    {
+      path: () => '/system?part=stable',
+      every: STABLE,
+      receive: (value) => {
+        shown.machineLabels = (value as { stable: NonNullable<Shown['machineLabels']> }).stable;
+      },
+    },
+  ];
+}
