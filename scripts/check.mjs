@@ -1,10 +1,10 @@
 // Runs every check in turn, and prints one last line: `N passed, N failed`. Each test counts, and each other
 // check counts as one. A failed check does not stop the others.
-import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { endWithSignals, killGroup, spawnGroup } from './child-groups.mjs';
 import { countTests } from './count-tests.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -25,13 +25,7 @@ const checks = [
   { name: 'conformance', script: 'conformance', limit: 10 * minute },
 ];
 
-let running;
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.once(signal, () => {
-    killGroup(running, 'SIGKILL');
-    process.exit(1);
-  });
-}
+endWithSignals();
 
 let passed = 0;
 let failed = 0;
@@ -54,18 +48,12 @@ process.exitCode = failed > 0 ? 1 : 0;
 /** Runs one npm script up to its time limit; resolves to whether it succeeded. */
 function run({ script, limit, env }) {
   return new Promise((resolve) => {
-    // Its own process group, so that children of a hung check end with it.
     const args = script === 'test' ? ['test'] : ['run', '--silent', script];
-    running = spawn('npm', args, {
-      cwd: root,
-      env: { ...process.env, ...env },
-      stdio: ['ignore', 'inherit', 'inherit'],
-      detached: true,
-    });
-    const child = running;
+    const stdio = ['ignore', 'inherit', 'inherit'];
+    const child = spawnGroup('npm', args, { cwd: root, env: { ...process.env, ...env }, stdio });
     const timer = setTimeout(() => {
       console.log(`${script}: stopped after ${limit / minute} min`);
-      killGroup(child, 'SIGKILL');
+      killGroup(child);
     }, limit);
     child.once('error', (error) => {
       clearTimeout(timer);
@@ -74,19 +62,10 @@ function run({ script, limit, env }) {
     });
     child.once('exit', (code) => {
       clearTimeout(timer);
-      killGroup(child, 'SIGKILL');
+      killGroup(child);
       resolve(code === 0);
     });
   });
-}
-
-function killGroup(child, signal) {
-  if (child?.pid === undefined) return;
-  try {
-    process.kill(-child.pid, signal);
-  } catch {
-    // Already ended.
-  }
 }
 
 async function readReport() {

@@ -7,7 +7,6 @@
 // 1 when a difference is not in test/foreign/reviewed.json, when one of that list no longer occurs, and when a suite
 // has no checkout. Downloads nothing but the dependencies of a suite, into a copy of its checkout: HOTPATH_FOREIGN, or
 // a directory under the system's temporary directory.
-import { spawn } from 'node:child_process';
 import { cp, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -15,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { findDifferences, readResults, review } from '../test/foreign/compare.mjs';
 import { SUITES } from '../test/foreign/suites.mjs';
+import { endWithSignals, killGroup, readOnly, spawnGroup } from './child-groups.mjs';
 
 const LIMIT = 40 * 60_000;
 /** Runs with hotpath before a difference counts: some tests depend on how busy the machine is. */
@@ -25,22 +25,11 @@ const here = (path) => join(root, 'test/foreign', path);
 const home = process.env.HOTPATH_FOREIGN ?? join(tmpdir(), 'hotpath-foreign');
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
-const names = values.only?.split(',').map((name) => name.trim()) ?? SUITES.map(({ name }) => name);
-const unknown = names.find((name) => !SUITES.some((suite) => suite.name === name));
-if (unknown !== undefined) {
-  console.error(
-    `--only ${unknown}: expected some of ${SUITES.map(({ name }) => name).join(', ')}, parted by commas`,
-  );
-  process.exit(2);
-}
-
-let running;
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.once(signal, () => {
-    killGroup(running);
-    process.exit(1);
-  });
-}
+const names = readOnly(
+  values.only,
+  SUITES.map(({ name }) => name),
+);
+endWithSignals();
 
 const reviewed = JSON.parse(await readFile(here('reviewed.json'), 'utf8'));
 await run('npm', ['run', '--silent', 'build'], { cwd: root, name: 'build' });
@@ -146,9 +135,7 @@ async function resultsOf(suite, folder, mode, titles) {
 async function run(program, args, { cwd, env = process.env, name, output, mayFail = false }) {
   const sink = output === undefined ? undefined : await open(output, 'w');
   const stdio = ['ignore', sink?.fd ?? 'ignore', sink?.fd ?? 'inherit'];
-  // Its own process group, so that children of a hung run end with it.
-  const child = spawn(program, args, { cwd, env, stdio, detached: true });
-  running = child;
+  const child = spawnGroup(program, args, { cwd, env, stdio });
   const timer = setTimeout(() => {
     console.error(`${name ?? program}: stopped after ${LIMIT / 60_000} min`);
     killGroup(child);
@@ -162,13 +149,4 @@ async function run(program, args, { cwd, env = process.env, name, output, mayFai
     return sink?.close();
   });
   if (code !== 0 && !mayFail) throw new Error(`${name ?? program} failed`);
-}
-
-function killGroup(child) {
-  if (child?.pid === undefined) return;
-  try {
-    process.kill(-child.pid, 'SIGKILL');
-  } catch {
-    // Already ended.
-  }
 }

@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { endWithSignals, killGroup, readOnly, spawnGroup } from './child-groups.mjs';
 import { countTests } from './count-tests.mjs';
 
 const LINES = ['20', '22', '24', '26'];
@@ -20,20 +21,8 @@ const LIMIT = 40 * 60_000;
 const root = fileURLToPath(new URL('..', import.meta.url));
 const home = process.env.HOTPATH_NODE_MATRIX ?? join(tmpdir(), 'hotpath-node-matrix');
 const { values, positionals } = parseArgs({ options: { only: { type: 'string' } }, allowPositionals: true });
-const lines = values.only === undefined ? LINES : values.only.split(',').map((line) => line.trim());
-const unknown = lines.find((line) => !LINES.includes(line));
-if (unknown !== undefined) {
-  console.error(`--only ${unknown}: expected one of ${LINES.join(', ')}, or several parted by commas`);
-  process.exit(2);
-}
-
-let running;
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.once(signal, () => {
-    killGroup(running);
-    process.exit(1);
-  });
-}
+const lines = readOnly(values.only, LINES);
+endWithSignals();
 
 const rows = [];
 for (const line of lines) rows.push(await runOn(line));
@@ -95,9 +84,7 @@ async function nodeOf(line) {
 /** Runs a program up to its time limit; resolves to whether it succeeded. */
 function run(program, args, env, cwd = root) {
   return new Promise((resolve) => {
-    // Its own process group, so that children of a hung run end with it.
-    const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'inherit', 'inherit'], detached: true });
-    running = child;
+    const child = spawnGroup(program, args, { cwd, env, stdio: ['ignore', 'inherit', 'inherit'] });
     const timer = setTimeout(() => {
       console.error(`stopped after ${LIMIT / 60_000} min`);
       killGroup(child);
@@ -124,13 +111,4 @@ function output(program, args) {
     child.once('error', reject);
     child.once('close', () => resolve(text));
   });
-}
-
-function killGroup(child) {
-  if (child?.pid === undefined) return;
-  try {
-    process.kill(-child.pid, 'SIGKILL');
-  } catch {
-    // Already ended.
-  }
 }
