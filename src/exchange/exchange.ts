@@ -81,6 +81,8 @@ export class Exchange {
   aborted = false;
   /** The time of the response head, on the clock of `startedAt`; 0 before. Milliseconds. */
   headedAt = 0;
+  /** The time of `close`, on the clock of `startedAt`; 0 before. All listeners share it. Milliseconds. */
+  endedAt = 0;
   /** How long the handlers blocked the event loop when the request arrived. Milliseconds. */
   blockedMs = 0;
   /** The result in `X-Cache`; `undefined` without a lookup. */
@@ -175,6 +177,11 @@ export class Exchange {
     if (this.closed) run(listener, this, 'close');
     else this.#close = withListener(this.#close, listener);
   }
+  /** The time since the arrival; after `close`, until then. Milliseconds. */
+  get elapsed(): number {
+    return (this.endedAt || performance.now()) - this.startedAt;
+  }
+
   /** Bytes of body that were sent: those that the app wrote, unless they were compressed or replaced. */
   get sentBytes(): number {
     if (this.req.method === 'HEAD') return 0;
@@ -331,7 +338,7 @@ export class Exchange {
       this.headedAt = performance.now();
       runAll(this.#seal, this, 'head');
       if (this.#makeEncoder) res.removeHeader('Content-Length');
-      else if (!this.#dropsBody) declareLength(req, res, this.#endLength);
+      else if (!this.#dropsBody) declareLength(req, res, this.#endLength, this.#isNative);
       // HTTP/2 has no reason phrase, and Node warns if it is read.
       const phrase = isHttp2(req) ? undefined : res.statusMessage;
       // Node replaces an empty phrase, unless `writeHead` received it.
@@ -484,8 +491,10 @@ export class Exchange {
 
   /** A response without a socket emits no event when its client disconnects. */
   #watchConnection(socket: Socket): void {
-    if (socket.closed) this.closed = this.aborted = true;
-    else this.#stopWatching = onConnectionClose(socket, () => this.gone());
+    if (socket.closed) {
+      this.closed = this.aborted = true;
+      this.endedAt = performance.now();
+    } else this.#stopWatching = onConnectionClose(socket, () => this.gone());
   }
 
   /** @internal */
@@ -493,6 +502,7 @@ export class Exchange {
     if (this.closed) return;
     this.closed = true;
     this.aborted = !this.#isComplete;
+    this.endedAt = performance.now();
     this.#stopWatching?.();
     runAll(this.#close, this, 'close');
   }

@@ -91,12 +91,21 @@ export function readHeaderText(res: Pick<ResponseHeaders, 'getHeader'>, name: st
  * `compression` does. So it is declared here, under Node's own conditions.
  *
  * @param length bytes; negative if it is not known.
+ * @param isNative whether the next method below is Node's.
  */
-export function declareLength(req: IncomingMessage, res: ServerResponse, length: number): void {
+export function declareLength(
+  req: IncomingMessage,
+  res: ServerResponse,
+  length: number,
+  isNative: boolean,
+): void {
   if (length < 0 || req.method === 'HEAD' || req.httpVersion === '1.0') return;
   if (res.statusCode === 204 || res.statusCode === 304) return;
   if (res.hasHeader('content-length') || res.hasHeader('transfer-encoding') || res.hasHeader('trailer'))
     return;
-  if (responseInternals(res)._removedContLen) return;
-  res.setHeader('Content-Length', length);
+  const internals = responseInternals(res);
+  if (internals._removedContLen) return;
+  // As Node's own `end` does. A header costs 0.5 µs more, and others that patch the response expect one.
+  if (isNative && internals._contentLength === null) internals._contentLength = length;
+  else res.setHeader('Content-Length', length);
 }

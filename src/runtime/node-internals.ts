@@ -12,6 +12,8 @@ export interface ResponseInternals {
   _headerSent?: boolean;
   /** Whether `100 Continue` was sent. */
   _sent100?: boolean;
+  /** The length that `writeHead` declares, if the app has set none; `null` while it is not known. Bytes. */
+  _contentLength?: number | null;
   /** Whether the app has removed `Content-Length`. */
   _removedContLen?: boolean;
 }

@@ -46,7 +46,7 @@ export class RequestWatch {
     const exchange = this.#follow(req, res);
     next();
     // Handlers that compute before they wait for anything keep the event loop until `next` returns.
-    if (exchange) exchange.blockedMs = performance.now() - exchange.startedAt;
+    if (exchange && this.#telemetry) exchange.blockedMs = performance.now() - exchange.startedAt;
   };
 
   /** A stored response is being sent without an exchange; `servedFast` follows. */
@@ -125,8 +125,7 @@ export class RequestWatch {
 
 /** Field by field, and always the same ones, so that V8 knows the form of the object. */
 function describeEnded(exchange: Exchange): FinishedRequest {
-  const { req, startedAt, headedAt, bodyBytes, sentBytes, served } = exchange;
-  const now = performance.now();
+  const { req, startedAt, headedAt, bodyBytes, sentBytes, served, elapsed } = exchange;
   const status = readFinalStatus(exchange);
   const aborted = status === CLIENT_CLOSED_REQUEST && wasAborted(exchange);
   const isCoded = sentBytes < bodyBytes && !aborted && isEncoded(exchange);
@@ -137,8 +136,8 @@ function describeEnded(exchange: Exchange): FinishedRequest {
     route: exchange.template,
     status,
     aborted,
-    total: now - startedAt,
-    toHeaders: (headedAt || now) - startedAt,
+    total: elapsed,
+    toHeaders: headedAt ? headedAt - startedAt : elapsed,
     requestBytes: declared === undefined ? 0 : Number(declared) || 0,
     responseBytes: sentBytes,
     savedBytes: isCoded ? bodyBytes - sentBytes : 0,

@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { performance } from 'node:perf_hooks';
 import { Registry } from 'prom-client';
 import { readFinalStatus } from '../../exchange/completion.js';
 import { type Exchange, exchangeOf } from '../../exchange/exchange.js';
@@ -12,6 +11,7 @@ import { setPrefix } from '../../telemetry/get-or-create.js';
 import { HttpMetrics, type LabelledRequest } from '../../telemetry/http-metrics.js';
 import { collectProcessMetrics } from '../../telemetry/process-metrics.js';
 import { type ScrapeHandler, scrapeHandler } from '../../telemetry/scrape-handler.js';
+import type { TraceReference } from '../../telemetry/trace-context.js';
 import {
   type MetricsOptions,
   type MetricsRoutePolicies,
@@ -69,10 +69,11 @@ export function createMetrics(
   const recorder = HttpMetrics.of(registry, { ...settings, bucketsOf: bucketsIn(routes) });
   const uncounted = routes?.policies.some((policy) => policy.metrics === false) ? routes : undefined;
   if (settings.defaultMetrics) collectProcessMetrics(registry);
+  const finish = (exchange: Exchange) => finishRequest(recorder, uncounted, exchange);
   let closed = false;
   function metricsMiddleware(req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) {
     try {
-      if (!closed) record(recorder, uncounted, req, res);
+      if (!closed) record(recorder, finish, req, res);
     } catch (error) {
       reportFault('metrics', error);
     }
@@ -109,30 +110,40 @@ function isUncounted(exchange: Exchange, routes: RouteTable<MetricsRoutePolicies
   return match?.policy.metrics === false;
 }
 
-/** @param uncounted the routes, if requests of some of them are not counted. */
+/** A request that is counted, between its start and its end. */
+interface CountedRequest {
+  /** Its method as a label. */
+  readonly method: string;
+  readonly trace: TraceReference | undefined;
+}
+
+/** @param finish the same for all requests: a closure for each costs more than the counting. */
 function record(
   recorder: HttpMetrics,
-  uncounted: RouteTable<MetricsRoutePolicies> | undefined,
+  finish: (exchange: Exchange) => void,
   req: IncomingMessage,
   res: ServerResponse,
 ): void {
   const exchange = exchangeOf(req, res);
   if (isInternal(req) || exchange.dataOf(recorder)) return;
-  exchange.setData(recorder, true);
-  const method = recorder.started(req.method);
-  const trace = recorder.traceOf(req);
-  const finish = () => {
-    if (isUncounted(exchange, uncounted)) {
-      recorder.left(method);
-      return;
-    }
-    const seconds = isLongLived(req, res) ? undefined : (performance.now() - exchange.startedAt) / 1000;
-    recorder.finished(method, exchange.template, readFinalStatus(exchange), seconds, exchange, trace);
-  };
-  // The client disconnected while an earlier middleware was waiting, so `close` was already emitted.
-  if (res.destroyed) {
-    finish();
+  const counted: CountedRequest = { method: recorder.started(req.method), trace: recorder.traceOf(req) };
+  exchange.setData(recorder, counted);
+  // If the client disconnected while an earlier middleware was waiting, `close` was already emitted.
+  if (res.destroyed) finish(exchange);
+  else exchange.onClose(finish);
+}
+
+/** @param uncounted the routes, if requests of some of them are not counted. */
+function finishRequest(
+  recorder: HttpMetrics,
+  uncounted: RouteTable<MetricsRoutePolicies> | undefined,
+  exchange: Exchange,
+): void {
+  const { method, trace } = exchange.dataOf(recorder) as CountedRequest;
+  if (isUncounted(exchange, uncounted)) {
+    recorder.left(method);
     return;
   }
-  exchange.onClose(finish);
+  const seconds = isLongLived(exchange.req, exchange.res) ? undefined : exchange.elapsed / 1000;
+  recorder.finished(method, exchange.template, readFinalStatus(exchange), seconds, exchange, trace);
 }

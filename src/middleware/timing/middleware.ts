@@ -3,7 +3,7 @@ import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js
 import { isInternal } from '../../exchange/internal-mark.js';
 import { reportFault } from '../../exchange/run-listeners.js';
 import type { RouteMatch, RouteTable } from '../../options/route-table.js';
-import { requestIdOf } from '../request-id.js';
+import { requestIdOf, TIMING } from '../request-id.js';
 import { formatElapsed, roundElapsed } from './elapsed.js';
 import { responseTime } from './header-values.js';
 import {
@@ -59,9 +59,10 @@ export function createTiming(
   const field = requestId ? requestId.header.toLowerCase() : '';
   const idOf = (req: IncomingMessage) =>
     requestId ? requestIdOf(req, field, requestId.trustInbound) : undefined;
+  const write = headerWriter(settings);
   function timingMiddleware(req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) {
     try {
-      if (!isTimed(res) && !isUntimed(req, res, untimed)) start(settings, slow, idOf(req), req, res);
+      if (!isTimed(res) && !isUntimed(req, res, untimed)) start(write, slow, idOf(req), req, res);
     } catch (error) {
       reportFault('timing', error);
     }
@@ -88,7 +89,7 @@ function isUntimed(
 }
 
 function start(
-  settings: TimingSettings,
+  write: (exchange: Exchange) => void,
   slow: SlowRequestReporter | undefined,
   requestId: string | undefined,
   req: IncomingMessage,
@@ -97,25 +98,26 @@ function start(
   const exchange = exchangeOf(req, res);
   const timing = new Timing(requestId);
   startTiming(exchange, timing);
-  const write = headerWriter(settings, timing);
   // Last, so that the cache has set its result.
   exchange.onHead(write, HeadOrder.seal);
   // No client waits for an internal request.
-  if (!isInternal(exchange.req)) slow?.watch(exchange, timing.requestId);
+  if (!isInternal(exchange.req)) slow?.watch(exchange);
 }
 
-function headerWriter(settings: TimingSettings, timing: Timing): (exchange: Exchange) => void {
+/** Creates the listener that sets the headers; one for all requests. */
+function headerWriter(settings: TimingSettings): (exchange: Exchange) => void {
   const { header, requestId, serverTiming, digits } = settings;
-  let written: string | undefined;
-  return ({ res, startedAt, headedAt }) => {
+  return (exchange) => {
+    const { res, startedAt, headedAt } = exchange;
+    const timing = exchange.dataOf(TIMING) as Timing;
     const elapsed = roundElapsed(formatElapsed(headedAt - startedAt), digits);
     if (requestId && timing.requestId && !res.hasHeader(requestId.header)) {
       res.setHeader(requestId.header, timing.requestId);
     }
     // If sending the headers failed before, our own header of that attempt is replaced.
-    if (header && (!res.hasHeader(header) || res.getHeader(header) === written)) {
-      written = responseTime(elapsed);
-      res.setHeader(header, written);
+    if (header && (!res.hasHeader(header) || res.getHeader(header) === timing.written)) {
+      timing.written = responseTime(elapsed);
+      res.setHeader(header, timing.written);
     }
     if (serverTiming) timing.writeTo(res, elapsed);
   };

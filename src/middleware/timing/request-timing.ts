@@ -53,6 +53,8 @@ const OFF: RequestTiming = Object.freeze({
 /** The timing of one request: its id and the entries of the app. */
 export class Timing implements RequestTiming {
   readonly requestId: string | undefined;
+  /** The response time that we have set as a header. */
+  written: string | undefined;
   #entries: string[] | undefined;
   /** `Server-Timing` before our change, and after it. If sending the headers fails, they are set again. */
   #before: OutgoingHttpHeader | undefined;

@@ -9,6 +9,7 @@ import { reportFault } from '../../exchange/run-listeners.js';
 import { unawaited } from '../../runtime/guard.js';
 import { addressOf } from '../client-address.js';
 import type { SlowRequest, TimingSettings } from './options.js';
+import { timingOf } from './request-timing.js';
 
 /** Minimum time between two lines on the console. Milliseconds. */
 const QUIET = 1_000;
@@ -39,11 +40,15 @@ export class SlowRequestReporter {
     this.#onRequest = onRequest;
   }
 
-  watch(exchange: Exchange, requestId: string | undefined): void {
+  watch(exchange: Exchange): void {
     // Reading the address makes Node cache it; after an abort it is no longer available.
     void exchange.socket?.remoteAddress;
-    exchange.onClose(() => this.ended(exchange, (performance.now() - exchange.startedAt) / 1000, requestId));
+    exchange.onClose(this.#onClose);
   }
+
+  /** One for all requests. */
+  readonly #onClose = (exchange: Exchange): void =>
+    this.ended(exchange, exchange.elapsed / 1000, timingOf(exchange.res).requestId);
 
   ended(request: EndedRequest, seconds: number, requestId: string | undefined): void {
     // The client of an event stream decides how long it lasts.
