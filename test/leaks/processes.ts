@@ -21,21 +21,44 @@ export interface Result {
   readonly description?: string;
 }
 
+function start(): ChildProcess {
+  const { file, execArgv } = program('test/leaks/program.ts');
+  const stdio = ['ignore', 'inherit', 'pipe', 'ipc'] as const;
+  return fork(file, { execArgv: [...execArgv, '--no-warnings'], stdio: [...stdio] });
+}
+
+/** The end of what a process prints that is shown when it dies. Characters. */
+const SHOWN = 4000;
+
 /** A process that runs plans, one at a time: each app has its own clock, though most of its time is spent waiting. */
 export class LeakProcess {
-  readonly #child: ChildProcess;
+  #child = start();
+  #printed = '';
 
   constructor() {
-    const { file, execArgv } = program('test/leaks/program.ts');
-    this.#child = fork(file, { execArgv: [...execArgv, '--no-warnings'] });
+    this.#listen();
   }
 
-  /** @throws when the process ends, as it does after an uncaught exception. */
+  #listen(): void {
+    this.#printed = '';
+    this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      this.#printed = (this.#printed + text).slice(-SHOWN);
+    });
+  }
+
+  /** @throws when the process ends, as it does after an uncaught exception. The next run starts another. */
   async run(job: Job): Promise<Result> {
+    if (!this.#child.connected) {
+      this.#child = start();
+      this.#listen();
+    }
     const over = new AbortController();
     const { signal } = over;
-    const ended = once(this.#child, 'exit', { signal }).then(([code]) => {
-      throw new Error(`the process that runs seed ${job.seed} has ended with ${code}`);
+    // After `close`, all of its last words have arrived.
+    const ended = once(this.#child, 'close', { signal }).then(([code, killed]) => {
+      throw new Error(
+        `the process that runs seed ${job.seed} has ended with ${code ?? killed}:\n${this.#printed}`,
+      );
     });
     const answered = once(this.#child, 'message', { signal });
     try {
