@@ -64,6 +64,7 @@ export class LeakProcess {
     try {
       this.#child.send(job);
       const [result] = await Promise.race([answered, ended]);
+      if (result.error !== undefined) throw new Error(`seed ${job.seed}: ${result.error}`);
       return result;
     } finally {
       ended.catch(() => {});

@@ -28,5 +28,5 @@ async function work(job: Job): Promise<Result> {
 }
 
 process.on('message', async (job: Job) => {
-  process.send!(await work(job));
+  process.send!(await work(job).catch((error: Error) => ({ error: error.stack })));
 });
