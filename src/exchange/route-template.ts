@@ -136,6 +136,8 @@ export function trackRoute(req: IncomingMessage): boolean {
 
 /** Passes values that the router set on the request before the accessors existed (Express 4) to the accessors. */
 function passToAccessors(tracked: Tracked): void {
+  // An accessor has run, so it takes all values from then on.
+  if (tracked[TRACK] !== undefined) return;
   for (const name of ['baseUrl', 'route'] as const) {
     if (!Object.hasOwn(tracked, name)) continue;
     const value = tracked[name];
