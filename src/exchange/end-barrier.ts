@@ -14,7 +14,7 @@ export function waitForBarriers<Exchange>(
       const wait = barrier(exchange);
       if (wait) (waits ??= []).push(wait);
     } catch (error) {
-      reportFault('hold', error);
+      reportFault('end barrier', error);
     }
   }
   return waits && Promise.allSettled(waits);

@@ -125,7 +125,7 @@ export class FastPath {
 
   /** @returns whether the response has begun, so that the app can't answer. */
   #failed(res: ServerResponse, error: unknown): boolean {
-    this.#parts.state.fault(error, 'front');
+    this.#parts.state.fault(error, 'front door');
     // A truncated response must not look complete.
     if (res.headersSent) res.destroy();
     return res.headersSent;

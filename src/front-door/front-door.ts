@@ -66,7 +66,7 @@ export class FrontDoor {
       this.#shapes?.prepare(req, res);
       if (isFollowed) exchangeOf(req, res);
     } catch (error) {
-      reportFault('front', error);
+      reportFault('front door', error);
     }
   }
 

@@ -70,13 +70,13 @@ export class Instrumentation {
     // Before Node's own listener, which detaches the socket.
     res.prependOnceListener(
       'finish',
-      guarded('front', () => {
+      guarded('front door', () => {
         isWhole = isComplete(req, res, socket);
       }),
     );
     let isClosed = false;
     let forget: (() => void) | undefined;
-    const onClose = guarded('front', () => {
+    const onClose = guarded('front door', () => {
       if (isClosed) return;
       isClosed = true;
       forget?.();

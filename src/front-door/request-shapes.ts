@@ -45,7 +45,7 @@ export class RequestShapes {
     if (!this.#isLearned)
       res.once(
         'close',
-        guarded('front', () => this.#learn(req)),
+        guarded('front door', () => this.#learn(req)),
       );
   }
 
