@@ -24,6 +24,7 @@ export default defineConfig({
     timing: 'src/middleware/timing/index.ts',
     metrics: 'src/middleware/metrics/index.ts',
     'size-limit': 'src/middleware/size-limit/index.ts',
+    warming: 'src/warming/index.ts',
     admin: 'src/admin/index.ts',
   },
   format: ['esm', 'cjs'],

@@ -21,6 +21,8 @@ import { RequestWatch } from './telemetry/request-watch.js';
 import { showShedding } from './telemetry/shed-metrics.js';
 import { Telemetry } from './telemetry/telemetry.js';
 import { showTelemetry } from './telemetry/telemetry-metrics.js';
+import { showWarming } from './warming/metrics.js';
+import { type Warming, WarmingScheduler } from './warming/warming.js';
 
 type NextFunction = (error?: unknown) => void;
 
@@ -50,6 +52,8 @@ export interface Hotpath extends Middleware {
   readonly telemetry?: Telemetry | undefined;
   /** `of(res)` returns the request id and the `Server-Timing` entries of a request. */
   readonly timing: { of(res: ServerResponse): RequestTiming };
+  /** Warms the cache at the start and periodically: `register()`, `start()`, `stop()`, `run()`. */
+  readonly warming: Warming;
   /** The config with every default filled in, frozen. */
   readonly config: ResolvedConfig;
   /**
@@ -84,6 +88,9 @@ export function hotpath(config?: HotpathConfig): Hotpath {
   const resolved = resolveConfig(config);
   const parts = createParts(resolved);
   const { cache, metrics, telemetry, watch, chain } = parts;
+  let attached: AttachableApp | undefined;
+  const warming = createWarming(resolved, parts, () => attached);
+  const hideWarming = metrics && showWarming(metrics.registry, () => warming.tasks());
   const fastPath = createFastPath(parts, resolved, hotpathMiddleware);
   const door = fastPath && new FrontDoor(fastPath);
   const { state } = parts;
@@ -116,12 +123,16 @@ export function hotpath(config?: HotpathConfig): Hotpath {
     metrics: { handler: metrics?.handler ?? passOn, registry: metrics?.registry },
     telemetry,
     timing: { of: timingOf },
+    warming,
     config: resolved,
     attach: (app: AttachableApp) => {
       attach(app, resolved, door);
+      attached = app;
       if (check && door) door.check = check;
     },
     close: async () => {
+      // Its requests need the cache, and its leases the Redis of the cache.
+      await warming.close();
       fastPath?.close();
       metrics?.close();
       parts.shedding?.close();
@@ -129,6 +140,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
       // It tells the other instances by the Redis of the cache.
       await telemetry?.close();
       await cache.close();
+      hideWarming?.();
       parts.hideShedding?.();
       parts.hideCache?.();
       parts.hideTelemetry?.();
@@ -186,6 +198,16 @@ function createParts(config: ResolvedConfig): Parts {
   if (compression) chain.push(startCompression);
   const middlewares = { metrics, timing, log, shedding, cacheControl, compression, chain };
   return { state, cache, telemetry, watch, ...middlewares, hideCache, hideTelemetry, hideShedding };
+}
+
+function createWarming(
+  { compression, routes }: ResolvedConfig,
+  { state, telemetry }: Parts,
+  app: () => AttachableApp | undefined,
+): WarmingScheduler {
+  const codings = compression ? compression.encodings : [];
+  const counted = telemetry && ((most: number) => telemetry.recorder.topKeys.exact(most));
+  return new WarmingScheduler({ cache: state ? { state, routes, codings } : undefined, app, counted });
 }
 
 function createTelemetry(

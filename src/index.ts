@@ -50,3 +50,13 @@ export type { HostFigures } from './telemetry/system/host-sampler.js';
 export type { ProcessUsage } from './telemetry/system/other-processes.js';
 export type { ProcessFigures } from './telemetry/system/process-sampler.js';
 export type { CacheTelemetry, SystemFigures, Telemetry, TelemetrySnapshot } from './telemetry/telemetry.js';
+export type {
+  Warming,
+  WarmingCheckResult,
+  WarmingContext,
+  WarmingResult,
+  WarmingStartOptions,
+  WarmingStopOptions,
+  WarmingTaskFigures,
+  WarmingTaskOptions,
+} from './warming/index.js';

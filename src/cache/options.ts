@@ -164,7 +164,8 @@ const ownHeaders: ReadonlySet<string> = new Set([
   ...['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since'],
 ]);
 
-function readRefreshHeader(input: unknown): ValidationResult<string> {
+/** Reads the name of a header that internal requests may carry, in lower case. */
+export function readRefreshHeader(input: unknown): ValidationResult<string> {
   const reading = readHeaderName(input);
   return 'value' in reading && ownHeaders.has(reading.value)
     ? { expected: 'a field that is not one of `Host`, the connection, conditions, ranges or the body' }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Exchange, exchangeOf, HeadOrder } from '../exchange/exchange.js';
+import { isInternal } from '../exchange/internal-mark.js';
 import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 import { SURROGATE_CAPABILITY } from '../http/surrogate-control.js';
 import type { RouteMatch, RouteTable } from '../options/route-table.js';
@@ -14,22 +15,32 @@ import {
   placeInMap,
   type RulePlacement,
 } from './classify-request.js';
-import type { FillWaiter, PendingFill } from './collapse/collapser.js';
+import { type FillWaiter, PendingFill } from './collapse/collapser.js';
 import type { StreamingFill } from './collapse/streaming-fill.js';
 import { chooseFillMode, decide, isServable, MAX_WAITS, shouldAskRedis } from './decide.js';
 import { Fill } from './fill/fill.js';
 import { ReceivedRequest } from './fill/received-headers.js';
 import { RequestOverrides } from './fill/request-overrides.js';
 import { validUntil } from './lookup/invalidated.js';
-import { isPublicResponse, isUsableFor, type Lookup, lookUp, mayReplaceError } from './lookup/lookup.js';
+import {
+  isPublicResponse,
+  isUsableFor,
+  type Lookup,
+  lookUp,
+  mayBecomeStorable,
+  mayReplaceError,
+} from './lookup/lookup.js';
+import { isFresh } from './lookup/reuse.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from './options.js';
 import type { MiddlewareRequest, Next } from './request/cache-request.js';
 import { normaliseTarget } from './request/key.js';
 import {
   BackgroundRefresher,
   DEFAULT_REFRESH_TIMEOUT_SECONDS,
-  type Refresh,
+  Refresh,
 } from './revalidate/background-refresh.js';
+import { fetchRefreshed } from './revalidate/claim-refresh.js';
+import type { WarmGoal } from './revalidate/warm-goal.js';
 import { describeBypass, visibleKey, writeCacheStatus, type XCache } from './serve/cache-status.js';
 import { computeTtl, serveStored } from './serve/serve-stored.js';
 import { canFollowStream, followStream } from './serve/stream-follower.js';
@@ -107,6 +118,9 @@ export class RequestFlow {
     const isRedisLate = found ? shared!.isLateSince(found.askedAt) : false;
     const arrived = { req, res, target, exchange, next, isRedisLate };
     const { request, bypass } = classifyRequest(this.#state, arrived, placement);
+    const goal = isInternal(req) ? (exchange.dataOf(this.#state) as WarmGoal | undefined) : undefined;
+    if (goal && request) return this.#warm(request, goal);
+    if (goal) goal.bypass = bypass;
     if (request) this.#attempt(request, 0, undefined, found !== undefined, found?.entry);
     else this.#bypass(exchange, next, bypass);
   }
@@ -300,6 +314,52 @@ export class RequestFlow {
     request.key = key;
     const found: Lookup = entry ? { entry, forward: 'stale' } : { promising: true, forward: 'uri-miss' };
     this.#fill(request, found, pending, undefined, refresh);
+  }
+
+  /** Fills the entry of a warming request, unless it stays fresh for long enough. */
+  #warm(request: MiddlewareRequest, goal: WarmGoal): void {
+    const { collapser, entries, equivalents, settings, shared } = this.#state;
+    const { scope, exchange, rule } = request;
+    if (request.partition !== undefined) goal.bypass = 'no-partition';
+    if (request.partition !== undefined || (goal.servedIn ?? scope) !== scope) return request.next();
+    request.key = equivalents.keyNow(request.keys);
+    // Counts no use, which would keep the entry longer than those of clients.
+    const found = lookUp(this.#state, request, false);
+    const entry = found.entry && entries.responseAt(found.entry.key);
+    if (entry && this.#staysFresh(request, entry, goal)) {
+      goal.serve(entry, scope);
+      return this.#serveHit(request, entry, undefined);
+    }
+    if (goal.servedIn !== undefined) return this.#gatewayTimeout(request);
+    const other = collapser.current(request.key);
+    if (other && goal.waits++ < MAX_WAITS)
+      return this.#whenSettled(request, other, settings.waitTimeout, () => this.#warm(request, goal));
+    const pending = mayBecomeStorable(rule, found) ? collapser.lead(request.key) : new PendingFill();
+    const refresh = new Refresh(this.#state, request, { head: entry, entry }, pending, () => {});
+    goal.begin(refresh, scope);
+    const fill = () => {
+      refresh.begin();
+      refresh.watch(exchange);
+      const before: Lookup = entry ? { entry, forward: 'stale' } : { promising: true, forward: 'uri-miss' };
+      this.#fill(request, before, pending, undefined, refresh);
+    };
+    if (!shared?.isUsable || goal.hasReadRedis) return fill();
+    goal.hasReadRedis = true;
+    const read = fetchRefreshed(this.#state, shared, request, entry, pending).then((newer) =>
+      this.#continue(request, () => {
+        if (!newer) return fill();
+        collapser.settle(request.key, pending, { kind: 'stored', entry: newer });
+        this.#warm(request, goal);
+      }),
+    );
+    void unawaited(read, 'warming');
+  }
+
+  #staysFresh({ target }: MiddlewareRequest, entry: StoredResponse, { freshForMs }: WarmGoal): boolean {
+    const now = this.#state.clock();
+    return (
+      isFresh(entry, validUntil(this.#state, entry, target), now) && entry.freshUntil >= now + freshForMs
+    );
   }
 
   #wait(request: MiddlewareRequest, pending: PendingFill, waits: number, found: Lookup): void {

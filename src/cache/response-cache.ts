@@ -151,7 +151,7 @@ export function createResponseCache(
   function responseCacheMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     parts.handle(req, res, next);
   }
-  return Object.assign(responseCacheMiddleware, {
+  const cache: ResponseCache = Object.assign(responseCacheMiddleware, {
     route: (rule: CacheRule) => parts.route(rule),
     purgeAfter: (target: PurgeTarget, options?: PurgeAfterOptions) => parts.purgeAfter(target, options),
     purges: (target: PurgeTarget) => parts.purgeAfter(target),
@@ -167,6 +167,22 @@ export function createResponseCache(
     check: createCheck(state),
     close: async () => parts.close(),
   });
+  internals.set(cache, { state, routes });
+  return cache;
+}
+
+/** The parts of a cache that warming needs. */
+interface CacheInternals {
+  /** `false` if the cache is off. */
+  readonly state: CacheState | false;
+  readonly routes: RouteTable<CacheRoutePolicies>;
+}
+
+const internals = new WeakMap<ResponseCache, CacheInternals>();
+
+/** @internal `undefined` for anything but a cache of this copy of the package. */
+export function internalsOf(cache: ResponseCache): CacheInternals | undefined {
+  return internals.get(cache);
 }
 
 function createCheck(state: CacheState | false): CacheCheck {

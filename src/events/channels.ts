@@ -87,12 +87,17 @@ export interface SlowQueryEvent {
   readonly route?: string | undefined;
 }
 
-/** `hotpath:warming`: warming of the cache has begun or ended. */
+/** `hotpath:warming`: a run of a warming task has begun or ended. */
 export interface WarmingEvent {
+  /** The name of the task. */
+  readonly task: string;
   readonly state: 'started' | 'finished' | 'failed';
-  /** URLs that were requested so far. */
+  /** URLs that were requested so far; 0 for a task with a function. */
   readonly requested: number;
+  /** Since the run began. */
   readonly seconds: number;
+  /** Why it has failed. */
+  readonly error?: string | undefined;
 }
 
 /** `hotpath:shed`: a request was refused with a 503, because the process is overloaded. */

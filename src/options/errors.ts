@@ -7,7 +7,8 @@ export type HotpathErrorCode =
   | 'HOTPATH_BODY_OVERLOAD'
   | 'HOTPATH_SELECTOR_INVALID'
   | 'HOTPATH_REQUEST_INVALID'
-  | 'HOTPATH_ATTACH_INVALID';
+  | 'HOTPATH_ATTACH_INVALID'
+  | 'HOTPATH_WARMING_INVALID';
 
 /** One mistake in a config. */
 export interface ConfigProblem {

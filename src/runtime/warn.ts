@@ -18,7 +18,8 @@ export type HotpathWarningCode =
   | 'HOTPATH_RULE_STORES_NOTHING'
   | 'HOTPATH_SETTING_LATE'
   | 'HOTPATH_DURATION_UNIT'
-  | 'HOTPATH_ADMIN_LINK';
+  | 'HOTPATH_ADMIN_LINK'
+  | 'HOTPATH_WARMING_FAILED';
 
 /**
  * Emits a process warning. Never throws, although the app may have replaced `emitWarning`.

@@ -16,6 +16,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   telemetry: ['http', 'runtime', 'events', 'exchange', 'options', 'cache/stats.ts'],
   middleware: ['http', 'runtime', 'events', 'exchange', 'options'],
   cache: ['http', 'runtime', 'events', 'exchange', 'options', 'store'],
+  warming: ['runtime', 'events', 'options', 'store', 'telemetry', 'cache'],
   checks: ['runtime', 'exchange', 'options', 'cache'],
   'front-door': [
     'http',

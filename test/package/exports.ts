@@ -55,5 +55,6 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
     packages: [...config, 'prom-client'],
   },
   'hotpath/size-limit': { names: ['sizeLimit'], packages: config },
+  'hotpath/warming': { names: ['warming'], packages: [...config, 'cockatiel', 'lru-cache', 'prom-client'] },
   'hotpath/timing': { names: ['timing', 'timingOf'], packages: config },
 };

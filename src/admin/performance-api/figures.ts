@@ -48,8 +48,7 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
       volatile: { pool: pool ? readPool(pool) : null },
     }),
 
-    /** No warming exists yet. */
-    warming: (): Figures => ({ stable: {}, volatile: { tasks: [] } }),
+    warming: (): Figures => ({ stable: {}, volatile: { tasks: perf.warming.tasks() } }),
 
     instances: async (): Promise<Figures> => ({ stable: {}, volatile: await telemetry.instances() }),
 

@@ -191,6 +191,8 @@ export interface DescribedKey {
   readonly scheme: string;
   readonly host: string;
   readonly isPartitioned: boolean;
+  /** Whether the rule adds values of request headers or cookies, whose names the key does not have. */
+  readonly isSelected: boolean;
   /** The request headers that select the variant, with their values; `undefined` for one that is absent. */
   readonly variant: readonly (readonly [name: string, value: string | undefined])[];
 }
@@ -198,12 +200,14 @@ export interface DescribedKey {
 const SCHEME_IN_KEY = 1;
 const HOST_OF_ORIGIN_IN_KEY = 3;
 const PARTITION_IN_KEY = 6;
+const SELECTED_IN_KEY = 7;
 
 /** Reads a key that `RequestKeys` or `variantKey` made. */
 export function describeKey(key: string): DescribedKey {
   const variant: [string, string | undefined][] = [];
   let at = 0;
   let isVariant = false;
+  let parts = 0;
   while (at < key.length) {
     if (!isVariant && key[at] === '|') {
       isVariant = true;
@@ -212,6 +216,7 @@ export function describeKey(key: string): DescribedKey {
     const name = readPart(key, at);
     if (!name) break;
     at = name.end;
+    if (!isVariant) parts++;
     if (!isVariant) continue;
     const value = readPart(key, at);
     if (!value) break;
@@ -222,6 +227,7 @@ export function describeKey(key: string): DescribedKey {
     scheme: partAt(key, SCHEME_IN_KEY) ?? '',
     host: partAt(key, HOST_OF_ORIGIN_IN_KEY) ?? '',
     isPartitioned: partAt(key, PARTITION_IN_KEY) !== undefined,
+    isSelected: parts > SELECTED_IN_KEY,
     variant,
   };
 }

@@ -82,6 +82,11 @@ export class Refresh {
     this.pending = pending;
   }
 
+  /** Why the fill did not store the response. */
+  get refusal(): string | undefined {
+    return this.#refusal;
+  }
+
   /** Aborted when the response is no longer needed. */
   get signal(): AbortSignal {
     return this.#controller.signal;
@@ -332,7 +337,7 @@ export class BackgroundRefresher {
  * Returns a documentation address (RFC 3849) with random bits 33 to 56. Rate limiters count IPv6 clients by a network
  * of 56 bits or more, so none of them limits refreshes or counts them as a client. The address is in no private range.
  */
-function documentationAddress(): string {
+export function documentationAddress(): string {
   const random = randomInt(2 ** 24); // Node draws these from a reserve; each `randomBytes` is a call of its own
   const [third, fourth] = [random >>> 8, (random & 0xff) << 8];
   const network = fourth === 0 ? third.toString(16) : `${third.toString(16)}:${fourth.toString(16)}`;

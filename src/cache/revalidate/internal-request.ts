@@ -115,14 +115,16 @@ export class Dispatcher {
       request.signal?.throwIfAborted();
       const socket = new NowhereSocket({ request, listener, resolve, reject });
       socket.on('error', reject);
-      const onClose = guarded('internal request', () =>
-        reject(new Error('the internal request was aborted before its response was complete')),
-      );
-      socket.once('close', onClose);
       const onAbort = guarded('internal request', () => {
         reject(request.signal?.reason);
         socket.destroy();
       });
+      const onClose = guarded('internal request', () => {
+        // One signal may serve thousands of requests.
+        request.signal?.removeEventListener('abort', onAbort);
+        reject(new Error('the internal request was aborted before its response was complete'));
+      });
+      socket.once('close', onClose);
       request.signal?.addEventListener('abort', onAbort, { once: true });
       this.#server.emit('connection', socket);
       socket.push(Buffer.from(serialise(request), 'latin1'));

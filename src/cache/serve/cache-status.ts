@@ -1,6 +1,7 @@
 import { cacheEvents } from '../../events/channels.js';
 import type { Exchange } from '../../exchange/exchange.js';
 import { readHeaderText } from '../../exchange/headers.js';
+import { isInternal } from '../../exchange/internal-mark.js';
 import { UNCOUNTED } from '../../exchange/uncounted.js';
 import { type CacheStatus, formatCacheStatus } from '../../http/cache-status.js';
 import type { CacheRuleSettings } from '../options.js';
@@ -80,6 +81,7 @@ function refusalOf(result: XCache, { stored, detail }: CacheStatus): string | un
 /**
  * Counts the result and publishes it as an event. Sets `X-Cache` and adds to `Cache-Status`, unless `statusHeader` is
  * off. Scrapes, probes and requests of the performance API are not counted: they would change the hit ratio of the app.
+ * Warming requests are neither counted nor published, because no client sent them.
  */
 export function writeCacheStatus(
   state: CacheState,
@@ -87,10 +89,11 @@ export function writeCacheStatus(
   result: XCache,
   status: CacheStatus,
 ): void {
-  if (!exchange.dataOf(UNCOUNTED)) countResult(state.counts, result, status, exchange.template);
+  const isOwn = isInternal(exchange.req);
+  if (!isOwn && !exchange.dataOf(UNCOUNTED)) countResult(state.counts, result, status, exchange.template);
   exchange.cacheResult = result;
   exchange.cacheReason = result === 'BYPASS' ? (status.detail ?? status.fwd) : refusalOf(result, status);
-  if (cacheEvents.hasSubscribers) publishResult(exchange, result, status);
+  if (!isOwn && cacheEvents.hasSubscribers) publishResult(exchange, result, status);
   if (!state.settings.statusHeader) return;
   const { res } = exchange;
   res.setHeader('X-Cache', result);

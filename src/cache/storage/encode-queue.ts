@@ -39,7 +39,9 @@ export class EncodeQueue {
   readonly #bounds: Required<QueueBounds>;
   readonly #first: EncodeJob[] = [];
   readonly #upgrades: EncodeJob[] = [];
-  #isRunning = false;
+  /** Callers that wait until the first forms of an entry are made. */
+  #waiters: { readonly key: string; readonly resolve: () => void }[] = [];
+  #running: EncodeJob | undefined;
   #isScheduled = false;
   #isClosed = false;
   #restUntil = Number.NEGATIVE_INFINITY;
@@ -78,6 +80,12 @@ export class EncodeQueue {
     return true;
   }
 
+  /** Resolves when no first form of the entry is to be made or being made; at once after `close`. */
+  whenDone(key: string): Promise<void> {
+    if (!this.#hasFirst(key)) return Promise.resolve();
+    return new Promise((resolve) => void this.#waiters.push({ key, resolve }));
+  }
+
   /** Drops the waiting jobs. A running job ends. Idempotent. */
   close(): void {
     this.#isClosed = true;
@@ -85,11 +93,24 @@ export class EncodeQueue {
     this.#upgrades.length = 0;
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#releaseWaiters();
+  }
+
+  #hasFirst(key: string): boolean {
+    if (this.#isClosed) return false;
+    return [this.#running, ...this.#first].some((job) => job?.key === key && !job.upgrade);
+  }
+
+  #releaseWaiters(): void {
+    if (this.#waiters.length === 0) return;
+    const waiters = this.#waiters;
+    this.#waiters = waiters.filter(({ key }) => this.#hasFirst(key));
+    for (const waiter of waiters) if (!this.#waiters.includes(waiter)) waiter.resolve();
   }
 
   /** Starts the next job in a later turn, because the request that added it goes first. */
   #schedule(): void {
-    if (this.#isScheduled || this.#isRunning) return;
+    if (this.#isScheduled || this.#running) return;
     this.#isScheduled = true;
     // The first form of a body serves all clients, not only the one whose request added the job.
     runInOwnContext(() => {
@@ -102,17 +123,18 @@ export class EncodeQueue {
   }
 
   #next(): void {
-    if (this.#isRunning || this.#isClosed) return;
+    if (this.#running || this.#isClosed) return;
     const job = this.#first.shift();
     if (job) void unawaited(this.#start(job), 'encoding');
     else if (this.#upgrades.length > 0 && this.#timer === undefined) this.#scheduleUpgrade();
   }
 
   async #start(job: EncodeJob): Promise<void> {
-    this.#isRunning = true;
+    this.#running = job;
     const began = this.#clock();
     await this.#run(job);
-    this.#isRunning = false;
+    this.#running = undefined;
+    this.#releaseWaiters();
     const now = this.#clock();
     if (job.upgrade) this.#restUntil = now + (now - began) * (1 / this.#bounds.upgradeShare - 1);
     this.#next();
@@ -124,7 +146,7 @@ export class EncodeQueue {
     const wait = Math.max(this.#bounds.watch, this.#restUntil - this.#clock());
     const look = guarded('encoding', () => {
       this.#timer = undefined;
-      if (this.#isRunning) return; // which calls `#next` at its end
+      if (this.#running) return; // which calls `#next` at its end
       const isIdle = this.#first.length === 0 && use() < IDLE;
       const job = isIdle ? this.#upgrades.shift() : undefined;
       if (job) void unawaited(this.#start(job), 'encoding');

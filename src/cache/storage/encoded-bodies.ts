@@ -145,6 +145,11 @@ export class EncodedBodies {
     return { queued, strongest };
   }
 
+  /** Resolves when the forms of an entry that were requested are made, or are not going to be. */
+  whenMade(key: string): Promise<void> {
+    return this.#queue.whenDone(key);
+  }
+
   get stats(): EncodingStats {
     return { ...this.#counts, waiting: this.#queue.size };
   }

@@ -8,6 +8,7 @@ import type { RedisSettings } from './options.js';
 import type { FaultHook } from './redis-errors.js';
 import { RedisStore } from './redis-store.js';
 import { ServerClock } from './server-clock.js';
+import { WarmingTurns } from './warming-turns.js';
 
 /** The settings of the Redis tier, and those it needs from the cache. */
 export interface RedisTierSettings extends RedisSettings {
@@ -23,6 +24,8 @@ export interface RedisTier {
   readonly log: RedisLog;
   /** Snapshots that the instances leave for each other. */
   readonly instances: InstanceSnapshots;
+  /** Leases of warming tasks. */
+  readonly warming: WarmingTurns;
   /** Idempotent. A user's client stays open. */
   close(): void;
 }
@@ -55,6 +58,7 @@ export function openRedisTier(settings: RedisTierSettings, onFault: FaultHook): 
     store,
     log,
     instances: new InstanceSnapshots(guard, prefix),
+    warming: new WarmingTurns(guard, prefix),
     close() {
       log.close();
       guard.close();

@@ -47,6 +47,12 @@ export class TopKeys {
       .slice(0, most);
   }
 
+  /** The same, with the queries of all URLs; longer ones are cut. For use within the process alone. */
+  exact(most: number): TopKey[] {
+    const all = Array.from(this.#counts, ([url, { hits }]) => ({ url, hits }));
+    return all.sort((a, b) => b.hits - a.hits).slice(0, most);
+  }
+
   get size(): number {
     return this.#counts.size;
   }

@@ -101,6 +101,11 @@ describe.each(majors)('the performance API on %s', (_name, express) => {
       isSaturated: false,
     });
     expect((await read('/warming')).volatile).toEqual({ tasks: [] });
+    perf.warming.register({ name: 'items', task: () => {}, critical: true });
+    expect((await read('/warming')).volatile.tasks).toMatchObject([{ name: 'items', last_run: null }]);
+    await perf.warming.run('items');
+    const [task] = (await read('/warming')).volatile.tasks;
+    expect(task).toMatchObject({ critical: true, execution_count: 1, success_count: 1, failure_count: 0 });
     expect((await read('/advice')).volatile.advice).toBeInstanceOf(Array);
     expect((await read('/history')).volatile.process.at).not.toEqual([]);
     expect((await read(`/history?since=${Date.now() + 1000}`)).volatile.process.at).toEqual([]);

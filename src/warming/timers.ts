@@ -1,0 +1,35 @@
+import { performance } from 'node:perf_hooks';
+import { guarded } from '../runtime/guard.js';
+
+/** Waits. Returns early when the signal aborts. @param holds whether the timer keeps the process alive. Default: false. */
+export function sleep(milliseconds: number, signal?: AbortSignal, holds = false): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const end = guarded('warming', () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      resolve();
+    });
+    const timer = setTimeout(end, milliseconds);
+    if (!holds) timer.unref();
+    signal?.addEventListener('abort', end, { once: true });
+  });
+}
+
+/** The event loop is late if a timer fires so much too late. Milliseconds. */
+const LATE_MS = 25;
+
+/** Pauses end after this time, so that warming goes on slowly in a process that is always late. Milliseconds. */
+const LONGEST_PAUSE_MS = 2000;
+
+/** Waits until the event loop is on time. */
+export async function pauseWhileLate(signal: AbortSignal): Promise<void> {
+  const since = performance.now();
+  while (!signal.aborted) {
+    const before = performance.now();
+    await sleep(1, signal);
+    const late = performance.now() - before - 1;
+    if (late < LATE_MS || performance.now() - since > LONGEST_PAUSE_MS) return;
+    await sleep(Math.min(4 * late, 500), signal);
+  }
+}

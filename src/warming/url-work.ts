@@ -1,0 +1,73 @@
+import type { WarmRequests, WarmTarget } from '../cache/warm-requests.js';
+import { messageOf } from '../runtime/report-fault.js';
+import { isRefused, judgeWarmed, MOST_NAMED, type UrlFailure, UrlsFailedError } from './failures.js';
+import type { WarmingContext } from './options.js';
+import { runLimited } from './run-limited.js';
+import { formatTarget } from './targets.js';
+import type { TaskWork } from './task.js';
+
+/** How the URLs of a run are warmed. */
+export interface UrlWorkSetup {
+  readonly requests: WarmRequests;
+  readonly concurrency: number;
+  /** How long entries must stay fresh. Milliseconds. */
+  readonly freshForMs: number;
+  /** The targets of the run. */
+  readonly list: (context: WarmingContext) => readonly WarmTarget[] | Promise<readonly WarmTarget[]>;
+  /** Whether the app has named the URLs; others may have changed since they were remembered. */
+  readonly isNamed: boolean;
+}
+
+/** Warms a list of URLs. A retry requests only those that have failed, and may succeed. */
+export class UrlWork implements TaskWork {
+  requested = 0;
+  readonly #setup: UrlWorkSetup;
+  #remaining: readonly WarmTarget[] | undefined;
+  #all = 0;
+  /** Failures that no retry would change. */
+  #hopeless = 0;
+  readonly #hopelessReasons: string[] = [];
+
+  constructor(setup: UrlWorkSetup) {
+    this.#setup = setup;
+  }
+
+  /** @throws UrlsFailedError (rejects) */
+  async attempt(context: WarmingContext): Promise<void> {
+    const targets = (this.#remaining ??= await this.#setup.list(context));
+    this.#all ||= targets.length;
+    const failed: WarmTarget[] = [];
+    const reasons: string[] = [];
+    let done = 0;
+    await runLimited(targets, this.#setup.concurrency, context.signal, async (target) => {
+      await context.pause();
+      const failure = await this.#warm(target, context.signal);
+      done++;
+      if (!failure) return;
+      if (failure.isRetryable) failed.push(target);
+      else this.#hopeless++;
+      const named = failure.isRetryable ? reasons : this.#hopelessReasons;
+      if (named.length < MOST_NAMED) named.push(failure.reason);
+    });
+    if (context.signal.aborted) {
+      const { reason } = context.signal;
+      throw new Error(`${messageOf(reason)}: ${done} of ${targets.length} URLs were done`, { cause: reason });
+    }
+    this.#remaining = failed;
+    const count = failed.length + this.#hopeless;
+    if (count === 0) return;
+    throw new UrlsFailedError([...this.#hopelessReasons, ...reasons], count, this.#all, failed.length > 0);
+  }
+
+  async #warm(target: WarmTarget, signal: AbortSignal): Promise<UrlFailure | undefined> {
+    const { requests, freshForMs, isNamed } = this.#setup;
+    this.requested++;
+    try {
+      const result = await requests.warm(target, { freshForMs, signal });
+      const failure = judgeWarmed(target, result);
+      return failure && (isNamed || isRefused(result)) ? failure : undefined;
+    } catch (error) {
+      return { reason: `${formatTarget(target)} → ${messageOf(error)}`, isRetryable: true };
+    }
+  }
+}
