@@ -6,7 +6,7 @@ import {
   type CacheSettings,
   cacheSchema,
 } from './cache/options.js';
-import { cacheRuleSchema } from './cache/rule.js';
+import { createRuleSchema } from './cache/rule.js';
 import {
   type CacheControlOptions,
   type CacheControlPolicy,
@@ -59,8 +59,19 @@ import {
   type TimingSettings,
   timingSchema,
 } from './middleware/timing/options.js';
+import { isPlainObject } from './options/format-value.js';
+import { findLifetimes, type Lifetimes } from './options/lifetimes.js';
 import { compileRoutes, type RouteTable, readPattern } from './options/route-table.js';
-import { leaf, mapOf, objectOr, resolve, type SectionHint, section, toggle } from './options/schema.js';
+import {
+  leaf,
+  mapOf,
+  objectOr,
+  resolve,
+  type SectionCheck,
+  type SectionHint,
+  section,
+  toggle,
+} from './options/schema.js';
 import { type AlertsOptions, type AlertsSettings, alertsSchema } from './telemetry/alerts/options.js';
 import { type TelemetryOptions, type TelemetrySettings, telemetrySchema } from './telemetry/options.js';
 
@@ -144,40 +155,42 @@ const hintAtRoutes: SectionHint = (key) =>
 
 const off = leaf<false>((input) => (input === false ? { value: false } : { expected: 'false' }));
 
-const configSchema = section(
-  {
-    routes: v.optional(
-      mapOf(
-        readPattern,
-        section({
-          cache: v.optional(objectOr(cacheRuleSchema, [false], 'a cache rule or false')),
-          cacheControl: v.optional(cacheControlPolicySchema),
-          sizeLimit: v.optional(sizeLimitPolicySchema),
-          compression: v.optional(compressionPolicySchema),
-          metrics: v.optional(metricsPolicySchema),
-          timing: v.optional(off),
-          loadShedding: v.optional(off),
-          log: v.optional(off),
-        }),
-      ),
-      {},
-    ),
-    timing: v.optional(toggle(timingSchema), {}),
-    metrics: v.optional(toggle(metricsSchema), {}),
-    telemetry: v.optional(toggle(telemetrySchema), {}),
-    alerts: v.optional(toggle(alertsSchema), false),
-    log: v.optional(toggle(requestLogSchema), false),
-    loadShedding: v.optional(toggle(loadSheddingSchema), false),
-    sizeLimit: v.optional(toggle(sizeLimitSchema), {}),
-    cacheControl: v.optional(toggle(cacheControlSchema), {}),
-    cache: v.optional(toggle(cacheSchema), {}),
-    compression: v.optional(toggle(compressionSchema), {}),
-  },
-  ({ alerts, telemetry }, report) => {
-    if (alerts && telemetry === false) report('alerts', 'needs telemetry; remove `telemetry: false`');
-  },
-  hintAtRoutes,
-);
+/** The sections. */
+const sectionEntries = {
+  timing: v.optional(toggle(timingSchema), {}),
+  metrics: v.optional(toggle(metricsSchema), {}),
+  telemetry: v.optional(toggle(telemetrySchema), {}),
+  alerts: v.optional(toggle(alertsSchema), false),
+  log: v.optional(toggle(requestLogSchema), false),
+  loadShedding: v.optional(toggle(loadSheddingSchema), false),
+  sizeLimit: v.optional(toggle(sizeLimitSchema), {}),
+  cacheControl: v.optional(toggle(cacheControlSchema), {}),
+  cache: v.optional(toggle(cacheSchema), {}),
+  compression: v.optional(toggle(compressionSchema), {}),
+} satisfies v.ObjectEntries;
+
+/** The policies of one path besides its cache rule. */
+const policyEntries = {
+  cacheControl: v.optional(cacheControlPolicySchema),
+  sizeLimit: v.optional(sizeLimitPolicySchema),
+  compression: v.optional(compressionPolicySchema),
+  metrics: v.optional(metricsPolicySchema),
+  timing: v.optional(off),
+  loadShedding: v.optional(off),
+  log: v.optional(off),
+} satisfies v.ObjectEntries;
+
+const checkSections: SectionCheck = ({ alerts, telemetry }, report) => {
+  if (alerts && telemetry === false) report('alerts', 'needs telemetry; remove `telemetry: false`');
+};
+
+/** @param lifetimes names that the `ttl` of a rule may have. */
+function createConfigSchema(lifetimes: Lifetimes) {
+  const rule = objectOr(createRuleSchema(lifetimes), [false], 'a cache rule or false');
+  const policies = section({ cache: v.optional(rule), ...policyEntries });
+  const routes = v.optional(mapOf(readPattern, policies), {});
+  return section({ routes, ...sectionEntries }, checkSections, hintAtRoutes);
+}
 
 /** Returns the config unchanged; gives types to a config in a file of its own. */
 export function defineConfig(config: HotpathConfig): HotpathConfig {
@@ -189,7 +202,8 @@ export function defineConfig(config: HotpathConfig): HotpathConfig {
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem of every section.
  */
 export function resolveConfig(config?: HotpathConfig): ResolvedConfig {
-  const { routes, ...sections } = resolve(configSchema, config, '');
+  const lifetimes = findLifetimes(isPlainObject(config) ? config.cache : undefined);
+  const { routes, ...sections } = resolve(createConfigSchema(lifetimes), config, '');
   // If the section is off, its numbers are unused; the defaults keep the type simple.
   const compressionSection = sections.compression || resolveCompression();
   const policies = Object.entries(routes).map(([pattern, policy]) => {

@@ -1,3 +1,4 @@
+export * from '../functions/index.js';
 export type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 export type { HotpathRequest, InternalRequestMark, RouteParams } from '../options/request-types.js';
 export type { Duration, Size } from '../options/units.js';

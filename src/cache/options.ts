@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { describeSecret, isPlainObject } from '../options/format-value.js';
+import { findLifetimes, readLifetimeName, readTtl } from '../options/lifetimes.js';
 import { leaf, list, mapOf, objectOr, type SectionCheck, section } from '../options/schema.js';
 import { resolveStandalone } from '../options/standalone.js';
 import { type Duration, readDuration, readSize, type Size } from '../options/units.js';
@@ -16,7 +17,7 @@ import {
   validateHeaderText,
 } from '../options/validators.js';
 import { type RedisOptions, redisSchema } from '../store/redis/options.js';
-import { type CacheRule, type CacheRuleSettings, cacheRuleSchema } from './rule.js';
+import { type CacheRule, type CacheRuleSettings, createRuleSchema } from './rule.js';
 
 export type { CacheContext } from '../options/request-types.js';
 export type { RedisClient, RedisOptions, RedisSettings } from '../store/redis/options.js';
@@ -54,6 +55,8 @@ export interface CacheOptions {
   targets?: readonly string[] | undefined;
   /** Whether the client's `Cache-Control` (RFC 9111 §5.2.1) can force a fresh response. With `'honor'`, any client can make your handlers run. Default: `'ignore'`. */
   requestDirectives?: 'ignore' | 'honor' | undefined;
+  /** Lifetimes by name, such as `{ database: '30m', ai: '1h' }`. A rule or a function then has `ttl: 'ai'`. Default: none. */
+  lifetimes?: Readonly<Record<string, Duration>> | undefined;
   /** How long entries are served after contact with the shared invalidation log is lost. Default: `'5s'`. */
   maxStaleness?: Duration | undefined;
   /** The largest body that is stored; at most `memory.maxBytes`. Default: `'1mb'`. */
@@ -130,6 +133,7 @@ const entries = {
   profile: v.optional(leaf(readWord('safe', 'rfc9111')), 'safe'),
   targets: v.optional(list(leaf(validateTargetField), 'a list of names of response headers')),
   requestDirectives: v.optional(leaf(readWord('ignore', 'honor')), 'ignore'),
+  lifetimes: v.optional(mapOf(readLifetimeName, leaf(readTtl), 'names of lifetimes'), {}),
   maxStaleness: v.optional(leaf(readDuration), '5s'),
   maxEntryBytes: v.optional(leaf(readPositiveSize)),
   credentials: v.optional(list(leaf(readHeaderName), 'a list of names of request headers'), [
@@ -202,7 +206,7 @@ export const cacheSchema = v.pipe(optionsSchema, v.transform(complete));
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
 export function resolveCacheStandalone(options?: StandaloneCacheOptions) {
-  const policy = objectOr(cacheRuleSchema, [false], 'a cache rule or false');
+  const policy = objectOr(createRuleSchema(findLifetimes(options)), [false], 'a cache rule or false');
   const cache = { key: 'cache', entries, policy, check: checkSizes } as const;
   const { settings, routes } = resolveStandalone(cache, options, 'responseCache');
   return { settings: complete(settings), routes };

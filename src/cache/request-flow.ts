@@ -7,6 +7,7 @@ import type { RouteMatch, RouteTable } from '../options/route-table.js';
 import { guarded, unawaited } from '../runtime/guard.js';
 import { runInOwnContext } from '../runtime/module-context.js';
 import { VOID } from '../store/invalidation/invalidation-log.js';
+import { LEASE_SECONDS } from '../store/redis/lease.js';
 import type { StoredResponse } from '../store/stored-response.js';
 import {
   classifyRequest,
@@ -45,7 +46,7 @@ import { describeBypass, visibleKey, writeCacheStatus, type XCache } from './ser
 import { computeTtl, serveStored } from './serve/serve-stored.js';
 import { canFollowStream, followStream } from './serve/stream-follower.js';
 import { type CacheState, countMemoryLookup } from './state.js';
-import { LEASE_SECONDS, type RedisLookup } from './storage/redis-tier-lookups.js';
+import type { RedisLookup } from './storage/redis-tier-lookups.js';
 
 /** The longest time that a request waits for several fills that are refused. Milliseconds. */
 const LONGEST_REFUSED_WAIT_MS = 200;

@@ -1,9 +1,14 @@
 import { IncomingMessage, type ServerResponse } from 'node:http';
 import { exchangeOf } from '../exchange/exchange.js';
+import type { CacheFunctions } from '../functions/function-cache.js';
+import type { ValueOptions } from '../functions/stored-values.js';
 import { HotpathError } from '../options/errors.js';
+import { anyLifetime } from '../options/lifetimes.js';
 import type { RouteTable } from '../options/route-table.js';
 import { warn } from '../runtime/warn.js';
+import type { PurgeResult } from '../store/invalidation/invalidation-log.js';
 import type { CompiledSelector, Selector } from '../store/invalidation/selector.js';
+import { createFunctions } from './create-functions.js';
 import { createState } from './create-state.js';
 import { type ExplainScope, explain } from './explain/explain.js';
 import {
@@ -22,7 +27,7 @@ import {
   resolvePurgeAfter,
   toList,
 } from './invalidate/purge-after-write.js';
-import { type PurgeResult, Purger } from './invalidate/purger.js';
+import { Purger } from './invalidate/purger.js';
 import { isUnsafe, selectInvalidated } from './invalidate/unsafe-methods.js';
 import {
   type CacheRoutePolicies,
@@ -43,8 +48,8 @@ import type { EncodingUpgrades } from './storage/encoded-bodies.js';
 /** An Express middleware, typed with `node:http` only. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: Next) => void;
 
+export type { PurgeResult } from '../store/invalidation/invalidation-log.js';
 export type { PurgeAfterOptions, PurgeTarget } from './invalidate/purge-after-write.js';
-export type { PurgeResult } from './invalidate/purger.js';
 export type { CacheStats, RedisOperationStats, RedisStats } from './stats.js';
 
 /** The middleware beside one handler. */
@@ -90,6 +95,28 @@ export interface ResponseCache extends Middleware {
   purge(selector: Selector | readonly Selector[], options?: { erase?: boolean }): Promise<PurgeResult>;
   /** Makes the matching entries stale, so that they are refreshed. Otherwise like `purge`. */
   expire(selector: Selector | readonly Selector[]): Promise<PurgeResult>;
+  /** Caches functions: `cached(fn, { name, ttl })`, `cached.many(fn, …)`, `@cached.method(…)`. */
+  readonly cached: CacheFunctions;
+  /**
+   * Returns a copy of a value that was stored with `set`, from memory or Redis.
+   *
+   * @throws (rejects) HotpathError `HOTPATH_ARGUMENTS_INVALID` if the key is not a string.
+   */
+  get<Value = unknown>(key: string): Promise<Value | undefined>;
+  /** Whether there is such a value. @throws (rejects) like `get`. */
+  has(key: string): Promise<boolean>;
+  /**
+   * Stores a copy of a value in memory and Redis; other instances do not use the value before it any longer. For values
+   * that are computed from other data, use `cached`: a purge during the computation does not undo a `set` after it.
+   *
+   * @returns whether it can be stored. Outside production, a value that cannot be stored is an error.
+   * @throws (rejects) HotpathError `HOTPATH_ARGUMENTS_INVALID`, `HOTPATH_RESULT_INVALID` or `HOTPATH_CONFIG_INVALID`.
+   */
+  set(key: string, value: unknown, options: ValueOptions): Promise<boolean>;
+  /** Deletes a value on all instances, and purges the responses that used it. @returns whether there was one. */
+  delete(key: string): Promise<boolean>;
+  /** The position of the invalidation log, for `since` of a cached function. */
+  position(): number;
   stats(): CacheStats;
   /** For `health()`: checks whether Redis replies, if there is one. */
   readonly check: CacheCheck;
@@ -148,6 +175,7 @@ export function createResponseCache(
   if (settings) warnOfLocalCollapsing(settings, rulesOf(routes));
   const parts = new CacheMiddlewares(settings, routes, state);
   const { purger } = parts;
+  const { cached, values } = createFunctions(settings, state, purger);
   function responseCacheMiddleware(req: IncomingMessage, res: ServerResponse, next: Next): void {
     parts.handle(req, res, next);
   }
@@ -163,6 +191,12 @@ export function createResponseCache(
     preview: (selector: Selector | readonly Selector[]) =>
       previewPurge(state, purger.matcher(toList(selector))),
     upgradeEncodings: () => (state ? state.encodings.upgradeAll() : { queued: 0, strongest: 0 }),
+    cached,
+    get: async <Value>(key: string) => (await values.get(key)) as Value | undefined,
+    has: (key: string) => values.has(key),
+    set: (key: string, value: unknown, options: ValueOptions) => values.set(key, value, options),
+    delete: (key: string) => values.delete(key),
+    position: () => (state ? state.log.position : 0),
     stats: () => readStats(state),
     check: createCheck(state),
     close: async () => parts.close(),
@@ -231,7 +265,8 @@ class CacheMiddlewares {
 
   route(rule: CacheRule): CacheRouteMiddleware {
     if ((rule as unknown) instanceof IncomingMessage) throw notCalled("route({ ttl: '1m' })");
-    const resolved = resolveCacheRule(rule);
+    const { lifetimes } = this.#settings || { lifetimes: anyLifetime };
+    const resolved = resolveCacheRule(rule, 'rule', lifetimes);
     if (this.#settings) warnOfLocalCollapsing(this.#settings, [resolved]);
     // Several may run for one path, and a partition of one has no meaning in another.
     const scope = this.#scopes.of(resolved);

@@ -1,9 +1,10 @@
 import * as v from 'valibot';
 import { canonicalHost } from '../http/request-target.js';
 import { isPlainObject } from '../options/format-value.js';
+import { type LifetimeName, type Lifetimes, noLifetimes, readTtlWith } from '../options/lifetimes.js';
 import type { CacheContext } from '../options/request-types.js';
 import { leaf, list, resolve, type Schema, type SectionCheck, section } from '../options/schema.js';
-import { type Duration, readDuration, readLifetime } from '../options/units.js';
+import { type Duration, readDuration } from '../options/units.js';
 import type { ValidationResult, Validator } from '../options/validation-result.js';
 import {
   booleanValidator,
@@ -33,11 +34,12 @@ export const TRACKING_PARAMETERS: readonly string[] = Object.freeze([
 /** How one route is cached. A rule never overrides a handler that sends `private`, `no-store` or its own lifetime. */
 export interface CacheRule {
   /**
-   * How long this cache serves a response when the handler gives no lifetime, such as `'1h'`. `hotpath()` sends browsers
+   * How long this cache serves a response when the handler gives no lifetime, such as `'1h'`, or the name of one of
+   * `cache.lifetimes`. `hotpath()` sends browsers
    * `no-cache`, whatever the `ttl`, unless the handler or `cacheControl` says otherwise; `cacheControl: 'as-cached'` sends
    * them the freshness left. Greater than 0. Default: none.
    */
-  ttl?: Duration | undefined;
+  ttl?: Duration | LifetimeName | undefined;
   /** How long after its lifetime a response is served stale while the cache refreshes it (RFC 5861 §3). Needs `ttl`. Default: none. */
   staleWhileRevalidate?: Duration | undefined;
   /** How long after its lifetime a response replaces a 5xx, an exception or a timeout (RFC 5861 §4). Needs `ttl`. Default: none. */
@@ -57,8 +59,11 @@ export interface CacheRule {
    * Default: `[200, 301, 308]`.
    */
   statuses?: readonly number[] | { readonly except: readonly number[] } | undefined;
-  /** Names for purging entries together: a list, or a function that returns one. Default: none. */
-  tags?: readonly string[] | ((context: CacheContext) => readonly string[]) | undefined;
+  /**
+   * Names for purging entries together: a list, or a function that returns one. `'inherit'`: the tags of the cached
+   * functions that the handler calls; the response then lives no longer than their results. Default: none.
+   */
+  tags?: 'inherit' | readonly string[] | ((context: CacheContext) => readonly string[]) | undefined;
   /** Parts of the request that the key holds besides method, scheme, host and path. */
   vary?: CacheVary | undefined;
   /**
@@ -99,70 +104,73 @@ export interface CacheVary {
 }
 
 /** A resolved cache rule: durations in seconds, header names in lower case. */
-export type CacheRuleSettings = v.InferOutput<typeof cacheRuleSchema>;
+export type CacheRuleSettings = v.InferOutput<ReturnType<typeof createRuleSchema>>;
 
 /** Resolved `vary` of a rule. */
 export type CacheVarySettings = CacheRuleSettings['vary'];
 
-/** Schema of a rule. */
-export const cacheRuleSchema = section(
-  {
-    ttl: v.optional(leaf(readTtl)),
-    staleWhileRevalidate: v.optional(leaf(readDuration)),
-    staleIfError: v.optional(leaf(readDuration)),
-    timeout: v.optional(leaf(readTimeout)),
-    softTimeout: v.optional(leaf(readTimerDuration)),
-    eagerRefresh: v.optional(leaf(readPartialShare)),
-    jitter: v.optional(leaf(readShare), 0),
-    statuses: v.optional(leaf(readStatuses), [200, 301, 308]),
-    tags: v.optional(tagsSchema(), []),
-    vary: v.optional(
-      section({
-        query: v.optional(names(readName, 'query parameters')),
-        headers: v.optional(names(readHeaderName, 'request headers'), []),
-        cookies: v.optional(names(readToken, 'cookies')),
-        host: v.optional(leaf(readSharedHost)),
-      }),
-      {},
-    ),
-    cookies: v.optional(leaf(readWord('ignore'))),
-    ignoreQuery: v.optional(ignoreQuerySchema(), []),
-    omitHeaders: v.optional(names(readOmittedHeader, 'response headers')),
-    partition: v.optional(leaf(readFunction<NonNullable<CacheRule['partition']>>())),
-    shared: v.optional(leaf(booleanValidator), false),
-    collapse: v.optional(leaf(readCollapse), 'instance'),
-    when: v.optional(leaf(readFunction<NonNullable<CacheRule['when']>>())),
-  },
-  (given, report) => {
-    for (const key of ['staleWhileRevalidate', 'staleIfError', 'softTimeout', 'eagerRefresh', 'jitter']) {
-      if (given[key] !== undefined && given.ttl === undefined) {
-        report(key, 'has no effect without `ttl`; set `ttl`');
-      }
+/** The options of a rule besides `ttl`. */
+const ruleEntries = {
+  staleWhileRevalidate: v.optional(leaf(readDuration)),
+  staleIfError: v.optional(leaf(readDuration)),
+  timeout: v.optional(leaf(readTimeout)),
+  softTimeout: v.optional(leaf(readTimerDuration)),
+  eagerRefresh: v.optional(leaf(readPartialShare)),
+  jitter: v.optional(leaf(readShare), 0),
+  statuses: v.optional(leaf(readStatuses), [200, 301, 308]),
+  tags: v.optional(tagsSchema(), []),
+  vary: v.optional(
+    section({
+      query: v.optional(names(readName, 'query parameters')),
+      headers: v.optional(names(readHeaderName, 'request headers'), []),
+      cookies: v.optional(names(readToken, 'cookies')),
+      host: v.optional(leaf(readSharedHost)),
+    }),
+    {},
+  ),
+  cookies: v.optional(leaf(readWord('ignore'))),
+  ignoreQuery: v.optional(ignoreQuerySchema(), []),
+  omitHeaders: v.optional(names(readOmittedHeader, 'response headers')),
+  partition: v.optional(leaf(readFunction<NonNullable<CacheRule['partition']>>())),
+  shared: v.optional(leaf(booleanValidator), false),
+  collapse: v.optional(leaf(readCollapse), 'instance'),
+  when: v.optional(leaf(readFunction<NonNullable<CacheRule['when']>>())),
+} satisfies v.ObjectEntries;
+
+const checkRule: SectionCheck = (given, report) => {
+  for (const key of ['staleWhileRevalidate', 'staleIfError', 'softTimeout', 'eagerRefresh', 'jitter']) {
+    if (given[key] !== undefined && given.ttl === undefined) {
+      report(key, 'has no effect without `ttl`; set `ttl`');
     }
-    if (given.shared === true && given.partition !== undefined) {
-      report(
-        'shared',
-        'conflicts with `partition`; set only one: a response is either the same for everyone or one per partition',
-      );
-    }
-    if (isPlainObject(given.vary) && given.vary.query !== undefined && given.ignoreQuery !== undefined) {
-      report(
-        'ignoreQuery',
-        'has no effect with `vary.query`, which already ignores all other parameters; set only one',
-      );
-    }
-    if (given.cookies !== undefined) checkCookies(given, report);
-    const timeout = readDuration(given.timeout);
-    const softTimeout = readDuration(given.softTimeout);
-    if ('value' in timeout && 'value' in softTimeout && timeout.value < softTimeout.value) {
-      report('softTimeout', 'is longer than `timeout`, so it has no effect; set a shorter one');
-    }
-  },
-  (key) =>
+  }
+  if (given.shared === true && given.partition !== undefined) {
+    report(
+      'shared',
+      'conflicts with `partition`; set only one: a response is either the same for everyone or one per partition',
+    );
+  }
+  if (isPlainObject(given.vary) && given.vary.query !== undefined && given.ignoreQuery !== undefined) {
+    report(
+      'ignoreQuery',
+      'has no effect with `vary.query`, which already ignores all other parameters; set only one',
+    );
+  }
+  if (given.cookies !== undefined) checkCookies(given, report);
+  const timeout = readDuration(given.timeout);
+  const softTimeout = readDuration(given.softTimeout);
+  if ('value' in timeout && 'value' in softTimeout && timeout.value < softTimeout.value) {
+    report('softTimeout', 'is longer than `timeout`, so it has no effect; set a shorter one');
+  }
+};
+
+/** Schema of a rule. @param lifetimes names that `ttl` may have. */
+export function createRuleSchema(lifetimes: Lifetimes) {
+  return section({ ttl: v.optional(leaf(readTtlWith(lifetimes))), ...ruleEntries }, checkRule, (key) =>
     key === 'cache'
       ? "not an option of a rule; write its options without `cache` around them: { ttl: '1h' }"
       : undefined,
-);
+  );
+}
 
 /** `cookies: 'ignore'` promises that no cookie reaches an entry, so nothing else may put one into the key. */
 const checkCookies: SectionCheck = ({ vary, partition }, report) => {
@@ -181,20 +189,28 @@ const checkCookies: SectionCheck = ({ vary, partition }, report) => {
  * @param path the path of the rule in the config, for messages.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
  */
-export function resolveCacheRule(rule: CacheRule, path = 'rule'): CacheRuleSettings {
-  return resolve(cacheRuleSchema, rule, path);
+export function resolveCacheRule(
+  rule: CacheRule,
+  path = 'rule',
+  lifetimes: Lifetimes = noLifetimes,
+): CacheRuleSettings {
+  return resolve(createRuleSchema(lifetimes), rule, path);
 }
 
 function names(read: Validator<string>, what: string): Schema<readonly string[]> {
   return list(leaf(read), `a list of names of ${what}`);
 }
 
-type Tags = readonly string[] | ((context: CacheContext) => readonly string[]);
+type Tags = 'inherit' | readonly string[] | ((context: CacheContext) => readonly string[]);
 
 function tagsSchema(): Schema<Tags> {
-  const fixed = list(leaf(readName), 'a list of tags, or a function that returns one');
+  const fixed = list(leaf(readName), "a list of tags, a function that returns one, or 'inherit'");
+  const inherited = leaf<Tags>(() => ({ value: 'inherit' }));
   const computed = leaf(readFunction<(context: CacheContext) => readonly string[]>());
-  return v.lazy((input): Schema<Tags> => (typeof input === 'function' ? computed : fixed));
+  return v.lazy((input): Schema<Tags> => {
+    if (input === 'inherit') return inherited;
+    return typeof input === 'function' ? computed : fixed;
+  });
 }
 
 function ignoreQuerySchema(): Schema<readonly string[]> {
@@ -213,16 +229,6 @@ function readOmittedHeader(input: unknown): ValidationResult<string> {
     (name) => value.startsWith(name) || (beginning !== undefined && name.startsWith(beginning)),
   );
   return isNeeded ? { expected: 'the name of a response header other than `Vary` and `Content-*`' } : reading;
-}
-
-function readTtl(input: unknown): ValidationResult<number> {
-  const reading = readLifetime(input);
-  if ('value' in reading && reading.value === 0) {
-    return {
-      expected: 'a duration greater than 0 (to cache nothing, leave the rule out or write `cache: false`)',
-    };
-  }
-  return reading;
 }
 
 function readSharedHost(input: unknown): ValidationResult<false | string> {

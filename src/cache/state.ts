@@ -1,3 +1,4 @@
+import type { FunctionCounts } from '../functions/counts.js';
 import type { HttpDates } from '../http/http-date.js';
 import type { InvalidationLog, RecordKind } from '../store/invalidation/invalidation-log.js';
 import type { CompiledSelector } from '../store/invalidation/selector.js';
@@ -51,6 +52,8 @@ export interface CacheCounts {
   readonly purges: Readonly<Record<RecordKind, SelectorCounts>>;
   /** URLs and groups invalidated by unsafe methods. */
   invalidations: number;
+  /** The counts of cached functions, by name. */
+  readonly functions: Map<string, FunctionCounts>;
 }
 
 /** State of the app's front door, for the other parts of a cache. */
@@ -112,6 +115,7 @@ export function noCounts(): CacheCounts {
     stores: 0,
     purges: { purge: zeroBySelector(), expire: zeroBySelector() },
     invalidations: 0,
+    functions: new Map(),
     bypasses: new Map(),
     refusals: new Map(),
   };

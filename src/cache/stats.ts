@@ -1,3 +1,4 @@
+import type { FunctionStats } from '../functions/counts.js';
 import type { EvictionReason } from '../store/memory/memory-store.js';
 import type { RedisTier } from '../store/redis/redis-tier.js';
 import type { RouteResults } from './results-by-route.js';
@@ -94,6 +95,8 @@ export interface CacheStats {
   >;
   /** URLs (RFC 9111 §4.4) and groups (RFC 9875 §3) invalidated by unsafe methods. */
   readonly invalidations: number;
+  /** How the calls of each cached function went, by its name. */
+  readonly functions: FunctionStats;
   /** Lookups in the memory tier that found an entry, fresh or stale, and those that found none. */
   readonly memory: { readonly hits: number; readonly misses: number };
   /** Responses removed from the memory tier to make room: for its bytes, its entries, or the variants of one URL. */
@@ -161,6 +164,9 @@ function readCounts(counts: CacheCounts) {
     purges: [purge, expire].flatMap(Object.values<number>).reduce((sum, count) => sum + count),
     purgesBy: { purge: { ...purge }, expire: { ...expire } },
     invalidations: counts.invalidations,
+    functions: Object.fromEntries(
+      [...counts.functions].map(([name, { ...own }]) => [name, own]),
+    ) satisfies FunctionStats,
     memory: { ...counts.memory },
   };
 }

@@ -8,7 +8,10 @@ export type HotpathErrorCode =
   | 'HOTPATH_SELECTOR_INVALID'
   | 'HOTPATH_REQUEST_INVALID'
   | 'HOTPATH_ATTACH_INVALID'
-  | 'HOTPATH_WARMING_INVALID';
+  | 'HOTPATH_WARMING_INVALID'
+  | 'HOTPATH_ARGUMENTS_INVALID'
+  | 'HOTPATH_RESULT_INVALID'
+  | 'HOTPATH_FUNCTION_TIMEOUT';
 
 /** One mistake in a config. */
 export interface ConfigProblem {

@@ -19,7 +19,9 @@ export type HotpathWarningCode =
   | 'HOTPATH_SETTING_LATE'
   | 'HOTPATH_DURATION_UNIT'
   | 'HOTPATH_ADMIN_LINK'
-  | 'HOTPATH_WARMING_FAILED';
+  | 'HOTPATH_WARMING_FAILED'
+  | 'HOTPATH_ARGUMENTS_INVALID'
+  | 'HOTPATH_RESULT_INVALID';
 
 /**
  * Emits a process warning. Never throws, although the app may have replaced `emitWarning`.

@@ -16,7 +16,7 @@ export interface Stamped {
    */
   readonly storedAt?: number;
   readonly tags: readonly string[];
-  /** Path and query, as the client sent them, without parameters that the rule ignores. */
+  /** Path and query, as the client sent them, without parameters that the rule ignores; empty for a function's result. */
   readonly url: string;
   readonly path: string;
   /** The host of the request, in its canonical form; absent if it had none. */
@@ -133,10 +133,44 @@ export interface VarianceNote {
   readonly generation: number;
 }
 
-export type StoreItem = StoredResponse | VariantIndex | VarianceNote;
+/** The lifetime of a function's result. Times are in milliseconds on the cache's clock. It has no URL: `url` is empty. */
+export interface ResultHead extends Stamped {
+  /** The key under which it is stored, compared when it is read. */
+  readonly key: string;
+  readonly storedAt: number;
+  readonly freshUntil: number;
+  /** How long after its freshness it is used while a run replaces it. Seconds. */
+  readonly staleWhileRevalidate: number;
+  /** How long after its freshness it replaces an error. Seconds. */
+  readonly staleIfError: number;
+}
+
+/** A function's result in the memory tier. */
+export interface StoredResult extends ResultHead {
+  readonly kind: 'result';
+  /** The value, which belongs to the cache; or the error that the function threw. */
+  readonly outcome: { readonly value: unknown } | { readonly error: unknown };
+  /** The value may be given to callers: it is frozen, or its function does not isolate results. */
+  readonly isShareable: boolean;
+  /** No object occurs in the value twice. */
+  readonly isTree: boolean;
+  /** Memory of the outcome in bytes. */
+  readonly outcomeBytes: number;
+  /** Failed runs since it was stored, and when the next one may begin. Milliseconds on the cache's clock. */
+  failures: number;
+  retryAt: number;
+}
+
+/** A function's result as Redis holds it. */
+export interface EncodedResult extends ResultHead {
+  readonly kind: 'encoded-result';
+  readonly body: Buffer;
+}
+
+export type StoreItem = StoredResponse | VariantIndex | VarianceNote | StoredResult;
 
 /** Items that Redis can hold. Notes are left out, because their generation is valid in one process only. */
-export type RedisItem = StoredResponse | VariantIndex;
+export type RedisItem = StoredResponse | VariantIndex | EncodedResult;
 
 /** Fixed memory of one entry: objects, buffers, slots in maps and lists. Measured; bytes. */
 const OVERHEAD = 600;
@@ -177,6 +211,7 @@ export function sizeOf(key: string, item: StoreItem): number {
   const own = OVERHEAD + bytesOf(key);
   if (item.kind === 'variance') return own + bytesOfList([...item.variance.names]);
   if (item.kind === 'variants') return own + bytesOfList(item.names) + bytesOfList(item.keys);
+  if (item.kind === 'result') return own + bytesOfList(item.tags) + item.outcomeBytes;
   let bytes = own + bytesOf(item.url) + item.etag.length + bytesOfList(item.tags) + bytesHeldBy(item.body);
   bytes += item.prepared?.bytes ?? 0;
   for (const [, value] of item.headers) bytes += bytesOfLines(value);
@@ -198,6 +233,6 @@ function bytesOfList(texts: readonly string[]): number {
 }
 
 /** V8 stores one byte per character, or two if any character is beyond Latin-1. */
-function bytesOf(text: string): number {
+export function bytesOf(text: string): number {
   return /[^\0-\xff]/.test(text) ? text.length * 2 : text.length;
 }

@@ -15,7 +15,8 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   store: ['http', 'runtime', 'events', 'options'],
   telemetry: ['http', 'runtime', 'events', 'exchange', 'options', 'cache/stats.ts'],
   middleware: ['http', 'runtime', 'events', 'exchange', 'options'],
-  cache: ['http', 'runtime', 'events', 'exchange', 'options', 'store'],
+  functions: ['runtime', 'options', 'store'],
+  cache: ['http', 'runtime', 'events', 'exchange', 'options', 'store', 'functions'],
   warming: ['runtime', 'events', 'options', 'store', 'telemetry', 'cache'],
   checks: ['runtime', 'exchange', 'options', 'cache'],
   'front-door': [

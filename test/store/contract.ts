@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { StoredResponse, StoreItem } from '../../src/store/stored-response.js';
+import type { RedisItem, StoredResponse, StoreItem } from '../../src/store/stored-response.js';
 import { golden, plain } from './golden/items.js';
 
 /** The common interface of the memory tier, the Redis tier and both together. */
 export interface ItemStore {
-  get(key: string): StoreItem | undefined | Promise<StoreItem | undefined>;
+  get(key: string): StoreItem | undefined | Promise<StoreItem | RedisItem | undefined>;
   /** @param ttl milliseconds. */
-  set(key: string, item: StoreItem, ttl: number): boolean | Promise<boolean>;
+  set(key: string, item: StoreItem | RedisItem, ttl: number): boolean | Promise<boolean>;
   delete(key: string): boolean | Promise<boolean>;
 }
 
@@ -46,6 +46,7 @@ export function storeContract(open: () => Promise<ItemStore>): void {
     it('returns every field and every byte that was set', async () => {
       const store = await open();
       for (const [name, { item }] of Object.entries(golden)) {
+        if (item.kind === 'encoded-result') continue; // Redis only
         const given =
           item.kind === 'variants'
             ? item

@@ -40,6 +40,7 @@ export function bothTiers(redis: RedisStore, forgets: boolean): ItemStore {
       return item?.kind === 'variants' ? item : undefined;
     },
     async set(key, item, ttl) {
+      if (item.kind === 'encoded-result') return false; // Redis only
       const isKept = memory.set(key, item);
       if (item.kind === 'response') await tier.put(key, item);
       else if (item.kind === 'variants') await redis.set(key, item, ttl);

@@ -1,4 +1,3 @@
-import type { CacheStats } from '../../cache/stats.js';
 import type { TelemetryHistory } from '../../telemetry/history/history.js';
 import type { InstancesReport } from '../../telemetry/instances/instances.js';
 import type { PerformanceApiSettings, PoolCounts } from '../options.js';
@@ -32,13 +31,22 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
       if (instance !== undefined) {
         return ofOthers(perf.telemetry, instance, ({ total }) => ({
           stable,
-          volatile: { use: total.cache, routes: null, topKeys: null, store: null, list: null },
+          volatile: {
+            use: total.cache,
+            routes: null,
+            topKeys: null,
+            functions: null,
+            store: null,
+            list: null,
+          },
         }));
       }
       const { all: use, routes, topKeys } = telemetry.cache();
-      const store = config.cache ? withoutRoutes(perf.cache.stats()) : null;
+      const { routes: _, functions, ...stats } = perf.cache.stats();
+      // `routes` beside it has the same, in bounds.
+      const store = config.cache ? stats : null;
       const list = perf.cache.keys({ limit, prefix, route, tag });
-      return { stable, volatile: { use, routes, topKeys, store, list } };
+      return { stable, volatile: { use, routes, topKeys, functions, store, list } };
     },
 
     slowRequests: (): Figures => ({ stable: {}, volatile: { requests: telemetry.slowRequests() } }),
@@ -152,11 +160,6 @@ function sumOfRequests({ instances, total, routes }: InstancesReport, limit: num
     routeCount: null,
     overflowed: null,
   };
-}
-
-/** `routes` beside it has the same, in bounds. */
-function withoutRoutes({ routes: _, ...stats }: CacheStats): Omit<CacheStats, 'routes'> {
-  return stats;
 }
 
 /** A pool may compute its counts, and fail. */

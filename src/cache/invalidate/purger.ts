@@ -3,32 +3,19 @@ import { purgeEvents } from '../../events/channels.js';
 import { canonicalTarget } from '../../http/request-target.js';
 import type { RouteTable } from '../../options/route-table.js';
 import { warnOnce } from '../../runtime/warn.js';
-import type { AppendResult, Cause, RecordKind } from '../../store/invalidation/invalidation-log.js';
+import type {
+  AppendResult,
+  Cause,
+  PurgeResult,
+  RecordKind,
+} from '../../store/invalidation/invalidation-log.js';
 import { type CompiledSelector, compileSelectors, type Selector } from '../../store/invalidation/selector.js';
-import type { StoredResponse } from '../../store/stored-response.js';
+import type { StoredResponse, StoredResult } from '../../store/stored-response.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../options.js';
 import type { CacheCounts, CacheState } from '../state.js';
 import { coversSelector } from '../storage/no-vary-search.js';
 import type { PurgeRecorder } from './purge-after-write.js';
 import { PurgeNames } from './purge-names.js';
-
-/** How a purge went. */
-export interface PurgeResult {
-  /** Position of the last record in the invalidation log. */
-  readonly position: number;
-  /**
-   * Entries deleted from this process's memory. Without `erase`, entries are dropped at their next lookup or evicted.
-   * In Redis they expire.
-   */
-  readonly erased: number;
-  /**
-   * Whether every instance will apply the purge. `false` if Redis is unreachable: the purge applies here and is
-   * written once Redis is back. Until then, other instances may serve purged entries; those that have lost Redis too,
-   * for at most `maxStaleness`. Without Redis there is one instance, so it is `true`. It is `false` in a worker of
-   * `node:cluster`, because the other workers do not learn of the purge.
-   */
-  readonly acknowledged: boolean;
-}
 
 /** Counts a purge by its first selector. */
 type PurgeCounter = (counts: CacheCounts, selector: CompiledSelector) => void;
@@ -67,18 +54,24 @@ export class Purger {
    * Records selectors, and resolves once they are acknowledged.
    *
    * @param erases also deletes matching entries from memory.
+   * @param cause `'client'` if clients may cause any number of different targets.
    * @throws (rejects) HotpathError `HOTPATH_SELECTOR_INVALID`.
    */
-  async record(kind: RecordKind, selectors: readonly Selector[], erases: boolean): Promise<PurgeResult> {
+  async record(
+    kind: RecordKind,
+    selectors: readonly Selector[],
+    erases: boolean,
+    cause: Cause = 'app',
+  ): Promise<PurgeResult> {
     const lists = this.#compile(selectors);
     const state = this.#state;
     if (!state) return { position: 0, erased: 0, acknowledged: true };
     for (const [first] of lists) {
       state.counts.purges[kind][first!.kind]++;
-      publishPurge(kind, first!, 'app');
+      publishPurge(kind, first!, cause);
     }
     const compiled = lists.flat();
-    const records = await this.#append(kind, compiled, 'app');
+    const records = await this.#append(kind, compiled, cause);
     const acknowledged = records.every((record) => record.acknowledged) && !isLocalInCluster(state);
     const erased = erases ? state.entries.erase(matcherOf(compiled)) : 0;
     return { position: state.log.position, erased, acknowledged };
@@ -124,8 +117,20 @@ export class Purger {
   }
 }
 
-function matcherOf(selectors: readonly CompiledSelector[]): (entry: StoredResponse) => boolean {
-  return (entry) => selectors.some((selector) => selector.matches(entry) || coversSelector(entry, selector));
+function matcherOf(
+  selectors: readonly CompiledSelector[],
+): (entry: StoredResponse | StoredResult) => boolean {
+  return (entry) =>
+    selectors.some((selector) =>
+      entry.kind === 'result'
+        ? matchesResult(entry, selector)
+        : selector.matches(entry) || coversSelector(entry, selector),
+    );
+}
+
+/** A result of a function has no URL. */
+function matchesResult(entry: StoredResult, selector: CompiledSelector): boolean {
+  return (selector.kind === 'tag' || selector.kind === 'all') && selector.matches(entry);
 }
 
 function publishPurge(kind: RecordKind, { kind: by }: CompiledSelector, cause: Cause): void {

@@ -16,7 +16,7 @@ export function evaluateTags(
   hints: ResponseHints | undefined,
 ): readonly string[] {
   const given =
-    typeof rule?.tags === 'function' ? requireSync(rule.tags(context), 'tags') : (rule?.tags ?? []);
+    typeof rule?.tags === 'function' ? requireSync(rule.tags(context), 'tags') : listedTags(rule?.tags);
   if (!Array.isArray(given) || given.some((tag) => typeof tag !== 'string' || tag === '')) {
     const expected = "tags: expected a list of names such as ['products', 'product:1']";
     throw new TypeError(`${expected}, received ${formatValue(given)}`);
@@ -38,6 +38,10 @@ export function evaluateTags(
  */
 export function nameRule(pattern: string | undefined): string {
   return pattern === undefined ? 'cache.route()' : `routes[${JSON.stringify(pattern)}].cache`;
+}
+
+function listedTags(tags: 'inherit' | readonly string[] = []): readonly string[] {
+  return tags === 'inherit' ? [] : tags;
 }
 
 /** The partition of a request; `undefined` means bypass. */

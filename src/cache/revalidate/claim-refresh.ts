@@ -1,10 +1,11 @@
+import { LEASE_SECONDS } from '../../store/redis/lease.js';
 import type { StoredResponse } from '../../store/stored-response.js';
 import type { PendingFill } from '../collapse/collapser.js';
 import { validUntil } from '../lookup/invalidated.js';
 import { isFresh } from '../lookup/reuse.js';
 import type { CacheRequest } from '../request/cache-request.js';
 import type { CacheState } from '../state.js';
-import { LEASE_SECONDS, type RedisTierLookups } from '../storage/redis-tier-lookups.js';
+import type { RedisTierLookups } from '../storage/redis-tier-lookups.js';
 
 /** The fresh response that replaced a stale entry, or filled an empty key, for clients without credentials and directives. */
 export function newerThan(

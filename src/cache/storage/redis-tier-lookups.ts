@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { guarded, unawaited } from '../../runtime/guard.js';
+import { unawaited } from '../../runtime/guard.js';
 import { VOID } from '../../store/invalidation/invalidation-log.js';
+import { type Lease, takeLease } from '../../store/redis/lease.js';
 import type { RedisLog } from '../../store/redis/log/redis-log.js';
 import type { RedisStore } from '../../store/redis/redis-store.js';
 import type { StoredResponse, StoreItem } from '../../store/stored-response.js';
@@ -20,13 +20,6 @@ export interface RedisTierSetup {
   readonly deadline: number;
 }
 
-/** When an unreleased lease expires: the longest delay after its holder has crashed. Seconds. */
-export const LEASE_SECONDS = 10;
-
-/** First and longest pause between two attempts to take a lease. Milliseconds. */
-const FIRST_PAUSE_MS = 20;
-const LONGEST_PAUSE_MS = 200;
-
 /** The request to look up. */
 interface LookedUpRequest {
   readonly keys: { readonly exact: string };
@@ -39,11 +32,6 @@ export interface RedisLookup {
   readonly askedAt: number;
   /** The entry that was found. It may not be in memory. */
   readonly entry: StoredResponse | undefined;
-}
-
-/** A lease for filling one key. */
-export interface FillLease {
-  release(): void;
 }
 
 /**
@@ -171,26 +159,13 @@ export class RedisTierLookups {
     request: CacheRequest,
     seconds: number,
     isInMemory: () => boolean,
-  ): Promise<FillLease | 'found' | undefined> {
+  ): Promise<Lease | 'found' | undefined> {
     const { store, clock, fault } = this.#setup;
-    const { key } = request;
-    const until = clock() + seconds * 1000;
-    const token = randomUUID();
     try {
-      for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
-        const taken = await store.lease(key, token, LEASE_SECONDS * 1000);
-        if (taken === undefined) return undefined;
-        // Another instance may have filled the key between the last lookup and the lease.
+      return await takeLease({ store, clock, key: request.key, seconds }, async () => {
         await this.fetch(request);
-        if (isInMemory()) {
-          if (taken) void unawaited(store.release(key, token), 'redis lease');
-          return 'found';
-        }
-        if (taken) return { release: () => void unawaited(store.release(key, token), 'redis lease') };
-        if (clock() + pause > until) return undefined;
-        const delay = pause * (0.5 + Math.random());
-        await new Promise<void>((resolve) => void setTimeout(guarded('redis lease', resolve), delay).unref());
-      }
+        return isInMemory();
+      });
     } catch (error) {
       fault(error, 'redis lease');
       return undefined;

@@ -6,6 +6,7 @@ import {
   type KeptItem,
   type ResponseHead,
   type StoredResponse,
+  type StoredResult,
   type StoreItem,
 } from '../../store/stored-response.js';
 import type { CacheSettings } from '../options.js';
@@ -133,8 +134,10 @@ export class VariantStore {
     if (item) this.store.delete(key);
   }
 
-  erase(matches: (entry: StoredResponse) => boolean): number {
-    return this.store.erase((item: StoreItem) => item.kind === 'response' && matches(item));
+  erase(matches: (entry: StoredResponse | StoredResult) => boolean): number {
+    return this.store.erase(
+      (item: StoreItem) => (item.kind === 'response' || item.kind === 'result') && matches(item),
+    );
   }
 
   /** The variants of a key; `undefined` if its responses do not vary. */

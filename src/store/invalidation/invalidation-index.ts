@@ -156,9 +156,9 @@ export class LogIndex {
     for (let i = this.#patterns.length - 1; i >= 0 && limit !== VOID; i--) {
       const marks = this.#patterns[i]!;
       if (latestOf(marks) <= stamp) break;
-      if (marks.matches(entry)) limit = Math.min(limit, limitOf(marks, stamp));
+      if (entry.url !== '' && marks.matches(entry)) limit = Math.min(limit, limitOf(marks, stamp));
     }
-    if (limit !== VOID && this.#clients.hasPurgedPath(entry, stamp)) return VOID;
+    if (limit !== VOID && this.#clients.hasPurgedPath(entry, stamp) && entry.url !== '') return VOID;
     if (limit === Number.POSITIVE_INFINITY && applied > stamp) entry.stamp = applied;
     return limit;
   }
@@ -170,7 +170,7 @@ export class LogIndex {
    */
   limitOfUrl(url: string, since: number, at: Pick<Stamped, 'host'> = {}): number {
     if (since < this.#floor) return VOID;
-    if (since >= this.#latest || !this.#hasUrls) return Number.POSITIVE_INFINITY;
+    if (since >= this.#latest || !this.#hasUrls || url === '') return Number.POSITIVE_INFINITY;
     const limit = this.#limitOfName('url', urlName(url), since);
     const host = this.#hasHosts ? at.host : undefined;
     return host === undefined ? limit : Math.min(limit, this.#limitOfName('url', urlName(url, host), since));

@@ -17,6 +17,24 @@ export interface AppendResult {
   readonly replicas?: number | undefined;
 }
 
+/** How a purge went. */
+export interface PurgeResult {
+  /** Position of the last record in the invalidation log. */
+  readonly position: number;
+  /**
+   * Entries deleted from this process's memory. Without `erase`, entries are dropped at their next lookup or evicted.
+   * In Redis they expire.
+   */
+  readonly erased: number;
+  /**
+   * Whether every instance will apply the purge. `false` if Redis is unreachable: the purge applies here and is
+   * written once Redis is back. Until then, other instances may serve purged entries; those that have lost Redis too,
+   * for at most `maxStaleness`. Without Redis there is one instance, so it is `true`. It is `false` in a worker of
+   * `node:cluster`, because the other workers do not learn of the purge.
+   */
+  readonly acknowledged: boolean;
+}
+
 /**
  * The ordered log of invalidations. Every entry is stamped with the log position from *before* its
  * computation began. It is valid if no later record matches it. So a purge costs the same for any number of entries,

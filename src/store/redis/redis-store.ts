@@ -64,6 +64,10 @@ const LONGEST_TTL = 10 * 365 * 86_400_000;
 const releaseScript =
   "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
 
+/** Extends a lease if the token matches. With `SET`, which taking it needs too, so that the access rule is the same. */
+const renewScript =
+  "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 else return 0 end";
+
 /**
  * The cache tier in Redis. Every key has a bounded length and a TTL, and no operation scans keys. A value
  * that cannot be used is a miss, and is deleted. Methods never throw, and return within the guard's
@@ -154,9 +158,9 @@ export class RedisStore {
    */
   async set(key: string, item: RedisItem, ttl: number): Promise<boolean> {
     if (!(ttl > 0)) return this.#refuse('ttl');
-    if (item.kind === 'response' && item.body.length > this.#maxEntryBytes) return this.#refuse('too-large');
+    if (item.kind !== 'variants' && item.body.length > this.#maxEntryBytes) return this.#refuse('too-large');
     // An index of variants has no position, because only its variants are invalidated.
-    const at = item.kind === 'response' ? this.#positions.toShared(item.stamp) : { epoch: '', position: 0 };
+    const at = item.kind === 'variants' ? { epoch: '', position: 0 } : this.#positions.toShared(item.stamp);
     if (!at) return this.#refuse('position');
     if (!this.#clock.isKnown) return this.#refuse('clock');
     const frame = this.#codec.encode(key, item, at);
@@ -193,6 +197,15 @@ export class RedisStore {
       client.call('set', name, token, 'PX', px, 'NX'),
     );
     return 'value' in answer ? answer.value !== null : undefined;
+  }
+
+  /** Extends the lease, if the token holds it. @returns whether it does; `undefined` without a reply. */
+  async renew(key: string, token: string, ms: number): Promise<boolean | undefined> {
+    const name = this.#leaseOf(key);
+    const answer = await this.#guard.write('renew', (client) =>
+      client.call('eval', renewScript, 1, name, token, Math.max(1, Math.ceil(ms))),
+    );
+    return 'value' in answer ? Number(answer.value) === 1 : undefined;
   }
 
   /** Releases the lease. @returns false if the token no longer holds it; `undefined` without a reply. */
@@ -248,13 +261,12 @@ export class RedisStore {
     const decoded = this.#codec.decode(frame, key, this.#now());
     if ('reason' in decoded) return this.#discard(key, decoded.reason);
     const { item, at } = decoded;
-    if (item.kind === 'response') {
+    if (item.kind !== 'variants') {
       const stamp = this.#positions.fromShared(at);
       // This instance may be behind the log, so the entry is not deleted.
       if (stamp === undefined) return count(this.#unusable, 'epoch');
-      this.#hits++;
-      item.stamp = item.since = stamp;
-      return item;
+      item.stamp = stamp;
+      if (item.kind === 'response') item.since = stamp;
     }
     this.#hits++;
     return item;

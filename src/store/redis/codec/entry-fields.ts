@@ -1,6 +1,6 @@
 import { InternTable } from '../../../runtime/intern.js';
 import type { CompactResponse, Own, ResponseForm } from '../../compact-response.js';
-import type { StoredResponse, VariantIndex } from '../../stored-response.js';
+import type { ResultHead, StoredResponse, VariantIndex } from '../../stored-response.js';
 import {
   boolean,
   decodeFields,
@@ -91,6 +91,29 @@ export function readVariants(written: readonly unknown[]): VariantIndex | undefi
   const names = fieldNamesCodec.read(written[0]);
   const keys = strings.read(written[1]);
   return names && keys && { kind: 'variants', names, keys };
+}
+
+/** The fields of a function's result, in the order in which they are written. */
+const result: Fields<Omit<ResultHead, 'key' | 'stamp' | 'url' | 'path' | 'host'>> = {
+  tags: strings,
+  storedAt: finite,
+  freshUntil: finite,
+  staleWhileRevalidate: secondsCodec,
+  staleIfError: secondsCodec,
+};
+
+const resultInOrder = Object.entries<Field<unknown>>(result);
+
+export function writeResultFields(item: ResultHead, times: ServerTimes): readonly unknown[] {
+  const { tags, staleWhileRevalidate, staleIfError } = item;
+  return [tags, times.storedAt, times.freshUntil, staleWhileRevalidate, staleIfError];
+}
+
+/** Reads the result of `writeResultFields`. */
+export function readResultFields(
+  written: readonly unknown[],
+): { -readonly [Name in keyof typeof result]: ResultHead[Name] } | undefined {
+  return decodeList(resultInOrder, written) as ReturnType<typeof readResultFields>;
 }
 
 /** Maximum number of characters of interned forms. */

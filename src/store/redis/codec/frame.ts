@@ -1,15 +1,17 @@
 import { crc32 } from 'node:zlib';
 import { CompactResponse, compactOf } from '../../compact-response.js';
-import type { RedisItem, StoredResponse, VariantIndex } from '../../stored-response.js';
+import type { EncodedResult, RedisItem, StoredResponse, VariantIndex } from '../../stored-response.js';
 import type { LogStamp } from '../log/log-positions.js';
 import {
   Forms,
   parsed,
   readOwn,
+  readResultFields,
   readVariants,
   type ServerTimes,
   writeForm,
   writeOwn,
+  writeResultFields,
   writeVariants,
 } from './entry-fields.js';
 
@@ -25,8 +27,8 @@ export const FORMAT = 4;
 
 /** The content of a frame. */
 export interface Decoded {
-  /** The caller must replace `stamp` and `since` of a response by positions of this process. */
-  readonly item: CompactResponse | VariantIndex;
+  /** The caller must replace `stamp` and `since` by positions of this process. */
+  readonly item: CompactResponse | VariantIndex | EncodedResult;
   readonly at: LogStamp;
 }
 
@@ -57,7 +59,7 @@ const KIND_AT = 12;
 const FORM_LENGTH_AT = 16;
 const FIELDS_LENGTH_AT = 20;
 const BODY_LENGTH_AT = 24;
-const kinds = { response: 1, variants: 2 } as const;
+const kinds = { response: 1, variants: 2, 'encoded-result': 3 } as const;
 
 /** Maximum size of the form and the fields, in bytes. Node accepts 16 kB of headers by default. */
 const MOST_OF_FIELDS = 1024 ** 2;
@@ -92,14 +94,12 @@ export class Codec {
    * @returns `undefined` if the times cannot be converted to the server's clock or the fields are too large.
    */
   encode(key: string, item: RedisItem, at: LogStamp): Buffer | undefined {
-    const isResponse = item.kind === 'response';
-    const times = isResponse && this.#serverTimes(item);
-    if (isResponse && !times) return undefined;
-    const written = times ? writeOwn(item as StoredResponse, times) : writeVariants(item as VariantIndex);
-    const form = isResponse ? this.#formOf(item) : nothing;
+    const written = this.#fieldsOf(item);
+    if (!written) return undefined;
+    const form = item.kind === 'response' ? this.#formOf(item) : nothing;
     const fields = Buffer.from(JSON.stringify([key, at.epoch, at.position, ...written]));
     if (form.length + fields.length > MOST_OF_FIELDS) return undefined;
-    const body = isResponse ? item.body : nothing;
+    const body = item.kind === 'variants' ? nothing : item.body;
     const frame = Buffer.allocUnsafe(HEAD + form.length + fields.length + body.length);
     frame.writeUInt32BE(MAGIC, 0);
     frame.writeUInt32LE(FORMAT, FORMAT_AT);
@@ -143,6 +143,8 @@ export class Codec {
       const item = readVariants(meta.fields);
       return item && end === HEAD + frame.readUInt32BE(FIELDS_LENGTH_AT) ? { item, at } : { reason: 'shape' };
     }
+    const body = frame.subarray(bodyAt, end);
+    if (kind === kinds['encoded-result']) return this.#decodeResult(key, at, meta.fields, body, now);
     if (kind !== kinds.response) return { reason: 'shape' };
     const form = this.#forms.read(frame.toString('latin1', HEAD, fieldsAt));
     const own = readOwn(meta.fields);
@@ -165,7 +167,7 @@ export class Codec {
         storedAt: Math.min(storedAt, now), // an age is never negative
         freshUntil,
         handlerMicros,
-        body: frame.subarray(bodyAt, end),
+        body,
         encoded: undefined,
       },
       form,
@@ -174,8 +176,49 @@ export class Codec {
     return { item, at };
   }
 
+  /** `undefined` if the times cannot be converted. */
+  #fieldsOf(item: RedisItem): readonly unknown[] | undefined {
+    if (item.kind === 'variants') return writeVariants(item);
+    const times = this.#serverTimes(item);
+    if (!times) return undefined;
+    return item.kind === 'response' ? writeOwn(item, times) : writeResultFields(item, times);
+  }
+
+  #decodeResult(
+    key: string,
+    at: LogStamp,
+    fields: readonly unknown[],
+    body: Buffer,
+    now: number,
+  ): Decoded | { readonly reason: Undecodable } {
+    const read = readResultFields(fields);
+    if (!read) return { reason: 'shape' };
+    const storedAt = this.#times.fromShared(read.storedAt);
+    const freshUntil = this.#times.fromShared(read.freshUntil);
+    if (!Number.isFinite(storedAt + freshUntil)) return { reason: 'shape' };
+    if (storedAt > now + CLOCK_ERROR) return { reason: 'clock' };
+    const { tags, staleWhileRevalidate, staleIfError } = read;
+    const item: EncodedResult = {
+      kind: 'encoded-result',
+      key,
+      stamp: Number.NEGATIVE_INFINITY,
+      tags,
+      url: '',
+      path: '',
+      storedAt: Math.min(storedAt, now),
+      freshUntil,
+      staleWhileRevalidate,
+      staleIfError,
+      body,
+    };
+    return { item, at };
+  }
+
   /** Rounded down, so that rounding never extends a lifetime. */
-  #serverTimes({ storedAt, freshUntil }: StoredResponse): ServerTimes | undefined {
+  #serverTimes({
+    storedAt,
+    freshUntil,
+  }: Pick<StoredResponse, 'storedAt' | 'freshUntil'>): ServerTimes | undefined {
     const times = {
       storedAt: Math.floor(this.#times.toShared(storedAt)),
       freshUntil: Math.floor(this.#times.toShared(freshUntil)),
