@@ -70,6 +70,8 @@ export function responsesInFlight(server: object): ServerResponse[] {
  * @param mayClose decides about a connection that has not sent a byte yet: its request may be about to arrive.
  */
 export function closeIdleConnections(server: NodeServer, mayClose: (unused: Socket) => boolean): void {
+  // Before the handshake of TLS, no list of HTTP has a connection.
+  for (const socket of socketsOf(server)) if (socket.bytesRead === 0 && mayClose(socket)) socket.destroy();
   const list = connectionsOf(server);
   if (!list) return server.closeIdleConnections?.();
   const idle = new Set(list.idle());

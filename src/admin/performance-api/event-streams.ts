@@ -34,6 +34,8 @@ export class EventStreams {
   readonly #isOver: () => boolean;
   readonly #listeners = new Map<ServerResponse, Listener>();
   #timer: NodeJS.Timeout | undefined;
+  /** The latest event, and when it was made. Milliseconds. */
+  #latest = { text: '', at: Number.NEGATIVE_INFINITY };
   #isClosed = false;
 
   /**
@@ -67,7 +69,9 @@ export class EventStreams {
       guarded('event streams', () => this.#listeners.delete(res)),
     );
     endOnShutdown(req, res, () => this.#end(res));
-    res.write(`retry: 2000\n\n${this.#event()}`);
+    // Many clients may come at once, after a restart for example. They share an event too.
+    const isRecent = performance.now() - this.#latest.at < INTERVAL;
+    res.write(`retry: 2000\n\n${isRecent ? this.#latest.text : this.#event()}`);
     const tick = guarded('event streams', () => this.#tick());
     this.#timer ??= runInOwnContext(() => setInterval(tick, INTERVAL).unref());
   }
@@ -100,7 +104,9 @@ export class EventStreams {
   }
 
   #event(): string {
-    return `event: snapshot\ndata: ${JSON.stringify(this.#snapshot())}\n\n`;
+    const text = `event: snapshot\ndata: ${JSON.stringify(this.#snapshot())}\n\n`;
+    this.#latest = { text, at: performance.now() };
+    return text;
   }
 
   #end(res: ServerResponse): void {

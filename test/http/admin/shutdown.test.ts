@@ -1,11 +1,14 @@
 import { once } from 'node:events';
 import { Agent, createServer, get, type RequestListener, request, type Server } from 'node:http';
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
+import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { endOnShutdown, health, shutdown } from '../../../src/admin/index.js';
 import { exchangeOf } from '../../../src/exchange/exchange.js';
 import { hotpath } from '../../../src/hotpath.js';
+import { certificates } from '../../helpers/certificates.js';
 import { closeAfterEach } from '../../helpers/close-after-each.js';
 import { bodyOf, majors, waitFor } from '../../helpers/http.js';
 import { serveUntilAfterEach } from '../../helpers/serve.js';
@@ -256,6 +259,22 @@ describe('shutdown', () => {
     const done = shutdown(server, { unreadyFor: 0, deadline: '30s' });
     await goaway;
     expect(await done).toMatchObject({ isComplete: true, cutConnections: 0 });
+  });
+
+  it('ends a server of HTTPS, with connections that have not begun their handshake', async () => {
+    const server = createHttpsServer(certificates.server, (_req, res) => void res.end());
+    later({ close: () => server.closeAllConnections() });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const silent = await open(port);
+    const secure = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false }).on('error', () => {});
+    await once(secure, 'secureConnect');
+    const done = shutdown(server, { unreadyFor: 0, deadline: '30s' });
+    secure.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    await once(secure.resume(), 'close');
+    expect(await done).toMatchObject({ isComplete: true, cutConnections: 0 });
+    await waitFor(() => silent.isClosed);
   });
 
   it('ends a server that is still about to listen', async () => {
