@@ -98,7 +98,10 @@ function shop(
     perf.attach(app);
   }
   // Before the check of hosts: a probe calls an instance by its address.
-  const checks = { database: () => db.query('SELECT 1'), ...(perf && { redis: perf.cache.check }) };
+  const checks = {
+    database: () => db.query('SELECT 1'),
+    ...(perf && { redis: perf.cache.check, warming: perf.warming.check }),
+  };
   app.use(health({ perf, checks, prefixes: ['', '/api'] }));
   app.use(allowedHosts(options.allowedHosts ?? LOCAL_HOSTS));
   app.use(securityHeaders());

@@ -3,17 +3,24 @@ import { settingsFromEnv } from './settings.js';
 
 const began = performance.now();
 const shop = await startShop(settingsFromEnv(process.env), process.env);
-const seconds = ((performance.now() - began) / 1_000).toFixed(1);
-const database = shop.embedded ? 'embedded PostgreSQL' : 'PostgreSQL at DATABASE_URL';
-console.log(`products-api with ${database}, ready in ${seconds} s: ${shop.url}`);
-if (shop.dashboardLink) console.log(`its dashboard, by a link that works once: ${shop.dashboardLink}`);
+let isStopping = false;
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   // A second signal has no listener and ends the process at once.
   process.once(signal, () => {
+    isStopping = true;
     shop.stop().catch((error: unknown) => {
       console.error('the shop did not close cleanly:', error);
       process.exitCode = 1;
     });
   });
+}
+
+// It listens already. From the first client on, the product lists come from the cache.
+await shop.warmed;
+const seconds = ((performance.now() - began) / 1_000).toFixed(1);
+const database = shop.embedded ? 'embedded PostgreSQL' : 'PostgreSQL at DATABASE_URL';
+if (!isStopping) {
+  console.log(`products-api with ${database}, ready in ${seconds} s: ${shop.url}`);
+  if (shop.dashboardLink) console.log(`its dashboard, by a link that works once: ${shop.dashboardLink}`);
 }

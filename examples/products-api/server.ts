@@ -8,6 +8,7 @@ import { countedDatabase, type Database, type DatabaseConnection, openDatabase }
 import { shopConfig } from './policies.js';
 import { seedDatabase } from './seed.js';
 import type { Settings } from './settings.js';
+import { registerWarming } from './warming.js';
 
 export interface RunningShop {
   readonly url: string;
@@ -15,6 +16,8 @@ export interface RunningShop {
   readonly embedded: boolean;
   /** A link that opens the dashboard, once; `undefined` with a password, and in production. */
   readonly dashboardLink: string | undefined;
+  /** Resolves when the product lists are warm, or could not be warmed. */
+  readonly warmed: Promise<unknown>;
   /** Lets requests in flight finish, then closes everything. Idempotent. */
   stop(): Promise<void>;
 }
@@ -71,8 +74,12 @@ export async function startShop(
       await database.close();
     };
     const url = `http://localhost:${(server.address() as AddressInfo).port}`;
+    registerWarming(shop.perf);
+    const { warmOrigins } = settings;
+    const warmed = shop.perf.warming.start({ origins: warmOrigins.length > 0 ? warmOrigins : [url] });
     return {
       url,
+      warmed,
       embedded: database.embedded,
       dashboardLink: shop.page.link(url + DASHBOARD_PATH),
       stop: () => {

@@ -20,6 +20,8 @@ export interface Settings {
   allowedHosts: readonly string[];
   /** `TRUST_PROXY`: the number of proxies in front. Default: 0. */
   trustProxy: number;
+  /** `WARM_ORIGINS`: those that clients use, separated by commas. Default: `http://localhost` with the port. */
+  warmOrigins: readonly string[];
   /** `ADMIN_PASSWORD`: of the user `admin` of the performance API. Default: none; a link with a key opens it. */
   adminPassword: string | undefined;
   /** `DEMO=0` or `NODE_ENV=production` turns `?hotpath=off` and `X-SQL-Queries` off. */
@@ -30,7 +32,6 @@ export const LOCAL_HOSTS: readonly string[] = ['localhost', '127.0.0.1', '[::1]'
 
 /** @throws {Error} with the invalid variable, its value and the accepted values. */
 export function settingsFromEnv(env: NodeJS.ProcessEnv): Settings {
-  const hosts = env.ALLOWED_HOSTS?.split(',').map((host) => host.trim().toLowerCase());
   const { url, poolSize = 10 } = databaseFromEnv(env);
   return {
     port: whole(env, 'PORT', 3_000, 65_535),
@@ -40,11 +41,19 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv): Settings {
     products: whole(env, 'SEED_PRODUCTS', 20_000, 100_000_000),
     orderItems: whole(env, 'SEED_ORDER_ITEMS', 200_000, 100_000_000),
     rateLimit: whole(env, 'RATE_LIMIT', 600_000, 1_000_000_000),
-    allowedHosts: hosts?.filter((host) => host !== '') ?? LOCAL_HOSTS,
+    allowedHosts: list(env.ALLOWED_HOSTS?.toLowerCase()) ?? LOCAL_HOSTS,
     trustProxy: whole(env, 'TRUST_PROXY', 0, 10),
+    warmOrigins: list(env.WARM_ORIGINS) ?? [],
     adminPassword: env.ADMIN_PASSWORD || undefined,
     demo: env.NODE_ENV !== 'production' && env.DEMO !== '0',
   };
+}
+
+function list(text: string | undefined): string[] | undefined {
+  return text
+    ?.split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
 }
 
 function whole(env: NodeJS.ProcessEnv, name: string, otherwise: number, max: number): number {

@@ -108,7 +108,7 @@ export class WarmingTask {
     this.#current ??= this.#run(request).finally(() => {
       this.#current = undefined;
     });
-    return this.#current;
+    return request.holds ? keepAlive(this.#current) : this.#current;
   }
 
   /** Aborts the run in progress. @returns when it has ended. */
@@ -139,26 +139,25 @@ export class WarmingTask {
     };
   }
 
-  async #run({ maySkip, holds }: RunRequest): Promise<WarmingResult> {
+  async #run({ maySkip }: RunRequest): Promise<WarmingResult> {
     const { name, every, timeout } = this.settings;
     const abort = new AbortController();
     this.#abort = abort;
     const { signal } = abort;
     const recentMs = maySkip && every !== false ? every * RECENT * 1000 : 0;
     const { turns, id } = this.#parts;
-    const turn = await turns.take(id(), { recentMs, waitMs: timeout * 1000, signal, holds });
+    const turn = await turns.take(id(), { recentMs, waitMs: timeout * 1000, signal });
     if (!turn) return { name, state: 'stopped', seconds: 0 };
-    if (!('ranAgoMs' in turn)) return await this.#runNow(turn, abort, holds);
+    if (!('ranAgoMs' in turn)) return await this.#runNow(turn, abort);
     this.#lastElsewhere = Date.now() - turn.ranAgoMs;
     return { name, state: 'skipped', seconds: 0 };
   }
 
-  async #runNow(turn: Turn, abort: AbortController, holds: boolean): Promise<WarmingResult> {
+  async #runNow(turn: Turn, abort: AbortController): Promise<WarmingResult> {
     const { name, every, timeout } = this.settings;
     const startedAt = performance.now();
     const late = guarded('warming', () => abort.abort(new Error(`did not end within ${timeout} s`)));
-    const timer = setTimeout(late, timeout * 1000);
-    if (!holds) timer.unref();
+    const timer = setTimeout(late, timeout * 1000).unref();
     this.#counts.executions++;
     this.#lastRun = Date.now();
     this.#isRunning = true;
@@ -238,6 +237,19 @@ export class WarmingTask {
     if (!warmingEvents.hasSubscribers) return;
     const seconds = (performance.now() - startedAt) / 1000;
     warmingEvents.publish({ task: this.name, state, requested, seconds, error });
+  }
+}
+
+/** Between two ticks of a timer that does nothing. Milliseconds. */
+const TICK_MS = 60_000;
+
+/** Keeps the process alive until a promise settles: neither a reply from Redis nor a time limit does. */
+async function keepAlive<T>(promise: Promise<T>): Promise<T> {
+  const timer = setInterval(() => {}, TICK_MS);
+  try {
+    return await promise;
+  } finally {
+    clearInterval(timer);
   }
 }
 

@@ -29,8 +29,6 @@ export interface TurnRequest {
   /** How long to wait for another instance that has the lease. Milliseconds. */
   readonly waitMs: number;
   readonly signal: AbortSignal;
-  /** Whether a caller waits, so that waiting keeps the process alive. */
-  readonly holds: boolean;
 }
 
 const FREE: Turn = { end: () => Promise.resolve() };
@@ -51,7 +49,7 @@ export class Turns {
    */
   async take(
     id: string,
-    { recentMs, waitMs, signal, holds }: TurnRequest,
+    { recentMs, waitMs, signal }: TurnRequest,
   ): Promise<Turn | { readonly ranAgoMs: number } | undefined> {
     const store = this.#store;
     if (!store) return FREE;
@@ -66,7 +64,7 @@ export class Turns {
       if (reply === 'held') answeredAt = now;
       const isAlone = reply === undefined && now - answeredAt > UNREACHABLE_MS;
       if (isAlone || now - since > waitMs) return FREE;
-      await sleep(RETRY_MS * (0.5 + Math.random()), signal, holds);
+      await sleep(RETRY_MS * (0.5 + Math.random()), signal);
     }
     return undefined;
   }

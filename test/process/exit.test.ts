@@ -1,10 +1,20 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { Agent } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ask } from '../helpers/client.js';
 import { waitFor } from '../helpers/http.js';
 import { type Child, startChild } from './child.js';
 
 const children: Child[] = [];
+/** How often a warming task has run. */
+const metricOf = async ({ port }: Child, task: string) => {
+  const { body } = await ask(port, { path: '/metrics', agent: false });
+  return new RegExp(`^hotpath_warming_executions_total\\{task="${task}"\\} (\\d+)`, 'm').exec(
+    String(body),
+  )?.[1];
+};
 const start = async (env: Record<string, string>) => {
   const child = await startChild('server', env);
   children.push(child);
@@ -32,6 +42,25 @@ describe.each(['5', '4'])('process exit, on Express %s', (EXPRESS) => {
       expect(await child.exited).toEqual([0, null]);
       // The output names resources that keep the process alive after the server closed: a timer, a watch, a wait.
       expect(child.output()).toBe('');
+    },
+  );
+
+  test.each(['yes', 'no'])(
+    'exits while warming runs, on a message or on SIGTERM; perf.close() called: %s',
+    async (CLOSE) => {
+      const folder = mkdtempSync(join(tmpdir(), 'hotpath-warming-'));
+      const WARMING = join(folder, 'keys.json');
+      const child = await start({ EXPRESS, CLOSE, WARMING });
+      // The task that hangs is critical, so all others wait for it.
+      const task = CLOSE === 'yes' ? 'hangs' : 'fast';
+      await waitFor(async () => (await metricOf(child, task)) !== '0');
+      if (CLOSE === 'yes') child.process.kill('SIGTERM');
+      else child.process.send('stop');
+      expect(await child.exited).toEqual([0, null]);
+      expect(child.output().replace(/^left: .*\n/, '')).toBe('');
+      // The list is written as a whole, or not at all.
+      expect(readdirSync(folder)).toEqual(CLOSE === 'yes' ? ['keys.json'] : []);
+      rmSync(folder, { recursive: true });
     },
   );
 

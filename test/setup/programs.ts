@@ -20,6 +20,7 @@ const PROGRAMS = [
   'test/process/children/instance.ts',
   'test/process/children/purging-workers.ts',
   'test/process/children/server.ts',
+  'test/process/children/warming.ts',
   'test/store/redis/fixtures/lingering.mts',
   'test/telemetry/fixtures/cluster.mts',
 ];

@@ -29,8 +29,15 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 }
 
 function startInstance(name: string, port: number, db: Database) {
+  const origin = settings.port === 0 ? {} : { WARM_ORIGINS: `http://localhost:${settings.port}` };
   const child = fork(fileURLToPath(new URL('./instance.ts', import.meta.url)), {
-    env: { ...process.env, PORT: String(port), REDIS_URL: redis.url, ADMIN_PASSWORD: adminPassword },
+    env: {
+      ...origin,
+      ...process.env,
+      PORT: String(port),
+      REDIS_URL: redis.url,
+      ADMIN_PASSWORD: adminPassword,
+    },
     execArgv: ['--import', 'tsx'],
     serialization: 'advanced',
   });

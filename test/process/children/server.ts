@@ -25,6 +25,16 @@ app.post('/write', perf.cache.purgeAfter({ tag: 'all' }), (_req, res) => void re
 app.get('/cached/fast', (_req, res) => void res.send('fast'));
 app.get('/metrics', perf.metrics.handler);
 
+const { WARMING } = process.env;
+if (WARMING !== undefined) {
+  perf.attach(app);
+  perf.warming.register({ name: 'fast', urls: ['/cached/fast'], every: '20ms' });
+  perf.warming.register({ name: 'keys', topKeys: { file: WARMING }, every: '20ms' });
+  if (process.env.CLOSE === 'yes')
+    perf.warming.register({ name: 'hangs', task: () => new Promise(() => {}), critical: true });
+  void perf.warming.start({ origins: ['http://shop.example'] });
+}
+
 const server = app.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port));
 server.keepAliveTimeout = 100;
 

@@ -2,8 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
+import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
+import { seedDatabase } from '../../../examples/products-api/seed.js';
 import { settingsFromEnv } from '../../../examples/products-api/settings.js';
+import { waitFor } from '../../helpers/http.js';
+import { freePort } from '../../helpers/port.js';
 import { startPostgres } from '../../helpers/postgres.js';
 import { type Program, program } from '../../helpers/program.js';
 
@@ -53,8 +57,14 @@ describe('the example as a process', () => {
     // Takes some 8 seconds alone on a small machine, and longer beside other work.
     const { url, exited, line } = await start({}, asUsersDo);
     expect(line).toContain('embedded PostgreSQL');
-    const page = await fetch(`${url}/api/products?pageSize=1`);
-    expect(await page.json()).toMatchObject({ total: 20_000 });
+    const first = await fetch(`${url}/api/products`, { headers: { 'Accept-Encoding': 'gzip, deflate, br' } });
+    const seen = ['x-cache', 'content-encoding', 'x-sql-queries'].map((name) => first.headers.get(name));
+    expect(seen).toEqual(['HIT', 'br', null]);
+    // Encoded before, because a body that is encoded while it is sent has no length.
+    expect(first.headers.get('content-length')).not.toBeNull();
+    expect(await first.json()).toMatchObject({ total: 20_000 });
+    // The statistics are being warmed, and the embedded PostgreSQL runs one statement at a time.
+    await waitFor(async () => (await fetch(`${url}/readyz`)).status === 200);
     // The slow query runs in PostgreSQL and does not delay other requests.
     const slow = fetch(`${url}/api/categories/stats`);
     expect((await fetch(`${url}/`)).status).toBe(200);
@@ -81,6 +91,42 @@ describe('the example as a process', () => {
       expect(lines).toHaveLength(1 + 100_000 + 1);
       expect(await exited).toEqual([0, null]);
     } finally {
+      await postgres.stop();
+    }
+  }, 300_000);
+});
+
+describe('the example while it warms its cache', () => {
+  test('serves requests, is not ready, and exits cleanly on SIGTERM', async () => {
+    const postgres = await startPostgres();
+    const DATABASE_URL = await postgres.createDatabase('shop');
+    const pool = new pg.Pool({ connectionString: DATABASE_URL });
+    try {
+      await seedDatabase(pool, { products: 1000, orderItems: 1000 });
+      const blocker = await pool.connect();
+      await blocker.query('BEGIN; LOCK TABLE hotpath_shop.products IN ACCESS EXCLUSIVE MODE');
+      const PORT = String(await freePort());
+      const { execArgv, file } = program('examples/products-api/main.ts');
+      const sizes = { SEED_PRODUCTS: '1000', SEED_ORDER_ITEMS: '1000' };
+      child = spawn(process.execPath, [...execArgv, file], {
+        env: { PATH: process.env.PATH, PORT, DATABASE_URL, ...sizes },
+        stdio: ['ignore', 'ignore', 'inherit'],
+      });
+      const exited = once(child, 'exit');
+      const status = (path: string) =>
+        fetch(`http://localhost:${PORT}${path}`).then(
+          (response) => response.status,
+          () => undefined,
+        );
+      await waitFor(async () => (await status('/readyz')) === 503);
+      expect(await status('/healthz')).toBe(200);
+      child.kill('SIGTERM');
+      await waitFor(async () => (await status('/healthz')) === undefined);
+      await blocker.query('ROLLBACK');
+      blocker.release();
+      expect(await exited).toEqual([0, null]);
+    } finally {
+      await pool.end();
       await postgres.stop();
     }
   }, 300_000);
