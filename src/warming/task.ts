@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { warmingEvents } from '../events/channels.js';
 import { guarded, unawaited } from '../runtime/guard.js';
+import { maskUrlCredentials } from '../runtime/mask-url-credentials.js';
 import { messageOf } from '../runtime/report-fault.js';
 import { warn } from '../runtime/warn.js';
 import { UrlsFailedError } from './failures.js';
@@ -18,6 +19,9 @@ const RECENT = 0.8;
 const FIRST_BACKOFF_MS = 500;
 
 const LONGEST_ERROR = 500;
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to keep out.
+const UNPRINTABLE = /[\s\u0000-\u001f\u007f-\u009f]+/g;
 
 /** The reason of the signal when warming stops. */
 const STOPPED = new Error('warming was stopped');
@@ -91,8 +95,8 @@ export class WarmingTask {
   #isRunning = false;
   #current: Promise<WarmingResult> | undefined;
   #abort: AbortController | undefined;
-  /** A call of the task's function has not settled, although its run is over. */
-  #isUnsettled = false;
+  /** The call of the task's function that has not settled, although its run may be over. Never rejects. */
+  #unsettled: Promise<void> | undefined;
 
   constructor(settings: WarmingTaskSettings, parts: TaskParts) {
     this.settings = settings;
@@ -111,10 +115,11 @@ export class WarmingTask {
     return request.holds ? keepAlive(this.#current) : this.#current;
   }
 
-  /** Aborts the run in progress. @returns when it has ended. */
+  /** Aborts the run in progress. @returns when it has ended, and the task's function too. */
   async stop(): Promise<void> {
     this.#abort?.abort(STOPPED);
     await this.#current;
+    await this.#unsettled;
   }
 
   /** How long entries must stay fresh: until the next run has come to them. Milliseconds. */
@@ -180,7 +185,7 @@ export class WarmingTask {
   async #attempt(work: TaskWork, signal: AbortSignal): Promise<string | undefined> {
     for (let attempt = 0; ; attempt++) {
       // Another call would run beside it.
-      if (this.#isUnsettled) return 'its last call has not ended; let it end when `signal` aborts';
+      if (this.#unsettled) return 'its last call has not ended; let it end when `signal` aborts';
       try {
         await this.#call(work, signal, attempt);
         return undefined;
@@ -193,25 +198,20 @@ export class WarmingTask {
     }
   }
 
-  /** Ends with the signal, even if the work does not. */
+  /** Ends shortly after the signal has aborted, even if the work does not. */
   async #call(work: TaskWork, signal: AbortSignal, attempt: number): Promise<void> {
     signal.throwIfAborted();
-    this.#isUnsettled = true;
-    const called = (async () => {
-      try {
-        await work.attempt({ signal, pause: () => pauseWhileLate(signal) }, attempt);
-      } finally {
-        this.#isUnsettled = false;
-      }
-    })();
-    await new Promise<void>((resolve, reject) => {
-      const onAbort = guarded('warming', () => reject(signal.reason));
-      signal.addEventListener('abort', onAbort, { once: true });
-      const settled = called
-        .finally(() => signal.removeEventListener('abort', onAbort))
-        .then(resolve, reject);
-      void unawaited(settled, 'warming');
-    });
+    const isOver = new AbortController();
+    const context = { signal, pause: () => pauseWhileLate(signal) };
+    // In a later microtask, because work that throws at once is over before it is noted.
+    const called = Promise.resolve()
+      .then(() => work.attempt(context, attempt))
+      .finally(() => {
+        this.#unsettled = undefined;
+        isOver.abort();
+      });
+    this.#unsettled = unawaited(called);
+    await Promise.race([called, rejectAfterAbort(signal, isOver.signal)]);
   }
 
   #succeeded(): void {
@@ -240,6 +240,22 @@ export class WarmingTask {
   }
 }
 
+/** How long work may take to end by itself, and say how far it came, after its signal has aborted. Milliseconds. */
+const GRACE_MS = 100;
+
+/** @throws (rejects) the reason of the signal, unless the work is over soon after it has aborted. */
+function rejectAfterAbort(signal: AbortSignal, isOver: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const giveUp = () => {
+      if (!isOver.aborted) reject(signal.reason);
+    };
+    const onAbort = guarded('warming', () => unawaited(sleep(GRACE_MS, isOver).then(giveUp)));
+    const forget = guarded('warming', () => signal.removeEventListener('abort', onAbort));
+    signal.addEventListener('abort', onAbort, { once: true });
+    isOver.addEventListener('abort', forget, { once: true });
+  });
+}
+
 /** Between two ticks of a timer that does nothing. Milliseconds. */
 const TICK_MS = 60_000;
 
@@ -253,9 +269,13 @@ async function keepAlive<T>(promise: Promise<T>): Promise<T> {
   }
 }
 
-/** One line of limited length. */
+/** One line of limited length, without credentials, which clients of databases put into their messages. */
 function plainError(error: unknown): string {
-  const text = messageOf(error).replace(/\s+/g, ' ').trim();
+  const line = messageOf(error)
+    .slice(0, 10 * LONGEST_ERROR)
+    .replace(UNPRINTABLE, ' ')
+    .trim();
+  const text = maskUrlCredentials(line);
   return text.length > LONGEST_ERROR
     ? `${text.slice(0, LONGEST_ERROR)}…`
     : text || 'an error without a message';

@@ -17,7 +17,7 @@ export function sleep(milliseconds: number, signal?: AbortSignal, holds = false)
 }
 
 /** The event loop is late if a timer fires so much too late. Milliseconds. */
-const LATE_MS = 25;
+const LATE_MS = 50;
 
 /** Pauses end after this time, so that warming goes on slowly in a process that is always late. Milliseconds. */
 const LONGEST_PAUSE_MS = 2000;
@@ -30,6 +30,6 @@ export async function pauseWhileLate(signal: AbortSignal): Promise<void> {
     await sleep(1, signal);
     const late = performance.now() - before - 1;
     if (late < LATE_MS || performance.now() - since > LONGEST_PAUSE_MS) return;
-    await sleep(Math.min(4 * late, 500), signal);
+    await sleep(Math.min(2 * late, 500), signal);
   }
 }

@@ -8,7 +8,10 @@ import { gate } from '../../helpers/gate.js';
 import { waitFor } from '../../helpers/http.js';
 
 const later = closeAfterEach();
+const held: (() => void)[] = [];
 afterEach(() => {
+  // Warming is closed afterwards, and waits for its tasks.
+  for (const release of held.splice(0)) release();
   vi.restoreAllMocks();
 });
 
@@ -31,11 +34,11 @@ function raise(error: Error): never {
   throw error;
 }
 
-/** Never settles, and notes its signal. */
+/** Does not settle before the end of the test, and notes its signal. */
 function hanging(signals: AbortSignal[]) {
   return ({ signal }: WarmingContext) => {
     signals.push(signal);
-    return new Promise(() => {});
+    return new Promise<void>((resolve) => void held.push(resolve));
   };
 }
 
@@ -66,6 +69,7 @@ describe('a warming task', () => {
   it.each([
     ['throws at once', () => raise(new Error('no\nluck')), 'no luck'],
     ['rejects', () => Promise.reject(new Error('refused')), 'refused'],
+    ['names a password', () => Promise.reject('redis://:geheim@host/ \u001b[31m'), 'redis://***@host/ [31m'],
     ['rejects with nothing', () => Promise.reject(undefined), 'undefined'],
   ])('fails if it %s, with a warning, and does not reject start()', async (_what, task, error) => {
     const heard = warnings();
@@ -199,10 +203,10 @@ describe('stop()', () => {
       ({ signal }) =>
         new Promise((_, reject) =>
           signal.addEventListener('abort', () => {
-            setImmediate(() => {
+            setTimeout(() => {
               cleaned = true;
               reject(signal.reason);
-            });
+            }, 200);
           }),
         ),
     );
@@ -210,7 +214,7 @@ describe('stop()', () => {
     await nextTurn();
     await all.stop();
     expect(await started).toMatchObject([{ state: 'stopped', error: 'warming was stopped' }]);
-    await waitFor(() => cleaned);
+    expect(cleaned).toBe(true);
     expect(all.tasks()).toMatchObject([{ execution_count: 1, failure_count: 0, last_error: null }]);
     expect(all.check().status).toBe('fail');
     expect(heard).toEqual([]);
@@ -222,7 +226,7 @@ describe('stop()', () => {
     for (let n = 0; n < 6; n++) all.register({ name: `${n}`, task: hanging(signals), critical: true });
     const started = all.start();
     await nextTurn();
-    await all.stop();
+    await all.stop({ deadline: '10ms' });
     expect(await started).toHaveLength(4);
     expect(signals).toHaveLength(4);
   });
@@ -244,6 +248,15 @@ describe('stop()', () => {
     await expect(all.run()).rejects.toMatchObject({ code: 'HOTPATH_WARMING_INVALID' });
     await stopped;
     expect(await all.run()).toMatchObject([{ state: 'succeeded' }]);
+  });
+
+  it('waits no longer than its deadline', async () => {
+    const all = withTask(hanging([]));
+    void all.start();
+    await nextTurn();
+    const began = Date.now();
+    await all.stop({ deadline: '200ms' });
+    expect(Date.now() - began).toBeLessThan(4000);
   });
 
   it('rejects a deadline that is none', async () => {

@@ -153,6 +153,32 @@ describe.each(majors)('warming on %s', (_name, major) => {
     expect(runs['/slow']).toBe(1);
   });
 
+  it('lets a client wait for its fill, and lead itself when the app refuses it', async () => {
+    warnings();
+    const { opened, open } = gate();
+    const { perf, app, ran, runs } = shop({ routes: { '/slow{/:id}': { cache: { ttl: '1h' } } } });
+    app.get(['/slow', '/slow/refused'], async (req, res) => {
+      ran(req.path);
+      await opened;
+      const { hotpath: mark } = req as { hotpath?: { internal?: boolean } };
+      if (mark?.internal && req.path !== '/slow') res.sendStatus(401);
+      else res.send('slow');
+    });
+    const { port } = later(await listen(app));
+    const started = warmed(perf, ['/slow', '/slow/refused']);
+    await waitFor(() => runs['/slow'] === 1 && runs['/slow/refused'] === 1);
+    const clients = ['/slow', '/slow/refused'].map((path) => answerFrom(port, { path, headers: host }));
+    await waitFor(() => perf.cache.stats().memory.misses === 2);
+    open();
+    expect(await started).toMatchObject([{ state: 'failed' }]);
+    const answers = await Promise.all(clients);
+    expect(answers.map(({ status, xCache }) => [status, xCache])).toEqual([
+      [200, 'HIT'],
+      [200, 'MISS'],
+    ]);
+    expect(runs).toEqual({ '/slow': 1, '/slow/refused': 2 });
+  });
+
   const gates: [what: string, middleware: RequestHandler, words: RegExp][] = [
     ['a login redirect', (_, res) => res.redirect('/login'), /302 to \/login: a login page/],
     [
@@ -228,18 +254,22 @@ describe.each(majors)('warming on %s', (_name, major) => {
   });
 
   it('never requests more URLs at once than concurrency says, however long the list is', async () => {
+    const { opened, open } = gate();
     let most = 0;
     let now = 0;
     const { perf, app } = shop({ routes: { '/slow/:id': { cache: { ttl: '1h' } } } });
     app.get('/slow/:id', async (_req, res) => {
       most = Math.max(most, ++now);
+      await opened;
       await nextTurn();
       now--;
       res.send('x');
     });
     const urls = Array.from({ length: 50 }, (_, id) => `/slow/${id}`);
-    const [result] = await warmed(perf, urls, { concurrency: 3 });
-    expect(result?.state).toBe('succeeded');
+    const started = warmed(perf, urls, { concurrency: 3 });
+    await waitFor(() => now === 3);
+    open();
+    expect(await started).toMatchObject([{ state: 'succeeded' }]);
     expect(most).toBe(3);
   });
 
@@ -264,7 +294,7 @@ describe.each(majors)('warming on %s', (_name, major) => {
     const [result] = await warmed(perf, ['/forever', '/forever/silent'], { timeout: '100ms' });
     expect(result).toMatchObject({
       state: 'failed',
-      error: expect.stringContaining('did not end within 0.1 s'),
+      error: expect.stringMatching(/^did not end within 0\.1 s: \d of 2 URLs were done$/),
     });
     await waitFor(() => closed === opened);
   });

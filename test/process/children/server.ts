@@ -31,7 +31,11 @@ if (WARMING !== undefined) {
   perf.warming.register({ name: 'fast', urls: ['/cached/fast'], every: '20ms' });
   perf.warming.register({ name: 'keys', topKeys: { file: WARMING }, every: '20ms' });
   if (process.env.CLOSE === 'yes')
-    perf.warming.register({ name: 'hangs', task: () => new Promise(() => {}), critical: true });
+    perf.warming.register({
+      name: 'hangs',
+      task: ({ signal }) => new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve())),
+      critical: true,
+    });
   void perf.warming.start({ origins: ['http://shop.example'] });
 }
 
