@@ -19,6 +19,7 @@ import { routePolicies, shopConfig } from './policies.js';
 import { errorHandler, notFound, sendProblem } from './problems.js';
 import { countQueries } from './query-count.js';
 import { catalogueRoutes } from './routes/catalogue.js';
+import { demoRoutes } from './routes/demo.js';
 import { echoRoutes } from './routes/echo.js';
 import { eventRoutes, type ShopEvents, shopEvents } from './routes/events.js';
 import { orderRoutes } from './routes/orders.js';
@@ -32,6 +33,8 @@ export interface AppOptions
   pool?: PoolCounts | undefined;
   /** hotpath's config. Default: that of the shop. */
   config?: HotpathConfig;
+  /** Default: read from `public`. */
+  assets?: Assets;
   /** Called with every error that became a 500. Default: the console. */
   report?: (error: unknown) => void;
 }
@@ -58,7 +61,7 @@ export const DASHBOARD_PATH = '/admin/performance';
 /** The whole API with hotpath, and for the demonstration the same API without it. */
 export async function createApp(options: AppOptions): Promise<ShopApp> {
   const events = shopEvents();
-  const assets = await loadAssets();
+  const assets = options.assets ?? (await loadAssets());
   const perf = hotpath(options.config ?? shopConfig);
   const { figures, page } = performanceOf(perf, options);
   const app = shop(options, events, assets, { perf, figures, page });
@@ -117,6 +120,7 @@ function shop(
   app.use('/api', orderRoutes(db, ownAnswers));
   app.use('/api', eventRoutes(events));
   app.use('/api', echoRoutes());
+  if (perf && demo) app.use('/api', demoRoutes(perf));
   if (perf) app.get('/metrics', perf.metrics.handler);
   if (figures) app.use(PERFORMANCE_PATH, figures);
   if (page) app.use(DASHBOARD_PATH, page);

@@ -6,12 +6,14 @@ import { type RequestHandler, Router } from 'express';
 /** The page and the files it needs, read once. */
 export interface Assets {
   readonly page: string;
+  /** Shown while the database is filled, with the places `{{step}}`, `{{done}}` and `{{of}}`. */
+  readonly starting: string;
   /** By fingerprinted name, such as `app.3f786850e3.js`. */
   readonly files: ReadonlyMap<string, string>;
 }
 
 /** Imported files first, because a fingerprint covers the names of the imported files. */
-const FILES = ['icon.svg', 'base.css', 'style.css', 'dom.js', 'measure.js', 'routes.js', 'app.js'];
+const FILES = ['icon.svg', 'base.css', 'style.css', 'dom.js', 'measure.js', 'live.js', 'routes.js', 'app.js'];
 
 /** Reads the files under `public` and gives each a name that changes with its content. */
 export async function loadAssets(): Promise<Assets> {
@@ -30,8 +32,8 @@ export async function loadAssets(): Promise<Assets> {
     names.set(name, printed);
     files.set(printed, content);
   }
-  const page = withNames(await publicFile('index.html')).replaceAll('"./', '"/assets/');
-  return { page, files };
+  const pageOf = async (name: string) => withNames(await publicFile(name)).replaceAll('"./', '"/assets/');
+  return { page: await pageOf('index.html'), starting: await pageOf('starting.html'), files };
 }
 
 /** `/` and `/assets/…`. Only exact names are found, so their content never changes. */

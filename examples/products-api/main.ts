@@ -1,8 +1,15 @@
+import { printStep } from './seed.js';
 import { startShop } from './server.js';
 import { settingsFromEnv } from './settings.js';
 
 const began = performance.now();
-const shop = await startShop(settingsFromEnv(process.env), process.env);
+const settings = settingsFromEnv(process.env);
+const shop = await startShop(settings, process.env, { onStep: printStep }).catch((error: unknown) => {
+  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+  const { port } = settings;
+  console.error(`Port ${port} is in use by another program. Choose another: PORT=${port + 1} npm start`);
+  process.exit(1);
+});
 let isStopping = false;
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {

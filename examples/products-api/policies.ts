@@ -47,6 +47,7 @@ export const shopConfig: HotpathConfig = defineConfig({
   compression: { threshold: '1kb', encodings: ['br', 'gzip'] },
   metrics: { defaultMetrics: true },
   timing: { serverTiming: true, slow: '2s' },
+  alerts: true,
 });
 
 /** Middlewares of single routes. */

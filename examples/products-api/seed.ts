@@ -9,6 +9,19 @@ export interface SeedSizes {
   orderItems?: number | undefined;
 }
 
+/** A step of setting up the shop. */
+export interface SeedStep {
+  /** The rows or indexes that are made now. */
+  readonly name: string;
+  readonly done: number;
+  readonly of: number;
+}
+
+/** Prints a step, so that a first start does not look as if it hung. */
+export function printStep({ name, done, of }: SeedStep): void {
+  console.log(`filling the database: ${name} (${Math.round((done / of) * 100)} %)`);
+}
+
 /** Increased when the generated rows change, so that an older database is created again. */
 const SEED_VERSION = 1;
 /** A number that other programs on the same server are unlikely to lock. */
@@ -18,10 +31,15 @@ const SEED_LOCK = 4_680_937;
  * Creates the tables and rows of the shop: the same rows on every run and on every PostgreSQL. An existing
  * shop of the same size is kept; one of another size is replaced.
  *
+ * @param onStep called before each step, if rows are created.
  * @returns whether rows were created.
  * @throws {RangeError} if a size is not a whole number between 100 and 100,000,000.
  */
-export async function seedDatabase(pool: pg.Pool, sizes: SeedSizes = {}): Promise<boolean> {
+export async function seedDatabase(
+  pool: pg.Pool,
+  sizes: SeedSizes = {},
+  onStep: (step: SeedStep) => void = () => {},
+): Promise<boolean> {
   const products = checkedSize('products', sizes.products ?? 20_000);
   const orderItems = checkedSize('orderItems', sizes.orderItems ?? 200_000);
   const client = await pool.connect();
@@ -30,7 +48,7 @@ export async function seedDatabase(pool: pg.Pool, sizes: SeedSizes = {}): Promis
     // If several instances start together, one creates the rows and the others find them.
     await client.query('SELECT pg_advisory_xact_lock($1)', [SEED_LOCK]);
     const present = await isSeeded(client, products, orderItems);
-    if (!present) await seed(client, products, orderItems);
+    if (!present) await seed(client, products, orderItems, onStep);
     await client.query('COMMIT');
     return !present;
   } catch (error) {
@@ -51,7 +69,12 @@ async function isSeeded(client: pg.PoolClient, products: number, orderItems: num
   return seeded.rows.length === 1;
 }
 
-async function seed(client: pg.PoolClient, products: number, orderItems: number): Promise<void> {
+async function seed(
+  client: pg.PoolClient,
+  products: number,
+  orderItems: number,
+  onStep: (step: SeedStep) => void,
+): Promise<void> {
   // Seeding may take long; the limit still applies to queries of requests.
   await client.query('SET LOCAL statement_timeout = 0');
   await client.query('DROP SCHEMA IF EXISTS hotpath_shop CASCADE');
@@ -67,7 +90,25 @@ async function seed(client: pg.PoolClient, products: number, orderItems: number)
   const text = await sqlFile('seed.sql');
   // DDL and several statements at once take no bound parameters, so only the validated integers above are
   // inserted.
-  await client.query(text.replace(/\$([a-z_]+)/g, (_, name: string) => String(numbers[name])));
+  const statements = text.replace(/\$([a-z_]+)/g, (_, name: string) => String(numbers[name])).split(/;\n/);
+  let last: string | undefined;
+  for (const [done, statement] of statements.entries()) {
+    const name = nameStep(statement, numbers);
+    if (name !== undefined && name !== last) onStep({ name, done, of: statements.length });
+    last = name;
+    await client.query(statement);
+  }
+}
+
+/** @returns `undefined` for a statement that belongs to the step before it. */
+function nameStep(statement: string, numbers: Readonly<Record<string, number>>): string | undefined {
+  const [, table] = /^INSERT INTO hotpath_shop\.(\w+)/m.exec(statement) ?? [];
+  const [, indexed] = /^(?:CREATE INDEX ON|ALTER TABLE) hotpath_shop\.(\w+)/m.exec(statement) ?? [];
+  if (indexed) return `indexes of ${indexed.replace('_', ' ')}`;
+  if (table === undefined) return undefined;
+  const rows = numbers[table];
+  if (rows === undefined) return undefined;
+  return `${rows.toLocaleString('en')} ${table.replace('_', ' ')}`;
 }
 
 function checkedSize(name: string, value: number): number {

@@ -1,13 +1,15 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { configFromEnv } from 'hotpath';
 import { shutdown } from 'hotpath/admin';
-import { createApp, DASHBOARD_PATH } from './app.js';
+import { createApp, DASHBOARD_PATH, type ShopApp } from './app.js';
+import { loadAssets } from './assets.js';
 import { countedDatabase, type Database, type DatabaseConnection, openDatabase } from './database.js';
 import { shopConfig } from './policies.js';
-import { seedDatabase } from './seed.js';
+import { type SeedStep, seedDatabase } from './seed.js';
 import type { Settings } from './settings.js';
+import { startingListener } from './starting.js';
 import { registerWarming } from './warming.js';
 
 export interface RunningShop {
@@ -31,12 +33,15 @@ export interface ShopDatabase {
   close(): Promise<void>;
 }
 
-/** Opens the database, and seeds it if necessary. */
-export async function openShopDatabase(settings: Settings): Promise<ShopDatabase> {
+/** Opens the database, and seeds it if necessary. @param onStep called before each step of seeding. */
+export async function openShopDatabase(
+  settings: Settings,
+  onStep?: (step: SeedStep) => void,
+): Promise<ShopDatabase> {
   const { databaseUrl, poolSize, products, orderItems } = settings;
   const { pool, embedded, close } = await openDatabase({ url: databaseUrl, poolSize });
   try {
-    await seedDatabase(pool, { products, orderItems });
+    await seedDatabase(pool, { products, orderItems }, onStep);
   } catch (error) {
     await close();
     throw error;
@@ -44,51 +49,76 @@ export async function openShopDatabase(settings: Settings): Promise<ShopDatabase
   return { db: countedDatabase(pool), pool, embedded, close };
 }
 
-/** Opens the database and serves the API. */
+/** Options of `startShop` beside the settings. */
+export interface StartOptions {
+  /** Opens the database. Default: `openShopDatabase`. */
+  open?: typeof openShopDatabase;
+  /** Called before each step of a start that takes long. Default: none. */
+  onStep?: (step: SeedStep) => void;
+}
+
+/**
+ * Opens the database and serves the API. It listens first, so that a port in use is an error at once, and shows its
+ * progress while the database is being filled.
+ */
 export async function startShop(
   settings: Settings,
   env: NodeJS.ProcessEnv = {},
-  open: (settings: Settings) => Promise<ShopDatabase> = openShopDatabase,
+  { open = openShopDatabase, onStep = () => {} }: StartOptions = {},
 ): Promise<RunningShop> {
   // Before anything is opened, so that an invalid environment fails at once.
   const config = configFromEnv(shopConfig, env);
-  const database = await open(settings);
+  const assets = await loadAssets();
+  let step: SeedStep = { name: 'connecting to the database', done: 0, of: 1 };
+  let listener = startingListener(assets, () => step);
+  const server = createServer((req, res) => listener(req, res));
+  // A request must arrive completely within this time. Responses may take longer, as event streams and
+  // downloads do.
+  server.headersTimeout = 10_000;
+  server.requestTimeout = 60_000;
+  // Longer than the idle timeout of common load balancers, so that they close first.
+  server.keepAliveTimeout = 65_000;
+  let database: ShopDatabase | undefined;
   try {
-    const shop = await createApp({ ...settings, db: database.db, pool: database.pool, config });
-    const server = createServer(shop.listener);
-    // A request must arrive completely within this time. Responses may take longer, as event streams and
-    // downloads do.
-    server.headersTimeout = 10_000;
-    server.requestTimeout = 60_000;
-    // Longer than the idle timeout of common load balancers, so that they close first.
-    server.keepAliveTimeout = 65_000;
     server.listen(settings.port, settings.host);
     await once(server, 'listening');
-
-    let stopping: Promise<void> | undefined;
-    const stop = async () => {
-      // In production, load balancers need time to see that `/readyz` says 503.
-      const unreadyFor = settings.demo ? 0 : '5s';
-      const { perf, endStreams: onClosing } = shop;
-      await shutdown(server, { unreadyFor, deadline: settings.demo ? '10s' : '25s', perf, onClosing });
-      await database.close();
-    };
-    const url = `http://localhost:${(server.address() as AddressInfo).port}`;
-    registerWarming(shop.perf);
-    const { warmOrigins } = settings;
-    const warmed = shop.perf.warming.start({ origins: warmOrigins.length > 0 ? warmOrigins : [url] });
-    return {
-      url,
-      warmed,
-      embedded: database.embedded,
-      dashboardLink: shop.page.link(url + DASHBOARD_PATH),
-      stop: () => {
-        stopping ??= stop();
-        return stopping;
-      },
-    };
+    database = await open(settings, (next) => {
+      step = next;
+      onStep(next);
+    });
+    const shop = await createApp({ ...settings, db: database.db, pool: database.pool, config, assets });
+    listener = shop.listener;
+    return runningShop(settings, server, shop, database);
   } catch (error) {
-    await database.close();
+    server.close();
+    server.closeAllConnections();
+    await database?.close();
     throw error;
   }
+}
+
+/** The running shop, on a server that listens. */
+function runningShop(settings: Settings, server: Server, shop: ShopApp, database: ShopDatabase): RunningShop {
+  let stopping: Promise<void> | undefined;
+  const stop = async () => {
+    // In production, load balancers need time to see that `/readyz` says 503.
+    const unreadyFor = settings.demo ? 0 : '5s';
+    const { perf, endStreams: onClosing } = shop;
+    await shutdown(server, { unreadyFor, deadline: settings.demo ? '10s' : '25s', perf, onClosing });
+    await database.close();
+  };
+  const url = `http://localhost:${(server.address() as AddressInfo).port}`;
+  registerWarming(shop.perf);
+  const { warmOrigins } = settings;
+  const warmed = shop.perf.warming.start({ origins: warmOrigins.length > 0 ? warmOrigins : [url] });
+  return {
+    url,
+    warmed,
+    embedded: database.embedded,
+    dashboardLink: shop.page.link(url + DASHBOARD_PATH),
+    stop: () => {
+      stopping ??= stop();
+      return stopping;
+    },
+  };
 }

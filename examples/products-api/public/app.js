@@ -1,31 +1,47 @@
 import { addLine, byId, cacheChip, element, whileBusy } from './dom.js';
-import { call, formatTime } from './measure.js';
+import { startLive } from './live.js';
+import { call, emptyCache, formatTime } from './measure.js';
 import { ROUTES, routeCard } from './routes.js';
 
 const cards = ROUTES.map(routeCard);
 byId('cards').append(...cards.map(({ card }) => card));
 
+startLive();
+
 byId('compare-all').addEventListener('click', (event) =>
   whileBusy(event.currentTarget, async () => {
     const summary = byId('summary');
-    const total = { without: 0, with: 0, bytesWithout: 0, bytesWith: 0 };
+    const sides = { without: 0, cold: 0, warm: 0 };
+    const bytes = { without: 0, warm: 0 };
+    let queries = 0;
     for (const [index, { run }] of cards.entries()) {
-      summary.textContent = `Comparing ${ROUTES[index].title.toLowerCase()} …`;
-      // The first comparison may fill the cache; those after it show what every later visitor gets.
-      await run(1);
+      summary.textContent = `${index + 1} of ${cards.length}: ${ROUTES[index].title.toLowerCase()} …`;
       const outcome = await run(5);
       if (!outcome) continue;
-      total.without += outcome.without.milliseconds;
-      total.with += outcome.with.milliseconds;
-      total.bytesWithout += outcome.without.bytes;
-      total.bytesWith += outcome.with.bytes;
+      for (const side of Object.keys(sides)) sides[side] += outcome[side].milliseconds;
+      for (const side of Object.keys(bytes)) bytes[side] += outcome[side].bytes;
+      queries += outcome.without.queries - outcome.warm.queries;
     }
-    const fewer = Math.round((1 - total.bytesWith / total.bytesWithout) * 100);
-    const factor = total.without / total.with;
-    const speed = factor >= 1.15 ? `${factor.toFixed(1)}× faster, ` : '';
-    summary.textContent =
-      `All routes together: ${formatTime(total.without)} without, ${formatTime(total.with)} with hotpath: ` +
-      `${speed}${fewer} % fewer bytes.`;
+    const factor = sides.without / sides.warm;
+    const results = [
+      [`${factor.toFixed(factor < 10 ? 1 : 0)}×`, 'faster'],
+      [`${Math.round((1 - bytes.warm / bytes.without) * 100)} %`, 'fewer bytes'],
+      [String(queries), 'queries saved'],
+    ];
+    summary.replaceChildren(
+      element(
+        'ul',
+        { className: 'results' },
+        ...results.map(([figure, name]) =>
+          element('li', {}, element('strong', { textContent: figure }), ` ${name}`),
+        ),
+      ),
+      element('p', {
+        textContent:
+          `All routes together: ${formatTime(sides.without)} without, ${formatTime(sides.cold)} with a cold cache, ` +
+          `${formatTime(sides.warm)} with a warm cache.`,
+      }),
+    );
   }),
 );
 
@@ -38,27 +54,35 @@ async function changePrice() {
   const path = `/api/products/${encodeURIComponent(byId('write-id').value)}`;
   const steps = byId('write-steps');
   steps.replaceChildren();
+  const step = (method, chip, price, result) => {
+    const request = element('span', { className: 'request' }, `${method} `, chip);
+    addLine(
+      steps,
+      10,
+      request,
+      element('span', { className: 'price', textContent: price }),
+      element('span', { className: 'cost', textContent: cost(result) }),
+    );
+  };
   const read = async () => {
     const result = await call(path);
     const product = JSON.parse(result.text());
     if (result.status !== 200) throw new Error(product.detail);
-    addLine(steps, 10, 'GET ', cacheChip(result.xCache), ` ${euros(product.priceCents)}, ${cost(result)}`);
+    step('GET', cacheChip(result.xCache), euros(product.priceCents), result);
     return product.priceCents;
   };
   try {
+    await emptyCache(path);
     await read();
-    const before = await read();
+    await read();
     const priceCents = 500 + Math.floor(Math.random() * 40_000);
     const result = await call(path, {
       method: 'PATCH',
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify({ priceCents }),
     });
-    addLine(
-      steps,
-      10,
-      `PATCH ${euros(before)} → ${euros(priceCents)}: status ${result.status}, ${cost(result)}`,
-    );
+    if (result.status !== 200) throw new Error(JSON.parse(result.text()).detail);
+    step('PATCH', '', euros(priceCents), result);
     const after = await read();
     await read();
     const fresh = after === priceCents;
@@ -71,9 +95,11 @@ async function changePrice() {
   }
 }
 
-function cost(result) {
-  const queries = result.queries === 1 ? '1 query' : `${result.queries} queries`;
-  return `${formatTime(result.milliseconds)}${Number.isNaN(result.queries) ? '' : `, ${queries}`}`;
+function cost({ milliseconds, serverMilliseconds, queries }) {
+  const parts = [formatTime(milliseconds)];
+  if (serverMilliseconds !== undefined) parts.push(`server ${formatTime(serverMilliseconds)}`);
+  if (!Number.isNaN(queries)) parts.push(queries === 1 ? '1 query' : `${queries} queries`);
+  return parts.join(', ');
 }
 
 function euros(cents) {

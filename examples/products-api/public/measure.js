@@ -16,27 +16,35 @@ export async function call(path, { off = false, headers = {}, ...init } = {}) {
     milliseconds,
     bytes: transferred ?? body.byteLength,
     queries: queriesOf(response.headers),
+    serverMilliseconds: serverTimeOf(response.headers),
     xCache: response.headers.get('x-cache'),
   };
 }
 
 /**
- * Calls without and with hotpath in turn. At the same time they would slow each other down; and whichever came
- * first would pay for waking connection, server and database, so an uncounted call does that, and turns alternate.
+ * Calls without hotpath, with a cold cache, and with a warm cache. At the same time they would slow each other down.
+ * Whichever came first would pay for waking connection, server and database, so an uncounted call does that.
  */
 export async function compare(route, times = 1) {
-  const sides = { without: [], with: [] };
-  const callSide = async (side) => {
-    const result = await call(route.path(), { off: side === 'without', headers: route.headers?.() });
-    sides[side].push(result);
-  };
-  await callSide('without');
-  sides.without.pop();
+  const path = route.path();
+  const callSide = (off) => call(path, { off, headers: route.headers?.() });
+  await callSide(true);
+  await emptyCache(path);
+  const cold = await callSide(false);
+  const without = [];
+  const warm = [];
   for (let turn = 0; turn < times; turn++) {
-    const order = turn % 2 === 0 ? ['without', 'with'] : ['with', 'without'];
-    for (const side of order) await callSide(side);
+    // Turns alternate, because the one that follows the other may find its data in the caches of the database.
+    const order = turn % 2 === 0 ? [without, warm] : [warm, without];
+    for (const side of order) side.push(await callSide(side === without));
   }
-  return { without: middle(sides.without), with: middle(sides.with), times };
+  return { without: middle(without), cold, warm: middle(warm), times };
+}
+
+/** Purges one URL. Only the demonstration has it; elsewhere the first request may be a hit. */
+export async function emptyCache(path) {
+  const headers = { 'Content-Type': 'application/json' };
+  await fetch('/api/demo/cold', { method: 'POST', headers, body: JSON.stringify({ url: path }) });
 }
 
 /** The last call, with the median of all times. */
@@ -51,6 +59,7 @@ export function median(numbers) {
 }
 
 export function formatTime(milliseconds) {
+  if (milliseconds < 1) return `${milliseconds.toFixed(2)} ms`;
   return `${milliseconds.toFixed(milliseconds < 100 ? 1 : 0)} ms`;
 }
 
@@ -64,6 +73,12 @@ function queriesOf(headers) {
   const count = headers.get('x-sql-queries');
   if (count !== null) return Number(count);
   return ['HIT', 'STALE'].includes(headers.get('x-cache')) ? 0 : Number.NaN;
+}
+
+/** The time until the headers, as the server measured it. */
+function serverTimeOf(headers) {
+  const [, duration] = /\btotal;dur=([\d.]+)/.exec(headers.get('server-timing') ?? '') ?? [];
+  return duration === undefined ? undefined : Number(duration);
 }
 
 /** Bytes on the wire: as the browser counted them, else as the server declared them. */

@@ -4,7 +4,7 @@ import { parentDatabase } from './messages.js';
 
 // One of the two instances: its own process, with its own memory and its own connections to Redis.
 const database = { db: parentDatabase(), embedded: false, close: async () => {} };
-const shop = await startShop(settingsFromEnv(process.env), process.env, async () => database);
+const shop = await startShop(settingsFromEnv(process.env), process.env, { open: async () => database });
 await shop.warmed;
 process.send?.({ url: shop.url });
 

@@ -248,9 +248,21 @@ describe('around the API', () => {
         expect(response.headers.get('x-cache')).toBe(expected);
         expect(response.headers.get('x-sql-queries')).toBeNull();
       }
+      const purge = await sendJson('POST', `${serious.url}/api/demo/cold`, { url: '/api/products/1' });
+      expect(purge.status).toBe(404);
     } finally {
       await serious.stop();
     }
+  });
+
+  test('purges one URL of the API for the demonstration, and nothing else', async () => {
+    const cold = (url: unknown) => sendJson('POST', `${shop.url}/api/demo/cold`, { url });
+    const read = async (id: number) => (await fetch(`${shop.url}/api/products/${id}`)).headers.get('x-cache');
+    await read(31);
+    await read(32);
+    expect((await cold('/api/products/31')).status).toBe(204);
+    expect([await read(31), await read(32)]).toEqual(['MISS', 'HIT']);
+    for (const url of ['/', '*', 7, undefined]) expect((await cold(url)).status).toBe(400);
   });
 });
 

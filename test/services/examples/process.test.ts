@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { get, type IncomingMessage } from 'node:http';
+import { createServer, get, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
 import { seedDatabase } from '../../../examples/products-api/seed.js';
@@ -23,6 +25,7 @@ const asUsersDo: Program = { execArgv: ['--import', 'tsx'], file: 'examples/prod
 async function start(
   env: Record<string, string>,
   { execArgv, file } = program('examples/products-api/main.ts'),
+  onLine: (line: string) => Promise<void> | void = () => {},
 ): Promise<{ url: string; exited: Promise<unknown[]>; line: string }> {
   const main = spawn(process.execPath, [...execArgv, file], {
     env: { PATH: process.env.PATH, PORT: '0', ...env },
@@ -31,6 +34,7 @@ async function start(
   child = main;
   const exited = once(main, 'exit');
   for await (const line of createInterface({ input: main.stdout })) {
+    await onLine(line);
     const url = /http:\/\/localhost:\d+/.exec(line)?.[0];
     if (url !== undefined) return { url, exited, line };
   }
@@ -55,8 +59,24 @@ async function beginDownload(url: string): Promise<{ rest(): Promise<string> }> 
 describe('the example as a process', () => {
   test('starts with an embedded PostgreSQL, with all its rows, and ends on SIGTERM', async () => {
     // Takes some 8 seconds alone on a small machine, and longer beside other work.
-    const { url, exited, line } = await start({}, asUsersDo);
+    const port = await freePort();
+    const lines: string[] = [];
+    let starting: Promise<readonly string[]> | undefined;
+    const read = async (path: string) => {
+      const response = await fetch(`http://localhost:${port}${path}`);
+      return `${response.status} ${response.headers.get('retry-after')} ${await response.text()}`;
+    };
+    const { url, exited, line } = await start({ PORT: String(port) }, asUsersDo, (next) => {
+      lines.push(next);
+      starting ??= Promise.all(['/', '/api/readyz', '/healthz'].map(read));
+    });
     expect(line).toContain('embedded PostgreSQL');
+    expect(lines[0]).toMatch(/^filling the database: 20,000 products \(\d %\)$/);
+    expect(lines).toContainEqual(expect.stringContaining('200,000 order items'));
+    const [shown, probe, alive] = await starting!;
+    expect(shown).toMatch(/^503 1 <!doctype html>.*20,000 products/s);
+    expect(probe).toMatch(/^503 1 The shop is starting/);
+    expect(alive).toMatch(/^200 /);
     const first = await fetch(`${url}/api/products`, { headers: { 'Accept-Encoding': 'gzip, deflate, br' } });
     const seen = ['x-cache', 'content-encoding', 'x-sql-queries'].map((name) => first.headers.get(name));
     expect(seen).toEqual(['HIT', 'br', null]);
@@ -118,7 +138,8 @@ describe('the example while it warms its cache', () => {
           (response) => response.status,
           () => undefined,
         );
-      await waitFor(async () => (await status('/readyz')) === 503);
+      // Before it has its database, it has no metrics either.
+      await waitFor(async () => (await status('/metrics')) === 200 && (await status('/readyz')) === 503);
       expect(await status('/healthz')).toBe(200);
       child.kill('SIGTERM');
       await waitFor(async () => (await status('/healthz')) === undefined);
@@ -130,6 +151,31 @@ describe('the example while it warms its cache', () => {
       await postgres.stop();
     }
   }, 300_000);
+});
+
+describe('the example on a port that is in use', () => {
+  test('says so at once, and names another', async () => {
+    const taken = createServer().listen(0);
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    const { execArgv, file } = program('examples/products-api/main.ts');
+    const main = spawn(process.execPath, [...execArgv, file], {
+      env: { PATH: process.env.PATH, PORT: String(port) },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child = main;
+    const [printed, complaint, [code]] = await Promise.all([
+      text(main.stdout),
+      text(main.stderr),
+      once(main, 'exit'),
+    ]);
+    taken.close();
+    expect(code).toBe(1);
+    expect(printed).toBe('');
+    expect(complaint).toBe(
+      `Port ${port} is in use by another program. Choose another: PORT=${port + 1} npm start\n`,
+    );
+  });
 });
 
 describe('the settings', () => {
