@@ -6,8 +6,8 @@ import type { SeedStep } from './seed.js';
 const TYPES: Readonly<Record<string, string>> = { '.css': 'text/css', '.svg': 'image/svg+xml' };
 
 /**
- * Responds while the database is being filled: a page with the progress at `/`, 200 for probes of liveness, and a
- * 503 for all else, so that load balancers wait.
+ * Responds while the database is being filled. `/` shows the progress, probes of liveness get a 200, and all else a 503,
+ * so that load balancers wait.
  */
 export function startingListener(assets: Assets, step: () => SeedStep): RequestListener {
   return (req, res) => {
