@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { RequestHandler } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import express from 'express';
 import { type Hotpath, type HotpathConfig, hotpath, isHotpathError, type WarmingEvent } from 'hotpath';
 import { responseCache } from 'hotpath/cache';
@@ -145,7 +145,14 @@ describe.each(majors)('warming on %s', (_name, major) => {
     const { port } = later(await listen(app));
     const client = answerFrom(port, { path: '/slow', headers: host });
     await waitFor(() => runs['/slow'] === 1);
-    const started = warmed(perf, ['/slow']);
+    perf.warming.register({ name: 'slow', urls: ['/slow'], critical: true });
+    let arrived = 0;
+    const observed: typeof app = ((req: Request, res: Response) => {
+      arrived++;
+      app(req, res);
+    }) as never;
+    const started = perf.warming.start({ origins: [ORIGIN], app: observed });
+    await waitFor(() => arrived === 1);
     await nextTurn();
     open();
     expect(await started).toMatchObject([{ state: 'succeeded' }]);
