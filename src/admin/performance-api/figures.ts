@@ -1,20 +1,20 @@
 import type { TelemetryHistory } from '../../telemetry/history/history.js';
 import type { InstancesReport } from '../../telemetry/instances/instances.js';
 import type { PerformanceApiSettings, PoolCounts } from '../options.js';
-import { type Figures, ResourceProblem } from './answer.js';
 import type { Query } from './query.js';
+import { type ResourceFigures, ResourceProblem } from './resource-result.js';
 
 /** Reads the figures of each resource. */
 export function makeFigures({ perf, pool }: PerformanceApiSettings) {
   const { telemetry, config } = perf;
   const memory = config.cache ? config.cache.memory : undefined;
   return {
-    system: (): Figures => {
+    system: (): ResourceFigures => {
       const { pid: _, nodeVersion, platform, ...figures } = telemetry.system();
       return { stable: { nodeVersion, platform }, volatile: figures };
     },
 
-    api: (query: Query): Promise<Figures | ResourceProblem> => readApiFigures(perf, query),
+    api: (query: Query): Promise<ResourceFigures | ResourceProblem> => readApiFigures(perf, query),
 
     cache: async ({
       instance,
@@ -22,7 +22,7 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
       prefix,
       route,
       tag,
-    }: Query): Promise<Figures | ResourceProblem> => {
+    }: Query): Promise<ResourceFigures | ResourceProblem> => {
       const stable = {
         isOn: config.cache !== false,
         maxBytes: memory?.maxBytes ?? 0,
@@ -49,20 +49,20 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
       return { stable, volatile: { use, routes, topKeys, functions, store, list } };
     },
 
-    slowRequests: (): Figures => ({ stable: {}, volatile: { requests: telemetry.slowRequests() } }),
+    slowRequests: (): ResourceFigures => ({ stable: {}, volatile: { requests: telemetry.slowRequests() } }),
 
-    database: (): Figures => ({
+    database: (): ResourceFigures => ({
       stable: { pool: pool ? { maxCount: pool.options?.max ?? null } : null },
       volatile: { pool: pool ? readPool(pool) : null },
     }),
 
-    warming: (): Figures => ({ stable: {}, volatile: { tasks: perf.warming.tasks() } }),
+    warming: (): ResourceFigures => ({ stable: {}, volatile: { tasks: perf.warming.tasks() } }),
 
-    instances: async (): Promise<Figures> => ({ stable: {}, volatile: await telemetry.instances() }),
+    instances: async (): Promise<ResourceFigures> => ({ stable: {}, volatile: await telemetry.instances() }),
 
-    advice: (): Figures => ({ stable: {}, volatile: { advice: telemetry.advice() } }),
+    advice: (): ResourceFigures => ({ stable: {}, volatile: { advice: telemetry.advice() } }),
 
-    alerts: async ({ instance }: Query): Promise<Figures | ResourceProblem> => {
+    alerts: async ({ instance }: Query): Promise<ResourceFigures | ResourceProblem> => {
       const stable = { isOn: config.alerts !== false };
       if (instance === undefined) return { stable, volatile: { alerts: telemetry.alerts() } };
       return ofOthers(telemetry, instance, ({ instances }) => ({
@@ -73,14 +73,14 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
       }));
     },
 
-    history: ({ since, only }: Query): Figures => historySince(telemetry.history(), since, only),
+    history: ({ since, only }: Query): ResourceFigures => historySince(telemetry.history(), since, only),
   };
 }
 
 async function readApiFigures(
   { telemetry, config }: PerformanceApiSettings['perf'],
   { instance, limit, sort }: Query,
-): Promise<Figures | ResourceProblem> {
+): Promise<ResourceFigures | ResourceProblem> {
   const stable = { maxRoutes: config.telemetry ? config.telemetry.maxRoutes : 0 };
   if (instance !== undefined)
     return ofOthers(telemetry, instance, (report) => ({ stable, volatile: sumOfRequests(report, limit) }));
@@ -96,7 +96,7 @@ function historySince(
   { process: own, routes }: TelemetryHistory,
   since: number,
   only: Query['only'],
-): Figures {
+): ResourceFigures {
   const from = own.at.findIndex((at) => at >= since);
   const at = from < 0 ? [] : own.at.slice(from);
   const figures = Object.entries(own.figures).map(([name, values]) => [
@@ -119,8 +119,8 @@ function historySince(
 async function ofOthers(
   telemetry: PerformanceApiSettings['perf']['telemetry'],
   instance: string,
-  read: (report: InstancesReport) => Figures,
-): Promise<Figures | ResourceProblem> {
+  read: (report: InstancesReport) => ResourceFigures,
+): Promise<ResourceFigures | ResourceProblem> {
   if (instance === 'all') {
     const report = await telemetry.instances();
     const { stable, volatile } = read(report);

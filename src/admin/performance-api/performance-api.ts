@@ -11,9 +11,9 @@ import {
 } from '../options.js';
 import { readJsonBody } from '../read-body.js';
 import { protectResponse, respondWithJson, respondWithProblem } from '../respond.js';
-import { ResourceProblem } from './answer.js';
 import { EventStreams } from './event-streams.js';
 import { readQuery } from './query.js';
+import { ResourceProblem } from './resource-result.js';
 import { makeResources, type Resource } from './resources.js';
 
 /** The performance API: a handler to mount with `app.use(path, api)`. */
@@ -78,7 +78,7 @@ export function createApi(settings: PerformanceApiSettings, gate: Gate, hasPages
     const isPage = hasPages && resource?.method === 'GET';
     const action = resource && 'action' in resource ? resource.action : 'read';
     if (!(await gate.admit({ req, res, query, action, isPage, isRoot: path === '/' }))) return;
-    await answer({ req, res, query, streams }, resource);
+    await respondFrom({ req, res, query, streams }, resource);
   };
   return {
     respond: (req, res, target) => respondProtected(req, res, () => handle(req, res, target)),
@@ -119,7 +119,10 @@ interface Admitted {
   readonly streams: EventStreams;
 }
 
-async function answer({ req, res, query, streams }: Admitted, resource: Resource | undefined): Promise<void> {
+async function respondFrom(
+  { req, res, query, streams }: Admitted,
+  resource: Resource | undefined,
+): Promise<void> {
   const refuse = ({ status, detail }: Pick<ResourceProblem, 'status' | 'detail'>) =>
     respondWithProblem(req, res, status, detail);
   if (!resource) return refuse({ status: 404, detail: 'There is no such resource.' });

@@ -18,7 +18,7 @@ export type ParameterName =
 export interface Query {
   /** One half of the response. Absent: both. */
   readonly part?: 'stable' | 'volatile';
-  /** `all`, or the id of one. Absent: the instance that answers. */
+  /** `all`, or the id of one. Absent: the instance that gets the request. */
   readonly instance?: string;
   /** The most routes. */
   readonly limit: number;

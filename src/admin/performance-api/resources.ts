@@ -1,9 +1,9 @@
 import { isHotpathError } from '../../options/errors.js';
 import type { InstanceLabels } from '../../telemetry/instances/snapshot.js';
 import type { PerformanceApiSettings } from '../options.js';
-import { type Figures, ResourceProblem } from './answer.js';
 import { makeFigures } from './figures.js';
 import type { ParameterName, Query } from './query.js';
+import { type ResourceFigures, ResourceProblem } from './resource-result.js';
 
 /** An address that is read. */
 export interface FigureResource {
@@ -37,7 +37,7 @@ export function makeResources(settings: PerformanceApiSettings): ReadonlyMap<str
   const { labels } = perf.telemetry;
   const figures = makeFigures(settings);
   const resource = (
-    read: (query: Query) => Figures | ResourceProblem | Promise<Figures | ResourceProblem>,
+    read: (query: Query) => ResourceFigures | ResourceProblem | Promise<ResourceFigures | ResourceProblem>,
     ...parameters: readonly ParameterName[]
   ): FigureResource => ({
     method: 'GET',
@@ -76,7 +76,11 @@ export function makeResources(settings: PerformanceApiSettings): ReadonlyMap<str
   return resources.set('/', index);
 }
 
-function arrange(figures: Figures | ResourceProblem, { part }: Query, labels: InstanceLabels): unknown {
+function arrange(
+  figures: ResourceFigures | ResourceProblem,
+  { part }: Query,
+  labels: InstanceLabels,
+): unknown {
   if (figures instanceof ResourceProblem) return figures;
   const { instance = labels, ageSeconds, stable, volatile } = figures;
   return {

@@ -13,8 +13,8 @@ export class ResourceProblem {
 }
 
 /** The figures of one resource. */
-export interface Figures {
-  /** The instance that they are of; `null`: of all. Absent: of the one that answers. */
+export interface ResourceFigures {
+  /** The instance that they are of; `null`: of all. Absent: of the one that got the request. */
   readonly instance?: InstanceLabels | null;
   /** How long ago they were read, where another instance has published them. Seconds. */
   readonly ageSeconds?: number;
