@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type Exchange, HeadOrder } from '../../exchange/exchange.js';
 import { readHeaderText } from '../../exchange/headers.js';
@@ -13,7 +12,12 @@ import { headerOf, selectCookies } from '../request/key.js';
 import { firstHost, trustsAddress } from '../request/origin.js';
 import { type CacheState, countByWord } from '../state.js';
 import { fetchRefreshed, newerThan } from './claim-refresh.js';
-import { BodyTooLongError, Dispatcher, type RequestListener } from './internal-request.js';
+import {
+  BodyTooLongError,
+  Dispatcher,
+  documentationAddress,
+  type RequestListener,
+} from './internal-request.js';
 import { judgeRefresh, reasonFor } from './refresh-outcome.js';
 import type { QueuedWork } from './refresh-queue.js';
 
@@ -331,17 +335,6 @@ export class BackgroundRefresher {
       'refresh',
     );
   }
-}
-
-/**
- * Returns a documentation address (RFC 3849) with random bits 33 to 56. Rate limiters count IPv6 clients by a network
- * of 56 bits or more, so none of them limits refreshes or counts them as a client. The address is in no private range.
- */
-export function documentationAddress(): string {
-  const random = randomInt(2 ** 24); // Node draws these from a reserve; each `randomBytes` is a call of its own
-  const [third, fourth] = [random >>> 8, (random & 0xff) << 8];
-  const network = fourth === 0 ? third.toString(16) : `${third.toString(16)}:${fourth.toString(16)}`;
-  return `2001:db8:${network}::1`;
 }
 
 /** The app that listens. A sub-app gets requests only through its parents. */

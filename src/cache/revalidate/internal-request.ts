@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { type IncomingMessage, Server, type ServerResponse } from 'node:http';
 import { Duplex } from 'node:stream';
 import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
@@ -189,4 +190,15 @@ function serialise({ method = 'GET', target, headers }: InternalRequest): string
       throw new TypeError(`an internal request cannot have ${JSON.stringify(line)}`);
   }
   return `${lines.join('\r\n')}\r\n\r\n`;
+}
+
+/**
+ * Returns a documentation address (RFC 3849) with random bits 33 to 56. Rate limiters count IPv6 clients by a network
+ * of 56 bits or more, so none of them limits refreshes or counts them as a client. The address is in no private range.
+ */
+export function documentationAddress(): string {
+  const random = randomInt(2 ** 24); // Node draws these from a reserve; each `randomBytes` is a call of its own
+  const [third, fourth] = [random >>> 8, (random & 0xff) << 8];
+  const network = fourth === 0 ? third.toString(16) : `${third.toString(16)}:${fourth.toString(16)}`;
+  return `2001:db8:${network}::1`;
 }
