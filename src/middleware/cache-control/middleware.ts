@@ -86,9 +86,9 @@ class PolicyForms {
   /** For the client's own cache only. */
   readonly personal: HeaderForm;
   /** Without a lifetime. */
-  readonly unlasting: HeaderForm;
+  readonly withoutLifetime: HeaderForm;
   /** For the client's own cache only, without a lifetime. */
-  readonly personalUnlasting: HeaderForm;
+  readonly personalWithoutLifetime: HeaderForm;
   /**
    * Whether the policy itself declares the response public, so that a request cookie does not restrict it.
    */
@@ -100,11 +100,15 @@ class PolicyForms {
     const { public: _, sMaxage: __, proxyRevalidate: ___, immutable: ____, ...rest } = policy;
     // Caches that support must-understand ignore the no-store beside it.
     const isStored = !policy.noStore || policy.mustUnderstand;
-    const unlasting: ResolvedCacheControl = policy.noStore ? { noStore: true } : { noCache: true };
+    const withoutLifetime: ResolvedCacheControl = policy.noStore ? { noStore: true } : { noCache: true };
     this.full = buildHeaderForm(policy);
     this.personal = buildHeaderForm(isStored ? { ...rest, private: true } : rest);
-    this.unlasting = buildHeaderForm(policy.private ? { ...unlasting, private: true } : unlasting);
-    this.personalUnlasting = buildHeaderForm(policy.noStore ? unlasting : { ...unlasting, private: true });
+    this.withoutLifetime = buildHeaderForm(
+      policy.private ? { ...withoutLifetime, private: true } : withoutLifetime,
+    );
+    this.personalWithoutLifetime = buildHeaderForm(
+      policy.noStore ? withoutLifetime : { ...withoutLifetime, private: true },
+    );
     this.isForAll = policy.public === true || policy.sMaxage !== undefined;
   }
 }
@@ -138,7 +142,7 @@ class Editor {
     if (hasCacheDirectives(res)) return;
     const forms = this.formsOf(heading);
     if (!forms) return;
-    const form = choose(forms, req, res);
+    const form = chooseForm(forms, req, res);
     if (!form?.value) return;
     const isLasting = form === forms.full || form === forms.personal;
     const lifetime = forms.isAsCached && isLasting ? heading.lifetime : undefined;
@@ -176,7 +180,7 @@ class Editor {
 }
 
 /** The strictest form that applies; `undefined` leaves the response unchanged. */
-function choose(forms: PolicyForms, req: IncomingMessage, res: ResponseHeaders): HeaderForm | undefined {
+function chooseForm(forms: PolicyForms, req: IncomingMessage, res: ResponseHeaders): HeaderForm | undefined {
   const { statusCode } = res;
   if (statusCode >= 400) return NO_STORE;
   if (statusCode < 200) return undefined;
@@ -188,7 +192,7 @@ function choose(forms: PolicyForms, req: IncomingMessage, res: ResponseHeaders):
   // The target of a temporary redirect, such as a login page, often depends on the client.
   const isTemporary = statusCode === 302 || statusCode === 303 || statusCode === 307;
   if (isTemporary || (method !== 'GET' && method !== 'HEAD')) {
-    return isPersonal ? forms.personalUnlasting : forms.unlasting;
+    return isPersonal ? forms.personalWithoutLifetime : forms.withoutLifetime;
   }
   return isPersonal ? forms.personal : forms.full;
 }
