@@ -19,7 +19,7 @@ export interface RedisLink {
    * Sends the commands of this turn of the event loop in one write, if the connection is ours. Concurrent
    * requests then cost one system call together.
    */
-  gather(): void;
+  corkForThisTurn(): void;
   /** Drops a connection that no longer responds, and opens another. Does nothing for a user's client. */
   restart(): void;
   /** Closes the link for good. Idempotent. A user's client stays open. */
@@ -83,7 +83,7 @@ export class OwnLink implements RedisLink {
   #attempts = 0;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
-  #isGathering = false;
+  #isCorked = false;
 
   /** Connects immediately, in the background. */
   constructor(make: () => RedisClient | Promise<RedisClient>, faults: FaultReporter, times: LinkTimes = {}) {
@@ -110,14 +110,14 @@ export class OwnLink implements RedisLink {
     return this.#lost.add(listener);
   }
 
-  gather(): void {
-    const stream = this.#isGathering ? undefined : (this.#current as ClientInside | undefined)?.stream;
+  corkForThisTurn(): void {
+    const stream = this.#isCorked ? undefined : (this.#current as ClientInside | undefined)?.stream;
     if (!stream?.cork || !stream.uncork) return; // a cluster has one stream for each node
-    this.#isGathering = true;
+    this.#isCorked = true;
     stream.cork();
     setImmediate(
       guarded('redis', () => {
-        this.#isGathering = false;
+        this.#isCorked = false;
         stream.uncork?.();
       }),
     );
@@ -271,7 +271,7 @@ export class UserLink implements RedisLink {
     return this.#lost.add(listener);
   }
 
-  gather(): void {}
+  corkForThisTurn(): void {}
 
   restart(): void {}
 

@@ -56,8 +56,8 @@ export class RedisConnection implements RedisLink {
     return this.#main.onLost(listener);
   }
 
-  gather(): void {
-    this.#main.gather();
+  corkForThisTurn(): void {
+    this.#main.corkForThisTurn();
   }
 
   restart(): void {

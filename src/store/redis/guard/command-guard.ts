@@ -305,7 +305,7 @@ export class CommandGuard {
 
 function call<T>(link: RedisLink, client: RedisClient, command: Command<T>): Promise<T> {
   try {
-    link.gather();
+    link.corkForThisTurn();
     return command(client);
   } catch (error) {
     return Promise.reject(error);

@@ -72,7 +72,7 @@ describe.each(redisMajors)('a connection of %s', (_, module) => {
   };
   const askThrice = (connection: RedisConnection) => {
     const ask = () => {
-      connection.gather();
+      connection.corkForThisTurn();
       return connection.client!.call('PING');
     };
     return Promise.all([ask(), ask(), ask()]);
