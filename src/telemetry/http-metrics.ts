@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Counter, Gauge, Registry } from 'prom-client';
 import { nameRoute, OVERFLOW_ROUTE } from '../exchange/route-template.js';
+import { AppLabels } from './app-labels.js';
 import { beforeRead, DeferredSeries } from './deferred-series.js';
-import { FurtherLabels } from './further-labels.js';
 import { counterIn, gaugeIn, histogramIn } from './get-or-create.js';
 import { labelOfMethod, OTHER_LABEL } from './labels.js';
 import { type DurationSeries, RouteHistogram } from './route-histogram.js';
@@ -38,11 +38,11 @@ export interface LabelledRequest {
 /** The value of a label, or a function that returns it. */
 export type MetricLabel = string | ((request: LabelledRequest) => string);
 
-/** The recorders of one method, path and set of further labels. */
+/** The recorders of one method, path and set of labels of the app. */
 interface PathSeries {
   readonly method: string;
   readonly path: string;
-  readonly further: readonly string[];
+  readonly appLabels: readonly string[];
   readonly statuses: Map<number, StatusSeries>;
 }
 
@@ -64,7 +64,7 @@ export class HttpMetrics {
   /** All of its metrics, as they are registered. */
   readonly #metrics: readonly unknown[];
   readonly #maxSeries: number;
-  readonly #labels: FurtherLabels<LabelledRequest>;
+  readonly #labels: AppLabels<LabelledRequest>;
   readonly #hasStatus: boolean;
   readonly #bucketsOf: HttpMetricsSettings['bucketsOf'];
   readonly #series = new Map<string, Map<string, PathSeries>>();
@@ -76,7 +76,7 @@ export class HttpMetrics {
   constructor(registry: Registry, settings: HttpMetricsSettings) {
     const { buckets, maxSeries, labels, statusInDurations } = settings;
     this.#maxSeries = maxSeries;
-    this.#labels = new FurtherLabels(labels);
+    this.#labels = new AppLabels(labels);
     this.#bucketsOf = settings.bucketsOf;
     this.#hasStatus = statusInDurations;
     const names = Object.keys(labels);
@@ -193,34 +193,34 @@ export class HttpMetrics {
   ): void {
     const code = status >= 100 && status <= 599 ? status : 0;
     const template = nameRoute(path);
-    const further = this.#labels.valuesOf(request);
-    const key = this.#labels.isDynamic ? [template, ...further].join('\n') : template;
+    const appLabels = this.#labels.valuesOf(request);
+    const key = this.#labels.isDynamic ? [template, ...appLabels].join('\n') : template;
     let found = this.#series.get(method)?.get(key)?.statuses.get(code);
     if (!found && this.#size >= this.#maxSeries) {
       this.#overflows.inc();
       const series = this.#pathSeries(method, OVERFLOW_ROUTE, OVERFLOW_ROUTE, this.#labels.overflow);
       found = series.statuses.get(code) ?? this.#add(series, code);
     } else if (!found) {
-      found = this.#add(this.#pathSeries(method, template, key, further), code);
+      found = this.#add(this.#pathSeries(method, template, key, appLabels), code);
       this.#size++;
     }
     found.count.value++;
     if (seconds !== undefined) found.seconds.observe(seconds, trace);
   }
 
-  #pathSeries(method: string, path: string, key: string, further: readonly string[]): PathSeries {
+  #pathSeries(method: string, path: string, key: string, appLabels: readonly string[]): PathSeries {
     let paths = this.#series.get(method);
     if (!paths) this.#series.set(method, (paths = new Map()));
     let series = paths.get(key);
-    if (!series) paths.set(key, (series = { method, path, further, statuses: new Map() }));
+    if (!series) paths.set(key, (series = { method, path, appLabels, statuses: new Map() }));
     return series;
   }
 
-  #add({ method, path, further, statuses }: PathSeries, code: number): StatusSeries {
+  #add({ method, path, appLabels, statuses }: PathSeries, code: number): StatusSeries {
     const status = code === 0 ? OTHER_LABEL : String(code);
-    const count = new DeferredSeries(this.#requests.labels(method, path, status, ...further));
+    const count = new DeferredSeries(this.#requests.labels(method, path, status, ...appLabels));
     const [first] = statuses.values();
-    const labels = [method, path, ...(this.#hasStatus ? [status] : []), ...further];
+    const labels = [method, path, ...(this.#hasStatus ? [status] : []), ...appLabels];
     const seconds =
       first && !this.#hasStatus ? first.seconds : this.#durations.labels(labels, this.#bucketsOf?.(path));
     const series = { count, seconds };

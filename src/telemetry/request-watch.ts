@@ -117,7 +117,7 @@ export class RequestWatch {
     const telemetry = this.#telemetry;
     if (!telemetry && !requestEvents.hasSubscribers) return;
     const ended = describeEnded(exchange);
-    if (exchange.dataOf(UNCOUNTED)) telemetry?.left();
+    if (exchange.dataOf(UNCOUNTED)) telemetry?.endedUncounted();
     else telemetry?.finished(exchange.req, exchange.socket, ended);
     if (requestEvents.hasSubscribers) publishEnded(exchange.req, exchange.res, ended);
   }

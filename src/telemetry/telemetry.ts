@@ -203,7 +203,7 @@ export class Telemetry {
   }
 
   /** A request that was announced by `started` has ended, and does not count: a scrape, a probe. */
-  left(): void {
+  endedUncounted(): void {
     this.recorder.active--;
   }
 

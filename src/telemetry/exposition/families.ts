@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import type { Registry } from 'prom-client';
 import { unawaited } from '../../runtime/guard.js';
 import { reportFault } from '../../runtime/report-fault.js';
-import { Pauses } from './pauses.js';
+import { EventLoopYielder } from './event-loop-yielder.js';
 
 /** A reference from a sample to a trace. */
 export interface Exemplar {
@@ -71,7 +71,7 @@ const LONGEST_READ = { all: 5000, each: 100 };
  *
  * @throws what a metric throws when it is read.
  */
-export async function readFamilies(registry: Registry, pauses = new Pauses()): Promise<Family[]> {
+export async function readFamilies(registry: Registry, yielder = new EventLoopYielder()): Promise<Family[]> {
   const defaults = (registry as unknown as { _defaultLabels?: Labels })._defaultLabels ?? {};
   const families: Family[] = [];
   const until = performance.now() + LONGEST_READ.all;
@@ -87,9 +87,9 @@ export async function readFamilies(registry: Registry, pauses = new Pauses()): P
       help: read.help,
       type: read.type,
       aggregator: read.aggregator ?? 'sum',
-      samples: await readSamples(read, name, defaults, pauses),
+      samples: await readSamples(read, name, defaults, yielder),
     });
-    if (pauses.isDue) await pauses.pause();
+    if (yielder.isDue) await yielder.yield();
   }
   return families;
 }
@@ -117,7 +117,7 @@ async function readSamples(
   { values = [], type }: ReadMetric,
   family: string,
   defaults: Labels,
-  pauses: Pauses,
+  yielder: EventLoopYielder,
 ): Promise<MetricSample[]> {
   const samples: MetricSample[] = [];
   const hasDefaults = Object.keys(defaults).length > 0;
@@ -137,7 +137,7 @@ async function readSamples(
         exemplar: { labels: exemplar.labelSet, value: exemplar.value, timestamp: exemplar.timestamp },
       }),
     });
-    if (pauses.afterLine()) await pauses.pause();
+    if (yielder.afterLine()) await yielder.yield();
   }
   return samples;
 }

@@ -1,5 +1,5 @@
+import { EventLoopYielder } from './event-loop-yielder.js';
 import { type Exemplar, type Family, type MetricSample, writeLabels } from './families.js';
-import { Pauses } from './pauses.js';
 
 /** The formats of Prometheus that hotpath writes. */
 export type ExpositionFormat = 'text' | 'openmetrics';
@@ -17,7 +17,7 @@ const LONGEST_EXEMPLAR = 128;
 export async function writeFamilies(
   families: readonly Family[],
   format: ExpositionFormat,
-  pauses = new Pauses(),
+  yielder = new EventLoopYielder(),
 ): Promise<string> {
   const isOpen = format === 'openmetrics';
   const blocks: string[] = [];
@@ -25,7 +25,7 @@ export async function writeFamilies(
     const lines = describeFamily(family, isOpen);
     for (const sample of family.samples) {
       lines.push(isOpen ? openSample(family, sample) : textSample(sample));
-      if (pauses.afterLine()) await pauses.pause();
+      if (yielder.afterLine()) await yielder.yield();
     }
     blocks.push(lines.join('\n'));
   }

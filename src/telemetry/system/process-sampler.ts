@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
 import { type EventLoopFigures, EventLoopWatch } from './event-loop.js';
-import { type GarbageFigures, GarbageWatch } from './garbage.js';
+import { type GarbageFigures, GarbageWatch } from './garbage-collector.js';
 
 /** This process over the last window. */
 export interface ProcessFigures {

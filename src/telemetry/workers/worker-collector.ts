@@ -1,8 +1,8 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import { BroadcastChannel, type Worker as WorkerThread } from 'node:worker_threads';
 import { guarded } from '../../runtime/guard.js';
+import { EventLoopYielder } from '../exposition/event-loop-yielder.js';
 import type { Family } from '../exposition/families.js';
-import { Pauses } from '../exposition/pauses.js';
 import { cumulativeOf, MergedFamilies } from './merged-families.js';
 import {
   isAnswer,
@@ -87,11 +87,11 @@ export class WorkerCollector {
       !this.#open.has(key) && this.#last.has(key) && !this.#unreadable.has(key);
     const fresh = new Set(peers.map(({ key }) => key).filter(isFresh));
     const merged = new MergedFamilies();
-    const pauses = new Pauses();
+    const yielder = new EventLoopYielder();
     const add = async (families: readonly Family[]) => {
       for (const family of families) {
         merged.add(family);
-        if (pauses.isDue) await pauses.pause();
+        if (yielder.isDue) await yielder.yield();
       }
     };
     await add(await own({ expected: peers.length, answered: fresh.size }));

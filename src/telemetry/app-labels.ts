@@ -8,7 +8,7 @@ const LONGEST_VALUE = 100;
 const OTHER_VALUE = 'other';
 
 /** The labels that an app adds to the metrics of requests: fixed ones, and ones computed for each request. */
-export class FurtherLabels<Request> {
+export class AppLabels<Request> {
   readonly isDynamic: boolean;
   /** The values of a request that is counted under `overflow`. */
   readonly overflow: readonly string[];

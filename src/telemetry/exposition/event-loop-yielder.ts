@@ -8,11 +8,11 @@ const LONGEST_STRETCH = 5;
 const LINES_PER_LOOK = 100;
 
 /** Splits long work into stretches, so that a scrape of many series does not block the event loop. */
-export class Pauses {
+export class EventLoopYielder {
   #since = performance.now();
   #lines = 0;
 
-  /** Counts a line. @returns whether `pause` must be awaited. */
+  /** Counts a line. @returns whether `yield` must be awaited. */
   afterLine(): boolean {
     return ++this.#lines % LINES_PER_LOOK === 0 && this.isDue;
   }
@@ -22,7 +22,7 @@ export class Pauses {
   }
 
   /** Lets everything else run that waits for the event loop. */
-  async pause(): Promise<void> {
+  async yield(): Promise<void> {
     await nextTurn();
     this.#since = performance.now();
   }
