@@ -117,19 +117,19 @@ export function readUrl(...schemes: readonly string[]): Validator<string> {
     if (typeof input !== 'string' || /[\s#]/.test(input) || !URL.canParse(input)) return { expected };
     const url = new URL(input);
     if (!schemes.includes(url.protocol.slice(0, -1)) || url.hostname === '') return { expected };
-    return isSplitRight(url) && !hasBareAt(input) && areDecodable(url.username, url.password)
+    return isSplitCorrectly(url) && !hasAmbiguousAt(input) && areDecodable(url.username, url.password)
       ? { value: input }
       : { expected };
   };
 }
 
 /** An unencoded `/` or `?` in a password ends the authority, so that its start would be read as host and port. */
-function isSplitRight({ pathname, search }: URL): boolean {
+function isSplitCorrectly({ pathname, search }: URL): boolean {
   return !(pathname + search).includes('@');
 }
 
 /** Parsers do not agree on which of several `@` ends the password. */
-function hasBareAt(text: string): boolean {
+function hasAmbiguousAt(text: string): boolean {
   const [authority = ''] = text.slice(text.indexOf('//') + 2).split(/[/?#]/, 1);
   return authority.indexOf('@') !== authority.lastIndexOf('@');
 }

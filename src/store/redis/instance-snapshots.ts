@@ -58,20 +58,20 @@ export class InstanceSnapshots {
 
   /** @returns the number of instances whose snapshots are there; `undefined` where Redis has not answered. */
   async publish(id: string, snapshot: Buffer, ttlMs: number): Promise<number | undefined> {
-    const answer = await this.#guard.write(
+    const reply = await this.#guard.write(
       'publish',
       (client) => client.call('eval', publishScript, 2, this.#keyOf(id), this.#index, snapshot, ttlMs, id),
       snapshot.length,
     );
-    return 'value' in answer ? Number(answer.value) : undefined;
+    return 'value' in reply ? Number(reply.value) : undefined;
   }
 
   /** @returns those of the instances that were heard last; `undefined` where Redis cannot say. */
   async list(): Promise<RedisSnapshots | undefined> {
-    const answer = await this.#guard.read('instances', (client) =>
+    const reply = await this.#guard.read('instances', (client) =>
       client.call('eval', listScript, 1, this.#index, MOST_INSTANCES - 1),
     );
-    const index = 'value' in answer ? readIndex(answer.value) : undefined;
+    const index = 'value' in reply ? readIndex(reply.value) : undefined;
     if (!index) return undefined;
     const read = await Promise.all(index.entries.map((entry) => this.#read(entry)));
     const snapshots = read.filter((snapshot) => snapshot !== undefined);
@@ -80,21 +80,21 @@ export class InstanceSnapshots {
 
   /** @returns `undefined` for an instance that is gone. */
   async #read({ id, ageSeconds }: IndexEntry): Promise<RedisSnapshot | undefined> {
-    const answer = await this.#guard.read('instance', (client) =>
+    const reply = await this.#guard.read('instance', (client) =>
       client.getrangeBuffer(this.#keyOf(id), '0', String(MOST_BYTES)),
     );
-    if (!('value' in answer)) return { id, ageSeconds, snapshot: undefined };
-    const { value } = answer;
+    if (!('value' in reply)) return { id, ageSeconds, snapshot: undefined };
+    const { value } = reply;
     // The range of a key that has expired is empty.
     return Buffer.isBuffer(value) && value.length > 0 ? { id, ageSeconds, snapshot: value } : undefined;
   }
 
   /** @returns whether Redis has forgotten it. */
   async remove(id: string): Promise<boolean> {
-    const answer = await this.#guard.write('remove', (client) =>
+    const reply = await this.#guard.write('remove', (client) =>
       client.call('eval', removeScript, 2, this.#keyOf(id), this.#index, id),
     );
-    return 'value' in answer;
+    return 'value' in reply;
   }
 
   #keyOf(id: string): string {
@@ -114,9 +114,9 @@ interface Index {
 }
 
 /** Times of the server are in milliseconds. */
-function readIndex(answer: unknown): Index | undefined {
-  if (!Array.isArray(answer)) return undefined;
-  const [time, members, count] = answer as [unknown, unknown, unknown];
+function readIndex(reply: unknown): Index | undefined {
+  if (!Array.isArray(reply)) return undefined;
+  const [time, members, count] = reply as [unknown, unknown, unknown];
   const now = readTime(time);
   if (!Number.isFinite(now) || !Array.isArray(members)) return undefined;
   const entries: IndexEntry[] = [];

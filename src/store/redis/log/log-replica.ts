@@ -154,7 +154,7 @@ export class LogReplica {
       this.#doubtedAt = this.#timers.now();
       return this.applyHere(kind, target, cause);
     }
-    if (position > this.#positions.applied) this.#unread.set(position, wordsOf(kind, target));
+    if (position > this.#positions.applied) this.#unread.set(position, recordText(kind, target));
     const local = this.#positions.acknowledge(position);
     this.#index.apply(kind, target, local, this.#timers.now(), cause);
     return local;
@@ -181,7 +181,7 @@ export class LogReplica {
     const own = this.#unread.get(position);
     if (own === undefined) return;
     this.#unread.delete(position);
-    if (!('target' in record) || wordsOf(record.kind, record.target) !== own) this.#isOwnMissing = true;
+    if (!('target' in record) || recordText(record.kind, record.target) !== own) this.#isOwnMissing = true;
   }
 
   /** Never in the future: an expired entry is stale, whatever the clocks say. */
@@ -192,7 +192,7 @@ export class LogReplica {
   }
 }
 
-function wordsOf(kind: RecordKind, target: Target): string {
+function recordText(kind: RecordKind, target: Target): string {
   const { code, value } = recordBody(kind, target);
   return `${code} ${value}`;
 }

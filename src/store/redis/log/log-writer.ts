@@ -53,7 +53,7 @@ export class LogWriter {
   #cancelRetry: (() => void) | undefined;
   #wake: (() => void) | undefined;
   #isClosed = false;
-  #owed = 0;
+  #unacknowledged = 0;
   /** How often the queue became one purge of everything. */
   overflows = 0;
 
@@ -68,8 +68,8 @@ export class LogWriter {
   /**
    * Records that are applied here but not in the log in Redis. Entries in Redis may be older than they are.
    */
-  get owed(): number {
-    return this.#owed;
+  get unacknowledged(): number {
+    return this.#unacknowledged;
   }
 
   /** Never rejects. */
@@ -85,7 +85,7 @@ export class LogWriter {
     // Redis is known to be unreachable, so the caller need not wait.
     if (this.#failures > 0) {
       // The queued record with the same text will get a later position than this one.
-      if (this.#waiting.has(wordsOf(item))) {
+      if (this.#waiting.has(recordText(item))) {
         item.settle!({ position: this.#applyHere(item), acknowledged: false });
         return done;
       }
@@ -123,7 +123,7 @@ export class LogWriter {
     await undefined;
     while (this.#queue.length > 0 && !this.#isClosed) {
       this.#sending = this.#queue.splice(0, BATCH);
-      for (const item of this.#sending) this.#waiting.delete(wordsOf(item));
+      for (const item of this.#sending) this.#waiting.delete(recordText(item));
       const isSent = await this.#write(this.#sending).catch((error) => this.#setup.fault(error));
       if (isSent) this.#failures = 0;
       else this.#fail();
@@ -144,14 +144,14 @@ export class LogWriter {
         if (!stream) return false;
         const bodies = batch.map(({ body }) => body);
         const left = Math.max(1, until - timers.now());
-        const answer = await withTimeout(timers, left, stream.append(epoch, known, bodies), true);
-        if ('position' in answer) {
-          const { replicas } = answer;
+        const reply = await withTimeout(timers, left, stream.append(epoch, known, bodies), true);
+        if ('position' in reply) {
+          const { replicas } = reply;
           for (const [i, item] of batch.entries()) {
-            const at = { epoch: answer.epoch, position: answer.position + i };
+            const at = { epoch: reply.epoch, position: reply.position + i };
             const position = view.acknowledge(item.kind, item.target, item.body.cause, at);
             item.settle?.({ position, acknowledged: true, replicas });
-            if (item.isApplied) this.#owed--;
+            if (item.isApplied) this.#unacknowledged--;
           }
           return true;
         }
@@ -181,8 +181,8 @@ export class LogWriter {
     const items = [...this.#sending, ...this.#queue.splice(0)];
     for (const item of items) this.#settleHere(item);
     // Duplicates are written once, at the position of the last one.
-    const unique = new Map(items.map((item) => [wordsOf(item), item]));
-    this.#owed -= items.length - unique.size;
+    const unique = new Map(items.map((item) => [recordText(item), item]));
+    this.#unacknowledged -= items.length - unique.size;
     this.#enqueue([...unique.values()]);
     if (this.#isClosed) return;
     this.#sending = [];
@@ -194,7 +194,7 @@ export class LogWriter {
   #enqueue(items: readonly PendingRecord[]): void {
     for (const item of items) {
       this.#queue.push(item);
-      this.#waiting.add(wordsOf(item));
+      this.#waiting.add(recordText(item));
     }
   }
 
@@ -206,7 +206,7 @@ export class LogWriter {
     if (!item.settle) return;
     const position = this.#applyHere(item);
     item.isApplied = true;
-    this.#owed++;
+    this.#unacknowledged++;
     item.settle({ position, acknowledged: false });
     item.settle = undefined;
   }
@@ -218,11 +218,11 @@ export class LogWriter {
     const target: Target = { kind: 'all', value: '' };
     this.#waiting.clear();
     this.#enqueue([{ kind: 'purge', target, body: recordBody('purge', target), isApplied: true }]);
-    this.#owed = this.#sending.filter(({ isApplied }) => isApplied).length + 1;
+    this.#unacknowledged = this.#sending.filter(({ isApplied }) => isApplied).length + 1;
     this.overflows++;
   }
 }
 
-function wordsOf({ body }: PendingRecord): string {
+function recordText({ body }: PendingRecord): string {
   return headOf(body) + body.value;
 }

@@ -9,7 +9,7 @@ export interface ReplicaWait {
 
 interface Pipeline {
   call(command: string, ...args: RedisArgument[]): Pipeline;
-  exec(): Promise<[error: Error | null, answer: unknown][] | null>;
+  exec(): Promise<[error: Error | null, reply: unknown][] | null>;
 }
 
 /** A script that runs atomically in Redis, on one key. */
@@ -43,13 +43,13 @@ export class RedisScript {
     key: string,
     { replicas, timeout }: ReplicaWait,
     ...args: RedisArgument[]
-  ): Promise<[answer: unknown, replicas: number]> {
+  ): Promise<[reply: unknown, replicas: number]> {
     const pipeline = (client as RedisClient & { pipeline(): Pipeline }).pipeline();
-    const answers = await pipeline
+    const replies = await pipeline
       .call('EVAL', this.#source, 1, key, ...args)
       .call('WAIT', replicas, timeout)
       .exec();
-    const [ran, waited] = answers ?? [];
+    const [ran, waited] = replies ?? [];
     if (!ran || ran[0]) throw ran?.[0] ?? new Error('the connection was lost');
     // `WAIT` may be forbidden, or the connection lost, but the record is written.
     return [ran[1], waited && !waited[0] ? Number(waited[1]) : 0];

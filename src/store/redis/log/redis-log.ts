@@ -71,7 +71,7 @@ export class RedisLog implements InvalidationLog {
   readonly #timers: Timers;
   readonly #view: LogReplica;
   readonly #follower: LogReader;
-  readonly #outbox: LogWriter;
+  readonly #writer: LogWriter;
   readonly #unwatch: () => void;
   readonly #maxStaleness: number;
   /** The log counts as lost since this time until it is read. */
@@ -99,8 +99,8 @@ export class RedisLog implements InvalidationLog {
     const stream = () => writer.stream;
     const isKnown = () => !this.#follower.isNameless || this.#follower.isCaughtUp;
     const { appendDeadline: deadline = 1000, maxQueued = 10_000 } = options;
-    this.#outbox = new LogWriter({ stream, isKnown, view, timers, fault, deadline, maxQueued });
-    const onChange = () => this.#outbox.retry();
+    this.#writer = new LogWriter({ stream, isKnown, view, timers, fault, deadline, maxQueued });
+    const onChange = () => this.#writer.retry();
     // A loss of contact must be noticed before `maxStaleness` is over.
     const half = Math.floor(Math.max(this.#maxStaleness, SHORTEST_SILENCE) / 2);
     const times = { heartbeat: heartbeat ?? Math.min(1000, half), slack: slack ?? Math.min(2000, half) };
@@ -118,7 +118,7 @@ export class RedisLog implements InvalidationLog {
    */
   get canShare(): boolean {
     const { isCaughtUp, isInContact, heardAt } = this.#follower;
-    return isCaughtUp && isInContact && this.#outbox.owed === 0 && heardAt > this.#view.doubtedAt;
+    return isCaughtUp && isInContact && this.#writer.unacknowledged === 0 && heardAt > this.#view.doubtedAt;
   }
 
   /**
@@ -126,7 +126,7 @@ export class RedisLog implements InvalidationLog {
    * `acknowledged: false`.
    */
   record(kind: RecordKind, selector: Target, cause: Cause = 'app'): Promise<AppendResult> {
-    return this.#outbox.push(kind, selector, cause);
+    return this.#writer.push(kind, selector, cause);
   }
 
   /** For an entry that passed `limit`, which also checks the contact. */
@@ -166,16 +166,16 @@ export class RedisLog implements InvalidationLog {
       lag: this.#follower.lag,
       inContact: this.#follower.isInContact,
       heardAt: this.#follower.heardAt,
-      queued: this.#outbox.length,
+      queued: this.#writer.length,
       remembered: this.#view.size,
-      counts: { ...this.#view.counts, overflows: this.#outbox.overflows },
+      counts: { ...this.#view.counts, overflows: this.#writer.overflows },
     };
   }
 
   /** Idempotent. Queued records are dropped. */
   close(): void {
     this.#unwatch();
-    this.#outbox.close();
+    this.#writer.close();
     this.#follower.close();
   }
 }

@@ -91,8 +91,8 @@ export class RedisStream implements LogStream {
   }
 
   async state(applied: number): Promise<StreamState> {
-    const answer = await stateScript.run(this.#client, this.#key, applied, LIFETIME);
-    const [last, epoch, first, record, server, role, time] = strings(answer, 7);
+    const reply = await stateScript.run(this.#client, this.#key, applied, LIFETIME);
+    const [last, epoch, first, record, server, role, time] = strings(reply, 7);
     return {
       last: Number(last),
       epoch: epoch!,
@@ -115,10 +115,10 @@ export class RedisStream implements LogStream {
     const args = [epoch, known, randomName(), this.#maxRecords, LIFETIME];
     const bodies = records.flatMap((body) => [headOf(body), body.value]);
     const all = [...args, ...bodies];
-    const [answer, replicas] = this.#wait
+    const [reply, replicas] = this.#wait
       ? await appendScript.runAndWait(this.#client, this.#key, this.#wait, ...all)
       : [await appendScript.run(this.#client, this.#key, ...all)];
-    const [result, position, inForce] = strings(answer, 1);
+    const [result, position, inForce] = strings(reply, 1);
     if (result === 'epoch' || result === 'behind') return { result };
     if (result !== 'ok' && result !== 'new')
       throw new Error('unexpected reply to a command of the invalidation log');
@@ -153,18 +153,18 @@ function randomName(): string {
 }
 
 /** Checks that a reply is a list of strings, as the scripts return it. */
-function strings(answer: unknown, atLeast: number): string[] {
-  if (!Array.isArray(answer) || answer.length < atLeast)
+function strings(reply: unknown, atLeast: number): string[] {
+  if (!Array.isArray(reply) || reply.length < atLeast)
     throw new Error('unexpected reply to a command of the invalidation log');
-  return answer.map(String);
+  return reply.map(String);
 }
 
 /** Entries of one stream, from the three reply formats: a list of pairs, a flat list, or a map by name. */
-export function entriesOf(answer: unknown): StreamEntry[] {
-  if (typeof answer !== 'object' || answer === null) return [];
-  const of = answer instanceof Map ? [...answer.entries()][0] : Object.entries(answer)[0];
+export function entriesOf(reply: unknown): StreamEntry[] {
+  if (typeof reply !== 'object' || reply === null) return [];
+  const of = reply instanceof Map ? [...reply.entries()][0] : Object.entries(reply)[0];
   // RESP2; RESP3 as ioredis 6 flattens it; a map.
-  const nested: unknown = Array.isArray(answer) && Array.isArray(answer[0]) ? answer[0] : answer;
+  const nested: unknown = Array.isArray(reply) && Array.isArray(reply[0]) ? reply[0] : reply;
   const list: unknown = Array.isArray(nested) ? nested[1] : of?.[1];
   return Array.isArray(list) ? list.map(entryOf) : [];
 }
