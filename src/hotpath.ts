@@ -107,7 +107,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
     if (check) check.hasRun = true;
     shareHiddenClass(req, res);
     // A request that the front door has passed on is not looked up again.
-    if (fastPath && !door?.hasSeen(req) && fastPath.answer(req, res) === 'given') return;
+    if (fastPath && !door?.hasSeen(req) && fastPath.serve(req, res) === 'served') return;
     if (check && !check.observe(req, res)) check = undefined;
     let at = 0;
     const step: NextFunction = (error) => {

@@ -29,19 +29,19 @@ export function createState(settings: CacheSettings): CacheState {
   const entries = new VariantStore(store, settings.profile);
   const redis = openRedis(settings, fault);
   const log = redis?.log ?? new MemoryLog(clock);
-  const shared = redis && createRedisLookups(settings, redis, entries, clock, fault);
+  const redisLookups = redis && createRedisLookups(settings, redis, entries, clock, fault);
   return {
     settings,
     clock,
     dates: new HttpDates(),
     entries,
-    equivalents: new EquivalentQueries(entries, shared),
+    equivalents: new EquivalentQueries(entries, redisLookups),
     storedNames: storedHeaderNames(settings.perResponseHeaders),
     rangeUnits: new RangeUnits(),
     encodings: new EncodedBodies(store, log, fault),
     log,
     redis,
-    shared,
+    redisLookups,
     collapser: new Collapser(settings.hitForMiss),
     endedKeys: new EndedKeys(),
     refreshMarks: new RefreshMarks(

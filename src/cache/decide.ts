@@ -142,8 +142,8 @@ export function shouldAskRedis(state: CacheState, { key }: CacheRequest, plan: D
 }
 
 /** Whether Redis may have a response for the key: the tier is usable, and no response was refused lately. */
-export function mayBeInRedis({ shared, collapser }: CacheState, key: string): boolean {
-  return shared?.isUsable === true && !collapser.isRefused(key);
+export function mayBeInRedis({ redisLookups, collapser }: CacheState, key: string): boolean {
+  return redisLookups?.isUsable === true && !collapser.isRefused(key);
 }
 
 /** Whether a fresh response is old enough for the rule's `eagerRefresh`. */

@@ -78,7 +78,7 @@ export class RequestFlow {
   }
 
   /** The middleware for all routes: rules by path, and responses that declare themselves cacheable. */
-  shared(
+  forAllRoutes(
     routes: RouteTable<CacheRoutePolicies>,
     req: IncomingMessage,
     res: ServerResponse,
@@ -114,9 +114,9 @@ export class RequestFlow {
   #enter(exchange: Exchange, next: Next, placement: RulePlacement): void {
     const { req, res, target } = exchange;
     if (req.headers.upgrade !== undefined) return next();
-    const { shared } = this.#state;
-    const found = shared && (exchange.dataOf(shared) as RedisLookup | undefined);
-    const isRedisLate = found ? shared!.isLateSince(found.askedAt) : false;
+    const { redisLookups } = this.#state;
+    const found = redisLookups && (exchange.dataOf(redisLookups) as RedisLookup | undefined);
+    const isRedisLate = found ? redisLookups!.isLateSince(found.askedAt) : false;
     const arrived = { req, res, target, exchange, next, isRedisLate };
     const { request, bypass } = classifyRequest(this.#state, arrived, placement);
     const goal = isInternal(req) ? (exchange.dataOf(this.#state) as WarmGoal | undefined) : undefined;
@@ -174,25 +174,25 @@ export class RequestFlow {
   }
 
   #readRedis(request: MiddlewareRequest, waits: number, missed: ForwardReason | undefined): void {
-    const { shared, clock } = this.#state;
+    const { redisLookups, clock } = this.#state;
     const askedAt = clock();
-    shared?.ask(request, (entry) => {
-      request.isRedisLate = shared.isLateSince(askedAt);
+    redisLookups?.ask(request, (entry) => {
+      request.isRedisLate = redisLookups.isLateSince(askedAt);
       this.#continue(request, () => this.#attempt(request, waits, missed, true, entry));
     });
   }
 
   /** Fills if no other instance does; otherwise serves the entry of that instance. */
   #takeTurn(request: MiddlewareRequest, found: Lookup): void {
-    const { collapser, settings, shared } = this.#state;
+    const { collapser, settings, redisLookups } = this.#state;
     const { key, exchange } = request;
     const pending = collapser.lead(key);
-    if (!shared?.isUsable || request.isRedisLate) return this.#fill(request, found, pending, undefined);
+    if (!redisLookups?.isUsable || request.isRedisLate) return this.#fill(request, found, pending, undefined);
     const servableEntry = () => {
       const inStore = lookUp(this.#state, request, false);
       return isServable(this.#state, inStore) ? inStore.entry : undefined;
     };
-    const filled = shared
+    const filled = redisLookups
       .takeTurn(request, settings.waitTimeout, () => servableEntry() !== undefined)
       .then((turn) => {
         const entry = turn === 'found' ? servableEntry() : undefined;
@@ -319,7 +319,7 @@ export class RequestFlow {
 
   /** Fills the entry of a warming request, unless it stays fresh for long enough. */
   #warm(request: MiddlewareRequest, goal: WarmGoal): void {
-    const { collapser, entries, equivalents, settings, shared } = this.#state;
+    const { collapser, entries, equivalents, settings, redisLookups } = this.#state;
     const { scope, exchange, rule } = request;
     if (request.partition !== undefined) goal.bypass = 'no-partition';
     if (request.partition !== undefined || (goal.servedIn ?? scope) !== scope) return request.next();
@@ -344,9 +344,9 @@ export class RequestFlow {
       const before: Lookup = entry ? { entry, forward: 'stale' } : { promising: true, forward: 'uri-miss' };
       this.#fill(request, before, pending, undefined, refresh);
     };
-    if (!shared?.isUsable || goal.hasReadRedis) return fill();
+    if (!redisLookups?.isUsable || goal.hasReadRedis) return fill();
     goal.hasReadRedis = true;
-    const read = fetchRefreshed(this.#state, shared, request, entry, pending).then((newer) =>
+    const read = fetchRefreshed(this.#state, redisLookups, request, entry, pending).then((newer) =>
       this.#continue(request, () => {
         if (!newer) return fill();
         collapser.settle(request.key, pending, { kind: 'stored', entry: newer });

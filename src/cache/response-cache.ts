@@ -236,7 +236,7 @@ class CacheMiddlewares {
   readonly #state: CacheState | false;
   readonly #flow: RequestFlow | undefined;
   readonly #scopes = new RouteScopes();
-  readonly #sharedStep: FlowStep;
+  readonly #allRoutesStep: FlowStep;
   readonly #byPurgeAfter: PurgeRecorder;
   /** A function of a request chooses the selectors, so clients influence them. */
   readonly #byRequest: PurgeRecorder;
@@ -251,7 +251,7 @@ class CacheMiddlewares {
     this.#settings = settings;
     this.#state = state;
     this.#flow = state ? new RequestFlow(state) : undefined;
-    this.#sharedStep = (flow, req, res, next) => flow.shared(routes, req, res, next);
+    this.#allRoutesStep = (flow, req, res, next) => flow.forAllRoutes(routes, req, res, next);
     this.purger = new Purger(state, routes);
     this.#byPurgeAfter = this.purger.recorder('app', countPurge);
     this.#byRequest = this.purger.recorder('client', countPurge);
@@ -260,7 +260,7 @@ class CacheMiddlewares {
 
   /** The middleware for all routes. */
   handle(req: IncomingMessage, res: ServerResponse, next: Next): void {
-    this.#run(this.#sharedStep, req, res, next);
+    this.#run(this.#allRoutesStep, req, res, next);
   }
 
   route(rule: CacheRule): CacheRouteMiddleware {

@@ -76,7 +76,7 @@ export interface CacheState {
   readonly log: InvalidationLog;
   /** The connection that the Redis tier and the log use. */
   readonly redis: RedisTier | undefined;
-  readonly shared: RedisTierLookups | undefined;
+  readonly redisLookups: RedisTierLookups | undefined;
   readonly collapser: Collapser;
   readonly endedKeys: EndedKeys;
   readonly refreshMarks: RefreshMarks;

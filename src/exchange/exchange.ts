@@ -254,11 +254,11 @@ export class Exchange {
     return this.#endLength >= 0;
   }
 
-  /** Runs `answer` with the lock released. */
-  respond(answer: () => void): void {
+  /** Runs `send` with the lock released. */
+  respond(send: () => void): void {
     this.#isLocked = false;
     try {
-      answer();
+      send();
     } finally {
       this.#isLocked = true;
     }

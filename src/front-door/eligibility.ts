@@ -6,7 +6,7 @@ import { CREDENTIAL_HEADERS, hasCredentials } from '../middleware/cache-control/
 
 type Request = IncomingMessage & { readonly originalUrl?: string; readonly hotpath?: object };
 
-/** Decides which requests the front door may answer. The middlewares handle all others. */
+/** Decides which requests the front door may serve. The middlewares handle all others. */
 export class Eligibility {
   /** Request headers of the config that make a request ineligible. */
   readonly #headers: readonly string[];

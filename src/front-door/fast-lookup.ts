@@ -70,17 +70,17 @@ export class FastLookup {
   /**
    * Looks up in Redis a request that `find` did not find, if its rule declares the response shared.
    *
-   * @param answered called once, with the entry for this request; it must not throw.
-   * @returns whether a lookup was started; if not, `answered` is not called.
+   * @param onFound called once, with the entry for this request; it must not throw.
+   * @returns whether a lookup was started; if not, `onFound` is not called.
    */
   askRedis(
     req: IncomingMessage,
     origin: Origin,
     target: string,
-    answered: (entry: StoredResponse | undefined) => void,
+    onFound: (entry: StoredResponse | undefined) => void,
   ): boolean {
-    const { collapser, counts, entries, equivalents, shared } = this.#state;
-    if (!shared || !equivalents.isUnused || req.method !== 'GET') return false;
+    const { collapser, counts, entries, equivalents, redisLookups } = this.#state;
+    if (!redisLookups || !equivalents.isUnused || req.method !== 'GET') return false;
     const rule = this.ruleOf(target);
     if (!rule) return false;
     if (!rule.shared || hasRequestFunctions(rule) || hasUncoveredCookie(req, rule)) return false;
@@ -89,8 +89,8 @@ export class FastLookup {
     // The middlewares wait for a fill in flight, and decide about entries that are in memory.
     if (collapser.current(key) || entries.store.peek(key)) return false;
     countMemoryLookup(counts, false);
-    shared.ask({ keys: { exact: key }, context: { req } }, (entry) => {
-      answered(entry && this.#isFor(req, key, entry) ? entry : undefined);
+    redisLookups.ask({ keys: { exact: key }, context: { req } }, (entry) => {
+      onFound(entry && this.#isFor(req, key, entry) ? entry : undefined);
     });
     return true;
   }

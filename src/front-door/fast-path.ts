@@ -22,7 +22,7 @@ import { SkippedResponses } from './skipped-responses.js';
 
 type FastPathResult =
   /** The response is sent. */
-  | 'given'
+  | 'served'
   /** There is an entry, but only the fast path inside Express may serve it. */
   | 'inside'
   /** The request is eligible, and nothing is stored for it. */
@@ -71,31 +71,31 @@ export class FastPath {
 
   /**
    * @param app the app behind the front door; absent inside Express.
-   * @returns unless `given`, request and response are unchanged.
+   * @returns unless `served`, request and response are unchanged.
    */
-  answer(req: IncomingMessage, res: ServerResponse, app?: ExpressApp): FastPathResult {
+  serve(req: IncomingMessage, res: ServerResponse, app?: ExpressApp): FastPathResult {
     if (!this.#open) return 'none';
     try {
-      return this.#answer(req, res, app, performance.now());
+      return this.#findAndServe(req, res, app, performance.now());
     } catch (error) {
-      return this.#failed(res, error) ? 'given' : 'none';
+      return this.#failed(res, error) ? 'served' : 'none';
     }
   }
 
   /**
-   * Looks up in Redis a request for which `answer` returned `absent`, and serves the entry.
+   * Looks up in Redis a request for which `serve` returned `absent`, and serves the entry.
    *
    * @param otherwise called later if there is none.
    * @returns whether a lookup was started.
    */
-  ask(req: IncomingMessage, res: ServerResponse, app: ExpressApp, otherwise: () => void): boolean {
+  serveFromRedis(req: IncomingMessage, res: ServerResponse, app: ExpressApp, otherwise: () => void): boolean {
     const { hits, state } = this.#parts;
-    if (!this.#open || !state.shared) return false;
+    if (!this.#open || !state.redisLookups) return false;
     try {
       const startedAt = performance.now();
       const origin = this.#originOf(req, app);
       return hits.askRedis(req, origin, req.url as string, (entry) => {
-        if (!this.#answerLater({ req, res, app, startedAt, origin, isFromRedis: true }, entry)) otherwise();
+        if (!this.#serveFound({ req, res, app, startedAt, origin, isFromRedis: true }, entry)) otherwise();
       });
     } catch (error) {
       this.#failed(res, error);
@@ -103,15 +103,15 @@ export class FastPath {
     }
   }
 
-  #answerLater(request: FastPathRequest, entry: StoredResponse | undefined): boolean {
+  #serveFound(request: FastPathRequest, entry: StoredResponse | undefined): boolean {
     const { req, res, startedAt } = request;
-    const { shared } = this.#parts.state;
+    const { redisLookups } = this.#parts.state;
     try {
       const mayServe = entry && this.#open && this.#skipped.mayServe(req, res, true);
-      if (mayServe && this.#serve(request, entry, performance.now()) === 'given') return true;
+      if (mayServe && this.#serveEntry(request, entry, performance.now()) === 'served') return true;
       // The lookup counts as part of the response time.
       const lookup: RedisLookup = { askedAt: startedAt, entry };
-      if (shared) exchangeOf(req, res, startedAt).setData(shared, lookup);
+      if (redisLookups) exchangeOf(req, res, startedAt).setData(redisLookups, lookup);
       return false;
     } catch (error) {
       return this.#failed(res, error);
@@ -123,7 +123,7 @@ export class FastPath {
     return this.#origins.originOf(req);
   }
 
-  /** @returns whether the response has begun, so that the app can't answer. */
+  /** @returns whether the response has begun, so that the app cannot respond. */
   #failed(res: ServerResponse, error: unknown): boolean {
     this.#parts.state.fault(error, 'front door');
     // A truncated response must not look complete.
@@ -159,7 +159,7 @@ export class FastPath {
     this.#open = false;
   }
 
-  #answer(
+  #findAndServe(
     req: IncomingMessage,
     res: ServerResponse,
     app: ExpressApp | undefined,
@@ -171,13 +171,13 @@ export class FastPath {
     const entry = hits.find(req, origin, req.url as string);
     if (!entry) return 'absent';
     const request = { req, res, app, startedAt, origin, isFromRedis: false };
-    const answer = this.#serve(request, entry, startedAt);
-    if (answer === 'given') countMemoryLookup(state.counts, true);
-    return answer;
+    const result = this.#serveEntry(request, entry, startedAt);
+    if (result === 'served') countMemoryLookup(state.counts, true);
+    return result;
   }
 
   /** @param now milliseconds on the cache's clock. */
-  #serve(request: FastPathRequest, entry: StoredResponse, now: number): FastPathResult {
+  #serveEntry(request: FastPathRequest, entry: StoredResponse, now: number): FastPathResult {
     const { req, res, app, startedAt, origin, isFromRedis } = request;
     const { hits, state, timing } = this.#parts;
     const group = this.#heads.groupOf(entry, req.url as string);
@@ -208,7 +208,7 @@ export class FastPath {
     const hasBody = !isBodyless && req.method !== 'HEAD';
     const sentBytes = hasBody ? body.length : 0;
     this.#instrumentation.ended({ req, res, app, entry, sentBytes, hasBody, requestId, startedAt });
-    return 'given';
+    return 'served';
   }
 }
 

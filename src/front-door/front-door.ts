@@ -39,14 +39,14 @@ export class FrontDoor {
     app.handle = function (req, res, out) {
       // With a continuation, the request comes from a parent app, which has looked it up already.
       if (out !== undefined || app.parent !== undefined) return handle.call(this, req, res, out);
-      const answer = door.#fastPath.answer(req, res, app);
-      if (answer === 'given') return;
-      if (answer === 'inside') {
+      const result = door.#fastPath.serve(req, res, app);
+      if (result === 'served') return;
+      if (result === 'inside') {
         door.#prepare(req, res, false);
         return handle.call(this, req, res);
       }
       const pass = () => door.#pass(handle, req, res);
-      if (answer === 'none' || !door.#fastPath.ask(req, res, app, pass)) pass();
+      if (result === 'none' || !door.#fastPath.serveFromRedis(req, res, app, pass)) pass();
     };
     this.#fastPath.opened();
   }

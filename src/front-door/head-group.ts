@@ -26,9 +26,9 @@ interface HeadsByBody {
   /** The body has an encoded form. */
   coded: Map<string, HeadTemplate> | undefined;
   /** Encoding the body saves too little. */
-  useless: Map<string, HeadTemplate> | undefined;
+  barelyCompressible: Map<string, HeadTemplate> | undefined;
   /** A 304, without a body. */
-  held: Map<string, HeadTemplate> | undefined;
+  notModified: Map<string, HeadTemplate> | undefined;
 }
 
 /**
@@ -53,8 +53,8 @@ export class HeadGroup implements Prepared {
     short: undefined,
     plain: undefined,
     coded: undefined,
-    useless: undefined,
-    held: undefined,
+    barelyCompressible: undefined,
+    notModified: undefined,
   };
 
   constructor(entry: StoredResponse, { rule, threshold, isBySettings }: RuleLookup, isShared: boolean) {
@@ -74,19 +74,19 @@ export class HeadGroup implements Prepared {
    */
   whole(entry: StoredResponse, coding: string, variation: string): HeadTemplate | undefined {
     const { length } = entry.body;
-    const { empty, short, plain, coded, useless } = this.#heads;
+    const { empty, short, plain, coded, barelyCompressible } = this.#heads;
     if (length === 0) return empty?.get(variation);
     if (length < this.#threshold) return short?.get(variation);
     const head = plain?.get(variation);
     if (head || coding === '') return head;
     const form = entry.encoded?.get(coding)?.body;
     if (form === undefined) return undefined;
-    return (form ? coded : useless)?.get(variation);
+    return (form ? coded : barelyCompressible)?.get(variation);
   }
 
   /** The head of a 304. @param variation the request properties that it depends on. */
   notModified(variation: string): HeadTemplate | undefined {
-    return this.#heads.held?.get(variation);
+    return this.#heads.notModified?.get(variation);
   }
 
   /** @param isAsked whether the compression middleware looked for an encoded body. */
@@ -100,11 +100,11 @@ export class HeadGroup implements Prepared {
   }
 
   #placeOf(length: number, { status, coded }: HeadTemplate, isAsked: boolean): keyof HeadsByBody {
-    if (status === 304) return 'held';
+    if (status === 304) return 'notModified';
     if (length === 0) return 'empty';
     if (length < this.#threshold) return 'short';
     if (!isAsked) return 'plain';
-    return coded ? 'coded' : 'useless';
+    return coded ? 'coded' : 'barelyCompressible';
   }
 }
 

@@ -46,26 +46,26 @@ export class Instrumentation {
   }
 
   /** Called after `res.end`. */
-  ended(answer: FastResponse): void {
-    const { req, res, entry, startedAt } = answer;
+  ended(response: FastResponse): void {
+    const { req, res, entry, startedAt } = response;
     this.#watch.startedFast();
     const sentAt = performance.now();
     // The common case: the kernel has taken all bytes, so there is nothing to wait for.
     if (!res.writableFinished || (req.socket as Socket | null)?.destroyed !== false)
-      return this.#follow(answer, sentAt);
+      return this.#follow(response, sentAt);
     const seconds = (sentAt - startedAt) / 1000;
-    this.#metrics?.answered(req.method as string, entry.template, res.statusCode, seconds, answer);
-    this.#watch.servedFast(answer, sentAt, sentAt, false);
-    if (this.#log) this.#logged(this.#log, answer, req.socket, false);
-    if (seconds >= this.#slowFrom) this.#slow(answer, seconds, req.socket, false);
+    this.#metrics?.answered(req.method as string, entry.template, res.statusCode, seconds, response);
+    this.#watch.servedFast(response, sentAt, sentAt, false);
+    if (this.#log) this.#logged(this.#log, response, req.socket, false);
+    if (seconds >= this.#slowFrom) this.#slow(response, seconds, req.socket, false);
   }
 
-  #follow(answer: FastResponse, sentAt: number): void {
-    const { req, res, entry, startedAt } = answer;
+  #follow(response: FastResponse, sentAt: number): void {
+    const { req, res, entry, startedAt } = response;
     // Node caches the peer's address at the first read; after an abort it is gone.
     const socket = socketOf(req, res);
     void socket?.remoteAddress;
-    const finished = this.#metrics?.begun(req.method as string, answer);
+    const finished = this.#metrics?.begun(req.method as string, response);
     let isWhole = false;
     // Before Node's own listener, which detaches the socket.
     res.prependOnceListener(
@@ -82,10 +82,10 @@ export class Instrumentation {
       forget?.();
       const now = performance.now();
       const seconds = (now - startedAt) / 1000;
-      this.#watch.servedFast(answer, sentAt, now, !isWhole);
+      this.#watch.servedFast(response, sentAt, now, !isWhole);
       finished?.(entry.template, isWhole ? res.statusCode : CLIENT_CLOSED_REQUEST, seconds);
-      if (this.#log) this.#logged(this.#log, answer, socket, !isWhole);
-      if (seconds >= this.#slowFrom) this.#slow(answer, seconds, socket, !isWhole);
+      if (this.#log) this.#logged(this.#log, response, socket, !isWhole);
+      if (seconds >= this.#slowFrom) this.#slow(response, seconds, socket, !isWhole);
     });
     res.once('close', onClose);
     // A pipelined response without a socket gets no `close` event when the connection ends.

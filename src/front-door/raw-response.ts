@@ -82,7 +82,7 @@ function sendAsText(res: ServerResponse, body: Buffer, isFromRedis: boolean): bo
   const { _header: head } = inside;
   if (typeof head !== 'string') return false;
   if (body.length > (isFromRedis ? STACK - head.length : MOST_AS_TEXT)) return false;
-  inside._header = isFromRedis ? onePiece(head, body) : head + body.toString('latin1');
+  inside._header = isFromRedis ? joinFlat(head, body) : head + body.toString('latin1');
   res.end();
   inside._header = head;
   return true;
@@ -92,7 +92,7 @@ function sendAsText(res: ServerResponse, body: Buffer, isFromRedis: boolean): bo
  * `head + body` in Latin-1. V8 would build a rope and flatten it at the write, into a second string of that length: half
  * of what such a response allocates.
  */
-function onePiece(head: string, body: Buffer): string {
+function joinFlat(head: string, body: Buffer): string {
   const at = joinBuffer.write(head, 'latin1');
   joinBuffer.set(body, at);
   return joinBuffer.toString('latin1', 0, at + body.length);

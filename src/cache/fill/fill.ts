@@ -463,7 +463,7 @@ export class Fill {
     if (!stored) return;
     try {
       this.#state.entries.deleteVariant(stored.key);
-      this.#state.shared?.drop(stored);
+      this.#state.redisLookups?.drop(stored);
     } catch (error) {
       this.#state.fault(error, 'store');
     }
@@ -577,12 +577,12 @@ export class Fill {
     this.#request.exchange.offChunk(this.#capture);
     const { key } = this.#request;
     const { pending, refresh, overrides } = this.#plan;
-    const { collapser, shared } = this.#state;
+    const { collapser, redisLookups } = this.#state;
     // A refused refresh is judged when its response is complete. It does not prevent collapsing.
     if (refresh) return kind === 'failed' ? refresh.fail() : undefined;
     // Remembered even if no request waits. Then Redis is not read next time, and the client's conditions are not
     // hidden.
-    if (pending || shared || overrides?.hidesConditions)
+    if (pending || redisLookups || overrides?.hidesConditions)
       collapser.settle(key, pending, { kind, status: this.#handlerStatus }, refusal);
   }
 

@@ -14,13 +14,13 @@ const NO_BODY = Buffer.alloc(0);
  * body alone may fit. To be called within `head`, and only of use where the length of the body is known then.
  */
 export function exceedsMemory(
-  { settings, shared }: CacheState,
+  { settings, redisLookups }: CacheState,
   { exchange, key, target }: MiddlewareRequest,
   tags: readonly string[],
 ): boolean {
   const { length, res } = exchange;
   const { maxBytes } = settings.memory;
-  if (shared || length === undefined || length + AMPLE <= maxBytes) return false;
+  if (redisLookups || length === undefined || length + AMPLE <= maxBytes) return false;
   const headers = Object.entries(res.getHeaders()).map(
     ([name, value]): StoredField => [name, Array.isArray(value) ? value : String(value)],
   );

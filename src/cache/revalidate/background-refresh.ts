@@ -254,12 +254,12 @@ export class BackgroundRefresher {
     goal: RefreshGoal,
     send: () => Promise<void>,
   ): Promise<void> {
-    const { shared, collapser, fault } = this.#state;
+    const { redisLookups, collapser, fault } = this.#state;
     try {
       const { entry } = goal;
       let newer = goal.head === entry ? newerThan(this.#state, request, entry) : undefined;
-      if (!newer && goal.head === entry && !goal.hasReadRedis && shared?.isUsable) {
-        newer = await fetchRefreshed(this.#state, shared, request, entry, refresh.pending);
+      if (!newer && goal.head === entry && !goal.hasReadRedis && redisLookups?.isUsable) {
+        newer = await fetchRefreshed(this.#state, redisLookups, request, entry, refresh.pending);
       }
       if (newer) collapser.settle(refresh.key, refresh.pending, { kind: 'stored', entry: newer });
       else await send();

@@ -27,7 +27,7 @@ export function newerThan(
  */
 export async function fetchRefreshed(
   state: CacheState,
-  shared: RedisTierLookups,
+  redisLookups: RedisTierLookups,
   request: CacheRequest,
   entry: StoredResponse | undefined,
   pending: PendingFill,
@@ -36,10 +36,10 @@ export async function fetchRefreshed(
   const newer = () => newerThan(state, request, entry);
   try {
     if (request.rule?.collapse === 'cluster') {
-      const turn = await shared.takeTurn(request, settings.waitTimeout, () => newer() !== undefined);
+      const turn = await redisLookups.takeTurn(request, settings.waitTimeout, () => newer() !== undefined);
       if (typeof turn === 'object') pending.wait(LEASE_SECONDS, { settled: () => turn.release() });
     } else {
-      await shared.fetch(request);
+      await redisLookups.fetch(request);
     }
     return newer();
   } catch (error) {

@@ -22,14 +22,14 @@ import type { FoundVariant, VariantStore } from './variants.js';
  */
 export class EquivalentQueries {
   readonly #entries: VariantStore;
-  readonly #shared: Pick<RedisTierLookups, 'put'> | undefined;
+  readonly #redisLookups: Pick<RedisTierLookups, 'put'> | undefined;
   /** Distinguishes the successive notes of one path, and the entries stored under them. */
   #generation = 0;
 
-  /** @param shared the Redis tier, if there is one. */
-  constructor(entries: VariantStore, shared?: Pick<RedisTierLookups, 'put'>) {
+  /** @param redisLookups of the Redis tier, if there is one. */
+  constructor(entries: VariantStore, redisLookups?: Pick<RedisTierLookups, 'put'>) {
     this.#entries = entries;
-    this.#shared = shared;
+    this.#redisLookups = redisLookups;
   }
 
   /** Whether no response has declared equivalent queries yet, so every request has only its own URL. */
@@ -83,8 +83,8 @@ export class EquivalentQueries {
     if (other !== home) this.#entries.deleteAll(other);
     const isKept = this.#entries.put(home, entry, vary);
     // Without the note, other instances do not know which queries are equivalent.
-    if (!this.#shared || home !== keys.exact) return isKept;
-    void unawaited(this.#shared.put(home, entry), 'redis write');
+    if (!this.#redisLookups || home !== keys.exact) return isKept;
+    void unawaited(this.#redisLookups.put(home, entry), 'redis write');
     return true;
   }
 
