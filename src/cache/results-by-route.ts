@@ -1,6 +1,6 @@
 import { nameRoute, OVERFLOW_ROUTE } from '../exchange/route-template.js';
 
-/** How the requests of one route were answered, by result. */
+/** The number of requests of one route by result. */
 export interface RouteResults {
   hits: number;
   misses: number;

@@ -56,7 +56,7 @@ export interface CacheStats {
   readonly misses: number;
   /** Requests that neither a rule nor the response allowed to be cached: no misses. */
   readonly passes: number;
-  /** How the requests of each route were answered, by its template; `unmatched` without a route. */
+  /** Requests of each route by result, by its template; `unmatched` without a route. */
   readonly routes: Readonly<Record<string, Readonly<RouteResults>>>;
   /** Stale responses that were served. */
   readonly stale: number;

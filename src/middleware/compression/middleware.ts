@@ -33,7 +33,7 @@ export type CompressionMiddleware = (
 /** If the middleware is mounted twice, or by two copies of the package, the first one compresses. */
 const CODER = Symbol.for('hotpath.compression');
 
-/** @internal What the middleware does to the head of a stored answer, for one that it never sees as a response. */
+/** @internal Edits the head of a stored response as the middleware would, for the front door. */
 export interface CompressionEditor {
   /** The coding for a request; `undefined` for none. Cached by field value. */
   codingFor(acceptEncoding: string | undefined): ContentEncoding | undefined;

@@ -14,7 +14,7 @@ import { readRegistry } from './options.js';
 
 /** Options of `collectWorkerMetrics`. */
 export interface WorkerMetricsOptions {
-  /** Time to wait for a worker's answer. Default: `'1s'`. */
+  /** Time to wait for a worker's reply. Default: `'1s'`. */
   timeout?: Duration | undefined;
   /** Metrics of the collecting process itself, shown with those of the workers. Default: a new registry. */
   registry?: Registry | undefined;
@@ -43,7 +43,7 @@ const workerMetricsSchema = section({
 /**
  * Collects the metrics of all workers that call `shareMetrics`: those of `node:cluster` in the primary, and worker threads
  * that are watched. It waits for none longer than `timeout`. `hotpath_metrics_workers_expected` and
- * `hotpath_metrics_workers_answered` show how many did not answer; their counters keep the last values.
+ * `hotpath_metrics_workers_answered` show how many did not reply; their counters keep the last values.
  *
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` for invalid options, or if the registry contains other metrics by these
  * names.

@@ -30,7 +30,7 @@ export interface RedisSnapshot {
   readonly id: string;
   /** Since it was written, by the clock of the server. */
   readonly ageSeconds: number;
-  /** `undefined`: Redis has not answered. */
+  /** `undefined`: Redis has not replied. */
   readonly snapshot: Buffer | undefined;
 }
 
@@ -56,7 +56,7 @@ export class InstanceSnapshots {
     this.#index = `${this.#prefix}index`;
   }
 
-  /** @returns the number of instances whose snapshots are there; `undefined` where Redis has not answered. */
+  /** @returns the number of instances whose snapshots are there; `undefined` where Redis has not replied. */
   async publish(id: string, snapshot: Buffer, ttlMs: number): Promise<number | undefined> {
     const reply = await this.#guard.write(
       'publish',

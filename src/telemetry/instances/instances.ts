@@ -15,7 +15,7 @@ import {
 export interface InstanceStore {
   /**
    * @param ttlMs after which it is gone.
-   * @returns the number of instances whose snapshots are there; `undefined` where the store has not answered.
+   * @returns the number of instances whose snapshots are there; `undefined` where the store has not replied.
    */
   publish(id: string, snapshot: Buffer, ttlMs: number): Promise<number | undefined>;
   /** @returns `undefined` where the store cannot be reached. */
@@ -28,7 +28,7 @@ export interface StoredSnapshot {
   readonly id: string;
   /** Since it was written, by the clock of the store. */
   readonly ageSeconds: number;
-  /** `undefined`: the store has not answered. */
+  /** `undefined`: the store has not replied. */
   readonly snapshot: Buffer | undefined;
 }
 
@@ -83,7 +83,7 @@ const MOST_ROUTES = 50;
 export class Instances {
   readonly #store: InstanceStore | undefined;
   readonly #own: () => InstanceSnapshot;
-  /** Instances that were there at the last publication, this one among them; `undefined` where the store did not answer. */
+  /** Instances that were there at the last publication, this one among them; `undefined` where the store did not reply. */
   alive: number | undefined;
   #isPublishing = false;
   #isClosed = false;

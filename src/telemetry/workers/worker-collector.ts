@@ -21,7 +21,7 @@ interface Peer {
 /** Workers of one collection. */
 export interface WorkerCount {
   readonly expected: number;
-  /** They answered in time. */
+  /** They replied in time. */
   readonly answered: number;
 }
 
@@ -29,8 +29,8 @@ export interface WorkerCount {
 const MOST_SAMPLES_OF_GONE = 50_000;
 
 /**
- * Asks workers of `node:cluster` and worker threads for their metrics. A worker that does not answer in time counts
- * with the counters of its last answer, and so does a dead one, for ever. To Prometheus, a sum that falls looks like a
+ * Asks workers of `node:cluster` and worker threads for their metrics. A worker that does not reply in time counts
+ * with the counters of its last reply, and so does a dead one, for ever. To Prometheus, a sum that falls looks like a
  * restart, and then like a leap.
  */
 export class WorkerCollector {
@@ -38,9 +38,9 @@ export class WorkerCollector {
   readonly #threads = new Map<number, WorkerThread>();
   /** Questions without a reply, by worker: there is one at most, so nothing piles up before a blocked one. */
   readonly #open = new Map<string, number>();
-  /** The last answer of each worker that had metrics. */
+  /** The last reply of each worker that had metrics. */
   readonly #last = new Map<string, readonly Family[]>();
-  /** Workers whose latest answer had none. */
+  /** Workers whose latest reply had none. */
   readonly #unreadable = new Set<string>();
   readonly #gone = new MergedFamilies(MOST_SAMPLES_OF_GONE);
   #channel: BroadcastChannel | undefined;
@@ -72,7 +72,7 @@ export class WorkerCollector {
     );
   }
 
-  /** One at a time. @param own metrics of the process itself, by the workers that answered. */
+  /** One at a time. @param own metrics of the process itself, by the workers that replied. */
   async collect(own: (count: WorkerCount) => Promise<readonly Family[]>): Promise<Family[]> {
     const peers = this.#peers();
     const question = ++this.#questions;
@@ -82,7 +82,7 @@ export class WorkerCollector {
       ask(question);
     }
     await this.#untilAnswered(peers);
-    // One that has exited meanwhile has no last answer.
+    // One that has exited meanwhile has no last reply.
     const isFresh = (key: string) =>
       !this.#open.has(key) && this.#last.has(key) && !this.#unreadable.has(key);
     const fresh = new Set(peers.map(({ key }) => key).filter(isFresh));
