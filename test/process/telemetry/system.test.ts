@@ -7,7 +7,7 @@ import { hotpath } from 'hotpath';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type AdviceInput, adviseFrom } from '../../../src/telemetry/advice.js';
 import { EventLoopWatch, readDelay } from '../../../src/telemetry/system/event-loop.js';
-import { GarbageWatch } from '../../../src/telemetry/system/garbage.js';
+import { GarbageWatch } from '../../../src/telemetry/system/garbage-collector.js';
 import { clampMemoryLimit, diskFigures, HostSampler } from '../../../src/telemetry/system/host-sampler.js';
 import { OtherProcesses } from '../../../src/telemetry/system/other-processes.js';
 import { ProcessSampler } from '../../../src/telemetry/system/process-sampler.js';
