@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Exchange, exchangeOf, HeadOrder } from '../exchange/exchange.js';
 import { isInternal } from '../exchange/internal-mark.js';
+import { runInScope } from '../functions/scope.js';
+import { UsedResults } from '../functions/used-results.js';
 import type { CacheStatus, ForwardReason } from '../http/cache-status.js';
 import { SURROGATE_CAPABILITY } from '../http/surrogate-control.js';
 import type { RouteMatch, RouteTable } from '../options/route-table.js';
@@ -501,13 +503,15 @@ export class RequestFlow {
         ? new RequestOverrides(req, isReduced ? target : undefined, rule, mode.whole, mode.shown)
         : undefined;
     if (isSurrogate) overrides?.append('surrogate-capability', SURROGATE_CAPABILITY);
-    const plan = { mode, found, received, overrides, pending, detail, refresh };
+    const used = rule?.tags === 'inherit' ? new UsedResults() : undefined;
+    const plan = { mode, found, received, overrides, pending, detail, refresh, used };
     const fill = new Fill(this.#state, request, plan);
     const seen = this.#progressOf(exchange);
     if (seen) seen.fill = fill;
     if (mode.standIn && !refresh && rule?.timeout !== undefined)
       this.#limitTime(request, found, pending, fill);
-    request.next();
+    if (used) runInScope({ used }, () => request.next());
+    else request.next();
   }
 
   /** Serves the stale entry if the handler is slower than the rule's `timeout`, as for refreshes. */

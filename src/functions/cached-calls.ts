@@ -75,7 +75,7 @@ export class CachedCalls {
         this.#refresh(item, this.#describe(self, args, key, scope, since));
       }
     }
-    scope?.collected.add(item);
+    scope?.used.add(item);
     return Promise.resolve(
       item.isShareable ? item.outcome.value : cloneValue(item.outcome.value, item.isTree),
     );
@@ -95,7 +95,7 @@ export class CachedCalls {
   async refresh(self: unknown, args: readonly unknown[]): Promise<unknown> {
     const scope = currentScope();
     const call = this.#describe(self, args, this.#requireKey(self, args), scope, undefined);
-    const load = this.#runner.start(this.#wanted(call, undefined), true);
+    const load = this.#runner.start(this.#wanted(call, undefined), scope?.load, true);
     const outcome = await this.#waitFor(load, call, undefined);
     return this.#deliver(outcome as Exclude<Outcome, { kind: 'dropped' }>, true, load, undefined, call);
   }
@@ -151,7 +151,7 @@ export class CachedCalls {
   ): Promise<unknown> {
     if (item && left > 0) {
       this.#runner.counts.hits++;
-      scope?.collected.add(item, 'uncached-result');
+      scope?.used.add(item, 'uncached-result');
       return this.#hand(item);
     }
     const call = this.#describe(self, args, key, scope, since);
@@ -179,7 +179,7 @@ export class CachedCalls {
       // Waiting would never end: the function calls itself.
       if (joined === 'cyclic') return this.callUncached(call.self, call.args, call.scope);
       const joinedAt = log.position;
-      const load = joined ?? runner.start(this.#wanted(call, replaces));
+      const load = joined ?? runner.start(this.#wanted(call, replaces), call.scope?.load);
       load.isAwaited = true;
       const outcome = await this.#waitFor(load, call, fallback, joined !== undefined);
       if (outcome === 'soft') return this.#handStale(fallback as StoredResult, call);
@@ -237,7 +237,7 @@ export class CachedCalls {
     call: Call,
   ): unknown {
     const { counts, parts, place } = this.#runner;
-    const { collected } = call.scope ?? {};
+    const { used } = call.scope ?? {};
     if (outcome.kind === 'result') {
       const { item, isFound, refusal, own } = outcome;
       if (isFound && refusal) {
@@ -247,7 +247,7 @@ export class CachedCalls {
       if (!isLeader) counts.collapsed++;
       else if (isFound) counts.hits++;
       else counts.misses++;
-      collected?.add(item, refusal);
+      used?.add(item, refusal);
       return isLeader && own && this.#settings.isolate === 'clone' ? own.value : this.#hand(item);
     }
     const standIn = fallback ?? load.found;
@@ -257,7 +257,7 @@ export class CachedCalls {
     }
     if (isLeader) counts.misses++;
     else counts.collapsed++;
-    collected?.add(outcome.made, 'uncached-result');
+    used?.add(outcome.made, 'uncached-result');
     if (outcome.kind === 'error') throw outcome.error;
     return outcome.value;
   }
@@ -269,7 +269,7 @@ export class CachedCalls {
 
   #handStale(item: StoredResult, { scope }: Call): unknown {
     this.#runner.counts.stale++;
-    scope?.collected.add(item, 'stale-result');
+    scope?.used.add(item, 'stale-result');
     return this.#hand(item);
   }
 
@@ -339,7 +339,7 @@ export class CachedCalls {
       () => this.#fn.apply(self, args as never[]),
       scope?.load,
     );
-    scope?.collected.add(run.collected, 'uncached-result');
+    scope?.used.add(run.used, 'uncached-result');
     return value;
   }
 }

@@ -94,7 +94,8 @@ export interface CacheFunctions {
    *
    * @throws HotpathError `HOTPATH_CONFIG_INVALID`, like `cached`.
    */
-  method<Args extends readonly unknown[]>(options: FunctionOptions<Args>): MethodDecoratorOf<Args>;
+  // biome-ignore lint/suspicious/noExplicitAny: methods of any arguments, unless an option names them
+  method<Args extends readonly unknown[] = any[]>(options: FunctionOptions<Args>): MethodDecoratorOf<Args>;
 }
 
 /** The parts of a cache that its functions and values use. */

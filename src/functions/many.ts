@@ -55,7 +55,7 @@ export class Batcher {
     counts.runs++;
     try {
       const ids = members.map(({ id }) => id);
-      const loaded = await runInScope({ collected: run.collected, run, load }, () => this.#fn(ids));
+      const loaded = await runInScope({ used: run.used, run, load }, () => this.#fn(ids));
       const values = this.#valuesOf(ids, loaded);
       for (const [at, member] of members.entries()) {
         inherit(run, member.run);
@@ -84,7 +84,7 @@ export class Batcher {
 /** The hints of a batch are those of each of its results. */
 function inherit(run: Run, member: Run | undefined): void {
   if (!member) return;
-  member.collected.add(run.collected, run.collected.refusal);
+  member.used.add(run.used, run.used.refusal);
   member.ttlSeconds = run.ttlSeconds;
   member.isSkipped = run.isSkipped;
 }

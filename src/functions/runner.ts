@@ -103,10 +103,17 @@ export class Runner {
     return this.parts.log.limit({ stamp, tags, url: '', path: '', storedAt: now }) > now;
   }
 
-  /** Starts a load that calls wait for. @param isForced runs the function, whatever Redis has. */
-  start(wanted: WantedLoad, isForced = false): Load {
+  /**
+   * Starts a load that calls wait for.
+   *
+   * @param own the load that the call is made in.
+   * @param isForced runs the function, whatever Redis has.
+   */
+  start(wanted: WantedLoad, own: Load | undefined, isForced = false): Load {
     const load = this.#createLoad(wanted);
     load.isAwaited = true;
+    // Before the function runs, which may call the function of `own` at once.
+    own?.waitsFor.add(load);
     const ended = runInOwnContext(() => this.#perform(load, wanted.work, isForced));
     void unawaited(ended.then(guarded('function', (outcome) => this.settle(load, outcome))), this.place);
     return load;
@@ -270,7 +277,7 @@ export class Runner {
   async #invoke(run: Run, load: Load | undefined, work: () => unknown): Promise<unknown> {
     if (!this.isBatched) this.counts.runs++;
     try {
-      return await runInScope({ collected: run.collected, run, load }, work);
+      return await runInScope({ used: run.used, run, load }, work);
     } finally {
       run.end();
     }
@@ -295,7 +302,7 @@ export class Runner {
     };
     const item = makeStoredResult(head, copy, isolate, isolate === 'none' ? value : copy.value);
     const isUncached = run.isSkipped || !load.tags || freshUntil <= now || this.#hasTooManyTags(made.tags);
-    const refusal = run.collected.refusal ?? (isUncached ? ('uncached-result' as const) : undefined);
+    const refusal = run.used.refusal ?? (isUncached ? ('uncached-result' as const) : undefined);
     const outcome: Outcome = { kind: 'result', item, isFound: false, refusal, own: { value } };
     return refusal ? { outcome } : { outcome, copy };
   }
@@ -375,11 +382,11 @@ export class Runner {
 const SIZE_OF_ERROR = 2000;
 
 /** The tags and limits of a result, with those of the results in it. */
-function madeBy(load: Load, { collected }: Run): UsedResult & { readonly tags: readonly string[] } {
+function madeBy(load: Load, { used }: Run): UsedResult & { readonly tags: readonly string[] } {
   return {
-    tags: [...new Set([...(load.tags ?? []), ...collected.tags])],
-    freshUntil: collected.freshUntil,
-    stamp: Math.min(load.stamp, collected.stamp),
+    tags: [...new Set([...(load.tags ?? []), ...used.tags])],
+    freshUntil: used.freshUntil,
+    stamp: Math.min(load.stamp, used.stamp),
   };
 }
 

@@ -7,7 +7,7 @@ import { UsedResults } from './used-results.js';
 
 /** The run or the request that cached functions are called in. */
 export interface Scope {
-  readonly collected: UsedResults;
+  readonly used: UsedResults;
   /** Absent in a request. */
   readonly run?: Run;
   /** The load that the run belongs to. */
@@ -51,7 +51,7 @@ export function currentRun(): RunContext {
 
 /** One run of a cached function. */
 export class Run implements RunContext {
-  readonly collected = new UsedResults();
+  readonly used = new UsedResults();
   /** Seconds. */
   ttlSeconds: number | undefined;
   isSkipped = false;
@@ -70,8 +70,7 @@ export class Run implements RunContext {
   tag(...names: string[]): this {
     if (this.#refuseLate('tag')) return this;
     for (const name of names) {
-      if (typeof name === 'string' && name !== '' && name.length <= LONGEST_TAG)
-        this.collected.tags.add(name);
+      if (typeof name === 'string' && name !== '' && name.length <= LONGEST_TAG) this.used.tags.add(name);
       // A result that cannot be purged is not stored.
       else this.#refuse(new TypeError(`tag: expected a name, received ${formatValue(name)}`));
     }

@@ -49,11 +49,11 @@ export class StoredValues {
     const { position } = log;
     const item = isHere ? here : await tiers.fetch(full, 'clone');
     if (item && tiers.freshnessLeft(item) > 0 && 'value' in item.outcome) {
-      scope?.collected.add(item);
+      scope?.used.add(item);
       return cloneValue(item.outcome.value, item.isTree);
     }
     // A response that was made without the value is purged when it is set.
-    scope?.collected.add({ tags: [valueTag(full)], freshUntil: Number.POSITIVE_INFINITY, stamp: position });
+    scope?.used.add({ tags: [valueTag(full)], freshUntil: Number.POSITIVE_INFINITY, stamp: position });
     return undefined;
   }
 

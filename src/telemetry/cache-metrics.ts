@@ -80,6 +80,7 @@ function showRequests(registry: Registry, read: () => CacheStats): (() => void)[
         ...(redis ? inTier('redis', { hit: hits, miss: misses, unusable: sumOf(unusable) }) : []),
       ];
     }),
+    ...showFunctions(registry, () => read().functions),
     gauge('memory_entries', 'Entries in the memory tier.', () => read().entries),
     gauge('memory_bytes', 'Bytes of the memory tier: bodies, keys, headers and tags.', () => read().bytes),
     gauge('memory_max_bytes', 'Limit of memory_bytes (cache.memory.maxBytes).', () => read().limits.bytes),
@@ -91,6 +92,25 @@ function showRequests(registry: Registry, read: () => CacheStats): (() => void)[
     ),
     gauge('fills_in_progress', 'Fills that other requests may wait for.', () => read().pending),
     gauge('log_position', 'Position of the invalidation log in this process.', () => read().position, 'max'),
+  ];
+}
+
+function showFunctions(registry: Registry, read: () => CacheStats['functions']): (() => void)[] {
+  const { counters } = writers(registry, 'hotpath_cache_function_');
+  const byFunction = (name: 'runs' | 'errors' | 'runSeconds') => () =>
+    Object.entries(read()).map(([label, counts]) => ({ labels: { function: label }, value: counts[name] }));
+  return [
+    counters('calls_total', 'Calls of cached functions by result.', ['function', 'result'], () =>
+      Object.entries(read()).flatMap(([label, { hits, misses, collapsed, stale, uncached }]) =>
+        Object.entries({ hit: hits, miss: misses, collapsed, stale, uncached }).map(([result, value]) => ({
+          labels: { function: label, result },
+          value,
+        })),
+      ),
+    ),
+    counters('runs_total', 'Runs of cached functions.', ['function'], byFunction('runs')),
+    counters('run_errors_total', 'Runs that threw or took too long.', ['function'], byFunction('errors')),
+    counters('run_seconds_total', 'Total time of the runs.', ['function'], byFunction('runSeconds')),
   ];
 }
 

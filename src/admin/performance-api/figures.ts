@@ -42,7 +42,8 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
         }));
       }
       const { all: use, routes, topKeys } = telemetry.cache();
-      const { routes: _, functions, ...stats } = perf.cache.stats();
+      const { routes: _, functions: byName, ...stats } = perf.cache.stats();
+      const functions = Object.entries(byName).map(([name, counts]) => ({ name, ...counts }));
       // `routes` beside it has the same, in bounds.
       const store = config.cache ? stats : null;
       const list = perf.cache.keys({ limit, prefix, route, tag });

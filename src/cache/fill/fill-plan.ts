@@ -1,3 +1,4 @@
+import type { UsedResults } from '../../functions/used-results.js';
 import type { PendingFill } from '../collapse/collapser.js';
 import type { FillMode } from '../decide.js';
 import type { Lookup } from '../lookup/lookup.js';
@@ -20,4 +21,6 @@ export interface FillPlan {
   readonly detail: string | undefined;
   /** The background refresh that sent the request. */
   readonly refresh: Refresh | undefined;
+  /** The results of cached functions that the handler uses, for a rule with `tags: 'inherit'`. */
+  readonly used: UsedResults | undefined;
 }

@@ -5,12 +5,7 @@ import { onDestroy } from '../../exchange/on-destroy.js';
 import { pathOf } from '../../http/request-target.js';
 import { guarded } from '../../runtime/guard.js';
 import { copyToOwnMemory } from '../../runtime/owned-memory.js';
-import {
-  hostOf,
-  type ResponseHead,
-  type StoredField,
-  type StoredResponse,
-} from '../../store/stored-response.js';
+import { hostOf, type ResponseHead } from '../../store/stored-response.js';
 import { StreamingFill } from '../collapse/streaming-fill.js';
 import { addGroupTags } from '../invalidate/cache-groups.js';
 import { cameWithBody, findCredential, hasIgnoredCookie } from '../request/bypass.js';
@@ -32,11 +27,13 @@ import type { FillPlan } from './fill-plan.js';
 import { generateEtag } from './generated-etag.js';
 import { compareWithHead, makeStale } from './head-revalidation.js';
 import { isClientGone, isPartialResponse, mayBeIncomplete } from './incomplete.js';
+import { limitLifetime } from './inherited.js';
 import { isAnsweredByOtherRoute } from './matched-route.js';
 import { exceedsMemory } from './memory-limit.js';
 import { warnOfRuleChange } from './received-headers.js';
 import { isFailure, isForClientAlone, isForRequestAlone, isSuperseding } from './refusal-scope.js';
 import { reportFill } from './report-fill.js';
+import type { Snapshot } from './snapshot.js';
 import {
   captureDecided,
   type DecidedHeaders,
@@ -45,25 +42,6 @@ import {
   type Refused,
   type Storable,
 } from './storable.js';
-
-interface Snapshot {
-  readonly storable: Storable;
-  readonly status: number;
-  readonly headers: readonly StoredField[];
-  readonly removed: readonly string[];
-  readonly date: string;
-  readonly etag: string | undefined;
-  readonly lastModified: string | undefined;
-  readonly declaredLength: number | undefined;
-  /** When the headers were sent. Milliseconds on the cache's clock. Ages count from this time. */
-  readonly at: number;
-  /** The client had disconnected when the headers were sent. */
-  readonly isClientGone: boolean;
-  /** The stored response that a 304 revalidated. Its body is kept. */
-  readonly revalidated: StoredResponse | undefined;
-  /** `undefined`: the body was not complete, so the rule's function runs again at its end. */
-  readonly tags: readonly string[] | undefined;
-}
 
 const HEADER_CHANGED: Refused = { refusal: 'header-changed' };
 
@@ -216,7 +194,7 @@ export class Fill {
     const verdict = decideStorable(res, {
       settings,
       rule,
-      hints: readHints(res),
+      hints: readHints(res, settings.lifetimes),
       // A later middleware may have derived a credential from other data, such as a token in the query.
       credential: this.#request.credential ?? findCredential(req, rule, settings),
       method,
@@ -233,20 +211,33 @@ export class Fill {
       now: Date.now(),
     });
     if (verdict.refusal !== undefined) return verdict;
+    const { used } = this.#plan;
+    if (used?.refusal) return { refusal: used.refusal };
     if (this.#isHeaderChanged(verdict)) return HEADER_CHANGED;
     if (!this.#state.entries.accepts(this.#request.key, verdict.vary)) return { refusal: 'vary-invalid' };
     this.#tags = this.#computeTags(verdict);
     if (!this.#tags) return { refusal: 'rule' };
     if (exceedsMemory(this.#state, this.#request, this.#tags)) return { refusal: 'too-large' };
     // Last, so that `Cache-Status` names a reason that holds for requests without cookies too.
-    return this.#hasIgnoredCookie ? { refusal: this.#plan.detail ?? 'anonymous-fill' } : verdict;
+    if (this.#hasIgnoredCookie) return { refusal: this.#plan.detail ?? 'anonymous-fill' };
+    return used ? limitLifetime(verdict, used, this.#state.clock()) : verdict;
   }
 
   /** `undefined` if the rule's function throws, or returns no list: a response that cannot be purged is not stored. */
   #computeTags({ groups }: Storable): readonly string[] | undefined {
     const { exchange, rule, context, pattern } = this.#request;
     try {
-      return addGroupTags(evaluateTags(rule, context, readHints(exchange.res)), groups, context, rule);
+      return addGroupTags(
+        evaluateTags(
+          rule,
+          context,
+          readHints(exchange.res, this.#state.settings.lifetimes),
+          this.#plan.used?.tags,
+        ),
+        groups,
+        context,
+        rule,
+      );
     } catch (error) {
       this.#state.fault(error, `tags of ${nameRule(pattern)}`);
       return undefined;
@@ -380,10 +371,14 @@ export class Fill {
   #headOf(snapshot: Snapshot, home: string, tags: readonly string[]): ResponseHead {
     const { exchange, target } = this.#request;
     const { storable } = snapshot;
+    const { used } = this.#plan;
+    // A result may be older than the request, so a record that this instance has not read yet may concern it.
+    const stamp = Math.min(this.#stamp, used?.stamp ?? this.#stamp);
+    const freshUntil = snapshot.at + (storable.lifetime - storable.initialAge) * 1000;
     return {
       key: this.#state.entries.keyFor(home, storable.vary, this.#plan.received),
-      stamp: this.#stamp,
-      since: this.#stamp,
+      stamp,
+      since: stamp,
       variance: storable.variance,
       tags,
       url: target,
@@ -398,7 +393,7 @@ export class Fill {
       date: snapshot.date,
       storedAt: snapshot.at,
       initialAge: storable.initialAge,
-      freshUntil: snapshot.at + (storable.lifetime - storable.initialAge) * 1000,
+      freshUntil: Math.min(freshUntil, used?.freshUntil ?? freshUntil),
       reuse: storable.reuse,
       explicitlyShared: storable.explicitlyShared,
       anyOrigin: storable.anyOrigin,
@@ -418,6 +413,8 @@ export class Fill {
     const body = revalidated?.body ?? copyToOwnMemory(...this.#chunks);
     // The body is complete, even if it is not stored.
     this.#streaming?.complete(body);
+    const { used } = this.#plan;
+    if (used?.refusal) return this.#refuse(used.refusal);
     const tags = snapshot.tags ?? this.#computeTags(storable);
     if (!tags) return this.#refuse('rule');
     const home = this.#state.equivalents.homeFor(keys, storable.variance);

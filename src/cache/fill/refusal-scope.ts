@@ -8,7 +8,9 @@ const ONE_CLIENT_STATUSES: ReadonlySet<number> = new Set([
 const SUPERSEDING_REFUSALS: ReadonlySet<string> = new Set(['no-store', 'private', 'vary-star']);
 
 /** Refusals after which another request should try to fill. A 5xx is one too. */
-const FAILED_REFUSALS: ReadonlySet<string> = new Set(['broken', 'length', 'purged', 'superseded', 'fault']);
+const FAILED_REFUSALS: ReadonlySet<string> = new Set([
+  ...['broken', 'length', 'purged', 'superseded', 'fault', 'stale-result'],
+]);
 
 /** Refusals caused by the request. Refusals for its credential are handled separately. */
 const REQUEST_REFUSALS: ReadonlySet<string> = new Set(['head', 'range', 'request-no-store']);

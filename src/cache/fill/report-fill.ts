@@ -56,5 +56,9 @@ function isCacheable(
   { exchange: { res }, rule }: MiddlewareRequest,
   { found }: FillPlan,
 ): boolean {
-  return rule !== undefined || found.entry !== undefined || declaresCacheable(res, settings, readHints(res));
+  return (
+    rule !== undefined ||
+    found.entry !== undefined ||
+    declaresCacheable(res, settings, readHints(res, settings.lifetimes))
+  );
 }

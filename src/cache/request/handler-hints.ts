@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { reportFault } from '../../exchange/run-listeners.js';
 import { formatValue } from '../../options/format-value.js';
+import { type LifetimeName, type Lifetimes, readLifetimeName, readTtlWith } from '../../options/lifetimes.js';
 import { type Duration, parseDuration, readLifetime } from '../../options/units.js';
 
 const HINTS = Symbol.for('hotpath.cache');
@@ -10,10 +11,10 @@ export interface CacheHints {
   /** Adds tags, by which the stored response can be purged. */
   tag(...names: string[]): CacheHints;
   /**
-   * How long this cache may use the response: a duration, or seconds. Takes precedence over all other lifetimes, but
+   * How long this cache may use the response: a duration, seconds, or the name of one of `cache.lifetimes`. Takes precedence over all other lifetimes, but
    * never makes `private` or `no-store` storable.
    */
-  ttl(duration: Duration): CacheHints;
+  ttl(duration: Duration | LifetimeName): CacheHints;
   /** Keeps the response out of the cache. The reason appears in `Cache-Status`. */
   skip(reason?: string): CacheHints;
 }
@@ -22,11 +23,18 @@ export interface CacheHints {
 export interface ResponseHints {
   readonly tags: Set<string>;
   ttl: number | undefined;
+  /** A name, which only the cache can resolve. */
+  lifetime?: string | undefined;
   skip: string | undefined;
 }
 
 class Hints implements CacheHints {
-  readonly given: ResponseHints = { tags: new Set(), ttl: undefined, skip: undefined };
+  readonly given: ResponseHints = {
+    tags: new Set(),
+    ttl: undefined,
+    lifetime: undefined,
+    skip: undefined,
+  };
 
   tag(...names: string[]): this {
     for (const name of names) {
@@ -41,7 +49,10 @@ class Hints implements CacheHints {
     return this;
   }
 
-  ttl(duration: Duration): this {
+  ttl(duration: Duration | LifetimeName): this {
+    const name = readLifetimeName(duration);
+    this.given.lifetime = 'value' in name ? name.value : undefined;
+    if ('value' in name) return this;
     try {
       this.given.ttl = parseDuration(duration, readLifetime);
     } catch (error) {
@@ -68,7 +79,15 @@ export function cacheOf(res: ServerResponse): CacheHints {
   return (holder[HINTS] ??= new Hints());
 }
 
-/** The hints of a response, if its handler gave any. */
-export function readHints(res: ServerResponse): ResponseHints | undefined {
-  return (res as ServerResponse & { [HINTS]?: { given: ResponseHints } })[HINTS]?.given;
+/** The hints of a response, if its handler gave any. @param lifetimes those of the cache, by name. */
+export function readHints(res: ServerResponse, lifetimes: Lifetimes): ResponseHints | undefined {
+  const given = (res as ServerResponse & { [HINTS]?: { given: ResponseHints } })[HINTS]?.given;
+  if (given?.lifetime === undefined) return given;
+  const reading = readTtlWith(lifetimes)(given.lifetime);
+  if ('value' in reading) return { ...given, ttl: reading.value };
+  reportFault(
+    'cacheOf(res)',
+    new TypeError(`expected ${reading.expected}, received ${formatValue(given.lifetime)}`),
+  );
+  return { ...given, skip: 'invalid-ttl' };
 }

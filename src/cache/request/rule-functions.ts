@@ -14,6 +14,7 @@ export function evaluateTags(
   rule: CacheRuleSettings | undefined,
   context: RuleContext,
   hints: ResponseHints | undefined,
+  inherited: Iterable<string> = [],
 ): readonly string[] {
   const given =
     typeof rule?.tags === 'function' ? requireSync(rule.tags(context), 'tags') : listedTags(rule?.tags);
@@ -22,7 +23,7 @@ export function evaluateTags(
     throw new TypeError(`${expected}, received ${formatValue(given)}`);
   }
   // A copy: the function may return the same array again, changed.
-  const tags = [...new Set([...given, ...(hints?.tags ?? [])])];
+  const tags = [...new Set([...given, ...(hints?.tags ?? []), ...inherited])];
   if (tags.length > MOST_TAGS || tags.some((tag) => tag.length > LONGEST_NAME)) {
     throw new RangeError(
       `tags: expected at most ${MOST_TAGS} names of at most ${LONGEST_NAME} characters; return fewer or shorter ones`,

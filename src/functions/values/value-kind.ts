@@ -73,8 +73,9 @@ export function bytesOfBinary(value: object): Buffer {
 
 /** Makes a binary value of a kind. @param bytes are copied. @returns `undefined` for an unknown kind. */
 export function makeBinary(name: string, bytes: Buffer): object | undefined {
-  if (name === 'Buffer') return Buffer.from(bytes);
+  // Memory of its own, because `buffer.buffer` of a pooled one has those of others too.
   const copy = new Uint8Array(bytes).buffer;
+  if (name === 'Buffer') return Buffer.from(copy);
   if (name === 'ArrayBuffer') return copy;
   const type = binaryTypes.get(name);
   return type && new type(copy);
