@@ -280,8 +280,8 @@ export class CachedCalls {
   }
 
   /** Throws in strict mode; otherwise warns once. */
-  refuse(message: string): void {
-    this.#runner.refuse('HOTPATH_ARGUMENTS_INVALID', `${this.#runner.place}: ${message}`);
+  throwOrWarn(message: string): void {
+    this.#runner.throwOrWarn('HOTPATH_ARGUMENTS_INVALID', `${this.#runner.place}: ${message}`);
   }
 
   #refresh(item: StoredResult, call: Call): void {
@@ -328,7 +328,7 @@ export class CachedCalls {
   ): Promise<unknown> {
     const { place, parts } = this.#runner;
     if (error instanceof ValueProblem) {
-      this.#runner.refuse('HOTPATH_ARGUMENTS_INVALID', this.#describeProblem(error));
+      this.#runner.throwOrWarn('HOTPATH_ARGUMENTS_INVALID', this.#describeProblem(error));
     } else parts.fault(error, place);
     return this.callUncached(self, args, scope);
   }

@@ -45,7 +45,7 @@ export function decorateMethod(
 
 /** @throws (rejects) in strict mode. */
 async function callForOtherInstance(calls: CachedCalls, self: unknown, args: unknown[]): Promise<unknown> {
-  calls.refuse(
+  calls.throwOrWarn(
     'the method was called on a second instance, whose results may differ; set `key` to a function that returns ' +
       'the arguments, and the part of `this` on which the result depends',
   );

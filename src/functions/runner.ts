@@ -167,7 +167,7 @@ export class Runner {
   }
 
   /** Throws in strict mode; otherwise warns once. */
-  refuse(code: 'HOTPATH_ARGUMENTS_INVALID' | 'HOTPATH_RESULT_INVALID', message: string): void {
+  throwOrWarn(code: 'HOTPATH_ARGUMENTS_INVALID' | 'HOTPATH_RESULT_INVALID', message: string): void {
     if (this.#isStrict) throw new HotpathError(code, message);
     warnOnce(this, code, () => message);
   }
@@ -319,7 +319,7 @@ export class Runner {
   #refuseResult(load: Load, run: Run, value: unknown, problem: unknown): Outcome {
     const made = madeBy(load, run);
     try {
-      this.refuse(
+      this.throwOrWarn(
         'HOTPATH_RESULT_INVALID',
         `${this.place}: its result cannot be stored: ${messageOf(problem)}; return plain data, ` +
           'or set strict: false to use the function without caching such results',
