@@ -25,6 +25,7 @@ export default defineConfig({
     metrics: 'src/middleware/metrics/index.ts',
     'size-limit': 'src/middleware/size-limit/index.ts',
     warming: 'src/warming/index.ts',
+    postgres: 'src/postgres/index.ts',
     admin: 'src/admin/index.ts',
   },
   format: ['esm', 'cjs'],

@@ -26,6 +26,7 @@ export default defineConfig({
     alias: [
       { find: /^hotpath$/, replacement: source('index.ts') },
       { find: /^hotpath\/cache$/, replacement: source('cache/index.ts') },
+      { find: /^hotpath\/postgres$/, replacement: source('postgres/index.ts') },
       { find: /^hotpath\/warming$/, replacement: source('warming/index.ts') },
       { find: /^hotpath\/admin$/, replacement: source('admin/index.ts') },
       { find: /^hotpath\/(.+)$/, replacement: source('middleware/$1/index.ts') },

@@ -4,6 +4,7 @@ import { createResponseCache, type Middleware, type ResponseCache } from './cach
 import type { CacheState } from './cache/state.js';
 import { SetupCheck } from './checks/setup-check.js';
 import { type HotpathConfig, type ResolvedConfig, resolveConfig } from './config.js';
+import { REQUEST_SCOPE, RequestScope } from './exchange/request-scope.js';
 import { FastLookup } from './front-door/fast-lookup.js';
 import { FastPath } from './front-door/fast-path.js';
 import { attachError, FrontDoor } from './front-door/front-door.js';
@@ -125,6 +126,7 @@ export function hotpath(config?: HotpathConfig): Hotpath {
     timing: { of: timingOf },
     warming,
     config: resolved,
+    [REQUEST_SCOPE]: parts.scope,
     attach: (app: AttachableApp) => {
       attach(app, resolved, door);
       attached = app;
@@ -137,15 +139,20 @@ export function hotpath(config?: HotpathConfig): Hotpath {
       metrics?.close();
       parts.shedding?.close();
       watch.close();
+      parts.scope.close();
       // It tells the other instances by the Redis of the cache.
       await telemetry?.close();
       await cache.close();
       hideWarming?.();
-      parts.hideShedding?.();
-      parts.hideCache?.();
-      parts.hideTelemetry?.();
+      hideMetrics(parts);
     },
   });
+}
+
+function hideMetrics({ hideShedding, hideCache, hideTelemetry }: Parts): void {
+  hideShedding?.();
+  hideCache?.();
+  hideTelemetry?.();
 }
 
 /** The middlewares of one config. */
@@ -155,6 +162,7 @@ interface Parts {
   readonly metrics: ReturnType<typeof createMetrics> | undefined;
   readonly telemetry: Telemetry | undefined;
   readonly watch: RequestWatch;
+  readonly scope: RequestScope;
   readonly timing: ReturnType<typeof createTiming> | undefined;
   readonly log: ReturnType<typeof createRequestLog> | undefined;
   readonly shedding: ReturnType<typeof createLoadShedding> | undefined;
@@ -189,15 +197,16 @@ function createParts(config: ResolvedConfig): Parts {
         })
       : undefined;
   const watch = new RequestWatch(telemetry);
+  const scope = new RequestScope();
   const log = config.log ? createRequestLog(config.log, routes) : undefined;
   const shedding = config.loadShedding ? createLoadShedding(config.loadShedding, routes) : undefined;
   const hideShedding = metrics && shedding && showShedding(metrics.registry, shedding.counts);
-  const first = [watch.middleware, timing, log, metrics, shedding];
+  const first = [watch.middleware, scope.middleware, timing, log, metrics, shedding];
   const order = [...first, sizeLimit, cacheControl, compression, state && cache];
   const chain: Middleware[] = order.filter((middleware) => !!middleware);
   if (compression) chain.push(startCompression);
   const middlewares = { metrics, timing, log, shedding, cacheControl, compression, chain };
-  return { state, cache, telemetry, watch, ...middlewares, hideCache, hideTelemetry, hideShedding };
+  return { state, cache, telemetry, watch, scope, ...middlewares, hideCache, hideTelemetry, hideShedding };
 }
 
 function createWarming(

@@ -1,6 +1,11 @@
 export * from '../functions/index.js';
 export type { CacheStatus, ForwardReason } from '../http/cache-status.js';
-export type { HotpathRequest, InternalRequestMark, RouteParams } from '../options/request-types.js';
+export type {
+  HotpathRequest,
+  RequestDatabase,
+  RequestMark,
+  RouteParams,
+} from '../options/request-types.js';
 export type { Duration, Size } from '../options/units.js';
 export type { Selector } from '../store/invalidation/selector.js';
 export type { RedisClient, RedisOptions } from '../store/redis/options.js';

@@ -87,6 +87,21 @@ export interface SlowQueryEvent {
   readonly route?: string | undefined;
 }
 
+/** `hotpath:n-plus-one`: a request ran one statement again and again. Published once for each route and statement. */
+export interface NPlusOneEvent {
+  /** The statement with placeholders, never with values. */
+  readonly text: string;
+  readonly method: string;
+  /** Template of the route, or `unmatched`. */
+  readonly route: string;
+  /** Queries of the statement in that request. */
+  readonly queries: number;
+  /** Their time together. */
+  readonly seconds: number;
+  /** Where the app's own code ran the query: file, line and column; absent if none of its code was found. */
+  readonly place?: string | undefined;
+}
+
 /** `hotpath:warming`: a run of a warming task has begun or ended. */
 export interface WarmingEvent {
   /** The name of the task. */
@@ -142,5 +157,6 @@ export const shedEvents: EventChannel<ShedEvent> = channel('hotpath:shed');
 export const purgeEvents: EventChannel<PurgeEvent> = channel('hotpath:purge');
 export const breakerEvents: EventChannel<BreakerEvent> = channel('hotpath:breaker');
 export const slowQueryEvents: EventChannel<SlowQueryEvent> = channel('hotpath:slow-query');
+export const nPlusOneEvents: EventChannel<NPlusOneEvent> = channel('hotpath:n-plus-one');
 export const warmingEvents: EventChannel<WarmingEvent> = channel('hotpath:warming');
 export const alertEvents: EventChannel<AlertEvent> = channel('hotpath:alert');

@@ -85,6 +85,10 @@ export class Exchange {
   endedAt = 0;
   /** How long the handlers blocked the event loop when the request arrived. Milliseconds. */
   blockedMs = 0;
+  /** Queries of the database that have ended; only while a pool is monitored. */
+  queryCount = 0;
+  /** Their time together. Milliseconds. */
+  queryMs = 0;
   /** The result in `X-Cache`; `undefined` without a lookup. */
   cacheResult: string | undefined;
   /** The reason why the request bypassed the cache, or why the response was not stored. */

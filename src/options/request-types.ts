@@ -10,16 +10,27 @@ import type { Request } from 'express';
  */
 export type HotpathRequest = Request;
 
-/** On a request that hotpath made itself, to refresh a stale response. */
-export interface InternalRequestMark {
-  readonly internal: true;
+/** The queries of a request; they grow while it lasts. */
+export interface RequestDatabase {
+  /** Queries that have ended. */
+  readonly queries: number;
+  /** Their time together. */
+  readonly seconds: number;
+}
+
+/** The part of a request that hotpath adds. */
+export interface RequestMark {
+  /** `true` on a request that hotpath made itself, to refresh a stale response. */
+  readonly internal?: true;
+  /** Absent before the first query of a pool that `monitorPool` watches. */
+  readonly database?: RequestDatabase;
 }
 
 declare global {
   namespace Express {
     interface Request {
-      /** Only on requests that hotpath made itself: gates, limiters and loggers tell them by it. */
-      readonly hotpath?: InternalRequestMark;
+      /** `internal`: hotpath made the request itself; gates, limiters and loggers tell it by that. */
+      readonly hotpath?: RequestMark;
     }
   }
 }

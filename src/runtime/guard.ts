@@ -34,3 +34,18 @@ export async function unawaited(promise: unknown, where?: string): Promise<void>
     if (where !== undefined) reportFault(where, error);
   }
 }
+
+/**
+ * Calls a function of the app that is only notified. Its exceptions and rejections are reported.
+ *
+ * @param name the option that it was given as.
+ */
+export function callHook<Subject>(name: string, hook: (subject: Subject) => void, subject: Subject): void {
+  try {
+    // The type says `void`, but TypeScript also accepts async functions.
+    const result: unknown = hook(subject);
+    if (result !== undefined) void unawaited(result, name);
+  } catch (error) {
+    reportFault(name, error);
+  }
+}

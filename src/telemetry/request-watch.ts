@@ -82,6 +82,8 @@ export class RequestWatch {
       servedBytes: length,
       servedUrl: entry.url,
       blockedMs: 0,
+      queries: 0,
+      queryMs: 0,
     };
     telemetry?.finished(req, req.socket, ended);
     if (requestEvents.hasSubscribers) publishEnded(req, res, ended);
@@ -147,6 +149,8 @@ function describeEnded(exchange: Exchange): FinishedRequest {
     servedBytes: served ? bodyBytes : 0,
     servedUrl: served?.url,
     blockedMs: exchange.blockedMs,
+    queries: exchange.queryCount,
+    queryMs: exchange.queryMs,
   };
 }
 

@@ -1,7 +1,7 @@
 // Checked by the compiler alone (`npm run typecheck`): what the functions of a rule know of a request.
 import type { Request } from 'express';
 import 'express-session';
-import { defineConfig, type InternalRequestMark } from 'hotpath';
+import { defineConfig, type RequestMark } from 'hotpath';
 
 declare module 'express-session' {
   interface SessionData {
@@ -29,4 +29,4 @@ export const config = defineConfig({
 });
 
 export const isInternal = (req: Request): boolean => req.hotpath?.internal === true;
-export const markOf = (req: Request): InternalRequestMark | undefined => req.hotpath;
+export const markOf = (req: Request): RequestMark | undefined => req.hotpath;

@@ -5,6 +5,8 @@ import type { Express } from 'express';
 import session from 'express-session';
 import * as hotpath from 'hotpath';
 import * as cache from 'hotpath/cache';
+import * as postgres from 'hotpath/postgres';
+import pg from 'pg';
 import { expect } from 'vitest';
 import { type express5, listen, waitFor } from '../helpers/http.js';
 
@@ -32,7 +34,9 @@ export interface Example {
 const MODULES: Readonly<Record<string, object>> = {
   hotpath,
   'hotpath/cache': cache,
+  'hotpath/postgres': postgres,
   'express-session': session,
+  pg,
 };
 
 /** How far a shown age or time to live may be from the real one: machines differ in speed. Seconds. */
@@ -136,6 +140,7 @@ async function runCode(code: string, scope: Record<string, unknown>): Promise<vo
     ...args: string[]
   ) => (...values: unknown[]) => Promise<void>;
   const end = ['cache', 'perf'].map((name) => `if (typeof ${name} === 'function') await ${name}.close();`);
+  end.push(`if (typeof pool === 'object') await pool.end();`);
   await new AsyncFunction(...Object.keys(scope), `'use strict';\n${code}\n${end.join('\n')}`)(
     ...Object.values(scope),
   );

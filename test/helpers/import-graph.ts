@@ -41,7 +41,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['options', 'telemetry', 'middleware', 'cache', 'store'],
   'environment.ts': ['options', 'config.ts'],
   'hotpath.ts': [...everyRoom, 'config.ts'],
-  admin: [...everyRoom, 'hotpath.ts'],
+  postgres: ['runtime', 'events', 'exchange', 'options', 'telemetry', 'middleware', 'hotpath.ts'],
+  admin: [...everyRoom, 'hotpath.ts', 'postgres'],
   'index.ts': [...everyRoom, 'config.ts', 'environment.ts', 'hotpath.ts'],
 };
 

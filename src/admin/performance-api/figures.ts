@@ -1,3 +1,4 @@
+import { monitorOf } from '../../postgres/figures.js';
 import type { TelemetryHistory } from '../../telemetry/history/history.js';
 import type { InstancesReport } from '../../telemetry/instances/instances.js';
 import type { PerformanceApiSettings, PoolCounts } from '../options.js';
@@ -54,7 +55,10 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
 
     database: (): ResourceFigures => ({
       stable: { pool: pool ? { maxCount: pool.options?.max ?? null } : null },
-      volatile: { pool: pool ? readPool(pool) : null },
+      volatile: {
+        pool: pool ? readPool(pool) : null,
+        monitor: (pool && monitorOf(pool)?.figures()) ?? null,
+      },
     }),
 
     warming: (): ResourceFigures => ({ stable: {}, volatile: { tasks: perf.warming.tasks() } }),

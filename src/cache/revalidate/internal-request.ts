@@ -3,7 +3,7 @@ import { type IncomingMessage, Server, type ServerResponse } from 'node:http';
 import { Duplex } from 'node:stream';
 import { type Exchange, exchangeOf, HeadOrder } from '../../exchange/exchange.js';
 import { type HeaderField, readHeaders } from '../../exchange/headers.js';
-import type { InternalRequestMark } from '../../options/request-types.js';
+import type { RequestMark } from '../../options/request-types.js';
 import { guarded } from '../../runtime/guard.js';
 
 /** An Express app, or any request listener of `node:http`. */
@@ -135,8 +135,8 @@ export class Dispatcher {
   #serve(req: IncomingMessage, res: ServerResponse): void {
     const socket = req.socket as unknown as NowhereSocket;
     const { request, listener, resolve, reject } = socket.job;
-    const mark: InternalRequestMark = { internal: true };
-    (req as IncomingMessage & { hotpath?: InternalRequestMark }).hotpath = mark;
+    const mark: RequestMark = { internal: true };
+    (req as IncomingMessage & { hotpath?: RequestMark }).hotpath = mark;
     const exchange = exchangeOf(req, res);
     request.onExchange?.(exchange);
     const limit = request.maxBytes ?? 1024 * 1024;

@@ -5,8 +5,7 @@ import { slowRequestEvents } from '../../events/channels.js';
 import { CLIENT_CLOSED_REQUEST } from '../../exchange/completion.js';
 import type { Exchange } from '../../exchange/exchange.js';
 import { isLongLived } from '../../exchange/long-lived.js';
-import { reportFault } from '../../exchange/run-listeners.js';
-import { unawaited } from '../../runtime/guard.js';
+import { callHook } from '../../runtime/guard.js';
 import { addressOf } from '../client-address.js';
 import type { SlowRequest, TimingSettings } from './options.js';
 import { timingOf } from './request-timing.js';
@@ -72,16 +71,6 @@ export class SlowRequestReporter {
     const more = this.#unsaid > 0 ? ` (and ${this.#unsaid} more before)` : '';
     this.#unsaid = 0;
     console.warn(`${lineOf(request)}${more}`);
-  }
-}
-
-function callHook(name: string, hook: (request: SlowRequest) => void, request: SlowRequest): void {
-  try {
-    // The type says `void`, but TypeScript also accepts async functions.
-    const result: unknown = hook(request);
-    if (result !== undefined) void unawaited(result, name);
-  } catch (error) {
-    reportFault(name, error);
   }
 }
 

@@ -23,6 +23,10 @@ export interface FinishedRequest extends EndedFigures {
   readonly servedUrl: string | undefined;
   /** How long the handlers kept the event loop when the request arrived. Milliseconds. */
   readonly blockedMs: number;
+  /** Queries of the database; 0 without a pool that is monitored. */
+  readonly queries: number;
+  /** Their time together. Milliseconds. */
+  readonly queryMs: number;
 }
 
 /** Handlers that keep the event loop for less are not looked for. Milliseconds. */
@@ -63,6 +67,7 @@ export class RequestRecorder {
     series.counts.now.record(request);
     this.slowest.record(series.method, series.route, request, request.cache);
     if (request.blockedMs >= SHORTEST_BLOCK) series.blocked(request.blockedMs);
+    if (request.queries > 0) series.queried(request.queries, request.queryMs);
     const { cache, savedMs } = request;
     if (cache === undefined) return;
     series.cache ??= new CacheUse();

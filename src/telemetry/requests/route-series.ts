@@ -1,6 +1,15 @@
 import type { CacheUse, CacheUseFigures } from './cache-use.js';
 import { type RequestFigures, RollingCounts } from './figures.js';
 
+/** Queries of the database since the start, of one method and route. */
+export interface RouteQueries {
+  /** Requests with at least one query. */
+  readonly requests: number;
+  readonly queries: number;
+  /** Their time together. */
+  readonly seconds: number;
+}
+
 /** Figures of one method and route. */
 export interface RouteFigures {
   readonly method: string;
@@ -14,6 +23,8 @@ export interface RouteFigures {
   readonly cache?: CacheUseFigures;
   /** The longest time since the start that the handlers of one request kept the event loop at once. Seconds. */
   readonly longestBlockSeconds: number;
+  /** Absent if no monitored pool ran a query for it. */
+  readonly database?: RouteQueries;
 }
 
 /** The counts of one method and route. */
@@ -27,6 +38,9 @@ export class RouteSeries {
   /** Time of the last minute, and of the one before, in which they kept it for long. Milliseconds. */
   blockedMs = 0;
   blockedMsBefore = 0;
+  #queriedRequests = 0;
+  #queries = 0;
+  #queryMs = 0;
 
   constructor(method: string, route: string) {
     this.method = method;
@@ -37,6 +51,13 @@ export class RouteSeries {
   blocked(blockedMs: number): void {
     this.blockedMs += blockedMs;
     if (blockedMs > this.longestBlockMs) this.longestBlockMs = blockedMs;
+  }
+
+  /** A request with queries has ended. @param queryMs their time together. */
+  queried(queries: number, queryMs: number): void {
+    this.#queriedRequests++;
+    this.#queries += queries;
+    this.#queryMs += queryMs;
   }
 
   /** A minute has ended. */
@@ -58,6 +79,13 @@ export class RouteSeries {
       recent: counts.recent().figures(recent),
       ...(cache && { cache: cache.figures() }),
       longestBlockSeconds: longestBlockMs / 1000,
+      ...(this.#queries > 0 && {
+        database: {
+          requests: this.#queriedRequests,
+          queries: this.#queries,
+          seconds: this.#queryMs / 1000,
+        },
+      }),
     };
   }
 }

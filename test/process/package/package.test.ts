@@ -145,7 +145,7 @@ describe('ioredis', () => {
   it('is an optional peer dependency', () => {
     expect(manifest.peerDependencies).toHaveProperty('ioredis');
     expect(manifest.dependencies).not.toHaveProperty('ioredis');
-    expect(manifest.peerDependenciesMeta).toEqual({ ioredis: { optional: true } });
+    expect(manifest.peerDependenciesMeta).toEqual({ ioredis: { optional: true }, pg: { optional: true } });
   });
 
   it.each(['redis.mjs', 'redis.cjs'])('is loaded only when Redis is configured (%s)', async (probe) => {

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hotpath } from 'hotpath';
+import { monitorPool } from 'hotpath/postgres';
+import pg from 'pg';
 import { describe, expect, it } from 'vitest';
 import { freePort } from '../../helpers/port.js';
 
@@ -14,6 +16,8 @@ describe('docs/metrics.md', () => {
       alerts: true,
       cache: { redis: { url: `redis://127.0.0.1:${await freePort()}` } },
     });
+    // It opens no connection.
+    monitorPool(new pg.Pool(), { perf });
     try {
       const registered = (await perf.metrics.registry!.getMetricsAsJSON())
         .map(({ name, type }) => ({ name, type: String(type) }))

@@ -26,6 +26,8 @@ const request: FinishedRequest = {
   servedBytes: 0,
   servedUrl: undefined,
   blockedMs: 0,
+  queries: 0,
+  queryMs: 0,
 };
 
 /** Texts that deflate does not shorten. */

@@ -1,0 +1,15 @@
+export type { NPlusOneEvent, SlowQueryEvent } from '../events/channels.js';
+export type { RequestDatabase, RequestMark } from '../options/request-types.js';
+export {
+  type DatabaseFigures,
+  type LeakSuspect,
+  type MonitoredPoolFigures,
+  monitorOf,
+  type NPlusOneFigures,
+  type PoolMonitor,
+  type QueryCounts,
+  type SlowQueryFigures,
+  type StatementFigures,
+} from './figures.js';
+export { type MonitorablePool, monitorPool } from './monitor-pool.js';
+export type { MonitorPoolOptions } from './options.js';

@@ -1,0 +1,191 @@
+import { performance } from 'node:perf_hooks';
+import { REQUEST_SCOPE } from '../exchange/request-scope.js';
+import { HotpathError } from '../options/errors.js';
+import { reportFault } from '../runtime/report-fault.js';
+import { type CallTrace, captureTrace } from './call-site.js';
+import { type DriverPool, type DriverQuery, textOfQuery } from './driver.js';
+import { monitorOf, setMonitor } from './figures.js';
+import { type MonitorPoolOptions, resolveMonitorPool } from './options.js';
+import { type Checkout, PoolRecorder } from './pool-monitor.js';
+import type { Statement } from './statements.js';
+import { type ClientWatch, type RequestSource, watchClient } from './watch-client.js';
+
+/** A pool of `pg`. */
+export type MonitorablePool = DriverPool;
+
+type Callback = (this: unknown, ...args: unknown[]) => unknown;
+
+/**
+ * Watches a pool of `pg`: its connections, its queries and, with `perf`, the queries of each request. It changes neither
+ * results, errors nor the order of anything; the pool and its clients get own methods in place of those of their classes.
+ *
+ * @returns the same pool. `monitorOf(pool)` has the figures.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for invalid options, and for a pool that is monitored already.
+ */
+export function monitorPool<Pool extends MonitorablePool>(pool: Pool, options?: MonitorPoolOptions): Pool {
+  const settings = resolveMonitorPool(options);
+  checkPool(pool);
+  const scope = settings.perf?.[REQUEST_SCOPE];
+  const recorder = new PoolRecorder(pool, settings);
+  const restore = watchPool(pool, recorder, scope && (() => scope.current()));
+  let isClosed = false;
+  const close = () => {
+    if (isClosed) return;
+    isClosed = true;
+    leave?.();
+    restore();
+    recorder.close();
+    setMonitor(pool, undefined);
+  };
+  const leave = scope?.join(close);
+  setMonitor(pool, { figures: () => recorder.figures(), close });
+  return pool;
+}
+
+function checkPool(pool: MonitorablePool): void {
+  const isPool = ['connect', 'query', 'on', 'off'].every(
+    (name) => typeof (pool as unknown as Record<string, unknown> | undefined)?.[name] === 'function',
+  );
+  if (!isPool) {
+    throw new HotpathError(
+      'HOTPATH_CONFIG_INVALID',
+      'monitorPool: the first argument must be a pool of pg: new pg.Pool(...)',
+    );
+  }
+  if (monitorOf(pool)) {
+    throw new HotpathError(
+      'HOTPATH_CONFIG_INVALID',
+      'monitorPool: the pool is monitored already; call monitorPool once, or monitorOf(pool).close() first',
+    );
+  }
+}
+
+/** A `pool.query` between its call and its `connect`. */
+interface CalledQuery {
+  readonly statement: Statement | undefined;
+}
+
+/** @returns undoes it. */
+function watchPool(
+  pool: MonitorablePool,
+  recorder: PoolRecorder,
+  currentRequest: RequestSource | undefined,
+): () => void {
+  const { connect, query } = pool;
+  const watches = new WeakMap<object, ClientWatch>();
+  const isTraced = recorder.settings.leakAfter !== false;
+  let called: CalledQuery | undefined;
+
+  function monitoredQuery(this: unknown, ...args: unknown[]): unknown {
+    called = { statement: began(args[0] as DriverQuery) };
+    try {
+      return query.apply(this, args);
+    } finally {
+      called = undefined;
+    }
+  }
+
+  function began(config: DriverQuery): Statement | undefined {
+    try {
+      const statement = recorder.statements.of(textOfQuery(config));
+      recorder.began(statement, currentRequest?.(), monitoredQuery);
+      return statement;
+    } catch (error) {
+      reportFault('monitorPool', error);
+      return undefined;
+    }
+  }
+
+  function monitoredConnect(this: unknown, ...args: unknown[]): unknown {
+    const of = called;
+    called = undefined;
+    const startedAt = performance.now();
+    const request = currentRequest?.();
+    const trace = of || !isTraced ? undefined : captureTrace(monitoredConnect);
+    const granted = (error: unknown, client: unknown) =>
+      note(error, client, { request, startedAt, trace, statement: of?.statement });
+    const [callback] = args;
+    if (typeof callback === 'function') {
+      return connect.call(this, function (this: unknown, ...results: unknown[]) {
+        granted(results[0], results[1]);
+        return (callback as Callback).apply(this, results);
+      });
+    }
+    const result: unknown = connect.apply(this, args);
+    if (typeof (result as { then?: unknown } | undefined)?.then !== 'function') return result;
+    // Only the promise that the caller gets may have a rejection that is not handled.
+    return (result as Promise<unknown>).then(
+      (client) => {
+        granted(undefined, client);
+        return client;
+      },
+      (error) => {
+        granted(error ?? true, undefined);
+        throw error;
+      },
+    );
+  }
+
+  function note(error: unknown, client: unknown, asked: Asked): void {
+    try {
+      noteGrant(recorder, watches, currentRequest, error, client, asked);
+    } catch (fault) {
+      reportFault('monitorPool', fault);
+    }
+  }
+
+  const release = (_error: unknown, client: object) => watches.get(client)?.released();
+  const opened = () => void recorder.opened++;
+  const closed = () => void recorder.closed++;
+  replace(pool, 'query', monitoredQuery);
+  replace(pool, 'connect', monitoredConnect);
+  pool.on('release', release).on('connect', opened).on('remove', closed);
+  return () => {
+    restore(pool, 'query', monitoredQuery, query);
+    restore(pool, 'connect', monitoredConnect, connect);
+    pool.off('release', release).off('connect', opened).off('remove', closed);
+  };
+}
+
+/** A caller wants a connection. */
+interface Asked {
+  readonly request: Checkout['request'];
+  readonly startedAt: number;
+  readonly trace: CallTrace | undefined;
+  readonly statement: Statement | undefined;
+}
+
+function noteGrant(
+  recorder: PoolRecorder,
+  watches: WeakMap<object, ClientWatch>,
+  currentRequest: RequestSource | undefined,
+  error: unknown,
+  client: unknown,
+  { request, startedAt, trace, statement }: Asked,
+): void {
+  const takenAt = performance.now();
+  recorder.waited(takenAt - startedAt);
+  if (error || typeof client !== 'object' || client === null) {
+    recorder.failed++;
+    return;
+  }
+  let watch = watches.get(client);
+  if (!watch) watches.set(client, (watch = watchClient(client as never, recorder, currentRequest)));
+  watch.taken({ request, takenAt, trace, statement });
+}
+
+function replace(target: object, name: string, method: unknown): void {
+  Object.defineProperty(target, name, {
+    value: method,
+    configurable: true,
+    writable: true,
+    enumerable: false,
+  });
+}
+
+/** Another package may have replaced the method since; then ours stays beneath it. */
+function restore(target: object, name: string, ours: unknown, before: unknown): void {
+  if ((target as Record<string, unknown>)[name] !== ours) return;
+  delete (target as Record<string, unknown>)[name];
+  if ((target as Record<string, unknown>)[name] !== before) replace(target, name, before);
+}
