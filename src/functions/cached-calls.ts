@@ -102,11 +102,19 @@ export class CachedCalls {
 
   /** The fresh result, if one is stored. Runs nothing, and counts no call. */
   async peek(self: unknown, args: readonly unknown[]): Promise<unknown> {
-    const { tiers } = this.#runner.parts;
+    const { tiers, log } = this.#runner.parts;
+    const scope = currentScope();
     const key = this.#requireKey(self, args);
+    const { position } = log;
     let item = tiers.find(key);
     if (!item || tiers.freshnessLeft(item) <= 0) item = await tiers.fetch(key, this.#settings.isolate);
-    return item && tiers.freshnessLeft(item) > 0 && 'value' in item.outcome ? this.#hand(item) : undefined;
+    if (item && tiers.freshnessLeft(item) > 0 && 'value' in item.outcome) {
+      scope?.used.add(item);
+      return this.#hand(item);
+    }
+    const tags = [resultTag(this.#settings.name, key)];
+    scope?.used.add({ tags, freshUntil: Number.POSITIVE_INFINITY, stamp: position });
+    return undefined;
   }
 
   async purge(self: unknown, args: readonly unknown[]): Promise<PurgeResult> {

@@ -54,9 +54,10 @@ export class ResultTiers {
       if (item?.kind !== 'encoded-result') return undefined;
       const result = this.#decode(item, isolate);
       if (!result || this.#parts.log.limit(result) === VOID) return undefined;
-      const { memory } = this.#parts;
+      const { memory, log } = this.#parts;
       const known = memory.peek(key);
-      if (known?.kind === 'result' && known.storedAt >= result.storedAt) return known;
+      const isKnown = known?.kind === 'result' && 'value' in known.outcome && log.limit(known) !== VOID;
+      if (isKnown && known.storedAt >= result.storedAt) return known;
       if (memory.admits(key, result)) memory.set(key, result);
       return result;
     } catch (error) {

@@ -115,7 +115,11 @@ export class Runner {
     // Before the function runs, which may call the function of `own` at once.
     own?.waitsFor.add(load);
     const ended = runInOwnContext(() => this.#perform(load, wanted.work, isForced));
-    void unawaited(ended.then(guarded('function', (outcome) => this.settle(load, outcome))), this.place);
+    // Callers wait for it, so it must settle even after an error of the cache.
+    const settled = ended.catch((error: unknown): Outcome => {
+      return { kind: 'error', error, made: { tags: [], freshUntil: 0, stamp: load.stamp } };
+    });
+    void unawaited(settled.then(guarded('function', (outcome) => this.settle(load, outcome))), this.place);
     return load;
   }
 
