@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { canonicalHost } from '../http/request-target.js';
+import { canonicalHost } from '../http/canonical-url.js';
 import { isPlainObject } from '../options/format-value.js';
 import { type LifetimeName, type Lifetimes, noLifetimes, readTtlWith } from '../options/lifetimes.js';
 import type { CacheContext } from '../options/request-types.js';

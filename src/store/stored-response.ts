@@ -1,5 +1,5 @@
+import { canonicalHost, canonicalTarget } from '../http/canonical-url.js';
 import type { SearchVariance } from '../http/no-vary-search.js';
-import { canonicalHost, canonicalTarget } from '../http/request-target.js';
 import { bytesHeldBy } from '../runtime/owned-memory.js';
 import { partAt } from './key-parts.js';
 

@@ -1,6 +1,6 @@
 import cluster from 'node:cluster';
 import { purgeEvents } from '../../events/channels.js';
-import { canonicalTarget } from '../../http/request-target.js';
+import { canonicalTarget } from '../../http/canonical-url.js';
 import type { RouteTable } from '../../options/route-table.js';
 import { warnOnce } from '../../runtime/warn.js';
 import type {

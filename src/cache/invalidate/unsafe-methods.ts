@@ -1,5 +1,6 @@
 import { readHeaderText } from '../../exchange/headers.js';
-import { canonicalHost, canonicalTarget, pathAndQueryOf, splitTarget } from '../../http/request-target.js';
+import { canonicalHost, canonicalTarget } from '../../http/canonical-url.js';
+import { pathAndQueryOf, splitTarget } from '../../http/request-target.js';
 import type { Selector } from '../../store/invalidation/selector.js';
 import type { CacheContext } from '../options.js';
 import { groupSelectors, type SharedHosts } from './cache-groups.js';

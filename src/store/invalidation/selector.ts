@@ -4,8 +4,8 @@ import {
   canonicalPath,
   canonicalPathText,
   canonicalTarget,
-  pathAndQueryOf,
-} from '../../http/request-target.js';
+} from '../../http/canonical-url.js';
+import { pathAndQueryOf } from '../../http/request-target.js';
 import { HotpathError } from '../../options/errors.js';
 import { formatValue } from '../../options/format-value.js';
 import { readPattern } from '../../options/route-table.js';

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalHost, canonicalTarget, pathAndQueryOf } from '../../../src/http/request-target.js';
+import { canonicalHost, canonicalTarget } from '../../../src/http/canonical-url.js';
+import { pathAndQueryOf } from '../../../src/http/request-target.js';
 
 /** Characters of a path segment or of a query part, plain or encoded. */
 const text = fc.string({ unit: 'grapheme', maxLength: 8 }).filter((value) => value.isWellFormed());

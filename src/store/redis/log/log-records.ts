@@ -1,4 +1,4 @@
-import { canonicalTarget } from '../../../http/request-target.js';
+import { canonicalTarget } from '../../../http/canonical-url.js';
 import {
   type Cause,
   type RecordKind,

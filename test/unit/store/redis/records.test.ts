@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalTarget } from '../../../../src/http/request-target.js';
+import { canonicalTarget } from '../../../../src/http/canonical-url.js';
 import {
   type RecordKind,
   shortName,
