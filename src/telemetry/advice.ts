@@ -49,6 +49,12 @@ const SLOW_HANDLER = 0.02;
 /** From such a 99th percentile on, the event loop is called blocked. Seconds. */
 const LONG_DELAY = 0.1;
 
+/** A route that takes such a share of the time of all requests is worth a word, if it is slow. */
+const NOTABLE_TIME = 0.25;
+
+/** From such a 95th percentile on, a route is called slow. Seconds. */
+const SLOW_ROUTE = 0.1;
+
 /** The most pieces of advice. */
 const MOST_ADVICE = 50;
 
@@ -62,6 +68,8 @@ export function adviseFrom(input: AdviceInput): AdviceItem[] {
     ...adviseOnStore(input),
     ...input.routes.flatMap(adviseOnRoute),
   ];
+  const known = new Set(advice.map(({ route }) => route));
+  advice.push(...adviseOnTime(input.routes).filter(({ route }) => !known.has(route)));
   return advice
     .sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity))
     .slice(0, MOST_ADVICE);
@@ -187,6 +195,29 @@ function adviseOnRoute(figures: RouteFigures): AdviceItem[] {
     if (item) advice.push({ ...item, severity: 'info', route: name });
   }
   return advice;
+}
+
+/** Routes that take most of the time of the last minute, and are slow: nothing else is known about them. */
+function adviseOnTime(routes: readonly RouteFigures[]): (AdviceItem & { readonly route: string })[] {
+  const timeOf = ({ recent }: RouteFigures) => recent.requests * (recent.toHeaders.mean ?? 0);
+  const all = routes.reduce((sum, route) => sum + timeOf(route), 0);
+  return routes.flatMap((figures) => {
+    const { method, route, recent, cache } = figures;
+    const share = all > 0 ? timeOf(figures) / all : 0;
+    const { p95 } = recent.toHeaders;
+    const isSlow = p95 !== null && p95 >= SLOW_ROUTE && share >= NOTABLE_TIME;
+    if (!isSlow || recent.requests < ENOUGH_REQUESTS) return [];
+    const name = `${method} ${route}`;
+    const isCached = method === 'GET' && (cache?.hitRatio ?? 0) > 0;
+    const found = `${name}: takes ${percent(share)} of the request time (p95 ${milliseconds(p95)})`;
+    const text = isCached
+      ? `${found}, because ${percent(1 - cache!.hitRatio!)} of its requests miss the cache: serve stale responses while they are refreshed, or warm them.`
+      : `${found}: look for slow queries and calls in its handler first.`;
+    const config = isCached
+      ? `routes: { ${JSON.stringify(route)}: { cache: { ttl: '5m', staleWhileRevalidate: '10m' } } }`
+      : undefined;
+    return [{ id: 'slow-route', severity: 'info', route: name, text, ...(config && { config }) }];
+  });
 }
 
 type Advised = Pick<AdviceItem, 'id' | 'text' | 'config'>;

@@ -2,6 +2,7 @@ import { isHotpathError } from '../../options/errors.js';
 import type { InstanceLabels } from '../../telemetry/instances/snapshot.js';
 import type { PerformanceApiSettings } from '../options.js';
 import { makeFigures } from './figures.js';
+import { optimize } from './optimize.js';
 import type { ParameterName, Query } from './query.js';
 import { type ResourceFigures, ResourceProblem } from './resource-result.js';
 
@@ -69,8 +70,14 @@ export function makeResources(settings: PerformanceApiSettings): ReadonlyMap<str
     ['/events', { method: 'GET', isStream: true }],
     ['/cache/purge', change('purge')],
     ['/cache/expire', change('expire')],
+    ['/cache/preview', { method: 'POST', action: 'read', run: (body) => previewSelected(settings, body) }],
     ['/cache/explain', { method: 'POST', action: 'read', run: (body) => explainDescribed(settings, body) }],
   ]);
+  resources.set('/optimize', {
+    method: 'POST',
+    action: 'change',
+    run: () => orProblem(() => optimize(perf)),
+  });
   const list = [...resources].map(([path, { method }]) => ({ method, path }));
   const index: FigureResource = { method: 'GET', parameters: [], read: () => ({ resources: list }) };
   return resources.set('/', index);
@@ -105,6 +112,14 @@ function readSelectors(body: unknown): ResourceProblem | readonly unknown[] {
     400,
     `The body is a selector, such as {"tag":"products"}, or {"selectors":[...]} with at most ${MOST_SELECTORS} of them.`,
   );
+}
+
+function previewSelected({ perf }: PerformanceApiSettings, body: unknown): unknown {
+  if (!perf.config.cache) return CACHE_OFF;
+  const selectors = readSelectors(body);
+  return selectors instanceof ResourceProblem
+    ? selectors
+    : orProblem(() => perf.cache.preview(selectors as Parameters<typeof perf.cache.preview>[0]));
 }
 
 function explainDescribed({ perf }: PerformanceApiSettings, body: unknown): unknown {

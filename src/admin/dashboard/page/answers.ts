@@ -1,6 +1,7 @@
 import type { KeyList } from '../../../cache/explain/key-list.js';
 import type { CacheStats } from '../../../cache/stats.js';
 import type { AdviceItem } from '../../../telemetry/advice.js';
+import type { Alert } from '../../../telemetry/alerts/options.js';
 import type { InstancesReport } from '../../../telemetry/instances/instances.js';
 import type { InstanceLabels } from '../../../telemetry/instances/snapshot.js';
 import type { CacheUseFigures } from '../../../telemetry/requests/cache-use.js';
@@ -10,6 +11,7 @@ import type { TopKey } from '../../../telemetry/requests/top-keys.js';
 import type { HostFigures } from '../../../telemetry/system/host-sampler.js';
 import type { ProcessUsage } from '../../../telemetry/system/other-processes.js';
 import type { ProcessFigures } from '../../../telemetry/system/process-sampler.js';
+import type { WarmingTaskFigures } from '../../../warming/task.js';
 
 /** A response of the performance API. */
 export interface Answer<Volatile, Stable = object> {
@@ -48,9 +50,10 @@ export interface ApiFigures {
 export interface CacheFigures {
   readonly use: CacheUseFigures;
   readonly topKeys: readonly TopKey[] | null;
-  readonly store: Omit<CacheStats, 'routes'> | null;
+  readonly store: Omit<CacheStats, 'routes' | 'functions'> | null;
   readonly list: KeyList | null;
-  readonly functions?: readonly Readonly<Record<string, unknown>>[] | null;
+  /** By name. */
+  readonly functions: CacheStats['functions'] | null;
 }
 
 export interface CacheLimits {
@@ -78,25 +81,6 @@ export interface HistoryFigures {
   };
 }
 
-export interface WarmingTask {
-  readonly name: string;
-  readonly critical?: boolean;
-  readonly execution_count: number;
-  readonly failure_count: number;
-  readonly last_run?: number | string | null;
-  readonly last_error?: string | null;
-  readonly last_duration_seconds?: number | null;
-  readonly running?: boolean;
-}
-
-export interface FiringAlert {
-  readonly name: string;
-  readonly state: 'firing' | 'ok';
-  readonly since: number | string | null;
-  readonly message: string;
-  readonly route?: string;
-}
-
 export interface PoolFigures {
   readonly totalCount: number;
   readonly idleCount: number;
@@ -116,8 +100,8 @@ export interface Shown {
   machineLabels?: MachineLabels;
   advice?: readonly AdviceItem[];
   instances?: InstancesReport;
-  warming?: readonly WarmingTask[];
-  alerts?: readonly FiringAlert[];
+  warming?: readonly WarmingTaskFigures[];
+  alerts?: readonly Alert[];
   /** `null`: there is none. */
   pool?: PoolFigures | null;
   slowest?: readonly SlowRequestFigures[];

@@ -20,7 +20,7 @@ export function showCount(value: Figure): string {
 export function showRate(value: Figure): string {
   if (!isThere(value)) return NOTHING;
   if (value >= 1000) return showCount(value);
-  return value >= 100 || value === 0 ? WHOLE.format(value) : value.toFixed(value < 10 ? 2 : 1);
+  return value >= 100 || Number.isInteger(value) ? WHOLE.format(value) : value.toFixed(value < 10 ? 2 : 1);
 }
 
 /** A share from 0 to 1 in percent. */
@@ -79,4 +79,17 @@ export function showCores(value: Figure): string {
 export function showAgo(seconds: Figure): string {
   if (!isThere(seconds)) return NOTHING;
   return seconds < 1 ? 'now' : `${showDuration(Math.floor(seconds))} ago`;
+}
+
+const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
+const CLOCK_WITH_SECONDS = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
+
+/**
+ * A time of day.
+ *
+ * @param seconds since 1970.
+ * @param step between two times. Seconds.
+ */
+export function showClock(seconds: number, step = 60): string {
+  return (step < 60 ? CLOCK_WITH_SECONDS : CLOCK).format(seconds * 1000);
 }

@@ -43,7 +43,14 @@ new ExplainForm();
 const poller = pollFor(shown, routes, (state) => {
   statusLine.show(state);
   if (state.kind === 'trouble' && state.problem.status === 404) instances.select(shown, undefined);
-  for (const panel of panels) panel.show(shown);
+  for (const panel of panels) {
+    try {
+      panel.show(shown);
+    } catch (error) {
+      // The others are still right.
+      console.error(error);
+    }
+  }
 });
 routes.onWanted = () => poller.all();
 instances.onSelected = (id) => {

@@ -1,10 +1,11 @@
-import type { FiringAlert, Shown } from '../answers.js';
+import type { Alert } from '../../../../telemetry/alerts/options.js';
+import type { Shown } from '../answers.js';
 import { byId, KeyedList, make, setShown, setText } from '../dom.js';
-import { showAgo } from '../format.js';
+import { showClock } from '../format.js';
 
 /** Alerts that fire now. */
 export class AlertPanel {
-  readonly #list = new KeyedList<FiringAlert>(
+  readonly #list = new KeyedList<Alert>(
     byId('alert-list'),
     ({ name, route }) => `${name} ${route ?? ''}`,
     () => {
@@ -14,7 +15,7 @@ export class AlertPanel {
         node: make('li', '', name, ' ', message),
         update: (alert) => {
           setText(name, alert.route === undefined ? alert.name : `${alert.name} · ${alert.route}`);
-          setText(message, `${alert.message} (${sinceWords(alert.since)})`);
+          setText(message, `${alert.message} (since ${showClock(alert.since / 1000)})`);
         },
       };
     },
@@ -29,10 +30,4 @@ export class AlertPanel {
     );
     setShown(byId('alerts'), firing.length > 0);
   }
-}
-
-function sinceWords(since: FiringAlert['since']): string {
-  if (since === null) return 'now';
-  const seconds = (Date.now() - new Date(since).getTime()) / 1000;
-  return Number.isNaN(seconds) ? 'now' : `since ${showAgo(Math.max(seconds, 1)).replace(/ ago$/, '')}`;
 }

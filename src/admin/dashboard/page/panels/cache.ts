@@ -1,6 +1,7 @@
+import type { FunctionCounts } from '../../../../functions/counts.js';
 import type { CacheFigures, Shown } from '../answers.js';
-import { byId, FactList, make, setShown, setText, TextTable } from '../dom.js';
-import { NOTHING, showBytes, showCount, showShare } from '../format.js';
+import { byId, FactList, setShown, setText, TextTable } from '../dom.js';
+import { showBytes, showCount, showDuration, showShare } from '../format.js';
 import { explainReason } from './reasons.js';
 
 /** Rows of a list. */
@@ -11,7 +12,7 @@ export class CachePanel {
   readonly #facts = new FactList(byId('cache-facts'));
   readonly #reasons = new TextTable(byId('cache-reasons'), ['reason', '', 'number']);
   readonly #top = new TextTable(byId('cache-top'), ['url', 'number']);
-  readonly #functions = new FunctionTable();
+  readonly #functions = new TextTable(byId('functions'), ['', ...Array<string>(5).fill('number')]);
 
   show({ cache, cacheLimits, selected }: Shown): void {
     if (!cache) return;
@@ -34,7 +35,9 @@ export class CachePanel {
     const top = (topKeys ?? []).slice(0, MOST_ROWS);
     this.#top.show(top.map(({ url, hits }) => [url, url, showCount(hits)]));
     setShown(byId('cache-top-empty'), top.length === 0);
-    this.#functions.show(functions ?? []);
+    const cached = Object.entries(functions ?? {});
+    this.#functions.show(cached.map(functionRow));
+    setShown(byId('functions-part'), cached.length > 0);
   }
 }
 
@@ -90,44 +93,17 @@ function sumOf(...counts: readonly Readonly<Record<string, number>>[]): Record<s
   return sum;
 }
 
-/** The cached functions, in the columns that the API has. */
-class FunctionTable {
-  #table: TextTable | undefined;
-  #columns = '';
-
-  show(functions: readonly Readonly<Record<string, unknown>>[]): void {
-    setShown(byId('functions-part'), functions.length > 0);
-    const [first] = functions;
-    if (!first) return;
-    const columns = Object.keys(first).filter(
-      (name) => typeof first[name] !== 'object' || first[name] === null,
-    );
-    if (columns.join() !== this.#columns) {
-      this.#columns = columns.join();
-      byId('functions-head').replaceChildren(make('tr', '', ...columns.map(headFor)));
-      byId('functions').replaceChildren();
-      this.#table = new TextTable(
-        byId('functions'),
-        columns.map((_, index) => (index === 0 ? '' : 'number')),
-      );
-    }
-    this.#table?.show(
-      functions.map((each) => [
-        String(each[columns[0]!]),
-        ...columns.map((name) => showValue(name, each[name])),
-      ]),
-    );
-  }
-}
-
-function headFor(name: string, index: number): HTMLElement {
-  const head = make('th', index === 0 ? '' : 'number', name.replace(/([A-Z])/g, ' $1').toLowerCase());
-  head.setAttribute('scope', 'col');
-  return head;
-}
-
-function showValue(name: string, value: unknown): string {
-  if (typeof value !== 'number') return typeof value === 'string' ? value : NOTHING;
-  if (/ratio$/i.test(name)) return showShare(value);
-  return /bytes$/i.test(name) ? showBytes(value) : showCount(value);
+/** Hit ratio and times of cached functions. */
+function functionRow([name, counts]: [name: string, counts: FunctionCounts]): string[] {
+  const { hits, stale, misses, collapsed, uncached, runs, errors, runSeconds } = counts;
+  const calls = hits + stale + misses + collapsed + uncached;
+  return [
+    name,
+    name,
+    showCount(calls),
+    showShare(calls > 0 ? (hits + stale + collapsed) / calls : null),
+    showCount(runs),
+    showCount(errors),
+    showDuration(runs > 0 ? runSeconds / runs : null),
+  ];
 }

@@ -1,6 +1,7 @@
 import uPlot from 'uplot';
 import type { HistoryColumns } from '../answers.js';
 import { make, setText } from '../dom.js';
+import { showClock } from '../format.js';
 import type { ChartKind } from './chart-list.js';
 
 const HEIGHT = 148;
@@ -101,7 +102,7 @@ export class Chart {
             ...axis,
             space: 64,
             size: 24,
-            values: (_plot, ticks) => ticks.map(showClock),
+            values: (_plot, ticks, _axis, _space, step) => ticks.map((tick) => showClock(tick, step)),
             grid: { show: false },
           },
           {
@@ -147,10 +148,4 @@ export class Chart {
     const minutes = Math.round((this.#range[1] - this.#range[0]) / 60);
     setText(this.#summary, `In the last ${minutes} minutes, ${words.join('; ')}.`);
   }
-}
-
-const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
-
-function showClock(seconds: number): string {
-  return CLOCK.format(seconds * 1000);
 }

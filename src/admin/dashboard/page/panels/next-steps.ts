@@ -65,9 +65,9 @@ function adviceView() {
 
 /** The subject before the first colon stands out. */
 export function writeAdvice(parent: Element, words: string): void {
-  const end = words.search(/: /);
-  if (end > 0 && words.startsWith('/')) parent.append(make('strong', '', words.slice(0, end)));
-  appendProse(parent, end > 0 && words.startsWith('/') ? words.slice(end) : words);
+  const subject = /^(?:[A-Z]+ )?\/\S*?(?=: )/.exec(words)?.[0] ?? '';
+  if (subject !== '') parent.append(make('strong', '', subject));
+  appendProse(parent, words.slice(subject.length));
 }
 
 function adviseNothing(routes: Parameters<typeof shareRoutes>[0]): AdviceItem {

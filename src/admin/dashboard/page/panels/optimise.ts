@@ -1,14 +1,7 @@
+import type { OptimizeReport } from '../../../performance-api/optimize.js';
 import { explainFailure, postToApi } from '../client.js';
-import { byId, make, setText } from '../dom.js';
-
-/** The response of `POST /optimize`. */
-interface Optimised {
-  readonly warming:
-    | readonly { readonly name: string; readonly success: boolean; readonly error?: string }[]
-    | null;
-  readonly encodings: { readonly queued: number; readonly strongest: number } | null;
-  readonly advice: readonly unknown[];
-}
+import { byId, make } from '../dom.js';
+import { showCount, showDuration } from '../format.js';
 
 /** The button that does what is safe, and says what it did. */
 export class OptimiseButton {
@@ -27,7 +20,7 @@ export class OptimiseButton {
     this.#button.disabled = true;
     this.#say('Working…');
     try {
-      this.#say(...describeOptimised((await postToApi('/optimize', {})) as Optimised));
+      this.#say(...describeOptimised((await postToApi('/optimize', {})) as OptimizeReport));
     } catch (error) {
       this.#say(`Nothing was changed: ${explainFailure(error)}`);
     }
@@ -37,19 +30,25 @@ export class OptimiseButton {
   #say(...lines: readonly string[]): void {
     this.#result.hidden = false;
     this.#result.replaceChildren(...lines.map((line) => make('p', '', line)));
-    setText(this.#button, 'Optimise now');
   }
 }
 
-function describeOptimised({ warming, encodings, advice }: Optimised): string[] {
-  const lines: string[] = [];
-  if (!warming || warming.length === 0) lines.push('Warming: there is no critical task.');
-  for (const { name, success, error } of warming ?? [])
-    lines.push(success ? `Warmed: ${name}.` : `Warming of ${name} failed: ${error ?? 'see the log'}.`);
+function describeOptimised({ warming, encodings, advice }: OptimizeReport): string[] {
+  const lines = warming.map(({ name, state, error, seconds }) =>
+    state === 'failed'
+      ? `Warming: ${name} failed: ${error ?? 'its error is in the log'}.`
+      : `Warming: ${name} ${state} after ${showDuration(seconds)}.`,
+  );
+  if (lines.length === 0) lines.push('Warming: there is no critical task.');
   if (!encodings) lines.push('Compression: the cache is off.');
   else if (encodings.queued > 0)
-    lines.push(`Compression: ${encodings.queued} entries in demand are encoded with Brotli 11 in idle time.`);
-  else lines.push(`Compression: all ${encodings.strongest} entries in demand have their smallest form.`);
+    lines.push(
+      `Compression: ${showCount(encodings.queued)} entries get their smallest Brotli form in idle time.`,
+    );
+  else
+    lines.push(
+      `Compression: ${showCount(encodings.strongest)} entries have their smallest Brotli form already.`,
+    );
   if (advice.length > 0) lines.push('The advice below needs your decision.');
   return lines;
 }

@@ -82,10 +82,13 @@ export class OverviewPanel {
     setText(
       byId('saved-sums'),
       served > 0
-        ? `${showCount(served)} requests · ${showBytes(use.servedBytes)} · ${showDuration(use.savedSeconds)} of handler time`
+        ? `${showCount(served)} requests · ${showBytes(use.servedBytes)} · ${showDuration(use.savedSeconds)}`
         : 'No response was served from the cache yet.',
     );
-    setText(byId('saved-since'), api ? `In ${showDuration(api.volatile.uptimeSeconds)}` : '');
+    setText(
+      byId('saved-since'),
+      api ? `Requests, bytes and handler time, in ${showDuration(api.volatile.uptimeSeconds)}` : '',
+    );
   }
 
   #drawHistory({ figures }: HistoryColumns, isSum: boolean): void {

@@ -1,5 +1,5 @@
 import type { KeyList } from '../../../../cache/explain/key-list.js';
-import type { PurgeResult } from '../../../../cache/invalidate/purger.js';
+import type { PurgeResult } from '../../../../cache/index.js';
 import { explainFailure, postToApi } from '../client.js';
 import { byId, make, setShown, setText } from '../dom.js';
 import { showBytes, showCount } from '../format.js';

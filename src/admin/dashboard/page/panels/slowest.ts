@@ -5,7 +5,7 @@ import { routeName } from './time-shares.js';
 
 /** The slowest requests of the last hour. */
 export class SlowestPanel {
-  readonly #table = new TextTable(byId('slow'), ['route', 'number', 'number', '', 'number']);
+  readonly #table = new TextTable(byId('slow'), ['route', 'number', 'number', 'wide', 'number']);
 
   show({ slowest }: Shown): void {
     if (!slowest) return;

@@ -1,4 +1,5 @@
-import type { Shown, WarmingTask } from '../answers.js';
+import type { WarmingTaskFigures } from '../../../../warming/task.js';
+import type { Shown } from '../answers.js';
 import { byId, setShown, setText, TextTable } from '../dom.js';
 import { NOTHING, showAgo, showCount, showDuration } from '../format.js';
 
@@ -26,7 +27,8 @@ export class WarmingPanel {
   }
 }
 
-function lastRun({ last_run: at }: WarmingTask, now: number): string {
-  if (at === undefined || at === null) return NOTHING;
-  return showAgo(Math.max(0, now - new Date(at).getTime()) / 1000);
+function lastRun({ last_run: at, last_run_elsewhere: elsewhere }: WarmingTaskFigures, now: number): string {
+  if (at === null && elsewhere === null) return NOTHING;
+  const place = (elsewhere ?? 0) > (at ?? 0) ? ' on another instance' : '';
+  return `${showAgo(Math.max(0, now - Math.max(at ?? 0, elsewhere ?? 0)) / 1000)}${place}`;
 }
