@@ -11,6 +11,10 @@ export interface DatabaseEnvironment {
   readonly url?: string | undefined;
   /** `DB_POOL_SIZE`: connections, 1 to 1,000. */
   readonly poolSize?: number | undefined;
+  /** `DB_MAX_OVERFLOW`: connections beyond `poolSize`, 0 to 1,000. */
+  readonly maxOverflow?: number | undefined;
+  /** `DB_POOL_RECYCLE`: seconds after which a connection is replaced. */
+  readonly poolRecycle?: number | undefined;
   /** `SLOW_QUERY`: seconds. */
   readonly slowQuery?: number | undefined;
 }
@@ -22,6 +26,10 @@ const databaseVariables = {
   DATABASE_URL: readUrl('postgres', 'postgresql'),
   /** Checked here and returned by `databaseFromEnv()`: connections, 1 to 1,000. */
   DB_POOL_SIZE: fromDigits(readInteger(1, 1000)),
+  /** Checked here and returned by `databaseFromEnv()`: connections beyond the pool size, 0 to 1,000. */
+  DB_MAX_OVERFLOW: fromDigits(readInteger(0, 1000)),
+  /** Checked here and returned by `databaseFromEnv()`: a duration after which a connection is replaced; 0: never. */
+  DB_POOL_RECYCLE: fromDigits(readDuration),
   /** Checked here and returned by `databaseFromEnv()`: a duration. */
   SLOW_QUERY: fromDigits(readDuration),
 };
@@ -58,7 +66,8 @@ const variables = {
  * two switches turns it on. `REDIS_URL` is ignored if the config gives a client or options for Redis.
  * - `CACHE_TTL`: the `ttl` of the cache rules in `routes` that have none. Rules with a `ttl` keep it, because
  * one number for the whole app would undo decisions per route.
- * - `DATABASE_URL`, `DB_POOL_SIZE`, `SLOW_QUERY`: checked here, read by `databaseFromEnv`.
+ * - `DATABASE_URL`, `DB_POOL_SIZE`, `DB_MAX_OVERFLOW`, `DB_POOL_RECYCLE`, `SLOW_QUERY`: checked here, read by
+ * `databaseFromEnv`.
  *
  * @param base the config to start from; never modified. Default: an empty one.
  * @param env the environment. Default: `process.env`.
@@ -94,13 +103,19 @@ export function configFromEnv(base: HotpathConfig = {}, env: Environment = proce
 }
 
 /**
- * Reads `DATABASE_URL`, `DB_POOL_SIZE` and `SLOW_QUERY`.
+ * Reads `DATABASE_URL`, `DB_POOL_SIZE`, `DB_MAX_OVERFLOW`, `DB_POOL_RECYCLE` and `SLOW_QUERY`.
  * @param env the environment. Default: `process.env`.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` naming every malformed variable.
  */
 export function databaseFromEnv(env: Environment = process.env): DatabaseEnvironment {
   const given = readAll(databaseVariables, env);
-  return { url: given.DATABASE_URL, poolSize: given.DB_POOL_SIZE, slowQuery: given.SLOW_QUERY };
+  return {
+    url: given.DATABASE_URL,
+    poolSize: given.DB_POOL_SIZE,
+    maxOverflow: given.DB_MAX_OVERFLOW,
+    poolRecycle: given.DB_POOL_RECYCLE,
+    slowQuery: given.SLOW_QUERY,
+  };
 }
 
 function readAll<R extends Record<string, Validator<unknown>>>(readers: R, env: Environment) {

@@ -13,3 +13,4 @@ export {
 } from './figures.js';
 export { type MonitorablePool, monitorPool } from './monitor-pool.js';
 export type { MonitorPoolOptions } from './options.js';
+export { type PoolOptions, poolOptionsFromEnv } from './pool-options.js';

@@ -2,8 +2,8 @@ import { performance } from 'node:perf_hooks';
 import { REQUEST_SCOPE } from '../exchange/request-scope.js';
 import { HotpathError } from '../options/errors.js';
 import { reportFault } from '../runtime/report-fault.js';
-import { type CallTrace, captureTrace } from './call-site.js';
-import { type DriverPool, type DriverQuery, textOfQuery } from './driver.js';
+import { captureTrace } from './call-site.js';
+import { type DriverClient, type DriverPool, type DriverQuery, textOfQuery } from './driver.js';
 import { monitorOf, setMonitor } from './figures.js';
 import { type MonitorPoolOptions, resolveMonitorPool } from './options.js';
 import { type Checkout, PoolRecorder } from './pool-monitor.js';
@@ -60,11 +60,6 @@ function checkPool(pool: MonitorablePool): void {
   }
 }
 
-/** A `pool.query` between its call and its `connect`. */
-interface CalledQuery {
-  readonly statement: Statement | undefined;
-}
-
 /** @returns undoes it. */
 function watchPool(
   pool: MonitorablePool,
@@ -72,16 +67,17 @@ function watchPool(
   currentRequest: RequestSource | undefined,
 ): () => void {
   const { connect, query } = pool;
-  const watches = new WeakMap<object, ClientWatch>();
   const isTraced = recorder.settings.leakAfter !== false;
-  let called: CalledQuery | undefined;
+  let isCalled = false;
+  let called: Statement | undefined;
 
   function monitoredQuery(this: unknown, ...args: unknown[]): unknown {
-    called = { statement: began(args[0] as DriverQuery) };
+    called = began(args[0] as DriverQuery);
+    isCalled = true;
     try {
       return query.apply(this, args);
     } finally {
-      called = undefined;
+      isCalled = false;
     }
   }
 
@@ -97,17 +93,21 @@ function watchPool(
   }
 
   function monitoredConnect(this: unknown, ...args: unknown[]): unknown {
-    const of = called;
-    called = undefined;
-    const startedAt = performance.now();
-    const request = currentRequest?.();
-    const trace = of || !isTraced ? undefined : captureTrace(monitoredConnect);
-    const granted = (error: unknown, client: unknown) =>
-      note(error, client, { request, startedAt, trace, statement: of?.statement });
+    const isOfPool = isCalled;
+    isCalled = false;
+    const checkout: Checkout = {
+      request: currentRequest?.(),
+      wantedAt: performance.now(),
+      takenAt: 0,
+      endedAt: 0,
+      trace: isOfPool || !isTraced ? undefined : captureTrace(monitoredConnect),
+      isOfPool,
+      statement: isOfPool ? called : undefined,
+    };
     const [callback] = args;
     if (typeof callback === 'function') {
       return connect.call(this, function (this: unknown, ...results: unknown[]) {
-        granted(results[0], results[1]);
+        note(results[0], results[1], checkout);
         return (callback as Callback).apply(this, results);
       });
     }
@@ -116,62 +116,71 @@ function watchPool(
     // Only the promise that the caller gets may have a rejection that is not handled.
     return (result as Promise<unknown>).then(
       (client) => {
-        granted(undefined, client);
+        note(undefined, client, checkout);
         return client;
       },
       (error) => {
-        granted(error ?? true, undefined);
+        note(error ?? true, undefined, checkout);
         throw error;
       },
     );
   }
 
-  function note(error: unknown, client: unknown, asked: Asked): void {
+  function note(error: unknown, client: unknown, checkout: Checkout): void {
     try {
-      noteGrant(recorder, watches, currentRequest, error, client, asked);
+      noteGrant(recorder, currentRequest, error, client, checkout);
     } catch (fault) {
       reportFault('monitorPool', fault);
     }
   }
 
-  const release = (_error: unknown, client: object) => watches.get(client)?.released();
-  const opened = () => void recorder.opened++;
-  const closed = () => void recorder.closed++;
   replace(pool, 'query', monitoredQuery);
   replace(pool, 'connect', monitoredConnect);
-  pool.on('release', release).on('connect', opened).on('remove', closed);
+  const unlisten = listen(pool, recorder);
   return () => {
     restore(pool, 'query', monitoredQuery, query);
     restore(pool, 'connect', monitoredConnect, connect);
-    pool.off('release', release).off('connect', opened).off('remove', closed);
+    unlisten();
   };
 }
 
-/** A caller wants a connection. */
-interface Asked {
-  readonly request: Checkout['request'];
-  readonly startedAt: number;
-  readonly trace: CallTrace | undefined;
-  readonly statement: Statement | undefined;
+/** Not for `error`: with a listener, the error of an idle client would no longer reach the app. */
+function listen(pool: MonitorablePool, recorder: PoolRecorder): () => void {
+  const release = (_error: unknown, client: object) => watchOf(client, recorder)?.released();
+  const opened = () => void recorder.opened++;
+  const closed = () => void recorder.closed++;
+  pool.on('release', release).on('connect', opened).on('remove', closed);
+  return () => void pool.off('release', release).off('connect', opened).off('remove', closed);
 }
 
 function noteGrant(
   recorder: PoolRecorder,
-  watches: WeakMap<object, ClientWatch>,
   currentRequest: RequestSource | undefined,
   error: unknown,
   client: unknown,
-  { request, startedAt, trace, statement }: Asked,
+  checkout: Checkout,
 ): void {
-  const takenAt = performance.now();
-  recorder.waited(takenAt - startedAt);
+  checkout.takenAt = performance.now();
+  recorder.waited(checkout.takenAt - checkout.wantedAt);
   if (error || typeof client !== 'object' || client === null) {
     recorder.failed++;
     return;
   }
-  let watch = watches.get(client);
-  if (!watch) watches.set(client, (watch = watchClient(client as never, recorder, currentRequest)));
-  watch.taken({ request, takenAt, trace, statement });
+  let watch = watchOf(client, recorder);
+  if (!watch) {
+    watch = watchClient(client as DriverClient, recorder, currentRequest);
+    // A property is found faster than an entry of a `WeakMap`.
+    Object.defineProperty(client, CLIENT_WATCH, { value: watch, configurable: true });
+  }
+  watch.taken(checkout);
+}
+
+const CLIENT_WATCH = Symbol('hotpath.client-watch');
+
+/** Not that of a monitor which has closed. */
+function watchOf(client: unknown, recorder: PoolRecorder): ClientWatch | undefined {
+  const { [CLIENT_WATCH]: watch } = client as { [CLIENT_WATCH]?: ClientWatch };
+  return watch?.recorder === recorder ? watch : undefined;
 }
 
 function replace(target: object, name: string, method: unknown): void {

@@ -27,27 +27,29 @@ const MOST_STATEMENTS_SHOWN = 50;
 /** Error codes that are counted apart; the server has some 250. */
 const MOST_CODES = 300;
 
-/** A connection that a caller holds. */
+/** A connection that a caller wants, and then holds. One object for both, because each query of a pool makes one. */
 export interface Checkout {
   readonly request: Exchange | undefined;
-  /** `performance.now()`. */
-  readonly takenAt: number;
+  /** `performance.now()`, as all times here. */
+  readonly wantedAt: number;
+  /** 0 before. */
+  takenAt: number;
+  /** When the query of a `pool.query` ended, which then releases the connection; 0 before. */
+  endedAt: number;
   /** The caller's stack, for `connect()`; `undefined` for `pool.query`. */
   readonly trace: CallTrace | undefined;
+  /** It is that of a `pool.query`. */
+  readonly isOfPool: boolean;
   /** The statement of a `pool.query`, until it is sent. */
   statement: Statement | undefined;
 }
 
-/** The end of a query. */
-export interface EndedQuery {
+/** A query that was sent. */
+export interface SentQuery {
   readonly statement: Statement;
   readonly request: Exchange | undefined;
-  /** Milliseconds. */
-  readonly duration: number;
   /** `performance.now()`. */
-  readonly endedAt: number;
-  readonly rows: number;
-  readonly error: unknown;
+  readonly startedAt: number;
   /** The app decides how long it takes: a cursor, a stream, COPY. */
   readonly isStream: boolean;
 }
@@ -57,6 +59,8 @@ export class PoolRecorder {
   readonly settings: MonitorPoolSettings;
   readonly statements: Statements;
   readonly checkouts = new Set<Checkout>();
+  /** Clients keep their own methods then, which count nothing. */
+  isClosed = false;
   opened = 0;
   closed = 0;
   failed = 0;
@@ -93,8 +97,10 @@ export class PoolRecorder {
     if (request) RequestQueries.of(request).began(statement, this.#limit, called, this.#nPlusOne.report);
   }
 
-  ended(query: EndedQuery): void {
-    const { statement, request, duration, endedAt, rows, error, isStream } = query;
+  /** @param error `undefined` for a query that succeeded. */
+  ended(query: SentQuery, endedAt: number, rows: number, error: unknown): void {
+    const { statement, request, startedAt, isStream } = query;
+    const duration = endedAt - startedAt;
     statement.lastAt = endedAt;
     statement.rows += rows;
     statement.series.rows += rows;
@@ -111,7 +117,7 @@ export class PoolRecorder {
     this.#durations.record(duration);
     statement.series.seconds.observe(duration / 1000);
     if (request) RequestQueries.of(request).ended(statement, duration);
-    if (duration >= this.#slowMs) this.#slow(query);
+    if (duration >= this.#slowMs) this.#slow(query, duration, rows, error);
   }
 
   /** A caller waited for a connection. @param duration milliseconds. */
@@ -143,6 +149,7 @@ export class PoolRecorder {
   }
 
   close(): void {
+    this.isClosed = true;
     this.#series.close();
     this.checkouts.clear();
   }
@@ -155,7 +162,7 @@ export class PoolRecorder {
       this.#errors.set(code, (this.#errors.get(code) ?? 0) + 1);
   }
 
-  #slow({ statement, request, duration, rows, error }: EndedQuery): void {
+  #slow({ statement, request }: SentQuery, duration: number, rows: number, error: unknown): void {
     statement.slow++;
     this.#counts.slow++;
     const { text } = statement.fingerprint;

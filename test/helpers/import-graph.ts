@@ -41,7 +41,16 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['options', 'telemetry', 'middleware', 'cache', 'store'],
   'environment.ts': ['options', 'config.ts'],
   'hotpath.ts': [...everyRoom, 'config.ts'],
-  postgres: ['runtime', 'events', 'exchange', 'options', 'telemetry', 'middleware', 'hotpath.ts'],
+  postgres: [
+    'runtime',
+    'events',
+    'exchange',
+    'options',
+    'telemetry',
+    'middleware',
+    'environment.ts',
+    'hotpath.ts',
+  ],
   admin: [...everyRoom, 'hotpath.ts', 'postgres'],
   'index.ts': [...everyRoom, 'config.ts', 'environment.ts', 'hotpath.ts'],
 };

@@ -54,7 +54,10 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
     names: ['collectWorkerMetrics', 'metrics', 'shareMetrics'],
     packages: [...config, 'prom-client'],
   },
-  'hotpath/postgres': { names: ['monitorOf', 'monitorPool'], packages: [...config, 'prom-client'] },
+  'hotpath/postgres': {
+    names: ['monitorOf', 'monitorPool', 'poolOptionsFromEnv'],
+    packages: [...config, 'prom-client'],
+  },
   'hotpath/size-limit': { names: ['sizeLimit'], packages: config },
   'hotpath/warming': { names: ['warming'], packages: [...config, 'cockatiel', 'lru-cache', 'prom-client'] },
   'hotpath/timing': { names: ['timing', 'timingOf'], packages: config },

@@ -281,6 +281,10 @@ describe('a monitored pool', () => {
     expect(['connect', 'release', 'remove'].map((name) => pool.listenerCount(name))).toEqual([0, 0, 0]);
     expect(monitorOf(pool)).toBeUndefined();
     await pool.query('SELECT 1');
+    monitorPool(pool);
+    await pool.query('SELECT 1');
+    expect(monitorOf(pool)!.figures().queries.queries).toBe(1);
+    expect(queries.queries).toBe(1);
     await pool.end();
   });
 });

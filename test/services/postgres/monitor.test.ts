@@ -7,6 +7,7 @@ import {
   monitorOf,
   monitorPool,
   type NPlusOneEvent,
+  poolOptionsFromEnv,
 } from 'hotpath/postgres';
 import pg from 'pg';
 // @ts-expect-error: it has no types
@@ -254,6 +255,21 @@ describe.each(majors)('requests on %s', (_name, express) => {
     expect(monitor).toMatchObject({ nPlusOne: figures().nPlusOne, queries: { queries: 16 } });
     const api = await expectDocumented(await get('/performance/api'), 'GET', '/api');
     expect(JSON.stringify(api)).toContain('"database":{"requests":2,"queries":12,');
+  });
+});
+
+describe('poolOptionsFromEnv', () => {
+  it('reads the environment into options that PostgreSQL accepts, with time-outs', async () => {
+    const env = { DATABASE_URL: url, DB_POOL_SIZE: '3', DB_MAX_OVERFLOW: '2', DB_POOL_RECYCLE: '30m' };
+    const options = poolOptionsFromEnv(env);
+    expect(options).toMatchObject({ max: 5, maxLifetimeSeconds: 1800, connectionTimeoutMillis: 5000 });
+    const pool = new pg.Pool(options);
+    pools.push(pool);
+    const read = async (name: string) => (await pool.query(`SHOW ${name}`)).rows[0][name];
+    expect([await read('statement_timeout'), await read('lock_timeout')]).toEqual(['30s', '10s']);
+    expect(poolOptionsFromEnv({})).toMatchObject({ max: 10, maxLifetimeSeconds: 0 });
+    expect(poolOptionsFromEnv({})).not.toHaveProperty('connectionString');
+    expect(() => poolOptionsFromEnv({ DB_MAX_OVERFLOW: '-1' })).toThrow(/DB_MAX_OVERFLOW/);
   });
 });
 
