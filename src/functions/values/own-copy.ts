@@ -78,7 +78,7 @@ class Copier {
       if (!Number.isFinite(value) || Object.is(value, -0)) this.isJson = false;
     } else if (value === undefined || typeof value === 'bigint') {
       this.isJson = false;
-      if (typeof value === 'bigint') this.#add(SIZE_OF_STRING + value.toString(16).length / 2);
+      if (typeof value === 'bigint') this.#add(SIZE_OF_STRING + Math.ceil(value.toString(16).length / 2));
     } else if (typeof value !== 'boolean' && value !== null) {
       this.#path.push(step);
       throw this.#problem(describeKind(value));
