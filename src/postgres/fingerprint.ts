@@ -64,13 +64,6 @@ export function fingerprintOf(sql: string): Fingerprint {
   return { text: text + rest, operation: word };
 }
 
-/** Whether a statement only reads, as far as its words tell: a function that it calls may write. */
-export function isSelect({ text, operation }: Fingerprint): boolean {
-  return (
-    operation === 'SELECT' && !/\b(?:INTO|FOR (?:NO KEY )?(?:UPDATE|SHARE|KEY SHARE))\b|; …$/i.test(text)
-  );
-}
-
 function withoutValues(sql: string): string {
   const parts: string[] = [];
   let from = 0;

@@ -17,6 +17,7 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
       'collectWorkerMetrics',
       'compression',
       'configFromEnv',
+      'currentRun',
       'databaseFromEnv',
       'defineConfig',
       'hotpath',
@@ -45,7 +46,7 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
     packages: config,
   },
   'hotpath/cache': {
-    names: ['TRACKING_PARAMETERS', 'cacheOf', 'responseCache'],
+    names: ['TRACKING_PARAMETERS', 'cacheOf', 'currentRun', 'responseCache'],
     packages: [...config, 'cockatiel', 'lru-cache'],
   },
   'hotpath/cache-control': { names: ['cacheControl'], packages: config },

@@ -135,21 +135,21 @@ describe.each(majors)('functions from the configuration (%s)', (_, express) => {
   const reject = () => Promise.reject(new Error('of the hook')) as never;
   type Rule = NonNullable<StandaloneCacheOptions['routes']>[string];
 
-  it.each<[string, Rule, string]>([
+  it.each<[string, Rule, 'when' | 'tags' | 'partition']>([
     ['when throws', { ttl: 60, when: fail }, 'when'],
     ['when rejects', { ttl: 60, when: reject }, 'when'],
     ['when is async', { ttl: 60, when: (async () => true) as never }, 'when'],
-    ['tags throws', { ttl: 60, tags: fail }, 'store'],
-    ['tags rejects', { ttl: 60, tags: reject }, 'store'],
-    ['tags returns no list', { ttl: 60, tags: () => 'a' as never }, 'store'],
-    ['tags returns an empty name', { ttl: 60, tags: () => [''] }, 'store'],
-    ['tags returns undefined', { ttl: 60, tags: () => undefined as never }, 'store'],
+    ['tags throws', { ttl: 60, tags: fail }, 'tags'],
+    ['tags rejects', { ttl: 60, tags: reject }, 'tags'],
+    ['tags returns no list', { ttl: 60, tags: () => 'a' as never }, 'tags'],
+    ['tags returns an empty name', { ttl: 60, tags: () => [''] }, 'tags'],
+    ['tags returns undefined', { ttl: 60, tags: () => undefined as never }, 'tags'],
     ['partition throws', { ttl: 60, partition: fail }, 'partition'],
     ['partition rejects', { ttl: 60, partition: reject }, 'partition'],
   ])(
     'calls the handler per request, stores nothing and reports it when %s [K04, I-FAILOPEN]',
     async (...given) => {
-      const [, rule, where] = given;
+      const [, rule, name] = given;
       const made = await cacheApp({
         express,
         cache: { routes: { '/x': rule } },
@@ -158,7 +158,9 @@ describe.each(majors)('functions from the configuration (%s)', (_, express) => {
       const answers = await Promise.all(Array.from({ length: 10 }, () => made.get('/x')));
       expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(200));
       expect(new Set(answers.map(({ text }) => text)).size).toBe(10);
-      expect(made.faults.map((fault) => fault.where)).toEqual(Array(10).fill(where));
+      expect(made.faults.map((fault) => fault.where)).toEqual(
+        Array(10).fill(`${name} of routes["/x"].cache`),
+      );
       expect(made.cache.stats()).toMatchObject({ entries: 0, pending: 0 });
     },
   );

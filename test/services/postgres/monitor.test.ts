@@ -145,11 +145,11 @@ describe('the figures of a pool', () => {
     subscribe('hotpath:slow-query', listener);
     try {
       const { pool, figures } = open(
-        { slow: '30ms', onSlowQuery: (query) => void hooked.push(query) },
-        { statement_timeout: 200 },
+        { slow: '500ms', onSlowQuery: (query) => void hooked.push(query) },
+        { statement_timeout: 1000 },
       );
       await pool.query('SELECT 1');
-      await pool.query(`SELECT pg_sleep(0.05), 'secret'`);
+      await pool.query(`SELECT pg_sleep(0.6), 'secret'`);
       await expect(pool.query('SELECT pg_sleep(5)')).rejects.toThrow();
       const text = 'SELECT pg_sleep(?), ?';
       expect(figures().slowQueries).toHaveLength(2);
@@ -160,7 +160,7 @@ describe('the figures of a pool', () => {
         ]),
       );
       expect(events).toMatchObject([
-        { text, seconds: expect.closeTo(0.05, 0) },
+        { text, seconds: expect.closeTo(0.6, 0) },
         { seconds: expect.any(Number) },
       ]);
       expect(hooked).toEqual(events);
