@@ -113,7 +113,8 @@ export class CachedCalls {
       return this.#hand(item);
     }
     const tags = [resultTag(this.#settings.name, key)];
-    scope?.used.add({ tags, freshUntil: Number.POSITIVE_INFINITY, stamp: position });
+    // A run that stores the result would not purge a response that was made without it.
+    scope?.used.add({ tags, freshUntil: Number.POSITIVE_INFINITY, stamp: position }, 'uncached-result');
     return undefined;
   }
 
@@ -135,15 +136,18 @@ export class CachedCalls {
       return this.keyOf(self, args);
     } catch (error) {
       throw error instanceof ValueProblem
-        ? new HotpathError('HOTPATH_ARGUMENTS_INVALID', this.#describeProblem(error))
+        ? new HotpathError(
+            'HOTPATH_ARGUMENTS_INVALID',
+            `${this.#runner.place}: ${this.#describeProblem(error)}`,
+          )
         : error;
     }
   }
 
   #describeProblem({ message }: ValueProblem): string {
     return (
-      `${this.#runner.place}: its arguments cannot be a key: ${message}; set \`key\` to a function that returns ` +
-      'the value that identifies the result'
+      `its arguments cannot be a key: ${message}; set \`key\` to a function that returns the value that ` +
+      'identifies the result'
     );
   }
 
@@ -169,7 +173,7 @@ export class CachedCalls {
       this.#refresh(stale, call);
       return this.#handStale(stale, call);
     }
-    const fallback = stale && this.#mayReplaceError(stale) ? stale : undefined;
+    const fallback = stale && this.#runner.parts.tiers.mayReplaceError(stale) ? stale : undefined;
     if (fallback && fallback.retryAt > this.#runner.parts.clock()) return this.#handStale(fallback, call);
     return this.#load(call, fallback, stale);
   }
@@ -259,7 +263,7 @@ export class CachedCalls {
       return isLeader && own && this.#settings.isolate === 'clone' ? own.value : this.#hand(item);
     }
     const standIn = fallback ?? load.found;
-    if (outcome.kind === 'error' && standIn && this.#mayReplaceError(standIn)) {
+    if (outcome.kind === 'error' && standIn && parts.tiers.mayReplaceError(standIn)) {
       if (isLeader) parts.fault(outcome.error, place);
       return this.#handStale(standIn, call);
     }
@@ -268,11 +272,6 @@ export class CachedCalls {
     used?.add(outcome.made, 'uncached-result');
     if (outcome.kind === 'error') throw outcome.error;
     return outcome.value;
-  }
-
-  #mayReplaceError(item: StoredResult): boolean {
-    const late = -this.#runner.parts.tiers.freshnessLeft(item);
-    return late < Math.max(item.staleIfError, item.staleWhileRevalidate) * 1000;
   }
 
   #handStale(item: StoredResult, { scope }: Call): unknown {
@@ -287,8 +286,9 @@ export class CachedCalls {
     return isShareable ? outcome.value : cloneValue(outcome.value, isTree);
   }
 
-  /** Throws in strict mode; otherwise warns once. */
-  throwOrWarn(message: string): void {
+  /** Throws in strict mode; otherwise warns once. A response that the caller makes of the error is not stored. */
+  refuseCall(message: string, scope: Scope | undefined): void {
+    scope?.used.refuse('uncached-result');
     this.#runner.throwOrWarn('HOTPATH_ARGUMENTS_INVALID', `${this.#runner.place}: ${message}`);
   }
 
@@ -335,19 +335,20 @@ export class CachedCalls {
     scope: Scope | undefined,
   ): Promise<unknown> {
     const { place, parts } = this.#runner;
-    if (error instanceof ValueProblem) {
-      this.#runner.throwOrWarn('HOTPATH_ARGUMENTS_INVALID', this.#describeProblem(error));
-    } else parts.fault(error, place);
+    if (error instanceof ValueProblem) this.refuseCall(this.#describeProblem(error), scope);
+    else parts.fault(error, place);
     return this.callUncached(self, args, scope);
   }
 
   /** Runs the function for this call alone. */
   async callUncached(self: unknown, args: readonly unknown[], scope: Scope | undefined): Promise<unknown> {
+    // Before the run, because the caller may make a response of its error.
+    scope?.used.refuse('uncached-result');
     const { value, run } = await this.#runner.runAlone(
       () => this.#fn.apply(self, args as never[]),
       scope?.load,
     );
-    scope?.used.add(run.used, 'uncached-result');
+    scope?.used.add(run.used);
     return value;
   }
 }

@@ -38,6 +38,8 @@ export class Load {
   found: StoredResult | undefined;
   /** Calls wait for it. */
   isAwaited = false;
+  /** Its run has failed, or reached its timeout, and was counted so. */
+  hasFailed = false;
   /** The loads that its run waits for. */
   readonly waitsFor = new Set<Load>();
   #resolve!: (outcome: Outcome) => void;

@@ -51,7 +51,12 @@ export class Batcher {
     // Stands for all members, so that a call of the function by itself is noticed.
     const load = new Load({ key: '', stamp: log.position, startedAt, tags: undefined, replaces: undefined });
     for (const member of members) member.load?.waitsFor.add(load);
-    if (this.#runner.settings.timeout !== undefined) abortWith(run, members);
+    let hasFailed = false;
+    const countFailure = () => {
+      if (!hasFailed) counts.errors++;
+      hasFailed = true;
+    };
+    if (this.#runner.settings.timeout !== undefined) abortWith(run, members, countFailure);
     counts.runs++;
     try {
       const ids = members.map(({ id }) => id);
@@ -62,7 +67,7 @@ export class Batcher {
         member.resolve(values[at]);
       }
     } catch (error) {
-      counts.errors++;
+      countFailure();
       for (const member of members) member.reject(error);
     } finally {
       run.end();
@@ -90,11 +95,14 @@ function inherit(run: Run, member: Run | undefined): void {
 }
 
 /** The members reach their timeouts together. */
-function abortWith(run: Run, [first]: readonly BatchMember[]): void {
+function abortWith(run: Run, [first]: readonly BatchMember[], onAbort: () => void): void {
   const signal = first?.run?.signal;
   signal?.addEventListener(
     'abort',
-    guarded('function', () => run.abort(signal.reason)),
+    guarded('function', () => {
+      onAbort();
+      run.abort(signal.reason);
+    }),
     { once: true },
   );
 }

@@ -45,11 +45,13 @@ export function decorateMethod(
 
 /** @throws (rejects) in strict mode. */
 async function callForOtherInstance(calls: CachedCalls, self: unknown, args: unknown[]): Promise<unknown> {
-  calls.throwOrWarn(
+  const scope = currentScope();
+  calls.refuseCall(
     'the method was called on a second instance, whose results may differ; set `key` to a function that returns ' +
       'the arguments, and the part of `this` on which the result depends',
+    scope,
   );
-  return calls.callUncached(self, args, currentScope());
+  return calls.callUncached(self, args, scope);
 }
 
 /** Recognises the instance of the first call: the key of a result does not have the state of an instance. */

@@ -67,7 +67,8 @@ export class ResultTiers {
   }
 
   /**
-   * Stores a result in memory and in Redis, unless it was purged since its run began or a newer one is stored.
+   * Stores a result in memory and in Redis, unless it was purged since its run began or a newer one is stored. An error
+   * replaces no result that can still be used, and a result replaces any error.
    *
    * @param startedAt when the run began. Milliseconds on the cache's clock.
    * @param copy the value for Redis; absent for an error, which stays in memory.
@@ -78,8 +79,8 @@ export class ResultTiers {
     try {
       if (log.limit(item) === VOID) return;
       const known = memory.peek(item.key);
-      const isOlder = known?.kind === 'result' && known.storedAt > startedAt;
-      if (isOlder && log.limit(known) !== VOID) return;
+      if (known?.kind === 'result' && log.limit(known) !== VOID && this.#outranks(known, item, startedAt))
+        return;
       memory.set(item.key, item);
       const { redis } = this;
       if (!redis || !copy) return;
@@ -94,6 +95,17 @@ export class ResultTiers {
     } catch (error) {
       fault(error, 'store');
     }
+  }
+
+  /** Whether a result may still stand in for a run that fails. */
+  mayReplaceError(item: StoredResult): boolean {
+    return -this.freshnessLeft(item) < Math.max(item.staleIfError, item.staleWhileRevalidate) * 1000;
+  }
+
+  #outranks(known: StoredResult, { outcome }: StoredResult, startedAt: number): boolean {
+    const isNewer = known.storedAt > startedAt;
+    if ('value' in outcome) return isNewer && 'value' in known.outcome;
+    return isNewer || ('value' in known.outcome && this.mayReplaceError(known));
   }
 
   /** Deletes a result from both tiers. Other instances keep theirs. */

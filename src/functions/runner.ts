@@ -165,7 +165,7 @@ export class Runner {
     try {
       return { value: await runInOwnContext(() => this.#invoke(run, load, work)), run };
     } catch (error) {
-      this.counts.errors++;
+      if (!this.isBatched) this.counts.errors++;
       throw error;
     }
   }
@@ -337,17 +337,20 @@ export class Runner {
   #fail(load: Load, run: Run, error: unknown): Outcome {
     const { tiers, clock, refreshBackoff } = this.parts;
     const { negativeTtl } = this.settings;
+    const made = madeBy(load, run);
+    const outcome: Outcome = { kind: 'error', error, made };
+    // A run that reached its timeout often fails later too, because its signal aborts.
+    if (load.hasFailed) return outcome;
+    load.hasFailed = true;
     if (!this.isBatched) this.counts.errors++;
     const now = clock();
-    const made = madeBy(load, run);
-    const known = load.replaces;
+    const known = load.replaces ?? load.found;
     if (known) {
       known.failures++;
       const pause = refreshBackoff * 1000 * 2 ** (known.failures - 1);
       known.retryAt = now + Math.min(pause, LONGEST_BACKOFF_MS);
     }
-    const isReplaceable = !known || tiers.freshnessLeft(known) < -known.staleIfError * 1000;
-    if (negativeTtl !== undefined && load.tags && isReplaceable) {
+    if (negativeTtl !== undefined && load.tags) {
       const item: StoredResult = {
         ...{ kind: 'result', key: load.key, stamp: made.stamp, tags: made.tags, url: '', path: '' },
         ...{ storedAt: now, freshUntil: now + negativeTtl * 1000, staleWhileRevalidate: 0, staleIfError: 0 },
@@ -356,7 +359,7 @@ export class Runner {
       };
       void unawaited(tiers.put(item, load.startedAt), this.place);
     }
-    return { kind: 'error', error, made };
+    return outcome;
   }
 
   /** Ends the wait of the calls after `timeout`. The run goes on, and its result is stored if it ends. */

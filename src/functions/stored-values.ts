@@ -7,6 +7,7 @@ import { messageOf } from '../runtime/report-fault.js';
 import { warnOnce } from '../runtime/warn.js';
 import type { InvalidationLog } from '../store/invalidation/invalidation-log.js';
 import { joinPart } from '../store/key-parts.js';
+import type { StoredResult } from '../store/stored-response.js';
 import { hashKey, type RecordTag } from './cached-calls.js';
 import { createValueSchema } from './options.js';
 import { makeStoredResult, type ResultTiers } from './result-tiers.js';
@@ -41,28 +42,12 @@ export class StoredValues {
   }
 
   async get(key: string): Promise<unknown> {
-    const { tiers, log } = this.#parts;
-    const scope = currentScope();
-    const full = fullKey(key);
-    const here = tiers.find(full);
-    const isHere = here !== undefined && tiers.freshnessLeft(here) > 0;
-    const { position } = log;
-    const item = isHere ? here : await tiers.fetch(full, 'clone');
-    if (item && tiers.freshnessLeft(item) > 0 && 'value' in item.outcome) {
-      scope?.used.add(item);
-      return cloneValue(item.outcome.value, item.isTree);
-    }
-    // A response that was made without the value is purged when it is set.
-    scope?.used.add({ tags: [valueTag(full)], freshUntil: Number.POSITIVE_INFINITY, stamp: position });
-    return undefined;
+    const item = await this.#use(key);
+    return item && 'value' in item.outcome ? cloneValue(item.outcome.value, item.isTree) : undefined;
   }
 
   async has(key: string): Promise<boolean> {
-    const { tiers } = this.#parts;
-    const full = fullKey(key);
-    const here = tiers.find(full);
-    const item = here && tiers.freshnessLeft(here) > 0 ? here : await tiers.fetch(full, 'clone');
-    return item !== undefined && tiers.freshnessLeft(item) > 0;
+    return (await this.#use(key)) !== undefined;
   }
 
   async set(key: string, value: unknown, options: ValueOptions): Promise<boolean> {
@@ -85,10 +70,29 @@ export class StoredValues {
 
   async delete(key: string): Promise<boolean> {
     const full = fullKey(key);
-    const hadValue = await this.has(key);
+    const hadValue = (await this.#find(full)) !== undefined;
     await this.#parts.record('purge', valueTag(full));
     this.#parts.tiers.drop(full);
     return hadValue;
+  }
+
+  /** The stored value, on which a response may depend then, as on its absence. */
+  async #use(key: string): Promise<StoredResult | undefined> {
+    const scope = currentScope();
+    const full = fullKey(key);
+    const { position } = this.#parts.log;
+    const item = await this.#find(full);
+    // A response that was made without the value is purged when it is set.
+    const absence = { tags: [valueTag(full)], freshUntil: Number.POSITIVE_INFINITY, stamp: position };
+    scope?.used.add(item ?? absence);
+    return item;
+  }
+
+  async #find(full: string): Promise<StoredResult | undefined> {
+    const { tiers } = this.#parts;
+    const here = tiers.find(full);
+    const item = here && tiers.freshnessLeft(here) > 0 ? here : await tiers.fetch(full, 'clone');
+    return item && tiers.freshnessLeft(item) > 0 ? item : undefined;
   }
 
   /** `undefined` if the value cannot be stored. @throws outside production. */

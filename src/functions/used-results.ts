@@ -16,6 +16,10 @@ export class UsedResults {
     this.stamp = Math.min(this.stamp, result.stamp);
     this.refusal ??= refusal;
   }
+
+  refuse(refusal: MadeOfRefusal): void {
+    this.refusal ??= refusal;
+  }
 }
 
 /** A result as an outer run or a request sees it. */

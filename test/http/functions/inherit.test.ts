@@ -120,6 +120,34 @@ describe("a page with tags: 'inherit'", () => {
     expect((await failing.get('/page')).text).toBe('sorry');
   });
 
+  it.each<[string, Run]>([
+    [
+      'refused arguments',
+      (cache) => {
+        const strict = cache.cached((_load: () => void) => 1, { name: 'strict', ttl: '1h', strict: true });
+        return () => strict(() => {}).catch(() => 'sorry');
+      },
+    ],
+    [
+      'a failed run without the cache',
+      (cache) => {
+        const fail = (_load: () => void) => Promise.reject(new Error('down'));
+        const failing = cache.cached(fail, { name: 'loose', ttl: '1h', strict: false });
+        return () => failing(() => {}).catch(() => 'sorry');
+      },
+    ],
+    [
+      'a result that peek() does not find',
+      (cache) => {
+        const price = cache.cached(() => 1, { name: 'price', ttl: '1h' });
+        return async () => (await price.peek()) ?? 'none yet';
+      },
+    ],
+  ])('is not stored when it is made of %s', async (_case, run) => {
+    const { get } = await pageOf(run);
+    expect((await get('/page')).cacheStatus).toContain('uncached-result');
+  });
+
   it('is purged by a record that came while the function ran', async () => {
     const opened = gate();
     const { get, cache, runs } = await pageOf((cache) => {
@@ -150,14 +178,17 @@ describe("a page with tags: 'inherit'", () => {
     expect((await get('/page')).xCache).toBe('HIT');
   });
 
-  it('is purged when a value is set that it was made without', async () => {
-    const { get, cache } = await pageOf((cache) => async () => (await cache.get('rate')) ?? 'none');
-    expect((await get('/page')).text).toBe('none');
+  it.each<[string, Run]>([
+    ['get', (cache) => async () => (await cache.get('rate')) !== undefined],
+    ['has', (cache) => () => cache.has('rate')],
+  ])('is purged when a value is set that it was made without: %s()', async (_method, run) => {
+    const { get, cache } = await pageOf(run);
+    expect((await get('/page')).text).toBe('false');
     expect((await get('/page')).xCache).toBe('HIT');
     await cache.set('rate', 7, { ttl: 'long' });
-    expect((await get('/page')).text).toBe('7');
+    expect((await get('/page')).text).toBe('true');
     await cache.delete('rate');
-    expect((await get('/page')).text).toBe('none');
+    expect((await get('/page')).text).toBe('false');
   });
 });
 

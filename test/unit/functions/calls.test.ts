@@ -322,6 +322,25 @@ describe('errors and slow runs', () => {
     }
   });
 
+  it('keeps a result that can still be used, and not the error of its refresh', async () => {
+    let fails = false;
+    const { cached, counts } = counted(
+      () => {
+        if (fails) throw new Error('down');
+        return 'good';
+      },
+      { negativeTtl: '1m', staleWhileRevalidate: '1m' },
+    );
+    await cached();
+    fails = true;
+    await expect(cached.refresh()).rejects.toThrow('down');
+    expect(await cached()).toBe('good');
+    await cached.expire();
+    expect(await cached()).toBe('good');
+    await waitFor(() => counts().errors === 2);
+    expect(await cached()).toBe('good');
+  });
+
   it('gives the stale result in place of an error, and reports the error', async () => {
     let fails = false;
     const { cached, runs } = counted(
@@ -356,6 +375,25 @@ describe('errors and slow runs', () => {
     expect(signal?.aborted).toBe(true);
     await expect(cached()).rejects.toMatchObject({ code: 'HOTPATH_FUNCTION_TIMEOUT' });
     expect(counts()).toMatchObject({ runs: 2, errors: 2 });
+  });
+
+  it('counts a run that fails after timeout once, and keeps the result of one that succeeds', async () => {
+    for (const isLate of [true, false]) {
+      const end = gate();
+      const { cached, counts } = counted(
+        async () => {
+          await end.opened;
+          if (isLate) return 'late';
+          throw new Error('aborted');
+        },
+        { timeout: '20ms', negativeTtl: '1m' },
+      );
+      await expect(cached()).rejects.toMatchObject({ code: 'HOTPATH_FUNCTION_TIMEOUT' });
+      end.open();
+      await waitFor(() => counts().runSeconds > 0);
+      if (isLate) await waitFor(async () => (await cached.peek()) === 'late');
+      expect(counts()).toMatchObject({ runs: 1, errors: 1 });
+    }
   });
 
   it('gives the stale result after softTimeout, and stores the result of the run', async () => {

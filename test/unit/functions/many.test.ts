@@ -77,7 +77,8 @@ describe('cached.many', () => {
       ttl: 'short',
       timeout: '10ms',
     });
-    await expect(late([1])).rejects.toMatchObject({ code: 'HOTPATH_FUNCTION_TIMEOUT' });
+    await expect(late([1, 2])).rejects.toMatchObject({ code: 'HOTPATH_FUNCTION_TIMEOUT' });
+    expect(cache.stats().functions.late).toMatchObject({ runs: 1, errors: 1 });
     const cluster = { name: 'cluster', ttl: 'short', collapse: 'cluster' };
     expect(() => cache.cached.many(() => [1], cluster)).toThrow(/cached.collapse/);
   });
