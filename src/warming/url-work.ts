@@ -42,6 +42,7 @@ export class UrlWork implements TaskWork {
     await runLimited(targets, this.#setup.concurrency, context.signal, async (target) => {
       await context.pause();
       const failure = await this.#warm(target, context.signal);
+      if (failure && context.signal.aborted) return;
       done++;
       if (!failure) return;
       if (failure.isRetryable) failed.push(target);
