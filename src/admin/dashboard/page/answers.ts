@@ -89,10 +89,13 @@ export interface PoolFigures {
   readonly isSaturated: boolean | null;
 }
 
+/** An alert. The instance is named where another one, or all, are shown. */
+export interface ShownAlert extends Alert {
+  readonly instance?: string;
+}
+
 /** All that the page shows. Absent until it has come. */
 export interface Shown {
-  /** Paths that the API has. */
-  resources?: ReadonlySet<string>;
   api?: Answer<ApiFigures>;
   cache?: Answer<CacheFigures>;
   cacheLimits?: CacheLimits;
@@ -101,7 +104,7 @@ export interface Shown {
   advice?: readonly AdviceItem[];
   instances?: InstancesReport;
   warming?: readonly WarmingTaskFigures[];
-  alerts?: readonly Alert[];
+  alerts?: readonly ShownAlert[];
   /** `null`: there is none. */
   pool?: PoolFigures | null;
   slowest?: readonly SlowRequestFigures[];

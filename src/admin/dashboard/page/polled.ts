@@ -1,4 +1,13 @@
-import type { Answer, ApiFigures, CacheFigures, CacheLimits, HistoryFigures, Shown } from './answers.js';
+import type {
+  Answer,
+  ApiFigures,
+  CacheFigures,
+  CacheLimits,
+  HistoryFigures,
+  MachineFigures,
+  Shown,
+  ShownAlert,
+} from './answers.js';
 import { HistoryBuffer } from './history-buffer.js';
 import { type Polled, Poller, type PollState } from './poller.js';
 
@@ -26,21 +35,21 @@ function fastFigures(shown: Shown, routes: WantedRoutes): Polled[] {
       path: () => `/api?part=volatile&sort=${routes.sort}&limit=${routes.limit}${instance()}`,
       every: FAST,
       receive: (value) => {
-        shown.api = value as Answer<ApiFigures>;
+        shown.api = answerWith<ApiFigures>(value, 'requests', 'routes');
       },
     },
     {
       path: () => `/cache?part=volatile&keys=1${instance()}`,
       every: FAST,
       receive: (value) => {
-        shown.cache = value as Answer<CacheFigures>;
+        shown.cache = answerWith<CacheFigures>(value, 'use');
       },
     },
     {
       path: () => `/history?part=volatile&only=process&since=${history.since}`,
       every: FAST,
       receive: (value) => {
-        history.add(value as Answer<HistoryFigures>);
+        history.add(answerWith<HistoryFigures>(value, 'process'));
         shown.history = history.columns();
         if (history.instance) shown.historyOf = history.instance;
       },
@@ -49,16 +58,14 @@ function fastFigures(shown: Shown, routes: WantedRoutes): Polled[] {
       path: () => '/system?part=volatile',
       every: FAST,
       receive: (value) => {
-        shown.machine = value as NonNullable<Shown['machine']>;
+        shown.machine = answerWith<MachineFigures>(value, 'others');
       },
     },
     {
-      // A request for a resource that is not there would be an error in the console.
-      path: () => (shown.resources?.has('/alerts') ? '/alerts' : undefined),
+      path: () => `/alerts?part=volatile${instance()}`,
       every: FAST,
       receive: (value) => {
-        const { alerts, volatile } = value as { alerts?: never; volatile?: { alerts?: never } };
-        shown.alerts = alerts ?? volatile?.alerts ?? [];
+        shown.alerts = answerWith<{ alerts: ShownAlert[] }>(value, 'alerts').volatile.alerts;
       },
     },
   ];
@@ -66,25 +73,29 @@ function fastFigures(shown: Shown, routes: WantedRoutes): Polled[] {
 
 /** Figures that may be a few seconds old. */
 function steadyFigures(shown: Shown): Polled[] {
-  const part = <Volatile>(path: string, receive: (volatile: Volatile) => void): Polled => ({
+  const part = <Volatile>(
+    path: string,
+    needed: readonly (keyof Volatile & string)[],
+    receive: (volatile: Volatile) => void,
+  ): Polled => ({
     path: () => `${path}?part=volatile`,
     every: STEADY,
-    receive: (value) => receive((value as Answer<Volatile>).volatile),
+    receive: (value) => receive(answerWith<Volatile>(value, ...needed).volatile),
   });
   return [
-    part('/advice', ({ advice }: Required<Pick<Shown, 'advice'>>) => {
+    part('/advice', ['advice'], ({ advice }: Required<Pick<Shown, 'advice'>>) => {
       shown.advice = advice;
     }),
-    part('/instances', (instances: NonNullable<Shown['instances']>) => {
+    part('/instances', ['instances'], (instances: NonNullable<Shown['instances']>) => {
       shown.instances = instances;
     }),
-    part('/warming', ({ tasks }: { tasks: NonNullable<Shown['warming']> }) => {
+    part('/warming', ['tasks'], ({ tasks }: { tasks: NonNullable<Shown['warming']> }) => {
       shown.warming = tasks;
     }),
-    part('/database', ({ pool }: Required<Pick<Shown, 'pool'>>) => {
+    part('/database', [], ({ pool }: Required<Pick<Shown, 'pool'>>) => {
       shown.pool = pool;
     }),
-    part('/slow-requests', ({ requests }: { requests: NonNullable<Shown['slowest']> }) => {
+    part('/slow-requests', ['requests'], ({ requests }: { requests: NonNullable<Shown['slowest']> }) => {
       shown.slowest = requests;
     }),
   ];
@@ -93,14 +104,6 @@ function steadyFigures(shown: Shown): Polled[] {
 /** Settings and versions. */
 function stableFigures(shown: Shown): Polled[] {
   return [
-    {
-      path: () => '/',
-      every: STABLE,
-      receive: (value) => {
-        const { resources } = value as { resources: readonly { path: string }[] };
-        shown.resources = new Set(resources.map(({ path }) => path));
-      },
-    },
     {
       path: () => '/cache?part=stable',
       every: STABLE,
@@ -116,4 +119,16 @@ function stableFigures(shown: Shown): Polled[] {
       },
     },
   ];
+}
+
+/** The response as it is shown. @throws TypeError if a needed figure is missing, or `null`. */
+function answerWith<Volatile>(
+  value: unknown,
+  ...needed: readonly (keyof Volatile & string)[]
+): Answer<Volatile> {
+  const answer = value as Answer<Volatile>;
+  const figures = answer.volatile as Readonly<Record<string, unknown>>;
+  const missing = needed.find((name) => (figures[name] ?? null) === null);
+  if (missing !== undefined) throw new TypeError(`the response has no ${missing}`);
+  return answer;
 }

@@ -34,6 +34,7 @@ export class Poller {
     this.#polled = polled;
     this.#show = show;
     document.addEventListener('visibilitychange', () => this.now());
+    window.addEventListener('online', () => this.now());
   }
 
   /** Reads what is due now, or as soon as the current round has ended. */
@@ -78,12 +79,14 @@ export class Poller {
     const path = polled.path();
     if (path === undefined) return undefined;
     try {
-      polled.receive(await readApi(path));
+      const value = await readApi(path);
       this.#dueAt.set(polled, performance.now() + polled.every);
-      return undefined;
+      polled.receive(value);
     } catch (error) {
       if (error instanceof ApiProblem) return error;
-      throw error;
+      // A response without the figures that the page needs: those of other responses are still right.
+      console.error(path, error);
     }
+    return undefined;
   }
 }

@@ -1,13 +1,12 @@
-import type { Alert } from '../../../../telemetry/alerts/options.js';
-import type { Shown } from '../answers.js';
+import type { Shown, ShownAlert } from '../answers.js';
 import { byId, KeyedList, make, setShown, setText } from '../dom.js';
 import { showClock } from '../format.js';
 
 /** Alerts that fire now. */
 export class AlertPanel {
-  readonly #list = new KeyedList<Alert>(
+  readonly #list = new KeyedList<ShownAlert>(
     byId('alert-list'),
-    ({ name, route }) => `${name} ${route ?? ''}`,
+    ({ name, route, instance }) => `${name} ${route ?? ''} ${instance ?? ''}`,
     () => {
       const name = make('strong');
       const message = make('span');
@@ -15,7 +14,8 @@ export class AlertPanel {
         node: make('li', '', name, ' ', message),
         update: (alert) => {
           setText(name, alert.route === undefined ? alert.name : `${alert.name} · ${alert.route}`);
-          setText(message, `${alert.message} (since ${showClock(alert.since / 1000)})`);
+          const place = alert.instance === undefined ? '' : ` on ${alert.instance}`;
+          setText(message, `${alert.message} (since ${showClock(alert.since / 1000)}${place})`);
         },
       };
     },

@@ -12,7 +12,14 @@ export class CachePanel {
   readonly #facts = new FactList(byId('cache-facts'));
   readonly #reasons = new TextTable(byId('cache-reasons'), ['reason', '', 'number']);
   readonly #top = new TextTable(byId('cache-top'), ['url', 'number']);
-  readonly #functions = new TextTable(byId('functions'), ['', ...Array<string>(5).fill('number')]);
+  readonly #functions = new TextTable(byId('functions'), [
+    '',
+    'number wide',
+    'number',
+    'number wide',
+    'number',
+    'number',
+  ]);
 
   show({ cache, cacheLimits, selected }: Shown): void {
     if (!cache) return;
@@ -42,9 +49,10 @@ export class CachePanel {
 }
 
 function hintFor(selected: string | undefined): string {
-  return selected === undefined
-    ? 'Of this instance, since its start'
-    : 'Instances publish their results alone';
+  if (selected === undefined) return 'Of this instance, since its start';
+  const whose =
+    selected === 'all' ? 'Sums of all instances since their start' : 'Of that instance, since its start';
+  return `${whose}; entries, URLs and functions are shown for the one that answers alone`;
 }
 
 type Fact = readonly [name: string, value: string];

@@ -1,4 +1,12 @@
-import { showBytes, showBytesRate, showCores, showDuration, showRate, showShare } from '../format.js';
+import {
+  showBytes,
+  showBytesRate,
+  showCores,
+  showCount,
+  showDuration,
+  showRate,
+  showShare,
+} from '../format.js';
 
 /** A line in a chart. */
 export interface ChartLine {
@@ -51,6 +59,16 @@ export const CHART_KINDS: readonly ChartKind[] = [
     most: 1,
   },
   {
+    title: 'In flight',
+    show: showCount,
+    lines: [
+      { figure: 'activeRequests', label: 'requests', colour: 's1' },
+      { figure: 'openConnections', label: 'connections', colour: 's2' },
+    ],
+    // Ticks are whole numbers.
+    least: 10,
+  },
+  {
     title: 'Cache hit ratio',
     show: showShare,
     lines: [{ figure: 'cacheHitRatio', label: 'hits', colour: 's1' }],
@@ -88,6 +106,13 @@ export const CHART_KINDS: readonly ChartKind[] = [
     show: showDuration,
     lines: [{ figure: 'eventLoopDelayP99', label: 'p99', colour: 's1' }],
     least: 0.01,
+  },
+  {
+    title: 'Event loop in use',
+    show: showShare,
+    lines: [{ figure: 'eventLoopUtilization', label: 'in use', colour: 's1' }],
+    least: 1,
+    most: 1,
   },
   {
     title: 'CPU and disk of the machine',

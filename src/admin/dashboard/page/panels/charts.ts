@@ -38,14 +38,15 @@ export class ChartPanel {
   }
 
   show({ history, historyOf, api, selected }: Shown): void {
-    if (!history || (history.at.at(-1) ?? 0) === this.#drawnAt) return;
-    this.#history = history;
     const isOther = selected !== undefined && api?.instance?.id !== historyOf?.id;
-    const name = historyOf ? `${historyOf.host} · ${historyOf.pid}` : '';
+    if (!historyOf) return;
+    const name = `${historyOf.host} · ${historyOf.pid}`;
     setText(
       byId('charts-hint'),
       isOther ? `Each instance keeps its own history: this is ${name}` : `Of ${name}`,
     );
+    if (!history || (history.at.at(-1) ?? 0) === this.#drawnAt) return;
+    this.#history = history;
     this.#give();
   }
 

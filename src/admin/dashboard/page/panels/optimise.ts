@@ -1,6 +1,6 @@
 import type { OptimizeReport } from '../../../performance-api/optimize.js';
 import { explainFailure, postToApi } from '../client.js';
-import { byId, make } from '../dom.js';
+import { byId, make, setShown } from '../dom.js';
 import { showCount, showDuration } from '../format.js';
 
 /** The button that does what is safe, and says what it did. */
@@ -12,7 +12,8 @@ export class OptimiseButton {
     this.#button.disabled = !permitsChanges;
     this.#button.title = permitsChanges
       ? 'Runs critical warming tasks, and encodes entries in demand with the strongest coding'
-      : 'A key opens figures alone. To change something, set `authorize`.';
+      : 'A key opens figures alone';
+    setShown(byId('optimise-hint'), !permitsChanges);
     this.#button.addEventListener('click', () => void this.#run());
   }
 

@@ -99,6 +99,11 @@ export class OverviewPanel {
       ['saved-spark', 'cacheHitRatio'],
     ] as const)
       drawSpark(byId<SVGSVGElement>(id), column(name));
+    // Red is for failures: there are none in a line of zeros.
+    byId('failures-spark').classList.toggle(
+      'bad',
+      column('serverErrorRatio').some((ratio) => ratio !== null && ratio > 0),
+    );
     // The history is that of one instance.
     setShown(byId('speed-trend'), !isSum);
     setShown(byId('failures-trend'), !isSum);

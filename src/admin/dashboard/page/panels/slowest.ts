@@ -1,5 +1,5 @@
 import type { Shown } from '../answers.js';
-import { byId, setShown, TextTable } from '../dom.js';
+import { byId, setShown, setText, TextTable } from '../dom.js';
 import { showAgo, showDuration } from '../format.js';
 import { routeName } from './time-shares.js';
 
@@ -7,8 +7,12 @@ import { routeName } from './time-shares.js';
 export class SlowestPanel {
   readonly #table = new TextTable(byId('slow'), ['route', 'number', 'number', 'wide', 'number']);
 
-  show({ slowest }: Shown): void {
+  show({ slowest, selected }: Shown): void {
     if (!slowest) return;
+    setText(
+      byId('slow-hint'),
+      selected === undefined ? 'Of the last hour' : 'Of the instance that answers, in the last hour',
+    );
     const now = Date.now();
     this.#table.show(
       slowest
