@@ -251,7 +251,7 @@ export class CachedCalls {
     const { counts, parts, place } = this.#runner;
     const { used } = call.scope ?? {};
     if (outcome.kind === 'result') {
-      const { item, isFound, refusal, own } = outcome;
+      const { item, isFound, refusal } = outcome;
       if (isFound && refusal) {
         this.#refresh(item, call);
         return this.#handStale(item, call);
@@ -260,7 +260,7 @@ export class CachedCalls {
       else if (isFound) counts.hits++;
       else counts.misses++;
       used?.add(item, refusal);
-      return isLeader && own && this.#settings.isolate === 'clone' ? own.value : this.#hand(item);
+      return this.#hand(item);
     }
     const standIn = fallback ?? load.found;
     if (outcome.kind === 'error' && standIn && parts.tiers.mayReplaceError(standIn)) {

@@ -12,8 +12,6 @@ export type Outcome =
       /** From Redis: no function ran. */
       readonly isFound: boolean;
       readonly refusal: MadeOfRefusal | undefined;
-      /** The function's own object, for the call that started the run. */
-      readonly own?: { readonly value: unknown };
     }
   /** The result cannot be copied, so it is for the call that started the run. */
   | { readonly kind: 'private'; readonly value: unknown; readonly made: UsedResult }

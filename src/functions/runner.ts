@@ -307,7 +307,7 @@ export class Runner {
     const item = makeStoredResult(head, copy, isolate, isolate === 'none' ? value : copy.value);
     const isUncached = run.isSkipped || !load.tags || freshUntil <= now || this.#hasTooManyTags(made.tags);
     const refusal = run.used.refusal ?? (isUncached ? ('uncached-result' as const) : undefined);
-    const outcome: Outcome = { kind: 'result', item, isFound: false, refusal, own: { value } };
+    const outcome: Outcome = { kind: 'result', item, isFound: false, refusal };
     return refusal ? { outcome } : { outcome, copy };
   }
 

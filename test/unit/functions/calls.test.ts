@@ -102,6 +102,13 @@ describe('isolation', () => {
     expect(await cached()).toEqual({ list: [{ n: 1 }], at: new Date(5) });
   });
 
+  it('gives no caller the object of the function, which later runs may return too', async () => {
+    const { cached } = counted(() => own);
+    const own = { list: [1] };
+    for (const call of [cached, cached.refresh]) (await call()).list.push(2);
+    expect(own).toEqual({ list: [1] });
+  });
+
   it("gives all callers one frozen object with isolate: 'freeze'", async () => {
     const { cached } = counted(() => ({ list: [{ n: 1 }] }), { isolate: 'freeze' });
     const first = await cached();
@@ -561,9 +568,12 @@ describe('a cache that is off or closed', () => {
     expect([await closed(), await closed(), count()]).toEqual([1, 1, 3]);
   });
 
-  it('refuses a name that is taken', () => {
+  it('refuses a name that is taken, and says what a missing option accepts', () => {
     const { cache } = counted(() => 1);
     expect(() => cache.cached(() => 2, { name: 'f', ttl: '1m' })).toThrow(/is the name of another function/);
     expect(() => cache.cached(() => 2, { name: 'g', ttl: 'ai' })).toThrow(/cache.lifetimes, which has none/);
+    expect(() => cache.cached(() => 2, {} as never)).toThrow(
+      /cached.ttl: expected a duration such as.*\n.*cached.name: expected the name of the function/,
+    );
   });
 });
