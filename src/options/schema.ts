@@ -80,7 +80,9 @@ export function section<E extends v.ObjectEntries>(
   hint?: SectionHint,
 ): Schema<SectionOutput<E>> {
   // valibot reads inherited keys too, which must not be accepted here.
-  const options = v.object(Object.assign(Object.create(null), entries) as E);
+  const options = v.object(Object.assign(Object.create(null), entries) as E, ({ path }) =>
+    describeMissing(entries[String(path?.at(-1)?.key)]),
+  );
   const schema = v.pipe(
     v.unknown(),
     v.rawTransform(({ dataset, config, addIssue, NEVER }): SectionOutput<E> => {
@@ -205,6 +207,12 @@ function toProblem(issue: v.BaseIssue<unknown>, root: string, schema: unknown): 
   const message = issue.expected === KNOWN ? issue.message + otherPlaces(issue, schema) : issue.message;
   const problem = { path: path === '' ? 'config' : path, message };
   return issue.received === noValue ? problem : { ...problem, received: issue.received };
+}
+
+/** The accepted values of an option that must be there. */
+function describeMissing(entry: v.ObjectEntries[string] | undefined): string {
+  const { issues } = v.safeParse(entry as Schema<unknown>, undefined, everyProblem);
+  return issues?.[0].message ?? 'must be set';
 }
 
 function unknownOption(key: string, known: readonly string[]): string {
