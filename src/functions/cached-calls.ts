@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { HotpathError } from '../options/errors.js';
 import { requireSync } from '../options/user-function.js';
-import { guarded } from '../runtime/guard.js';
+import { guarded, unawaited } from '../runtime/guard.js';
 import { type PurgeResult, VOID } from '../store/invalidation/invalidation-log.js';
 import { joinPart } from '../store/key-parts.js';
 import type { StoredResult } from '../store/stored-response.js';
@@ -194,7 +194,10 @@ export class CachedCalls {
       const load = joined ?? runner.start(this.#wanted(call, replaces), call.scope?.load);
       load.isAwaited = true;
       const outcome = await this.#waitFor(load, call, fallback, joined !== undefined);
-      if (outcome === 'soft') return this.#handStale(fallback as StoredResult, call);
+      if (outcome === 'soft') {
+        if (!joined) this.#reportLater(load);
+        return this.#handStale(fallback as StoredResult, call);
+      }
       if (outcome === 'late') {
         runner.release(load);
         continue;
@@ -272,6 +275,15 @@ export class CachedCalls {
     used?.add(outcome.made, 'uncached-result');
     if (outcome.kind === 'error') throw outcome.error;
     return outcome.value;
+  }
+
+  /** Reports the error of a run for which its caller does not wait any longer. */
+  #reportLater({ settled }: Load): void {
+    const { parts, place } = this.#runner;
+    const report = guarded('function', (outcome: Outcome) => {
+      if (outcome.kind === 'error') parts.fault(outcome.error, place);
+    });
+    void unawaited(settled.then(report), place);
   }
 
   #handStale(item: StoredResult, { scope }: Call): unknown {

@@ -420,6 +420,25 @@ describe('errors and slow runs', () => {
     await waitFor(async () => (await cached.peek()) === 2);
   });
 
+  it('reports the error of a run that fails after softTimeout', async () => {
+    const end = gate();
+    let n = 0;
+    const { cached } = counted(
+      async () => {
+        if (++n === 1) return n;
+        await end.opened;
+        throw new Error('down');
+      },
+      { ttl: '20ms', staleIfError: '1m', softTimeout: '10ms' },
+    );
+    await cached();
+    await delay(30);
+    expect(await Promise.all([cached(), cached()])).toEqual([1, 1]);
+    end.open();
+    await waitFor(() => faults.length > 0);
+    expect(faults).toEqual(["function 'f': down"]);
+  });
+
   it('refreshes in the background: within staleWhileRevalidate, and after a share of the lifetime', async () => {
     for (const options of [
       { ttl: '20ms', staleWhileRevalidate: '1m' },
