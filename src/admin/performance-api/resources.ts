@@ -76,7 +76,10 @@ export function makeResources(settings: PerformanceApiSettings): ReadonlyMap<str
   resources.set('/optimize', {
     method: 'POST',
     action: 'change',
-    run: () => orProblem(() => optimize(perf)),
+    run: (body) =>
+      isObject(body) && Object.keys(body).length === 0
+        ? orProblem(() => optimize(perf))
+        : new ResourceProblem(400, 'The body is an empty object: {}.'),
   });
   const list = [...resources].map(([path, { method }]) => ({ method, path }));
   const index: FigureResource = { method: 'GET', parameters: [], read: () => ({ resources: list }) };

@@ -88,7 +88,7 @@ describe.each(majors)('without `authorize` on %s', (_name, express) => {
     expect((await ask(`/system${search}`)).status).toBe(403);
   });
 
-  it('permits no change by a key, but explains', async () => {
+  it('permits no change by a key, but explains and previews', async () => {
     const { purge, signIn, ask, perf } = await serve(undefined, express);
     const cookie = await signIn();
     const refused = await purge({ ...JSON_CHANGE, cookie });
@@ -97,6 +97,9 @@ describe.each(majors)('without `authorize` on %s', (_name, express) => {
       expect.stringContaining('set `authorize`'),
     ]);
     expect(perf.cache.stats().purges).toBe(0);
+    expect((await ask('/optimize', { ...JSON_CHANGE, cookie }, 'POST', '{}')).status).toBe(403);
+    const previewed = await ask('/cache/preview', { ...JSON_CHANGE, cookie }, 'POST', '{"all":true}');
+    expect(previewed.status).toBe(200);
     const explained = await ask('/cache/explain', { ...JSON_CHANGE, cookie }, 'POST', '{"url":"/a"}');
     expect(explained.status).toBe(200);
     expect(

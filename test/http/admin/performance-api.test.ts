@@ -165,6 +165,34 @@ describe.each(majors)('the performance API on %s', (_name, express) => {
     }
   });
 
+  it('lists slow requests, previews a purge, and optimises, as the OpenAPI file says', async () => {
+    const { url, read, change, perf } = await serve({ express, config: RULE });
+    const runs: string[] = [];
+    perf.warming.register({ name: 'items', task: () => void runs.push('items'), critical: true });
+    perf.warming.register({ name: 'others', task: () => void runs.push('others') });
+    for (const path of ['/items/1', '/items/1', '/items/2', '/broken'])
+      await (await fetch(url + path)).text();
+    await waitFor(() => perf.telemetry!.snapshot().requests.sinceStart.requests === 4);
+
+    const { requests } = (await read('/slow-requests')).volatile;
+    const routes = requests.map((each: { route: string; status: number }) => `${each.status} ${each.route}`);
+    expect(routes.sort()).toEqual(['200 /items/:id', '200 /items/:id', '200 /items/:id', '503 /broken']);
+    expect(JSON.stringify(requests)).not.toContain('/items/1');
+    expect(await read('/slow-requests?part=stable')).not.toHaveProperty('volatile');
+
+    const preview = (selector: object) => change('/cache/preview', selector);
+    expect((await preview({ tag: 'items' })).body).toMatchObject({ count: 2, complete: true });
+    expect((await preview({ selectors: [{ url: '/items/1' }, { tag: 'none' }] })).body).toMatchObject({
+      count: 1,
+      keys: [{ url: `${url}/items/1` }],
+    });
+    expect(perf.cache.stats()).toMatchObject({ purges: 0, entries: 2 });
+
+    const { status, body } = await change('/optimize', {});
+    expect([status, body]).toMatchObject([200, { warming: [{ name: 'items' }], encodings: { queued: 0 } }]);
+    expect(runs).toEqual(['items']);
+  });
+
   it('is never stored or served by the cache, and counts in no figure of the app [J05]', async () => {
     const config: HotpathConfig = {
       routes: { '/*path': { cache: { ttl: '1m', shared: true, vary: { cookies: [] } } } },
@@ -309,6 +337,22 @@ describe('the performance API', () => {
   });
 
   it.each([
+    ['/cache/preview', '{"tag":"items","x":1}', CHANGE, 400],
+    ['/cache/preview', '{}', CHANGE, 400],
+    ['/cache/preview', '{"tag":"items"}', { ...CHANGE, 'content-type': 'text/plain' }, 415],
+    ['/cache/preview', '{"tag":"items"}', { ...CHANGE, 'x-hotpath-request': '0' }, 403],
+    ['/optimize', '{}', { ...CHANGE, 'content-type': 'text/plain' }, 415],
+    ['/optimize', '{}', { ...CHANGE, 'x-hotpath-request': '0' }, 403],
+    ['/optimize', '{"all":true}', CHANGE, 400],
+  ])('refuses POST %s of %s', async (path, body, headers, status) => {
+    const { change, perf } = await serve({ config: RULE });
+    const task = vi.fn();
+    perf.warming.register({ name: 'items', task, critical: true });
+    expect((await change(path, body, headers)).status).toBe(status);
+    expect(task).not.toHaveBeenCalled();
+  });
+
+  it.each([
     { url: 1 },
     { url: 'javascript:alert(1)' },
     { url: '/a', method: 'GET\r\nX: y' },
@@ -321,8 +365,9 @@ describe('the performance API', () => {
 
   it('says that the cache is off, and still has all other figures', async () => {
     const { change, read } = await serve({ config: { cache: false } });
-    for (const path of ['/cache/purge', '/cache/expire', '/cache/explain'])
+    for (const path of ['/cache/purge', '/cache/expire', '/cache/preview', '/cache/explain'])
       expect((await change(path, { tag: 'a' })).status).toBe(409);
+    expect((await change('/optimize', {})).body).toMatchObject({ encodings: null });
     expect(await read('/cache')).toMatchObject({ stable: { isOn: false }, volatile: { store: null } });
   });
 

@@ -271,6 +271,17 @@ describe.each(majors)('encoded variants (%s)', (_name, express) => {
     expect(made.perf.cache.stats().encodings).toMatchObject({ made: 1, upgraded: 1, waiting: 0 });
   });
 
+  it('upgrades all Brotli forms when that is requested, and then says that they are the smallest', async () => {
+    const made = await encodedApp(express);
+    expect(made.perf.cache.upgradeEncodings()).toEqual({ queued: 0, strongest: 0 });
+    await made.warm('br');
+    const before = (await made.ask('br')).coded.length;
+    expect(made.perf.cache.upgradeEncodings()).toEqual({ queued: 1, strongest: 0 });
+    await waitFor(() => made.perf.cache.stats().encodings.upgraded === 1);
+    expect((await made.ask('br')).coded.length).toBeLessThan(before);
+    expect(made.perf.cache.upgradeEncodings()).toEqual({ queued: 0, strongest: 1 });
+  });
+
   it('shows the plain body to middlewares that patch the response after hotpath', async () => {
     const made = await encodedApp(express, {
       config: { routes: {} },

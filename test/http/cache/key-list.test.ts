@@ -89,6 +89,27 @@ describe('the list of keys', () => {
     expect(made.cache.keys()).toEqual({ keys: [], complete: true });
   });
 
+  it('previews a purge: the entries that match, 50 of them in full, and changes nothing', async () => {
+    const made = await shop();
+    for (let id = 0; id < 60; id++) await made.get(`/api/items/${id}`);
+    await made.get('/all');
+    const { cache } = made;
+    const before = cache.stats();
+    const all = cache.preview({ tag: 'items' });
+    expect(all).toMatchObject({ count: 60, complete: true, keys: { length: 50 } });
+    expect(cache.preview({ all: true }).bytes).toBeGreaterThan(all.bytes);
+    const one = cache.preview([{ url: '/api/items/7' }, { tag: 'item:7' }]);
+    expect(one).toMatchObject({ count: 1, keys: [{ url: `${made.url}/api/items/7`, state: 'fresh' }] });
+    expect(cache.preview({ pattern: '/api/items/:id' }).count).toBe(60);
+    expect(cache.stats()).toEqual(before);
+    await cache.purge({ tag: 'item:7' });
+    expect(cache.preview({ tag: 'items' }).count).toBe(59);
+    expect(cache.preview({ tag: 'none' })).toEqual({ count: 0, bytes: 0, complete: true, keys: [] });
+    expect(() => cache.preview({ tags: 'x' } as never)).toThrow(
+      expect.objectContaining({ code: 'HOTPATH_SELECTOR_INVALID' }),
+    );
+  });
+
   it('shows the compressed forms, and cuts what clients made long', async () => {
     const { hotpath } = await import('hotpath');
     const made = await cacheApp({ express, routes: () => {} });

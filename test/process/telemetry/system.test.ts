@@ -316,6 +316,38 @@ describe('advice', () => {
     expect(text).not.toContain('mostly');
   });
 
+  it('names a slow route with most of the time, and what a cache with misses needs', () => {
+    const durations = (p95: number) => ({ mean: p95, p50: p95, p95, p99: p95, max: p95 });
+    const routeOf = (route: string, requests: number, p95: number, cache?: object) =>
+      ({
+        method: 'GET',
+        route,
+        recent: { requests, serverErrorRatio: 0, toHeaders: durations(p95) },
+        cache,
+      }) as never;
+    const others = [routeOf('/fast', 1000, 0.001), routeOf('/rare', 99, 0.9)];
+    const slow = (...routes: AdviceInput['routes']) =>
+      adviseFrom({ ...quiet, routes }).filter(({ id }) => id === 'slow-route');
+    expect(slow(...others)).toEqual([]);
+    expect(slow(...others, routeOf('/report', 200, 0.5))).toEqual([
+      {
+        id: 'slow-route',
+        severity: 'info',
+        route: 'GET /report',
+        text: expect.stringMatching(
+          /^GET \/report: takes 53 % of the request time \(p95 500 ms\): look for slow queries/,
+        ),
+      },
+    ]);
+    const cache = { requests: 200, hitRatio: 0.6, bypassReasons: {}, refusalReasons: {} };
+    expect(slow(routeOf('/report', 200, 0.5, cache))).toMatchObject([
+      {
+        text: expect.stringContaining('because 40 % of its requests miss the cache'),
+        config: `routes: { "/report": { cache: { ttl: '5m', staleWhileRevalidate: '10m' } } }`,
+      },
+    ]);
+  });
+
   it('are read once for all instances that are open', async () => {
     let windows = 0;
     let closed = 0;

@@ -8,6 +8,7 @@ import {
   MOST_SNAPSHOT_BYTES,
 } from '../../../src/telemetry/instances/snapshot.js';
 import { type FinishedRequest, RequestRecorder } from '../../../src/telemetry/requests/request-recorder.js';
+import { SlowestRequests } from '../../../src/telemetry/requests/slowest-requests.js';
 import { TopKeys } from '../../../src/telemetry/requests/top-keys.js';
 
 const request: FinishedRequest = {
@@ -204,3 +205,35 @@ function countsOf(recorder: RequestRecorder): number {
     return sum + 3 * (all.total.bytes + all.toHeaders.bytes);
   }, 0);
 }
+
+describe('the ring of slow requests', () => {
+  it('keeps the ten slowest of each five minutes, lists 50 with the worst first, and forgets after an hour', () => {
+    const slowest = new SlowestRequests();
+    const take = (toHeaders: number) =>
+      slowest.record('GET', '/items/:id', { ...request, toHeaders, total: toHeaders + 9 }, 'MISS');
+    const start = Date.now();
+    const listed = () => slowest.list().map(({ secondsToHeaders }) => Math.round(secondsToHeaders * 1000));
+    for (const ms of [5, 90, 20, 70, 40, 60, 50, 30, 80, 10, 100, 15, 4]) take(ms);
+    expect(listed()).toEqual([100, 90, 80, 70, 60, 50, 40, 30, 20, 15]);
+    expect(slowest.list()[0]).toEqual({
+      at: expect.any(Number),
+      method: 'GET',
+      route: '/items/:id',
+      status: 200,
+      seconds: 0.109,
+      secondsToHeaders: 0.1,
+      cache: 'MISS',
+    });
+    for (let slice = 1; slice <= 11; slice++) {
+      slowest.rotate(start + slice * 301_000);
+      for (let ms = 1; ms <= 20; ms++) take(1000 * slice + ms);
+    }
+    expect(listed()).toHaveLength(50);
+    expect(listed().slice(0, 2)).toEqual([11_020, 11_019]);
+    expect(listed()).toEqual(listed().sort((a, b) => b - a));
+    slowest.rotate(start + 3_600_000 + 11 * 301_000);
+    expect(listed().every((ms) => ms > 11_000)).toBe(true);
+    slowest.rotate(start + 2 * 3_600_000 + 12 * 301_000);
+    expect(listed()).toEqual([]);
+  });
+});
