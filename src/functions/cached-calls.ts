@@ -135,6 +135,7 @@ export class CachedCalls {
     try {
       return this.keyOf(self, args);
     } catch (error) {
+      currentScope()?.used.refuse('uncached-result');
       throw error instanceof ValueProblem
         ? new HotpathError(
             'HOTPATH_ARGUMENTS_INVALID',

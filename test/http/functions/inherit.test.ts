@@ -129,6 +129,13 @@ describe("a page with tags: 'inherit'", () => {
       },
     ],
     [
+      'arguments that refresh() refuses',
+      (cache) => {
+        const strict = cache.cached((_load: () => void) => 1, { name: 'strict', ttl: '1h' });
+        return () => strict.refresh(() => {}).catch(() => 'sorry');
+      },
+    ],
+    [
       'a failed run without the cache',
       (cache) => {
         const fail = (_load: () => void) => Promise.reject(new Error('down'));
