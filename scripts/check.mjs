@@ -17,11 +17,11 @@ const minute = 60_000;
 const packed = { npm_config_ignore_scripts: 'true' };
 const checks = [
   { name: 'lint', script: 'lint', limit: 4 * minute },
-  { name: 'types', script: 'typecheck', limit: 4 * minute },
-  { name: 'build', script: 'build', limit: 4 * minute },
+  { name: 'types', script: 'typecheck', limit: 8 * minute },
+  { name: 'build', script: 'build', limit: 8 * minute },
   { name: 'tests', script: 'test', limit: 30 * minute, env: { TEST_REPORT: report } },
   { name: 'publint', script: 'publint', limit: 3 * minute, env: packed },
-  { name: 'attw', script: 'attw', limit: 3 * minute, env: packed },
+  { name: 'attw', script: 'attw', limit: 6 * minute, env: packed },
   { name: 'conformance', script: 'conformance', limit: 10 * minute },
 ];
 
