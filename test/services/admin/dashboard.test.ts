@@ -221,6 +221,7 @@ function multiply(path: string, answer: any): unknown {
 
 describe('the dashboard in a browser', () => {
   it('stays small with 200 routes, 20 instances and an hour of history', async () => {
+    await ask(instances[0]!, ['/items/1']);
     const { page, complaints, close } = await open(instances[0]!);
     await page.route(/\/api\/(?:api|instances|history)\?/, async (route) => {
       const response = await route.fetch();
