@@ -156,11 +156,17 @@ export class WarmRequests {
 }
 
 /** @throws (rejects) the reason of the signal, if it aborts first. */
-function rejectOnAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = guarded('warming', () => reject(signal.reason));
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.finally(() => signal.removeEventListener('abort', onAbort)).then(resolve, reject);
+async function rejectOnAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let reject = (_reason: unknown) => {};
+  const aborted = new Promise<never>((_resolve, rejectIt) => {
+    reject = rejectIt;
   });
+  const onAbort = guarded('warming', () => reject(signal.reason));
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }

@@ -1,4 +1,4 @@
-import { guarded } from '../runtime/guard.js';
+import { guarded, unawaited } from '../runtime/guard.js';
 import { runInOwnContext } from '../runtime/module-context.js';
 import type { StoredResult } from '../store/stored-response.js';
 import type { MadeOfRefusal, UsedResult } from './used-results.js';
@@ -67,7 +67,7 @@ export class Load {
           ms,
         ).unref(),
       );
-      void this.settled.then(guarded('function', () => clearTimeout(timer)));
+      void unawaited(this.settled.then(guarded('function', () => clearTimeout(timer))), 'function');
     });
     return this.#late;
   }

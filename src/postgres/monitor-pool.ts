@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { REQUEST_SCOPE } from '../exchange/request-scope.js';
 import { HotpathError } from '../options/errors.js';
+import { guarded } from '../runtime/guard.js';
 import { reportFault } from '../runtime/report-fault.js';
 import { captureTrace } from './call-site.js';
 import { type DriverClient, type DriverPool, type DriverQuery, textOfQuery } from './driver.js';
@@ -146,9 +147,11 @@ function watchPool(
 
 /** Not for `error`: with a listener, the error of an idle client would no longer reach the app. */
 function listen(pool: MonitorablePool, recorder: PoolRecorder): () => void {
-  const release = (_error: unknown, client: object) => watchOf(client, recorder)?.released();
-  const opened = () => void recorder.opened++;
-  const closed = () => void recorder.closed++;
+  const release = guarded('monitorPool', (_error: unknown, client: object) => {
+    watchOf(client, recorder)?.released();
+  });
+  const opened = guarded('monitorPool', () => recorder.opened++);
+  const closed = guarded('monitorPool', () => recorder.closed++);
   pool.on('release', release).on('connect', opened).on('remove', closed);
   return () => void pool.off('release', release).off('connect', opened).off('remove', closed);
 }

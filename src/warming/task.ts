@@ -261,7 +261,10 @@ const TICK_MS = 60_000;
 
 /** Keeps the process alive until a promise settles: neither a reply from Redis nor a time limit does. */
 async function keepAlive<T>(promise: Promise<T>): Promise<T> {
-  const timer = setInterval(() => {}, TICK_MS);
+  const timer = setInterval(
+    guarded('warming', () => {}),
+    TICK_MS,
+  );
   try {
     return await promise;
   } finally {
