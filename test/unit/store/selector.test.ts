@@ -33,8 +33,8 @@ describe('selectors', () => {
   });
 
   it.each([
-    ['/api/*', "a wildcard has a name ('*path')"],
-    ['/api/(.*)', 'optional part stands in braces'],
+    ['/api/*', "name each wildcard ('*path')"],
+    ['/api/(.*)', 'write optional parts in braces'],
     ['/x?page=1', 'a path in Express 5 syntax'],
     ['api/:id', "starting with '/'"],
     ['https://host/:id', "starting with '/'"],
