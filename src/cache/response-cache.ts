@@ -8,8 +8,7 @@ import type { RouteTable } from '../options/route-table.js';
 import { warn } from '../runtime/warn.js';
 import type { PurgeResult } from '../store/invalidation/invalidation-log.js';
 import type { CompiledSelector, Selector } from '../store/invalidation/selector.js';
-import { createFunctions } from './create-functions.js';
-import { createState } from './create-state.js';
+import { createFunctions, createState } from './create-state.js';
 import { type ExplainScope, explain } from './explain/explain.js';
 import {
   type KeyList,

@@ -1,4 +1,4 @@
-import type { WarmResult, WarmTarget } from '../cache/warm-requests.js';
+import type { WarmResult, WarmTarget } from '../cache/revalidate/warm-requests.js';
 import { formatTarget } from './targets.js';
 
 /** Failures of a run that its message names. */

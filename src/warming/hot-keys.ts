@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { describeKey } from '../cache/request/key.js';
+import type { WarmTarget } from '../cache/revalidate/warm-requests.js';
 import type { CacheState } from '../cache/state.js';
-import type { WarmTarget } from '../cache/warm-requests.js';
 import { validateHeaderText } from '../options/validators.js';
 import type { WarmingTurns } from '../store/redis/warming-turns.js';
 import { isUrlToWarm, targetsOf } from './targets.js';

@@ -1,4 +1,4 @@
-import type { WarmTarget } from '../cache/warm-requests.js';
+import type { WarmTarget } from '../cache/revalidate/warm-requests.js';
 
 /** The accepted URLs, for messages. */
 export const URL_FORMS =

@@ -1,4 +1,4 @@
-import type { WarmRequests, WarmTarget } from '../cache/warm-requests.js';
+import type { WarmRequests, WarmTarget } from '../cache/revalidate/warm-requests.js';
 import { messageOf } from '../runtime/report-fault.js';
 import { isRefused, judgeWarmed, MOST_NAMED, type UrlFailure, UrlsFailedError } from './failures.js';
 import type { WarmingContext } from './options.js';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { CacheRoutePolicies } from '../cache/options.js';
 import type { RequestListener } from '../cache/revalidate/internal-request.js';
+import { WarmRequests, type WarmTarget } from '../cache/revalidate/warm-requests.js';
 import type { CacheState } from '../cache/state.js';
-import { WarmRequests, type WarmTarget } from '../cache/warm-requests.js';
 import { type ConfigProblem, configError, HotpathError } from '../options/errors.js';
 import { formatValue } from '../options/format-value.js';
 import type { RouteTable } from '../options/route-table.js';
@@ -55,7 +55,7 @@ export interface Warming {
    * Registers a task. After `start()`, it runs at once, and then periodically.
    *
    * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem: two kinds of a task, a name that is taken, a path
-   * whose rule has a `partition`.
+   * with a `partition` in its rule.
    */
   register(task: WarmingTaskOptions): void;
   /**

@@ -41,6 +41,21 @@ function counted<Args extends unknown[], Result>(
   return { cached, cache, runs: () => runs, counts: () => cache.stats().functions.f! };
 }
 
+/** A function whose first run has read 'old' and waits; later runs read 'new'. Each adds a tag at its end. */
+function heldRun() {
+  const opened = gate();
+  let value = 'old';
+  const made = counted(async () => {
+    const read = value;
+    if (read === 'old') await opened.opened;
+    currentRun().tag('late');
+    return read;
+  });
+  const before = made.cached();
+  value = 'new';
+  return { ...made, opened, before };
+}
+
 describe('hits and misses', () => {
   it('runs a function once for equal arguments, and again for others', async () => {
     const { cached, runs, counts } = counted((query: { page: number; sort?: string }) => ({ ...query }));
@@ -236,16 +251,7 @@ describe('purges', () => {
   });
 
   it('stores no result whose run began before a purge, and makes later calls run again', async () => {
-    const opened = gate();
-    let value = 'old';
-    const { cached, runs } = counted(async () => {
-      const read = value;
-      if (read === 'old') await opened.opened;
-      currentRun().tag('late');
-      return read;
-    });
-    const before = cached();
-    value = 'new';
+    const { cached, runs, opened, before } = heldRun();
     await cached.purge();
     expect(await cached()).toBe('new');
     opened.open();
@@ -255,16 +261,7 @@ describe('purges', () => {
   });
 
   it('does not give a run to calls after a purge of a tag that the run adds later', async () => {
-    const opened = gate();
-    let value = 'old';
-    const { cached, cache } = counted(async () => {
-      const read = value;
-      if (read === 'old') await opened.opened;
-      currentRun().tag('late');
-      return read;
-    });
-    const before = cached();
-    value = 'new';
+    const { cached, cache, opened, before } = heldRun();
     await cache.purge({ tag: 'late' });
     const after = cached();
     opened.open();

@@ -1,16 +1,16 @@
-import { HeadOrder } from '../exchange/exchange.js';
-import { readHeaderText } from '../exchange/headers.js';
-import { guarded } from '../runtime/guard.js';
-import type { StoredResponse } from '../store/stored-response.js';
-import { DEFAULT_REFRESH_TIMEOUT_SECONDS } from './revalidate/background-refresh.js';
+import { HeadOrder } from '../../exchange/exchange.js';
+import { readHeaderText } from '../../exchange/headers.js';
+import { guarded } from '../../runtime/guard.js';
+import type { StoredResponse } from '../../store/stored-response.js';
+import type { CacheState } from '../state.js';
+import { DEFAULT_REFRESH_TIMEOUT_SECONDS } from './background-refresh.js';
 import {
   BodyTooLongError,
   Dispatcher,
   documentationAddress,
   type RequestListener,
-} from './revalidate/internal-request.js';
-import { WarmGoal } from './revalidate/warm-goal.js';
-import type { CacheState } from './state.js';
+} from './internal-request.js';
+import { WarmGoal } from './warm-goal.js';
 
 /** The entry to warm, by its request. */
 export interface WarmTarget {
