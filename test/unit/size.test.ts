@@ -17,3 +17,7 @@ it('keeps every file of src and test within 600 lines', () => {
   expect(files.length).toBeGreaterThan(400);
   expect(files.filter((file) => linesOf(file) > MOST_LINES)).toEqual([]);
 });
+
+it('keeps src/cache within 20 files and folders', () => {
+  expect(readdirSync(join(root, 'src/cache')).length).toBeLessThanOrEqual(20);
+});
