@@ -1,5 +1,6 @@
 export type { NPlusOneEvent, SlowQueryEvent } from '../events/channels.js';
 export type { RequestDatabase, RequestMark } from '../options/request-types.js';
+export { type PostgresDatabase, postgres } from './database.js';
 export {
   type DatabaseFigures,
   type LeakSuspect,
@@ -10,7 +11,9 @@ export {
   type QueryCounts,
   type SlowQueryFigures,
   type StatementFigures,
-} from './figures.js';
-export { type MonitorablePool, monitorPool } from './monitor-pool.js';
-export type { MonitorPoolOptions } from './options.js';
+} from './monitor/figures.js';
+export { type MonitorablePool, monitorPool } from './monitor/monitor-pool.js';
+export type { MonitorPoolOptions } from './monitor/options.js';
+export type { PostgresOptions } from './options.js';
 export { type PoolOptions, poolOptionsFromEnv } from './pool-options.js';
+export type { ClientOptions } from './sessions.js';

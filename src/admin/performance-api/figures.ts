@@ -1,4 +1,4 @@
-import { monitorOf } from '../../postgres/figures.js';
+import { monitorOf } from '../../postgres/monitor/figures.js';
 import type { TelemetryHistory } from '../../telemetry/history/history.js';
 import type { InstancesReport } from '../../telemetry/instances/instances.js';
 import type { PerformanceApiSettings, PoolCounts } from '../options.js';

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import type { Exchange } from '../exchange/exchange.js';
-import { timingOf } from '../middleware/timing/request-timing.js';
-import type { RequestDatabase, RequestMark } from '../options/request-types.js';
+import type { Exchange } from '../../exchange/exchange.js';
+import { timingOf } from '../../middleware/timing/request-timing.js';
+import type { RequestDatabase, RequestMark } from '../../options/request-types.js';
 import { type CallTrace, captureTrace } from './call-site.js';
 import type { Statement } from './statements.js';
 

@@ -1,8 +1,8 @@
-import { nPlusOneEvents } from '../events/channels.js';
-import type { Exchange } from '../exchange/exchange.js';
-import { nameRoute } from '../exchange/route-template.js';
-import { callHook } from '../runtime/guard.js';
-import { labelOfMethod } from '../telemetry/labels.js';
+import { nPlusOneEvents } from '../../events/channels.js';
+import type { Exchange } from '../../exchange/exchange.js';
+import { nameRoute } from '../../exchange/route-template.js';
+import { callHook } from '../../runtime/guard.js';
+import { labelOfMethod } from '../../telemetry/labels.js';
 import { callSiteOf } from './call-site.js';
 import type { NPlusOneFigures } from './figures.js';
 import type { MonitorPoolSettings } from './options.js';

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
-import type { Exchange } from '../exchange/exchange.js';
-import { reportFault } from '../runtime/report-fault.js';
-import { type DriverClient, type DriverQuery, rowsOf, textOfQuery } from './driver.js';
+import type { Exchange } from '../../exchange/exchange.js';
+import { reportFault } from '../../runtime/report-fault.js';
+import { type DriverClient, type DriverQuery, rowsOf, textOfQuery } from '../driver.js';
 import type { Checkout, PoolRecorder, SentQuery } from './pool-monitor.js';
 
 /** The request for which the calling code runs. */

@@ -1,11 +1,11 @@
 import { performance } from 'node:perf_hooks';
-import { type SlowQueryEvent, slowQueryEvents } from '../events/channels.js';
-import type { Exchange } from '../exchange/exchange.js';
-import { callHook } from '../runtime/guard.js';
-import { durationsOf } from '../telemetry/requests/figures.js';
-import { DurationHistogram } from '../telemetry/requests/histogram.js';
+import { type SlowQueryEvent, slowQueryEvents } from '../../events/channels.js';
+import type { Exchange } from '../../exchange/exchange.js';
+import { callHook } from '../../runtime/guard.js';
+import { durationsOf } from '../../telemetry/requests/figures.js';
+import { DurationHistogram } from '../../telemetry/requests/histogram.js';
+import type { DriverPool } from '../driver.js';
 import { type CallTrace, callSiteOf } from './call-site.js';
-import type { DriverPool } from './driver.js';
 import type {
   DatabaseFigures,
   LeakSuspect,

@@ -1,8 +1,8 @@
 import type { Registry } from 'prom-client';
-import { type Count, registerCounters } from '../telemetry/callback-counters.js';
-import { registerGauges } from '../telemetry/callback-gauges.js';
-import { histogramIn } from '../telemetry/get-or-create.js';
-import { RouteHistogram } from '../telemetry/route-histogram.js';
+import { type Count, registerCounters } from '../../telemetry/callback-counters.js';
+import { registerGauges } from '../../telemetry/callback-gauges.js';
+import { histogramIn } from '../../telemetry/get-or-create.js';
+import { RouteHistogram } from '../../telemetry/route-histogram.js';
 import type { OperationSeries } from './statements.js';
 
 /** Those that OpenTelemetry advises for `db.client.operation.duration`. Seconds. */

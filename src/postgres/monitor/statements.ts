@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
-import { InternTable } from '../runtime/intern.js';
-import { DurationHistogram } from '../telemetry/requests/histogram.js';
+import { InternTable } from '../../runtime/intern.js';
+import { DurationHistogram } from '../../telemetry/requests/histogram.js';
 import { type Fingerprint, fingerprintOf } from './fingerprint.js';
 import { type BoundValues, copyValues } from './sample.js';
 

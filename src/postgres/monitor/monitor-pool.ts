@@ -1,10 +1,10 @@
 import { performance } from 'node:perf_hooks';
-import { REQUEST_SCOPE } from '../exchange/request-scope.js';
-import { HotpathError } from '../options/errors.js';
-import { guarded } from '../runtime/guard.js';
-import { reportFault } from '../runtime/report-fault.js';
+import { REQUEST_SCOPE } from '../../exchange/request-scope.js';
+import { HotpathError } from '../../options/errors.js';
+import { guarded } from '../../runtime/guard.js';
+import { reportFault } from '../../runtime/report-fault.js';
+import { type DriverClient, type DriverPool, type DriverQuery, textOfQuery } from '../driver.js';
 import { captureTrace } from './call-site.js';
-import { type DriverClient, type DriverPool, type DriverQuery, textOfQuery } from './driver.js';
 import { monitorOf, setMonitor } from './figures.js';
 import { type MonitorPoolOptions, resolveMonitorPool } from './options.js';
 import { type Checkout, PoolRecorder } from './pool-monitor.js';
@@ -39,7 +39,11 @@ export function monitorPool<Pool extends MonitorablePool>(pool: Pool, options?: 
     setMonitor(pool, undefined);
   };
   const leave = scope?.join(close);
-  setMonitor(pool, { figures: () => recorder.figures(), close });
+  setMonitor(pool, {
+    figures: () => recorder.figures(),
+    statements: () => recorder.statements.list(),
+    close,
+  });
   return pool;
 }
 

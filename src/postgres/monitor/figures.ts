@@ -1,5 +1,6 @@
-import type { NPlusOneEvent } from '../events/channels.js';
-import type { Durations } from '../telemetry/requests/figures.js';
+import type { NPlusOneEvent } from '../../events/channels.js';
+import type { Durations } from '../../telemetry/requests/figures.js';
+import type { Statement } from './statements.js';
 
 /** A connection that was taken long ago and not released. */
 export interface LeakSuspect {
@@ -91,6 +92,8 @@ export interface DatabaseFigures {
 export interface PoolMonitor {
   /** Plain data in bounded lists. */
   figures(): DatabaseFigures;
+  /** @internal The statements with their samples, which no output shows. */
+  statements(): readonly Statement[];
   /** Ends the monitoring and gives the pool its own methods back. Idempotent. */
   close(): void;
 }

@@ -1,0 +1,44 @@
+import { HotpathError } from '../options/errors.js';
+import type { DriverPool } from './driver.js';
+import { monitorOf } from './monitor/figures.js';
+import type { MonitorablePool } from './monitor/monitor-pool.js';
+import type { Statement } from './monitor/statements.js';
+import { type PostgresOptions, type PostgresSettings, resolvePostgres } from './options.js';
+import { Sessions } from './sessions.js';
+
+/** Shared by the parts of the database monitor. */
+export interface DatabaseContext {
+  readonly pool: DriverPool;
+  readonly settings: PostgresSettings;
+  readonly sessions: Sessions;
+  /** The statements of the app with their samples; none without `monitorPool`. */
+  statements(): readonly Statement[];
+}
+
+/** The database behind a pool. */
+export interface PostgresDatabase {
+  /** Ends the monitor's own connections and timers. The pool stays open. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Watches the database behind a pool of `pg`, on connections of its own.
+ *
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem.
+ */
+export function postgres(pool: MonitorablePool, options?: PostgresOptions): PostgresDatabase {
+  const settings = resolvePostgres(options);
+  if (typeof (pool as { Client?: unknown } | undefined)?.Client !== 'function') {
+    throw new HotpathError(
+      'HOTPATH_CONFIG_INVALID',
+      'postgres: the first argument must be a pool of pg: new pg.Pool(...)',
+    );
+  }
+  const context: DatabaseContext = {
+    pool,
+    settings,
+    sessions: new Sessions(pool, settings.connection),
+    statements: () => monitorOf(pool)?.statements() ?? [],
+  };
+  return { close: () => context.sessions.close() };
+}
