@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants, readdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /** A program that tests start, and the package to install when it is missing. */
@@ -13,6 +13,7 @@ interface Service {
 
 const services: readonly Service[] = [
   { name: 'PostgreSQL (initdb, postgres)', debian: 'postgresql', find: findPostgres },
+  { name: 'HypoPG', debian: `postgresql-${postgresMajor()}-hypopg`, find: findHypopg },
   { name: 'Redis (redis-server)', debian: 'redis-server', find: findRedis },
   { name: 'Chromium', debian: 'chromium', find: findChromium },
   { name: 'Prometheus (prometheus, promtool)', debian: 'prometheus', find: findPrometheus },
@@ -23,6 +24,17 @@ export function findPostgres(): string | undefined {
   return [...debianPostgres(), ...path()].find(
     (folder) => executable(join(folder, 'initdb')) && executable(join(folder, 'postgres')),
   );
+}
+
+/** The control file of HypoPG, an extension of PostgreSQL, or `undefined`. */
+export function findHypopg(): string | undefined {
+  const file = join('/usr/share/postgresql', postgresMajor(), 'extension', 'hypopg.control');
+  return existsSync(file) ? file : undefined;
+}
+
+/** The newest version that is installed, or that of Debian 12. */
+function postgresMajor(): string {
+  return directoriesIn('/usr/lib/postgresql').sort((a, b) => Number(b) - Number(a))[0] ?? '15';
 }
 
 /** The file of `redis-server`, which also runs as Sentinel, or `undefined`. */
@@ -94,9 +106,14 @@ function detail(error: unknown): string {
 
 function debianPostgres(): string[] {
   const home = '/usr/lib/postgresql';
+  return directoriesIn(home)
+    .sort((a, b) => Number(b) - Number(a))
+    .map((version) => join(home, version, 'bin'));
+}
+
+function directoriesIn(home: string): string[] {
   try {
-    const versions = readdirSync(home).sort((a, b) => Number(b) - Number(a));
-    return versions.map((version) => join(home, version, 'bin'));
+    return readdirSync(home);
   } catch {
     return [];
   }
