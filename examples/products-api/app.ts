@@ -9,9 +9,10 @@ import {
   dashboard,
   health,
   type PerformanceApi,
-  type PoolCounts,
   performanceApi,
 } from 'hotpath/admin';
+import { monitorPool, type PostgresDatabase, postgres } from 'hotpath/postgres';
+import type pg from 'pg';
 import { allowedHosts } from './allowed-hosts.js';
 import { type Assets, assetRoutes, loadAssets } from './assets.js';
 import type { Database } from './database.js';
@@ -22,6 +23,7 @@ import { catalogueRoutes } from './routes/catalogue.js';
 import { demoRoutes } from './routes/demo.js';
 import { echoRoutes } from './routes/echo.js';
 import { eventRoutes, type ShopEvents, shopEvents } from './routes/events.js';
+import { mistakeRoutes } from './routes/mistakes.js';
 import { orderRoutes } from './routes/orders.js';
 import { productRoutes } from './routes/products.js';
 import { LOCAL_HOSTS, type Settings } from './settings.js';
@@ -29,8 +31,8 @@ import { LOCAL_HOSTS, type Settings } from './settings.js';
 export interface AppOptions
   extends Partial<Pick<Settings, 'rateLimit' | 'allowedHosts' | 'trustProxy' | 'demo' | 'adminPassword'>> {
   db: Database;
-  /** The pool that the performance API shows. Default: none. */
-  pool?: PoolCounts | undefined;
+  /** The pool beneath `db`, which hotpath watches. Default: none. */
+  pool?: pg.Pool | undefined;
   /** hotpath's config. Default: that of the shop. */
   config?: HotpathConfig;
   /** Default: read from `public`. */
@@ -48,6 +50,8 @@ export interface ShopApp {
   figures: PerformanceApi;
   /** Shows them at `DASHBOARD_PATH`. */
   page: Dashboard;
+  /** Watches the database behind the pool; `undefined` without one. */
+  database: PostgresDatabase | undefined;
   /** Ends the open event streams, so that a server can close. */
   endStreams(): void;
 }
@@ -63,6 +67,8 @@ export async function createApp(options: AppOptions): Promise<ShopApp> {
   const events = shopEvents();
   const assets = options.assets ?? (await loadAssets());
   const perf = hotpath(options.config ?? shopConfig);
+  const pool = options.pool && monitorPool(options.pool, { perf, slow: '50ms' });
+  const database = pool && postgres(pool, { perf });
   const { figures, page } = performanceOf(perf, options);
   const app = shop(options, events, assets, { perf, figures, page });
   const demo = options.demo ?? true;
@@ -72,7 +78,7 @@ export async function createApp(options: AppOptions): Promise<ShopApp> {
     figures.close();
     page.close();
   };
-  return { listener, app, perf, figures, page, endStreams };
+  return { listener, app, perf, figures, page, database, endStreams };
 }
 
 /** With a password it is open to the user `admin`; without one a link opens it, except in production. */
@@ -120,7 +126,8 @@ function shop(
   app.use('/api', orderRoutes(db, ownAnswers));
   app.use('/api', eventRoutes(events));
   app.use('/api', echoRoutes());
-  if (perf && demo) app.use('/api', demoRoutes(perf));
+  app.use('/api', mistakeRoutes(db));
+  if (perf && demo) app.use('/api', demoRoutes(perf, options.pool));
   if (perf) app.get('/metrics', perf.metrics.handler);
   if (figures) app.use(PERFORMANCE_PATH, figures);
   if (page) app.use(DASHBOARD_PATH, page);

@@ -13,7 +13,17 @@ export interface Assets {
 }
 
 /** Imported files first, because a fingerprint covers the names of the imported files. */
-const FILES = ['icon.svg', 'base.css', 'style.css', 'dom.js', 'measure.js', 'live.js', 'routes.js', 'app.js'];
+const FILES = [
+  'icon.svg',
+  'base.css',
+  'style.css',
+  'dom.js',
+  'measure.js',
+  'database.js',
+  'live.js',
+  'routes.js',
+  'app.js',
+];
 
 /** Reads the files under `public` and gives each a name that changes with its content. */
 export async function loadAssets(): Promise<Assets> {

@@ -105,6 +105,7 @@ function runningShop(settings: Settings, server: Server, shop: ShopApp, database
     const unreadyFor = settings.demo ? 0 : '5s';
     const { perf, endStreams: onClosing } = shop;
     await shutdown(server, { unreadyFor, deadline: settings.demo ? '10s' : '25s', perf, onClosing });
+    await shop.database?.close();
     await database.close();
   };
   const url = `http://localhost:${(server.address() as AddressInfo).port}`;

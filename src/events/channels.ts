@@ -98,7 +98,7 @@ export interface NPlusOneEvent {
   readonly queries: number;
   /** Their time together. */
   readonly seconds: number;
-  /** Where the app's own code ran the query: file, line and column; absent if none of its code was found. */
+  /** Where the app's own code ran the query, with two callers: file, line and column; absent if none was found. */
   readonly place?: string | undefined;
 }
 

@@ -30,13 +30,14 @@ export async function serveShop(options: AppOptions): Promise<ServedShop> {
   const stop = async () => {
     server.close();
     server.closeAllConnections();
+    await app.database?.close();
     await app.perf.close();
   };
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, app, stop };
 }
 
 /** @param options of the app, beside its database. */
-export async function startTestShop(options: Omit<AppOptions, 'db'> = {}): Promise<TestShop> {
+export async function startTestShop(options: Omit<AppOptions, 'db' | 'pool'> = {}): Promise<TestShop> {
   const postgres = await startPostgres();
   const database = await openDatabase({ url: await postgres.createDatabase('shop') });
   await seedDatabase(database.pool, SIZES);
@@ -48,7 +49,7 @@ export async function startTestShop(options: Omit<AppOptions, 'db'> = {}): Promi
       return counted.query(text, values);
     },
   };
-  const served = await serveShop({ ...options, db });
+  const served = await serveShop({ ...options, db, pool: database.pool });
   const stop = async () => {
     await served.stop();
     await database.close();

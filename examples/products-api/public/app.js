@@ -1,3 +1,4 @@
+import { startDatabase } from './database.js';
 import { addLine, byId, cacheChip, element, whileBusy } from './dom.js';
 import { startLive } from './live.js';
 import { call, emptyCache, formatTime } from './measure.js';
@@ -7,6 +8,7 @@ const cards = ROUTES.map(routeCard);
 byId('cards').append(...cards.map(({ card }) => card));
 
 startLive();
+startDatabase();
 
 byId('compare-all').addEventListener('click', (event) =>
   whileBusy(event.currentTarget, async () => {

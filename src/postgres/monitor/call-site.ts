@@ -21,14 +21,25 @@ export function captureTrace(called: (...args: never[]) => unknown): CallTrace {
   return trace;
 }
 
-/** The first frame of a stack in the app's own code, relative to the working directory; `undefined` without one. */
+/** Of the app's own code: queries often go through a function of the app. */
+const SHOWN_FRAMES = 3;
+
+/**
+ * The first frames of a stack in the app's own code, relative to the working directory; `undefined` without one.
+ */
 export function callSiteOf(stack: string | undefined): string | undefined {
-  const line = stack
-    ?.split('\n')
-    .find((each) => /^ {4}at /.test(each) && !/node:|node_modules|<anonymous>\)?$/.test(each));
-  if (line === undefined) return undefined;
-  const text = line.slice(7).replace(/file:\/\/[^)\s]*?(?=:\d+)/, pathOfFileUrl);
-  return text.replaceAll(`${process.cwd()}/`, '').slice(0, 300);
+  const frames = (stack ?? '')
+    .split('\n')
+    .filter((each) => /^ {4}at /.test(each) && !/node:|node_modules|<anonymous>\)?$/.test(each))
+    .slice(0, SHOWN_FRAMES)
+    .map((frame) =>
+      frame
+        .slice(7)
+        .replace(/file:\/\/[^)\s]*?(?=:\d+)/, pathOfFileUrl)
+        .replaceAll(`${process.cwd()}/`, '')
+        .slice(0, 300),
+    );
+  return frames.length === 0 ? undefined : frames.join(', called by ');
 }
 
 function pathOfFileUrl(url: string): string {

@@ -6,7 +6,7 @@ import type { Statement } from './statements.js';
 export interface LeakSuspect {
   /** Since it was taken. */
   readonly seconds: number;
-  /** Where the app's own code took it: file, line and column; `null` if none of its code was found. */
+  /** Where the app's own code took it, with two callers: file, line and column; `null` if none was found. */
   readonly place: string | null;
   /** Template of the route that took it; `null` outside of requests. */
   readonly route: string | null;

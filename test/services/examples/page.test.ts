@@ -128,6 +128,26 @@ describe('the page', () => {
     expect(complaints).toEqual([]);
   });
 
+  test('names the query that one request repeats, with its place in the code', async () => {
+    await page.click('#n-plus-one-run');
+    const found = page.locator('#n-plus-one-found');
+    await found.getByText('One request ran the same query 25 times.').waitFor();
+    expect(await page.locator('#n-plus-one-cost').textContent()).toMatch(
+      /^26 queries in [\d.]+ ms, [\d.]+ ms/,
+    );
+    expect(await found.textContent()).toContain('WHERE customer_id = ? ORDER BY placed_at DESC');
+    expect(await found.textContent()).toMatch(/Where: .*routes\/mistakes\.ts:\d+/);
+    expect(complaints).toEqual([]);
+  });
+
+  test('names the query that wants an index, with its share of the time in the database', async () => {
+    await page.click('#no-index-run');
+    const found = page.locator('#no-index-found');
+    await found.getByText(/It ran once and took \d+ % of all time/).waitFor();
+    expect(await found.textContent()).toContain('WHERE i.unit_price_cents >= ?');
+    expect(complaints).toEqual([]);
+  });
+
   test('changes a price and shows that the next read is fresh', async () => {
     await page.getByRole('button', { name: 'Change its price' }).click();
     await page.locator('#write-steps strong').waitFor();

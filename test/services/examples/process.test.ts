@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
+import { openDatabase } from '../../../examples/products-api/database.js';
 import { seedDatabase } from '../../../examples/products-api/seed.js';
 import { settingsFromEnv } from '../../../examples/products-api/settings.js';
 import { waitFor } from '../../helpers/http.js';
@@ -175,6 +176,24 @@ describe('the example on a port that is in use', () => {
     expect(complaint).toBe(
       `Port ${port} is in use by another program. Choose another: PORT=${port + 1} npm start\n`,
     );
+  });
+});
+
+describe('the embedded database', () => {
+  test('runs the next query after an SQL error, and further connections', async () => {
+    const { pool, close } = await openDatabase();
+    try {
+      await expect(pool.query('SELECT nothing')).rejects.toThrow('"nothing" does not exist');
+      const others = [1, 2].map(() => new pg.Client(pool.options as pg.ClientConfig));
+      for (const other of others) await other.connect();
+      const read = (from: pg.Pool | pg.Client, n: number) =>
+        from.query('SELECT $1::int AS n', [n]).then(({ rows }) => rows);
+      const results = await Promise.all([pool, ...others].map(read));
+      expect(results).toEqual([[{ n: 0 }], [{ n: 1 }], [{ n: 2 }]]);
+      for (const other of others) await other.end();
+    } finally {
+      await close();
+    }
   });
 });
 
