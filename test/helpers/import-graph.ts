@@ -53,6 +53,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   ],
   admin: [...everyRoom, 'hotpath.ts', 'postgres'],
   'index.ts': [...everyRoom, 'config.ts', 'environment.ts', 'hotpath.ts'],
+  // No room may import it.
+  cli: [...everyRoom, 'config.ts', 'environment.ts', 'hotpath.ts', 'postgres'],
 };
 
 /** Additional rooms that one middleware may import. */

@@ -11,6 +11,7 @@ const LIMIT = 80_000;
 
 interface Manifest {
   readonly exports: Readonly<Record<string, unknown>>;
+  readonly bin: Readonly<Record<string, string>>;
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly peerDependencies?: Readonly<Record<string, string>>;
   readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>;
@@ -35,7 +36,9 @@ export async function pack(folder: string): Promise<Tarball> {
 }
 
 function isStale(): boolean {
-  const built = outputs(manifest.exports).map((file) => join(root, file));
+  const built = [...outputs(manifest.exports), ...Object.values(manifest.bin)].map((file) =>
+    join(root, file),
+  );
   if (!built.every(existsSync)) return true;
   const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).map((file) =>
     join('src', file),

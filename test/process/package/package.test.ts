@@ -62,6 +62,38 @@ describe('the tarball', () => {
   });
 });
 
+describe('the executable', () => {
+  const installed = () => join(probes, 'node_modules', 'hotpath');
+
+  it('runs as npx starts it, and exits with 2 for an unknown command', async () => {
+    const bin = join(installed(), manifest.bin.hotpath!);
+    expect(readFileSync(bin, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+    const help = await node(probes, bin, '--help');
+    expect(help).toMatchObject({ code: 0, stderr: '' });
+    expect(help.stdout).toContain('Usage: hotpath <command>');
+    const wrong = await node(probes, bin, 'precompres');
+    expect(wrong).toMatchObject({ code: 2, stdout: '' });
+    expect(wrong.stderr).toContain("unknown command 'precompres'; did you mean 'precompress'?");
+  });
+
+  it('is no part of the library: importing hotpath loads none of its files', async () => {
+    const dist = join(installed(), 'dist');
+    // The CommonJS files have the same names, and no comments.
+    const ofCli = readdirSync(dist)
+      .filter(
+        (file) => file.endsWith('.js') && readFileSync(join(dist, file), 'utf8').includes('// src/cli/'),
+      )
+      .map((file) => file.replace(/js$/, ''));
+    expect(ofCli).toContain('cli.');
+    expect(ofCli.length, 'the commands are files of their own').toBeGreaterThan(1);
+    for (const probe of ['loaded.mjs', 'loaded.cjs']) {
+      const { stdout } = await node(probes, probe, 'hotpath');
+      expect(stdout).toMatch(/hotpath\/dist\/index\.c?js/);
+      expect(ofCli.filter((file) => stdout.includes(`/dist/${file}`))).toEqual([]);
+    }
+  });
+});
+
 describe('the CommonJS build', () => {
   it('keeps the syntax of the ES modules: no call of a helper stands for ?., ?? or a private field', () => {
     const dist = join(probes, 'node_modules', 'hotpath', 'dist');
