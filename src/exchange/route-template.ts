@@ -55,6 +55,9 @@ interface Mount {
   template: string | undefined;
 }
 
+/** The mounts of a request that has entered none. */
+const NO_MOUNTS: readonly Mount[] = Object.freeze([]);
+
 class Track {
   baseUrl: string | undefined;
   route: Route | undefined;
@@ -63,21 +66,20 @@ class Track {
   isRouted = false;
   /** The layer that is run is a folder of files at the root. */
   isStatic = false;
-  readonly #mounts: Mount[] = [];
+  #mounts = NO_MOUNTS;
 
   /** @returns whether the request entered a mount that it was not in before. */
   enter(baseUrl: string | undefined): boolean {
     this.baseUrl = baseUrl;
     this.isRouted = false;
     const base = baseUrl ?? '';
-    let top = this.#mounts.at(-1);
-    while (top && !(base === top.base || base.startsWith(`${top.base}/`))) {
-      this.#mounts.pop();
-      top = this.#mounts.at(-1);
-    }
-    if (base.length === (top?.base.length ?? 0)) return false;
-    this.#mounts.push({ base, template: undefined });
-    return true;
+    // Most requests enter none.
+    if (base === '' && this.#mounts === NO_MOUNTS) return false;
+    const around = this.#mounts.filter((each) => base === each.base || base.startsWith(`${each.base}/`));
+    const isNew = base.length !== (around.at(-1)?.base.length ?? 0);
+    if (isNew) around.push({ base, template: undefined });
+    this.#mounts = around;
+    return isNew;
   }
 
   /** Records the mount pattern of a layer that has just matched a part of the path. */
