@@ -63,7 +63,11 @@ function hitsWith(telemetry: boolean): Handler {
 const contenders: Record<string, Handler> = {
   bare: appWith(undefined),
   'express-prom-bundle with path': appWith(
-    prometheusBundle({ includeMethod: true, includePath: true, promRegistry: new Registry() }) as Middleware,
+    prometheusBundle({
+      includeMethod: true,
+      includePath: true,
+      promRegistry: new Registry(),
+    }) as unknown as Middleware,
   ),
   'the exchange that all share': appWith(hotpath(off)),
   'timing and metrics': appWith(hotpath({ ...off, timing, metrics })),
