@@ -3,6 +3,7 @@ import type { Hotpath } from '../hotpath.js';
 import { leaf, resolve, section } from '../options/schema.js';
 import type { ValidationResult } from '../options/validation-result.js';
 import { readFunction, readInteger } from '../options/validators.js';
+import type { PostgresDatabase } from '../postgres/database.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
 import type { Authorize } from './access/authorize.js';
 
@@ -28,6 +29,8 @@ export interface PerformanceApiOptions {
   authorize?: Authorize | undefined;
   /** The pool of database connections, of which `/database` shows the counts. Default: none. */
   pool?: PoolCounts | undefined;
+  /** The database, as `postgres(pool)` returns it: `/database` shows its statistics, and its pool. Default: none. */
+  postgres?: PostgresDatabase | undefined;
   /** The most clients of `/events` at a time; further ones get a 503. Default: `100`. */
   maxListeners?: number | undefined;
 }
@@ -43,6 +46,7 @@ const performanceApiSchema = section({
   perf: v.optional(leaf(readPerf), null),
   authorize: v.optional(leaf(readFunction<Authorize>())),
   pool: v.optional(leaf(readPool)),
+  postgres: v.optional(leaf(readDatabase)),
   maxListeners: v.optional(leaf(readInteger(1, 10_000)), 100),
 });
 
@@ -74,4 +78,10 @@ function readPool(input: unknown): ValidationResult<PoolCounts> {
   return isPool
     ? { value: pool as PoolCounts }
     : { expected: 'a pool of pg, with totalCount, idleCount and waitingCount' };
+}
+
+function readDatabase(input: unknown): ValidationResult<PostgresDatabase> {
+  return typeof (input as Partial<PostgresDatabase> | null | undefined)?.statistics === 'function'
+    ? { value: input as PostgresDatabase }
+    : { expected: 'a database: the result of postgres(pool)' };
 }

@@ -5,6 +5,8 @@ import type { MonitorablePool } from './monitor/monitor-pool.js';
 import type { Statement } from './monitor/statements.js';
 import { type PostgresOptions, type PostgresSettings, resolvePostgres } from './options.js';
 import { Sessions } from './sessions.js';
+import { StatisticsCollector } from './statistics/collector.js';
+import type { DatabaseStatistics } from './statistics/figures.js';
 
 /** Shared by the parts of the database monitor. */
 export interface DatabaseContext {
@@ -17,6 +19,13 @@ export interface DatabaseContext {
 
 /** The database behind a pool. */
 export interface PostgresDatabase {
+  /** The pool of the app. */
+  readonly pool: MonitorablePool;
+  /**
+   * Statistics of the server and the database: sessions, sizes, caching, tables, locks and statements. Callers within
+   * `statistics.cacheFor` share one reading. A figure that cannot be read has the reason in its place. Never rejects.
+   */
+  statistics(): Promise<DatabaseStatistics>;
   /** Ends the monitor's own connections and timers. The pool stays open. Idempotent. */
   close(): Promise<void>;
 }
@@ -40,5 +49,6 @@ export function postgres(pool: MonitorablePool, options?: PostgresOptions): Post
     sessions: new Sessions(pool, settings.connection),
     statements: () => monitorOf(pool)?.statements() ?? [],
   };
-  return { close: () => context.sessions.close() };
+  const collector = new StatisticsCollector(context.sessions, settings.statistics);
+  return { pool, statistics: () => collector.read(), close: () => context.sessions.close() };
 }

@@ -14,6 +14,22 @@ export {
 } from './monitor/figures.js';
 export { type MonitorablePool, monitorPool } from './monitor/monitor-pool.js';
 export type { MonitorPoolOptions } from './monitor/options.js';
-export type { PostgresOptions } from './options.js';
+export type { DatabaseStatisticsOptions, PostgresOptions } from './options.js';
 export { type PoolOptions, poolOptionsFromEnv } from './pool-options.js';
 export type { ClientOptions } from './sessions.js';
+export type {
+  AbsenceReason,
+  ActivityFigures,
+  BlockedFigures,
+  BlockFigures,
+  BufferFigures,
+  ConnectionFigures,
+  DatabaseStatistics,
+  ServerFigure,
+  ServerFigures,
+  ServerReadings,
+  ServerStatement,
+  SessionFigures,
+  StatementWindow,
+  TableFigures,
+} from './statistics/figures.js';

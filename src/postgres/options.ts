@@ -1,7 +1,9 @@
 import * as v from 'valibot';
 import type { Hotpath } from '../hotpath.js';
 import { leaf, resolve, section } from '../options/schema.js';
+import type { Duration } from '../options/units.js';
 import type { ValidationResult } from '../options/validation-result.js';
+import { readTimerDuration } from '../options/validators.js';
 import { readScoped } from './monitor/options.js';
 import type { ClientOptions } from './sessions.js';
 
@@ -14,6 +16,16 @@ export interface PostgresOptions {
    * Default: as those of the pool.
    */
   connection?: ClientOptions | undefined;
+  /** How the statistics of the server are read. */
+  statistics?: DatabaseStatisticsOptions | undefined;
+}
+
+/** Options of the statistics. */
+export interface DatabaseStatisticsOptions {
+  /** How long statistics hold, however many dashboards show them. Default: `'5s'`. */
+  cacheFor?: Duration | undefined;
+  /** How long callers wait; figures that come later are absent, with the reason `timeout`. Default: `'700ms'`. */
+  timeout?: Duration | undefined;
 }
 
 /** Resolved options of `postgres`. */
@@ -22,6 +34,13 @@ export type PostgresSettings = v.InferOutput<typeof postgresSchema>;
 const postgresSchema = section({
   perf: v.optional(leaf(readScoped)),
   connection: v.optional(leaf(readConnection)),
+  statistics: v.optional(
+    section({
+      cacheFor: v.optional(leaf(readTimerDuration), '5s'),
+      timeout: v.optional(leaf(readTimerDuration), '700ms'),
+    }),
+    {},
+  ),
 });
 
 /** @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem. */

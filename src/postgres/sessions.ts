@@ -1,3 +1,4 @@
+import { guarded } from '../runtime/guard.js';
 import type { DriverClient, DriverPool } from './driver.js';
 
 /** Rows of a statement, as `pg` returns them. */
@@ -19,6 +20,8 @@ export interface SessionLimits {
   readonly statementTimeout: number;
   /** The server cancels statements that wait longer for a lock. */
   readonly lockTimeout: number;
+  /** Statements fail without a reply after this time, as from a server that hangs. Default: none do. */
+  readonly replyTimeout?: number;
 }
 
 /** Where hotpath's own connections lead, as options of `new pg.Client()`. */
@@ -27,13 +30,20 @@ export type ClientOptions = Readonly<Record<string, unknown>>;
 /** Until a connection is open. Milliseconds. */
 const CONNECT_WITHIN = 2_000;
 
-type ClientClass = new (
-  options: ClientOptions,
-) => DriverClient & {
+/** Until a connection is closed; a server that hangs never closes it. Milliseconds. */
+const END_WITHIN = 500;
+
+/** At the start of each statement of hotpath: `pg_stat_statements` keeps it. */
+export const OWN_MARK = '/* hotpath */';
+
+interface OwnClient extends DriverClient {
   connect(): Promise<void>;
   end(): Promise<void>;
   readonly processID?: number | null;
-};
+  readonly connection?: { readonly stream?: { destroy(): void } };
+}
+
+type ClientClass = new (options: ClientOptions) => OwnClient;
 
 /**
  * Opens connections that belong to hotpath, so that they work when the pool of the app is exhausted. They have time-outs of
@@ -42,8 +52,8 @@ type ClientClass = new (
 export class Sessions {
   readonly #Client: ClientClass;
   readonly #options: ClientOptions;
-  readonly #open = new Set<{ end(): Promise<void> }>();
-  #isClosed = false;
+  readonly #open = new Set<OwnClient>();
+  isClosed = false;
 
   /** @param connection in place of the options of the pool, such as a direct address beside PgBouncer. */
   constructor(pool: DriverPool, connection: ClientOptions | undefined) {
@@ -58,35 +68,44 @@ export class Sessions {
    * @throws the error of the connection or of the work.
    */
   async use<T>(purpose: string, limits: SessionLimits, work: (session: Session) => Promise<T>): Promise<T> {
-    if (this.#isClosed) throw new Error('the database monitor is closed');
+    if (this.isClosed) throw new Error('the database monitor is closed');
+    const { statementTimeout, lockTimeout, replyTimeout } = limits;
     const client = new this.#Client({
       ...this.#options,
       application_name: `hotpath ${purpose}`,
       connectionTimeoutMillis: CONNECT_WITHIN,
+      ...(replyTimeout !== undefined && { query_timeout: replyTimeout }),
     });
     // A connection that breaks between two statements fails the next one.
-    client.on('error', () => {});
+    client.on('error', ignoreLost);
     this.#open.add(client);
+    const query = (text: string, values?: readonly unknown[]) =>
+      client.query(`${OWN_MARK} ${text}`, values as unknown[]);
     try {
       await client.connect();
-      // Not as options of the connection: PgBouncer refuses those.
-      await client.query(
-        `SET statement_timeout = ${limits.statementTimeout}; SET lock_timeout = ${limits.lockTimeout}`,
-      );
-      return await work({
-        query: (text, values) => client.query(text, values as unknown[]),
-        processId: client.processID ?? null,
-      });
+      const processId = client.processID ?? null;
+      // Not as options of the connection, which PgBouncer refuses. Through PgBouncer they are not set at all: it would
+      // hand the connection, with these time-outs, to the app.
+      if (processId !== null) {
+        await query(
+          `SELECT set_config('statement_timeout', '${statementTimeout}', false),
+             set_config('lock_timeout', '${lockTimeout}', false),
+             set_config('application_name', $1, false)
+           WHERE pg_backend_pid() = $2`,
+          [`hotpath ${purpose}`, processId],
+        );
+      }
+      return await work({ query, processId });
     } finally {
       this.#open.delete(client);
-      await client.end().catch(() => {});
+      await endClient(client);
     }
   }
 
   /** Ends every connection that is open. Idempotent. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    await Promise.allSettled([...this.#open].map((client) => client.end()));
+    this.isClosed = true;
+    await Promise.allSettled([...this.#open].map(endClient));
   }
 }
 
@@ -94,6 +113,16 @@ export class Sessions {
 export async function isDirect(session: Session): Promise<boolean> {
   const { rows } = await session.query('SELECT pg_backend_pid() AS pid');
   return session.processId === null || rows[0]?.pid === session.processId;
+}
+
+const ignoreLost = guarded('connection of the database monitor', () => {});
+
+/** Never rejects. */
+async function endClient(client: OwnClient): Promise<void> {
+  const destroy = guarded('connection of the database monitor', () => client.connection?.stream?.destroy());
+  const timer = setTimeout(destroy, END_WITHIN).unref();
+  await client.end().catch(() => {});
+  clearTimeout(timer);
 }
 
 /** The options of a pool; `pg` hides the secret ones from copies. */

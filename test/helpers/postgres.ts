@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { chown, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +16,9 @@ const run = promisify(execFile);
 export interface TestPostgres {
   /** Creates a database and returns its URL. */
   createDatabase(name: string): Promise<string>;
+  /** Stops every process of the server until `resume()`: connections hang. */
+  pause(): void;
+  resume(): void;
   /** Stops the server and removes its files. */
   stop(): Promise<void>;
 }
@@ -24,8 +28,12 @@ const READY_WITHIN_MS = 30_000;
 /** Remaining connections are cut off after this time. */
 const LEAVE_WITHIN_MS = 5_000;
 
-/** Starts a private PostgreSQL from the installed binaries. Without them, installs them or names the package. */
-export async function startPostgres(): Promise<TestPostgres> {
+/**
+ * Starts a private PostgreSQL from the installed binaries. Without them, installs them or names the package.
+ *
+ * @param more settings of the server, such as `{ shared_preload_libraries: 'pg_stat_statements' }`.
+ */
+export async function startPostgres(more: Readonly<Record<string, string>> = {}): Promise<TestPostgres> {
   const bin = await binaries();
   const directory = await mkdtemp(join(tmpdir(), 'hotpath-postgres-'));
   const data = join(directory, 'data');
@@ -43,6 +51,7 @@ export async function startPostgres(): Promise<TestPostgres> {
     fsync: 'off',
     synchronous_commit: 'off',
     full_page_writes: 'off',
+    ...more,
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const server = spawn(join(bin, 'postgres'), ['-D', data, '-p', String(port), ...flags], {
@@ -55,6 +64,7 @@ export async function startPostgres(): Promise<TestPostgres> {
   const urlOf = (database: string) => `postgres://postgres@127.0.0.1:${port}/${database}`;
   const stop = async () => {
     process.off('exit', killWithUs);
+    signalAll(server.pid, 'SIGCONT');
     if (isRunning(server)) {
       const exited = once(server, 'exit');
       // Waits for clients that are closing: an error sent to one that is closing has no handler.
@@ -73,6 +83,8 @@ export async function startPostgres(): Promise<TestPostgres> {
   }
   return {
     stop,
+    pause: () => signalAll(server.pid, 'SIGSTOP'),
+    resume: () => signalAll(server.pid, 'SIGCONT'),
     async createDatabase(name) {
       await withClient(urlOf('postgres'), (client) =>
         client.query(`CREATE DATABASE ${client.escapeIdentifier(name)}`),
@@ -80,6 +92,31 @@ export async function startPostgres(): Promise<TestPostgres> {
       return urlOf(name);
     },
   };
+}
+
+/** The server first, so that it starts no other process meanwhile. */
+function signalAll(pid: number | undefined, signal: NodeJS.Signals): void {
+  if (pid === undefined) return;
+  const send = (each: number) => {
+    try {
+      process.kill(each, signal);
+    } catch {
+      // It has ended.
+    }
+  };
+  send(pid);
+  for (const entry of readdirSync('/proc')) {
+    if (/^\d+$/.test(entry) && parentOf(entry) === pid) send(Number(entry));
+  }
+}
+
+function parentOf(pid: string): number | undefined {
+  try {
+    // The name of the program, in parentheses, may contain spaces.
+    return Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1]);
+  } catch {
+    return undefined;
+  }
 }
 
 async function untilReady(server: ChildProcess, url: string): Promise<void> {

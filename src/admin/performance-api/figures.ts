@@ -6,7 +6,8 @@ import type { Query } from './query.js';
 import { type ResourceFigures, ResourceProblem } from './resource-result.js';
 
 /** Reads the figures of each resource. */
-export function makeFigures({ perf, pool }: PerformanceApiSettings) {
+export function makeFigures(settings: PerformanceApiSettings) {
+  const { perf } = settings;
   const { telemetry, config } = perf;
   const memory = config.cache ? config.cache.memory : undefined;
   return {
@@ -53,13 +54,7 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
 
     slowRequests: (): ResourceFigures => ({ stable: {}, volatile: { requests: telemetry.slowRequests() } }),
 
-    database: (): ResourceFigures => ({
-      stable: { pool: pool ? { maxCount: pool.options?.max ?? null } : null },
-      volatile: {
-        pool: pool ? readPool(pool) : null,
-        monitor: (pool && monitorOf(pool)?.figures()) ?? null,
-      },
-    }),
+    database: () => readDatabaseFigures(settings),
 
     warming: (): ResourceFigures => ({ stable: {}, volatile: { tasks: perf.warming.tasks() } }),
 
@@ -79,6 +74,21 @@ export function makeFigures({ perf, pool }: PerformanceApiSettings) {
     },
 
     history: ({ since, only }: Query): ResourceFigures => historySince(telemetry.history(), since, only),
+  };
+}
+
+/** The pool of the database is that of the option, too. */
+async function readDatabaseFigures({
+  postgres,
+  pool = postgres?.pool,
+}: PerformanceApiSettings): Promise<ResourceFigures> {
+  return {
+    stable: { pool: pool ? { maxCount: pool.options?.max ?? null } : null },
+    volatile: {
+      pool: pool ? readPool(pool) : null,
+      monitor: (pool && monitorOf(pool)?.figures()) ?? null,
+      statistics: (await postgres?.statistics()) ?? null,
+    },
   };
 }
 
