@@ -11,7 +11,8 @@ export type HotpathErrorCode =
   | 'HOTPATH_WARMING_INVALID'
   | 'HOTPATH_ARGUMENTS_INVALID'
   | 'HOTPATH_RESULT_INVALID'
-  | 'HOTPATH_FUNCTION_TIMEOUT';
+  | 'HOTPATH_FUNCTION_TIMEOUT'
+  | 'HOTPATH_DATABASE_UNAVAILABLE';
 
 /** One mistake in a config. */
 export interface ConfigProblem {

@@ -13,7 +13,7 @@ export {
   type StatementFigures,
 } from './monitor/figures.js';
 export { type MonitorablePool, monitorPool } from './monitor/monitor-pool.js';
-export type { MonitorPoolOptions } from './monitor/options.js';
+export type { DatabaseBreakerOptions, MonitorPoolOptions, RetryOptions } from './monitor/options.js';
 export type { DatabaseStatisticsOptions, PostgresOptions } from './options.js';
 export { type PoolOptions, poolOptionsFromEnv } from './pool-options.js';
 export type { ClientOptions } from './sessions.js';

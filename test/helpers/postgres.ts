@@ -19,6 +19,8 @@ export interface TestPostgres {
   /** Stops every process of the server until `resume()`: connections hang. */
   pause(): void;
   resume(): void;
+  /** Ends every connection at once, as a crash does, and starts the server again on its port. */
+  restart(): Promise<void>;
   /** Stops the server and removes its files. */
   stop(): Promise<void>;
 }
@@ -54,10 +56,9 @@ export async function startPostgres(more: Readonly<Record<string, string>> = {})
     ...more,
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  const server = spawn(join(bin, 'postgres'), ['-D', data, '-p', String(port), ...flags], {
-    ...options,
-    stdio: 'ignore',
-  });
+  const start = () =>
+    spawn(join(bin, 'postgres'), ['-D', data, '-p', String(port), ...flags], { ...options, stdio: 'ignore' });
+  let server = start();
   const killWithUs = () => server.kill('SIGQUIT');
   process.once('exit', killWithUs);
 
@@ -85,6 +86,13 @@ export async function startPostgres(more: Readonly<Record<string, string>> = {})
     stop,
     pause: () => signalAll(server.pid, 'SIGSTOP'),
     resume: () => signalAll(server.pid, 'SIGCONT'),
+    async restart() {
+      const exited = once(server, 'exit');
+      server.kill('SIGQUIT');
+      await exited;
+      server = start();
+      await untilReady(server, urlOf('postgres'));
+    },
     async createDatabase(name) {
       await withClient(urlOf('postgres'), (client) =>
         client.query(`CREATE DATABASE ${client.escapeIdentifier(name)}`),

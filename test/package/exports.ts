@@ -57,7 +57,7 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
   },
   'hotpath/postgres': {
     names: ['monitorOf', 'monitorPool', 'poolOptionsFromEnv', 'postgres'],
-    packages: [...config, 'prom-client'],
+    packages: [...config, 'cockatiel', 'prom-client'],
   },
   'hotpath/size-limit': { names: ['sizeLimit'], packages: config },
   'hotpath/warming': { names: ['warming'], packages: [...config, 'cockatiel', 'lru-cache', 'prom-client'] },

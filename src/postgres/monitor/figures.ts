@@ -29,6 +29,14 @@ export interface MonitoredPoolFigures {
   readonly closed: number;
   /** Callers that got an error in place of a connection. */
   readonly failed: number;
+  /** Further attempts of reads whose connection was lost. */
+  readonly retries: number;
+  /** Connections that were closed because they did not answer a check after they idled. */
+  readonly dropped: number;
+  /** Callers that the open breaker refused. */
+  readonly refused: number;
+  /** The state of the breaker; `null`: there is none. */
+  readonly breaker: 'closed' | 'open' | 'half-open' | null;
   /** How long callers waited for a connection. */
   readonly wait: Durations;
   /** How long connections were in use. */

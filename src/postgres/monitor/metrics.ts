@@ -54,6 +54,10 @@ export interface DatabaseCounts {
   readonly opened: number;
   readonly closed: number;
   readonly failed: number;
+  readonly retries: number;
+  readonly dropped: number;
+  readonly refused: number;
+  readonly breaker: string | null;
   readonly leakSuspects: number;
   readonly idle: number;
   readonly used: number;
@@ -173,6 +177,13 @@ function showCounts(registry: Registry, pool: string, read: () => DatabaseCounts
     counter('connections_opened_total', 'Connections that were opened.', ({ opened }) => opened),
     counter('connections_closed_total', 'Connections that were closed.', ({ closed }) => closed),
     counter('connections_failed_total', 'Callers that got no connection.', ({ failed }) => failed),
+    counter('connections_dropped_total', 'Idle connections that failed a check.', ({ dropped }) => dropped),
+    counter('connections_refused_total', 'Callers that the open breaker refused.', ({ refused }) => refused),
+    counter('query_retries_total', 'Further attempts of lost reads.', ({ retries }) => retries),
+    registerGauges(registry, 'hotpath_db_breaker_open', '1: the breaker is not closed.', ['pool'], () => {
+      const { breaker } = read();
+      return breaker === null ? [] : [{ labels: { pool }, value: Number(breaker !== 'closed') }];
+    }),
     registerCounters(
       registry,
       'hotpath_db_query_errors_total',

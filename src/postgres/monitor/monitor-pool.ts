@@ -4,12 +4,14 @@ import { HotpathError } from '../../options/errors.js';
 import { guarded } from '../../runtime/guard.js';
 import { reportFault } from '../../runtime/report-fault.js';
 import { type DriverClient, type DriverPool, type DriverQuery, textOfQuery } from '../driver.js';
+import { ReadRetry } from '../resilience/retry.js';
+import { SoundConnect } from '../resilience/sound-connect.js';
 import { captureTrace } from './call-site.js';
 import { monitorOf, setMonitor } from './figures.js';
 import { type MonitorPoolOptions, resolveMonitorPool } from './options.js';
 import { type Checkout, PoolRecorder } from './pool-monitor.js';
 import type { Statement } from './statements.js';
-import { type ClientWatch, type RequestSource, watchClient } from './watch-client.js';
+import { CLIENT_WATCH, type ClientWatch, type RequestSource, watchClient } from './watch-client.js';
 
 /** A pool of `pg`. */
 export type MonitorablePool = DriverPool;
@@ -71,16 +73,21 @@ function watchPool(
   recorder: PoolRecorder,
   currentRequest: RequestSource | undefined,
 ): () => void {
-  const { connect, query } = pool;
+  const { connect: ownConnect, query } = pool;
+  const { sound, retry } = resilienceOf(pool, recorder);
+  const connect = sound ? (callback?: unknown) => sound.connect(callback) : ownConnect;
   const isTraced = recorder.settings.leakAfter !== false;
   let isCalled = false;
   let called: Statement | undefined;
 
   function monitoredQuery(this: unknown, ...args: unknown[]): unknown {
-    called = began(args[0] as DriverQuery);
+    const statement = began(args[0] as DriverQuery);
+    called = statement;
     isCalled = true;
     try {
-      return query.apply(this, args);
+      const result: unknown = query.apply(this, args);
+      if (!retry || !statement || !retry.permits(args, statement)) return result;
+      return retry.run(result as Promise<unknown>, args, currentRequest?.());
     } finally {
       isCalled = false;
     }
@@ -116,19 +123,7 @@ function watchPool(
         return (callback as Callback).apply(this, results);
       });
     }
-    const result: unknown = connect.apply(this, args);
-    if (typeof (result as { then?: unknown } | undefined)?.then !== 'function') return result;
-    // Only the promise that the caller gets may have a rejection that is not handled.
-    return (result as Promise<unknown>).then(
-      (client) => {
-        note(undefined, client, checkout);
-        return client;
-      },
-      (error) => {
-        note(error ?? true, undefined, checkout);
-        throw error;
-      },
-    );
+    return noting(connect.apply(this, args as [unknown]), (error, client) => note(error, client, checkout));
   }
 
   function note(error: unknown, client: unknown, checkout: Checkout): void {
@@ -144,9 +139,37 @@ function watchPool(
   const unlisten = listen(pool, recorder);
   return () => {
     restore(pool, 'query', monitoredQuery, query);
-    restore(pool, 'connect', monitoredConnect, connect);
+    restore(pool, 'connect', monitoredConnect, ownConnect);
+    sound?.close();
     unlisten();
   };
+}
+
+/** Only the promise that the caller gets may have a rejection that is not handled. */
+function noting(result: unknown, note: (error: unknown, value: unknown) => void): unknown {
+  if (typeof (result as { then?: unknown } | undefined)?.then !== 'function') return result;
+  return (result as Promise<unknown>).then(
+    (value) => {
+      note(undefined, value);
+      return value;
+    },
+    (error) => {
+      note(error ?? true, undefined);
+      throw error;
+    },
+  );
+}
+
+/** Absent parts are off: then the driver's own methods are called. */
+function resilienceOf(pool: MonitorablePool, recorder: PoolRecorder) {
+  const { retry: retrySettings, breaker, checkAfterIdle } = recorder.settings;
+  const sound =
+    breaker || checkAfterIdle !== false
+      ? new SoundConnect(pool, pool.connect, { breaker, checkAfterIdle })
+      : undefined;
+  const retry = retrySettings ? new ReadRetry(pool, retrySettings, () => !recorder.isClosed) : undefined;
+  recorder.resilience = { sound, retry };
+  return recorder.resilience;
 }
 
 /** Not for `error`: with a listener, the error of an idle client would no longer reach the app. */
@@ -176,13 +199,10 @@ function noteGrant(
   let watch = watchOf(client, recorder);
   if (!watch) {
     watch = watchClient(client as DriverClient, recorder, currentRequest);
-    // A property is found faster than an entry of a `WeakMap`.
     Object.defineProperty(client, CLIENT_WATCH, { value: watch, configurable: true });
   }
   watch.taken(checkout);
 }
-
-const CLIENT_WATCH = Symbol('hotpath.client-watch');
 
 /** Not that of a monitor which has closed. */
 function watchOf(client: unknown, recorder: PoolRecorder): ClientWatch | undefined {

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { NPlusOneEvent, SlowQueryEvent } from '../../events/channels.js';
 import { REQUEST_SCOPE, type RequestScope } from '../../exchange/request-scope.js';
 import type { Hotpath } from '../../hotpath.js';
-import { leaf, resolve, section } from '../../options/schema.js';
+import { leaf, resolve, section, toggle } from '../../options/schema.js';
 import { type Duration, readDuration } from '../../options/units.js';
 import type { ValidationResult, Validator } from '../../options/validation-result.js';
 import {
@@ -12,6 +12,22 @@ import {
   readPositiveDuration,
   readWord,
 } from '../../options/validators.js';
+
+/** When reads are tried again after their connection was lost. */
+export interface RetryOptions {
+  /** The most attempts, the first one included. Waits between them are random, up to 100 ms, 200 ms and so on. Default: `4`. */
+  attempts?: number | undefined;
+  /** After this time since the call, no further attempt begins. Default: `'3s'`. */
+  within?: Duration | undefined;
+}
+
+/** The breaker of a pool. It opens when more than half of the last 20 connections failed, and of 5 at least. */
+export interface DatabaseBreakerOptions {
+  /** How long it stays open before one caller tries; doubled after each failure. Default: `'500ms'`. */
+  openFor?: Duration | undefined;
+  /** The longest of these times. Default: `'10s'`. */
+  longest?: Duration | undefined;
+}
 
 /** Options of `monitorPool`. */
 export interface MonitorPoolOptions {
@@ -30,6 +46,21 @@ export interface MonitorPoolOptions {
   leakAfter?: Duration | false | undefined;
   /** The most fingerprints that are counted apart; further ones count as `other`. Default: `500`. */
   maxStatements?: number | undefined;
+  /**
+   * Repeats a read whose connection was lost: a `pool.query` with a promise, of one SELECT that provably changes nothing.
+   * `true`: with the defaults. Default: `false`.
+   */
+  retry?: RetryOptions | boolean | undefined;
+  /**
+   * Refuses connections at once while the server cannot be reached, with `HOTPATH_DATABASE_UNAVAILABLE`. `true`: with the
+   * defaults. Default: `false`.
+   */
+  breaker?: DatabaseBreakerOptions | boolean | undefined;
+  /**
+   * A client that idled this long is checked before it is used, which takes one round trip. `false`: none is. Default:
+   * `false`.
+   */
+  checkAfterIdle?: Duration | false | undefined;
   /** The names of the metrics: ours, or those of OpenTelemetry's semantic conventions. Default: `'prometheus'`. */
   naming?: 'prometheus' | 'otel' | undefined;
   /** Called with each slow query; a returned promise is not awaited. Default: none. */
@@ -48,6 +79,25 @@ const monitorPoolSchema = section({
   nPlusOne: v.optional(leaf(orFalse(readInteger(2, 100_000))), 10),
   leakAfter: v.optional(leaf(orFalse(readPositiveDuration)), '30s'),
   maxStatements: v.optional(leaf(readInteger(1, 10_000)), 500),
+  retry: v.optional(
+    toggle(
+      section({
+        attempts: v.optional(leaf(readInteger(2, 10)), 4),
+        within: v.optional(leaf(readPositiveDuration), '3s'),
+      }),
+    ),
+    false,
+  ),
+  breaker: v.optional(
+    toggle(
+      section({
+        openFor: v.optional(leaf(readPositiveDuration), '500ms'),
+        longest: v.optional(leaf(readPositiveDuration), '10s'),
+      }),
+    ),
+    false,
+  ),
+  checkAfterIdle: v.optional(leaf(orFalse(readDuration)), false),
   naming: v.optional(leaf(readWord('prometheus', 'otel')), 'prometheus'),
   onSlowQuery: v.optional(leaf(readFunction<(query: SlowQueryEvent) => void>())),
   onNPlusOne: v.optional(leaf(readFunction<(found: NPlusOneEvent) => void>())),

@@ -5,6 +5,8 @@ import { callHook } from '../../runtime/guard.js';
 import { durationsOf } from '../../telemetry/requests/figures.js';
 import { DurationHistogram } from '../../telemetry/requests/histogram.js';
 import type { DriverPool } from '../driver.js';
+import type { ReadRetry } from '../resilience/retry.js';
+import type { SoundConnect } from '../resilience/sound-connect.js';
 import { type CallTrace, callSiteOf } from './call-site.js';
 import type {
   DatabaseFigures,
@@ -54,6 +56,12 @@ export interface SentQuery {
   readonly isStream: boolean;
 }
 
+/** What is done about connections that are lost. */
+interface Resilience {
+  readonly sound: SoundConnect | undefined;
+  readonly retry: ReadRetry | undefined;
+}
+
 /** The counts of one pool. */
 export class PoolRecorder {
   readonly settings: MonitorPoolSettings;
@@ -64,6 +72,8 @@ export class PoolRecorder {
   opened = 0;
   closed = 0;
   failed = 0;
+  /** Absent parts are off. */
+  resilience: Resilience = { sound: undefined, retry: undefined };
   readonly #pool: DriverPool;
   readonly #series: DatabaseSeries;
   readonly #wait = new DurationHistogram();
@@ -191,9 +201,20 @@ export class PoolRecorder {
       opened: this.opened,
       closed: this.closed,
       failed: this.failed,
+      ...this.#resilienceFigures(),
       wait: durationsOf(this.#wait),
       use: durationsOf(this.#use),
       leakSuspects: this.#suspects().slice(0, MOST_LEAKS).map(describeSuspect),
+    };
+  }
+
+  #resilienceFigures() {
+    const { sound, retry } = this.resilience;
+    return {
+      retries: retry?.count ?? 0,
+      dropped: sound?.dropped ?? 0,
+      refused: sound?.refused ?? 0,
+      breaker: sound?.breakerState ?? null,
     };
   }
 
@@ -208,6 +229,7 @@ export class PoolRecorder {
     const { totalCount, idleCount, waitingCount, options } = this.#pool;
     const { opened, closed, failed } = this;
     return {
+      ...this.#resilienceFigures(),
       errors: this.#errors,
       slow: this.#counts.slow,
       opened,

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { InternTable } from '../../runtime/intern.js';
 import { DurationHistogram } from '../../telemetry/requests/histogram.js';
+import { isPlainRead } from '../resilience/plain-read.js';
 import { type Fingerprint, fingerprintOf } from './fingerprint.js';
 import { type BoundValues, copyValues } from './sample.js';
 
@@ -45,10 +46,17 @@ export class Statement {
   /** When a sample was last taken or refused. */
   #sampledAt = Number.NEGATIVE_INFINITY;
   #sample: StatementSample | undefined;
+  #isPlainRead: boolean | undefined;
 
   constructor(fingerprint: Fingerprint, series: OperationSeries) {
     this.fingerprint = fingerprint;
     this.series = series;
+  }
+
+  /** Whether its text proves that it only reads. */
+  get isPlainRead(): boolean {
+    this.#isPlainRead ??= isPlainRead(this.fingerprint.text);
+    return this.#isPlainRead;
   }
 
   /** Keeps text and values of a query from time to time. */

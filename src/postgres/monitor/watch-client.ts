@@ -9,11 +9,22 @@ export type RequestSource = () => Exchange | undefined;
 
 type Callback = (this: unknown, ...args: unknown[]) => unknown;
 
+/** Where a client keeps its watch: a property is found faster than an entry of a `WeakMap`. */
+export const CLIENT_WATCH = Symbol('hotpath.client-watch');
+
 /** A client whose queries are counted. */
 export interface ClientWatch {
   readonly recorder: PoolRecorder;
+  /** That of the client itself. */
+  readonly query: DriverClient['query'];
   taken(checkout: Checkout): void;
   released(): void;
+}
+
+/** The `query` of a client that counts nothing. */
+export function plainQuery(client: DriverClient): DriverClient['query'] {
+  const { [CLIENT_WATCH]: watch } = client as { [CLIENT_WATCH]?: ClientWatch };
+  return watch?.query ?? client.query;
 }
 
 type End = (error: unknown, result: unknown) => void;
@@ -82,6 +93,7 @@ export function watchClient(
   });
   return {
     recorder,
+    query,
     taken(taken) {
       checkout = taken;
       if (taken.trace) recorder.checkouts.add(taken);

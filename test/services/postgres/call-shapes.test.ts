@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { monitorOf, monitorPool } from 'hotpath/postgres';
+import { type MonitorPoolOptions, monitorOf, monitorPool } from 'hotpath/postgres';
 import pg from 'pg';
 // @ts-expect-error: it has no types
 import copyStreams from 'pg-copy-streams';
@@ -202,11 +202,12 @@ async function outcomeOf(
   run: (pool: pg.Pool) => Promise<unknown>,
   options: pg.PoolConfig,
   isMonitored: boolean,
+  monitorOptions: MonitorPoolOptions = {},
 ): Promise<unknown> {
   const pool = new pg.Pool({ connectionString: url, max: 2, ...options });
   const errors: unknown[] = [];
   pool.on('error', (error) => errors.push(error.message));
-  const monitored = isMonitored ? monitorPool(pool) : pool;
+  const monitored = isMonitored ? monitorPool(pool, monitorOptions) : pool;
   expect(monitored).toBe(pool);
   try {
     const result = await run(monitored);
@@ -221,6 +222,8 @@ describe('a monitored pool', () => {
   it.each(Object.keys(shapes))('behaves as without the monitor: %s', async (name) => {
     const plain = await outcomeOf(shapes[name]!, {}, false);
     expect(await outcomeOf(shapes[name]!, {}, true)).toEqual(plain);
+    const resilient = { retry: true, breaker: true, checkAfterIdle: 0 };
+    expect(await outcomeOf(shapes[name]!, {}, true, resilient)).toEqual(plain);
   });
 
   it('behaves as without the monitor in pipeline mode', async () => {

@@ -1,10 +1,10 @@
 import { performance } from 'node:perf_hooks';
 import { breakerEvents } from '../../../events/channels.js';
+import { type BreakerState, CircuitBreaker, type Start } from '../../../runtime/circuit-breaker.js';
 import { guarded, unawaited } from '../../../runtime/guard.js';
 import type { RedisClient } from '../connection/ioredis-client.js';
 import type { RedisLink } from '../connection/reconnecting-link.js';
 import { classifyRedisError, DeadlineError, type FaultReporter } from '../redis-errors.js';
-import { type BreakerState, CircuitBreaker, type Start } from './circuit-breaker.js';
 
 /** The outcome of a command. Commands never throw, because the cache works without Redis. */
 export type GuardedReply<T> = { readonly value: T } | { readonly unavailable: string };

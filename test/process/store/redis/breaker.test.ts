@@ -1,7 +1,7 @@
 import { CircuitState, CountBreaker, circuitBreaker, handleAll } from 'cockatiel';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { CircuitBreaker, type Start } from '../../../../src/store/redis/guard/circuit-breaker.js';
+import { CircuitBreaker, type Start } from '../../../../src/runtime/circuit-breaker.js';
 
 const fail = () => Promise.reject(new Error('sick'));
 const succeed = () => Promise.resolve('well');

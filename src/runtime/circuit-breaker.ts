@@ -8,7 +8,7 @@ import {
   type IBackoff,
   type IBackoffFactory,
 } from 'cockatiel';
-import { unawaited } from '../../../runtime/guard.js';
+import { unawaited } from './guard.js';
 
 /** `half-open`: one command is in flight, to find out whether the server has recovered. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
@@ -70,7 +70,7 @@ export class CircuitBreaker {
    */
   run<T>(start: Start<T>, done: (value: T) => void, failed: (error: unknown) => void): void {
     if (!this.#isWell) {
-      void unawaited(this.#count(() => new Promise(start)).then(done, failed), 'redis');
+      void unawaited(this.#count(() => new Promise(start)).then(done, failed), 'circuit breaker');
       return;
     }
     // Another success would not change the window, so `cockatiel` is called only if the result changes its
@@ -81,7 +81,7 @@ export class CircuitBreaker {
       isTold = true;
       const failure = (): Promise<T> => Promise.reject(error);
       const counted = this.state === 'closed' ? this.#count(failure) : failure();
-      void unawaited(counted.then(done, failed), 'redis');
+      void unawaited(counted.then(done, failed), 'circuit breaker');
     };
     try {
       start((value) => {
@@ -90,7 +90,7 @@ export class CircuitBreaker {
         if (!this.#isWell && this.state === 'closed')
           void unawaited(
             this.#count(() => Promise.resolve(value)),
-            'redis',
+            'circuit breaker',
           );
         done(value);
       }, fail);
