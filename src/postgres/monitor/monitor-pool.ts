@@ -9,9 +9,10 @@ import { SoundConnect } from '../resilience/sound-connect.js';
 import { captureTrace } from './call-site.js';
 import { monitorOf, setMonitor } from './figures.js';
 import { type MonitorPoolOptions, resolveMonitorPool } from './options.js';
+import { CLIENT_WATCH } from './plain-query.js';
 import { type Checkout, PoolRecorder } from './pool-monitor.js';
 import type { Statement } from './statements.js';
-import { CLIENT_WATCH, type ClientWatch, type RequestSource, watchClient } from './watch-client.js';
+import { type ClientWatch, type RequestSource, watchClient } from './watch-client.js';
 
 /** A pool of `pg`. */
 export type MonitorablePool = DriverPool;

@@ -56,7 +56,7 @@ export interface SentQuery {
   readonly isStream: boolean;
 }
 
-/** What is done about connections that are lost. */
+/** Acts where connections are lost. */
 interface Resilience {
   readonly sound: SoundConnect | undefined;
   readonly retry: ReadRetry | undefined;

@@ -9,9 +9,6 @@ export type RequestSource = () => Exchange | undefined;
 
 type Callback = (this: unknown, ...args: unknown[]) => unknown;
 
-/** Where a client keeps its watch: a property is found faster than an entry of a `WeakMap`. */
-export const CLIENT_WATCH = Symbol('hotpath.client-watch');
-
 /** A client whose queries are counted. */
 export interface ClientWatch {
   readonly recorder: PoolRecorder;
@@ -19,12 +16,6 @@ export interface ClientWatch {
   readonly query: DriverClient['query'];
   taken(checkout: Checkout): void;
   released(): void;
-}
-
-/** The `query` of a client that counts nothing. */
-export function plainQuery(client: DriverClient): DriverClient['query'] {
-  const { [CLIENT_WATCH]: watch } = client as { [CLIENT_WATCH]?: ClientWatch };
-  return watch?.query ?? client.query;
 }
 
 type End = (error: unknown, result: unknown) => void;

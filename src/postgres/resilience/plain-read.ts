@@ -20,8 +20,8 @@ const KNOWN = new Set(
 const LONGEST = 2_000;
 
 /**
- * Whether a statement only reads, as far as its text can prove: one SELECT that locks no rows, and calls no function but
- * those of PostgreSQL that change nothing.
+ * Whether a statement only reads, as far as its text can prove. It must be one SELECT that locks no rows. It calls only
+ * functions of PostgreSQL that change nothing.
  *
  * @param text a fingerprint, which has neither literals nor comments.
  */

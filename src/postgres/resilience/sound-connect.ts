@@ -3,10 +3,10 @@ import { HotpathError } from '../../options/errors.js';
 import { CircuitBreaker } from '../../runtime/circuit-breaker.js';
 import { guarded } from '../../runtime/guard.js';
 import type { DriverClient, DriverPool } from '../driver.js';
-import { plainQuery } from '../monitor/watch-client.js';
+import { plainQuery } from '../monitor/plain-query.js';
 import { isConnectionError } from './connection-errors.js';
 
-/** What is done before a client is handed out. */
+/** Options of what happens before a client is handed out. */
 export interface SoundConnectSettings {
   /** The circuit breaker; `false`: none. Its waits are in seconds. */
   readonly breaker: { readonly openFor: number; readonly longest: number } | false;
@@ -73,7 +73,7 @@ export class SoundConnect {
       return callback(unavailable(this.#lastError), undefined, () => {});
     }
     return this.#connect.call(this.#pool, (error: unknown, client: unknown, release: Release) => {
-      // An error of the pool itself, such as a wait that took too long, says nothing of the server.
+      // A wait for a full pool that took too long is no failure of the server.
       settle?.(isConnectionError(error) ? error : undefined);
       if (error || !this.#isDoubtful(client)) return callback(error, client, release);
       check(client as DriverClient, (failure) => {
