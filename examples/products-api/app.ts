@@ -16,6 +16,10 @@ import type pg from 'pg';
 import { allowedHosts } from './allowed-hosts.js';
 import { type Assets, assetRoutes, loadAssets } from './assets.js';
 import type { Database } from './database.js';
+import { ProgressStreams } from './jobs/progress-streams.js';
+import { jobSettingsFromEnv } from './jobs/settings.js';
+import { openThreadEngine } from './jobs/thread-engine.js';
+import type { JobEngine } from './jobs/types.js';
 import { routePolicies, shopConfig } from './policies.js';
 import { errorHandler, notFound, sendProblem } from './problems.js';
 import { countQueries } from './query-count.js';
@@ -23,6 +27,7 @@ import { catalogueRoutes } from './routes/catalogue.js';
 import { demoRoutes } from './routes/demo.js';
 import { echoRoutes } from './routes/echo.js';
 import { eventRoutes, type ShopEvents, shopEvents } from './routes/events.js';
+import { forecastRoutes } from './routes/forecasts.js';
 import { mistakeRoutes } from './routes/mistakes.js';
 import { orderRoutes } from './routes/orders.js';
 import { productRoutes } from './routes/products.js';
@@ -33,6 +38,8 @@ export interface AppOptions
   db: Database;
   /** The pool beneath `db`, which hotpath watches. Default: none. */
   pool?: pg.Pool | undefined;
+  /** Runs the forecasts. Default: threads of this process. */
+  jobs?: JobEngine | undefined;
   /** hotpath's config. Default: that of the shop. */
   config?: HotpathConfig;
   /** Default: read from `public`. */
@@ -52,6 +59,10 @@ export interface ShopApp {
   page: Dashboard;
   /** Watches the database behind the pool; `undefined` without one. */
   database: PostgresDatabase | undefined;
+  /** The caller closes it, after the server. */
+  jobs: JobEngine;
+  /** The clients that watch a forecast. */
+  streams: ProgressStreams;
   /** Ends the open event streams, so that a server can close. */
   endStreams(): void;
 }
@@ -70,15 +81,19 @@ export async function createApp(options: AppOptions): Promise<ShopApp> {
   const pool = options.pool && monitorPool(options.pool, { perf, slow: '50ms' });
   const database = pool && postgres(pool, { perf });
   const { figures, page } = performanceOf(perf, options);
-  const app = shop(options, events, assets, { perf, figures, page });
+  const jobs = options.jobs ?? openThreadEngine(jobSettingsFromEnv({}));
+  const streams = new ProgressStreams(jobs);
+  const shared = { options, events, assets, jobs, streams };
+  const app = shop(shared, { perf, figures, page });
   const demo = options.demo ?? true;
-  const listener = demo ? withOrWithout(app, shop(options, events, assets)) : app;
+  const listener = demo ? withOrWithout(app, shop(shared)) : app;
   const endStreams = () => {
     events.emit('closing');
+    streams.close();
     figures.close();
     page.close();
   };
-  return { listener, app, perf, figures, page, database, endStreams };
+  return { listener, app, perf, figures, page, database, jobs, streams, endStreams };
 }
 
 /** With a password it is open to the user `admin`; without one a link opens it, except in production. */
@@ -88,11 +103,16 @@ function performanceOf(perf: Hotpath, { pool, adminPassword: admin }: AppOptions
   return { figures: performanceApi(options), page: dashboard(options) };
 }
 
+/** The parts that the app with hotpath and the one without it share. */
+interface SharedParts extends Pick<ShopApp, 'jobs' | 'streams'> {
+  options: AppOptions;
+  events: ShopEvents;
+  assets: Assets;
+}
+
 /** One Express app. Two are made of the same parts, so that hotpath is their only difference. */
 function shop(
-  options: AppOptions,
-  events: ShopEvents,
-  assets: Assets,
+  { options, events, assets, jobs, streams }: SharedParts,
   { perf, figures, page }: Partial<Pick<ShopApp, 'perf' | 'figures' | 'page'>> = {},
 ): Express {
   const { db, report = console.error, trustProxy = 0, rateLimit: limit = 0, demo = true } = options;
@@ -125,6 +145,7 @@ function shop(
   app.use('/api', catalogueRoutes(db));
   app.use('/api', orderRoutes(db, ownAnswers));
   app.use('/api', eventRoutes(events));
+  app.use('/api', forecastRoutes({ db, jobs, streams, perf }));
   app.use('/api', echoRoutes());
   app.use('/api', mistakeRoutes(db));
   if (perf && demo) app.use('/api', demoRoutes(perf, options.pool));

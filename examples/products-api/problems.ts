@@ -16,6 +16,7 @@ export class Problem extends Error {
 /** Responds with `application/problem+json` (RFC 9457). */
 export function sendProblem(res: Response, problem: Pick<Problem, 'status' | 'title' | 'detail'>): void {
   const { status, title, detail } = problem;
+  if (status === 503) res.set('Retry-After', '5');
   res.status(status).type('application/problem+json').json({ type: 'about:blank', title, status, detail });
 }
 

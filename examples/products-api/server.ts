@@ -6,6 +6,8 @@ import { shutdown } from 'hotpath/admin';
 import { createApp, DASHBOARD_PATH, type ShopApp } from './app.js';
 import { loadAssets } from './assets.js';
 import { countedDatabase, type Database, type DatabaseConnection, openDatabase } from './database.js';
+import { openJobEngine } from './jobs/engine.js';
+import type { JobEngine } from './jobs/types.js';
 import { shopConfig } from './policies.js';
 import { type SeedStep, seedDatabase } from './seed.js';
 import type { Settings } from './settings.js';
@@ -79,6 +81,7 @@ export async function startShop(
   // Longer than the idle timeout of common load balancers, so that they close first.
   server.keepAliveTimeout = 65_000;
   let database: ShopDatabase | undefined;
+  let jobs: JobEngine | undefined;
   try {
     server.listen(settings.port, settings.host);
     await once(server, 'listening');
@@ -86,12 +89,14 @@ export async function startShop(
       step = next;
       onStep(next);
     });
-    const shop = await createApp({ ...settings, db: database.db, pool: database.pool, config, assets });
+    jobs = await openJobEngine(settings.jobs);
+    const shop = await createApp({ ...settings, db: database.db, pool: database.pool, jobs, config, assets });
     listener = shop.listener;
     return runningShop(settings, server, shop, database);
   } catch (error) {
     server.close();
     server.closeAllConnections();
+    await jobs?.close();
     await database?.close();
     throw error;
   }
@@ -106,6 +111,7 @@ function runningShop(settings: Settings, server: Server, shop: ShopApp, database
     const { perf, endStreams: onClosing } = shop;
     await shutdown(server, { unreadyFor, deadline: settings.demo ? '10s' : '25s', perf, onClosing });
     await shop.database?.close();
+    await shop.jobs.close();
     await database.close();
   };
   const url = `http://localhost:${(server.address() as AddressInfo).port}`;

@@ -1,4 +1,5 @@
 import { databaseFromEnv } from 'hotpath';
+import { type JobSettings, jobSettingsFromEnv } from './jobs/settings.js';
 
 /** Settings of the example from the environment; hotpath reads its own variables. */
 export interface Settings {
@@ -26,6 +27,8 @@ export interface Settings {
   adminPassword: string | undefined;
   /** `DEMO=0` or `NODE_ENV=production` turns `?hotpath=off` and `X-SQL-Queries` off. */
   demo: boolean;
+  /** Those of the background jobs. */
+  jobs: JobSettings;
 }
 
 export const LOCAL_HOSTS: readonly string[] = ['localhost', '127.0.0.1', '[::1]'];
@@ -46,6 +49,7 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv): Settings {
     warmOrigins: list(env.WARM_ORIGINS) ?? [],
     adminPassword: env.ADMIN_PASSWORD || undefined,
     demo: env.NODE_ENV !== 'production' && env.DEMO !== '0',
+    jobs: jobSettingsFromEnv(env),
   };
 }
 

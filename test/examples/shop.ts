@@ -31,6 +31,7 @@ export async function serveShop(options: AppOptions): Promise<ServedShop> {
     server.close();
     server.closeAllConnections();
     await app.database?.close();
+    await app.jobs.close();
     await app.perf.close();
   };
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, app, stop };

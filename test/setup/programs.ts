@@ -6,6 +6,7 @@ import type { TestProject } from 'vitest/node';
 
 /** Programs that tests start or import in other processes. */
 const PROGRAMS = [
+  'examples/products-api/jobs/worker.ts',
   'examples/products-api/main.ts',
   'examples/products-api/two/main.ts',
   'scripts/conformance.ts',
