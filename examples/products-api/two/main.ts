@@ -16,10 +16,14 @@ const settings = settingsFromEnv(process.env);
 const adminPassword = settings.adminPassword ?? randomBytes(9).toString('base64url');
 const given = process.env.REDIS_URL;
 const redis: RunningRedis = given ? { url: given, stop: async () => {} } : await startRedis();
+// A server evicts from all of its databases, so jobs need one that evicts nothing.
+const jobsRedis = given ? redis : await startRedis('noeviction');
+const JOBS_REDIS_URL = process.env.JOBS_REDIS_URL || jobsRedis.url;
 const database = await openShopDatabase(settings, printStep);
 const ports = settings.port === 0 ? [0, 0] : [settings.port + 1, settings.port + 2];
 const children = ['a', 'b'].map((name, at) => startInstance(name, ports[at] ?? 0, database.db));
 const instances = await Promise.all(children.map(({ ready }) => ready));
+const worker = startWorker();
 const front = createFront(instances).listen(settings.port, settings.host);
 await once(front, 'listening');
 console.log(describe(`http://localhost:${(front.address() as AddressInfo).port}`));
@@ -37,6 +41,7 @@ function startInstance(name: string, port: number, db: Database) {
       ...process.env,
       PORT: String(port),
       REDIS_URL: redis.url,
+      JOBS_REDIS_URL,
       ADMIN_PASSWORD: adminPassword,
     },
     execArgv: ['--import', 'tsx'],
@@ -51,14 +56,30 @@ function startInstance(name: string, port: number, db: Database) {
   return { child, ready, exited };
 }
 
+/** Runs the forecasts of both instances. */
+function startWorker() {
+  const child = fork(fileURLToPath(new URL('../jobs/worker.ts', import.meta.url)), {
+    env: {
+      ...process.env,
+      REDIS_URL: redis.url,
+      MAX_CONCURRENT_JOBS: process.env.MAX_CONCURRENT_JOBS ?? '1',
+    },
+    execArgv: ['--import', 'tsx'],
+    // Its line is for those who start it alone.
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  return { child, exited: once(child, 'exit') };
+}
+
 async function stop(): Promise<void> {
   front.close();
   // Connections with requests in flight stay open until the instances have responded.
   front.closeIdleConnections();
-  await Promise.all(children.map(({ child, exited }) => end(child, exited)));
+  await Promise.all([...children, worker].map(({ child, exited }) => end(child, exited)));
   front.closeAllConnections();
   await database.close();
   await redis.stop();
+  await jobsRedis.stop();
 }
 
 async function end(child: ChildProcess, exited: Promise<unknown>): Promise<void> {

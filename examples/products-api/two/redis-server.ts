@@ -15,9 +15,12 @@ export interface RunningRedis {
 /**
  * Starts the machine's `redis-server` on a free port, without persistence.
  *
+ * @param policy for a full memory. Default: that of a cache, which evicts the least recently used keys.
  * @throws {Error} with the package to install if there is none.
  */
-export async function startRedis(): Promise<RunningRedis> {
+export async function startRedis(
+  policy: 'volatile-lru' | 'noeviction' = 'volatile-lru',
+): Promise<RunningRedis> {
   const file = (process.env.PATH ?? '')
     .split(delimiter)
     .map((folder) => join(folder, 'redis-server'))
@@ -31,8 +34,7 @@ export async function startRedis(): Promise<RunningRedis> {
   const port = await freePort();
   const folder = await mkdtemp(join(tmpdir(), 'products-api-redis-'));
   const flags = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
-  // A cache needs only memory of fixed size that evicts the least recently used keys.
-  flags.push('--maxmemory', '64mb', '--maxmemory-policy', 'allkeys-lru');
+  flags.push('--maxmemory', '64mb', '--maxmemory-policy', policy);
   // The shell stops Redis when its input ends, which happens when this process ends.
   const script = '"$0" "$@" >/dev/null & server=$!; cat >/dev/null; kill "$server"; wait "$server"';
   const shell = spawn('sh', ['-c', script, file, ...flags], {

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { configFromEnv } from 'hotpath';
 import { describe, expect, test } from 'vitest';
+import { jobSettingsFromEnv } from '../../../examples/products-api/jobs/settings.js';
 import { settingsFromEnv } from '../../../examples/products-api/settings.js';
 import { type PlainYaml, parsePlainYaml } from '../../helpers/plain-yaml.js';
 
@@ -11,6 +12,7 @@ const read = (file: string) => readFileSync(join(folder, file), 'utf8');
 
 interface Service {
   image?: string;
+  command?: string;
   build?: { context: string; dockerfile: string };
   environment?: Record<string, string>;
   ports?: string[];
@@ -24,17 +26,21 @@ const { services } = parsePlainYaml(read('docker-compose.yml')) as unknown as {
 };
 const nginx = read('nginx.conf');
 const dockerfile = read('Dockerfile');
-const instances = Object.entries(services).filter(([, { build }]) => build);
+const built = Object.entries(services).filter(([, { build }]) => build);
+const instances = built.filter(([, { command }]) => !command);
 
 describe('docker-compose.yml', () => {
-  test('has PostgreSQL, Redis and two identical instances behind nginx', () => {
-    expect(Object.keys(services)).toEqual(['postgres', 'redis', 'a', 'b', 'nginx']);
+  test('has PostgreSQL, two Redis servers, a worker and two identical instances behind nginx', () => {
+    const names = ['postgres', 'redis', 'jobs-redis', 'a', 'b', 'worker', 'nginx'];
+    expect(Object.keys(services)).toEqual(names);
     expect(services.a).toEqual(services.b);
     expect(instances).toHaveLength(2);
   });
 
   test('names only files that exist', () => {
-    for (const [, { build }] of instances) {
+    for (const [, { build, command = '' }] of built) {
+      const [program] = / (examples\/\S+)$/.exec(command)?.slice(1) ?? [];
+      if (program !== undefined) expect(existsSync(join(root, program))).toBe(true);
       const context = join(folder, build!.context);
       expect(context).toBe(root);
       expect(existsSync(join(context, build!.dockerfile))).toBe(true);
@@ -53,8 +59,13 @@ describe('docker-compose.yml', () => {
 
   test('gives the instances an environment that the example reads and that names the services', () => {
     const { environment } = services.a!;
-    const known = `${read('settings.ts')}${readFileSync(join(root, 'src/environment.ts'), 'utf8')}`;
-    for (const name of Object.keys(environment!)) expect(known).toContain(name);
+    const known = `${read('settings.ts')}${read('jobs/settings.ts')}${readFileSync(join(root, 'src/environment.ts'), 'utf8')}`;
+    for (const [, service] of built)
+      for (const name of Object.keys(service.environment!)) expect(known).toContain(name);
+    const { jobs } = settingsFromEnv(environment!);
+    expect(jobs.redisUrl).toBe(environment!.JOBS_REDIS_URL);
+    expect(jobSettingsFromEnv(services.worker!.environment!).redisUrl).toBe(jobs.redisUrl);
+    expect(Object.keys(services)).toContain(new URL(jobs.redisUrl!).hostname);
     expect(settingsFromEnv(environment!)).toMatchObject({ port: 3000, trustProxy: 1 });
     const config = configFromEnv({}, environment);
     expect(config.cache).toEqual({ redis: { url: environment!.REDIS_URL } });
