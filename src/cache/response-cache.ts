@@ -8,6 +8,7 @@ import type { RouteTable } from '../options/route-table.js';
 import { warn } from '../runtime/warn.js';
 import type { PurgeResult } from '../store/invalidation/invalidation-log.js';
 import type { CompiledSelector, Selector } from '../store/invalidation/selector.js';
+import { FOLLOWED_CACHE, type FollowedCache } from '../store/redis/followed-cache.js';
 import { createFunctions, createState } from './create-state.js';
 import { type ExplainScope, explain } from './explain/explain.js';
 import {
@@ -199,9 +200,15 @@ export function createResponseCache(
     stats: () => readStats(state),
     check: createCheck(state),
     close: async () => parts.close(),
+    [FOLLOWED_CACHE]: followedCacheOf(state),
   });
   internals.set(cache, { state, routes });
   return cache;
+}
+
+/** @returns `undefined` if the cache is off. */
+function followedCacheOf(state: CacheState | false): FollowedCache | undefined {
+  return state ? { maxStaleness: state.settings.maxStaleness, redis: state.redis } : undefined;
 }
 
 /** The parts of a cache that warming needs. */

@@ -1,4 +1,5 @@
 import { HotpathError } from '../options/errors.js';
+import { TableChangeReader, type TableChangesApi } from './changes/table-changes.js';
 import type { DriverPool } from './driver.js';
 import { monitorOf } from './monitor/figures.js';
 import type { MonitorablePool } from './monitor/monitor-pool.js';
@@ -18,7 +19,7 @@ export interface DatabaseContext {
 }
 
 /** The database behind a pool. */
-export interface PostgresDatabase {
+export interface PostgresDatabase extends TableChangesApi {
   /** The pool of the app. */
   readonly pool: MonitorablePool;
   /**
@@ -50,5 +51,16 @@ export function postgres(pool: MonitorablePool, options?: PostgresOptions): Post
     statements: () => monitorOf(pool)?.statements() ?? [],
   };
   const collector = new StatisticsCollector(context.sessions, settings.statistics);
-  return { pool, statistics: () => collector.read(), close: () => context.sessions.close() };
+  const changes = new TableChangeReader({ pool, sessions: context.sessions, perf: settings.perf });
+  return {
+    pool,
+    statistics: () => collector.read(),
+    purgeOnChange: (mapping, options) => changes.purgeOnChange(mapping, options),
+    flush: () => changes.flush(),
+    changes: () => changes.changes(),
+    close: async () => {
+      await changes.close();
+      await context.sessions.close();
+    },
+  };
 }

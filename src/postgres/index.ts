@@ -1,5 +1,9 @@
 export type { NPlusOneEvent, SlowQueryEvent } from '../events/channels.js';
 export type { RequestDatabase, RequestMark } from '../options/request-types.js';
+export type { ChangeFigures, FlushResult } from './changes/follower.js';
+export type { ChangedRow, ChangeMapping, TableChanges } from './changes/mapping.js';
+export { type ChangesMigrationOptions, changesMigration, type MigrationTables } from './changes/migration.js';
+export type { PurgeOnChangeOptions } from './changes/options.js';
 export { type PostgresDatabase, postgres } from './database.js';
 export {
   type DatabaseFigures,

@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import type { Hotpath } from '../hotpath.js';
 import { leaf, resolve, section } from '../options/schema.js';
 import type { Duration } from '../options/units.js';
-import type { ValidationResult } from '../options/validation-result.js';
 import { readTimerDuration } from '../options/validators.js';
+import { readClientOptions } from './changes/options.js';
 import { readScoped } from './monitor/options.js';
 import type { ClientOptions } from './sessions.js';
 
@@ -33,7 +33,7 @@ export type PostgresSettings = v.InferOutput<typeof postgresSchema>;
 
 const postgresSchema = section({
   perf: v.optional(leaf(readScoped)),
-  connection: v.optional(leaf(readConnection)),
+  connection: v.optional(leaf(readClientOptions)),
   statistics: v.optional(
     section({
       cacheFor: v.optional(leaf(readTimerDuration), '5s'),
@@ -46,10 +46,4 @@ const postgresSchema = section({
 /** @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem. */
 export function resolvePostgres(options: PostgresOptions | undefined): PostgresSettings {
   return resolve(postgresSchema, options, 'postgres');
-}
-
-function readConnection(input: unknown): ValidationResult<ClientOptions> {
-  return typeof input === 'object' && input !== null && !Array.isArray(input)
-    ? { value: input as ClientOptions }
-    : { expected: 'options of new pg.Client(), such as { connectionString: … }' };
 }

@@ -12,6 +12,8 @@ export interface Session {
   query(text: string, values?: readonly unknown[]): Promise<SessionResult>;
   /** The process id that the server sent at the start; PgBouncer sends another. `null`: none came. */
   readonly processId: number | null;
+  /** Whether the connection keeps the process alive. Default: it does. */
+  hold(isHeld: boolean): void;
 }
 
 /** Time-outs of a session. Milliseconds; 0: none. */
@@ -39,6 +41,8 @@ export const OWN_MARK = '/* hotpath */';
 interface OwnClient extends DriverClient {
   connect(): Promise<void>;
   end(): Promise<void>;
+  ref?(): void;
+  unref?(): void;
   readonly processID?: number | null;
   readonly connection?: { readonly stream?: { destroy(): void } };
 }
@@ -95,7 +99,8 @@ export class Sessions {
           [`hotpath ${purpose}`, processId],
         );
       }
-      return await work({ query, processId });
+      const hold = (isHeld: boolean) => (isHeld ? client.ref?.() : client.unref?.());
+      return await work({ query, processId, hold });
     } finally {
       this.#open.delete(client);
       await endClient(client);

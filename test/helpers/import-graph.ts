@@ -46,6 +46,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     'events',
     'exchange',
     'options',
+    'store',
     'telemetry',
     'middleware',
     'environment.ts',

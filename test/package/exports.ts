@@ -56,7 +56,7 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
     packages: [...config, 'prom-client'],
   },
   'hotpath/postgres': {
-    names: ['monitorOf', 'monitorPool', 'poolOptionsFromEnv', 'postgres'],
+    names: ['changesMigration', 'monitorOf', 'monitorPool', 'poolOptionsFromEnv', 'postgres'],
     packages: [...config, 'cockatiel', 'prom-client'],
   },
   'hotpath/size-limit': { names: ['sizeLimit'], packages: config },

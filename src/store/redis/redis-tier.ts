@@ -1,3 +1,4 @@
+import { CacheIdentity } from './cache-identity.js';
 import { requireIoredis } from './connection/ioredis-installed.js';
 import { RedisConnection } from './connection/redis-connection.js';
 import { CommandGuard } from './guard/command-guard.js';
@@ -26,6 +27,8 @@ export interface RedisTier {
   readonly instances: InstanceSnapshots;
   /** Leases of warming tasks. */
   readonly warming: WarmingTurns;
+  /** For the reader of database changes. */
+  readonly identity: CacheIdentity;
   /** Idempotent. A user's client stays open. */
   close(): void;
 }
@@ -59,6 +62,7 @@ export function openRedisTier(settings: RedisTierSettings, onFault: FaultHook): 
     log,
     instances: new InstanceSnapshots(guard, prefix),
     warming: new WarmingTurns(guard, prefix),
+    identity: new CacheIdentity(guard, prefix),
     close() {
       log.close();
       guard.close();

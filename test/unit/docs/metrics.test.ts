@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hotpath } from 'hotpath';
-import { monitorPool } from 'hotpath/postgres';
+import { monitorPool, postgres } from 'hotpath/postgres';
 import pg from 'pg';
 import { describe, expect, it } from 'vitest';
 import { freePort } from '../../helpers/port.js';
@@ -16,8 +16,10 @@ describe('docs/metrics.md', () => {
       alerts: true,
       cache: { redis: { url: `redis://127.0.0.1:${await freePort()}` } },
     });
-    // It opens no connection.
-    monitorPool(new pg.Pool(), { perf });
+    // No connection succeeds.
+    const pool = monitorPool(new pg.Pool({ host: '127.0.0.1', port: await freePort() }), { perf });
+    const db = postgres(pool, { perf });
+    void db.purgeOnChange({ items: {} });
     try {
       const registered = (await perf.metrics.registry!.getMetricsAsJSON())
         .map(({ name, type }) => ({ name, type: String(type) }))
@@ -32,6 +34,7 @@ describe('docs/metrics.md', () => {
       expect(listed.toSorted()).toEqual(registered.toSorted());
       expect(listed.length).toBeGreaterThan(20);
     } finally {
+      await db.close();
       await perf.close();
     }
   });

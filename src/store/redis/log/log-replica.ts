@@ -52,7 +52,7 @@ export class LogReplica {
     this.#index = new LogIndex(bounds);
   }
 
-  get positions(): Pick<LogPositions, 'epoch' | 'applied' | 'known' | 'stamp'> {
+  get positions(): Pick<LogPositions, 'epoch' | 'applied' | 'known' | 'stamp' | 'settled'> {
     return this.#positions;
   }
 

@@ -112,6 +112,11 @@ export class RedisLog implements InvalidationLog {
     return this.#view.positions.stamp;
   }
 
+  /** The position up to which every record of the log has been applied here. */
+  get settled(): number {
+    return this.#view.positions.settled;
+  }
+
   /**
    * Whether entries in Redis may be used. Not while records are unread. Not while records of this instance are
    * unwritten, or in an epoch that is not followed yet. An entry could be newer than a purge that Redis does not know.

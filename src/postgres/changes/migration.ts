@@ -1,0 +1,74 @@
+import { HotpathError } from '../../options/errors.js';
+import { type QualifiedName, quoteIdentifier } from '../indexes/definition.js';
+import { type ChangeMapping, resolveMapping } from './mapping.js';
+import {
+  dollarTag,
+  functionSql,
+  grantSql,
+  qualifiedName,
+  quoteLiteral,
+  schemaSql,
+  triggersOf,
+} from './sql.js';
+
+/** Options of `changesMigration`. */
+export interface ChangesMigrationOptions {
+  /** The role of the app, if another one runs the migration. Default: none. */
+  grantTo?: string | undefined;
+}
+
+/** The parts of a mapping that triggers depend on. */
+export type MigrationTables = Readonly<Record<string, Pick<ChangeMapping[string], 'columns'>>>;
+
+/**
+ * The SQL that `purgeOnChange` would run, for a migration tool: `purgeOnChange(mapping, { install: false })` then only
+ * reads. It may run again, in a transaction or without one. A table without a schema is one of `public`.
+ *
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` for an invalid mapping or name.
+ */
+export function changesMigration(
+  mapping: MigrationTables,
+  { grantTo }: ChangesMigrationOptions = {},
+): string {
+  const tables = Object.entries(resolveMapping(mapping));
+  const parts = tables.map(([key, { columns }]) => tableMigration(parseName(key), columns));
+  return `-- The outbox of hotpath, and triggers that write to it. To remove all of it: DROP SCHEMA hotpath CASCADE;
+${[schemaSql, ...parts, ...(grantTo === undefined ? [] : [grantSql(grantTo)])].join('\n\n')}
+`;
+}
+
+/** Without a connection, it is not known whether the table is partitioned. */
+function tableMigration(table: QualifiedName, columns: readonly string[]): string {
+  const indented = (isPartitioned: boolean) =>
+    triggersOf(table, isPartitioned)
+      .map(({ sql }) => `  ${sql.replaceAll('\n', '\n  ')}`)
+      .join('\n');
+  const kind = `(SELECT relkind FROM pg_class WHERE oid = ${quoteLiteral(qualifiedName(table))}::regclass)`;
+  const body = `BEGIN
+IF ${kind} = 'p' THEN
+${indented(true)}
+ELSE
+${indented(false)}
+END IF;
+END`;
+  const tag = dollarTag(body);
+  return `-- ${qualifiedName(table).replaceAll(/[\r\n]/g, ' ')}\n${functionSql(table, columns)}\nDO ${tag}\n${body}\n${tag};`;
+}
+
+/** Reads a name as SQL does: parts in lower case unless they are quoted. */
+export function parseName(text: string): QualifiedName {
+  const part = String.raw`("(?:[^"]|"")+"|[\p{L}_][\p{L}\d_$]*)`;
+  const [, first, second] = new RegExp(`^${part}(?:\\.${part})?$`, 'u').exec(text) ?? [];
+  if (first === undefined) {
+    throw new HotpathError(
+      'HOTPATH_CONFIG_INVALID',
+      `changesMigration: ${JSON.stringify(text)} is no name of a table; write products, shop.products or '${quoteIdentifier('Order Items')}'`,
+    );
+  }
+  const [schema, name] = second === undefined ? ['public', first] : [first, second];
+  return { schema: unquoteName(schema), name: unquoteName(name) };
+}
+
+function unquoteName(part: string): string {
+  return part.startsWith('"') ? part.slice(1, -1).replaceAll('""', '"') : part.toLowerCase();
+}

@@ -1,0 +1,361 @@
+import { postgres } from 'hotpath/postgres';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { closeAfterEach } from '../../helpers/close-after-each.js';
+import { type FollowOptions, follow, psql } from '../../helpers/followed-tables.js';
+import { gate } from '../../helpers/gate.js';
+import { express5, listen, waitFor } from '../../helpers/http.js';
+import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
+
+let server: TestPostgres;
+let url: string;
+let admin: pg.Client;
+beforeAll(async () => {
+  server = await startPostgres({ max_prepared_transactions: '5' });
+  url = await server.createDatabase('followed');
+  admin = new pg.Client(url);
+  await admin.connect();
+  await admin.query(`
+    CREATE TABLE products (id int PRIMARY KEY, category_id int, price numeric NOT NULL DEFAULT 1);
+    INSERT INTO products SELECT n, n % 10 FROM generate_series(1, 20000) n;
+    CREATE SCHEMA "Other shop";
+    CREATE TABLE "Other shop"."Order ""Items""" ("Id" bigint PRIMARY KEY, "the $hotpath$ \\ 'note'" text);
+    CREATE TABLE readings (id bigint, at date NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+    CREATE TABLE readings_2025 PARTITION OF readings FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+    CREATE TABLE readings_2026 PARTITION OF readings FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+    CREATE TABLE parents (id int PRIMARY KEY);
+    CREATE TABLE children (id int PRIMARY KEY, parent_id int REFERENCES parents ON DELETE CASCADE);
+    CREATE TABLE fragile (id int PRIMARY KEY, gone int);
+  `);
+});
+afterAll(async () => {
+  await admin?.end();
+  await server?.stop();
+});
+
+const later = closeAfterEach();
+const products = {
+  products: {
+    columns: ['id', 'category_id'],
+    tags: (row: Readonly<Record<string, unknown>>) => [`product:${row.id}`, `category:${row.category_id}`],
+    all: { tag: 'products' },
+  },
+};
+const followed = async (mapping: Parameters<typeof follow>[1] = products, options: FollowOptions = {}) =>
+  later(await follow(url, mapping, options));
+
+describe('a cache that follows tables', () => {
+  it('shows a write of psql without any call of the app', async () => {
+    const { perf, pool } = await followed();
+    const app = express5();
+    app.use(perf);
+    app.get(
+      '/products/:id',
+      perf.cache.route({ ttl: '1h', tags: ({ params }) => [`product:${params.id}`] }),
+      async (req, res) => {
+        const { rows } = await pool.query('SELECT price FROM products WHERE id = $1', [req.params.id]);
+        res.send(String(rows[0].price));
+      },
+    );
+    const { url: base } = later(await listen(app));
+    const get = async () => {
+      const response = await fetch(`${base}/products/1`);
+      return [response.headers.get('x-cache'), await response.text()];
+    };
+    expect([await get(), await get()]).toEqual([
+      ['MISS', '1'],
+      ['HIT', '1'],
+    ]);
+    await psql(url, 'UPDATE products SET price = 2 WHERE id = 1');
+    await waitFor(async () => (await get())[1] === '2');
+    expect(await get()).toEqual(['HIT', '2']);
+  });
+
+  it('purges the tags of rows before and after a change, and no others', async () => {
+    const { db, fill, purged } = await followed();
+    await fill('product:1', 'product:2', 'category:1', 'category:2', 'category:3', 'products');
+    await admin.query('UPDATE products SET category_id = 2 WHERE id = 1');
+    await db.flush();
+    expect(await purged()).toEqual(['product:1', 'category:1', 'category:2']);
+    await admin.query('DELETE FROM products WHERE id = 2');
+    await db.flush();
+    expect(await purged()).toEqual(['product:2', 'category:2']);
+    await admin.query('INSERT INTO products VALUES (2, 3)');
+    await db.flush();
+    expect(await purged()).toEqual(['product:2', 'category:3']);
+    await admin.query(
+      'TRUNCATE products; INSERT INTO products SELECT n, n % 10 FROM generate_series(1, 20000) n',
+    );
+    await db.flush();
+    expect(await purged()).toEqual(['products']);
+  });
+
+  it('purges nothing for a write that is rolled back or changes no row', async () => {
+    const { db, fill, purged } = await followed();
+    await fill('product:1', 'category:1', 'products');
+    await admin.query('BEGIN; UPDATE products SET price = 3; TRUNCATE products; ROLLBACK');
+    await admin.query('UPDATE products SET price = 3 WHERE id < 0');
+    await admin.query('BEGIN; SAVEPOINT s; DELETE FROM products; ROLLBACK TO s; COMMIT');
+    await db.flush();
+    expect(await purged()).toEqual([]);
+    expect(db.changes()).toMatchObject({ state: 'following', records: 0, purges: 0, error: null });
+  });
+
+  it('turns 10,000 changed rows into few records, whatever they are written with', async () => {
+    const { db, fill, purged } = await followed();
+    await fill('product:1', 'category:1', 'products');
+    await admin.query('UPDATE products SET price = 4 WHERE id <= 10000');
+    await db.flush();
+    expect(await purged()).toEqual(['products']);
+    expect(db.changes()).toMatchObject({ records: 1, purges: 1 });
+    // Many statements in one transaction.
+    await admin.query(
+      `DO $$ BEGIN FOR n IN 1..10000 LOOP UPDATE products SET price = 5 WHERE id = n % 20 + 1; END LOOP; END $$`,
+    );
+    await db.flush();
+    const { purges, fullPurges } = db.changes()!;
+    expect(purges + fullPurges).toBeLessThan(50);
+    expect(await purged()).toContain('products');
+    await admin.query('UPDATE products SET price = 5 WHERE id <= 500');
+    await db.flush();
+    expect(await purged()).toEqual(['product:1', 'category:1']);
+  });
+
+  it('reads a transaction that commits later than newer ones, prepared ones included', async () => {
+    const { db, fill, purged } = await followed();
+    await fill('product:1', 'product:2', 'product:3');
+    await admin.query(`BEGIN; UPDATE products SET price = 6 WHERE id = 1; PREPARE TRANSACTION 'late'`);
+    const other = later(await connect());
+    await other.query('BEGIN ISOLATION LEVEL SERIALIZABLE; UPDATE products SET price = 6 WHERE id = 2');
+    await admin.query('UPDATE products SET price = 6 WHERE id = 3');
+    await db.flush();
+    expect(await purged()).toEqual(['product:3']);
+    await other.query('COMMIT');
+    await db.flush();
+    expect(await purged()).toEqual(['product:2']);
+    await admin.query(`COMMIT PREPARED 'late'`);
+    await db.flush();
+    expect(await purged()).toEqual(['product:1']);
+  });
+
+  it('drops a fill that has read old rows before the commit', async () => {
+    const { perf, db, pool } = await followed();
+    const read = gate();
+    const committed = gate();
+    const price = perf.cache.cached(
+      async (id: number) => {
+        const { rows } = await pool.query('SELECT price FROM products WHERE id = $1', [id]);
+        read.open();
+        await committed.opened;
+        return String(rows[0].price);
+      },
+      { name: 'price', ttl: '1h', tags: (id) => [`product:${id}`] },
+    );
+    const old = price(5);
+    await read.opened;
+    await admin.query('UPDATE products SET price = 77 WHERE id = 5');
+    await db.flush();
+    committed.open();
+    await old;
+    expect(await price(5)).toBe('77');
+  });
+
+  it('follows COPY, ON CONFLICT, MERGE, cascades, partitions and quoted names', async () => {
+    const { db, fill, purged } = await followed({
+      ...products,
+      '"Other shop"."Order ""Items"""': {
+        columns: ['Id', "the $hotpath$ \\ 'note'"],
+        tags: (row) => `item:${row.Id}:${row["the $hotpath$ \\ 'note'"]}`,
+      },
+      readings: { columns: ['id'], tags: ({ id }) => `reading:${id}`, all: { tag: 'readings' } },
+      children: { columns: ['id', 'parent_id'], tags: ({ id }) => `child:${id}` },
+    });
+    const expectPurged = async (statement: string, ...tags: readonly string[]) => {
+      await fill(...tags);
+      await admin.query(statement);
+      await db.flush();
+      expect((await purged()).sort(), statement).toEqual([...tags].sort());
+    };
+    const insert = `INSERT INTO products VALUES (3, 3) ON CONFLICT (id) DO UPDATE SET price = 8`;
+    await expectPurged(insert, 'product:3');
+    await fill('product:20001');
+    await psql(url, `COPY products (id, category_id) FROM PROGRAM 'echo 20001,55' (FORMAT csv)`);
+    await db.flush();
+    expect(await purged()).toEqual(['product:20001']);
+    const { rows } = await admin.query('SHOW server_version_num');
+    const hasMerge = Number(rows[0].server_version_num) >= 150_000;
+    await expectPurged(
+      !hasMerge
+        ? 'UPDATE products SET price = 9 WHERE id = 4; INSERT INTO products VALUES (20002, 56)'
+        : `MERGE INTO products p USING (VALUES (4), (20002)) v (id) ON p.id = v.id
+       WHEN MATCHED THEN UPDATE SET price = 9 WHEN NOT MATCHED THEN INSERT VALUES (v.id, 56)`,
+      'product:4',
+      'product:20002',
+    );
+    await admin.query('INSERT INTO parents VALUES (1); INSERT INTO children VALUES (10, 1)');
+    await expectPurged('DELETE FROM parents', 'child:10');
+    await expectPurged(
+      `INSERT INTO "Other shop"."Order ""Items""" VALUES (9007199254740993, 'a"b')`,
+      'item:9007199254740993:a"b',
+    );
+    // Through the parent, in a partition, from one partition to another, and in a partition that comes later.
+    await expectPurged(
+      `INSERT INTO readings VALUES (1, '2025-05-05'), (2, '2026-05-05')`,
+      'reading:1',
+      'reading:2',
+    );
+    await expectPurged('UPDATE readings_2025 SET id = 3', 'reading:1', 'reading:3');
+    await expectPurged(`UPDATE readings SET at = '2026-06-06' WHERE id = 3`, 'reading:3');
+    await admin.query(
+      `CREATE TABLE readings_2027 PARTITION OF readings FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')`,
+    );
+    await expectPurged(`INSERT INTO readings_2027 VALUES (4, '2027-05-05')`, 'reading:4');
+    await expectPurged('TRUNCATE readings', 'readings');
+  });
+});
+
+describe('the triggers', () => {
+  it('never fail a write: without rights, without a mapped column, without the outbox', async () => {
+    const { db, fill, purged } = await followed({
+      fragile: { columns: ['id', 'gone'], tags: ({ id }) => `f:${id}` },
+    });
+    await admin.query(`CREATE ROLE writer LOGIN; GRANT SELECT, INSERT, UPDATE ON fragile TO writer`);
+    await fill('f:1');
+    const writer = later(await connect(url.replace('postgres@', 'writer@')));
+    await writer.query(`SET search_path = ''; INSERT INTO public.fragile VALUES (1, 1)`);
+    await db.flush();
+    expect(await purged()).toEqual(['f:1']);
+    await expect(writer.query('SELECT * FROM hotpath.changes')).rejects.toThrow('permission denied');
+    // Then the rows are not known, so everything is purged.
+    await fill('something else');
+    await admin.query('ALTER TABLE fragile DROP COLUMN gone');
+    await writer.query('UPDATE public.fragile SET id = 2');
+    await db.flush();
+    expect(await purged()).toContain('something else');
+    await admin.query('BEGIN; ALTER TABLE hotpath.changes RENAME TO away');
+    await admin.query('UPDATE fragile SET id = 3');
+    await admin.query('ROLLBACK');
+  });
+
+  it('are installed once by instances that start together, and again for another mapping', async () => {
+    await admin.query('DROP SCHEMA hotpath CASCADE');
+    const starting = Array.from({ length: 8 }, () => follow(url, products));
+    for (const { stop } of await Promise.all(starting)) later({ stop });
+    const functions = async () =>
+      (
+        await admin.query(`SELECT obj_description(oid, 'pg_proc') AS comment, xmin::text AS version FROM pg_proc
+          WHERE pronamespace = 'hotpath'::regnamespace ORDER BY proname`)
+      ).rows;
+    const first = await functions();
+    expect(first.map(({ comment }) => comment)).toEqual(['hotpath 1 ["id","category_id"]']);
+    await followed();
+    expect(await functions()).toEqual(first);
+    // Both versions of an app get their columns while one replaces the other.
+    const newer = await followed({ products: { columns: ['price'], tags: (row) => `price:${row.price}` } });
+    expect((await functions()).map(({ comment }) => comment)).toEqual([
+      'hotpath 1 ["id","category_id","price"]',
+    ]);
+    await newer.fill('price:123.40');
+    await admin.query('UPDATE products SET price = 123.40 WHERE id = 7');
+    await newer.db.flush();
+    expect(await newer.purged()).toEqual(['price:123.40']);
+    expect((await functions()).length).toBe(1);
+  });
+
+  it('come back, with a purge of everything, when a table was created again', async () => {
+    await admin.query('CREATE TABLE remade (id int)');
+    const { db, fill, purged } = await followed({ remade: { all: { tag: 'remade' } } });
+    await fill('remade');
+    await admin.query('DROP TABLE remade; CREATE TABLE remade (id int); INSERT INTO remade VALUES (1)');
+    await waitFor(async () => (await purged()).length > 0);
+    await waitFor(() => db.changes()?.state === 'following');
+    await admin.query('INSERT INTO remade VALUES (2)');
+    await db.flush();
+    expect(await purged()).toEqual(['remade']);
+  });
+
+  it('record nothing when no instance has read for long, and the next one purges everything', async () => {
+    const first = await follow(url, products);
+    await first.stop();
+    await admin.query(`SELECT setval('hotpath.heartbeat', 0); DELETE FROM hotpath.changes`);
+    const writer = later(await connect());
+    await writer.query('BEGIN; UPDATE products SET price = 10 WHERE id = 1');
+    expect((await admin.query('SELECT FROM hotpath.changes')).rowCount).toBe(0);
+    const { db, fill, purged } = await followed();
+    await fill('products', 'product:1');
+    // The open transaction has left no record, so its end purges everything.
+    await writer.query('COMMIT');
+    await db.flush();
+    expect(await purged()).toContain('products');
+    await admin.query('UPDATE products SET price = 11 WHERE id = 1');
+    await db.flush();
+    expect(await purged()).toEqual(['product:1']);
+  });
+});
+
+describe('purgeOnChange', () => {
+  it('names what is wrong with a mapping', async () => {
+    const message = async (mapping: object, options?: object) =>
+      String(
+        await follow(url, mapping as never, options as never).then(
+          ({ stop }) => stop(),
+          (error) => error,
+        ),
+      );
+    expect(await message({})).toContain('at least one table');
+    expect(await message({ products: { tags: () => 'a' } })).toContain('needs `columns`');
+    expect(await message({ products: { all: { tags: 'a' } } })).toContain('a selector');
+    expect(await message({ products: {} }, { poll: '1ms' })).toContain("at least '10ms'");
+    expect(await message({ nowhere: {} })).toContain('nowhere: no such table');
+    expect(await message({ 'a"b': {} })).toContain('no such table');
+    expect(await message({ products: { columns: ['ID'], tags: () => 'a' } })).toContain(
+      'no column ID; the table has id',
+    );
+    expect(await message({ pg_stat_activity: {} })).toContain('only tables');
+    expect(await message({ parents: {} }, { install: false })).toContain('npx hotpath postgres:migration');
+    const pool = new pg.Pool({ connectionString: url });
+    later({ stop: () => pool.end() });
+    await expect(postgres(pool).purgeOnChange(products)).rejects.toThrow('needs an instance');
+    const { db } = await followed();
+    await expect(db.purgeOnChange(products)).rejects.toThrow('called twice');
+  });
+
+  it('does nothing for a cache that is off', async () => {
+    const { db } = await followed({ nowhere: {} }, { config: { cache: false } });
+    expect(await db.flush()).toEqual({ acknowledged: true });
+    expect(db.changes()).toBeUndefined();
+  });
+
+  it('reports a function `tags` that throws, and purges `all` of its table', async () => {
+    const warnings: string[] = [];
+    const listen = ({ message }: Error) => void warnings.push(message);
+    process.on('warning', listen);
+    const { db, fill, purged } = await followed({
+      products: { columns: ['id'], tags: () => 7 as never, all: { tag: 'products' } },
+    });
+    await fill('products');
+    await admin.query('UPDATE products SET price = 12 WHERE id = 1');
+    await db.flush();
+    expect(await purged()).toEqual(['products']);
+    await waitFor(() => warnings.length > 0);
+    process.off('warning', listen);
+    expect(warnings.join()).toContain('purgeOnChange: tags of "public"."products" failed');
+  });
+
+  it('shows its figures as metrics', async () => {
+    const { perf, db } = await followed(products, { config: { metrics: { defaultMetrics: false } } });
+    await admin.query('UPDATE products SET price = 13 WHERE id = 1');
+    await db.flush();
+    const text = await perf.metrics.registry!.metrics();
+    expect(text).toContain('hotpath_db_changes_records_total 1');
+    expect(text).toContain('hotpath_db_changes_purges_total 2');
+    expect(text).toContain('hotpath_db_changes_following 1');
+  });
+});
+
+async function connect(to = url): Promise<pg.Client & { stop(): Promise<void> }> {
+  const client = new pg.Client(to);
+  client.on('error', () => {});
+  await client.connect();
+  return Object.assign(client, { stop: () => client.end() });
+}
