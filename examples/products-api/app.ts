@@ -78,9 +78,9 @@ export async function createApp(options: AppOptions): Promise<ShopApp> {
   const events = shopEvents();
   const assets = options.assets ?? (await loadAssets());
   const perf = hotpath(options.config ?? shopConfig);
-  const pool = options.pool && monitorPool(options.pool, { perf, slow: '50ms' });
+  const pool = options.pool && monitorPool(options.pool, { perf, slow: '50ms', explain: true });
   const database = pool && postgres(pool, { perf });
-  const { figures, page } = performanceOf(perf, options);
+  const { figures, page } = performanceOf(perf, database, options);
   const jobs = options.jobs ?? openThreadEngine(jobSettingsFromEnv({}));
   const streams = new ProgressStreams(jobs);
   const shared = { options, events, assets, jobs, streams };
@@ -97,9 +97,13 @@ export async function createApp(options: AppOptions): Promise<ShopApp> {
 }
 
 /** With a password it is open to the user `admin`; without one a link opens it, except in production. */
-function performanceOf(perf: Hotpath, { pool, adminPassword: admin }: AppOptions) {
+function performanceOf(
+  perf: Hotpath,
+  postgres: PostgresDatabase | undefined,
+  { adminPassword: admin }: AppOptions,
+) {
   const authorize = admin === undefined ? undefined : basicAuth({ users: { admin }, realm: 'products-api' });
-  const options = { perf, pool, authorize };
+  const options = { perf, postgres, authorize };
   return { figures: performanceApi(options), page: dashboard(options) };
 }
 

@@ -87,6 +87,14 @@ export interface SlowQueryEvent {
   readonly route?: string | undefined;
 }
 
+/** `hotpath:query-plan`: a slow query was planned, with the option `explain` of `monitorPool`. */
+export interface QueryPlanEvent {
+  /** The statement with placeholders, never with values. */
+  readonly text: string;
+  /** The steps of the plan, one or more lines each, without values. */
+  readonly plan: readonly string[];
+}
+
 /** `hotpath:n-plus-one`: a request ran one statement again and again. Published once for each route and statement. */
 export interface NPlusOneEvent {
   /** The statement with placeholders, never with values. */
@@ -157,6 +165,7 @@ export const shedEvents: EventChannel<ShedEvent> = channel('hotpath:shed');
 export const purgeEvents: EventChannel<PurgeEvent> = channel('hotpath:purge');
 export const breakerEvents: EventChannel<BreakerEvent> = channel('hotpath:breaker');
 export const slowQueryEvents: EventChannel<SlowQueryEvent> = channel('hotpath:slow-query');
+export const queryPlanEvents: EventChannel<QueryPlanEvent> = channel('hotpath:query-plan');
 export const nPlusOneEvents: EventChannel<NPlusOneEvent> = channel('hotpath:n-plus-one');
 export const warmingEvents: EventChannel<WarmingEvent> = channel('hotpath:warming');
 export const alertEvents: EventChannel<AlertEvent> = channel('hotpath:alert');

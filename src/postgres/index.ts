@@ -1,4 +1,4 @@
-export type { NPlusOneEvent, SlowQueryEvent } from '../events/channels.js';
+export type { NPlusOneEvent, QueryPlanEvent, SlowQueryEvent } from '../events/channels.js';
 export type { RequestDatabase, RequestMark } from '../options/request-types.js';
 export type { ChangeFigures, FlushResult } from './changes/follower.js';
 export type { ChangedRow, ChangeMapping, TableChanges } from './changes/mapping.js';

@@ -9,6 +9,7 @@ export interface SessionResult {
 
 /** A connection of hotpath's own, beside the pool of the app. */
 export interface Session {
+  /** @param values with a list, even an empty one, the text must be one statement. */
   query(text: string, values?: readonly unknown[]): Promise<SessionResult>;
   /** The process id that the server sent at the start; PgBouncer sends another. `null`: none came. */
   readonly processId: number | null;
@@ -84,7 +85,7 @@ export class Sessions {
     client.on('error', ignoreLost);
     this.#open.add(client);
     const query = (text: string, values?: readonly unknown[]) =>
-      client.query(`${OWN_MARK} ${text}`, values as unknown[]);
+      client.query({ text: `${OWN_MARK} ${text}`, values, ...(values && { queryMode: 'extended' }) });
     try {
       await client.connect();
       const processId = client.processID ?? null;

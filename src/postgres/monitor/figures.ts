@@ -76,6 +76,8 @@ export interface SlowQueryFigures {
   readonly route: string | null;
   /** SQLSTATE or `connection`; `null` for a query that succeeded. */
   readonly error: string | null;
+  /** How PostgreSQL runs the statement, without values; `null` without the option `explain`, and until it is known. */
+  readonly plan: readonly string[] | null;
 }
 
 /** A statement that one request ran again and again. */

@@ -45,7 +45,7 @@ const TOKEN = new RegExp(
  * piece of code has one fingerprint. Statements other than queries and changes of rows show their first word alone.
  */
 export function fingerprintOf(sql: string): Fingerprint {
-  const plain = withoutValues(sql.slice(0, MOST_READ));
+  const plain = maskValues(sql.slice(0, MOST_READ));
   const word = /^[\s(]*([A-Za-z]+)/.exec(plain)?.[1]?.toUpperCase() ?? '';
   if (!SHOWN.has(word)) {
     const operation = NAMED.has(word) ? word : 'OTHER';
@@ -64,7 +64,8 @@ export function fingerprintOf(sql: string): Fingerprint {
   return { text: text + rest, operation: word };
 }
 
-function withoutValues(sql: string): string {
+/** A text of SQL with `?` for each value, without comments. */
+export function maskValues(sql: string): string {
   const parts: string[] = [];
   let from = 0;
   TOKEN.lastIndex = 0;

@@ -6,6 +6,7 @@ import { leaf, resolve, section, toggle } from '../../options/schema.js';
 import { type Duration, readDuration } from '../../options/units.js';
 import type { ValidationResult, Validator } from '../../options/validation-result.js';
 import {
+  booleanValidator,
   readFunction,
   readInteger,
   readName,
@@ -61,6 +62,11 @@ export interface MonitorPoolOptions {
    * `false`.
    */
   checkAfterIdle?: Duration | false | undefined;
+  /**
+   * Plans slow SELECTs with `EXPLAIN` and the app's own values, on a connection of its own that only reads. At most one a
+   * second, and each statement every ten minutes. Default: `false`.
+   */
+  explain?: boolean | undefined;
   /** The names of the metrics: ours, or those of OpenTelemetry's semantic conventions. Default: `'prometheus'`. */
   naming?: 'prometheus' | 'otel' | undefined;
   /** Called with each slow query; a returned promise is not awaited. Default: none. */
@@ -98,6 +104,7 @@ const monitorPoolSchema = section({
     false,
   ),
   checkAfterIdle: v.optional(leaf(orFalse(readDuration)), false),
+  explain: v.optional(leaf(booleanValidator), false),
   naming: v.optional(leaf(readWord('prometheus', 'otel')), 'prometheus'),
   onSlowQuery: v.optional(leaf(readFunction<(query: SlowQueryEvent) => void>())),
   onNPlusOne: v.optional(leaf(readFunction<(found: NPlusOneEvent) => void>())),

@@ -1,12 +1,14 @@
 import { performance } from 'node:perf_hooks';
 import { type SlowQueryEvent, slowQueryEvents } from '../../events/channels.js';
 import type { Exchange } from '../../exchange/exchange.js';
-import { callHook } from '../../runtime/guard.js';
+import { callHook, unawaited } from '../../runtime/guard.js';
 import { durationsOf } from '../../telemetry/requests/figures.js';
 import { DurationHistogram } from '../../telemetry/requests/histogram.js';
 import type { DriverPool } from '../driver.js';
+import { SlowQueryPlans } from '../explain/slow-plans.js';
 import type { ReadRetry } from '../resilience/retry.js';
 import type { SoundConnect } from '../resilience/sound-connect.js';
+import { Sessions } from '../sessions.js';
 import { type CallTrace, callSiteOf } from './call-site.js';
 import type {
   DatabaseFigures,
@@ -54,6 +56,10 @@ export interface SentQuery {
   readonly startedAt: number;
   /** The app decides how long it takes: a cursor, a stream, COPY. */
   readonly isStream: boolean;
+  /** As the app sent it. */
+  readonly sql: string;
+  /** Its values, as the app gave them. */
+  readonly values: unknown;
 }
 
 /** Acts where connections are lost. */
@@ -83,17 +89,19 @@ export class PoolRecorder {
   readonly #counts = { queries: 0, errors: 0, rows: 0, slow: 0, streams: 0 };
   readonly #slowest = new SlowestQueries();
   readonly #nPlusOne: NPlusOneList;
+  readonly #plans: SlowQueryPlans | undefined;
   readonly #slowMs: number;
   readonly #limit: number;
 
   constructor(pool: DriverPool, settings: MonitorPoolSettings) {
-    const { perf, name, naming, slow, nPlusOne, maxStatements, onNPlusOne } = settings;
+    const { perf, name, naming, slow, nPlusOne, maxStatements, explain, onNPlusOne } = settings;
     this.settings = settings;
     this.#pool = pool;
     const registry = perf?.metrics.registry;
     this.#series = registry ? showDatabase(registry, naming, name, () => this.#metrics()) : noSeries();
     this.statements = new Statements(maxStatements, (operation) => this.#series.of(operation));
     this.#nPlusOne = new NPlusOneList(onNPlusOne);
+    this.#plans = explain ? new SlowQueryPlans(new Sessions(pool, undefined)) : undefined;
     this.#slowMs = slow === false ? Number.POSITIVE_INFINITY : slow * 1000;
     this.#limit = nPlusOne === false ? Number.POSITIVE_INFINITY : nPlusOne;
   }
@@ -161,6 +169,7 @@ export class PoolRecorder {
   close(): void {
     this.isClosed = true;
     this.#series.close();
+    void unawaited(this.#plans?.close(), 'monitorPool');
     this.checkouts.clear();
   }
 
@@ -172,14 +181,16 @@ export class PoolRecorder {
       this.#errors.set(code, (this.#errors.get(code) ?? 0) + 1);
   }
 
-  #slow({ statement, request }: SentQuery, duration: number, rows: number, error: unknown): void {
+  #slow(query: SentQuery, duration: number, rows: number, error: unknown): void {
+    const { statement, request, sql, values } = query;
     statement.slow++;
     this.#counts.slow++;
     const { text } = statement.fingerprint;
     const route = request?.template;
     const seconds = duration / 1000;
     const code = error === undefined ? null : codeOf(error);
-    this.#slowest.add({ at: Date.now(), text, seconds, rows, route: route ?? null, error: code });
+    this.#slowest.add(statement, { at: Date.now(), seconds, rows, route: route ?? null, error: code });
+    this.#plans?.offer(statement, sql, values);
     const event: SlowQueryEvent = { text, seconds, route };
     if (slowQueryEvents.hasSubscribers) slowQueryEvents.publish(event);
     const { onSlowQuery } = this.settings;

@@ -43,6 +43,8 @@ export class Statement {
   streams = 0;
   /** `performance.now()`. */
   lastAt = 0;
+  /** The plan of a slow query of this fingerprint, without values; `undefined` before. */
+  plan: readonly string[] | undefined;
   /** When a sample was last taken or refused. */
   #sampledAt = Number.NEGATIVE_INFINITY;
   #sample: StatementSample | undefined;

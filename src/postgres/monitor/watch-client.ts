@@ -55,7 +55,7 @@ export function watchClient(
     );
   }
 
-  function send(config: NonNullable<DriverQuery>, values: unknown): SentQuery | undefined {
+  function send(config: NonNullable<DriverQuery>, second: unknown): SentQuery | undefined {
     try {
       const ofPool = checkout?.statement;
       const text = textOfQuery(config);
@@ -67,9 +67,10 @@ export function watchClient(
       // A `pool.query` sends its query when it gets its client. Reading the clock is a large part of the cost.
       const startedAt = checkout && ofPool ? checkout.takenAt : performance.now();
       const isStream = isSubmittable(config) && !isPlainQuery(config, client);
-      const bound = typeof config === 'object' ? (config.values ?? values) : values;
-      statement.offerSample(text, typeof bound === 'function' ? undefined : bound, startedAt);
-      return { statement, request, startedAt, isStream };
+      const bound = typeof config === 'object' ? (config.values ?? second) : second;
+      const values = typeof bound === 'function' ? undefined : bound;
+      statement.offerSample(text, values, startedAt);
+      return { statement, request, startedAt, isStream, sql: text, values };
     } catch (error) {
       reportFault('monitorPool', error);
       return undefined;
