@@ -79,11 +79,13 @@ export function fragmentsOf(page: string): { readonly name: string; readonly cod
  * Runs an example on a port of its own and compares every response that the page shows.
  *
  * @param given variables that the code uses and does not declare.
+ * @param modules that it may import beside the usual ones.
  */
 export async function runExample(
   { steps }: Example,
   express: typeof express5,
   given: Readonly<Record<string, unknown>> = {},
+  modules: Readonly<Record<string, object>> = {},
 ): Promise<void> {
   const scope: Record<string, unknown> = { ...given, express };
   const logged: string[] = [];
@@ -97,7 +99,7 @@ export async function runExample(
     for (const [, comment = ''] of step.code.matchAll(/^console\.log\(.*\); \/\/ (.+)$/gm))
       wanted.push(comment);
     code += step.code.replace(/^import (.+) from '(.+)';$/gm, (_line, names: string, from: string) => {
-      if (from !== 'express') Object.assign(scope, imported(names, from));
+      if (from !== 'express') Object.assign(scope, imported(names, from, { ...MODULES, ...modules }));
       return '';
     });
   }
@@ -123,8 +125,12 @@ export async function runExample(
   }
 }
 
-function imported(names: string, from: string): Record<string, unknown> {
-  const module = MODULES[from] as Record<string, unknown> | undefined;
+function imported(
+  names: string,
+  from: string,
+  modules: Readonly<Record<string, object>>,
+): Record<string, unknown> {
+  const module = modules[from] as Record<string, unknown> | undefined;
   const list = /^\{ (.+) \}$/.exec(names)?.[1]?.split(', ');
   if (!list) return { [names]: module };
   return Object.fromEntries(
@@ -140,6 +146,7 @@ async function runCode(code: string, scope: Record<string, unknown>): Promise<vo
     ...args: string[]
   ) => (...values: unknown[]) => Promise<void>;
   const end = ['cache', 'perf'].map((name) => `if (typeof ${name} === 'function') await ${name}.close();`);
+  end.push(...['worker', 'queue'].map((name) => `if (typeof ${name} === 'object') await ${name}.close();`));
   end.push(`if (typeof pool === 'object') await pool.end();`);
   await new AsyncFunction(...Object.keys(scope), `'use strict';\n${code}\n${end.join('\n')}`)(
     ...Object.values(scope),

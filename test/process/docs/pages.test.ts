@@ -17,8 +17,8 @@ const read = (file: string) => readFileSync(join(root, file), 'utf8');
 
 /** Pages whose examples another test runs. */
 const withExamples = pages
-  // Needs a server: test/services/docs/postgres.test.ts runs it.
-  .filter((page) => page !== 'docs/postgres.md')
+  // These need a server: the tests in test/services/docs run them.
+  .filter((page) => page !== 'docs/postgres.md' && page !== 'docs/jobs.md')
   .map((page) => [page, examplesOf(read(page))] as const)
   .filter(([, { length }]) => length);
 
