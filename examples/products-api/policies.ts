@@ -1,6 +1,7 @@
 import type { RequestHandler } from 'express';
-import { defineConfig, type Hotpath, type HotpathConfig } from 'hotpath';
+import { defineConfig, type FunctionOptions, type Hotpath, type HotpathConfig } from 'hotpath';
 import { userOf } from './auth.js';
+import type { ForecastInput } from './jobs/forecast.js';
 import { LIST_PARAMETERS } from './product-list.js';
 import { QUERY_COUNT } from './query-count.js';
 
@@ -49,6 +50,19 @@ export const shopConfig: HotpathConfig = defineConfig({
   timing: { serverTiming: true, slow: '2s' },
   alerts: true,
 });
+
+/** Cached functions. */
+export const functionPolicies: {
+  readonly cachedForecast: FunctionOptions<[ForecastInput, string]>;
+} = {
+  /** The result of an input, whichever job has computed it. A changed product ends its forecasts. */
+  cachedForecast: {
+    name: 'forecast',
+    ttl: '1h',
+    key: (input) => input,
+    tags: ({ productId }) => [`product:${productId}`],
+  },
+};
 
 /** Middlewares of single routes. */
 export interface RoutePolicies {

@@ -39,7 +39,7 @@ const OBSERVED_DAYS = 365;
 const FIELDS = {
   productId: { min: 1, max: 2_147_483_647, otherwise: undefined },
   days: { min: 1, max: 365, otherwise: 30 },
-  runs: { min: 1_000, max: 50_000_000, otherwise: 2_000_000 },
+  runs: { min: 1_000, max: 50_000_000, otherwise: 1_000_000 },
 } as const;
 
 /** Reads the body of a request. @throws Problem that says what is accepted. */

@@ -1,5 +1,6 @@
 import { startDatabase } from './database.js';
 import { addLine, byId, cacheChip, element, whileBusy } from './dom.js';
+import { startForecasts } from './forecast.js';
 import { startLive } from './live.js';
 import { call, emptyCache, formatTime } from './measure.js';
 import { ROUTES, routeCard } from './routes.js';
@@ -8,6 +9,7 @@ const cards = ROUTES.map(routeCard);
 byId('cards').append(...cards.map(({ card }) => card));
 
 startLive();
+startForecasts();
 startDatabase();
 
 byId('compare-all').addEventListener('click', (event) =>

@@ -4,6 +4,7 @@ import type { Database } from '../database.js';
 import { type ForecastInput, prepareForecast, readForecastRequest } from '../jobs/forecast.js';
 import { isFinal, type ProgressStreams } from '../jobs/progress-streams.js';
 import { type JobEngine, type JobStatus, JobsUnavailable } from '../jobs/types.js';
+import { functionPolicies } from '../policies.js';
 import { Problem } from '../problems.js';
 
 export interface ForecastParts {
@@ -25,13 +26,7 @@ export function forecastRoutes({ db, jobs, streams, perf }: ForecastParts): Rout
     if (!result) currentRun().skip();
     return result && { forecast: id, ...result };
   };
-  // The result of an input, whichever job has computed it. A changed product ends its forecasts.
-  const forecast = perf?.cache.cached(load, {
-    name: 'forecast',
-    ttl: '1h',
-    key: (input) => input,
-    tags: ({ productId }) => [`product:${productId}`],
-  });
+  const forecast = perf?.cache.cached(load, functionPolicies.cachedForecast);
 
   router.post('/forecasts', async (req, res) => {
     const { input, priority } = readForecastRequest(req.body);

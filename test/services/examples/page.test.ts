@@ -162,6 +162,25 @@ describe('the page', () => {
     expect(complaints).toEqual([]);
   });
 
+  test('shows the progress of a forecast and its chart, then a hit, and cancels another', async () => {
+    const state = page.locator('#forecast-state');
+    await page.selectOption('#forecast-runs', '200000');
+    await page.click('#forecast-run');
+    await state.getByText('Done.').waitFor();
+    expect(await page.locator('#forecast-chart polygon').count()).toBe(2);
+    expect(await page.locator('#forecast-summary').textContent()).toMatch(/^In 90 days: \d+ units/);
+    expect(await page.locator('#forecast-bar').getAttribute('value')).toBe('100');
+    await page.click('#forecast-run');
+    await state.getByText('From the cache of functions').waitFor();
+    await page.selectOption('#forecast-runs', '20000000');
+    await page.click('#forecast-run');
+    await state.getByText('Running: ').waitFor();
+    await page.click('#forecast-cancel');
+    await state.getByText('Cancelled.').waitFor();
+    expect(await page.locator('#forecast-chart svg').count()).toBe(0);
+    expect(complaints).toEqual([]);
+  });
+
   test('shows a changed price from the event stream, and stops', async () => {
     await page.getByRole('button', { name: 'Start listening' }).click();
     await page.getByText('Connected.').waitFor();
