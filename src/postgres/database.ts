@@ -1,13 +1,16 @@
 import { HotpathError } from '../options/errors.js';
 import { TableChangeReader, type TableChangesApi } from './changes/table-changes.js';
+import { checkDatabase, type DatabaseCheckResult } from './database-check.js';
 import type { DriverPool } from './driver.js';
+import { type DatabaseMaintenance, makeMaintenance } from './maintenance/maintenance.js';
 import { monitorOf } from './monitor/figures.js';
 import type { MonitorablePool } from './monitor/monitor-pool.js';
 import type { Statement } from './monitor/statements.js';
 import { type PostgresOptions, type PostgresSettings, resolvePostgres } from './options.js';
 import { Sessions } from './sessions.js';
-import { StatisticsCollector } from './statistics/collector.js';
-import type { DatabaseStatistics } from './statistics/figures.js';
+import { type CollectedFigures, FigureCollector } from './statistics/collector.js';
+import type { ServerReadings } from './statistics/figures.js';
+import { statisticsReadings } from './statistics/readings.js';
 
 /** Shared by the parts of the database monitor. */
 export interface DatabaseContext {
@@ -18,6 +21,9 @@ export interface DatabaseContext {
   statements(): readonly Statement[];
 }
 
+/** Statistics of the server and the database. */
+export type DatabaseStatistics = CollectedFigures<ServerReadings>;
+
 /** The database behind a pool. */
 export interface PostgresDatabase extends TableChangesApi {
   /** The pool of the app. */
@@ -27,6 +33,13 @@ export interface PostgresDatabase extends TableChangesApi {
    * `statistics.cacheFor` share one reading. A figure that cannot be read has the reason in its place. Never rejects.
    */
   statistics(): Promise<DatabaseStatistics>;
+  /**
+   * A check for `health({ checks: { database: db.check } })`. It fails if the server does not respond, and warns if nearly all
+   * of its connections are in use. Never rejects.
+   */
+  check(): Promise<DatabaseCheckResult>;
+  /** Tables and indexes that want maintenance, and ANALYZE. */
+  readonly maintenance: DatabaseMaintenance;
   /** Ends the monitor's own connections and timers. The pool stays open. Idempotent. */
   close(): Promise<void>;
 }
@@ -50,17 +63,20 @@ export function postgres(pool: MonitorablePool, options?: PostgresOptions): Post
     sessions: new Sessions(pool, settings.connection),
     statements: () => monitorOf(pool)?.statements() ?? [],
   };
-  const collector = new StatisticsCollector(context.sessions, settings.statistics);
-  const changes = new TableChangeReader({ pool, sessions: context.sessions, perf: settings.perf });
+  const { sessions } = context;
+  const collector = new FigureCollector(sessions, 'statistics', statisticsReadings(), settings.statistics);
+  const changes = new TableChangeReader({ pool, sessions, perf: settings.perf });
   return {
     pool,
     statistics: () => collector.read(),
+    check: () => checkDatabase(sessions),
+    maintenance: makeMaintenance(sessions, settings.maintenance, settings.statistics),
     purgeOnChange: (mapping, options) => changes.purgeOnChange(mapping, options),
     flush: () => changes.flush(),
     changes: () => changes.changes(),
     close: async () => {
       await changes.close();
-      await context.sessions.close();
+      await sessions.close();
     },
   };
 }

@@ -4,7 +4,19 @@ export type { ChangeFigures, FlushResult } from './changes/follower.js';
 export type { ChangedRow, ChangeMapping, TableChanges } from './changes/mapping.js';
 export { type ChangesMigrationOptions, changesMigration, type MigrationTables } from './changes/migration.js';
 export type { PurgeOnChangeOptions } from './changes/options.js';
-export { type PostgresDatabase, postgres } from './database.js';
+export { type DatabaseStatistics, type PostgresDatabase, postgres } from './database.js';
+export type { DatabaseCheckResult } from './database-check.js';
+export type { StartedAnalyze, StartRefusal } from './maintenance/analyze.js';
+export type {
+  AnalyzeRefusal,
+  AnalyzeState,
+  BloatedIndex,
+  InvalidIndex,
+  MaintenanceReadings,
+  StaleTable,
+  VacuumTable,
+} from './maintenance/figures.js';
+export type { DatabaseMaintenance, MaintenanceFigures } from './maintenance/maintenance.js';
 export {
   type DatabaseFigures,
   type LeakSuspect,
@@ -18,9 +30,10 @@ export {
 } from './monitor/figures.js';
 export { type MonitorablePool, monitorPool } from './monitor/monitor-pool.js';
 export type { DatabaseBreakerOptions, MonitorPoolOptions, RetryOptions } from './monitor/options.js';
-export type { DatabaseStatisticsOptions, PostgresOptions } from './options.js';
+export type { DatabaseMaintenanceOptions, DatabaseStatisticsOptions, PostgresOptions } from './options.js';
 export { type PoolOptions, poolOptionsFromEnv } from './pool-options.js';
 export type { ClientOptions } from './sessions.js';
+export type { CollectedFigures } from './statistics/collector.js';
 export type {
   AbsenceReason,
   ActivityFigures,
@@ -28,7 +41,6 @@ export type {
   BlockFigures,
   BufferFigures,
   ConnectionFigures,
-  DatabaseStatistics,
   ServerFigure,
   ServerFigures,
   ServerReadings,

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { Hotpath } from '../hotpath.js';
 import { leaf, resolve, section } from '../options/schema.js';
 import type { Duration } from '../options/units.js';
-import { readTimerDuration } from '../options/validators.js';
+import { booleanValidator, readTimerDuration } from '../options/validators.js';
 import { readClientOptions } from './changes/options.js';
 import { readScoped } from './monitor/options.js';
 import type { ClientOptions } from './sessions.js';
@@ -18,6 +18,14 @@ export interface PostgresOptions {
   connection?: ClientOptions | undefined;
   /** How the statistics of the server are read. */
   statistics?: DatabaseStatisticsOptions | undefined;
+  /** Maintenance that may be started. */
+  maintenance?: DatabaseMaintenanceOptions | undefined;
+}
+
+/** Options of the maintenance. */
+export interface DatabaseMaintenanceOptions {
+  /** Whether ANALYZE of stale tables may be started: by `db.maintenance` and by the performance API. Default: `false`. */
+  analyze?: boolean | undefined;
 }
 
 /** Options of the statistics. */
@@ -41,6 +49,7 @@ const postgresSchema = section({
     }),
     {},
   ),
+  maintenance: v.optional(section({ analyze: v.optional(leaf(booleanValidator), false) }), {}),
 });
 
 /** @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem. */

@@ -10,11 +10,11 @@ import {
   resolvePerformanceApi,
 } from '../options.js';
 import { readJsonBody } from '../read-body.js';
-import { protectResponse, respondWithJson, respondWithProblem } from '../respond.js';
+import { protectResponse, respondWith, respondWithJson, respondWithProblem } from '../respond.js';
 import { EventStreams } from './event-streams.js';
 import { readQuery } from './query.js';
-import { ResourceProblem } from './resource-result.js';
-import { makeResources, type Resource } from './resources.js';
+import { AcceptedResult, type Resource, ResourceProblem, TextResult } from './resource-result.js';
+import { makeResources } from './resources.js';
 
 /** The performance API: a handler to mount with `app.use(path, api)`. */
 export interface PerformanceApi {
@@ -139,11 +139,15 @@ async function respondFrom(
   const values = readQuery(query, 'parameters' in resource ? resource.parameters : []);
   if (typeof values === 'string') return refuse({ status: 400, detail: values });
   if ('isStream' in resource) return streams.open(req, res);
-  return finish(await resource.read(values));
+  return finish(await resource.read(values, req));
 
   function finish(result: unknown): void {
     if (result instanceof ResourceProblem) refuse(result);
-    else respondWithJson(req, res, result);
+    else if (result instanceof TextResult) respondWith(req, res, 200, result.type, result.text);
+    else if (result instanceof AcceptedResult) {
+      res.setHeader('Location', result.location);
+      respondWith(req, res, 202, 'application/json; charset=utf-8', JSON.stringify(result.body));
+    } else respondWithJson(req, res, result);
   }
 }
 

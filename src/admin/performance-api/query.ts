@@ -12,7 +12,8 @@ export type ParameterName =
   | 'keys'
   | 'prefix'
   | 'route'
-  | 'tag';
+  | 'tag'
+  | 'ids';
 
 /** The values of a query. */
 export interface Query {
@@ -33,6 +34,8 @@ export interface Query {
   readonly prefix?: string;
   readonly route?: string;
   readonly tag?: string;
+  /** Ids of a dry run. */
+  readonly ids: readonly string[];
 }
 
 const ORDER_NAMES: readonly string[] = ['requests', 'time', 'errors'] satisfies RouteOrder[];
@@ -49,6 +52,7 @@ const READERS: Readonly<Record<ParameterName, (text: string) => Partial<Query> |
   prefix: (text) => (isCondition(text) ? { prefix: text } : undefined),
   route: (text) => (isCondition(text) ? { route: text } : undefined),
   tag: (text) => (isCondition(text) ? { tag: text } : undefined),
+  ids: (text) => (/^[0-9a-f]{16}(?:,[0-9a-f]{16}){0,49}$/.test(text) ? { ids: text.split(',') } : undefined),
 };
 
 function isCount(text: string): boolean {
@@ -71,6 +75,7 @@ const ACCEPTED: Readonly<Record<ParameterName, string>> = {
   prefix: 'the beginning of a path',
   route: 'the template of a route',
   tag: 'a tag',
+  ids: 'ids of a dry run, with commas between them, 50 at most',
 };
 
 /**
@@ -80,7 +85,7 @@ const ACCEPTED: Readonly<Record<ParameterName, string>> = {
  * @returns the values, or what is wrong.
  */
 export function readQuery(query: URLSearchParams, known: readonly ParameterName[]): Query | string {
-  let read: Query = { limit: 50, sort: 'requests', since: 0, keys: 50 };
+  let read: Query = { limit: 50, sort: 'requests', since: 0, keys: 50, ids: [] };
   for (const name of new Set(query.keys())) {
     const parameter = known.find((each) => each === name);
     if (parameter === undefined) {

@@ -2,33 +2,16 @@ import { isHotpathError } from '../../options/errors.js';
 import type { InstanceLabels } from '../../telemetry/instances/snapshot.js';
 import type { PerformanceApiSettings } from '../options.js';
 import { makeFigures } from './figures.js';
+import { makeMaintenanceResources } from './maintenance.js';
 import { optimize } from './optimize.js';
 import type { ParameterName, Query } from './query.js';
-import { type ResourceFigures, ResourceProblem } from './resource-result.js';
-
-/** An address that is read. */
-export interface FigureResource {
-  readonly method: 'GET';
-  readonly parameters: readonly ParameterName[];
-  /** @returns the body of the response, or a promise of it. */
-  read(query: Query): unknown;
-}
-
-/** An address that takes a body. */
-export interface BodyResource {
-  readonly method: 'POST';
-  readonly action: 'read' | 'change';
-  /** @returns the body of the response, or a promise of it. */
-  run(body: unknown): unknown;
-}
-
-/** The address of the event stream. */
-export interface StreamResource {
-  readonly method: 'GET';
-  readonly isStream: true;
-}
-
-export type Resource = FigureResource | BodyResource | StreamResource;
+import {
+  type BodyResource,
+  type FigureResource,
+  type Resource,
+  type ResourceFigures,
+  ResourceProblem,
+} from './resource-result.js';
 
 const CACHE_OFF = new ResourceProblem(409, 'The cache is off: set `cache` in the config of hotpath.');
 
@@ -73,6 +56,7 @@ export function makeResources(settings: PerformanceApiSettings): ReadonlyMap<str
     ['/cache/preview', { method: 'POST', action: 'read', run: (body) => previewSelected(settings, body) }],
     ['/cache/explain', { method: 'POST', action: 'read', run: (body) => explainDescribed(settings, body) }],
   ]);
+  for (const [path, each] of makeMaintenanceResources(settings.postgres, resource)) resources.set(path, each);
   resources.set('/optimize', {
     method: 'POST',
     action: 'change',

@@ -2,65 +2,82 @@ import { performance } from 'node:perf_hooks';
 import { guarded, unawaited } from '../../runtime/guard.js';
 import { runInOwnContext } from '../../runtime/module-context.js';
 import type { Session, SessionLimits, Sessions } from '../sessions.js';
-import type { AbsenceReason, DatabaseStatistics, ServerFigure, ServerReadings } from './figures.js';
-import {
-  PartialReading,
-  readActivity,
-  readBlockedSessions,
-  readBuffers,
-  readConnections,
-  readLongTransactions,
-  readServer,
-  readTables,
-  type StatisticsReading,
-} from './readings.js';
+import type { AbsenceReason, ServerFigure } from './figures.js';
 import { absenceOf } from './reasons.js';
-import { ExtensionProblem, StatementReader } from './statement-window.js';
 
-/** Options of the statistics, resolved. Seconds. */
-export interface StatisticsSettings {
+/** A reading that sees less than there is, because the role lacks rights. */
+export class PartialReading<T> {
+  readonly value: T;
+
+  constructor(value: T) {
+    this.value = value;
+  }
+}
+
+/** A figure cannot be read for a known reason. */
+export class AbsentFigure extends Error {
+  readonly reason: AbsenceReason;
+
+  constructor(reason: AbsenceReason) {
+    super(reason);
+    this.reason = reason;
+  }
+}
+
+/** Reads one figure. @throws AbsentFigure, or the error of the server or of the connection. */
+export type FigureReading<T> = (session: Session) => Promise<T | PartialReading<T>>;
+
+/** How each figure is read, in the order of their importance: the time may end. */
+export type FigureReadings<Values> = { readonly [Name in keyof Values]: FigureReading<Values[Name]> };
+
+/** Figures that were read together. */
+export type CollectedFigures<Values> = {
+  /** When they were read. Milliseconds since 1970. */
+  readonly at: number;
+  /** The server responded. */
+  readonly isAvailable: boolean;
+} & { readonly [Name in keyof Values]: ServerFigure<Values[Name]> };
+
+/** Seconds. */
+export interface CollectorSettings {
+  /** How long figures hold. */
   readonly cacheFor: number;
+  /** How long callers wait. */
   readonly timeout: number;
 }
 
-/** A statement of the statistics may take longer than callers wait: the next ones get its figure. Milliseconds. */
+/** A statement may take longer than callers wait: the next ones get its figure. Milliseconds. */
 const LIMITS: SessionLimits = { statementTimeout: 2_000, lockTimeout: 200, replyTimeout: 3_000 };
 
-type Readings = { readonly [Name in keyof ServerReadings]: StatisticsReading<ServerReadings[Name]> };
-type Figures = { [Name in keyof ServerReadings]: ServerFigure<ServerReadings[Name]> };
-
 /**
- * Reads statistics on a connection of its own: one collection at a time, which all callers share and whose result holds
- * for a while. It never rejects, and a server that hangs does not hold callers up.
+ * Reads figures on a connection of its own: one collection at a time, which all callers share and whose result holds for a
+ * while. It never rejects, and a server that hangs does not hold callers up.
  */
-export class StatisticsCollector {
+export class FigureCollector<Values extends object> {
   readonly #sessions: Sessions;
-  readonly #settings: StatisticsSettings;
-  readonly #readings: Readings;
-  #running: Collection | undefined;
-  #last: DatabaseStatistics | undefined;
+  readonly #purpose: string;
+  readonly #readings: FigureReadings<Values>;
+  readonly #settings: CollectorSettings;
+  #running: Collection<Values> | undefined;
+  #last: CollectedFigures<Values> | undefined;
   /** When `#last` came. `performance.now()`. */
   #lastAt = 0;
 
-  constructor(sessions: Sessions, settings: StatisticsSettings) {
+  /** @param purpose follows `hotpath` in `application_name`. */
+  constructor(
+    sessions: Sessions,
+    purpose: string,
+    readings: FigureReadings<Values>,
+    settings: CollectorSettings,
+  ) {
     this.#sessions = sessions;
+    this.#purpose = purpose;
+    this.#readings = readings;
     this.#settings = settings;
-    const statements = new StatementReader();
-    // In the order of their importance, because the time may end.
-    this.#readings = {
-      server: readServer,
-      connections: readConnections,
-      blockedSessions: readBlockedSessions,
-      longTransactions: readLongTransactions,
-      activity: readActivity,
-      buffers: readBuffers,
-      tables: readTables,
-      statements: (session) => statements.read(session),
-    };
   }
 
-  /** The last statistics while they hold, else new ones, as far as they come in time. */
-  async read(): Promise<DatabaseStatistics> {
+  /** The last figures while they hold, else new ones, as far as they come in time. */
+  async read(): Promise<CollectedFigures<Values>> {
     const { cacheFor, timeout } = this.#settings;
     if (this.#last && performance.now() - this.#lastAt < cacheFor * 1000) return this.#last;
     const collection = (this.#running ??= this.#start());
@@ -68,18 +85,19 @@ export class StatisticsCollector {
     return this.#keep(collection);
   }
 
-  #start(): Collection {
+  #start(): Collection<Values> {
     const collection = new Collection(this.#readings);
     const end = guarded('statistics', () => {
       this.#running = undefined;
       this.#keep(collection);
     });
-    void unawaited(runInOwnContext(() => collection.run(this.#sessions)).then(end), 'statistics');
+    const run = () => collection.run(this.#sessions, this.#purpose);
+    void unawaited(runInOwnContext(run).then(end), 'statistics');
     return collection;
   }
 
   /** Keeps the figures so far: further callers need not wait for a server that hangs. */
-  #keep(collection: Collection): DatabaseStatistics {
+  #keep(collection: Collection<Values>): CollectedFigures<Values> {
     this.#last = collection.result();
     this.#lastAt = performance.now();
     return this.#last;
@@ -87,23 +105,22 @@ export class StatisticsCollector {
 }
 
 /** One collection. */
-class Collection {
-  readonly #readings: Readings;
+class Collection<Values extends object> {
+  readonly #readings: FigureReadings<Values>;
   readonly #at = Date.now();
-  readonly #figures: Partial<Figures> = {};
+  readonly #figures = new Map<string, ServerFigure<unknown>>();
   /** Of figures that have not been read. */
   #reason: AbsenceReason = 'unavailable';
-  #isConnected = false;
   #done: Promise<void> | undefined;
 
-  constructor(readings: Readings) {
+  constructor(readings: FigureReadings<Values>) {
     this.#readings = readings;
   }
 
   /** Never rejects. */
-  run(sessions: Sessions): Promise<void> {
+  run(sessions: Sessions, purpose: string): Promise<void> {
     this.#done = sessions
-      .use('statistics', LIMITS, (session) => this.#readAll(session))
+      .use(purpose, LIMITS, (session) => this.#readAll(session))
       .catch((error: unknown) => {
         this.#reason = sessions.isClosed ? 'closed' : absenceOf(error);
       });
@@ -124,26 +141,17 @@ class Collection {
     clearTimeout(timer);
   }
 
-  result(): DatabaseStatistics {
-    const missing = { value: null, reason: this.#isConnected ? this.#lateReason() : this.#reason };
-    const names = Object.keys(this.#readings) as (keyof ServerReadings)[];
-    const figures = Object.fromEntries(names.map((name) => [name, this.#figures[name] ?? missing]));
-    return { at: this.#at, isAvailable: this.#hasFigure(), ...(figures as Figures) };
-  }
-
-  #lateReason(): AbsenceReason {
-    return this.#hasFigure() ? 'timeout' : 'unavailable';
-  }
-
-  #hasFigure(): boolean {
-    return Object.values(this.#figures).some((figure) => figure.reason !== 'unavailable');
+  result(): CollectedFigures<Values> {
+    const isAvailable = [...this.#figures.values()].some(({ reason }) => reason !== 'unavailable');
+    const missing = { value: null, reason: isAvailable ? 'timeout' : this.#reason };
+    const figures = Object.keys(this.#readings).map((name) => [name, this.#figures.get(name) ?? missing]);
+    return { at: this.#at, isAvailable, ...Object.fromEntries(figures) };
   }
 
   async #readAll(session: Session): Promise<void> {
-    this.#isConnected = true;
-    for (const name of Object.keys(this.#readings) as (keyof ServerReadings)[]) {
-      const figure = await readFigure(this.#readings[name] as StatisticsReading<unknown>, session);
-      (this.#figures as Record<string, ServerFigure<unknown>>)[name] = figure;
+    for (const [name, read] of Object.entries(this.#readings)) {
+      const figure = await readFigure(read as FigureReading<unknown>, session);
+      this.#figures.set(name, figure);
       // The connection is lost, or the server hangs: the others would fail alike, each after its time-out.
       if (figure.reason === 'unavailable') return;
     }
@@ -151,13 +159,13 @@ class Collection {
 }
 
 /** Never rejects. */
-async function readFigure<T>(read: StatisticsReading<T>, session: Session): Promise<ServerFigure<T>> {
+async function readFigure<T>(read: FigureReading<T>, session: Session): Promise<ServerFigure<T>> {
   try {
     const value = await read(session);
     return value instanceof PartialReading
       ? { value: value.value, reason: 'permission-denied' }
       : { value, reason: null };
   } catch (error) {
-    return { value: null, reason: error instanceof ExtensionProblem ? error.reason : absenceOf(error) };
+    return { value: null, reason: error instanceof AbsentFigure ? error.reason : absenceOf(error) };
   }
 }

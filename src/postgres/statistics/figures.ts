@@ -185,11 +185,3 @@ export interface ServerReadings {
   readonly blockedSessions: readonly BlockedFigures[];
   readonly statements: StatementWindow;
 }
-
-/** Statistics of the server and the database. */
-export type DatabaseStatistics = {
-  /** When they were read. Milliseconds since 1970. */
-  readonly at: number;
-  /** The server responded. */
-  readonly isAvailable: boolean;
-} & { readonly [Name in keyof ServerReadings]: ServerFigure<ServerReadings[Name]> };

@@ -1,5 +1,5 @@
 import { fingerprintOf } from '../monitor/fingerprint.js';
-import type { Session } from '../sessions.js';
+import { type FigureReading, type FigureReadings, PartialReading } from './collector.js';
 import type {
   ActivityFigures,
   BlockedFigures,
@@ -7,10 +7,12 @@ import type {
   BufferFigures,
   ConnectionFigures,
   ServerFigures,
+  ServerReadings,
   SessionFigures,
   TableFigures,
 } from './figures.js';
 import { millis, readRow, readRows } from './rows.js';
+import { StatementReader } from './statement-window.js';
 
 const MOST_TABLES = 50;
 const MOST_SESSIONS = 20;
@@ -18,19 +20,7 @@ const MOST_SESSIONS = 20;
 /** A transaction that is open for this long is listed. Seconds. */
 export const LONG_TRANSACTION = 60;
 
-/** A reading that sees less than there is, because the role lacks rights. */
-export class PartialReading<T> {
-  readonly value: T;
-
-  constructor(value: T) {
-    this.value = value;
-  }
-}
-
-/** A reading from SQL. */
-export type StatisticsReading<T> = (session: Session) => Promise<T | PartialReading<T>>;
-
-export const readServer: StatisticsReading<ServerFigures> = (session) =>
+const readServer: FigureReading<ServerFigures> = (session) =>
   readRow(
     session,
     `SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
@@ -45,7 +35,7 @@ export const readServer: StatisticsReading<ServerFigures> = (session) =>
      FROM pg_database WHERE datname = current_database()`,
   );
 
-export const readConnections: StatisticsReading<ConnectionFigures> = async (session) => {
+const readConnections: FigureReading<ConnectionFigures> = async (session) => {
   const value = await readRow<ConnectionFigures>(
     session,
     // Sessions of other roles have no state, unless this role may see it.
@@ -66,7 +56,7 @@ export const readConnections: StatisticsReading<ConnectionFigures> = async (sess
   return value.hidden > 0 ? new PartialReading(value) : value;
 };
 
-export const readActivity: StatisticsReading<ActivityFigures> = (session) =>
+const readActivity: FigureReading<ActivityFigures> = (session) =>
   readRow(
     session,
     `SELECT ${millis('stats_reset')} AS "statsResetAt",
@@ -83,7 +73,7 @@ interface BlockCounts {
   readonly indexRead: number;
 }
 
-export const readBuffers: StatisticsReading<BufferFigures> = async (session) => {
+const readBuffers: FigureReading<BufferFigures> = async (session) => {
   const counts = await readRow<BlockCounts>(
     session,
     `SELECT coalesce(sum(heap_blks_hit), 0) AS "heapHit", coalesce(sum(heap_blks_read), 0) AS "heapRead",
@@ -105,7 +95,7 @@ export function ratioOf(part: number, whole: number): number | null {
   return whole > 0 ? part / whole : null;
 }
 
-export const readTables: StatisticsReading<readonly TableFigures[]> = async (session) => {
+const readTables: FigureReading<readonly TableFigures[]> = async (session) => {
   const tables = await readRows<Omit<TableFigures, 'indexScanRatio'>>(
     session,
     // The size of a table that is locked exclusively would have to wait. `relpages` chooses the largest ones without locks.
@@ -145,15 +135,16 @@ type SessionRow = Omit<SessionFigures, 'text'> & { readonly query: string | null
 
 function showSession({ query, ...session }: SessionRow): SessionFigures {
   const { pid, applicationName, state, transactionSeconds } = session;
-  return { pid, applicationName, state, text: showText(query), transactionSeconds };
+  return {
+    pid,
+    applicationName,
+    state,
+    text: query === null ? null : fingerprintOf(query).text,
+    transactionSeconds,
+  };
 }
 
-/** A statement without its values. */
-export function showText(query: string | null): string | null {
-  return query === null ? null : fingerprintOf(query).text;
-}
-
-export const readLongTransactions: StatisticsReading<readonly SessionFigures[]> = async (session) => {
+const readLongTransactions: FigureReading<readonly SessionFigures[]> = async (session) => {
   const rows = await readRows<SessionRow>(
     session,
     `SELECT ${SESSION} FROM pg_stat_activity a
@@ -171,7 +162,7 @@ type BlockedRow = SessionRow & {
   readonly blockers: readonly (SessionRow | { readonly pid: 0 })[];
 };
 
-export const readBlockedSessions: StatisticsReading<readonly BlockedFigures[]> = async (session) => {
+const readBlockedSessions: FigureReading<readonly BlockedFigures[]> = async (session) => {
   const rows = await readRows<BlockedRow>(
     session,
     // `pg_blocking_pids` stops the lock manager for a moment, so it is called for the sessions that wait alone.
@@ -206,4 +197,19 @@ export const readBlockedSessions: StatisticsReading<readonly BlockedFigures[]> =
 function showBlocker(blocker: BlockedRow['blockers'][number]): SessionFigures {
   if ('state' in blocker) return showSession(blocker);
   return { pid: 0, applicationName: '', state: 'prepared transaction', text: null, transactionSeconds: null };
+}
+
+/** How the statistics are read. */
+export function statisticsReadings(): FigureReadings<ServerReadings> {
+  const statements = new StatementReader();
+  return {
+    server: readServer,
+    connections: readConnections,
+    blockedSessions: readBlockedSessions,
+    longTransactions: readLongTransactions,
+    activity: readActivity,
+    buffers: readBuffers,
+    tables: readTables,
+    statements: (session) => statements.read(session),
+  };
 }

@@ -1,6 +1,8 @@
+import { fingerprintOf } from '../monitor/fingerprint.js';
 import { OWN_MARK, type Session } from '../sessions.js';
+import { AbsentFigure, PartialReading } from './collector.js';
 import type { ServerStatement, StatementWindow } from './figures.js';
-import { PartialReading, showText } from './readings.js';
+
 import { millis, readRow, readRows } from './rows.js';
 
 /** Statements of one reading; the server keeps 5,000 by default. */
@@ -13,16 +15,6 @@ const MOST_CANDIDATES = 200;
 
 /** A reading takes the place of the older of two after this time, so that a window is of half an hour at least. */
 const ROTATE_AFTER = 1_800_000;
-
-/** The extension is missing, or not loaded. */
-export class ExtensionProblem extends Error {
-  readonly reason: 'extension-missing' | 'extension-not-loaded';
-
-  constructor(reason: ExtensionProblem['reason']) {
-    super(reason);
-    this.reason = reason;
-  }
-}
 
 /** Counters of one statement since the server reset them. */
 interface Counters {
@@ -61,7 +53,7 @@ export class StatementReader {
   #newer: CounterReading | undefined;
 
   /**
-   * @throws ExtensionProblem without the extension.
+   * @throws AbsentFigure without the extension.
    * @throws the error of the server or of the connection.
    */
   async read(session: Session): Promise<StatementWindow | PartialReading<StatementWindow>> {
@@ -131,7 +123,7 @@ async function findView(session: Session): Promise<ViewColumns> {
      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'pg_stat_statements'
      WHERE e.extname = 'pg_stat_statements'`,
   );
-  if (!view) throw new ExtensionProblem('extension-missing');
+  if (!view) throw new AbsentFigure('extension-missing');
   return view;
 }
 
@@ -157,7 +149,7 @@ async function readCounters(session: Session, view: ViewColumns): Promise<Counte
     );
     return { at, resetAt, dropped, counters: new Map(mergeHidden(rows).map((row) => [row.key, row])) };
   } catch (error) {
-    if ((error as { code?: unknown }).code === '55000') throw new ExtensionProblem('extension-not-loaded');
+    if ((error as { code?: unknown }).code === '55000') throw new AbsentFigure('extension-not-loaded');
     throw error;
   }
 }
@@ -221,7 +213,8 @@ function mergeByText(
 ): readonly ServerStatement[] {
   const merged = new Map<string | null, Counters>();
   for (const { row, change } of all) {
-    const text = row.id === null ? null : showText(texts.get(row.id) ?? null);
+    const query = row.id === null ? undefined : texts.get(row.id);
+    const text = query === undefined ? null : fingerprintOf(query).text;
     const before = merged.get(text);
     merged.set(text, before ? addCounters(before, change) : change);
   }

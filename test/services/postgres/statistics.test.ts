@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { hotpath } from 'hotpath';
-import { performanceApi } from 'hotpath/admin';
+import { health, performanceApi } from 'hotpath/admin';
 import { type DatabaseStatistics, monitorPool, type PostgresOptions, postgres } from 'hotpath/postgres';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -241,6 +241,35 @@ describe('statistics', () => {
     expect(JSON.stringify(statistics)).not.toContain('secret');
     await db.close();
     expect((await db.statistics()).server).toEqual({ value: null, reason: 'closed' });
+  });
+});
+
+describe('the check', () => {
+  it('passes, warns when the server is nearly full, and fails without it, naming no host [J14]', async () => {
+    const { db } = open({}, readerUrl);
+    expect(await db.check()).toEqual({ status: 'pass' });
+    const clients = await Promise.all(Array.from({ length: 16 }, () => client(readerUrl)));
+    expect(await db.check()).toEqual({ status: 'warn', reason: 'all connections of the server are in use' });
+    // A superuser still gets one.
+    expect(await open().db.check()).toEqual({
+      status: 'warn',
+      reason: expect.stringMatching(/^1\d of 20 conn/),
+    });
+    await Promise.all(clients.map((each) => each.end()));
+    await waitFor(async () => (await db.check()).status === 'pass');
+    const down = open({}, 'postgres://secret:secret@127.0.0.1:1/secret');
+    expect(await down.db.check()).toEqual({ status: 'fail', reason: 'the server does not respond' });
+    const unknown = open({}, url.replace('postgres@', 'nobody@'));
+    expect(await unknown.db.check()).toEqual({ status: 'fail', reason: 'the server refuses the role' });
+    const perf = later(hotpath({}));
+    const app = express5();
+    app.use(health({ perf, checks: { database: down.db.check }, authorize: () => true }));
+    const { url: base } = later(await listen(app));
+    const response = await fetch(`${base}/readyz`);
+    expect(response.status).toBe(503);
+    expect(await response.json()).toMatchObject({
+      checks: { database: { status: 'fail', reason: 'the server does not respond' } },
+    });
   });
 });
 
