@@ -215,6 +215,8 @@ export async function startApp(
       await perf?.close();
       server.closeAllConnections?.();
       await new Promise((resolve) => server.close(resolve));
+      // Node copies the store of every enabled storage at each asynchronous step, for the rest of the process.
+      storage.disable();
     },
   };
 }
