@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 /** A program that tests start, and the package to install when it is missing. */
@@ -83,9 +84,15 @@ export function ensureServices(): void {
   if (still.length > 0) throw new Error(`${wanted}\napt-get succeeded, but they are still not found.`);
 }
 
-/** Vitest calls this once, before the first test file. */
-export function setup(): void {
+/**
+ * Vitest calls this once, before the first test file. The folder of the first cluster of PostgreSQL, which the other
+ * ones are copied from, belongs to this run.
+ */
+export function setup(): () => void {
   ensureServices();
+  const folder = mkdtempSync(join(tmpdir(), 'hotpath-postgres-clusters-'));
+  process.env.TEST_POSTGRES_CLUSTERS = folder;
+  return () => rmSync(folder, { recursive: true, force: true });
 }
 
 function apt(...args: string[]): void {
