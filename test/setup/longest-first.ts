@@ -1,22 +1,27 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** The slowest files, longest first. Started last, they would leave one of two cores idle. */
-const LONGEST = [
-  'middleware/compression-cost',
-  'compat/call-shapes',
-  'conformance/front-door',
-  'examples/process',
+/**
+ * The isolated files that take longest, longest first: the sum of CPU time and of waiting. Started last, they would leave
+ * one of two cores idle.
+ */
+export const LONGEST = [
+  'services/leaks/leaks',
+  'services/examples/two',
+  'services/examples/process',
+  'process/middleware/compression-cost',
+  'services/cache/redis-processes',
+  'process/package/package',
+  'process/middleware/size-limit-cost',
+  'process/conformance/front-door',
+  'process/hooks',
+  'services/examples/caching',
+  'services/admin/dashboard',
   'process/hostile',
-  'middleware/size-limit-cost',
-  'cache/redis-processes',
-  'examples/two',
-  'package/package',
-  'examples/caching',
-  'process/garbage',
-  'examples/page',
-  'compat/third-parties',
-  'cache/collapse',
-  'faults/redis-faults',
+  'services/examples/api',
+  'services/examples/page',
+  'services/telemetry/grafana',
+  'services/cache/redis-purge',
+  'services/faults/redis-faults',
 ];
 
 export class LongestFirst extends BaseSequencer {

@@ -1,0 +1,8 @@
+import { existsSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { LONGEST } from '../../setup/longest-first.js';
+
+it('starts with files that exist', () => {
+  const missing = LONGEST.filter((name) => !existsSync(new URL(`../../${name}.test.ts`, import.meta.url)));
+  expect(missing).toEqual([]);
+});
