@@ -15,7 +15,8 @@ async function differing(options: RunOptions): Promise<{ ids: string[]; atDoor: 
 }
 
 describe('the public cache test suite', () => {
-  it.each([
+  // Beside each other, because a run mostly waits for entries to age.
+  it.concurrent.each([
     // In the first profile many tests send directives that the front door leaves to the cache inside. It answers 28
     // requests, on a busy machine fewer (19 were seen). In the other profile it answers 162.
     ['5', 'rfc9111', 10],
