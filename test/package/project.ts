@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -24,34 +24,15 @@ export interface Tarball {
   readonly files: readonly string[];
 }
 
-/** Packs the package into `folder` as `npm publish` would, building it first when `dist` is not up to date. */
+/** Packs the package into `folder` as `npm publish` would; `prepare` builds it first when `dist` is not up to date. */
 export async function pack(folder: string): Promise<Tarball> {
-  if (isStale()) await execute('npm', ['run', '--silent', 'build'], { cwd: root });
-  // Without scripts, because `prepare` would build again.
+  await execute('npm', ['run', '--silent', 'prepare'], { cwd: root });
+  // Without scripts, which would write to the output among the JSON.
   const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder];
   const { stdout } = await execute('npm', args, { cwd: root });
   const [packed] = JSON.parse(stdout) as { filename: string; files: { path: string }[] }[];
   if (packed === undefined) throw new Error(`npm pack named no tarball: ${stdout}`);
   return { path: join(folder, packed.filename), files: packed.files.map((file) => file.path) };
-}
-
-function isStale(): boolean {
-  const built = [...outputs(manifest.exports), ...Object.values(manifest.bin)].map((file) =>
-    join(root, file),
-  );
-  if (!built.every(existsSync)) return true;
-  const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).map((file) =>
-    join('src', file),
-  );
-  const inputs = [...sources, 'package.json', 'tsconfig.json', 'tsup.config.ts'];
-  const changed = Math.max(...inputs.map((file) => statSync(join(root, file)).mtimeMs));
-  return Math.min(...built.map((file) => statSync(file).mtimeMs)) < changed;
-}
-
-/** Every file of `dist` that a map of `exports` names. */
-function outputs(value: unknown): string[] {
-  if (typeof value === 'string') return value.startsWith('./dist/') ? [value] : [];
-  return Object.values(value as Record<string, unknown>).flatMap(outputs);
 }
 
 /**
