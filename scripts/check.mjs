@@ -15,14 +15,21 @@ const minute = 60_000;
 // Time limits for hung checks, with room for a machine a few times slower than most. `npm pack` in the
 // package checks would otherwise build again (`prepare`).
 const packed = { npm_config_ignore_scripts: 'true' };
-const checks = [
-  { name: 'lint', script: 'lint', limit: 4 * minute },
-  { name: 'types', script: 'typecheck', limit: 8 * minute },
-  { name: 'build', script: 'build', limit: 8 * minute },
-  { name: 'tests', script: 'test', limit: 30 * minute, env: { TEST_REPORT: report } },
-  { name: 'publint', script: 'publint', limit: 3 * minute, env: packed },
-  { name: 'attw', script: 'attw', limit: 6 * minute, env: packed },
-  { name: 'conformance', script: 'conformance', limit: 10 * minute },
+/** One group after the other. The checks of a group run two at a time, as each keeps one core busy at most. */
+const groups = [
+  // Builds nothing where `npm install` has just built the same sources. The benchmarks import the types of the build.
+  [{ name: 'build', script: 'prepare', limit: 8 * minute }],
+  [
+    { name: 'types', script: 'typecheck', limit: 8 * minute },
+    { name: 'lint', script: 'lint', limit: 4 * minute },
+  ],
+  [{ name: 'tests', script: 'test', limit: 30 * minute, env: { TEST_REPORT: report } }],
+  [
+    // Mostly waits for entries to age.
+    { name: 'conformance', script: 'conformance', limit: 10 * minute },
+    { name: 'publint', script: 'publint', limit: 3 * minute, env: packed },
+    { name: 'attw', script: 'attw', limit: 6 * minute, env: packed },
+  ],
 ];
 
 endWithSignals();
@@ -30,14 +37,12 @@ endWithSignals();
 let passed = 0;
 let failed = 0;
 const failures = [];
-for (const check of checks) {
-  console.log(`\n== ${check.name}`);
-  const ok = await run(check);
-  const count =
-    check.name === 'tests' ? countTests(await readReport(), ok) : { passed: ok ? 1 : 0, failed: ok ? 0 : 1 };
-  passed += count.passed;
-  failed += count.failed;
-  if (count.failed > 0) failures.push(check.name);
+for (const group of groups) {
+  const waiting = [...group];
+  const runInTurn = async () => {
+    for (let check = waiting.shift(); check; check = waiting.shift()) await count(check, group.length > 1);
+  };
+  await Promise.all([runInTurn(), runInTurn()]);
 }
 await rm(scratch, { recursive: true, force: true });
 
@@ -45,24 +50,44 @@ console.log(failures.length > 0 ? `\nfailed: ${failures.join(', ')}` : '\neveryt
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed > 0 ? 1 : 0;
 
+/** Runs a check and adds its results. Output of one beside another is printed at its end, so that it stays together. */
+async function count(check, isBesideOthers) {
+  const printed = [];
+  const print = isBesideOthers ? (text) => printed.push(text) : (text) => process.stdout.write(text);
+  print(`\n== ${check.name}\n`);
+  const ok = await run(check, print, isBesideOthers);
+  process.stdout.write(printed.join(''));
+  const results =
+    check.name === 'tests' ? countTests(await readReport(), ok) : { passed: ok ? 1 : 0, failed: ok ? 0 : 1 };
+  passed += results.passed;
+  failed += results.failed;
+  if (results.failed > 0) failures.push(check.name);
+}
+
 /** Runs one npm script up to its time limit; resolves to whether it succeeded. */
-function run({ script, limit, env }) {
+function run({ script, limit, env }, print, isBesideOthers) {
   return new Promise((resolve) => {
     const args = script === 'test' ? ['test'] : ['run', '--silent', script];
-    const stdio = ['ignore', 'inherit', 'inherit'];
+    const output = isBesideOthers ? 'pipe' : 'inherit';
+    const stdio = ['ignore', output, output];
     const child = spawnGroup('npm', args, { cwd: root, env: { ...process.env, ...env }, stdio });
+    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', print);
     const timer = setTimeout(() => {
-      console.log(`${script}: stopped after ${limit / minute} min`);
+      print(`${script}: stopped after ${limit / minute} min\n`);
       killGroup(child);
     }, limit);
     child.once('error', (error) => {
       clearTimeout(timer);
-      console.log(`${script}: ${error.message}`);
+      print(`${script}: ${error.message}\n`);
       resolve(false);
     });
-    child.once('exit', (code) => {
-      clearTimeout(timer);
+    child.once('exit', () => {
       killGroup(child);
+      // A process of another group may hold the output open.
+      setTimeout(() => [child.stdout, child.stderr].map((stream) => stream?.destroy()), 5000).unref();
+    });
+    child.once('close', (code) => {
+      clearTimeout(timer);
       resolve(code === 0);
     });
   });

@@ -1,13 +1,14 @@
-// For scripts that run programs one after the other, each in its own process group, so that children of a hung run end
-// with it.
+// For scripts that run programs, each in its own process group, so that children of a hung run end with it.
 import { spawn } from 'node:child_process';
 
-let running;
+const running = new Set();
 
 /** Starts a program in its own process group. */
 export function spawnGroup(program, args, options) {
-  running = spawn(program, args, { ...options, detached: true });
-  return running;
+  const child = spawn(program, args, { ...options, detached: true });
+  running.add(child);
+  child.once('exit', () => running.delete(child));
+  return child;
 }
 
 /** Ends a program with its children. */
@@ -20,11 +21,11 @@ export function killGroup(child) {
   }
 }
 
-/** Ends the running program with this process on a signal. */
+/** Ends the running programs with this process on a signal. */
 export function endWithSignals() {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.once(signal, () => {
-      killGroup(running);
+      for (const child of running) killGroup(child);
       process.exit(1);
     });
   }
