@@ -110,6 +110,27 @@ export interface NPlusOneEvent {
   readonly place?: string | undefined;
 }
 
+/** `hotpath:index-build`: the build of an index was requested, or has ended. For an audit log. */
+export interface IndexBuildEvent {
+  /** The id of the advice. */
+  readonly id: string;
+  /** The name of the index. */
+  readonly index: string;
+  /** The statement; that of a table with partitions is run in several steps. */
+  readonly ddl: string;
+  /** How the advice was proved: `verified`, `sampled`, `trial` or `estimated`. */
+  readonly level: string;
+  readonly state: 'started' | 'built' | 'failed';
+  /** Since the request. */
+  readonly seconds: number;
+  /** Why it has failed, such as `lock-timeout`. */
+  readonly reason?: string | undefined;
+  /** The code of the server that belongs to the reason. */
+  readonly sqlstate?: string | undefined;
+  /** Whether an invalid index was left: `none`, `pending` until it is dropped, or `done`. */
+  readonly cleanup: 'none' | 'pending' | 'done';
+}
+
 /** `hotpath:warming`: a run of a warming task has begun or ended. */
 export interface WarmingEvent {
   /** The name of the task. */
@@ -167,5 +188,6 @@ export const breakerEvents: EventChannel<BreakerEvent> = channel('hotpath:breake
 export const slowQueryEvents: EventChannel<SlowQueryEvent> = channel('hotpath:slow-query');
 export const queryPlanEvents: EventChannel<QueryPlanEvent> = channel('hotpath:query-plan');
 export const nPlusOneEvents: EventChannel<NPlusOneEvent> = channel('hotpath:n-plus-one');
+export const indexBuildEvents: EventChannel<IndexBuildEvent> = channel('hotpath:index-build');
 export const warmingEvents: EventChannel<WarmingEvent> = channel('hotpath:warming');
 export const alertEvents: EventChannel<AlertEvent> = channel('hotpath:alert');

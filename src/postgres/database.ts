@@ -1,4 +1,6 @@
 import { HotpathError } from '../options/errors.js';
+import { IndexBuilds } from './builds/index-builds.js';
+import type { IndexBuild } from './builds/types.js';
 import { TableChangeReader, type TableChangesApi } from './changes/table-changes.js';
 import { checkDatabase, type DatabaseCheckResult } from './database-check.js';
 import type { DriverPool } from './driver.js';
@@ -40,6 +42,13 @@ export interface PostgresDatabase extends TableChangesApi {
   check(): Promise<DatabaseCheckResult>;
   /** Tables and indexes that want maintenance, and ANALYZE. */
   readonly maintenance: DatabaseMaintenance;
+  /**
+   * The builds of indexes, of all instances, as the server shows them; also the indexes that hotpath has built before.
+   *
+   * @param id of an advice. Default: all.
+   * @throws the error of the connection.
+   */
+  indexBuilds(id?: string): Promise<readonly IndexBuild[]>;
   /** Ends the monitor's own connections and timers. The pool stays open. Idempotent. */
   close(): Promise<void>;
 }
@@ -66,6 +75,7 @@ export function postgres(pool: MonitorablePool, options?: PostgresOptions): Post
   const { sessions } = context;
   const collector = new FigureCollector(sessions, 'statistics', statisticsReadings(), settings.statistics);
   const changes = new TableChangeReader({ pool, sessions, perf: settings.perf });
+  const builds = new IndexBuilds(sessions, settings.indexes);
   return {
     pool,
     statistics: () => collector.read(),
@@ -74,7 +84,9 @@ export function postgres(pool: MonitorablePool, options?: PostgresOptions): Post
     purgeOnChange: (mapping, options) => changes.purgeOnChange(mapping, options),
     flush: () => changes.flush(),
     changes: () => changes.changes(),
+    indexBuilds: (id) => builds.list(id),
     close: async () => {
+      builds.close();
       await changes.close();
       await sessions.close();
     },

@@ -1,11 +1,21 @@
-export type { NPlusOneEvent, QueryPlanEvent, SlowQueryEvent } from '../events/channels.js';
+export type { IndexBuildEvent, NPlusOneEvent, QueryPlanEvent, SlowQueryEvent } from '../events/channels.js';
 export type { RequestDatabase, RequestMark } from '../options/request-types.js';
+export type {
+  BuildBlocker,
+  BuildGain,
+  BuildOptions,
+  BuildReason,
+  BuildRefusal,
+  BuildState,
+  IndexBuild,
+} from './builds/types.js';
 export type { ChangeFigures, FlushResult } from './changes/follower.js';
 export type { ChangedRow, ChangeMapping, TableChanges } from './changes/mapping.js';
 export { type ChangesMigrationOptions, changesMigration, type MigrationTables } from './changes/migration.js';
 export type { PurgeOnChangeOptions } from './changes/options.js';
 export { type DatabaseStatistics, type PostgresDatabase, postgres } from './database.js';
 export type { DatabaseCheckResult } from './database-check.js';
+export type { AdviceLevel } from './indexes/advice-level.js';
 export type { StartedAnalyze, StartRefusal } from './maintenance/analyze.js';
 export type {
   AnalyzeRefusal,

@@ -3,6 +3,8 @@ import type { Hotpath } from '../hotpath.js';
 import { leaf, resolve, section } from '../options/schema.js';
 import type { Duration } from '../options/units.js';
 import { booleanValidator, readTimerDuration } from '../options/validators.js';
+import { buildEntries } from './builds/options.js';
+import type { BuildOptions } from './builds/types.js';
 import { readClientOptions } from './changes/options.js';
 import { readScoped } from './monitor/options.js';
 import type { ClientOptions } from './sessions.js';
@@ -18,6 +20,8 @@ export interface PostgresOptions {
   connection?: ClientOptions | undefined;
   /** How the statistics of the server are read. */
   statistics?: DatabaseStatisticsOptions | undefined;
+  /** Whether and how indexes are built. */
+  indexes?: BuildOptions | undefined;
   /** Maintenance that may be started. */
   maintenance?: DatabaseMaintenanceOptions | undefined;
 }
@@ -50,6 +54,7 @@ const postgresSchema = section({
     {},
   ),
   maintenance: v.optional(section({ analyze: v.optional(leaf(booleanValidator), false) }), {}),
+  indexes: v.optional(section(buildEntries), {}),
 });
 
 /** @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem. */

@@ -38,6 +38,8 @@ export interface DdlOptions {
   readonly concurrently?: boolean;
   /** The parent of partitions alone, which stays invalid until each has its index. Default: `false`. */
   readonly only?: boolean;
+  /** Default: that of `indexNameOf`. */
+  readonly name?: string;
 }
 
 /** PostgreSQL cuts longer names silently. Bytes. */
@@ -55,10 +57,10 @@ export function quoteIdentifier(name: string): string {
 /** The statement that builds an index. The same definition always gives the same text. */
 export function ddlOf(
   definition: IndexDefinition,
-  { concurrently = false, only = false }: DdlOptions = {},
+  { concurrently = false, only = false, name = indexNameOf(definition) }: DdlOptions = {},
 ): string {
   const how = concurrently ? ' CONCURRENTLY' : '';
-  return `CREATE INDEX${how} ${quoteIdentifier(indexNameOf(definition))} ON ${only ? 'ONLY ' : ''}${bodyOf(definition)}`;
+  return `CREATE INDEX${how} ${quoteIdentifier(name)} ON ${only ? 'ONLY ' : ''}${bodyOf(definition)}`;
 }
 
 /** The id of an advice: a hash of the DDL, so that every instance has the same one for the same index. */

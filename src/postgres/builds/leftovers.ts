@@ -1,0 +1,79 @@
+import { type QualifiedName, quoteIdentifier } from '../indexes/definition.js';
+import type { Session } from '../sessions.js';
+import { isOtherBuildOn, listOwnIndexes, type OwnIndex } from './catalog.js';
+import type { TurnSession } from './turn.js';
+import { runWatched } from './watch.js';
+
+/** How long a step may wait for a lock that makes writers queue behind it. Milliseconds. */
+export const SHORT_LOCK_TIMEOUT = 500;
+
+/**
+ * Indexes that a failed build has left: those of hotpath that are invalid, and those of partitions whose parent was never
+ * completed. Only for a session that has the turn: no build of hotpath runs then, not even that of a process that has
+ * crashed.
+ *
+ * @param hash of one advice. Default: all.
+ * @param isResumed a build of partitions goes on where it was: its complete parts stay.
+ */
+export async function findLeftovers(
+  session: Session,
+  { hash, isResumed = false }: { hash?: string; isResumed?: boolean } = {},
+): Promise<OwnIndex[]> {
+  const own = await listOwnIndexes(session, hash);
+  return own.filter((index) => {
+    // An attached one goes with its parent.
+    if (index.isAttached) return false;
+    if (isResumed) return !index.isValid && !index.isPartitioned;
+    return !index.isValid || index.isPart;
+  });
+}
+
+/**
+ * Drops leftovers, and ignores those that another program builds at the moment.
+ *
+ * @param lockTimeout how long a drop waits for each transaction, for which no other session waits. Milliseconds.
+ * @returns those that are left, and the first error.
+ */
+export async function dropLeftovers(
+  session: TurnSession,
+  leftovers: readonly OwnIndex[],
+  lockTimeout = SHORT_LOCK_TIMEOUT,
+): Promise<{ left: readonly OwnIndex[]; error: unknown }> {
+  const left: OwnIndex[] = [];
+  let error: unknown;
+  // A parent first, which takes the attached ones along.
+  for (const index of leftovers.toSorted((a, b) => Number(a.isPart) - Number(b.isPart))) {
+    try {
+      if (!(await dropOne(session, index, lockTimeout))) left.push(index);
+    } catch (failure) {
+      error ??= failure;
+      left.push(index);
+    }
+  }
+  return { left, error };
+}
+
+/** @returns whether it is gone. */
+async function dropOne(session: TurnSession, index: OwnIndex, lockTimeout: number): Promise<boolean> {
+  if (!index.isOwner || (await isOtherBuildOn(session, index.tableOid, session.pid))) return false;
+  // Read again after the builds: one that has just ended may have completed it.
+  const now = (await listOwnIndexes(session, index.hash)).find(({ oid }) => oid === index.oid);
+  if (!now) return true;
+  if (now.isAttached || (now.isValid && !now.isPart)) return true;
+  const name = qualifiedOf(now);
+  if (now.isPartitioned || session.isEmbedded) {
+    await session.query(`SET lock_timeout = ${SHORT_LOCK_TIMEOUT}`);
+    await session.query(`DROP INDEX IF EXISTS ${name}`);
+    return true;
+  }
+  await session.query(`SET lock_timeout = ${lockTimeout}`);
+  await runWatched(session.sessions, session.pid, () =>
+    session.query(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`),
+  );
+  return true;
+}
+
+/** A name with its schema, in quotes. */
+export function qualifiedOf({ schema, name }: QualifiedName): string {
+  return `${quoteIdentifier(schema)}.${quoteIdentifier(name)}`;
+}

@@ -1,0 +1,26 @@
+import { createHash } from 'node:crypto';
+import { type IndexDefinition, idOf, type QualifiedName } from '../indexes/definition.js';
+
+/** The parts of the name of an index that hotpath has built. */
+export interface OwnName {
+  /** The beginning of the id of its advice; of the index of a partition, of that of the parent. */
+  readonly hash: string;
+  /** It is the index of a partition, and belongs to the one of the parent. */
+  readonly isPart: boolean;
+}
+
+const PART = /^hotpath_part_.*_([0-9a-f]{8})_[0-9a-f]{8}$/;
+const WHOLE = /^hotpath_.*_([0-9a-f]{8})$/;
+
+/** @returns `undefined` for a name of others. */
+export function readOwnName(name: string): OwnName | undefined {
+  const part = PART.exec(name);
+  const hash = part?.[1] ?? WHOLE.exec(name)?.[1];
+  return hash === undefined ? undefined : { hash, isPart: part !== null };
+}
+
+/** The name of the index of a partition: it shows the advice, so that an index without a parent is known. */
+export function partNameOf(parent: IndexDefinition, partition: QualifiedName): string {
+  const own = createHash('sha256').update(`${partition.schema}.${partition.name}`).digest('hex');
+  return `hotpath_part_${Buffer.from(partition.name).subarray(0, 24).toString('latin1').replaceAll(/[^\w]/g, '_')}_${idOf(parent).slice(0, 8)}_${own.slice(0, 8)}`;
+}

@@ -1,0 +1,85 @@
+import { performance } from 'node:perf_hooks';
+import pg from 'pg';
+import { resolve, section } from '../../../src/options/schema.js';
+import { IndexBuilds } from '../../../src/postgres/builds/index-builds.js';
+import { buildEntries } from '../../../src/postgres/builds/options.js';
+import type { BuildOptions, IndexBuild } from '../../../src/postgres/builds/types.js';
+import type { AdviceLevel } from '../../../src/postgres/indexes/advice-level.js';
+import { type IndexDefinition, idOf } from '../../../src/postgres/indexes/definition.js';
+import { Sessions } from '../../../src/postgres/sessions.js';
+import { waitFor } from '../../helpers/http.js';
+
+/** The index of a table on one column. */
+export function indexOn(table: string, column: string, more: Partial<IndexDefinition> = {}): IndexDefinition {
+  return { schema: 'public', table, method: 'btree', keys: [{ column }], include: [], ...more };
+}
+
+/** An instance that may build indexes. */
+export interface TestBuilds {
+  readonly builds: IndexBuilds;
+  request(definition: IndexDefinition, level?: AdviceLevel): ReturnType<IndexBuilds['request']>;
+  /** The state of one index. */
+  state(definition: IndexDefinition): Promise<IndexBuild>;
+  /** Waits for a state of one index, and returns it. */
+  until(definition: IndexDefinition, condition: (build: IndexBuild) => unknown): Promise<IndexBuild>;
+  close(): Promise<void>;
+}
+
+/** @param url of the database. */
+export function openBuilds(url: string, options: BuildOptions = {}): TestBuilds {
+  const pool = new pg.Pool({ connectionString: url });
+  const sessions = new Sessions(pool as never, undefined);
+  const settings = resolve(
+    section(buildEntries),
+    { apply: true, lockTimeout: '300ms', ...options },
+    'indexes',
+  );
+  const builds = new IndexBuilds(sessions, settings);
+  const state = async (definition: IndexDefinition) => (await builds.list(idOf(definition)))[0]!;
+  return {
+    builds,
+    request: (definition, level = 'verified') => builds.request([{ definition, level }]),
+    state,
+    async until(definition, condition) {
+      let build = await state(definition);
+      await waitFor(async () => condition((build = await state(definition)))).catch((error: unknown) => {
+        throw new Error(`${error}\n${JSON.stringify(build)}`);
+      });
+      return build;
+    },
+    async close() {
+      builds.close();
+      await sessions.close();
+      if (!pool.ended) await pool.end();
+    },
+  };
+}
+
+/** Writes to a table all the time, one row after the other. */
+export interface Writer {
+  /** The longest time that a write has taken. Milliseconds. */
+  stop(): Promise<number>;
+}
+
+export async function startWriter(url: string, sql: string): Promise<Writer> {
+  const client = new pg.Client(url);
+  await client.connect();
+  let isStopped = false;
+  let longest = 0;
+  const writing = (async () => {
+    while (!isStopped) {
+      const begun = performance.now();
+      await client.query(sql);
+      longest = Math.max(longest, performance.now() - begun);
+      await new Promise((done) => setTimeout(done, 10));
+    }
+  })();
+  return {
+    async stop() {
+      isStopped = true;
+      await writing;
+      await client.end();
+      return longest;
+    },
+  };
+}
