@@ -1,13 +1,14 @@
 import { performance } from 'node:perf_hooks';
 import { indexBuildEvents } from '../../events/channels.js';
 import { reportFault } from '../../runtime/report-fault.js';
+import { qualifiedName } from '../changes/sql.js';
 import { ddlOf, indexNameOf } from '../indexes/definition.js';
 import type { Session, Sessions } from '../sessions.js';
 import { attemptBuild } from './attempt.js';
 import { type BuildFailure, readFailure } from './build-error.js';
 import { type BuildRecord, cleanupOf } from './build-record.js';
 import { BUILD_PURPOSE, readIndexOf } from './catalog.js';
-import { dropLeftovers, findLeftovers, qualifiedOf } from './leftovers.js';
+import { dropLeftovers, findLeftovers } from './leftovers.js';
 import type { BuildSettings } from './options.js';
 import { pauseFor } from './pause.js';
 import type { AdvisedIndex } from './preflight.js';
@@ -127,7 +128,7 @@ async function buildAndReport(
   const { lockTimeout } = parts.settings;
   const before = await planQueries(parts, record);
   const provenance: Provenance = { id: record.id, level, at: new Date().toISOString() };
-  const name = qualifiedOf({ schema: definition.schema, name: indexNameOf(definition) });
+  const name = qualifiedName({ schema: definition.schema, name: indexNameOf(definition) });
   let isCommented = false;
   const isNew = await attemptBuild(session, {
     definition,
@@ -149,7 +150,7 @@ async function buildAndReport(
 
 /** Statistics of an expression exist from the next ANALYZE on. */
 async function analyze(session: Session, { index: { definition } }: BuildRecord): Promise<void> {
-  const table = qualifiedOf({ schema: definition.schema, name: definition.table });
+  const table = qualifiedName({ schema: definition.schema, name: definition.table });
   await session.query(`ANALYZE ${table}`).catch((error: unknown) => reportFault('index build', error));
 }
 

@@ -1,4 +1,4 @@
-import { type QualifiedName, quoteIdentifier } from '../indexes/definition.js';
+import { qualifiedName } from '../changes/sql.js';
 import type { Session } from '../sessions.js';
 import { isOtherBuildOn, listOwnIndexes, type OwnIndex } from './catalog.js';
 import type { TurnSession } from './turn.js';
@@ -60,7 +60,7 @@ async function dropOne(session: TurnSession, index: OwnIndex, lockTimeout: numbe
   const now = (await listOwnIndexes(session, index.hash)).find(({ oid }) => oid === index.oid);
   if (!now) return true;
   if (now.isAttached || (now.isValid && !now.isPart)) return true;
-  const name = qualifiedOf(now);
+  const name = qualifiedName(now);
   if (now.isPartitioned || session.isEmbedded) {
     await session.query(`SET lock_timeout = ${SHORT_LOCK_TIMEOUT}`);
     await session.query(`DROP INDEX IF EXISTS ${name}`);
@@ -71,9 +71,4 @@ async function dropOne(session: TurnSession, index: OwnIndex, lockTimeout: numbe
     session.query(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`),
   );
   return true;
-}
-
-/** A name with its schema, in quotes. */
-export function qualifiedOf({ schema, name }: QualifiedName): string {
-  return `${quoteIdentifier(schema)}.${quoteIdentifier(name)}`;
 }

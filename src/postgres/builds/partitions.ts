@@ -1,8 +1,9 @@
+import { qualifiedName } from '../changes/sql.js';
 import { ddlOf, type IndexDefinition, indexNameOf, type QualifiedName } from '../indexes/definition.js';
 import { type Attempt, buildConcurrently } from './build-concurrently.js';
 import { readFailure } from './build-error.js';
 import { listOwnIndexes, type OwnIndex } from './catalog.js';
-import { qualifiedOf, SHORT_LOCK_TIMEOUT } from './leftovers.js';
+import { SHORT_LOCK_TIMEOUT } from './leftovers.js';
 import { partNameOf } from './names.js';
 import { pauseFor } from './pause.js';
 import type { TurnSession } from './turn.js';
@@ -55,11 +56,11 @@ async function attachAll(
   for (const branch of branches.toReversed()) {
     const parent = byOid.get(branch.parentOid ?? '');
     if (!parent || branch.level === 0 || before.get(branch.oid)?.isAttached) continue;
-    const child = qualifiedOf(indexNameOn(definition, branch));
+    const child = qualifiedName(indexNameOn(definition, branch));
     await runShort(
       session,
       attempt,
-      `ALTER INDEX ${qualifiedOf(indexNameOn(definition, parent))} ATTACH PARTITION ${child}`,
+      `ALTER INDEX ${qualifiedName(indexNameOn(definition, parent))} ATTACH PARTITION ${child}`,
     );
   }
 }

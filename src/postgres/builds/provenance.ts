@@ -1,5 +1,5 @@
+import { quoteLiteral } from '../changes/sql.js';
 import type { AdviceLevel } from '../indexes/advice-level.js';
-import { quoteLiteral } from './quote-literal.js';
 import type { BuildGain } from './types.js';
 
 /** Facts about a build that its index keeps as its comment, so that any instance can report them. */

@@ -114,7 +114,7 @@ describe('a build', () => {
     expect(events).toHaveLength(2);
   });
 
-  it('waits for an open writer, names it, and is completed once it ends', async () => {
+  it('waits for an open writer, names it, and is completed once it ends [J10, J11]', async () => {
     const blocker = await open(WRITE);
     const { rows } = await blocker.query('SELECT pg_backend_pid() AS pid');
     const builds = start();
@@ -136,7 +136,7 @@ describe('a build', () => {
     expect(await writer.stop()).toBeLessThan(LONGEST_WRITE_MS);
   });
 
-  it('that has failed drops its index as soon as the writer ends', async () => {
+  it('that has failed drops its index as soon as the writer ends [J09, J11]', async () => {
     const blocker = await open(WRITE);
     const builds = start({ retryFor: 0 });
     await builds.request(kind);
@@ -199,7 +199,7 @@ describe('a build', () => {
     expect(await indexes('^hotpath_')).toEqual([]);
   });
 
-  it('that an operator cancels is not tried again', async () => {
+  it('that an operator cancels is not tried again [J11]', async () => {
     await open(WRITE);
     const builds = start({ lockTimeout: '1m' });
     await builds.request(kind);
@@ -233,7 +233,7 @@ describe('a build', () => {
     await builds.until(kind, ({ state }) => state === 'built');
   });
 
-  it('reports an error of the rows with its code, and leaves nothing', async () => {
+  it('reports an error of the rows with its code, and leaves nothing [J09]', async () => {
     const broken = indexOn('items', 'kind', { keys: [{ expression: '1 / (kind - kind)' }] });
     const builds = start();
     await builds.request(broken);
@@ -242,7 +242,7 @@ describe('a build', () => {
     expect(await invalid()).toEqual([]);
   });
 
-  it('gives two long names with the same beginning two indexes of 63 bytes', async () => {
+  it('gives two long names with the same beginning two indexes of 63 bytes [J08]', async () => {
     const long = 'ä'.repeat(30);
     await admin.query(`CREATE TABLE "${long}" ("${long}1" int, "${long}2" int)`);
     const builds = start();
