@@ -27,6 +27,7 @@ export default defineConfig({
     warming: 'src/warming/index.ts',
     postgres: 'src/postgres/index.ts',
     admin: 'src/admin/index.ts',
+    assets: 'src/assets/index.ts',
     cli: 'src/cli/main.ts',
   },
   format: ['esm', 'cjs'],

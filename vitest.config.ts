@@ -29,6 +29,7 @@ export default defineConfig({
       { find: /^hotpath\/postgres$/, replacement: source('postgres/index.ts') },
       { find: /^hotpath\/warming$/, replacement: source('warming/index.ts') },
       { find: /^hotpath\/admin$/, replacement: source('admin/index.ts') },
+      { find: /^hotpath\/assets$/, replacement: source('assets/index.ts') },
       { find: /^hotpath\/(.+)$/, replacement: source('middleware/$1/index.ts') },
     ],
   },

@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import type { Express } from 'express';
 import session from 'express-session';
 import * as hotpath from 'hotpath';
+import * as assets from 'hotpath/assets';
 import * as cache from 'hotpath/cache';
 import * as postgres from 'hotpath/postgres';
 import pg from 'pg';
@@ -33,6 +34,7 @@ export interface Example {
 /** The packages that an example may import. */
 const MODULES: Readonly<Record<string, object>> = {
   hotpath,
+  'hotpath/assets': assets,
   'hotpath/cache': cache,
   'hotpath/postgres': postgres,
   'express-session': session,

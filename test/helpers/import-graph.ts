@@ -19,6 +19,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   cache: ['http', 'runtime', 'events', 'exchange', 'options', 'store', 'functions'],
   warming: ['runtime', 'events', 'options', 'store', 'telemetry', 'cache'],
   checks: ['runtime', 'exchange', 'options', 'cache'],
+  assets: ['http', 'runtime', 'options', 'cache/request/handler-hints.ts'],
   'front-door': [
     'http',
     'runtime',

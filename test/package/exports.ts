@@ -45,6 +45,10 @@ export const subpaths: Readonly<Record<string, Subpath>> = {
     ],
     packages: config,
   },
+  'hotpath/assets': {
+    names: ['staticAssets'],
+    packages: [...config, 'encodeurl', 'escape-html', 'mime-types', 'send'],
+  },
   'hotpath/cache': {
     names: ['TRACKING_PARAMETERS', 'cacheOf', 'currentRun', 'responseCache'],
     packages: [...config, 'cockatiel', 'lru-cache'],

@@ -7,7 +7,13 @@ import { detailWords } from '../../docs/detail-words.js';
 const root = join(import.meta.dirname, '../../..');
 const page = readFileSync(join(root, 'docs/cache-status.md'), 'utf8');
 
-const emitted = detailWords(root, ['src/cache', 'src/functions', 'src/front', 'src/front-door']);
+const emitted = detailWords(root, [
+  'src/cache',
+  'src/functions',
+  'src/front',
+  'src/front-door',
+  'src/assets',
+]);
 
 /** The cells of the table rows between two headings, in order. */
 function rowsUnder(heading: string, end: string): string[][] {

@@ -17,8 +17,8 @@ const read = (file: string) => readFileSync(join(root, file), 'utf8');
 
 /** Pages whose examples another test runs. */
 const withExamples = pages
-  // These need a server: the tests in test/services/docs run them.
-  .filter((page) => page !== 'docs/postgres.md' && page !== 'docs/jobs.md')
+  // These need a server or files: the tests in test/services/docs and test/process/docs/assets.test.ts run them.
+  .filter((page) => !['docs/postgres.md', 'docs/jobs.md', 'docs/assets.md'].includes(page))
   .map((page) => [page, examplesOf(read(page))] as const)
   .filter(([, { length }]) => length);
 

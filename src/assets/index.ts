@@ -1,0 +1,3 @@
+export type { StaticAssetsOptions } from './options.js';
+export { type StaticAssets, staticAssets } from './static-assets.js';
+export type { VariantCoding } from './variants.js';
