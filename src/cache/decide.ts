@@ -4,8 +4,8 @@ import type { StoredResponse } from '../store/stored-response.js';
 import type { PendingFill } from './collapse/collapser.js';
 import type { Lookup } from './lookup/lookup.js';
 import { mayBecomeStorable, mayReplaceError } from './lookup/lookup.js';
-import { hasIgnoredCookie } from './request/bypass.js';
 import type { CacheRequest } from './request/cache-request.js';
+import { hasIgnoredCookie } from './request/credentials.js';
 import { BackgroundRefresher } from './revalidate/background-refresh.js';
 import type { CacheState } from './state.js';
 

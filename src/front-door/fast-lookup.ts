@@ -3,7 +3,7 @@ import { MAP_SCOPE } from '../cache/classify-request.js';
 import { isDueForEagerRefresh, mayBeInRedis } from '../cache/decide.js';
 import { isFresh, secondsLeft } from '../cache/lookup/reuse.js';
 import type { CacheRoutePolicies, CacheRuleSettings } from '../cache/options.js';
-import { coversCookies } from '../cache/request/bypass.js';
+import { coversCookies } from '../cache/request/credentials.js';
 import { keysFor, mayChangeKey, PlainKeyCache } from '../cache/request/key.js';
 import { isSameOrigin, type Origin } from '../cache/request/origin.js';
 import { hasRequestFunctions } from '../cache/request/rule-functions.js';
