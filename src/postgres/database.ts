@@ -9,6 +9,7 @@ import { monitorOf } from './monitor/figures.js';
 import type { MonitorablePool } from './monitor/monitor-pool.js';
 import type { Statement } from './monitor/statements.js';
 import { type PostgresOptions, type PostgresSettings, resolvePostgres } from './options.js';
+import { DatabaseReporter, type DatabaseReports } from './report/database-report.js';
 import { Sessions } from './sessions.js';
 import { type CollectedFigures, FigureCollector } from './statistics/collector.js';
 import type { ServerReadings } from './statistics/figures.js';
@@ -27,7 +28,7 @@ export interface DatabaseContext {
 export type DatabaseStatistics = CollectedFigures<ServerReadings>;
 
 /** The database behind a pool. */
-export interface PostgresDatabase extends TableChangesApi {
+export interface PostgresDatabase extends TableChangesApi, DatabaseReports {
   /** The pool of the app. */
   readonly pool: MonitorablePool;
   /**
@@ -76,17 +77,24 @@ export function postgres(pool: MonitorablePool, options?: PostgresOptions): Post
   const collector = new FigureCollector(sessions, 'statistics', statisticsReadings(), settings.statistics);
   const changes = new TableChangeReader({ pool, sessions, perf: settings.perf });
   const builds = new IndexBuilds(sessions, settings.indexes);
+  const statistics = () => collector.read();
+  const maintenance = makeMaintenance(sessions, settings.maintenance, settings.statistics);
+  const reporter = new DatabaseReporter({ pool, perf: settings.perf, statistics, maintenance });
   return {
     pool,
-    statistics: () => collector.read(),
+    statistics,
     check: () => checkDatabase(sessions),
-    maintenance: makeMaintenance(sessions, settings.maintenance, settings.statistics),
+    maintenance,
+    report: ((options?: { format: 'markdown' }) =>
+      options?.format === 'markdown' ? reporter.markdown() : reporter.report()) as DatabaseReports['report'],
+    poolAdvice: () => reporter.poolAdvice(),
     purgeOnChange: (mapping, options) => changes.purgeOnChange(mapping, options),
     flush: () => changes.flush(),
     changes: () => changes.changes(),
     indexBuilds: (id) => builds.list(id),
     close: async () => {
       builds.close();
+      reporter.close();
       await changes.close();
       await sessions.close();
     },

@@ -42,6 +42,10 @@ export { type MonitorablePool, monitorPool } from './monitor/monitor-pool.js';
 export type { DatabaseBreakerOptions, MonitorPoolOptions, RetryOptions } from './monitor/options.js';
 export type { DatabaseMaintenanceOptions, DatabaseStatisticsOptions, PostgresOptions } from './options.js';
 export { type PoolOptions, poolOptionsFromEnv } from './pool-options.js';
+export type { DatabaseReports } from './report/database-report.js';
+export type { Finding } from './report/findings.js';
+export type { PoolAdvice } from './report/pool-advice.js';
+export type { DatabaseReport, MissingFigure } from './report/report.js';
 export type { ClientOptions } from './sessions.js';
 export type { CollectedFigures } from './statistics/collector.js';
 export type {

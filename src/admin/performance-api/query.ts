@@ -13,7 +13,8 @@ export type ParameterName =
   | 'prefix'
   | 'route'
   | 'tag'
-  | 'ids';
+  | 'ids'
+  | 'format';
 
 /** The values of a query. */
 export interface Query {
@@ -36,6 +37,8 @@ export interface Query {
   readonly tag?: string;
   /** Ids of a dry run. */
   readonly ids: readonly string[];
+  /** Absent: what `Accept` prefers, else JSON. */
+  readonly format?: 'json' | 'markdown';
 }
 
 const ORDER_NAMES: readonly string[] = ['requests', 'time', 'errors'] satisfies RouteOrder[];
@@ -53,6 +56,7 @@ const READERS: Readonly<Record<ParameterName, (text: string) => Partial<Query> |
   route: (text) => (isCondition(text) ? { route: text } : undefined),
   tag: (text) => (isCondition(text) ? { tag: text } : undefined),
   ids: (text) => (/^[0-9a-f]{16}(?:,[0-9a-f]{16}){0,49}$/.test(text) ? { ids: text.split(',') } : undefined),
+  format: (text) => (text === 'json' || text === 'markdown' ? { format: text } : undefined),
 };
 
 function isCount(text: string): boolean {
@@ -75,6 +79,7 @@ const ACCEPTED: Readonly<Record<ParameterName, string>> = {
   prefix: 'the beginning of a path',
   route: 'the template of a route',
   tag: 'a tag',
+  format: 'json or markdown',
   ids: 'ids of a dry run, with commas between them, 50 at most',
 };
 

@@ -1,8 +1,8 @@
 import { isHotpathError } from '../../options/errors.js';
 import type { InstanceLabels } from '../../telemetry/instances/snapshot.js';
 import type { PerformanceApiSettings } from '../options.js';
+import { makeDatabaseResources } from './database-resources.js';
 import { makeFigures } from './figures.js';
-import { makeMaintenanceResources } from './maintenance.js';
 import { optimize } from './optimize.js';
 import type { ParameterName, Query } from './query.js';
 import {
@@ -56,7 +56,7 @@ export function makeResources(settings: PerformanceApiSettings): ReadonlyMap<str
     ['/cache/preview', { method: 'POST', action: 'read', run: (body) => previewSelected(settings, body) }],
     ['/cache/explain', { method: 'POST', action: 'read', run: (body) => explainDescribed(settings, body) }],
   ]);
-  for (const [path, each] of makeMaintenanceResources(settings.postgres, resource)) resources.set(path, each);
+  for (const [path, each] of makeDatabaseResources(settings.postgres, resource)) resources.set(path, each);
   resources.set('/optimize', {
     method: 'POST',
     action: 'change',

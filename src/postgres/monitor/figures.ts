@@ -98,10 +98,21 @@ export interface DatabaseFigures {
   readonly nPlusOne: readonly NPlusOneFigures[];
 }
 
+/** Counts of a pool since the start. */
+export interface PoolTotals {
+  /** Callers that got a connection, and how long they waited. */
+  readonly checkouts: number;
+  readonly waitSeconds: number;
+  /** How long connections were in use, until now. */
+  readonly useSeconds: number;
+}
+
 /** The monitor of a pool. */
 export interface PoolMonitor {
   /** Plain data in bounded lists. */
   figures(): DatabaseFigures;
+  /** @internal Counts since the start, of which the load of the pool is computed. */
+  totals(): PoolTotals;
   /** @internal The statements with their samples, which no output shows. */
   statements(): readonly Statement[];
   /** Ends the monitoring and gives the pool its own methods back. Idempotent. */

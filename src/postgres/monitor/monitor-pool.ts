@@ -44,6 +44,7 @@ export function monitorPool<Pool extends MonitorablePool>(pool: Pool, options?: 
   const leave = scope?.join(close);
   setMonitor(pool, {
     figures: () => recorder.figures(),
+    totals: () => recorder.totals(),
     statements: () => recorder.statements.list(),
     close,
   });

@@ -14,6 +14,7 @@ import type {
   DatabaseFigures,
   LeakSuspect,
   MonitoredPoolFigures,
+  PoolTotals,
   QueryCounts,
   StatementFigures,
 } from './figures.js';
@@ -163,6 +164,16 @@ export class PoolRecorder {
       statements,
       slowQueries: this.#slowest.list(),
       nPlusOne: this.#nPlusOne.list(),
+    };
+  }
+
+  totals(): PoolTotals {
+    const now = performance.now();
+    const open = [...this.checkouts].reduce((sum, { takenAt }) => sum + (now - takenAt), 0);
+    return {
+      checkouts: this.#wait.count,
+      waitSeconds: this.#wait.sum / 1000,
+      useSeconds: (this.#use.sum + open) / 1000,
     };
   }
 

@@ -8,6 +8,7 @@ import {
   type FigureResource,
   type ResourceFigures,
   ResourceProblem,
+  TextResult,
 } from './resource-result.js';
 
 const NO_DATABASE = new ResourceProblem(
@@ -20,8 +21,8 @@ type MakeResource = (
   ...parameters: readonly ParameterName[]
 ) => FigureResource;
 
-/** The resources about the maintenance of the database. */
-export function makeMaintenanceResources(
+/** The resources of the database: its report and its maintenance. */
+export function makeDatabaseResources(
   database: PostgresDatabase | undefined,
   resource: MakeResource,
 ): readonly (readonly [path: string, FigureResource | BodyResource])[] {
@@ -31,10 +32,32 @@ export function makeMaintenanceResources(
       ? { stable: { isAnalyzeAllowed: maintenance.isAnalyzeAllowed }, volatile: await maintenance.figures() }
       : NO_DATABASE;
   return [
+    ['/database/report', reportResource(database)],
     ['/maintenance', resource(figures)],
     ['/maintenance/analyze', analyzeResource(database)],
     ['/maintenance/analyze/state', resource((query) => readAnalyzeStates(database, query), 'ids', 'since')],
   ];
+}
+
+function reportResource(database: PostgresDatabase | undefined): FigureResource {
+  return {
+    method: 'GET',
+    parameters: ['format'],
+    read: async ({ format }, req) => {
+      if (!database) return NO_DATABASE;
+      const isMarkdown = format === undefined ? prefersMarkdown(req.headers.accept) : format === 'markdown';
+      if (!isMarkdown) return database.report();
+      return new TextResult('text/markdown; charset=utf-8', await database.report({ format: 'markdown' }));
+    },
+  };
+}
+
+/** Clients name it, because browsers and tools accept anything. */
+function prefersMarkdown(accept = ''): boolean {
+  const types = accept.split(',').map((each) => each.split(';', 1)[0]!.trim().toLowerCase());
+  const at = types.indexOf('text/markdown');
+  const json = types.indexOf('application/json');
+  return at >= 0 && (json < 0 || at < json);
 }
 
 async function readAnalyzeStates(
