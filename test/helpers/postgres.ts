@@ -201,7 +201,7 @@ async function findBinaries(): Promise<string | undefined> {
 }
 
 /** PostgreSQL refuses to run as root. Its package creates an account for it. */
-async function serverAccount(): Promise<{ uid: number; gid: number } | undefined> {
+export async function serverAccount(): Promise<{ uid: number; gid: number } | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const idOf = async (flag: string) => Number((await run('id', [flag, 'postgres'])).stdout);
   return { uid: await idOf('-u'), gid: await idOf('-g') };

@@ -17,6 +17,7 @@ const PROGRAMS = [
   'test/conformance/run.ts',
   'test/leaks/program.ts',
   'test/middleware/fixtures/measured.mts',
+  'test/process/children/building.ts',
   'test/process/children/functions.ts',
   'test/process/children/garbage.ts',
   'test/process/children/instance.ts',

@@ -120,7 +120,8 @@ export async function findOldTransaction(
      SELECT NULL, 'prepared', extract(epoch FROM clock_timestamp() - p.prepared)::float8, true
        FROM pg_prepared_xacts p
       WHERE p.database = current_database() AND p.prepared < clock_timestamp() - make_interval(secs => $2)
-        AND '-1/' || p.transaction IN (SELECT virtualtransaction FROM locks)
+        AND EXISTS (SELECT FROM pg_locks x JOIN locks USING (virtualtransaction)
+                     WHERE x.locktype = 'transactionid' AND x.transactionid = p.transaction AND locks.pid IS NULL)
       ORDER BY seconds DESC LIMIT 1`,
     [tableOid, olderThanSeconds],
   );

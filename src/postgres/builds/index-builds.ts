@@ -2,6 +2,7 @@ import { unawaited } from '../../runtime/guard.js';
 import { runInOwnContext } from '../../runtime/module-context.js';
 import { idOf, indexNameOf } from '../indexes/definition.js';
 import type { Session, Sessions } from '../sessions.js';
+import { AdviceMemory } from './advice-memory.js';
 import { BuildRecord, type BuildSnapshot, cleanupOf } from './build-record.js';
 import { type BuildParts, type PlanQueries, runBuild } from './builder.js';
 import {
@@ -28,6 +29,7 @@ export class IndexBuilds {
   readonly #parts: BuildParts;
   readonly #closing = new AbortController();
   readonly #records = new Map<string, BuildRecord>();
+  readonly #advice = new AdviceMemory();
   readonly #sweeper: LeftoverSweeper | undefined;
   /** The build that runs, with those behind it. */
   #last: Promise<void> = Promise.resolve();
@@ -56,6 +58,35 @@ export class IndexBuilds {
       }
       return refusals;
     });
+  }
+
+  /**
+   * Begins to build indexes by the ids of their advice.
+   *
+   * @param advise computes the advice again: another instance may have given the ids.
+   * @returns the refused ones.
+   */
+  async requestIds(
+    ids: readonly string[],
+    advise: () => Promise<readonly AdvisedIndex[]>,
+  ): Promise<BuildRefusal[]> {
+    if (!this.#parts.settings.apply)
+      return ids.map((id) => ({ id, reason: APPLY_OFF[0], detail: APPLY_OFF[1] }));
+    if (ids.some((id) => !this.#advice.find(id))) this.#advice.remember(await advise());
+    const indexes = ids.map((id) => this.#advice.find(id));
+    const unknown = ids.filter((_, at) => !indexes[at]);
+    const refusals = await this.request(indexes.filter((index) => index !== undefined));
+    return [...unknown.map((id) => ({ id, reason: UNKNOWN[0], detail: UNKNOWN[1] })), ...refusals];
+  }
+
+  /** Remembers the advice of a dry run. */
+  remember(indexes: readonly AdvisedIndex[]): void {
+    this.#advice.remember(indexes);
+  }
+
+  /** Whether indexes may be built at all. */
+  get isAllowed(): boolean {
+    return this.#parts.settings.apply;
   }
 
   /** @param id of an advice. Default: all that are known here or in the catalogue. */
@@ -112,6 +143,7 @@ const APPLY_OFF = [
   'apply-off',
   'Building is off: set `indexes: { apply: true }` in the options of postgres().',
 ] as const;
+const UNKNOWN = ['unknown-id', 'No advice has this id; run the dry run again.'] as const;
 const TOO_MANY = [
   'too-many-builds',
   `${MOST_PENDING} builds wait already; try again when some are done.`,

@@ -19,6 +19,8 @@ const OLDEST_VERSION = 140_000;
 
 /** An index that an advice proposes. */
 export interface AdvisedIndex {
+  /** The queries that it helps, by their text with placeholders. */
+  readonly queries?: readonly string[];
   readonly definition: IndexDefinition;
   readonly level: AdviceLevel;
 }
