@@ -1,4 +1,4 @@
-import type { Stats } from 'node:fs';
+import type { ReadStream, Stats } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { extname, resolve as resolvePath } from 'node:path';
 import encodeUrl from 'encodeurl';
@@ -127,8 +127,24 @@ class AssetRequest {
       'error',
       guarded('staticAssets', (error: SendError) => this.#fail(error)),
     );
+    stream.on(
+      'stream',
+      guarded('staticAssets', (file: ReadStream) => this.#requireWhole(file)),
+    );
     this.#serveVariants(stream);
     stream.pipe(this.#res);
+  }
+
+  /** A file that is replaced by a shorter one after its size was read would leave the client waiting for the rest. */
+  #requireWhole(file: ReadStream): void {
+    const res = this.#res;
+    const length = Number(res.getHeader('Content-Length'));
+    file.once(
+      'end',
+      guarded('staticAssets', () => {
+        if (file.bytesRead < length) res.destroy();
+      }),
+    );
   }
 
   /** The path below the mount; empty for the mount itself without its slash, so that it is redirected. */

@@ -399,6 +399,16 @@ describe.each(majors)('precompressed variants on %s', (_major, express) => {
   });
 });
 
+describe('a file that becomes shorter while it is sent', () => {
+  it('breaks the connection off, so that the client does not wait for the rest', async () => {
+    write('shrinking.js', TEXT);
+    const serveFile = staticAssets(root, { setHeaders: () => write('shrinking.js', 'short') });
+    const server = await listen((req: IncomingMessage, res: ServerResponse) => serveFile(req, res));
+    open.push(server);
+    expect((await ask(server.port, { path: '/shrinking.js' })).whole).toBe(false);
+  });
+});
+
 describe('a variant that disappears while it is sent', () => {
   it('gives a 404 without the headers of the variant', async () => {
     const error = vi.fn();
