@@ -1,4 +1,6 @@
 import { HotpathError } from '../options/errors.js';
+import { IndexAdviser } from './adviser/adviser.js';
+import type { IndexReport } from './adviser/report.js';
 import { IndexBuilds } from './builds/index-builds.js';
 import type { IndexBuild } from './builds/types.js';
 import { TableChangeReader, type TableChangesApi } from './changes/table-changes.js';
@@ -37,6 +39,13 @@ export interface PostgresDatabase extends TableChangesApi, DatabaseReports {
    */
   statistics(): Promise<DatabaseStatistics>;
   /**
+   * Which indexes are missing, duplicate, redundant, unused or invalid. It plans the statements of the app and runs none of
+   * them. Calls at the same time share one computation.
+   *
+   * @throws the error of the connection.
+   */
+  indexes(): Promise<IndexReport>;
+  /**
    * A check for `health({ checks: { database: db.check } })`. It fails if the server does not respond, and warns if nearly all
    * of its connections are in use. Never rejects.
    */
@@ -73,16 +82,18 @@ export function postgres(pool: MonitorablePool, options?: PostgresOptions): Post
     sessions: new Sessions(pool, settings.connection),
     statements: () => monitorOf(pool)?.statements() ?? [],
   };
-  const { sessions } = context;
+  const { sessions, statements } = context;
   const collector = new FigureCollector(sessions, 'statistics', statisticsReadings(), settings.statistics);
   const changes = new TableChangeReader({ pool, sessions, perf: settings.perf });
   const builds = new IndexBuilds(sessions, settings.indexes);
   const statistics = () => collector.read();
   const maintenance = makeMaintenance(sessions, settings.maintenance, settings.statistics);
   const reporter = new DatabaseReporter({ pool, perf: settings.perf, statistics, maintenance });
+  const adviser = new IndexAdviser({ sessions, statements, trialMaxBytes: settings.indexes.trialMaxBytes });
   return {
     pool,
     statistics,
+    indexes: () => adviser.report(),
     check: () => checkDatabase(sessions),
     maintenance,
     report: ((options?: { format: 'markdown' }) =>

@@ -1,6 +1,13 @@
 export type { IndexBuildEvent, NPlusOneEvent, QueryPlanEvent, SlowQueryEvent } from '../events/channels.js';
 export type { RequestDatabase, RequestMark } from '../options/request-types.js';
 export type {
+  ExistingIndexFinding,
+  HelpedQuery,
+  IndexReport,
+  MissingIndex,
+  UnindexedForeignKey,
+} from './adviser/report.js';
+export type {
   BuildBlocker,
   BuildGain,
   BuildOptions,
@@ -40,7 +47,12 @@ export {
 } from './monitor/figures.js';
 export { type MonitorablePool, monitorPool } from './monitor/monitor-pool.js';
 export type { DatabaseBreakerOptions, MonitorPoolOptions, RetryOptions } from './monitor/options.js';
-export type { DatabaseMaintenanceOptions, DatabaseStatisticsOptions, PostgresOptions } from './options.js';
+export type {
+  DatabaseMaintenanceOptions,
+  DatabaseStatisticsOptions,
+  IndexOptions,
+  PostgresOptions,
+} from './options.js';
 export { type PoolOptions, poolOptionsFromEnv } from './pool-options.js';
 export type { DatabaseReports } from './report/database-report.js';
 export type { Finding } from './report/findings.js';

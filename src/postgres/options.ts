@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { Hotpath } from '../hotpath.js';
 import { leaf, resolve, section } from '../options/schema.js';
-import type { Duration } from '../options/units.js';
+import { type Duration, readSize, type Size } from '../options/units.js';
 import { booleanValidator, readTimerDuration } from '../options/validators.js';
 import { buildEntries } from './builds/options.js';
 import type { BuildOptions } from './builds/types.js';
@@ -20,8 +20,8 @@ export interface PostgresOptions {
   connection?: ClientOptions | undefined;
   /** How the statistics of the server are read. */
   statistics?: DatabaseStatisticsOptions | undefined;
-  /** Whether and how indexes are built. */
-  indexes?: BuildOptions | undefined;
+  /** The index adviser, and whether and how indexes are built. */
+  indexes?: IndexOptions | undefined;
   /** Maintenance that may be started. */
   maintenance?: DatabaseMaintenanceOptions | undefined;
 }
@@ -40,6 +40,15 @@ export interface DatabaseStatisticsOptions {
   timeout?: Duration | undefined;
 }
 
+/** Options of the index adviser, and of the builds of its indexes. */
+export interface IndexOptions extends BuildOptions {
+  /**
+   * Where HypoPG is not installed, indexes are built for a trial on tables up to this size, in a transaction that is rolled
+   * back. Writers of the table wait meanwhile. Default: `0`; no trials.
+   */
+  trialMaxBytes?: Size | undefined;
+}
+
 /** Resolved options of `postgres`. */
 export type PostgresSettings = v.InferOutput<typeof postgresSchema>;
 
@@ -54,7 +63,7 @@ const postgresSchema = section({
     {},
   ),
   maintenance: v.optional(section({ analyze: v.optional(leaf(booleanValidator), false) }), {}),
-  indexes: v.optional(section(buildEntries), {}),
+  indexes: v.optional(section({ ...buildEntries, trialMaxBytes: v.optional(leaf(readSize), 0) }), {}),
 });
 
 /** @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem. */

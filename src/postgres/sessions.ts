@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { guarded } from '../runtime/guard.js';
 import type { DriverClient, DriverPool } from './driver.js';
 
@@ -11,6 +12,8 @@ export interface SessionResult {
 export interface Session {
   /** @param values with a list, even an empty one, the text must be one statement. */
   query(text: string, values?: readonly unknown[]): Promise<SessionResult>;
+  /** Runs one statement of the app, or fails: a text of several is an error of syntax. */
+  single(text: string, values?: readonly unknown[]): Promise<SessionResult>;
   /** The process id that the server sent at the start; PgBouncer sends another. `null`: none came. */
   readonly processId: number | null;
   /** Whether the connection keeps the process alive. Default: it does. */
@@ -101,7 +104,10 @@ export class Sessions {
         );
       }
       const hold = (isHeld: boolean) => (isHeld ? client.ref?.() : client.unref?.());
-      return await work({ query, processId, hold });
+      const single = (text: string, values?: readonly unknown[]) =>
+        // A query with a name is never sent by the protocol that runs several statements.
+        client.query({ name: nameOfText(text), text: `${OWN_MARK} ${text}`, values });
+      return await work({ query, single, processId, hold });
     } finally {
       this.#open.delete(client);
       await endClient(client);
@@ -113,6 +119,11 @@ export class Sessions {
     this.isClosed = true;
     await Promise.allSettled([...this.#open].map(endClient));
   }
+}
+
+/** A name for a prepared statement, the same for the same text. */
+function nameOfText(text: string): string {
+  return `hotpath_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
 }
 
 /** Whether the session reaches the server itself: a pooler in transaction mode shows another process. */

@@ -85,7 +85,7 @@ function bodyOf({ schema, table, method, keys, include, where }: IndexDefinition
   if (keys.length === 0) throw new Error('an index needs a key');
   const on = `${quoteIdentifier(schema)}.${quoteIdentifier(table)} USING ${method} (${keys.map(keyOf).join(', ')})`;
   const beside = include.length > 0 ? ` INCLUDE (${include.map(quoteIdentifier).join(', ')})` : '';
-  return on + beside + (where === undefined ? '' : ` WHERE (${where})`);
+  return on + beside + (where === undefined ? '' : ` WHERE ${inParentheses(where)}`);
 }
 
 function keyOf({ column, expression, order = 'asc', nulls, opclass }: IndexKey): string {
@@ -101,6 +101,18 @@ function keyOf({ column, expression, order = 'asc', nulls, opclass }: IndexKey):
   ]
     .filter(Boolean)
     .join(' ');
+}
+
+/** The server prints most predicates in parentheses already. */
+function inParentheses(predicate: string): string {
+  const outside = predicate.replace(/'(?:[^']|'')*'|"(?:[^"]|"")*"/g, '');
+  let depth = 0;
+  const closesEarly = [...outside].some((character, at) => {
+    if (character === '(') depth++;
+    if (character === ')') depth--;
+    return depth === 0 && at < outside.length - 1;
+  });
+  return closesEarly ? `(${predicate})` : predicate;
 }
 
 /** The longest beginning within a limit that ends with a whole character. */

@@ -1,0 +1,12 @@
+import { readFile } from 'node:fs/promises';
+import type pg from 'pg';
+import { seedDatabase } from '../../examples/products-api/seed.js';
+
+/** Fills a database with the shop and a table of reviews. An existing shop of the same size is kept. */
+export async function fillShop(pool: pg.Pool, sizes: { orderItems: number; reviews: number }): Promise<void> {
+  const isNew = await seedDatabase(pool, { orderItems: sizes.orderItems });
+  if (!isNew) return;
+  const text = await readFile(new URL('./reviews.sql', import.meta.url), 'utf8');
+  await pool.query(text.replaceAll('$reviews', String(sizes.reviews)));
+  await pool.query('CREATE EXTENSION IF NOT EXISTS pg_trgm');
+}

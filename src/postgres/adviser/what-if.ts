@@ -1,0 +1,209 @@
+import { ddlOf, type IndexDefinition, idOf, indexNameOf, quoteIdentifier } from '../indexes/definition.js';
+import type { Session } from '../sessions.js';
+import { explainQuery, type PlannableQuery, readOnly } from './explain.js';
+import { nodesOf, type PlanStep, repetitionsOf } from './plan.js';
+
+/** Plans queries as if indexes existed. */
+export interface WhatIf {
+  readonly level: 'verified' | 'trial' | 'estimated';
+  /**
+   * Plans a query with indexes that do not exist.
+   *
+   * @returns `undefined` if the query has no plan, or an index cannot be built.
+   */
+  plan(query: PlannableQuery, indexes: readonly IndexDefinition[]): Promise<PlannedWith | undefined>;
+  /** Of an index that was planned with. Bytes. */
+  bytesOf(definition: IndexDefinition): number | null;
+  close(): Promise<void>;
+}
+
+/** A plan, with the names that its indexes have in it. */
+export interface PlannedWith {
+  readonly root: PlanStep;
+  /** The id of an index by its name in the plan. */
+  readonly names: ReadonlyMap<string, string>;
+  /** Indexes that are known to give the wanted order; of estimates, whose plan keeps its sorts. */
+  readonly ordered?: ReadonlySet<string>;
+}
+
+const PAGE_BYTES = 8192;
+
+/** Pages of an index below one of the next level, roughly. */
+const PAGES_OF_PARENT = 300;
+
+/** The planner's figure: 50 operators. */
+const COST_OF_LEVEL = 0.125;
+
+/** A hypothetical index. */
+interface Hypothetical {
+  readonly oid: number;
+  readonly name: string;
+}
+
+/** Hypothetical indexes of HypoPG, which other sessions do not see and which cost nothing. */
+export class HypotheticalIndexes implements WhatIf {
+  readonly level = 'verified';
+  readonly #session: Session;
+  readonly #schema: string;
+  readonly #open = new Map<string, Hypothetical>();
+  readonly #bytes = new Map<string, number>();
+  /** Indexes that HypoPG refuses, such as those on expressions that are not immutable. */
+  readonly #refused = new Set<string>();
+
+  /** @param schema of the extension. */
+  constructor(session: Session, schema: string) {
+    this.#session = session;
+    this.#schema = quoteIdentifier(schema);
+  }
+
+  async plan(query: PlannableQuery, indexes: readonly IndexDefinition[]): Promise<PlannedWith | undefined> {
+    const wanted = new Map(indexes.map((definition) => [idOf(definition), definition]));
+    for (const [id, { oid }] of this.#open) {
+      if (wanted.has(id)) continue;
+      await this.#session.query(`SELECT ${this.#schema}.hypopg_drop_index($1)`, [oid]);
+      this.#open.delete(id);
+    }
+    for (const [id, definition] of wanted) if (!(await this.#create(id, definition))) return undefined;
+    const root = await readOnly(this.#session, () => explainQuery(this.#session, query)).catch(noPlan);
+    const names = new Map([...this.#open].map(([id, { name }]) => [name, id]));
+    return (
+      root && { root: { ...root, 'Total Cost': root['Total Cost'] + this.#descents(root, names) }, names }
+    );
+  }
+
+  bytesOf(definition: IndexDefinition): number | null {
+    return this.#bytes.get(idOf(definition)) ?? null;
+  }
+
+  /** Hypothetical indexes survive the end of a transaction. */
+  async close(): Promise<void> {
+    this.#open.clear();
+    await this.#session.query(`SELECT ${this.#schema}.hypopg_reset()`);
+  }
+
+  /** HypoPG leaves out the way from the root of an index to its leaves, which a loop goes for each of its rows. */
+  #descents(root: PlanStep, names: ReadonlyMap<string, string>): number {
+    let sum = 0;
+    for (const { node, above } of nodesOf(root)) {
+      const id = names.get(node['Index Name'] ?? '');
+      if (id === undefined || above.some((upper) => upper['Node Type'] === 'Memoize')) continue;
+      const pages = Math.max((this.#bytes.get(id) ?? 0) / PAGE_BYTES, 1);
+      const height = Math.ceil(Math.log(pages) / Math.log(PAGES_OF_PARENT));
+      sum += repetitionsOf({ node, above }) * (height + 1) * COST_OF_LEVEL;
+    }
+    return sum;
+  }
+
+  async #create(id: string, definition: IndexDefinition): Promise<boolean> {
+    if (this.#open.has(id)) return true;
+    if (this.#refused.has(id)) return false;
+    const create = `SELECT indexrelid::int8 AS oid, indexname AS name FROM ${this.#schema}.hypopg_create_index($1)`;
+    try {
+      const { rows } = await readOnly(this.#session, () => this.#session.query(create, [ddlOf(definition)]));
+      const [{ oid, name } = { oid: 0, name: '' }] = rows as { oid: unknown; name: unknown }[];
+      this.#open.set(id, { oid: Number(oid), name: String(name) });
+      if (this.#bytes.has(id)) return true;
+      const size = await this.#session.query(`SELECT ${this.#schema}.hypopg_relation_size($1) AS bytes`, [
+        oid,
+      ]);
+      this.#bytes.set(id, Number(size.rows[0]?.bytes));
+      return true;
+    } catch (error) {
+      noPlan(error);
+      this.#refused.add(id);
+      return false;
+    }
+  }
+}
+
+/** Real indexes in a transaction that is always rolled back. A build blocks writers of its table until then. */
+export class TrialIndexes implements WhatIf {
+  readonly level = 'trial';
+  readonly #session: Session;
+  readonly #bytes = new Map<string, number>();
+  readonly #refused = new Set<string>();
+  /** The ids of the indexes in the open transaction; `undefined`: none is open. */
+  #open: string | undefined;
+  #names = new Map<string, string>();
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  async plan(query: PlannableQuery, indexes: readonly IndexDefinition[]): Promise<PlannedWith | undefined> {
+    if (!(await this.#build(indexes))) return undefined;
+    const root = await this.#guarded(() => explainQuery(this.#session, query));
+    return root && { root, names: this.#names };
+  }
+
+  /** Runs work with the indexes of the last plan; `undefined` if it fails. */
+  within<T>(work: () => Promise<T>): Promise<T | undefined> {
+    return this.#guarded(work);
+  }
+
+  bytesOf(definition: IndexDefinition): number | null {
+    return this.#bytes.get(idOf(definition)) ?? null;
+  }
+
+  async close(): Promise<void> {
+    if (this.#open === undefined) return;
+    this.#open = undefined;
+    await this.#session.query('ROLLBACK');
+  }
+
+  async #build(indexes: readonly IndexDefinition[]): Promise<boolean> {
+    const byId = new Map(indexes.map((definition) => [idOf(definition), definition]));
+    if ([...byId.keys()].some((id) => this.#refused.has(id))) return false;
+    const key = [...byId.keys()].sort().join();
+    if (this.#open === key) return true;
+    await this.close();
+    await this.#session.query('BEGIN');
+    this.#open = '';
+    this.#names = new Map();
+    for (const [id, definition] of byId) {
+      const ddl = ddlOf(definition);
+      const built = await this.#guarded(async () => {
+        await this.#session.query(ddl);
+        const { rows } = await this.#session.query(BYTES, [definition.schema, indexNameOf(definition)]);
+        return Number(rows[0]?.bytes);
+      });
+      if (built === undefined) {
+        this.#refused.add(id);
+        await this.close();
+        return false;
+      }
+      this.#bytes.set(id, built);
+      this.#names.set(indexNameOf(definition), id);
+    }
+    await this.#session.query('SET LOCAL transaction_read_only = on');
+    this.#open = key;
+    return true;
+  }
+
+  async #guarded<T>(work: () => Promise<T>): Promise<T | undefined> {
+    await this.#session.query('SAVEPOINT hotpath_trial');
+    try {
+      const result = await work();
+      await this.#session.query('RELEASE SAVEPOINT hotpath_trial');
+      return result;
+    } catch (error) {
+      noPlan(error);
+      await this.#session.query('ROLLBACK TO SAVEPOINT hotpath_trial; RELEASE SAVEPOINT hotpath_trial');
+      return undefined;
+    }
+  }
+}
+
+const BYTES = `
+SELECT pg_relation_size(c.oid) AS bytes FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = $2`;
+
+/** Errors of the server say that there is no plan; others end the work. */
+export function noPlan(error: unknown): undefined {
+  const { code } = (error ?? {}) as { code?: unknown };
+  const isOfServer = typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code);
+  // Class 57 and 08: the connection has ended, or an administrator ends it. A time-out of one statement is not the end.
+  if (isOfServer && code !== '57P01' && code !== '57P02' && code !== '57P03' && !code.startsWith('08'))
+    return undefined;
+  throw error;
+}

@@ -1,0 +1,200 @@
+import { performance } from 'node:perf_hooks';
+import { fingerprintOf } from '../monitor/fingerprint.js';
+import type { Statement } from '../monitor/statements.js';
+import { OWN_MARK, type Session } from '../sessions.js';
+import { leastGain } from './acceptance.js';
+import type { OwnConditions } from './candidates.js';
+import type { Catalogue } from './catalogue.js';
+import { explainQuery, isPlannable, type PlannableQuery, readOnly } from './explain.js';
+import { printedText, readExpression, withoutAliases } from './expression.js';
+import { conditionsOfNode, nodesOf, type PlanStep } from './plan.js';
+import { type ScannedTable, scannedTables } from './scans.js';
+import { noPlan } from './what-if.js';
+
+/** A statement of the workload. */
+export interface WorkloadStatement {
+  /** The text that is shown; it has no values. */
+  readonly fingerprint: string;
+  readonly operation: string;
+  readonly calls: number;
+  readonly seconds: number;
+  readonly rows: number;
+  /** `undefined`: nobody gave a text that can be planned. */
+  readonly query: PlannableQuery | undefined;
+  /** Seconds since the sample was taken; `null`: it is planned without values. */
+  readonly sampleAge: number | null;
+  /** Pages that one call read; `null`: not known. */
+  readonly buffers: number | null;
+  readonly source: 'monitor' | 'pg_stat_statements';
+  /** The time in which the calls were counted. */
+  readonly windowSeconds: number;
+}
+
+/** A statement with its plan of today. */
+export interface PlannedStatement extends WorkloadStatement {
+  readonly query: PlannableQuery;
+  readonly root: PlanStep;
+  /** Of one call. */
+  readonly cost: number;
+  readonly leastGain: number;
+  /** Calls in an hour. */
+  readonly weight: number;
+  readonly scanned: readonly ScannedTable[];
+  readonly own: OwnConditions;
+  /** Everything that the plan without values prints, without aliases: constants in it are the statement's own. */
+  readonly ownText: string;
+}
+
+/** Statements that are planned, those with the most time first. */
+const MOST_STATEMENTS = 50;
+
+/** Reads the statements of the app, and those of other programs where `pg_stat_statements` shows them. */
+export async function readWorkload(
+  session: Session,
+  statements: readonly Statement[],
+  catalogue: Catalogue,
+  windowSeconds: number,
+): Promise<WorkloadStatement[]> {
+  const others = await readStatStatements(session, catalogue);
+  const byKey = new Map(others.map((each) => [keyOfText(each.fingerprint), each]));
+  const ofApp = statements
+    .filter(
+      ({ fingerprint, durations, streams }) =>
+        isPlannable(fingerprint.operation) && durations.count + streams > 0,
+    )
+    .map((statement) => {
+      const known = byKey.get(keyOfText(statement.fingerprint.text));
+      if (known) byKey.delete(keyOfText(known.fingerprint));
+      return ofMonitor(statement, known, windowSeconds);
+    });
+  return [...ofApp, ...byKey.values()].sort((a, b) => b.seconds - a.seconds);
+}
+
+function ofMonitor(
+  statement: Statement,
+  known: WorkloadStatement | undefined,
+  windowSeconds: number,
+): WorkloadStatement {
+  const { fingerprint, durations, streams, rows, sample } = statement;
+  return {
+    fingerprint: fingerprint.text,
+    operation: fingerprint.operation,
+    calls: durations.count + streams,
+    seconds: durations.sum / 1000,
+    rows,
+    query: sample ? { text: sample.text, values: sample.values } : known?.query,
+    sampleAge: sample ? (performance.now() - sample.at) / 1000 : null,
+    buffers: known?.buffers ?? null,
+    source: 'monitor',
+    windowSeconds,
+  };
+}
+
+/** Plans the statements that have a text, and reads what their plans want. */
+export async function planWorkload(
+  session: Session,
+  workload: readonly WorkloadStatement[],
+  catalogue: Catalogue,
+): Promise<PlannedStatement[]> {
+  const planned: PlannedStatement[] = [];
+  for (const statement of workload) {
+    if (planned.length >= MOST_STATEMENTS) break;
+    const { query } = statement;
+    if (!query || !isPlannable(statement.operation)) continue;
+    const root = await readOnly(session, () => explainQuery(session, query)).catch(noPlan);
+    if (!root) continue;
+    await catalogue.readColumns(session, tablesOf(root, catalogue));
+    const { own, ownText } = await readOwnConditions(session, query, root);
+    planned.push({
+      ...statement,
+      query,
+      root,
+      cost: root['Total Cost'],
+      leastGain: leastGain(root),
+      weight: (Math.max(statement.calls, 1) * 3600) / Math.max(statement.windowSeconds, 1),
+      scanned: scannedTables(root, catalogue),
+      own,
+      ownText,
+    });
+  }
+  return planned;
+}
+
+function tablesOf(root: PlanStep, catalogue: Catalogue): number[] {
+  return nodesOf(root).flatMap(
+    ({ node }) => catalogue.tableNamed(node.Schema, node['Relation Name'])?.oid ?? [],
+  );
+}
+
+/** The conditions without parameters: those of the plan without values, or all if the statement has none. */
+async function readOwnConditions(
+  session: Session,
+  query: PlannableQuery,
+  root: PlanStep,
+): Promise<{ own: OwnConditions; ownText: string }> {
+  const hasValues = query.values !== undefined && query.values.length > 0;
+  const generic = hasValues
+    ? await readOnly(session, () => explainQuery(session, { ...query, values: undefined })).catch(noPlan)
+    : root;
+  const own = new Set<string>();
+  const texts: string[] = [];
+  for (const { node } of generic ? nodesOf(generic) : []) {
+    for (const { expression } of conditionsOfNode(node)) {
+      texts.push(withoutAliases(expression));
+      if (!/\$\d/.test(printedText(expression))) own.add(withoutAliases(expression));
+    }
+    for (const text of [...(node['Sort Key'] ?? []), ...(node.Output ?? [])]) {
+      const read = readExpression(text.replace(/ DESC.*$| NULLS.*$/, ''));
+      if (read) texts.push(withoutAliases(read));
+    }
+  }
+  return { own, ownText: texts.join('\n') };
+}
+
+/** Texts of both sources, without what they write differently. */
+function keyOfText(text: string): string {
+  return text
+    .replace(/\$\d+/g, '?')
+    .replace(/\(…\)|\(\?(?:, ?\?)*\)/g, '(?)')
+    .replace(/\s+/g, ' ')
+    .trim();
+}
+
+async function readStatStatements(session: Session, catalogue: Catalogue): Promise<WorkloadStatement[]> {
+  const schema = catalogue.extensions.get('pg_stat_statements');
+  if (schema === undefined) return [];
+  const view = `"${schema.replaceAll('"', '""')}".pg_stat_statements`;
+  const read = () => readOnly(session, () => session.query(statStatementsOf(view), [MOST_STATEMENTS]));
+  // It may not be loaded, or this role may not read it.
+  const result = await read().catch(noPlan);
+  return (result?.rows ?? []).flatMap((row) => {
+    const text = String(row.text);
+    const operation = /^[\s(]*([A-Za-z]+)/.exec(text)?.[1]?.toUpperCase() ?? '';
+    if (!isPlannable(operation) || text.length > 10_000) return [];
+    const calls = Number(row.calls);
+    return [
+      {
+        fingerprint: fingerprintOf(text).text,
+        operation,
+        calls,
+        seconds: Number(row.seconds),
+        rows: Number(row.rows),
+        query: { text, values: undefined },
+        sampleAge: null,
+        buffers: Math.round(Number(row.buffers) / Math.max(calls, 1)),
+        source: 'pg_stat_statements' as const,
+        windowSeconds: Number(row.window),
+      },
+    ];
+  });
+}
+
+function statStatementsOf(view: string): string {
+  return `
+SELECT query AS text, calls, rows, total_exec_time / 1000 AS seconds, shared_blks_hit + shared_blks_read AS buffers,
+  extract(epoch FROM now() - coalesce((SELECT stats_reset FROM ${view}_info), pg_postmaster_start_time())) AS window
+FROM ${view} s JOIN pg_database d ON d.oid = s.dbid
+WHERE d.datname = current_database() AND query <> '<insufficient privilege>' AND query NOT LIKE '${OWN_MARK}%'
+  AND query !~* '\\m(pg_catalog|pg_stat|hypopg|pg_class|pg_index)'
+ORDER BY total_exec_time DESC LIMIT $1`;
+}

@@ -1,0 +1,143 @@
+import { type IndexReport, monitorPool, type PostgresOptions, postgres } from 'hotpath/postgres';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type AdvisedQuery, CONTROLS, SLOW } from '../../../bench/adviser/queries.js';
+import { fillShop } from '../../../bench/adviser/shop.js';
+import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
+
+let server: TestPostgres;
+let url: string;
+let admin: pg.Pool;
+beforeAll(async () => {
+  server = await startPostgres();
+  url = await server.createDatabase('advised');
+  admin = new pg.Pool({ connectionString: url, max: 1 });
+  await fillShop(admin, { orderItems: 200_000, reviews: 100_000 });
+  await admin.query('VACUUM (ANALYZE)');
+  // Its schema may be any.
+  await admin.query('CREATE SCHEMA "Ext ensions"; CREATE EXTENSION hypopg SCHEMA "Ext ensions"');
+});
+afterAll(async () => {
+  await admin?.end();
+  await server?.stop();
+});
+
+interface Advised extends PostgresOptions {
+  readonly calls?: number;
+  readonly as?: string;
+  /** Runs after the queries, before the report. */
+  readonly then?: (pool: pg.Pool) => Promise<unknown>;
+}
+
+/** Runs queries through a monitored pool, and returns the advice for them. */
+async function advise(
+  queries: readonly Pick<AdvisedQuery, 'text' | 'values'>[],
+  { calls = 2, as, then, ...options }: Advised = {},
+): Promise<IndexReport> {
+  const connection = as === undefined ? url : url.replace('postgres@', `${as}@`);
+  const pool = monitorPool(new pg.Pool({ connectionString: connection, max: 2 }));
+  const db = postgres(pool, options);
+  try {
+    for (const { text, values } of queries)
+      for (let call = 0; call < calls; call++) await pool.query(text, values as unknown[]);
+    await then?.(pool);
+    return await db.indexes();
+  } finally {
+    await db.close();
+    await pool.end();
+  }
+}
+
+/** The names of queries for which an index is advised that an expert accepts, and the DDL that none accepts. */
+function judge({ missing }: IndexReport): { right: string[]; wrong: string[] } {
+  const right = SLOW.filter(({ accepts, text }) => {
+    const words = text.replace(/\s+/g, ' ').slice(0, 40);
+    return missing.some(
+      ({ ddl, queries }) => accepts!.test(ddl) && queries.some((each) => each.text.startsWith(words)),
+    );
+  });
+  const wrong = missing.filter(({ ddl }) => !SLOW.some(({ accepts }) => accepts!.test(ddl)));
+  return { right: right.map(({ name }) => name), wrong: wrong.map(({ ddl }) => ddl) };
+}
+
+describe('missing indexes', () => {
+  it('are found for nine of ten slow queries, and verified by the planner', async () => {
+    const report = await advise(SLOW);
+    const { right, wrong } = judge(report);
+    expect(right.length, JSON.stringify(report.missing, null, 1)).toBeGreaterThanOrEqual(9);
+    expect(wrong).toEqual([]);
+    expect(report).toMatchObject({ level: 'verified', isComplete: true });
+    for (const { level, method, queries, ddl } of report.missing) {
+      expect(level).toBe(method === 'gin' ? 'sampled' : 'verified');
+      expect(ddl).toMatch(/^CREATE INDEX CONCURRENTLY "hotpath_/);
+      for (const { costBefore, costAfter } of queries) expect(costAfter).toBeLessThanOrEqual(costBefore);
+    }
+  });
+
+  it('are not advised for nine queries that need none', async () => {
+    expect((await advise(CONTROLS)).missing).toEqual([]);
+  });
+
+  it('cost after the build what was promised, read fewer pages, and are not advised again', async () => {
+    const before = await advise(SLOW);
+    const client = await admin.connect();
+    const plan = async ({ text, values }: AdvisedQuery) => {
+      const explained = await client.query(
+        `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${text}`,
+        values as unknown[],
+      );
+      const [{ Plan: root }] = explained.rows[0]['QUERY PLAN'];
+      return { cost: root['Total Cost'], buffers: root['Shared Hit Blocks'] + root['Shared Read Blocks'] };
+    };
+    const old = new Map<AdvisedQuery, { cost: number; buffers: number }>();
+    for (const query of SLOW) old.set(query, await plan(query));
+    try {
+      for (const { ddl } of before.missing) await client.query(ddl);
+      const compared: object[] = [];
+      for (const query of SLOW) {
+        const words = query.text.replace(/\s+/g, ' ').slice(0, 40);
+        const item = before.missing.find(({ queries }) => queries.some(({ text }) => text.startsWith(words)));
+        if (!item) continue;
+        const promised = item.queries.find(({ text }) => text.startsWith(words))!.costAfter;
+        const now = await plan(query);
+        compared.push({
+          name: query.name,
+          promised,
+          cost: now.cost,
+          buffers: [old.get(query)!.buffers, now.buffers],
+        });
+        expect(now.buffers, query.name).toBeLessThan(old.get(query)!.buffers);
+        // The server knows nothing of an expression before, and a sample is a sample.
+        if (item.level !== 'verified' || item.ddl.includes('((')) continue;
+        expect(Math.abs(now.cost - promised), JSON.stringify(compared.at(-1))).toBeLessThanOrEqual(
+          // A few pages more or less of a tiny index.
+          Math.max(promised * 0.15, 2),
+        );
+      }
+      expect(compared.length).toBeGreaterThanOrEqual(9);
+      expect((await advise(SLOW)).missing).toEqual([]);
+    } finally {
+      const { rows } = await client.query(
+        `SELECT format('%I.%I', schemaname, indexname) AS name FROM pg_indexes WHERE indexname LIKE 'hotpath\\_%'`,
+      );
+      for (const { name } of rows) await client.query(`DROP INDEX ${name}`);
+      client.release();
+    }
+  });
+
+  it('are estimated without HypoPG: seven of ten, and at most one wrong', async () => {
+    await admin.query('DROP EXTENSION hypopg');
+    try {
+      const report = await advise(SLOW);
+      const { right, wrong } = judge(report);
+      expect(right.length, JSON.stringify(report.missing, null, 1)).toBeGreaterThanOrEqual(7);
+      expect(report.level).toBe('estimated');
+      expect(new Set(report.missing.map(({ level }) => level))).toEqual(new Set(['estimated']));
+      const controls = await advise(CONTROLS);
+      expect(wrong.length + controls.missing.length).toBeLessThanOrEqual(1);
+      expect(report.notes.join()).toContain('hypopg');
+    } finally {
+      await admin.query('CREATE EXTENSION hypopg SCHEMA "Ext ensions"');
+    }
+  });
+});
