@@ -10,6 +10,10 @@ export interface ListedCommand {
 
 /** The commands of the executable `hotpath`, by name. */
 export const COMMANDS: Readonly<Record<string, ListedCommand>> = {
+  'postgres:migration': {
+    summary: 'Prints the SQL of the triggers for purgeOnChange()',
+    load: async () => (await import('./postgres-migration/command.js')).postgresMigrationCommand,
+  },
   precompress: {
     summary: 'Compresses the files of a folder ahead of time, for staticAssets()',
     load: async () => (await import('./precompress/command.js')).precompressCommand,

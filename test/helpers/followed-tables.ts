@@ -60,7 +60,10 @@ export async function follow(
       await perf.cache.set(`entry of ${tag}`, true, { ttl: '1h', tags: [tag] });
     }
   };
+  let isStopped = false;
   const stop = async () => {
+    if (isStopped) return;
+    isStopped = true;
     await db.close();
     await pool.end();
     await perf.close();

@@ -1,4 +1,5 @@
 import { HotpathError } from '../../options/errors.js';
+import { messageOf } from '../../runtime/report-fault.js';
 import { type QualifiedName, quoteIdentifier } from '../indexes/definition.js';
 import type { Session } from '../sessions.js';
 import { transaction } from './consumer.js';
@@ -128,6 +129,21 @@ async function findByName(session: Session, name: string): Promise<FoundTable | 
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` for a wrong mapping, and without `installs` for missing triggers.
  */
 export async function installChanges(
+  session: Session,
+  mapping: Readonly<Record<string, MappedTable>>,
+  installs: boolean,
+): Promise<InstalledChanges> {
+  try {
+    return await installMissing(session, mapping, installs);
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== '42501') throw error;
+    throw invalid(
+      `${messageOf(error)}; let a role that owns the tables run the SQL of npx hotpath postgres:migration --grant`,
+    );
+  }
+}
+
+async function installMissing(
   session: Session,
   mapping: Readonly<Record<string, MappedTable>>,
   installs: boolean,

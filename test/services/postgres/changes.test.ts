@@ -1,4 +1,4 @@
-import { postgres } from 'hotpath/postgres';
+import { type ChangeMapping, changesMigration, postgres } from 'hotpath/postgres';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { closeAfterEach } from '../../helpers/close-after-each.js';
@@ -260,6 +260,27 @@ describe('the triggers', () => {
     await newer.db.flush();
     expect(await newer.purged()).toEqual(['price:123.40']);
     expect((await functions()).length).toBe(1);
+  });
+
+  it('are those of a migration, which may run again and which another role may run', async () => {
+    await admin.query('DROP SCHEMA hotpath CASCADE; CREATE ROLE app LOGIN');
+    await admin.query('GRANT SELECT ON products, readings TO app');
+    const mapping: ChangeMapping = {
+      ...products,
+      readings: { columns: ['id'], tags: ({ id }) => `reading:${id}` },
+    };
+    const asApp = url.replace('postgres@', 'app@');
+    await expect(follow(asApp, mapping)).rejects.toThrow('permission denied');
+    const sql = changesMigration(mapping, { grantTo: 'app' });
+    for (const _ of [1, 2]) await psql(url, sql);
+    const { db, fill, purged } = later(await follow(asApp, mapping, { install: false }));
+    await fill('product:1', 'reading:9');
+    await admin.query(
+      `UPDATE products SET price = 1 WHERE id = 1; INSERT INTO readings VALUES (9, '2025-01-01')`,
+    );
+    await db.flush();
+    expect(await purged()).toEqual(['product:1', 'reading:9']);
+    expect(db.changes()).toMatchObject({ state: 'following', failures: 0 });
   });
 
   it('come back, with a purge of everything, when a table was created again', async () => {
