@@ -39,7 +39,7 @@ const CONNECT_WITHIN = 2_000;
 /** Until a connection is closed; a server that hangs never closes it. Milliseconds. */
 const END_WITHIN = 500;
 
-/** At the start of each statement of hotpath: `pg_stat_statements` keeps it. */
+/** In each statement of hotpath: `pg_stat_statements` keeps it, if it is not at the start (PostgreSQL 18). */
 export const OWN_MARK = '/* hotpath */';
 
 interface OwnClient extends DriverClient {
@@ -88,7 +88,7 @@ export class Sessions {
     client.on('error', ignoreLost);
     this.#open.add(client);
     const query = (text: string, values?: readonly unknown[]) =>
-      client.query({ text: `${OWN_MARK} ${text}`, values, ...(values && { queryMode: 'extended' }) });
+      client.query({ text: markOwn(text), values, ...(values && { queryMode: 'extended' }) });
     try {
       await client.connect();
       const processId = client.processID ?? null;
@@ -130,6 +130,11 @@ function nameOfText(text: string): string {
 export async function isDirect(session: Session): Promise<boolean> {
   const { rows } = await session.query('SELECT pg_backend_pid() AS pid');
   return session.processId === null || rows[0]?.pid === session.processId;
+}
+
+/** After the first word. */
+function markOwn(text: string): string {
+  return text.replace(/^\s*[A-Za-z]+/, (word) => `${word} ${OWN_MARK}`);
 }
 
 const ignoreLost = guarded('connection of the database monitor', () => {});

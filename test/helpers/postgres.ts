@@ -5,6 +5,7 @@ import { chown, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { freePort } from './port.js';
@@ -24,6 +25,8 @@ export interface TestPostgres {
   /** Stops the server and removes its files. */
   stop(): Promise<void>;
 }
+
+const VERSIONS = fileURLToPath(new URL('../postgres-versions/node_modules', import.meta.url));
 
 const READY_WITHIN_MS = 30_000;
 
@@ -171,7 +174,10 @@ async function withClient<T>(url: string, task: (client: pg.Client) => Promise<T
   }
 }
 
+/** The release line that `npm run test:postgres` sets, else the installed one. */
 async function binaries(): Promise<string> {
+  const line = process.env.HOTPATH_POSTGRES;
+  if (line !== undefined) return join(VERSIONS, `postgres-${line}`, 'native', 'bin');
   const found = await findBinaries();
   if (found !== undefined) return found;
   await installDebianPackage('postgresql', 'A test against a real PostgreSQL');

@@ -45,6 +45,13 @@ beforeAll(async () => {
   await run('UPDATE fresh SET id = id + 10000');
   admin = new pg.Client(url);
   await admin.connect();
+  // PostgreSQL 14 shows counts half a second late.
+  await waitFor(async () => {
+    const { rows } = await admin.query(
+      `SELECT count(*)::int AS n FROM pg_stat_user_tables WHERE relname = 'fresh' AND last_analyze IS NOT NULL AND n_dead_tup = 1000`,
+    );
+    return rows[0].n === 1;
+  });
 });
 afterAll(async () => {
   await admin?.end();
