@@ -155,7 +155,7 @@ export interface ShedEvent {
 
 /** `hotpath:alert`: an alert of this instance fires or has cleared. The same as `alerts.onAlert` gets. */
 export interface AlertEvent {
-  /** `slowRequests`, `errorRate`, `hitRatio`, `eventLoop`, `breaker`, `poolWaiting`, or a name of `alerts.custom`. */
+  /** `slowRequests`, `errorRate`, `hitRatio`, `eventLoop`, `breaker`, `poolWaiting`, `slowQueries`, or a name of `alerts.custom`. */
   readonly name: string;
   readonly state: 'ok' | 'firing';
   /** When this state began. Milliseconds since 1970. */

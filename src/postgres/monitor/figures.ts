@@ -1,4 +1,5 @@
 import type { NPlusOneEvent } from '../../events/channels.js';
+import { POOL_MONITOR } from '../../telemetry/monitored-pool.js';
 import type { Durations } from '../../telemetry/requests/figures.js';
 import type { Statement } from './statements.js';
 
@@ -113,14 +114,13 @@ export interface PoolMonitor {
   figures(): DatabaseFigures;
   /** @internal Counts since the start, of which the load of the pool is computed. */
   totals(): PoolTotals;
+  /** @internal Those since the start. */
+  slowQueries(): number;
   /** @internal The statements with their samples, which no output shows. */
   statements(): readonly Statement[];
   /** Ends the monitoring and gives the pool its own methods back. Idempotent. */
   close(): void;
 }
-
-/** Where a pool keeps its monitor; two copies of the package agree. */
-const POOL_MONITOR: unique symbol = Symbol.for('hotpath.pool-monitor');
 
 /** The monitor of a pool; `undefined` if `monitorPool` does not watch it. */
 export function monitorOf(pool: object): PoolMonitor | undefined {

@@ -45,6 +45,7 @@ export function monitorPool<Pool extends MonitorablePool>(pool: Pool, options?: 
   setMonitor(pool, {
     figures: () => recorder.figures(),
     totals: () => recorder.totals(),
+    slowQueries: () => recorder.slowQueries,
     statements: () => recorder.statements.list(),
     close,
   });

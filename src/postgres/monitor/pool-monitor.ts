@@ -151,6 +151,10 @@ export class PoolRecorder {
     this.#series.use.observe(duration / 1000);
   }
 
+  get slowQueries(): number {
+    return this.#counts.slow;
+  }
+
   figures(): DatabaseFigures {
     const statements = this.statements
       .list()

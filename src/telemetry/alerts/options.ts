@@ -73,6 +73,16 @@ export interface PoolWaitingAlertOptions {
   for?: Duration | undefined;
 }
 
+/** An alert about slow queries. */
+export interface SlowQueriesAlertOptions {
+  /** Required. A pool of `pg` that `monitorPool` watches, which also says what is slow. */
+  pool?: WaitingPool | undefined;
+  /** It fires while there were more slow queries than this in the last minute; it clears at 80 % of it. Default: `10`. */
+  over?: number | undefined;
+  /** How long the count must stay above, to fire, or below, to clear; in steps of five seconds. Default: `'15s'`. */
+  for?: Duration | undefined;
+}
+
 /** An alert about a figure of the app. */
 export interface CustomAlert {
   /** Reads the figure, every five seconds; synchronous. `undefined`: it is not known now, so the alert keeps its state. */
@@ -101,6 +111,8 @@ export interface AlertsOptions {
   breaker?: BreakerAlertOptions | boolean | undefined;
   /** Queries wait for a connection. Default: off. */
   poolWaiting?: PoolWaitingAlertOptions | false | undefined;
+  /** Queries of a monitored pool are slow. Default: off. */
+  slowQueries?: SlowQueriesAlertOptions | false | undefined;
   /** Alerts about figures of the app, by name: `{ jobs: { value: () => queue.length, over: 100, for: '1m' } }`. Default: none. */
   custom?: Readonly<Record<string, CustomAlert>> | undefined;
   /** Called when an alert fires and when it clears; an exception or a rejected promise is reported. Default: none. */
@@ -115,6 +127,7 @@ const OWN_NAMES: readonly string[] = [
   'eventLoop',
   'breaker',
   'poolWaiting',
+  'slowQueries',
 ];
 
 /** Alerts of the app, and characters of a name: each is a series of metrics, and in the snapshot of the instance. */
@@ -136,7 +149,7 @@ const readCustomName: Validator<string> = (input) => {
 const forAtLeast = (fallback: Duration) => v.optional(leaf(readTimerDuration), fallback);
 const least = (fallback: number) => v.optional(leaf(readInteger(1)), fallback);
 
-const poolWaitingSchema = section({
+const poolSchema = section({
   // Without it, the reader says what is expected.
   pool: v.optional(leaf(readWaitingPool), null),
   over: v.optional(leaf(readInteger(0)), 10),
@@ -198,7 +211,8 @@ export const alertsSchema = section(
       true,
     ),
     breaker: v.optional(toggle(section({ for: forAtLeast('15s') })), true),
-    poolWaiting: v.optional(toggle(poolWaitingSchema), false),
+    poolWaiting: v.optional(toggle(poolSchema), false),
+    slowQueries: v.optional(toggle(poolSchema), false),
     custom: v.optional(mapOf(readCustomName, customSchema, 'names'), {}),
     onAlert: v.optional(leaf(readFunction<(alert: Alert) => unknown>())),
   },

@@ -1,4 +1,6 @@
 import { requireSync } from '../../options/user-function.js';
+import { PROCESS_STEP_SECONDS } from '../history/history.js';
+import { slowQueriesOf } from '../monitored-pool.js';
 import type { RequestCounts } from '../requests/figures.js';
 import type { RouteSeries } from '../requests/route-series.js';
 import type { ProcessFigures } from '../system/process-sampler.js';
@@ -43,7 +45,8 @@ export function createAlertRules(
   settings: AlertsSettings,
   breakers: (() => Breakers) | undefined,
 ): AlertRule[] {
-  const { slowRequests, errorRate, hitRatio, eventLoop, breaker, poolWaiting, custom } = settings;
+  const { slowRequests, errorRate, hitRatio, eventLoop, breaker, poolWaiting, slowQueries, custom } =
+    settings;
   const rules = [
     slowRequests && ruleOfSlowRequests(slowRequests),
     errorRate && ruleOfErrorRate(errorRate),
@@ -51,6 +54,7 @@ export function createAlertRules(
     eventLoop && ruleOfEventLoop(eventLoop),
     breaker && breakers && ruleOfBreaker(breaker, breakers),
     poolWaiting && ruleOfPool(poolWaiting),
+    slowQueries && ruleOfSlowQueries(slowQueries),
   ];
   const own = rules.filter((rule) => !!rule);
   return [...own, ...Object.entries(custom).map(([name, each]) => ruleOfCustom(name, each))];
@@ -174,6 +178,28 @@ function ruleOfPool({ pool, over, for: forSeconds }: SettingsOf<'poolWaiting'>):
     read: () => {
       const value = toNumber(pool.waitingCount);
       return { value, message: `${value} queries wait for a connection (limit ${over}).` };
+    },
+  };
+}
+
+/** Windows of a minute, and its begin. */
+const COUNTS_OF_MINUTE = 60 / PROCESS_STEP_SECONDS + 1;
+
+function ruleOfSlowQueries({ pool, over, for: forSeconds }: SettingsOf<'slowQueries'>): AlertRule {
+  const counts: number[] = [];
+  return {
+    name: 'slowQueries',
+    unit: 'queries',
+    forSeconds,
+    ...limitAbove(over),
+    read: () => {
+      const count = slowQueriesOf(pool);
+      if (count === undefined)
+        return { value: count, message: 'The pool is not monitored: call monitorPool(pool, { perf }).' };
+      counts.push(count);
+      if (counts.length > COUNTS_OF_MINUTE) counts.shift();
+      const value = count - (counts[0] as number);
+      return { value, message: `${value} queries of the last minute were slow (limit ${over}).` };
     },
   };
 }

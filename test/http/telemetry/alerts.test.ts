@@ -197,6 +197,27 @@ describe('an alert about a pool', () => {
   });
 });
 
+describe('an alert about slow queries', () => {
+  it('counts those of the last minute, of a pool that is monitored', async () => {
+    const pool = { waitingCount: 0 };
+    const { told, steps, named } = await serve({ slowQueries: { pool, over: 2 } });
+    await steps(4);
+    expect(named('slowQueries')).toMatchObject({
+      value: null,
+      message: 'The pool is not monitored: call monitorPool(pool, { perf }).',
+    });
+    let slow = 100;
+    Object.assign(pool, { [Symbol.for('hotpath.pool-monitor')]: { slowQueries: () => slow } });
+    await steps(3);
+    slow += 3;
+    await steps(3);
+    expect(told).toMatchObject([{ name: 'slowQueries', state: 'firing', value: 3, unit: 'queries' }]);
+    // A minute later they are no longer recent.
+    await steps(16);
+    expect(named('slowQueries')).toMatchObject({ state: 'ok', value: 0 });
+  });
+});
+
 describe('a custom alert', () => {
   it('does not fire on a figure that is beyond its limit by turns', async () => {
     let at = 0;

@@ -39,7 +39,7 @@ function merged(base: Record<string, unknown>, more: Record<string, unknown>): R
 function neededAt(path: readonly string[]): Record<string, unknown> {
   if (path.at(-1) === 'redis') return { url: 'redis://localhost:1', wait: { replicas: 1 } };
   if (path.at(-1) === 'loadShedding') return { pool: { waitingCount: 0 } };
-  if (path.at(-1) === 'poolWaiting') return { pool: { waitingCount: 0 } };
+  if (path.at(-1) === 'poolWaiting' || path.at(-1) === 'slowQueries') return { pool: { waitingCount: 0 } };
   return path.at(-1) === 'cache' && path.includes(EXAMPLE_PATH) ? { ttl: '1h' } : {};
 }
 

@@ -153,6 +153,7 @@ describe('the figures of a pool', () => {
       await expect(pool.query('SELECT pg_sleep(5)')).rejects.toThrow();
       const text = 'SELECT pg_sleep(?), ?';
       expect(figures().slowQueries).toHaveLength(2);
+      expect(monitorOf(pool)!.slowQueries()).toBe(2);
       expect(figures().slowQueries).toEqual(
         expect.arrayContaining([
           expect.objectContaining({ text, rows: 1, route: null, error: null }),
