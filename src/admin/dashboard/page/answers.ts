@@ -1,11 +1,14 @@
 import type { KeyList } from '../../../cache/explain/key-list.js';
 import type { CacheStats } from '../../../cache/stats.js';
+import type { DatabaseFigures } from '../../../postgres/monitor/figures.js';
+import type { ServerFigure, ServerReadings } from '../../../postgres/statistics/figures.js';
 import type { AdviceItem } from '../../../telemetry/advice.js';
 import type { Alert } from '../../../telemetry/alerts/options.js';
 import type { InstancesReport } from '../../../telemetry/instances/instances.js';
 import type { InstanceLabels } from '../../../telemetry/instances/snapshot.js';
 import type { CacheUseFigures } from '../../../telemetry/requests/cache-use.js';
 import type { RequestFigures } from '../../../telemetry/requests/figures.js';
+import type { RouteQueries } from '../../../telemetry/requests/route-series.js';
 import type { SlowRequestFigures } from '../../../telemetry/requests/slowest-requests.js';
 import type { TopKey } from '../../../telemetry/requests/top-keys.js';
 import type { HostFigures } from '../../../telemetry/system/host-sampler.js';
@@ -31,6 +34,8 @@ export interface ApiRoute {
   /** `null` where another instance has published the figures. */
   readonly recent: RequestFigures | null;
   readonly cacheHitRatio: number | null;
+  /** Queries since the start; absent without any. */
+  readonly database?: RouteQueries;
 }
 
 export interface ApiFigures {
@@ -81,6 +86,19 @@ export interface HistoryFigures {
   };
 }
 
+/** The statistics of the server. */
+type ServerAnswer = { readonly [Name in keyof ServerReadings]: ServerFigure<ServerReadings[Name]> };
+
+/** The figures of `/database`. */
+export interface DatabaseAnswer {
+  /** `null`: there is none. */
+  readonly pool: PoolFigures | null;
+  /** `null`: `monitorPool` does not watch it. */
+  readonly monitor: DatabaseFigures | null;
+  /** `null`: without `postgres`. */
+  readonly statistics: ServerAnswer | null;
+}
+
 export interface PoolFigures {
   readonly totalCount: number;
   readonly idleCount: number;
@@ -105,8 +123,7 @@ export interface Shown {
   instances?: InstancesReport;
   warming?: readonly WarmingTaskFigures[];
   alerts?: readonly ShownAlert[];
-  /** `null`: there is none. */
-  pool?: PoolFigures | null;
+  database?: DatabaseAnswer;
   slowest?: readonly SlowRequestFigures[];
   /** The last hour of one instance. */
   history?: HistoryColumns;

@@ -9,8 +9,10 @@ import { NextStepPanel } from './panels/next-steps.js';
 import { OverviewPanel } from './panels/overview.js';
 import { ProcessPanel } from './panels/process.js';
 import { PurgeForm } from './panels/purge.js';
+import { QueryPanel } from './panels/queries.js';
 import { RoutePanel } from './panels/routes.js';
 import { SlowestPanel } from './panels/slowest.js';
+import { TablePanel } from './panels/tables.js';
 import { WarmingPanel } from './panels/warming.js';
 import { pollFor } from './polled.js';
 import { StatusLine } from './status-line.js';
@@ -35,6 +37,8 @@ const panels = [
   new WarmingPanel(),
   new AlertPanel(),
   new DatabasePanel(),
+  new QueryPanel(),
+  new TablePanel(),
   new ProcessPanel(),
 ];
 new PurgeForm(permitsChanges);

@@ -3,6 +3,7 @@ import type {
   ApiFigures,
   CacheFigures,
   CacheLimits,
+  DatabaseAnswer,
   HistoryFigures,
   MachineFigures,
   Shown,
@@ -92,8 +93,8 @@ function steadyFigures(shown: Shown): Polled[] {
     part('/warming', ['tasks'], ({ tasks }: { tasks: NonNullable<Shown['warming']> }) => {
       shown.warming = tasks;
     }),
-    part('/database', [], ({ pool }: Required<Pick<Shown, 'pool'>>) => {
-      shown.pool = pool;
+    part('/database', [], (database: DatabaseAnswer) => {
+      shown.database = database;
     }),
     part('/slow-requests', ['requests'], ({ requests }: { requests: NonNullable<Shown['slowest']> }) => {
       shown.slowest = requests;

@@ -65,7 +65,7 @@ export class RoutePanel {
     setText(
       byId('routes-hint'),
       isRecent
-        ? 'Figures of the last minute; hit ratio since the start'
+        ? 'Figures of the last minute; hit ratio and share of the database since the start'
         : 'Sums of instances since their start',
     );
     setShown(this.#more, shares.length > FEW || this.#isOpen);
@@ -96,8 +96,10 @@ function routeView() {
     'number',
     'number',
     'number wide',
+    'number wide',
   ]);
-  const [head, share, rate, p50, p95, errors, hits] = cells as [
+  const [head, share, rate, p50, p95, errors, hits, database] = cells as [
+    HTMLElement,
     HTMLElement,
     HTMLElement,
     HTMLElement,
@@ -124,6 +126,7 @@ function routeView() {
       setText(errors, showShare(figures.serverErrorRatio));
       errors.classList.toggle('is-bad', figures.serverErrorRatio >= 0.01);
       setText(hits, showShare(route.cacheHitRatio));
+      setText(database, showShare(databaseShare(route)));
       const words = advice.map(({ text, config }) => `${text}\n${config}`).join('\n');
       if (words === advised) return;
       advised = words;
@@ -131,6 +134,12 @@ function routeView() {
       if (advice.length > 0) head.append(routeAdvice(advice));
     },
   };
+}
+
+/** Of the time since the start; queries that run at once may take longer together than their request. */
+function databaseShare({ database, sinceStart: { requests, total } }: RouteShare['route']): number | null {
+  const seconds = requests * (total.mean ?? 0);
+  return database && seconds > 0 ? Math.min(1, database.seconds / seconds) : null;
 }
 
 /** In a fold, so that rows keep one height. */
