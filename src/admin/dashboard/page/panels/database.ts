@@ -34,7 +34,7 @@ function hintOf({ statistics, monitor }: DatabaseAnswer): string {
 function poolFacts({ pool, monitor }: DatabaseAnswer): Fact[] {
   if (pool === null) return [];
   const facts: Fact[] = [
-    ['Connections', `${showCount(pool.totalCount)}, ${showCount(pool.activeCount)} of them in use`],
+    ['Connections', `${showCount(pool.totalCount)} open, ${showCount(pool.activeCount)} in use`],
     ['Queries that wait', showCount(pool.waitingCount)],
     ['Saturated', pool.isSaturated === null ? 'unknown' : pool.isSaturated ? 'yes: all in use' : 'no'],
   ];
@@ -57,7 +57,10 @@ function serverFacts({ statistics }: DatabaseAnswer): Fact[] {
   const { connections, activity, buffers, blockedSessions, longTransactions } = statistics;
   return [
     ['Size', figureText(activity, ({ sizeBytes }) => showBytes(sizeBytes))],
-    ['Sessions', figureText(connections, ({ total, active }) => `${total}, ${active} of them active`)],
+    [
+      'Sessions',
+      figureText(connections, ({ total, active }) => `${showCount(total)}, ${showCount(active)} active`),
+    ],
     ['Tables found in memory', figureText(buffers, ({ heap }) => showShare(heap.hitRatio))],
     ['Indexes found in memory', figureText(buffers, ({ index }) => showShare(index.hitRatio))],
     ['Blocked sessions', figureText(blockedSessions, ({ length }) => showCount(length))],

@@ -21,11 +21,7 @@ export class QueryPanel {
     ({ text }) => text,
     () => statementView(),
   );
-  readonly #slow = new KeyedList<SlowQueryFigures>(
-    byId('slow-queries'),
-    ({ at, text }) => `${at} ${text}`,
-    () => slowView(),
-  );
+  readonly #slow = new KeyedList<SlowQueryFigures>(byId('slow-queries'), keyOfSlow, () => slowView());
   readonly #repeated = new KeyedList<NPlusOneFigures>(
     byId('repeated'),
     ({ method, route, text }) => `${method} ${route} ${text}`,
@@ -39,12 +35,23 @@ export class QueryPanel {
     const all = statements.reduce((sum, { seconds }) => sum + seconds, 0);
     const rows = statements.slice(0, MOST_ROWS);
     this.#statements.show(rows.map((row) => ({ ...row, share: all > 0 ? row.seconds / all : 0 })));
-    this.#slow.show(slowQueries.slice(0, MOST_ROWS));
+    this.#slow.show(worstOfEach(slowQueries).slice(0, MOST_ROWS));
     this.#repeated.show(nPlusOne.slice(0, 3));
     setShown(byId('queries-part'), rows.length > 0);
     setShown(byId('slow-queries-part'), slowQueries.length > 0);
     setShown(byId('repeated-part'), nPlusOne.length > 0);
   }
+}
+
+function keyOfSlow({ text, route }: SlowQueryFigures): string {
+  return `${text} ${route ?? ''}`;
+}
+
+/** The slowest query of each statement and route: they are sorted, and many are alike. */
+function worstOfEach(queries: readonly SlowQueryFigures[]): SlowQueryFigures[] {
+  const worst = new Map<string, SlowQueryFigures>();
+  for (const query of queries) if (!worst.has(keyOfSlow(query))) worst.set(keyOfSlow(query), query);
+  return [...worst.values()];
 }
 
 function statementView() {
