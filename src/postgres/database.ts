@@ -89,11 +89,16 @@ export function postgres(pool: MonitorablePool, options?: PostgresOptions): Post
   const statistics = () => collector.read();
   const maintenance = makeMaintenance(sessions, settings.maintenance, settings.statistics);
   const reporter = new DatabaseReporter({ pool, perf: settings.perf, statistics, maintenance });
-  const adviser = new IndexAdviser({ sessions, statements, trialMaxBytes: settings.indexes.trialMaxBytes });
+  const { trialMaxBytes } = settings.indexes;
+  const adviser = new IndexAdviser({ sessions, statements, trialMaxBytes });
   return {
     pool,
     statistics,
-    indexes: () => adviser.report(),
+    indexes: async () => {
+      const advice = await adviser.report();
+      builds.remember(adviser.advised());
+      return advice;
+    },
     check: () => checkDatabase(sessions),
     maintenance,
     report: ((options?: { format: 'markdown' }) =>

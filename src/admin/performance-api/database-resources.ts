@@ -33,6 +33,7 @@ export function makeDatabaseResources(
       : NO_DATABASE;
   return [
     ['/database/report', reportResource(database)],
+    ['/indexes', resource(indexReader(database))],
     ['/maintenance', resource(figures)],
     ['/maintenance/analyze', analyzeResource(database)],
     ['/maintenance/analyze/state', resource((query) => readAnalyzeStates(database, query), 'ids', 'since')],
@@ -148,3 +149,24 @@ const REFUSALS: { readonly [Refusal in Exclude<StartRefusal, 'unavailable'>]?: t
       'The connection goes through a pooler: set `connection` of postgres() to the address of the server.',
   },
 };
+
+/** A report plans every statement, so one serves the requests of this time. Milliseconds. */
+const REPORT_HOLDS = 15_000;
+
+function indexReader(
+  database: PostgresDatabase | undefined,
+): () => Promise<ResourceFigures | ResourceProblem> {
+  let last: { readonly at: number; readonly report: ReturnType<PostgresDatabase['indexes']> } | undefined;
+  return async () => {
+    if (!database) return NO_DATABASE;
+    if (!last || performance.now() - last.at > REPORT_HOLDS)
+      last = { at: performance.now(), report: database.indexes() };
+    try {
+      const { level, notes, ...lists } = await last.report;
+      return { stable: { level, notes }, volatile: lists };
+    } catch (error) {
+      last = undefined;
+      throw error;
+    }
+  };
+}

@@ -2,7 +2,8 @@ import { performance } from 'node:perf_hooks';
 import type { AdviceLevel } from '../indexes/advice-level.js';
 import { ddlOf, type IndexDefinition, idOf } from '../indexes/definition.js';
 import type { Statement } from '../monitor/statements.js';
-import type { Session, Sessions } from '../sessions.js';
+import { isDirect, type Session, type Sessions } from '../sessions.js';
+import { MOST_SHARE } from './acceptance.js';
 import { type Proposal, proposalsFor } from './candidates.js';
 import { Catalogue, type CatalogueTable } from './catalogue.js';
 import {
@@ -13,11 +14,12 @@ import {
   WorkloadCosts,
 } from './choose.js';
 import { EstimatedIndexes } from './estimated.js';
-import { type Expression, printedText, withoutAliases } from './expression.js';
+import { columnsOf, type Expression, printedText, withoutAliases } from './expression.js';
 import { findingsOf } from './findings.js';
 import { IndexableFunctions } from './indexable.js';
 import { adviseInverted } from './inverted.js';
 import type { HelpedQuery, IndexReport, MissingIndex } from './report.js';
+import { countShare } from './sampled.js';
 import { HypotheticalIndexes, TrialIndexes, type WhatIf } from './what-if.js';
 import { type PlannedStatement, planWorkload, readWorkload } from './workload.js';
 import { type WriteCounts, Writes } from './writes.js';
@@ -37,6 +39,9 @@ const LOCK_TIMEOUT = 200;
 /** The computation ends after this time with the results that it has. Milliseconds. */
 const MOST_TIME = 30_000;
 
+/** Indexes that are built for one statement, at most. */
+const MOST_TRIALS = 5;
+
 /** Reads what one run of the adviser needs. */
 interface AdviserRun {
   readonly session: Session;
@@ -48,13 +53,19 @@ interface AdviserRun {
   readonly startedAt: number;
 }
 
+/** An index of a report, with its level. */
+export interface AdvisedDefinition {
+  readonly definition: IndexDefinition;
+  readonly level: AdviceLevel;
+}
+
 /** Computes advice about indexes. One computation runs at a time. */
 export class IndexAdviser {
   readonly #context: AdviserContext;
   readonly #startedAt = performance.now();
   #since: WriteCounts | undefined;
   #running: Promise<IndexReport> | undefined;
-  #definitions: ReadonlyMap<string, IndexDefinition> = new Map();
+  #advised: readonly AdvisedDefinition[] = [];
 
   constructor(context: AdviserContext) {
     this.#context = context;
@@ -68,9 +79,9 @@ export class IndexAdviser {
     return this.#running;
   }
 
-  /** The index of an advice that was given; `undefined` if the last report has none of this id. */
-  definitionOf(id: string): IndexDefinition | undefined {
-    return this.#definitions.get(id);
+  /** The indexes of the last report. */
+  advised(): readonly AdvisedDefinition[] {
+    return this.#advised;
   }
 
   /** Remembers the counts of writes, so that later ones are counted from here. */
@@ -82,6 +93,11 @@ export class IndexAdviser {
     return this.#session(async (session) => {
       const startedAt = performance.now();
       const catalogue = await Catalogue.read(session);
+      // A transaction-mode pooler would hand hypothetical indexes to the app.
+      if (!catalogue.isEmbedded && !(await isDirect(session)))
+        throw new Error(
+          'the connection goes through a pooler; set `connection` of postgres() to the server itself',
+        );
       const windowSeconds = (startedAt - this.#startedAt) / 1000;
       const workload = await readWorkload(session, this.#context.statements(), catalogue, windowSeconds);
       const planned = await planWorkload(session, workload, catalogue);
@@ -99,9 +115,11 @@ export class IndexAdviser {
       };
       const { level, definitions, missing, isComplete } = await advise(run);
       const findings = await findingsOf(session, catalogue);
-      this.#definitions = new Map(
-        [...definitions, ...findings.definitions].map((each) => [idOf(each), each]),
-      );
+      const levels = new Map(missing.map((item) => [item.id, item.level]));
+      this.#advised = [...definitions, ...findings.definitions].map((definition) => ({
+        definition,
+        level: levels.get(idOf(definition)) ?? 'estimated',
+      }));
       return {
         at: Date.now(),
         level,
@@ -151,12 +169,7 @@ async function adviseWith(run: AdviserRun, whatIf: WhatIf): Promise<Advice> {
   const context: ChoiceContext = { whatIf, catalogue, writeCost, isLate };
   const proposalsIn = (statement: PlannedStatement) =>
     proposalsOf(statement, run, level !== 'estimated').filter(({ table }) => mayTry(table, run, whatIf));
-  const sets: (readonly IndexDefinition[])[] = [];
-  for (const statement of planned) {
-    if (isLate()) break;
-    const proposals = proposalsIn(statement).filter(({ gin }) => level !== 'verified' || !gin);
-    sets.push(await chooseForStatement(statement, proposals, context));
-  }
+  const sets = await setsFor(run, context, proposalsIn);
   const chosen = await chooseForWorkload(planned, sets, context);
   const improved = await new WorkloadCosts(planned, context).improved(chosen);
   const after = new Map(improved.map((each) => [each.statement, each.after]));
@@ -177,16 +190,79 @@ async function adviseWith(run: AdviserRun, whatIf: WhatIf): Promise<Advice> {
   return { level, definitions, missing, isComplete: !isLate() };
 }
 
+/** The indexes that each statement alone wants. Half of the time is kept for all of them together. */
+async function setsFor(
+  run: AdviserRun,
+  context: ChoiceContext,
+  proposalsIn: (statement: PlannedStatement) => readonly Proposal[],
+): Promise<(readonly IndexDefinition[])[]> {
+  const { level } = context.whatIf;
+  const isLate = () => performance.now() - run.startedAt > MOST_TIME / 2;
+  const estimates = estimatesOf(run);
+  const sets: (readonly IndexDefinition[])[] = [];
+  for (const statement of run.planned) {
+    if (isLate()) break;
+    if (statement.cost < statement.leastGain) continue;
+    const proposals = proposalsIn(statement).filter(({ gin }) => level !== 'verified' || !gin);
+    // A build takes far longer than an estimate.
+    const few = level === 'trial' ? await mostPromising(statement, proposals, estimates) : proposals;
+    const set = await chooseForStatement(statement, few, { ...context, isLate });
+    if (await leavesFewRows(run.session, statement, set)) sets.push(set);
+  }
+  return sets;
+}
+
+/** Whether conditions on expressions leave few rows. The planner only assumes so, without statistics of them. */
+async function leavesFewRows(
+  session: Session,
+  { scanned }: PlannedStatement,
+  indexes: readonly IndexDefinition[],
+): Promise<boolean> {
+  for (const { table: name, schema, keys } of indexes) {
+    const [expression] = keys.flatMap((key) => key.expression ?? []);
+    if (expression === undefined) continue;
+    const scan = scanned.find(({ table }) => table.schema === schema && table.name === name);
+    const condition = scan?.conditions.find(
+      (each) => withoutAliases(each).includes(expression) && !/\$\d/.test(printedText(each)),
+    );
+    if (!scan || !condition || columnsOf(condition).some(({ relation }) => relation !== scan.alias)) continue;
+    const share = await countShare(session, { table: scan.table, alias: scan.alias, condition });
+    if (share !== undefined && share > MOST_SHARE) return false;
+  }
+  return true;
+}
+
+async function mostPromising(
+  statement: PlannedStatement,
+  proposals: readonly Proposal[],
+  estimates: EstimatedIndexes,
+): Promise<readonly Proposal[]> {
+  const costed: { proposal: Proposal; cost: number }[] = [];
+  for (const proposal of proposals) {
+    const planned = await estimates.plan(statement.query, proposal.definitions);
+    costed.push({ proposal, cost: planned?.root['Total Cost'] ?? statement.cost });
+  }
+  return costed
+    .filter(({ cost }) => cost < statement.cost)
+    .sort((a, b) => a.cost - b.cost || a.proposal.complexity - b.proposal.complexity)
+    .slice(0, MOST_TRIALS)
+    .map(({ proposal }) => proposal);
+}
+
+function estimatesOf({ session, catalogue, planned, functions }: AdviserRun): EstimatedIndexes {
+  return new EstimatedIndexes(session, catalogue, planned, (statement, expression) =>
+    isIndexableIn(statement, expression, functions, false),
+  );
+}
+
 function whatIfOf(run: AdviserRun): WhatIf {
-  const { session, catalogue, context, planned, functions } = run;
+  const { session, catalogue, context } = run;
   const schema = catalogue.extensions.get('hypopg');
   // The two together crash the server: pg_hint_plan issue 205.
   if (schema !== undefined && !catalogue.extensions.has('pg_hint_plan'))
     return new HypotheticalIndexes(session, schema);
   if (context.trialMaxBytes > 0 && !catalogue.isStandby) return new TrialIndexes(session);
-  return new EstimatedIndexes(session, catalogue, planned, (statement, expression) =>
-    isIndexableIn(statement, expression, functions, false),
-  );
+  return estimatesOf(run);
 }
 
 function mayTry(

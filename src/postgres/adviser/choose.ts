@@ -55,6 +55,7 @@ export async function chooseForStatement(
   context: ChoiceContext,
 ): Promise<readonly IndexDefinition[]> {
   let current: Costed = { indexes: [], cost: statement.cost, used: new Set() };
+  if (statement.cost < statement.leastGain) return [];
   for (let step = 0; step < MOST_PER_STATEMENT && !context.isLate(); step++) {
     const tried: { proposal: Proposal; costed: Costed }[] = [];
     for (const proposal of proposals) {

@@ -2,6 +2,7 @@ import { ddlOf, type IndexDefinition, indexNameOf, quoteIdentifier } from '../in
 import type { Session } from '../sessions.js';
 import type { CatalogueTable } from './catalogue.js';
 import { costOfHeapPages } from './cost-model.js';
+import { readOnly } from './explain.js';
 import { columnsOf, type Expression, printedText } from './expression.js';
 import { nodesOf, type PlanStep } from './plan.js';
 import { noPlan } from './what-if.js';
@@ -85,4 +86,26 @@ function bitmapIn(value: unknown): PlanStep | undefined {
   return nodesOf(explained.Plan)
     .map(({ node }) => node)
     .find((node) => node['Node Type'] === 'Bitmap Index Scan');
+}
+
+/** Rows that are counted. */
+const COUNTED_ROWS = 5_000;
+
+/**
+ * The share of the rows that a condition leaves, counted on some pages: of an expression the server has no statistics.
+ *
+ * @param condition with built-in functions alone.
+ * @returns `undefined` if it cannot be counted.
+ */
+export async function countShare(
+  session: Session,
+  { table, alias, condition }: { table: CatalogueTable; alias: string; condition: Expression },
+): Promise<number | undefined> {
+  const percent = Math.min(100, (COUNTED_ROWS / Math.max(table.rows, 1)) * 120);
+  const from = `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`;
+  const text = `SELECT count(*) AS all, count(*) FILTER (WHERE ${printedText(condition)}) AS matched
+    FROM ${from} AS ${quoteIdentifier(alias)} TABLESAMPLE SYSTEM (${percent.toFixed(6)})`;
+  const result = await readOnly(session, () => session.single(text)).catch(noPlan);
+  const { all = 0, matched = 0 } = result?.rows[0] ?? {};
+  return Number(all) > 0 ? Number(matched) / Number(all) : undefined;
 }

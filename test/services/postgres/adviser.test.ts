@@ -1,8 +1,12 @@
+import { hotpath } from 'hotpath';
+import { performanceApi } from 'hotpath/admin';
 import { type IndexReport, monitorPool, type PostgresOptions, postgres } from 'hotpath/postgres';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type AdvisedQuery, CONTROLS, SLOW } from '../../../bench/adviser/queries.js';
 import { fillShop } from '../../../bench/adviser/shop.js';
+import { express5, listen } from '../../helpers/http.js';
+import { expectDocumented } from '../../helpers/openapi.js';
 import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
 
 let server: TestPostgres;
@@ -26,13 +30,13 @@ interface Advised extends PostgresOptions {
   readonly calls?: number;
   readonly as?: string;
   /** Runs after the queries, before the report. */
-  readonly then?: (pool: pg.Pool) => Promise<unknown>;
+  readonly afterwards?: (pool: pg.Pool) => Promise<unknown>;
 }
 
 /** Runs queries through a monitored pool, and returns the advice for them. */
 async function advise(
   queries: readonly Pick<AdvisedQuery, 'text' | 'values'>[],
-  { calls = 2, as, then, ...options }: Advised = {},
+  { calls = 2, as, afterwards, ...options }: Advised = {},
 ): Promise<IndexReport> {
   const connection = as === undefined ? url : url.replace('postgres@', `${as}@`);
   const pool = monitorPool(new pg.Pool({ connectionString: connection, max: 2 }));
@@ -40,7 +44,7 @@ async function advise(
   try {
     for (const { text, values } of queries)
       for (let call = 0; call < calls; call++) await pool.query(text, values as unknown[]);
-    await then?.(pool);
+    await afterwards?.(pool);
     return await db.indexes();
   } finally {
     await db.close();
@@ -139,5 +143,77 @@ describe('missing indexes', () => {
     } finally {
       await admin.query('CREATE EXTENSION hypopg SCHEMA "Ext ensions"');
     }
+  });
+});
+
+describe('the adviser', () => {
+  it('shows no value, and plans a text of several statements never [J13]', async () => {
+    const secret = 4_711_042;
+    const report = await advise(
+      [
+        {
+          text: `SELECT id FROM hotpath_shop.orders WHERE placed_at = '2025-01-01 04:07:11' AND customer_id + id = $1`,
+          values: [secret],
+        },
+        {
+          text: `SELECT 1; CREATE TABLE IF NOT EXISTS hotpath_victim (id int); INSERT INTO hotpath_victim VALUES (1)`,
+        },
+      ],
+      { calls: 1 },
+    );
+    expect(JSON.stringify(report)).not.toMatch(/4711042|04:07:11/);
+    expect((await admin.query('SELECT count(*)::int AS n FROM hotpath_victim')).rows).toEqual([{ n: 1 }]);
+    await admin.query('DROP TABLE hotpath_victim');
+  });
+
+  it('uses no function of the database in an index [J07]', async () => {
+    await admin.query(
+      `CREATE FUNCTION public.lower(text, int) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1'`,
+    );
+    const query = SLOW.find(({ name }) => name === 'expression')!;
+    expect((await advise([query])).missing).toEqual([]);
+    await admin.query('DROP FUNCTION public.lower(text, int)');
+    expect((await advise([query])).missing).toHaveLength(1);
+  });
+
+  it('weighs writes against the gain', async () => {
+    const [read] = SLOW.filter(({ name }) => name === 'keyset pagination');
+    const write = 'UPDATE hotpath_shop.orders SET placed_at = placed_at WHERE id % 3 = 0';
+    const writes = (pool: pg.Pool) => pool.query(write);
+    expect((await advise([read!])).missing).toHaveLength(1);
+    expect((await advise([read!], { afterwards: writes })).missing).toEqual([]);
+  });
+
+  it('finds duplicate, redundant, unused and invalid indexes, and foreign keys without one', async () => {
+    await admin.query(`CREATE INDEX a_copy ON hotpath_shop.order_items (product_id);
+      CREATE INDEX a_beginning ON hotpath_shop.orders (customer_id);
+      CREATE INDEX an_unused ON hotpath_shop.order_items (quantity, unit_price_cents);
+      CREATE INDEX an_invalid ON hotpath_shop.orders (status);
+      UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'hotpath_shop.an_invalid'::regclass;
+      ALTER TABLE hotpath_shop.reviews ADD CONSTRAINT without_index FOREIGN KEY (rating) REFERENCES hotpath_shop.categories`);
+    const report = await advise([]);
+    const names = (list: readonly { name: string }[]) => list.map(({ name }) => name);
+    expect(report.duplicate.map(({ name, coveredBy }) => [name, coveredBy])).toEqual([
+      ['order_items_product_id_idx', 'a_copy'],
+    ]);
+    expect(names(report.redundant)).toEqual(['a_beginning']);
+    expect(names(report.unused)).toContain('an_unused');
+    expect(names(report.invalid)).toEqual(['an_invalid']);
+    expect(names(report.foreignKeys)).toEqual(['without_index']);
+  });
+
+  it('is served by the performance API as documented', async () => {
+    const pool = new pg.Pool({ connectionString: url, max: 1 });
+    const db = postgres(monitorPool(pool));
+    const perf = hotpath({ metrics: { defaultMetrics: false } });
+    const app = express5();
+    app.use('/api', performanceApi({ perf, postgres: db, authorize: () => true }));
+    const { url: base, close } = await listen(app);
+    const body = await expectDocumented(await fetch(`${base}/api/indexes`), 'GET', '/indexes');
+    expect(body).toMatchObject({ stable: { level: 'verified' } });
+    await close();
+    perf.close();
+    await db.close();
+    await pool.end();
   });
 });
