@@ -1,5 +1,5 @@
-// Measures purges that follow tables, on a real PostgreSQL of its own: how long after a commit of another client the cache
-// shows the write, and what the triggers cost writers when the processors are saturated. See bench/README.md.
+// Measures purges that follow tables, on a real PostgreSQL of its own. How long after a commit of another client does the
+// cache show the write? What do the triggers cost writers when the processors are saturated? See bench/README.md.
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';

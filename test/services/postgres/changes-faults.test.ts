@@ -4,7 +4,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { closeAfterEach } from '../../helpers/close-after-each.js';
 import { FaultProxy } from '../../helpers/fault-proxy.js';
-import { type FollowOptions, follow } from '../../helpers/followed-tables.js';
+import { type Follower, type FollowOptions, follow } from '../../helpers/followed-tables.js';
 import { waitFor } from '../../helpers/http.js';
 import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
 import { RedisServer } from '../../helpers/redis.js';
@@ -75,13 +75,15 @@ describe('two instances with caches in memory, and two that share one in Redis',
       }
     };
     const reading = readers.map(read);
-    for (let at = 0; at < WRITES; at++) {
-      await admin.query('UPDATE stock SET version = version + 1 WHERE id = $1', [random(KEYS)]);
-      if (at % 200 === 50) await database.cut();
+    const write = ({ pool }: Follower) =>
+      pool.query('UPDATE stock SET version = version + 1 WHERE id = $1', [random(KEYS)]);
+    for (let at = 0; at < WRITES; at += instances.length) {
+      await Promise.all(instances.map(write));
+      if (at % 200 === 48) await database.cut();
       if (at % 200 === 120) await database.mend();
-      if (at % 100 === 30) database.reset();
-      if (at % 250 === 75) await link.cut();
-      if (at % 250 === 110) await link.mend();
+      if (at % 100 === 32) database.reset();
+      if (at % 250 === 76) await link.cut();
+      if (at % 250 === 112) await link.mend();
     }
     isWriting = false;
     await Promise.all(reading);
@@ -141,6 +143,32 @@ describe('while the database cannot be polled', () => {
     await admin.query('UPDATE stock SET version = 0 WHERE id = 1');
     await db.flush();
     expect(await purged()).toEqual(['stock:1']);
+  });
+});
+
+describe('a declared replica', () => {
+  it.each([
+    ['when it has replayed the change', '1m'],
+    ['after `replicaTimeout`', '100ms'],
+  ] as const)('gets a second purge %s', async (_when, replicaTimeout) => {
+    const [database, replica] = [await startProxy(portOf(url)), await startProxy(portOf(url))];
+    const through = new URL(url);
+    through.port = String(replica.port);
+    await replica.cut();
+    // A primary in place of the replica has replayed all, as soon as it can be reached.
+    const replicas = [{ connectionString: String(through) }];
+    const { db, fill, purged } = await followThrough(database, {}, { replicas, replicaTimeout });
+    // Until its reader is registered.
+    const { polls } = db.changes()!;
+    await waitFor(() => db.changes()!.polls > polls + 1);
+    await fill('stock:6', 'other');
+    await admin.query('UPDATE stock SET version = version + 1 WHERE id = 6');
+    await db.flush();
+    expect(await purged()).toEqual(['stock:6']);
+    if (replicaTimeout === '1m') await replica.mend();
+    await waitFor(async () => (await purged()).includes('stock:6'));
+    expect(await purged()).toEqual([]);
+    expect(db.changes()).toMatchObject({ records: 2, purges: 2, state: 'following' });
   });
 });
 
