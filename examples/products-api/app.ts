@@ -80,8 +80,8 @@ export async function createApp(options: AppOptions): Promise<ShopApp> {
   const perf = hotpath(options.config ?? shopConfig);
   const pool = options.pool && monitorPool(options.pool, { perf, slow: '50ms', explain: true });
   const database = pool && postgres(pool, { perf });
-  const { figures, page } = performanceOf(perf, database, options);
   const jobs = options.jobs ?? openThreadEngine(jobSettingsFromEnv({}));
+  const { figures, page } = performanceOf(perf, database, jobs, options);
   const streams = new ProgressStreams(jobs);
   const shared = { options, events, assets, jobs, streams };
   const app = shop(shared, { perf, figures, page });
@@ -100,10 +100,11 @@ export async function createApp(options: AppOptions): Promise<ShopApp> {
 function performanceOf(
   perf: Hotpath,
   postgres: PostgresDatabase | undefined,
+  engine: JobEngine,
   { adminPassword: admin }: AppOptions,
 ) {
   const authorize = admin === undefined ? undefined : basicAuth({ users: { admin }, realm: 'products-api' });
-  const options = { perf, postgres, authorize };
+  const options = { perf, postgres, jobs: () => engine.figures(), authorize };
   return { figures: performanceApi(options), page: dashboard(options) };
 }
 

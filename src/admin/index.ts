@@ -18,6 +18,7 @@ export type {
 } from './health/options.js';
 export type { CheckReport, HealthReport } from './health/report.js';
 export type { PerformanceApiOptions, PoolCounts } from './options.js';
+export type { JobFigures, JobWorkerFigures, ReadJobFigures } from './performance-api/job-figures.js';
 export { type PerformanceApi, performanceApi } from './performance-api/performance-api.js';
 export { endOnShutdown } from './shutdown/end-on-shutdown.js';
 export type { ShutdownOptions } from './shutdown/options.js';

@@ -6,6 +6,7 @@ import { readFunction, readInteger } from '../options/validators.js';
 import type { PostgresDatabase } from '../postgres/database.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
 import type { Authorize } from './access/authorize.js';
+import type { ReadJobFigures } from './performance-api/job-figures.js';
 
 /** The counts that a pool of connections tells, as `Pool` of `pg` has them. */
 export interface PoolCounts {
@@ -31,6 +32,8 @@ export interface PerformanceApiOptions {
   pool?: PoolCounts | undefined;
   /** The database, as `postgres(pool)` returns it: `/database` shows its statistics, and its pool. Default: none. */
   postgres?: PostgresDatabase | undefined;
+  /** Returns the figures of the app's queue of background jobs, or a promise of them, for `/jobs`. Default: none. */
+  jobs?: ReadJobFigures | undefined;
   /** The most clients of `/events` at a time; further ones get a 503. Default: `100`. */
   maxListeners?: number | undefined;
 }
@@ -47,6 +50,7 @@ const performanceApiSchema = section({
   authorize: v.optional(leaf(readFunction<Authorize>())),
   pool: v.optional(leaf(readPool)),
   postgres: v.optional(leaf(readDatabase)),
+  jobs: v.optional(leaf(readFunction<ReadJobFigures>())),
   maxListeners: v.optional(leaf(readInteger(1, 10_000)), 100),
 });
 

@@ -121,11 +121,12 @@ class QueueEngine implements JobEngine {
       ]);
       const { waiting = 0, prioritized = 0, delayed = 0, active = 0, completed = 0, failed = 0 } = counts;
       return {
-        waitingJobs: waiting + prioritized,
-        delayedJobs: delayed,
-        runningJobs: active,
-        completedJobs: completed,
-        failedJobs: failed,
+        queue: QUEUE,
+        waitingCount: waiting + prioritized,
+        delayedCount: delayed,
+        runningCount: active,
+        completedCount: completed,
+        failedCount: failed,
         durationSeconds: last.flatMap(({ processedOn, finishedOn }) =>
           processedOn && finishedOn ? [(finishedOn - processedOn) / 1_000] : [],
         ),

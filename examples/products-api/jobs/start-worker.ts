@@ -40,17 +40,17 @@ export async function startWorker(settings: JobSettings, setup: WorkerSetup = {}
   const id = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   const returning = new AbortController();
   const heartbeatMs = settings.heartbeatSeconds * 1_000;
-  let runningJobs = 0;
+  let runningCount = 0;
   const worker = new Worker<QueuedForecast>(
     QUEUE,
     // The third parameter tells bullmq that the run can be aborted.
     async (job, token, lost) => {
-      runningJobs += 1;
+      runningCount += 1;
       try {
         const signal = AbortSignal.any([returning.signal, lost as AbortSignal]);
         await runJob({ job, token, signal, store, threads, settings, id });
       } finally {
-        runningJobs -= 1;
+        runningCount -= 1;
       }
     },
     {
@@ -73,7 +73,7 @@ export async function startWorker(settings: JobSettings, setup: WorkerSetup = {}
   worker.on('lockRenewalFailed', (ids: string[]) => {
     for (const jobId of ids) worker.cancelJob(jobId, 'lock lost');
   });
-  const heart = startHeart({ store, heartbeatMs, id, settings, runningJobs: () => runningJobs });
+  const heart = startHeart({ store, heartbeatMs, id, settings, runningCount: () => runningCount });
   await worker.waitUntilReady();
   let stopping: Promise<void> | undefined;
   const stop = async () => {
@@ -138,31 +138,31 @@ interface HeartOptions {
   readonly heartbeatMs: number;
   readonly id: string;
   readonly settings: JobSettings;
-  runningJobs(): number;
+  runningCount(): number;
 }
 
 /** Announces the worker at each heartbeat, and forgets old records. */
-function startHeart({ store, heartbeatMs, id, settings, runningJobs }: HeartOptions) {
+function startHeart({ store, heartbeatMs, id, settings, runningCount }: HeartOptions) {
   const { records } = store;
   let cpu = process.cpuUsage();
   let measuredAt = performance.now();
   const beat = async () => {
     const { user, system } = process.cpuUsage(cpu);
     const now = performance.now();
-    const cpuRatio = (user + system) / 1_000 / Math.max(1, now - measuredAt);
+    const cpuCores = (user + system) / 1_000 / Math.max(1, now - measuredAt);
     cpu = process.cpuUsage();
     measuredAt = now;
     const figures = {
       id,
       host: hostname(),
       pid: process.pid,
-      cpuRatio,
+      cpuCores,
       memoryBytes: process.memoryUsage.rss(),
     };
     await records.beat({
       ...figures,
-      runningJobs: runningJobs(),
-      maxJobs: settings.maxConcurrentJobs,
+      runningCount: runningCount(),
+      maxCount: settings.maxConcurrentJobs,
       beatAt: Date.now(),
     });
     await records.sweep(FORGET_MS);

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
+import type { JobFigures } from 'hotpath/admin';
 import type { Piscina } from 'piscina';
 import type { ForecastTask } from './forecast.js';
 import { memoryRecords } from './records/memory.js';
@@ -17,7 +18,6 @@ import {
   MAX_WAITING_JOBS,
   PRIORITIES,
   type Priority,
-  type QueueFigures,
 } from './types.js';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -114,14 +114,15 @@ class ThreadEngine implements JobEngine {
     return this.status(id);
   }
 
-  async figures(): Promise<QueueFigures> {
+  async figures(): Promise<JobFigures> {
     const { completed, failed } = this.#counts;
     return {
-      waitingJobs: this.#waiting.length,
-      delayedJobs: this.#delayed.size,
-      runningJobs: this.#running,
-      completedJobs: completed,
-      failedJobs: failed,
+      queue: 'forecasts',
+      waitingCount: this.#waiting.length,
+      delayedCount: this.#delayed.size,
+      runningCount: this.#running,
+      completedCount: completed,
+      failedCount: failed,
       durationSeconds: [...this.#durations],
       workers: [],
     };

@@ -1,3 +1,4 @@
+import type { JobFigures, JobWorkerFigures } from 'hotpath/admin';
 import type { ForecastResult, ForecastTask } from './forecast.js';
 
 /** Priorities, the most urgent first. */
@@ -29,20 +30,6 @@ export type Outcome =
   | { readonly kind: 'result'; readonly result: ForecastResult; readonly at: number; readonly by: string }
   | { readonly kind: 'cancelled'; readonly status: JobStatus; readonly at: number };
 
-/** A process that runs jobs. */
-export interface JobWorker {
-  readonly id: string;
-  readonly host: string;
-  readonly pid: number;
-  readonly runningJobs: number;
-  readonly maxJobs: number;
-  /** Cores in use, of all threads, since the last heartbeat. */
-  readonly cpuRatio: number;
-  readonly memoryBytes: number;
-  /** Milliseconds since 1970. */
-  readonly beatAt: number;
-}
-
 /** Facts about jobs that outlive workers and that all processes share. */
 export interface JobRecords {
   /** Raises the progress of a job; a lower one changes nothing. @returns whether the job has its outcome. */
@@ -51,26 +38,12 @@ export interface JobRecords {
   settle(id: string, outcome: Outcome): Promise<Outcome>;
   read(id: string): Promise<{ readonly progress: number; readonly outcome: Outcome | undefined }>;
   /** Announces a worker. */
-  beat(worker: JobWorker): Promise<void>;
+  beat(worker: JobWorkerFigures): Promise<void>;
   leave(workerId: string): Promise<void>;
   /** Workers whose last heartbeat is not older than `milliseconds`. */
-  workers(milliseconds: number): Promise<JobWorker[]>;
+  workers(milliseconds: number): Promise<JobWorkerFigures[]>;
   /** Forgets jobs and workers that have not changed for this time. */
   sweep(milliseconds: number): Promise<void>;
-}
-
-/** The figures of a queue. */
-export interface QueueFigures {
-  readonly waitingJobs: number;
-  /** Jobs that wait for their next attempt. */
-  readonly delayedJobs: number;
-  readonly runningJobs: number;
-  /** Of those that are kept. */
-  readonly completedJobs: number;
-  readonly failedJobs: number;
-  /** Of the last jobs that were completed, the newest first. */
-  readonly durationSeconds: readonly number[];
-  readonly workers: readonly JobWorker[];
 }
 
 /** A queue of jobs, whatever runs it. */
@@ -84,7 +57,7 @@ export interface JobEngine {
   result(id: string): Promise<ForecastResult | undefined>;
   /** Cancels a job, unless it has ended. @returns its status after that. */
   cancel(id: string): Promise<JobStatus | undefined>;
-  figures(): Promise<QueueFigures>;
+  figures(): Promise<JobFigures>;
   /** Idempotent. */
   close(): Promise<void>;
 }

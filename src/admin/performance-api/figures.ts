@@ -2,6 +2,7 @@ import { monitorOf } from '../../postgres/monitor/figures.js';
 import type { TelemetryHistory } from '../../telemetry/history/history.js';
 import type { InstancesReport } from '../../telemetry/instances/instances.js';
 import type { PerformanceApiSettings, PoolCounts } from '../options.js';
+import { JobFigureReader } from './job-figures.js';
 import type { Query } from './query.js';
 import { type ResourceFigures, ResourceProblem } from './resource-result.js';
 
@@ -58,6 +59,8 @@ export function makeFigures(settings: PerformanceApiSettings) {
 
     warming: (): ResourceFigures => ({ stable: {}, volatile: { tasks: perf.warming.tasks() } }),
 
+    jobs: readQueueFigures(settings),
+
     instances: async (): Promise<ResourceFigures> => ({ stable: {}, volatile: await telemetry.instances() }),
 
     advice: (): ResourceFigures => ({ stable: {}, volatile: { advice: telemetry.advice() } }),
@@ -74,6 +77,17 @@ export function makeFigures(settings: PerformanceApiSettings) {
     },
 
     history: ({ since, only }: Query): ResourceFigures => historySince(telemetry.history(), since, only),
+  };
+}
+
+function readQueueFigures({ jobs }: PerformanceApiSettings): () => Promise<ResourceFigures> {
+  const reader = jobs && new JobFigureReader(jobs);
+  return async () => {
+    const queue = await reader?.read();
+    return {
+      stable: { isOn: reader !== undefined },
+      volatile: { isAvailable: queue !== undefined, queue: queue ?? null },
+    };
   };
 }
 

@@ -46,6 +46,7 @@ export function makeResources(settings: PerformanceApiSettings): ReadonlyMap<str
     ['/slow-requests', resource(figures.slowRequests)],
     ['/database', resource(figures.database)],
     ['/warming', resource(figures.warming)],
+    ['/jobs', resource(figures.jobs)],
     ['/instances', resource(figures.instances)],
     ['/advice', resource(figures.advice)],
     ['/alerts', resource(figures.alerts, 'instance')],

@@ -133,7 +133,7 @@ describe.each(['redis', 'postgres'] as const)('jobs on %s', (kind) => {
       await waitFor(async () => {
         const { progress } = await look();
         const busy = (await engine.figures()).workers.find(
-          (worker) => worker.runningJobs > 0 && !killed.includes(worker.pid),
+          (worker) => worker.runningCount > 0 && !killed.includes(worker.pid),
         );
         pid = busy?.pid;
         return busy && progress >= 3;
@@ -179,7 +179,7 @@ describe.each(['redis', 'postgres'] as const)('jobs on %s', (kind) => {
     const jobs = [];
     for (const priority of ['low', 'normal', 'high'] as const)
       jobs.push(await engine.submit(taskOf(1), priority));
-    expect(await engine.figures()).toMatchObject({ waitingJobs: 3, runningJobs: 0, workers: [] });
+    expect(await engine.figures()).toMatchObject({ waitingCount: 3, runningCount: 0, workers: [] });
     await startTestWorker(kind, { MAX_CONCURRENT_JOBS: '1' });
     const statuses = await Promise.all(jobs.map((job) => ended(engine, job)));
     const started = statuses.toSorted((a, b) => a.startedAt! - b.startedAt! || a.finishedAt! - b.finishedAt!);
@@ -187,8 +187,8 @@ describe.each(['redis', 'postgres'] as const)('jobs on %s', (kind) => {
     // The result is stored a moment before the queue knows of it.
     await waitFor(async () => (await engine.figures()).durationSeconds.length === 3);
     const figures = await engine.figures();
-    expect(figures).toMatchObject({ waitingJobs: 0, runningJobs: 0, completedJobs: 3, failedJobs: 0 });
-    expect(figures.workers).toMatchObject([{ maxJobs: 1, pid: process.pid }]);
+    expect(figures).toMatchObject({ waitingCount: 0, runningCount: 0, completedCount: 3, failedCount: 0 });
+    expect(figures.workers).toMatchObject([{ maxCount: 1, pid: process.pid }]);
   });
 
   test('store one result when two runs end, the first', async () => {
@@ -228,8 +228,8 @@ describe.each(['redis', 'postgres', 'threads'] as const)('a job on %s', (kind) =
       failedAttempts: 1,
       failure: 'timeout',
     });
-    await waitFor(async () => (await engine.figures()).runningJobs === 0);
-    expect(await engine.figures()).toMatchObject({ completedJobs: 1, failedJobs: 2 });
+    await waitFor(async () => (await engine.figures()).runningCount === 0);
+    expect(await engine.figures()).toMatchObject({ completedCount: 1, failedCount: 2 });
   });
 
   test('can be cancelled while it waits and while it runs, and not after its end', async () => {
@@ -249,8 +249,8 @@ describe.each(['redis', 'postgres', 'threads'] as const)('a job on %s', (kind) =
       expect(await engine.status(id)).toMatchObject({ state: 'cancelled' });
       expect(await engine.result(id)).toBeUndefined();
     }
-    await waitFor(async () => (await engine.figures()).runningJobs === 0);
-    expect(await engine.figures()).toMatchObject({ waitingJobs: 0, completedJobs: 1, failedJobs: 0 });
+    await waitFor(async () => (await engine.figures()).runningCount === 0);
+    expect(await engine.figures()).toMatchObject({ waitingCount: 0, completedCount: 1, failedCount: 0 });
     expect(await engine.status('00000000-0000-0000-0000-000000000000')).toBeUndefined();
     expect(await engine.cancel('00000000-0000-0000-0000-000000000000')).toBeUndefined();
   });
@@ -297,7 +297,7 @@ describe('the Redis servers of docker-compose.yml', () => {
       const pages = Array.from({ length: 50 }, (_, at) => `page:${page}:${at}`);
       await Promise.all(pages.map((key) => perf.cache.set(key, key.repeat(2_000), { ttl: '1h' })));
     }
-    expect((await engine.figures()).waitingJobs).toBe(200);
+    expect((await engine.figures()).waitingCount).toBe(200);
     for (const job of jobs) expect(await engine.status(job.id)).toMatchObject({ state: 'waiting' });
     expect(settingsOfService('redis')['maxmemory-policy']).toBe('volatile-lru');
     expect(settingsOfService('jobs-redis')['maxmemory-policy']).toBe('noeviction');

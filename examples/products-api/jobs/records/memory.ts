@@ -1,4 +1,5 @@
-import type { JobRecords, JobWorker, Outcome } from '../types.js';
+import type { JobWorkerFigures } from 'hotpath/admin';
+import type { JobRecords, Outcome } from '../types.js';
 
 /** Records of jobs that run in this process. */
 export function memoryRecords(): JobRecords & { forget(id: string): void } {
@@ -19,7 +20,7 @@ export function memoryRecords(): JobRecords & { forget(id: string): void } {
     },
     async beat() {},
     async leave() {},
-    async workers(): Promise<JobWorker[]> {
+    async workers(): Promise<JobWorkerFigures[]> {
       return [];
     },
     async sweep() {},

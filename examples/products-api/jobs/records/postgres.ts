@@ -1,5 +1,6 @@
+import type { JobWorkerFigures } from 'hotpath/admin';
 import type pg from 'pg';
-import type { JobRecords, JobWorker, Outcome } from '../types.js';
+import type { JobRecords, Outcome } from '../types.js';
 
 /** A number that other programs on the same server are unlikely to lock. */
 const SCHEMA_LOCK = 4_680_938;
@@ -71,7 +72,7 @@ export function postgresRecords(pool: Pick<pg.Pool, 'query'>): JobRecords {
          WHERE beat_at >= now() - $1 * interval '1 millisecond' ORDER BY id LIMIT 100`,
         [milliseconds],
       );
-      return rows.map(({ figures }) => figures as JobWorker);
+      return rows.map(({ figures }) => figures as JobWorkerFigures);
     },
     async sweep(milliseconds) {
       for (const [table, column] of [

@@ -1,5 +1,6 @@
+import type { JobWorkerFigures } from 'hotpath/admin';
 import type { Redis } from 'ioredis';
-import type { JobRecords, JobWorker, Outcome } from '../types.js';
+import type { JobRecords, Outcome } from '../types.js';
 
 const KEY = 'products-api:forecasts';
 const OUTCOMES = `${KEY}:outcomes`;
@@ -51,7 +52,7 @@ export function redisRecords(redis: Redis): JobRecords {
       const values = await redis.hvals(WORKERS);
       const since = Date.now() - milliseconds;
       return values
-        .map((value) => JSON.parse(value) as JobWorker)
+        .map((value) => JSON.parse(value) as JobWorkerFigures)
         .filter(({ beatAt }) => beatAt >= since)
         .sort((a, b) => (a.id < b.id ? -1 : 1));
     },
@@ -67,7 +68,7 @@ export function redisRecords(redis: Redis): JobRecords {
           .exec();
       }
       const workers = Object.entries(await redis.hgetall(WORKERS));
-      const gone = workers.filter(([, value]) => (JSON.parse(value) as JobWorker).beatAt < until);
+      const gone = workers.filter(([, value]) => (JSON.parse(value) as JobWorkerFigures).beatAt < until);
       if (gone.length > 0) await redis.hdel(WORKERS, ...gone.map(([id]) => id));
     },
   };
