@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { hotpath } from 'hotpath';
-import { basicAuth, dashboard } from 'hotpath/admin';
+import { basicAuth, dashboard, type JobFigures } from 'hotpath/admin';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launchBrowser } from '../../helpers/browser.js';
@@ -22,6 +22,28 @@ const HOSTILE = {
 interface Instance extends Listening {
   readonly perf: ReturnType<typeof hotpath>;
 }
+
+const JOBS: JobFigures = {
+  queue: 'reports',
+  waitingCount: 12,
+  delayedCount: 0,
+  runningCount: 1,
+  completedCount: 4,
+  failedCount: 2,
+  durationSeconds: [1, 2, 3],
+  workers: [
+    {
+      id: 'a',
+      host: HOSTILE.agent,
+      pid: 4242,
+      runningCount: 1,
+      maxCount: 2,
+      cpuCores: 0.97,
+      memoryBytes: 64 * 1024 ** 2,
+      beatAt: Date.now(),
+    },
+  ],
+};
 
 /** An instance whose own policy is the strictest that is common: `default-src 'self'`. */
 async function startInstance(redis: RedisServer): Promise<Instance> {
@@ -47,7 +69,7 @@ async function startInstance(redis: RedisServer): Promise<Instance> {
   app.get('/fails', (_req, res) => void res.status(503).end());
   app.get('/metrics', perf.metrics.handler);
   const authorize = basicAuth({ users: { [LOGIN.username]: LOGIN.password } });
-  app.use(MOUNT, dashboard({ perf, authorize }));
+  app.use(MOUNT, dashboard({ perf, authorize, jobs: () => JOBS }));
   const listening = await listen(app);
   await waitFor(() => perf.cache.stats().redis!.ready);
   return { ...listening, perf };
@@ -109,6 +131,21 @@ async function ask({ url }: Listening, paths: readonly string[], headers: Record
 const textOf = async (page: Page, selector: string) => (await page.locator(selector).textContent()) ?? '';
 
 describe('the dashboard of two instances that share a Redis', () => {
+  it('shows the queue, the durations and the workers of background jobs', async () => {
+    const { page, complaints, close } = await open(instances[0]!);
+    await page.locator('#jobs-panel').waitFor();
+    const facts = await page.locator('#jobs-facts').innerText();
+    expect(facts.replace(/\s+/g, ' ')).toBe(
+      'Waiting 12 Running 1 Delayed 0 Completed 4 Failed 2 Median duration 2 s Duration p95 3 s Workers 1',
+    );
+    expect(await page.locator('#jobs-workers').innerText()).toContain(`${HOSTILE.agent}, process 4242`);
+    expect(await page.locator('#jobs-workers td').first().textContent()).toBe('1 of 2');
+    if (process.env.SCREENSHOTS)
+      await page.locator('#jobs-panel').screenshot({ path: `${process.env.SCREENSHOTS}/jobs-panel.png` });
+    expect(complaints).toEqual([]);
+    await close();
+  });
+
   it('shows numbers that move with the traffic and agree with the metrics', async () => {
     const [first] = instances as [Instance, Instance];
     await ask(first, ['/items/1', '/items/1', '/items/2', '/slow', '/fails']);

@@ -15,6 +15,7 @@ import type { HostFigures } from '../../../telemetry/system/host-sampler.js';
 import type { ProcessUsage } from '../../../telemetry/system/other-processes.js';
 import type { ProcessFigures } from '../../../telemetry/system/process-sampler.js';
 import type { WarmingTaskFigures } from '../../../warming/task.js';
+import type { ShownJobFigures } from '../../performance-api/job-figures.js';
 
 /** A response of the performance API. */
 export interface Answer<Volatile, Stable = object> {
@@ -112,6 +113,14 @@ export interface ShownAlert extends Alert {
   readonly instance?: string;
 }
 
+/** The queue of background jobs. */
+export interface ShownJobs {
+  /** Whether the app gives figures. */
+  readonly isOn: boolean;
+  /** `null`: they are not available. */
+  readonly queue: ShownJobFigures | null;
+}
+
 /** All that the page shows. Absent until it has come. */
 export interface Shown {
   api?: Answer<ApiFigures>;
@@ -124,6 +133,7 @@ export interface Shown {
   warming?: readonly WarmingTaskFigures[];
   alerts?: readonly ShownAlert[];
   database?: DatabaseAnswer;
+  jobs?: ShownJobs;
   slowest?: readonly SlowRequestFigures[];
   /** The last hour of one instance. */
   history?: HistoryColumns;

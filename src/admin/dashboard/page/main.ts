@@ -5,6 +5,7 @@ import { ChartPanel } from './panels/charts.js';
 import { DatabasePanel } from './panels/database.js';
 import { ExplainForm } from './panels/explain.js';
 import { InstancePanel } from './panels/instances.js';
+import { JobPanel } from './panels/jobs.js';
 import { NextStepPanel } from './panels/next-steps.js';
 import { OverviewPanel } from './panels/overview.js';
 import { ProcessPanel } from './panels/process.js';
@@ -35,6 +36,7 @@ const panels = [
   instances,
   new SlowestPanel(),
   new WarmingPanel(),
+  new JobPanel(),
   new AlertPanel(),
   new DatabasePanel(),
   new QueryPanel(),

@@ -8,6 +8,7 @@ import type {
   MachineFigures,
   Shown,
   ShownAlert,
+  ShownJobs,
 } from './answers.js';
 import { HistoryBuffer } from './history-buffer.js';
 import { type Polled, Poller, type PollState } from './poller.js';
@@ -96,6 +97,14 @@ function steadyFigures(shown: Shown): Polled[] {
     part('/database', [], (database: DatabaseAnswer) => {
       shown.database = database;
     }),
+    {
+      path: () => '/jobs',
+      every: STEADY,
+      receive: (value) => {
+        const { stable, volatile } = value as Answer<Pick<ShownJobs, 'queue'>, Pick<ShownJobs, 'isOn'>>;
+        shown.jobs = { isOn: stable?.isOn ?? false, queue: volatile.queue };
+      },
+    },
     part('/slow-requests', ['requests'], ({ requests }: { requests: NonNullable<Shown['slowest']> }) => {
       shown.slowest = requests;
     }),
