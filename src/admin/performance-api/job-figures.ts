@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { guarded } from '../../runtime/guard.js';
 import { runInOwnContext } from '../../runtime/module-context.js';
 import { reportFault } from '../../runtime/report-fault.js';
 
@@ -108,7 +109,8 @@ export class JobFigureReader {
     this.#pending ??= runInOwnContext(() => this.#call());
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>((resolve) => {
-      timer = setTimeout(() => resolve(undefined), PATIENCE_MS).unref();
+      const giveUp = guarded('jobs of the performance API', () => resolve(undefined));
+      timer = setTimeout(giveUp, PATIENCE_MS).unref();
     });
     try {
       return await Promise.race([this.#pending, late]);
