@@ -1,8 +1,7 @@
 import { HotpathError } from '../options/errors.js';
 import { IndexAdviser } from './adviser/adviser.js';
 import type { IndexReport } from './adviser/report.js';
-import { IndexBuilds } from './builds/index-builds.js';
-import type { IndexBuild } from './builds/types.js';
+import { AdvisedBuilds, type DatabaseBuilds } from './builds/advised-builds.js';
 import { TableChangeReader, type TableChangesApi } from './changes/table-changes.js';
 import { checkDatabase, type DatabaseCheckResult } from './database-check.js';
 import type { DriverPool } from './driver.js';
@@ -30,7 +29,7 @@ export interface DatabaseContext {
 export type DatabaseStatistics = CollectedFigures<ServerReadings>;
 
 /** The database behind a pool. */
-export interface PostgresDatabase extends TableChangesApi, DatabaseReports {
+export interface PostgresDatabase extends TableChangesApi, DatabaseReports, DatabaseBuilds {
   /** The pool of the app. */
   readonly pool: MonitorablePool;
   /**
@@ -52,13 +51,6 @@ export interface PostgresDatabase extends TableChangesApi, DatabaseReports {
   check(): Promise<DatabaseCheckResult>;
   /** Tables and indexes that want maintenance, and ANALYZE. */
   readonly maintenance: DatabaseMaintenance;
-  /**
-   * The builds of indexes, of all instances, as the server shows them; also the indexes that hotpath has built before.
-   *
-   * @param id of an advice. Default: all.
-   * @throws the error of the connection.
-   */
-  indexBuilds(id?: string): Promise<readonly IndexBuild[]>;
   /** Ends the monitor's own connections and timers. The pool stays open. Idempotent. */
   close(): Promise<void>;
 }
@@ -85,20 +77,15 @@ export function postgres(pool: MonitorablePool, options?: PostgresOptions): Post
   const { sessions, statements } = context;
   const collector = new FigureCollector(sessions, 'statistics', statisticsReadings(), settings.statistics);
   const changes = new TableChangeReader({ pool, sessions, perf: settings.perf });
-  const builds = new IndexBuilds(sessions, settings.indexes);
   const statistics = () => collector.read();
   const maintenance = makeMaintenance(sessions, settings.maintenance, settings.statistics);
   const reporter = new DatabaseReporter({ pool, perf: settings.perf, statistics, maintenance });
-  const { trialMaxBytes } = settings.indexes;
-  const adviser = new IndexAdviser({ sessions, statements, trialMaxBytes });
+  const adviser = new IndexAdviser({ sessions, statements, trialMaxBytes: settings.indexes.trialMaxBytes });
+  const builds = new AdvisedBuilds(adviser, sessions, settings.indexes);
   return {
     pool,
     statistics,
-    indexes: async () => {
-      const advice = await adviser.report();
-      builds.remember(adviser.advised());
-      return advice;
-    },
+    indexes: () => builds.indexes(),
     check: () => checkDatabase(sessions),
     maintenance,
     report: ((options?: { format: 'markdown' }) =>
@@ -107,7 +94,9 @@ export function postgres(pool: MonitorablePool, options?: PostgresOptions): Post
     purgeOnChange: (mapping, options) => changes.purgeOnChange(mapping, options),
     flush: () => changes.flush(),
     changes: () => changes.changes(),
-    indexBuilds: (id) => builds.list(id),
+    mayBuildIndexes: builds.mayBuildIndexes,
+    buildIndexes: (ids) => builds.buildIndexes(ids),
+    indexBuilds: (id) => builds.indexBuilds(id),
     close: async () => {
       builds.close();
       reporter.close();

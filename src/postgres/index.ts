@@ -7,6 +7,7 @@ export type {
   MissingIndex,
   UnindexedForeignKey,
 } from './adviser/report.js';
+export type { DatabaseBuilds } from './builds/advised-builds.js';
 export type {
   BuildBlocker,
   BuildGain,

@@ -11,7 +11,7 @@ import {
   TextResult,
 } from './resource-result.js';
 
-const NO_DATABASE = new ResourceProblem(
+export const NO_DATABASE = new ResourceProblem(
   409,
   'There is no database: set `postgres` to the result of postgres(pool).',
 );
@@ -93,7 +93,7 @@ const BODY = new ResourceProblem(
 );
 
 /** @returns `undefined` for a dry run. */
-function readIds(body: unknown): readonly string[] | undefined | ResourceProblem {
+export function readIds(body: unknown): readonly string[] | undefined | ResourceProblem {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return BODY;
   const { dryRun = true, ids, ...others } = body as { dryRun?: unknown; ids?: unknown };
   if (Object.keys(others).length > 0) return BODY;

@@ -3,6 +3,7 @@ import type { InstanceLabels } from '../../telemetry/instances/snapshot.js';
 import type { PerformanceApiSettings } from '../options.js';
 import { makeDatabaseResources } from './database-resources.js';
 import { makeFigures } from './figures.js';
+import { optimizeIndexesResource, readIndexBuilds } from './indexes.js';
 import { optimize } from './optimize.js';
 import type { ParameterName, Query } from './query.js';
 import {
@@ -58,6 +59,11 @@ export function makeResources(settings: PerformanceApiSettings): ReadonlyMap<str
     ['/cache/explain', { method: 'POST', action: 'read', run: (body) => explainDescribed(settings, body) }],
   ]);
   for (const [path, each] of makeDatabaseResources(settings.postgres, resource)) resources.set(path, each);
+  resources.set('/indexes/optimize', optimizeIndexesResource(settings.postgres));
+  resources.set(
+    '/indexes/builds',
+    resource((query) => readIndexBuilds(settings.postgres, query), 'ids'),
+  );
   resources.set('/optimize', {
     method: 'POST',
     action: 'change',

@@ -84,6 +84,17 @@ export class IndexAdviser {
     return this.#advised;
   }
 
+  /** The costs of statements as they are planned now. @param texts with placeholders, as a report has them. */
+  costsOf(texts: readonly string[]): Promise<{ readonly text: string; readonly cost: number }[]> {
+    return this.#session(async (session) => {
+      const catalogue = await Catalogue.read(session);
+      const workload = await readWorkload(session, this.#context.statements(), catalogue, 1);
+      const wanted = workload.filter(({ fingerprint }) => texts.includes(fingerprint));
+      const planned = await planWorkload(session, wanted, catalogue);
+      return planned.map(({ fingerprint, cost }) => ({ text: fingerprint, cost }));
+    });
+  }
+
   /** Remembers the counts of writes, so that later ones are counted from here. */
   async start(): Promise<void> {
     await this.#session(async (session) => this.#remember(await Catalogue.read(session)));

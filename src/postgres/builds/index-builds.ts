@@ -111,6 +111,8 @@ export class IndexBuilds {
   async #requestOne(session: Session, index: AdvisedIndex): Promise<BuildRefusal | undefined> {
     const id = idOf(index.definition);
     if (this.#isPending(id)) return undefined;
+    // Another instance builds it, or one that has crashed has begun to.
+    if ((await listRunningBuilds(session, id)).length > 0) return undefined;
     const { refusal, isBuilt } = await refuseIndex(session, index, this.#parts.settings);
     if (refusal || isBuilt) return refusal;
     // Another request may have been faster.

@@ -13,7 +13,7 @@ function membersOf(schema: unknown): string[] {
 describe('docs/observability.md', () => {
   it('explains every field of the performance API by its name', () => {
     // The figures of a monitored pool have a page of their own.
-    const pages = ['observability', 'postgres'].map((name) =>
+    const pages = ['observability', 'postgres', 'index-adviser'].map((name) =>
       readFileSync(new URL(`../../../docs/${name}.md`, import.meta.url), 'utf8'),
     );
     const prose = pages.join('\n').replaceAll(/```.*?```/gs, '');
