@@ -38,6 +38,8 @@ export interface AppOptions
   db: Database;
   /** The pool beneath `db`, which hotpath watches. Default: none. */
   pool?: pg.Pool | undefined;
+  /** Whether PostgreSQL runs inside this process: only there may indexes be built for a trial. Default: `false`. */
+  embedded?: boolean;
   /** Runs the forecasts. Default: threads of this process. */
   jobs?: JobEngine | undefined;
   /** hotpath's config. Default: that of the shop. */
@@ -79,12 +81,13 @@ export async function createApp(options: AppOptions): Promise<ShopApp> {
   const assets = options.assets ?? (await loadAssets());
   const perf = hotpath(options.config ?? shopConfig);
   const pool = options.pool && monitorPool(options.pool, { perf, slow: '50ms', explain: true });
-  const database = pool && postgres(pool, { perf });
+  const trialMaxBytes = options.embedded ? '1gb' : 0;
+  const database = pool && postgres(pool, { perf, indexes: { trialMaxBytes } });
   const jobs = options.jobs ?? openThreadEngine(jobSettingsFromEnv({}));
   const { figures, page } = performanceOf(perf, database, jobs, options);
   const streams = new ProgressStreams(jobs);
   const shared = { options, events, assets, jobs, streams };
-  const app = shop(shared, { perf, figures, page });
+  const app = shop(shared, { perf, figures, page, database });
   const demo = options.demo ?? true;
   const listener = demo ? withOrWithout(app, shop(shared)) : app;
   const endStreams = () => {
@@ -118,7 +121,7 @@ interface SharedParts extends Pick<ShopApp, 'jobs' | 'streams'> {
 /** One Express app. Two are made of the same parts, so that hotpath is their only difference. */
 function shop(
   { options, events, assets, jobs, streams }: SharedParts,
-  { perf, figures, page }: Partial<Pick<ShopApp, 'perf' | 'figures' | 'page'>> = {},
+  { perf, figures, page, database }: Partial<Pick<ShopApp, 'perf' | 'figures' | 'page' | 'database'>> = {},
 ): Express {
   const { db, report = console.error, trustProxy = 0, rateLimit: limit = 0, demo = true } = options;
   const { ownAnswers, afterWrite } = routePolicies(perf);
@@ -153,7 +156,7 @@ function shop(
   app.use('/api', forecastRoutes({ db, jobs, streams, perf }));
   app.use('/api', echoRoutes());
   app.use('/api', mistakeRoutes(db));
-  if (perf && demo) app.use('/api', demoRoutes(perf, options.pool));
+  if (perf && demo) app.use('/api', demoRoutes(perf, database));
   if (perf) app.get('/metrics', perf.metrics.handler);
   if (figures) app.use(PERFORMANCE_PATH, figures);
   if (page) app.use(DASHBOARD_PATH, page);

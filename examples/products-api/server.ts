@@ -90,7 +90,15 @@ export async function startShop(
       onStep(next);
     });
     jobs = await openJobEngine(settings.jobs);
-    const shop = await createApp({ ...settings, db: database.db, pool: database.pool, jobs, config, assets });
+    const shop = await createApp({
+      ...settings,
+      db: database.db,
+      pool: database.pool,
+      embedded: database.embedded,
+      jobs,
+      config,
+      assets,
+    });
     listener = shop.listener;
     return runningShop(settings, server, shop, database);
   } catch (error) {

@@ -12,6 +12,31 @@ export function startDatabase() {
   byId('no-index-run').addEventListener('click', (event) =>
     whileBusy(event.currentTarget, () => show('no-index', WITHOUT_INDEX, describeStatement)),
   );
+  byId('no-index-find').addEventListener('click', (event) => whileBusy(event.currentTarget, findIndex));
+}
+
+/** Searches an index for the statements that ran, and shows the one for the route. */
+async function findIndex() {
+  const found = byId('no-index-found');
+  found.replaceChildren(sentence('PostgreSQL plans the query with each index that could help …'));
+  try {
+    const response = await fetch('/api/demo/indexes', { cache: 'no-store' });
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    const { missing } = await response.json();
+    const advice = missing.find(({ ddl }) => ddl.includes('unit_price_cents'));
+    const query = advice?.queries.find(({ text }) => text.includes('unit_price_cents >= ?'));
+    if (!query) throw new Error('no index helps; run the route first');
+    const factor = Math.round(query.costBefore / query.costAfter);
+    found.replaceChildren(
+      sentence(
+        element('strong', { textContent: `This index makes the query ${factor}× cheaper.` }),
+        ` Planned cost ${Math.round(query.costBefore)} without it, ${Math.round(query.costAfter)} with it.`,
+      ),
+      element('pre', { className: 'output', textContent: advice.ddl }),
+    );
+  } catch (error) {
+    found.replaceChildren(sentence(`Nothing found: ${error.message}`));
+  }
 }
 
 /** Calls a route, and shows its cost and what the monitor says of it. */

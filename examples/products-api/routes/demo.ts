@@ -1,23 +1,29 @@
 import { Router } from 'express';
 import type { Hotpath } from 'hotpath';
-import { monitorOf } from 'hotpath/postgres';
+import { monitorOf, type PostgresDatabase } from 'hotpath/postgres';
 import { invalid } from '../input.js';
 import { Problem } from '../problems.js';
 
 /**
  * For the demonstration. `POST /demo/cold` purges one URL of the API, so that the page can show the first request.
- * `GET /demo/database` shows everyone some figures of the performance API, which is for operators alone.
+ * `GET /demo/database` and `GET /demo/indexes` show everyone a part of the performance API, which is for operators alone.
  *
- * @param pool that hotpath watches; `undefined`: there is none.
+ * @param database `undefined`: no pool is watched.
  */
-export function demoRoutes(perf: Hotpath, pool: object | undefined): Router {
+export function demoRoutes(perf: Hotpath, database: PostgresDatabase | undefined): Router {
   const router = Router();
 
   router.get('/demo/database', (_req, res) => {
-    const monitor = pool && monitorOf(pool);
+    const monitor = database && monitorOf(database.pool);
     if (!monitor) throw new Problem(404, 'Not Found', 'No pool is watched here.');
     const { statements, nPlusOne, slowQueries } = monitor.figures();
     res.set('Cache-Control', 'no-store').json({ statements, nPlusOne, slowQueries });
+  });
+
+  router.get('/demo/indexes', async (_req, res) => {
+    if (!database) throw new Problem(404, 'Not Found', 'No pool is watched here.');
+    const { missing, level } = await database.indexes();
+    res.set('Cache-Control', 'no-store').json({ missing, level });
   });
 
   router.post('/demo/cold', async (req, res) => {

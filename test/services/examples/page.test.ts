@@ -145,6 +145,9 @@ describe('the page', () => {
     const found = page.locator('#no-index-found');
     await found.getByText(/It ran once and took \d+ % of all time/).waitFor();
     expect(await found.textContent()).toContain('WHERE i.unit_price_cents >= ?');
+    await page.click('#no-index-find');
+    await found.getByText(/This index makes the query \d+× cheaper/).waitFor();
+    expect(await found.textContent()).toMatch(/CREATE INDEX .*order_items.*"unit_price_cents"/);
     expect(complaints).toEqual([]);
   });
 
