@@ -10,6 +10,7 @@ const root = join(import.meta.dirname, '../../..');
 const AMBIENT = `
 import type { Express, RequestHandler } from 'express';
 import type { Hotpath } from 'hotpath';
+import type { Pool } from 'pg';
 declare global {
   const app: Express;
   const perf: Hotpath;
@@ -17,6 +18,7 @@ declare global {
   const authenticate: RequestHandler;
   const authorize: RequestHandler;
   const ca: string;
+  const pool: Pool;
   const password: string;
   function loadProducts(): Promise<unknown>;
   function renderPost(slug: string): Promise<string>;
