@@ -32,6 +32,15 @@ const MOST_RECORDS = 5000;
 /** A record with more is one of the whole table, because a mapped column may hold long texts. Bytes. */
 const LARGEST_RECORD = 200_000;
 
+/** Of all records that are read at once. Bytes. */
+const LARGEST_READ = 8_000_000;
+
+/** Records that are removed by a statement, which has to end before its time-out. */
+const REMOVED_AT_ONCE = 50_000;
+
+const IS_WANTED =
+  'source = ANY($2::text[]) AND ($3::pg_snapshot IS NULL OR pg_visible_in_snapshot(transaction, $3::pg_snapshot))';
+
 /** A mark that has not moved for this long is lost: later, triggers may have recorded nothing. */
 const LOST_SECONDS = UNREAD_SECONDS - 60;
 
@@ -41,6 +50,9 @@ const REMOVAL_LOCK = 7_236_871_002;
 /**
  * Finds the mark of a consumer, unless it is lost, and the records of transactions that its snapshot does not see. So a
  * transaction that commits late is read, and a long one holds nothing back.
+ *
+ * The subqueries are lateral, so that each is a search of the index. A scan of the outbox would cost more with each record
+ * that is not removed yet.
  *
  * A mark is lost if it is old, or of another server: after a restart or a failover the outbox is empty.
  */
@@ -60,17 +72,19 @@ SELECT NULL::text AS source, json_build_object(
 FROM (VALUES (1)) AS one LEFT JOIN consumer ON true
 UNION ALL
 SELECT source, CASE WHEN pg_column_size(rows) <= ${LARGEST_RECORD} AND cardinality(rows) <= ${MOST_ROWS}
+    AND sum(pg_column_size(rows)) OVER (ROWS UNBOUNDED PRECEDING) <= ${LARGEST_READ}
   THEN to_json(rows)::text END
 FROM (
-  SELECT changes.source, changes.rows, changes.transaction FROM consumer JOIN hotpath.changes
-    ON changes.transaction >= pg_snapshot_xmax(consumer.snapshot)
+  SELECT after.* FROM consumer CROSS JOIN LATERAL (
+    SELECT source, rows FROM hotpath.changes WHERE transaction >= pg_snapshot_xmax(consumer.snapshot) AND ${IS_WANTED}
+    ORDER BY transaction LIMIT ${MOST_RECORDS + 1}
+  ) AS after
   UNION ALL
-  SELECT changes.source, changes.rows, changes.transaction
-  FROM consumer, pg_snapshot_xip(consumer.snapshot) AS unfinished JOIN hotpath.changes
-    ON changes.transaction = unfinished
-) AS found
-WHERE source = ANY($2::text[]) AND ($3::pg_snapshot IS NULL OR pg_visible_in_snapshot(transaction, $3::pg_snapshot))
-LIMIT ${MOST_RECORDS + 2}`;
+  SELECT late.* FROM consumer, pg_snapshot_xip(consumer.snapshot) AS unfinished CROSS JOIN LATERAL (
+    SELECT source, rows FROM hotpath.changes WHERE transaction = unfinished AND ${IS_WANTED} LIMIT ${MOST_RECORDS + 1}
+  ) AS late
+  LIMIT ${MOST_RECORDS + 1}
+) AS found`;
 
 const HEARTBEAT = `SELECT setval('hotpath.heartbeat', extract(epoch FROM clock_timestamp())::bigint)`;
 
@@ -97,9 +111,11 @@ ON CONFLICT (id) DO UPDATE SET snapshot = excluded.snapshot, strays = excluded.s
 const LOSE_CONSUMERS = `DELETE FROM hotpath.consumers
 WHERE seen_at < clock_timestamp() - interval '${UNREAD_SECONDS} s' OR server <> pg_postmaster_start_time()::text`;
 
-const REMOVE_READ = `DELETE FROM hotpath.changes WHERE NOT EXISTS (
-  SELECT FROM hotpath.consumers WHERE NOT pg_visible_in_snapshot(changes.transaction, consumers.snapshot)
-)`;
+const REMOVE_READ = `DELETE FROM hotpath.changes WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM hotpath.changes WHERE NOT EXISTS (
+    SELECT FROM hotpath.consumers WHERE NOT pg_visible_in_snapshot(changes.transaction, consumers.snapshot)
+  ) LIMIT ${REMOVED_AT_ONCE}
+))`;
 
 interface ReadState {
   readonly age: number | null;
@@ -177,13 +193,17 @@ export class Consumer {
   }
 }
 
-/** Removes the records that every consumer has read, and consumers that are gone. Does nothing while another one does. */
-export async function removeReadChanges(session: Session): Promise<void> {
-  await transaction(session, async () => {
+/**
+ * Removes records that every consumer has read, and consumers that are gone. Does nothing while another one does.
+ *
+ * @returns whether more may be left.
+ */
+export async function removeReadChanges(session: Session): Promise<boolean> {
+  return transaction(session, async () => {
     const { rows } = await session.query('SELECT pg_try_advisory_xact_lock($1) AS taken', [REMOVAL_LOCK]);
-    if (rows[0]?.taken !== true) return;
+    if (rows[0]?.taken !== true) return false;
     await session.query(LOSE_CONSUMERS);
-    await session.query(REMOVE_READ);
+    return (await session.query(REMOVE_READ)).rowCount === REMOVED_AT_ONCE;
   });
 }
 

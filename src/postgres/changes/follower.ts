@@ -62,11 +62,14 @@ const REPLY_WITHIN = 5000;
 const LIMITS = { statementTimeout: 5000, lockTimeout: 2000, replyTimeout: REPLY_WITHIN };
 
 /**
- * Independent of the defaults of the database and the role. A process that hangs must not keep the lock. Nothing is set
+ * Independent of the defaults of the database and the role. The statistics of the outbox are never up to date, so its
+ * plans use the index whatever they say. A process that hangs must not keep the lock. Nothing is set
  * through PgBouncer, because the connection may be the app's next.
  */
 const SESSION_SETTINGS = `SELECT set_config('default_transaction_isolation', 'read committed', false),
   set_config('default_transaction_read_only', 'off', false),
+  set_config('enable_seqscan', 'off', false),
+  set_config('jit', 'off', false),
   set_config('idle_in_transaction_session_timeout', '${REPLY_WITHIN}', false)
 WHERE pg_backend_pid() = $1`;
 
@@ -338,7 +341,8 @@ export class ChangeFollower {
     const now = performance.now();
     if (now - this.#removedAt > REMOVE_EVERY) {
       this.#removedAt = now;
-      await removeReadChanges(session);
+      // A backlog is removed in steps, between polls.
+      if (await removeReadChanges(session)) this.#removedAt = Number.NEGATIVE_INFINITY;
     }
     if (now - this.#checkedAt < CHECK_EVERY) return;
     this.#checkedAt = now;

@@ -8,6 +8,7 @@ import type { MappedTables } from './purge-targets.js';
 import {
   functionNameOf,
   functionSql,
+  isByRowSql,
   qualifiedName,
   SQL_VERSION,
   schemaSql,
@@ -19,6 +20,7 @@ import {
 interface FoundTable extends QualifiedName {
   readonly oid: string;
   readonly kind: string;
+  readonly isByRow: boolean;
   readonly columns: readonly string[];
 }
 
@@ -44,8 +46,10 @@ const INSTALL_LOCK = 7_236_871_001;
 /** Writers wait for the lock of an installation this long at most. Milliseconds. */
 const LOCK_WITHIN = 1000;
 
+/** A virtual generated column, of PostgreSQL 18, has no value in a trigger. */
 const FIND = `SELECT c.oid::text AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
-  to_json(ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped))::text AS columns
+  ${isByRowSql('c.oid')} AS "isByRow",
+  to_json(ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'))::text AS columns
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)`;
 
 const FIND_INSTALLED = `SELECT t.tgname::text AS trigger, t.tgenabled::text AS enabled,
@@ -54,11 +58,19 @@ FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'ho
 LEFT JOIN pg_trigger t ON t.tgfoid = p.oid AND t.tgrelid = $1::oid
 WHERE p.proname = $2`;
 
-/** A partitioned table has two triggers, another one four. */
-const FIND_UNWATCHED = `SELECT source FROM unnest($1::text[], $2::text[]) AS wanted (source, function)
-WHERE (SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-    WHERE t.tgrelid = to_regclass(wanted.source) AND p.proname = wanted.function AND t.tgenabled IN ('O', 'A'))
-  < CASE WHEN (SELECT relkind FROM pg_class WHERE oid = to_regclass(wanted.source)) = 'p' THEN 2 ELSE 4 END`;
+/** Of `tgtype`. */
+const IS_FOR_EACH_ROW = 't.tgtype::int & 1 = 1';
+const IS_FOR_TRUNCATE = 't.tgtype::int & 32 = 32';
+
+/** A table may become a partition, or be one no longer. By row there are two triggers, otherwise four. */
+const FIND_UNWATCHED = `SELECT source FROM (
+  SELECT source, function, to_regclass(source)::oid AS oid FROM unnest($1::text[], $2::text[]) AS named (source, function)
+) AS wanted CROSS JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE ${IS_FOR_EACH_ROW} OR ${IS_FOR_TRUNCATE}) AS by_row, count(*) FILTER (WHERE NOT ${IS_FOR_EACH_ROW}) AS by_statement
+  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+  WHERE t.tgrelid = wanted.oid AND p.proname = wanted.function AND t.tgenabled IN ('O', 'A')
+) AS found
+WHERE CASE WHEN ${isByRowSql('wanted.oid')} THEN by_row < 2 ELSE by_statement < 4 END`;
 
 const HAS_OUTBOX = `SELECT count(*)::int AS count FROM pg_class
 WHERE relnamespace = to_regnamespace('hotpath') AND relname IN ('changes', 'consumers', 'heartbeat', 'changes_transaction')`;
@@ -84,7 +96,9 @@ export async function findTables(
       throw invalid(`${key}: only tables and partitioned tables have changes to follow`);
     const missing = mapped.columns.filter((column) => !table.columns.includes(column));
     if (missing.length > 0)
-      throw invalid(`${key}: no column ${missing.join(', ')}; the table has ${table.columns.join(', ')}`);
+      throw invalid(
+        `${key}: no column ${missing.join(', ')}; its triggers can read ${table.columns.join(', ')}`,
+      );
     if ([...found.keys()].some(({ oid }) => oid === table.oid))
       throw invalid(`${key}: the table is named twice`);
     found.set(table, mapped);
@@ -192,7 +206,7 @@ async function installTable(session: Session, table: FoundTable, columns: readon
 }
 
 function expectedTriggers(table: FoundTable): readonly TriggerSql[] {
-  return triggersOf(table, table.kind === 'p');
+  return triggersOf(table, table.isByRow);
 }
 
 function isInstalled(installed: Installed, table: FoundTable, columns: readonly string[]): boolean {

@@ -3,11 +3,14 @@ import { type QualifiedName, quoteIdentifier } from '../indexes/definition.js';
 import { type ChangeMapping, resolveMapping } from './mapping.js';
 import {
   dollarTag,
+  functionNameOf,
   functionSql,
   grantSql,
+  isByRowSql,
   qualifiedName,
   quoteLiteral,
   schemaSql,
+  type TriggerSql,
   triggersOf,
 } from './sql.js';
 
@@ -37,18 +40,24 @@ ${[schemaSql, ...parts, ...(grantTo === undefined ? [] : [grantSql(grantTo)])].j
 `;
 }
 
-/** Without a connection, it is not known whether the table is partitioned. */
+/** Without a connection, it is not known whether the table is partitioned, and which triggers it has. */
 function tableMigration(table: QualifiedName, columns: readonly string[]): string {
-  const indented = (isPartitioned: boolean) =>
-    triggersOf(table, isPartitioned)
-      .map(({ sql }) => `  ${sql.replaceAll('\n', '\n  ')}`)
-      .join('\n');
-  const kind = `(SELECT relkind FROM pg_class WHERE oid = ${quoteLiteral(qualifiedName(table))}::regclass)`;
+  const oid = `${quoteLiteral(qualifiedName(table))}::regclass`;
+  const called = quoteLiteral(`hotpath.${quoteIdentifier(functionNameOf(qualifiedName(table)))}`);
+  // To create a trigger again would lock the table again.
+  const missing = ({
+    name,
+    sql,
+  }: TriggerSql) => `  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = ${oid}
+      AND tgname = ${quoteLiteral(name)} AND tgfoid = ${called}::regproc AND tgenabled IN ('O', 'A')) THEN
+    ${sql.replaceAll('\n', '\n    ')}
+  END IF;`;
+  const all = (isByRow: boolean) => triggersOf(table, isByRow).map(missing).join('\n');
   const body = `BEGIN
-IF ${kind} = 'p' THEN
-${indented(true)}
+IF ${isByRowSql(oid)} THEN
+${all(true)}
 ELSE
-${indented(false)}
+${all(false)}
 END IF;
 END`;
   const tag = dollarTag(body);

@@ -1,3 +1,4 @@
+import { unawaited } from '../../runtime/guard.js';
 import { reportFault } from '../../runtime/report-fault.js';
 import type { Selector } from '../../store/invalidation/selector.js';
 import type { ChangeRecord } from './consumer.js';
@@ -22,8 +23,8 @@ export function selectorsOf(records: readonly ChangeRecord[], tables: MappedTabl
     if (!table) continue;
     const tags = tagsByTable.get(table) ?? new Set();
     if (tags === 'all') continue;
-    const isComplete = rows !== null && addTags(tags, parseRows(rows), table, source);
-    tagsByTable.set(table, isComplete && tags.size <= MOST_TAGS ? tags : 'all');
+    const isComplete = rows !== null && addTags(tags, rows, table, source);
+    tagsByTable.set(table, isComplete ? tags : 'all');
   }
   return reduceSelectors(
     [...tagsByTable].flatMap(([table, tags]) =>
@@ -35,27 +36,30 @@ export function selectorsOf(records: readonly ChangeRecord[], tables: MappedTabl
 /** @returns false if the tags of a row are not known, so that `all` has to be purged. */
 function addTags(
   tags: Set<string>,
-  rows: readonly ChangedRow[],
+  json: string,
   { columns, tags: tagsOf }: MappedTable,
   source: string,
 ): boolean {
   if (!tagsOf) return false;
-  for (const row of rows) {
-    // Another version of the app may have installed other columns.
-    if (columns.some((column) => !Object.hasOwn(row, column))) return false;
-    try {
-      const made = tagsOf(row);
+  try {
+    for (const row of parseRows(json)) {
+      // Another version of the app may have installed other columns.
+      if (columns.some((column) => !Object.hasOwn(row, column))) return false;
+      const made: unknown = tagsOf(row);
       for (const tag of Array.isArray(made) ? (made as readonly unknown[]) : [made]) {
+        // A promise that rejects later must not end the process.
+        if (typeof tag === 'object') void unawaited(tag);
         if (typeof tag !== 'string' || tag === '')
           throw new TypeError('`tags` must return strings that are not empty');
         tags.add(tag);
       }
-    } catch (error) {
-      reportFault(`purgeOnChange: tags of ${source}`, error);
-      return false;
+      if (tags.size > MOST_TAGS) return false;
     }
+    return true;
+  } catch (error) {
+    reportFault(`purgeOnChange: tags of ${source}`, error);
+    return false;
   }
-  return true;
 }
 
 function reduceSelectors(selectors: readonly Selector[]): readonly Selector[] {
@@ -66,7 +70,7 @@ function reduceSelectors(selectors: readonly Selector[]): readonly Selector[] {
 
 /** Numbers that JavaScript cannot hold exactly become strings, as `pg` returns them. */
 export function parseRows(json: string): readonly ChangedRow[] {
-  const exact = json.replace(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, (token) =>
+  const exact = json.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g, (token) =>
     token.startsWith('"') || String(Number(token)) === token ? token : `"${token}"`,
   );
   return JSON.parse(exact) as ChangedRow[];

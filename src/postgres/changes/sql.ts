@@ -64,6 +64,36 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON hotpath.consumers TO ${name};
 GRANT SELECT, UPDATE ON SEQUENCE hotpath.heartbeat TO ${name};`;
 }
 
+/**
+ * Whether triggers of a table have to run by row: it is partitioned, a partition, or a child of another table.
+ *
+ * @param oid an expression in SQL.
+ */
+export function isByRowSql(oid: string): string {
+  return `((SELECT relkind = 'p' FROM pg_class WHERE oid = ${oid}) OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = ${oid}))`;
+}
+
+/** Types whose text depends on no setting of the session. */
+const CONSTANT_TYPES = 'bool,int2,int4,int8,numeric,text,varchar,bpchar,uuid,date,timestamp,json,jsonb';
+
+/** Makes the texts of other types independent of the writer's session. The settings cost a third of a record. */
+function settingsSql(name: string, table: QualifiedName, columns: readonly string[]): string {
+  const body = `BEGIN
+  IF EXISTS (SELECT FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
+      WHERE attrelid = ${quoteLiteral(qualifiedName(table))}::regclass
+        AND attname IN (${columns.map(quoteLiteral).join(', ')})
+        AND typtype <> 'e' AND atttypid <> ALL ('{${CONSTANT_TYPES}}'::regtype[])) THEN
+    ALTER FUNCTION ${name}() SET TimeZone = 'UTC';
+    ALTER FUNCTION ${name}() SET DateStyle = 'ISO';
+    ALTER FUNCTION ${name}() SET IntervalStyle = 'postgres';
+    ALTER FUNCTION ${name}() SET bytea_output = 'hex';
+    ALTER FUNCTION ${name}() SET extra_float_digits = 1;
+  END IF;
+END`;
+  const tag = dollarTag(body);
+  return columns.length === 0 ? '' : `DO ${tag}\n${body}\n${tag};\n`;
+}
+
 /** The comment of the function, by which a later start knows what is installed. */
 export function installedComment(columns: readonly string[]): string {
   return `hotpath ${SQL_VERSION} ${JSON.stringify(columns)}`;
@@ -126,7 +156,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS ${tag
 ${body}
 ${tag};
 REVOKE ALL ON FUNCTION ${name}() FROM PUBLIC;
-COMMENT ON FUNCTION ${name}() IS ${quoteLiteral(installedComment(columns))};`;
+${settingsSql(name, table, columns)}COMMENT ON FUNCTION ${name}() IS ${quoteLiteral(installedComment(columns))};`;
 }
 
 /** A trigger by its name. */
@@ -136,17 +166,23 @@ export interface TriggerSql {
 }
 
 /**
- * The triggers of a table. Those of a partitioned table run by row, because only such triggers see writes that name a
- * partition.
+ * The triggers of a table.
+ *
+ * @param isByRow for a table that is part of a hierarchy: only triggers by row see writes that name another table of it.
  */
-export function triggersOf(table: QualifiedName, isPartitioned: boolean): readonly TriggerSql[] {
+export function triggersOf(table: QualifiedName, isByRow: boolean): readonly TriggerSql[] {
+  const called = functionNameOf(qualifiedName(table));
   const trigger = (event: string, when: string, level: string): TriggerSql => ({
     name: `hotpath_${event}`,
     sql: `CREATE OR REPLACE TRIGGER hotpath_${event} AFTER ${when} ON ${qualifiedName(table)}
-${level} EXECUTE FUNCTION hotpath.${quoteIdentifier(functionNameOf(qualifiedName(table)))}();`,
+${level} EXECUTE FUNCTION hotpath.${quoteIdentifier(called)}();`,
   });
   const truncate = trigger('truncate', 'TRUNCATE', 'FOR EACH STATEMENT');
-  if (isPartitioned) return [trigger('change', 'INSERT OR UPDATE OR DELETE', 'FOR EACH ROW'), truncate];
+  if (isByRow) {
+    // Partitions inherit it. Two of one name would make ATTACH PARTITION fail.
+    const event = `change_${called.slice(-12)}`;
+    return [trigger(event, 'INSERT OR UPDATE OR DELETE', 'FOR EACH ROW'), truncate];
+  }
   const oldRows = 'OLD TABLE AS old_rows';
   const newRows = 'NEW TABLE AS new_rows';
   const level = 'FOR EACH STATEMENT';
