@@ -55,6 +55,7 @@ async function startInstance(redis: RedisServer): Promise<Instance> {
     metrics: { defaultMetrics: false },
     telemetry: { queries: true },
   });
+  perf.cache.cached(async () => 1, { name: 'rates', ttl: '1h' });
   const app = express5();
   app.use(perf);
   app.use((_req, res, next) => {
@@ -142,6 +143,14 @@ describe('the dashboard of two instances that share a Redis', () => {
     if (process.env.SCREENSHOTS)
       await page.locator('#jobs-panel').screenshot({ path: `${process.env.SCREENSHOTS}/jobs-panel.png` });
     expect(complaints).toEqual([]);
+    await close();
+  });
+
+  it('names the cached functions', async () => {
+    const { page, close } = await open(instances[0]!);
+    const row = page.locator('#functions tr').first();
+    await row.waitFor();
+    expect(await row.textContent()).toMatch(/^rates/);
     await close();
   });
 

@@ -1,5 +1,6 @@
 import type { KeyList } from '../../../cache/explain/key-list.js';
 import type { CacheStats } from '../../../cache/stats.js';
+import type { FunctionCounts } from '../../../functions/counts.js';
 import type { DatabaseFigures } from '../../../postgres/monitor/figures.js';
 import type { ServerFigure, ServerReadings } from '../../../postgres/statistics/figures.js';
 import type { AdviceItem } from '../../../telemetry/advice.js';
@@ -53,13 +54,17 @@ export interface ApiFigures {
   readonly isComplete?: boolean;
 }
 
+/** The counts of a cached function. */
+export interface NamedFunctionCounts extends FunctionCounts {
+  readonly name: string;
+}
+
 export interface CacheFigures {
   readonly use: CacheUseFigures;
   readonly topKeys: readonly TopKey[] | null;
   readonly store: Omit<CacheStats, 'routes' | 'functions'> | null;
   readonly list: KeyList | null;
-  /** By name. */
-  readonly functions: CacheStats['functions'] | null;
+  readonly functions: readonly NamedFunctionCounts[] | null;
 }
 
 export interface CacheLimits {

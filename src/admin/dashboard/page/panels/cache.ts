@@ -1,5 +1,4 @@
-import type { FunctionCounts } from '../../../../functions/counts.js';
-import type { CacheFigures, Shown } from '../answers.js';
+import type { CacheFigures, NamedFunctionCounts, Shown } from '../answers.js';
 import { byId, FactList, setShown, setText, TextTable } from '../dom.js';
 import { showBytes, showCount, showDuration, showShare } from '../format.js';
 import { explainReason } from './reasons.js';
@@ -42,7 +41,7 @@ export class CachePanel {
     const top = (topKeys ?? []).slice(0, MOST_ROWS);
     this.#top.show(top.map(({ url, hits }) => [url, url, showCount(hits)]));
     setShown(byId('cache-top-empty'), top.length === 0);
-    const cached = Object.entries(functions ?? {});
+    const cached = functions ?? [];
     this.#functions.show(cached.map(functionRow));
     setShown(byId('functions-part'), cached.length > 0);
   }
@@ -102,8 +101,8 @@ function sumOf(...counts: readonly Readonly<Record<string, number>>[]): Record<s
 }
 
 /** Hit ratio and times of cached functions. */
-function functionRow([name, counts]: [name: string, counts: FunctionCounts]): string[] {
-  const { hits, stale, misses, collapsed, uncached, runs, errors, runSeconds } = counts;
+function functionRow(counts: NamedFunctionCounts): string[] {
+  const { name, hits, stale, misses, collapsed, uncached, runs, errors, runSeconds } = counts;
   const calls = hits + stale + misses + collapsed + uncached;
   return [
     name,
