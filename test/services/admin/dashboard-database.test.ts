@@ -16,7 +16,7 @@ const LOGIN = { username: 'admin', password: 'secret' };
 let server: TestPostgres;
 let browser: Browser;
 let pool: pg.Pool;
-let database: PostgresDatabase;
+let databases: Record<string, PostgresDatabase>;
 let perf: Hotpath;
 let app: Listening;
 
@@ -28,7 +28,11 @@ beforeAll(async () => {
   );
   perf = hotpath({ metrics: { defaultMetrics: false } });
   monitorPool(pool, { perf, slow: '1ms', explain: true });
-  database = postgres(pool, { perf });
+  databases = {
+    '/admin': postgres(pool, { perf, indexes: { apply: true } }),
+    '/strict': postgres(pool, { perf, indexes: { apply: true, levels: ['trial'] } }),
+    '/closed': postgres(pool, { perf }),
+  };
   const express = express5();
   express.use(perf);
   express.get('/repeats', async (_req, res) => {
@@ -36,20 +40,22 @@ beforeAll(async () => {
     res.json({});
   });
   const authorize = basicAuth({ users: { [LOGIN.username]: LOGIN.password } });
-  express.use('/admin', dashboard({ perf, postgres: database, authorize }));
+  for (const [path, database] of Object.entries(databases))
+    express.use(path, dashboard({ perf, postgres: database, authorize }));
+  express.use('/alone', dashboard({ perf, authorize }));
   app = await listen(express);
 });
 
 afterAll(async () => {
   await browser?.close();
   await app?.close();
-  await database?.close();
+  for (const database of Object.values(databases ?? {})) await database.close();
   await perf?.close();
   await pool?.end();
   await server?.stop();
 });
 
-async function open(width: number, colorScheme: 'light' | 'dark') {
+async function open(width: number, colorScheme: 'light' | 'dark', path = '/admin') {
   const context = await browser.newContext({
     httpCredentials: LOGIN,
     viewport: { width, height: 900 },
@@ -61,7 +67,7 @@ async function open(width: number, colorScheme: 'light' | 'dark') {
     if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
   });
   page.on('pageerror', (error) => complaints.push(String(error)));
-  await page.goto(`${app.url}/admin`);
+  await page.goto(`${app.url}${path}`);
   await page.locator('#status[data-state="live"]').waitFor();
   return { page, complaints, close: () => context.close() };
 }
@@ -112,3 +118,97 @@ describe('the dashboard of a database', () => {
     await close();
   });
 });
+
+describe('the indexes on the dashboard', () => {
+  beforeAll(async () => {
+    await pool.query(
+      `CREATE EXTENSION hypopg;
+       CREATE TABLE stock AS SELECT n AS item, n % 1000 AS amount FROM generate_series(1, 60000) n;
+       CREATE INDEX once ON stock (amount);
+       CREATE INDEX twice ON stock (amount)`,
+    );
+    await pool.query('VACUUM ANALYZE stock');
+    for (let item = 1; item <= 15; item++)
+      await pool.query('SELECT amount FROM stock WHERE item = $1', [item]);
+  });
+
+  it('says why nothing can be found or built', async () => {
+    const alone = await open(390, 'light', '/alone');
+    expect(await alone.page.locator('#indexes-empty').textContent()).toContain('postgres(pool)');
+    expect(await alone.page.locator('#indexes-find').isVisible()).toBe(false);
+    await alone.close();
+    const closed = await open(390, 'light', '/closed');
+    await closed.page.click('#indexes-find');
+    await closed.page.locator('#indexes-closed', { hasText: 'indexes: { apply: true }' }).waitFor();
+    expect(await closed.page.locator('#indexes-missing input:visible').count()).toBe(0);
+    expect(await closed.page.locator('#indexes-build').isVisible()).toBe(false);
+    await closed.close();
+    const strict = await open(390, 'light', '/strict');
+    await strict.page.click('#indexes-find');
+    await strict.page.locator('#indexes-missing input').first().check();
+    await strict.page.click('#indexes-build');
+    await strict.page.locator('#indexes-status', { hasText: /^level: / }).waitFor();
+    await strict.close();
+  });
+
+  it('finds a missing index on demand, builds it, and shows the cost before and after', async () => {
+    const { page, complaints, close } = await open(1280, 'light');
+    const requests: string[] = [];
+    page.on('request', (request) => {
+      const { pathname } = new URL(request.url());
+      if (pathname.includes('/indexes')) requests.push(`${request.method()} ${pathname}`);
+    });
+    await page.locator('#statements tr').first().waitFor();
+    // Two rounds of the page read no advice, because it may take long.
+    for (let round = 0; round < 2; round++) await page.waitForResponse(/api\/api\?part=volatile/);
+    expect(requests).toEqual([]);
+    await page.focus('#indexes-find');
+    await page.keyboard.press('Enter');
+    const advice = page.locator('#indexes-missing > li', { hasText: 'ON "public"."stock"' });
+    await advice.waitFor();
+    expect(await advice.textContent()).toMatch(/verified · about [\d.]+ MB · stock: 60,000 rows/);
+    expect(await advice.locator('tbody tr').first().textContent()).toMatch(
+      /SELECT amount FROM stock WHERE item = \?15[\d,.]+×/,
+    );
+    expect(await textOf(page, '#existing')).toMatch(
+      /CREATE INDEX once .*duplicate.*equal to the index twice/,
+    );
+    expect(await page.isDisabled('#indexes-build')).toBe(true);
+    await shoot(page, 'advice');
+    await advice.locator('input').focus();
+    await page.keyboard.press('Space');
+    await page.focus('#indexes-build');
+    await page.keyboard.press('Enter');
+    const built = page.locator('#indexes-builds li[data-state="built"]');
+    await built.getByText(/Cost [\d,]+ before, [\d.]+ now/).waitFor();
+    const [, before, after] = /Cost ([\d,]+) before, ([\d.]+) now/.exec((await built.textContent()) ?? '')!;
+    expect(Number(after)).toBeLessThan(Number(before!.replace(',', '')) / 2);
+    await page.locator('#indexes-status', { hasText: '1 of 1 built.' }).waitFor();
+    expect(await advice.locator('input').isVisible()).toBe(false);
+    const { rows } = await pool.query("SELECT 1 FROM pg_indexes WHERE indexname LIKE 'hotpath_stock%'");
+    expect(rows).toHaveLength(1);
+    await shoot(page, 'built');
+    expect(complaints).toEqual([]);
+    await close();
+  });
+});
+
+/** Checks the section in both widths and themes. */
+async function shoot(page: Page, name: string): Promise<void> {
+  await page.evaluate(AXE);
+  for (const width of [1280, 390])
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.emulateMedia({ colorScheme });
+      expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0);
+      const violations = await page.evaluate<{ id: string; nodes: { html: string }[] }[]>(
+        `axe.run('#indexes-panel').then(({ violations }) => violations)`,
+      );
+      expect(violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`)).toEqual([]);
+      const folder = process.env.SCREENSHOTS;
+      if (!folder) continue;
+      const path = `${folder}/indexes-${name}-${width}-${colorScheme}.png`;
+      await page.locator('#indexes-panel').screenshot({ path });
+    }
+  await page.setViewportSize({ width: 1280, height: 900 });
+}

@@ -4,6 +4,7 @@ import { CachePanel } from './panels/cache.js';
 import { ChartPanel } from './panels/charts.js';
 import { DatabasePanel } from './panels/database.js';
 import { ExplainForm } from './panels/explain.js';
+import { IndexPanel } from './panels/indexes.js';
 import { InstancePanel } from './panels/instances.js';
 import { JobPanel } from './panels/jobs.js';
 import { NextStepPanel } from './panels/next-steps.js';
@@ -41,6 +42,7 @@ const panels = [
   new DatabasePanel(),
   new QueryPanel(),
   new TablePanel(),
+  new IndexPanel(permitsChanges),
   new ProcessPanel(),
 ];
 new PurgeForm(permitsChanges);
