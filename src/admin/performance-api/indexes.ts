@@ -1,4 +1,4 @@
-import type { BuildReason, BuildRefusal } from '../../postgres/builds/types.js';
+import type { BuildReason, BuildRefusal, IndexBuild } from '../../postgres/builds/types.js';
 import type { PostgresDatabase } from '../../postgres/database.js';
 import type { ProblemStatus } from '../respond.js';
 import { NO_DATABASE, readIds } from './database-resources.js';
@@ -39,9 +39,16 @@ export async function readIndexBuilds(
   try {
     // With one id the server looks for it alone.
     const builds = await database.indexBuilds(ids.length === 1 ? ids[0] : undefined);
-    const wanted = ids.map((id) => builds.find((build) => build.id === id) ?? database.indexBuilds(id));
-    const volatile = { builds: ids.length === 0 ? builds : (await Promise.all(wanted)).flat() };
-    return { stable: { isAllowed: database.mayBuildIndexes }, volatile };
+    const wanted: IndexBuild[] = [];
+    // One after the other: each look takes a connection of the server.
+    for (const id of new Set(ids)) {
+      const build = builds.find((each) => each.id === id);
+      wanted.push(...(build ? [build] : await database.indexBuilds(id)));
+    }
+    return {
+      stable: { isAllowed: database.mayBuildIndexes },
+      volatile: { builds: ids.length === 0 ? builds : wanted },
+    };
   } catch {
     return NOT_REACHED;
   }

@@ -22,6 +22,8 @@ export interface OwnIndex extends QualifiedName, OwnName {
   readonly tableOid: string;
   readonly table: QualifiedName;
   readonly isPartitioned: boolean;
+  /** Whether its table is a partition. A detached one keeps the index. */
+  readonly isOfPartition: boolean;
   /** Of its table; 0 for one without partitions. */
   readonly partitionCount: number;
   readonly isValid: boolean;
@@ -57,6 +59,7 @@ export async function listOwnIndexes(session: Session, hash = '[0-9a-f]{8}'): Pr
   const { rows } = await session.query(
     `SELECT c.oid::text AS oid, n.nspname AS schema, c.relname AS name, t.oid::text AS "tableOid",
             tn.nspname AS "tableSchema", t.relname AS "tableName", c.relkind = 'I' AS "isPartitioned",
+            t.relispartition AS "isOfPartition",
             (SELECT count(*) FROM pg_partition_tree(t.oid) p WHERE p.isleaf AND t.relkind = 'p')::int AS "partitionCount",
             i.indisvalid AS "isValid", i.indisready AS "isReady",
             EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid) AS "isAttached",
@@ -167,7 +170,7 @@ export async function listRunningBuilds(session: Session, id?: string): Promise<
        LEFT JOIN pg_stat_progress_create_index p ON p.pid = a.pid
        LEFT JOIN LATERAL (SELECT (pg_blocking_pids(a.pid))[1] AS pid) b ON true
        LEFT JOIN pg_stat_activity o ON o.pid = b.pid
-      WHERE a.datname = current_database() AND starts_with(a.application_name, $1)
+      WHERE a.datname = current_database() AND a.application_name ~ ('^' || $1 || '[0-9a-f]{16}$')
         AND ($2::text IS NULL OR a.application_name = $1 || $2)
       ORDER BY p.phase IS NULL LIMIT 200`,
     [`hotpath ${BUILD_PURPOSE} `, id ?? null],

@@ -209,7 +209,11 @@ function describeBuild({ records, running, own }: Known, hash: string, id: strin
     state: 'absent',
   };
   const partitions = index?.isPartitioned
-    ? { done: parts.filter(({ isValid }) => isValid).length, total: index.partitionCount }
+    ? {
+        // The server makes those of partitions that come later, under names of its own.
+        done: index.isValid ? index.partitionCount : parts.filter(({ isValid }) => isValid).length,
+        total: index.partitionCount,
+      }
     : null;
   const isActive = run !== undefined || record?.isEnded === false;
   if (!isActive && index?.isValid && index.isReady)

@@ -24,7 +24,7 @@ export async function findLeftovers(
     // An attached one goes with its parent.
     if (index.isAttached) return false;
     if (isResumed) return !index.isValid && !index.isPartitioned;
-    return !index.isValid || index.isPart;
+    return !index.isValid || (index.isPart && index.isOfPartition);
   });
 }
 
@@ -59,7 +59,7 @@ async function dropOne(session: TurnSession, index: OwnIndex, lockTimeout: numbe
   // Read again after the builds: one that has just ended may have completed it.
   const now = (await listOwnIndexes(session, index.hash)).find(({ oid }) => oid === index.oid);
   if (!now) return true;
-  if (now.isAttached || (now.isValid && !now.isPart)) return true;
+  if (now.isAttached || (now.isValid && !(now.isPart && now.isOfPartition))) return true;
   const name = qualifiedName(now);
   if (now.isPartitioned || session.isEmbedded) {
     await session.query(`SET lock_timeout = ${SHORT_LOCK_TIMEOUT}`);

@@ -357,4 +357,44 @@ describe('a partitioned table', () => {
     await builds.until(at, ({ cleanup }) => cleanup === 'done');
     expect(await indexes('^hotpath_')).toEqual([]);
   });
+
+  it('keeps the index of a partition that is detached, and counts those that are added', async () => {
+    const builds = start();
+    await builds.request(at);
+    await builds.until(at, ({ state }) => state === 'built');
+    await admin.query(`ALTER TABLE parts DETACH PARTITION parts_1;
+      CREATE TABLE parts_4 PARTITION OF parts FOR VALUES FROM (3000) TO (4000);
+      CREATE TABLE parts_5 PARTITION OF parts FOR VALUES FROM (4000) TO (5000)`);
+    const kept = await indexes('^hotpath_', `indrelid = 'parts_1'::regclass`);
+    expect(kept).toHaveLength(1);
+    const broken = `hotpath_broken_0123abcd`;
+    await admin.query(
+      `CREATE INDEX ${broken} ON other (id); UPDATE pg_index SET indisvalid = false WHERE indexrelid = '${broken}'::regclass`,
+    );
+    start();
+    await waitFor(async () => (await indexes(`^${broken}$`)).length === 0);
+    expect(await indexes('^hotpath_', `indrelid = 'parts_1'::regclass`)).toEqual(kept);
+    expect(await builds.state(at)).toMatchObject({ state: 'built', partitions: { done: 3, total: 3 } });
+    await admin.query(`DROP TABLE parts_4, parts_5; DROP INDEX ${kept[0]};
+      ALTER TABLE parts ATTACH PARTITION parts_1 FOR VALUES FROM (0) TO (1000)`);
+  });
+
+  it('is completed when a partition is added in the middle', async () => {
+    const blocker = await open('UPDATE parts_3 SET at = now() WHERE id = 1500');
+    const builds = start({ lockTimeout: '1m' });
+    await builds.request(at);
+    await builds.until(at, ({ phase }) => phase === 'waiting for writers before build');
+    await admin.query(`CREATE TABLE parts_6 (LIKE parts);
+      ALTER TABLE parts ATTACH PARTITION parts_6 FOR VALUES FROM (5000) TO (6000)`);
+    await blocker.query('COMMIT');
+    await builds.until(at, ({ state }) => state === 'built');
+    expect(await invalid()).toEqual([]);
+  });
+});
+
+it('lists no build of a session that has only its name', async () => {
+  const fake = await connect();
+  closing.push(() => fake.end());
+  await fake.query(`SET application_name = 'hotpath build <script>'`);
+  expect(await start().builds.list()).toEqual([]);
 });
