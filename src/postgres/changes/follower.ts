@@ -64,14 +64,14 @@ const LIMITS = { statementTimeout: 5000, lockTimeout: 2000, replyTimeout: REPLY_
 /**
  * Independent of the defaults of the database and the role. The statistics of the outbox are never up to date, so its
  * plans use the index whatever they say. A process that hangs must not keep the lock. Nothing is set
- * through PgBouncer, because the connection may be the app's next.
+ * through PgBouncer, because the connection may be the app's next, nor on PGlite, where all connections share a session.
  */
 const SESSION_SETTINGS = `SELECT set_config('default_transaction_isolation', 'read committed', false),
   set_config('default_transaction_read_only', 'off', false),
   set_config('enable_seqscan', 'off', false),
   set_config('jit', 'off', false),
   set_config('idle_in_transaction_session_timeout', '${REPLY_WITHIN}', false)
-WHERE pg_backend_pid() = $1`;
+WHERE pg_backend_pid() = $1 AND version() !~* 'pglite|emscripten|wasm'`;
 
 /** How often the triggers are looked for, and read records removed. Milliseconds. */
 const CHECK_EVERY = 2000;
