@@ -1,6 +1,16 @@
 import type { Catalogue } from './catalogue.js';
 import { columnsOf } from './expression.js';
-import { conditionsOfNode, indexNodesOf, isScan, nodesOf, type PlacedNode, type PlanStep } from './plan.js';
+import {
+  conditionsOfNode,
+  indexNodesOf,
+  isScan,
+  keepsOrder,
+  nodesOf,
+  type PlacedNode,
+  type PlanStep,
+  shareOfLimit,
+} from './plan.js';
+import type { ScannedTable } from './scans.js';
 import type { PlannedWith } from './what-if.js';
 
 /** The cost must fall to at most this share. */
@@ -20,7 +30,7 @@ const LARGE_GAIN = 5_000;
 
 /** An index that leads to a larger share of the rows is no use of it, unless the rows lie in its order. */
 export const MOST_SHARE = 0.1;
-const MOST_SHARE_CORRELATED = 0.35;
+export const MOST_SHARE_CORRELATED = 0.35;
 
 /** Whether a fall in cost is worth an index. @param least see `leastGain`. */
 export function isWorthwhile(before: number, after: number, least: number): boolean {
@@ -42,6 +52,7 @@ export function indexesInUse(
   { root, names, ordered }: PlannedWith,
   catalogue: Catalogue,
   gain: number,
+  scanned: readonly ScannedTable[],
 ): Set<string> {
   const used = new Set<string>();
   for (const placed of nodesOf(root)) {
@@ -49,7 +60,10 @@ export function indexesInUse(
     for (const node of indexNodesOf(placed.node)) {
       const id = names.get(node['Index Name'] ?? '');
       if (id === undefined || !isLarge(placed, catalogue, gain)) continue;
-      if (ordered?.has(id) || isUse(placed, node, catalogue)) used.add(id);
+      // Estimates take it into account themselves, and keep the conditions of the old scan.
+      const isMisjudged =
+        ordered === undefined && scanned.some((each) => each.isMisjudged && each.alias === placed.node.Alias);
+      if (ordered?.has(id) || isUse(placed, node, catalogue, isMisjudged)) used.add(id);
     }
   }
   return used;
@@ -60,11 +74,15 @@ function isLarge({ node }: PlacedNode, catalogue: Catalogue, gain: number): bool
   return table !== undefined && (table.rows >= LEAST_ROWS || gain >= LARGE_GAIN);
 }
 
-function isUse(placed: PlacedNode, index: PlanStep, catalogue: Catalogue): boolean {
+function isUse(placed: PlacedNode, index: PlanStep, catalogue: Catalogue, isMisjudged: boolean): boolean {
   const { node } = placed;
   const table = catalogue.tableNamed(node.Schema, node['Relation Name'])!;
-  if (givesOrder(placed)) return true;
-  const share = index['Plan Rows'] / Math.max(table.rows, 1);
+  const isWhole = conditionsOfNode(index).every(({ field }) => field !== 'Index Cond');
+  const rows = index.indexRows ?? (isWhole && node === index ? undefined : index['Plan Rows']);
+  // A walk along the order would go on and on, where fewer rows than expected pass the filter.
+  if (isWhole && isMisjudged) return false;
+  if (givesOrder(placed, (rows ?? table.rows) / Math.max(table.rows, 1))) return true;
+  const share = (rows ?? index['Plan Rows']) / Math.max(table.rows, 1);
   // A predicate that leaves few rows is a condition too.
   return share <= MOST_SHARE || (share <= MOST_SHARE_CORRELATED && isCorrelated(placed, index, catalogue));
 }
@@ -76,19 +94,19 @@ function isCorrelated({ node }: PlacedNode, index: PlanStep, catalogue: Catalogu
   return correlation !== null && Math.abs(correlation) > 0.9;
 }
 
-/** Nodes that keep the order of their input and end early under a limit. */
-const KEEPS_ORDER =
-  /^(?:Nested Loop|Result|Subquery Scan|LockRows|Incremental Sort|Unique|WindowAgg|Merge Append|Append|Gather Merge|Memoize|ProjectSet|Group)$/;
-
-/** Whether the order of an index is wanted: up to a limit, for a window, or for the first row of each group. */
-function givesOrder({ node, above }: PlacedNode): boolean {
+/**
+ * Whether the order of an index is wanted: up to a limit, for a window, or for the first row of each group.
+ *
+ * @param share of the table that the index leads to. A limit that leaves most of it is none.
+ */
+function givesOrder({ node, above }: PlacedNode, share: number): boolean {
   if (node['Node Type'] === 'Bitmap Heap Scan') return false;
   for (const upper of above) {
     const type = upper['Node Type'];
-    if (type === 'Limit' || type === 'WindowAgg' || type === 'Unique') return true;
+    if (type === 'Limit') return shareOfLimit(upper) * share <= MOST_SHARE_CORRELATED;
+    if (type === 'WindowAgg' || type === 'Unique') return true;
     const isGroup = type === 'Aggregate' && upper.Strategy === 'Sorted';
-    if (!KEEPS_ORDER.test(type) && !(isGroup && above.some((each) => each['Node Type'] === 'Limit')))
-      return false;
+    if (!keepsOrder(upper) && !(isGroup && above.some((each) => each['Node Type'] === 'Limit'))) return false;
   }
   return false;
 }

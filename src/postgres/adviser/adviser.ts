@@ -3,7 +3,7 @@ import type { AdviceLevel } from '../indexes/advice-level.js';
 import { ddlOf, type IndexDefinition, idOf } from '../indexes/definition.js';
 import type { Statement } from '../monitor/statements.js';
 import { isDirect, type Session, type Sessions } from '../sessions.js';
-import { MOST_SHARE } from './acceptance.js';
+import { isWorthwhile, MOST_SHARE } from './acceptance.js';
 import { type Proposal, proposalsFor } from './candidates.js';
 import { Catalogue, type CatalogueTable } from './catalogue.js';
 import {
@@ -13,6 +13,7 @@ import {
   type ImprovedStatement,
   WorkloadCosts,
 } from './choose.js';
+import { costOfHeapPages } from './cost-model.js';
 import { EstimatedIndexes } from './estimated.js';
 import { columnsOf, type Expression, printedText, withoutAliases } from './expression.js';
 import { findingsOf } from './findings.js';
@@ -90,7 +91,8 @@ export class IndexAdviser {
       const catalogue = await Catalogue.read(session);
       const workload = await readWorkload(session, this.#context.statements(), catalogue, 1);
       const wanted = workload.filter(({ fingerprint }) => texts.includes(fingerprint));
-      const planned = await planWorkload(session, wanted, catalogue);
+      const functions = await IndexableFunctions.read(session);
+      const planned = await planWorkload(session, wanted, catalogue, functions);
       return planned.map(({ fingerprint, cost }) => ({ text: fingerprint, cost }));
     });
   }
@@ -111,10 +113,10 @@ export class IndexAdviser {
         );
       const windowSeconds = (startedAt - this.#startedAt) / 1000;
       const workload = await readWorkload(session, this.#context.statements(), catalogue, windowSeconds);
-      const planned = await planWorkload(session, workload, catalogue);
+      const functions = await IndexableFunctions.read(session);
+      const planned = await planWorkload(session, workload, catalogue, functions);
       const writes = new Writes(planned, catalogue, this.#since, startedAt);
       this.#remember(catalogue);
-      const functions = await IndexableFunctions.read(session);
       const run: AdviserRun = {
         session,
         context: this.#context,
@@ -218,14 +220,23 @@ async function setsFor(
     // A build takes far longer than an estimate.
     const few = level === 'trial' ? await mostPromising(statement, proposals, estimates) : proposals;
     const set = await chooseForStatement(statement, few, { ...context, isLate });
-    if (await leavesFewRows(run.session, statement, set)) sets.push(set);
+    if (await leavesFewRows(run, statement, set)) {
+      sets.push(set);
+      continue;
+    }
+    const ofColumns = few.filter(({ definitions }) => definitions.every(hasColumnsAlone));
+    sets.push(await chooseForStatement(statement, ofColumns, { ...context, isLate }));
   }
   return sets;
 }
 
+function hasColumnsAlone({ keys }: IndexDefinition): boolean {
+  return keys.every(({ expression }) => expression === undefined);
+}
+
 /** Whether conditions on expressions leave few rows. The planner only assumes so, without statistics of them. */
 async function leavesFewRows(
-  session: Session,
+  run: AdviserRun,
   { scanned }: PlannedStatement,
   indexes: readonly IndexDefinition[],
 ): Promise<boolean> {
@@ -233,12 +244,19 @@ async function leavesFewRows(
     const [expression] = keys.flatMap((key) => key.expression ?? []);
     if (expression === undefined) continue;
     const scan = scanned.find(({ table }) => table.schema === schema && table.name === name);
-    const condition = scan?.conditions.find(
-      (each) => withoutAliases(each).includes(expression) && !/\$\d/.test(printedText(each)),
+    const conditions = (scan?.conditions ?? []).filter(
+      (each) =>
+        withoutAliases(each).includes(expression) &&
+        // Functions of the database could do anything.
+        run.functions.allows(each, true) &&
+        columnsOf(each).every(({ relation }) => relation === scan?.alias),
     );
-    if (!scan || !condition || columnsOf(condition).some(({ relation }) => relation !== scan.alias)) continue;
-    const share = await countShare(session, { table: scan.table, alias: scan.alias, condition });
-    if (share !== undefined && share > MOST_SHARE) return false;
+    if (!scan || conditions.length === 0) continue;
+    const share = await countShare(run.session, { table: scan.table, alias: scan.alias, conditions });
+    if (share === undefined) continue;
+    // As the planner would compute it, if it knew the share.
+    const cost = costOfHeapPages(scan.table.pages, share * scan.table.rows);
+    if (share > MOST_SHARE || !isWorthwhile(scan.scan['Total Cost'], cost, 0)) return false;
   }
   return true;
 }
@@ -261,8 +279,12 @@ async function mostPromising(
 }
 
 function estimatesOf({ session, catalogue, planned, functions }: AdviserRun): EstimatedIndexes {
-  return new EstimatedIndexes(session, catalogue, planned, (statement, expression) =>
-    isIndexableIn(statement, expression, functions, false),
+  return new EstimatedIndexes(
+    session,
+    catalogue,
+    planned,
+    (statement, expression) => isIndexableIn(statement, expression, functions, false),
+    (expression) => functions.isVolatile(expression),
   );
 }
 

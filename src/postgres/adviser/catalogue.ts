@@ -82,7 +82,7 @@ export class Catalogue {
   readonly tables: ReadonlyMap<number, CatalogueTable>;
   readonly indexes: readonly ExistingIndex[];
   readonly foreignKeys: readonly ForeignKey[];
-  /** The schema of each extension. */
+  /** The schema of each extension that this role may use. */
   readonly extensions: ReadonlyMap<string, string>;
   readonly version: number;
   readonly isStandby: boolean;
@@ -231,7 +231,8 @@ SELECT current_setting('server_version_num')::int AS version, version() AS text,
     pg_postmaster_start_time())) * 1000 AS counted_since`;
 
 const EXTENSIONS = `
-SELECT extname AS name, nspname AS schema FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace`;
+SELECT extname AS name, nspname AS schema FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace
+WHERE has_schema_privilege(n.oid, 'USAGE')`;
 
 // Partitions lie at most as deep as their tree.
 const TABLES = `

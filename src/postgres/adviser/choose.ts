@@ -125,14 +125,14 @@ function withoutUnused({ indexes, used }: Costed): readonly IndexDefinition[] {
 
 /** @returns `undefined` if there is no plan. */
 async function costWith(
-  { query, cost }: PlannedStatement,
+  { query, cost, scanned }: PlannedStatement,
   indexes: readonly IndexDefinition[],
   { whatIf, catalogue }: ChoiceContext,
 ): Promise<Costed | undefined> {
   const planned = await whatIf.plan(query, indexes);
   if (!planned) return undefined;
   const total = planned.root['Total Cost'];
-  return { indexes, cost: total, used: indexesInUse(planned, catalogue, cost - total) };
+  return { indexes, cost: total, used: indexesInUse(planned, catalogue, cost - total, scanned) };
 }
 
 /**

@@ -68,6 +68,10 @@ function readKind(expression: Expression, context: ConditionContext): Kind {
       const key = expression.name === '=' ? keyPart(left!, context) : undefined;
       return key && !names(right!, context) ? { kind: 'in', keys: [key], isJoin: isOfOthers(right!) } : {};
     }
+    case 'call':
+      return expression.name === 'starts_with' && left && right
+        ? readOperator('^@', left, right, context)
+        : {};
     case 'operator':
       return left && right ? readOperator(expression.name, left, right, context) : {};
     default:
@@ -191,7 +195,7 @@ function keyPart(
   return isIndexable(side) ? { expression: withoutAliases(side) } : undefined;
 }
 
-/** `(name)::text` of a varchar is the column itself. */
+/** `(name)::text` of a varchar is the column itself, and so is a column of a domain as the type below it. */
 function isRenamed(
   side: Expression,
   column: Expression,
@@ -199,7 +203,8 @@ function isRenamed(
   table: CatalogueTable,
 ): boolean {
   const type = catalogue.columnNamed(table.oid, column.name)?.type;
-  return side.name === 'text' && type === 'character varying' && side.parts[0] === column;
+  const isSame = side.name === type || (side.name === 'text' && type === 'character varying');
+  return isSame && side.kind === 'cast' && side.parts[0] === column;
 }
 
 function typeOf(side: Expression, { catalogue, table }: ConditionContext): string | undefined {

@@ -1,13 +1,22 @@
 import { type IndexDefinition, type IndexKey, idOf } from '../indexes/definition.js';
 import type { Session } from '../sessions.js';
-import type { Catalogue } from './catalogue.js';
+import { MOST_SHARE_CORRELATED } from './acceptance.js';
+import type { Catalogue, CatalogueTable } from './catalogue.js';
 import { type Condition, readCondition } from './conditions.js';
 import { costOfHeapPages, costOfIndexRead } from './cost-model.js';
-import { explainQuery, type PlannableQuery, readOnly } from './explain.js';
+import { explainQuery, noPlan, type PlannableQuery, readOnly } from './explain.js';
 import { columnsOf, type Expression, printedText } from './expression.js';
-import { conditionsOfNode, nodesOf, type PlacedNode, type PlanStep, repetitionsOf } from './plan.js';
+import {
+  conditionsOfNode,
+  isHashedIn,
+  nodesOf,
+  type PlacedNode,
+  type PlanStep,
+  repetitionsOf,
+  shareOfLimit,
+} from './plan.js';
 import type { ScannedTable } from './scans.js';
-import { noPlan, type PlannedWith, type WhatIf } from './what-if.js';
+import type { PlannedWith, WhatIf } from './what-if.js';
 import type { PlannedStatement } from './workload.js';
 
 /** Columns of a row that is read for each row of a join. */
@@ -42,6 +51,7 @@ export class EstimatedIndexes implements WhatIf {
   readonly #catalogue: Catalogue;
   readonly #statements: ReadonlyMap<PlannableQuery, PlannedStatement>;
   readonly #isIndexable: (statement: PlannedStatement, expression: Expression) => boolean;
+  readonly #isVolatile: (expression: Expression) => boolean;
   readonly #scans = new Map<PlannedStatement, readonly EstimatedScan[]>();
   readonly #rows = new Map<string, number>();
 
@@ -50,11 +60,13 @@ export class EstimatedIndexes implements WhatIf {
     catalogue: Catalogue,
     statements: readonly PlannedStatement[],
     isIndexable: (statement: PlannedStatement, expression: Expression) => boolean,
+    isVolatile: (expression: Expression) => boolean,
   ) {
     this.#session = session;
     this.#catalogue = catalogue;
     this.#statements = new Map(statements.map((statement) => [statement.query, statement]));
     this.#isIndexable = isIndexable;
+    this.#isVolatile = isVolatile;
   }
 
   async plan(query: PlannableQuery, indexes: readonly IndexDefinition[]): Promise<PlannedWith | undefined> {
@@ -97,9 +109,12 @@ export class EstimatedIndexes implements WhatIf {
       const placed = nodes.find(({ node }) => node === scanned.scan);
       const { table, alias } = scanned;
       const isIndexable = (expression: Expression) => this.#isIndexable(statement, expression);
-      const conditions = scanned.conditions.map((expression) =>
-        readCondition(expression, { catalogue: this.#catalogue, table, alias, isIndexable }),
-      );
+      // A condition that may change from row to row is no condition of an index.
+      const conditions = scanned.conditions
+        .filter((expression) => !this.#isVolatile(expression))
+        .map((expression) =>
+          readCondition(expression, { catalogue: this.#catalogue, table, alias, isIndexable }),
+        );
       return placed ? [{ scanned, placed, conditions }] : [];
     });
     this.#scans.set(statement, scans);
@@ -142,7 +157,9 @@ export class EstimatedIndexes implements WhatIf {
         ? COST_OF_GIN + costOfHeapPages(table.pages, rows)
         : costOfIndexRead(table, { rows, isCovered, correlation: Math.abs(correlation) });
     const ids = [idOf(definition)];
-    const limited = use.givesOrder ? limitedRead(placed, rows, read) : undefined;
+    // A walk along the order would go on and on, where fewer rows than expected pass the filter.
+    const isOrdered = use.givesOrder && !(use.conditions.length === 0 && scanned.isMisjudged);
+    const limited = isOrdered ? limitedRead(placed, { rows, read }, table, this.#catalogue) : undefined;
     const ofLimit = limited && {
       ids,
       rows,
@@ -200,10 +217,7 @@ export class EstimatedIndexes implements WhatIf {
   ): Promise<number | undefined> {
     const joins = conditions.filter(({ isJoin }) => isJoin);
     const fixed = conditions.filter(({ isJoin }) => !isJoin);
-    const share = joins.reduce(
-      (product, { keys: [key] }) => product * (1 / this.#distinct(table.oid, key)),
-      1,
-    );
+    const share = joins.reduce((product, condition) => product * this.#shareOf(condition, table.oid), 1);
     if (fixed.length === 0) return Math.max(table.rows * share, 1);
     const isGeneric =
       query.values === undefined || fixed.some(({ expression }) => /\$\d/.test(printedText(expression)));
@@ -350,11 +364,18 @@ function gainOf(cost: number, { node, above }: PlacedNode, statement: PlannedSta
   return before - cost * repeated;
 }
 
+/** How one scan is read through an index. */
+interface LimitedRead {
+  readonly rows: number;
+  readonly read: number;
+}
+
 /** The part of a plan that ends early if its rows come in the wanted order, and its cost then; `undefined`: none does. */
 function limitedRead(
   { node, above }: PlacedNode,
-  rows: number,
-  read: number,
+  { rows, read }: LimitedRead,
+  table: CatalogueTable,
+  catalogue: Catalogue,
 ): { cost: number; top: PlacedNode } | undefined {
   const each = read / Math.max(rows, 1);
   const isBlocking = (upper: PlanStep) => upper['Node Type'] === 'Aggregate' && upper.Strategy !== 'Sorted';
@@ -362,19 +383,57 @@ function limitedRead(
   const top = above[at];
   if (!top) return undefined;
   const placed = { node: top, above: above.slice(at + 1) };
+  const path = [node, ...above.slice(0, at + 1)];
   if (isBlocking(top)) {
     // The end of an order, as `max` wants it; partial aggregates are a part of theirs.
     const whole = placed.above.findLast((upper) => upper['Node Type'] === 'Aggregate');
     const isExtreme = !top['Group Key'] && isExtremeOnly(top);
     const index = whole ? placed.above.indexOf(whole) : -1;
     const end = whole ? { node: whole, above: placed.above.slice(index + 1) } : placed;
-    return isExtreme ? { cost: each + COST_OF_JOINED_ROW, top: end } : undefined;
+    return isExtreme
+      ? { cost: each + COST_OF_JOINED_ROW + costBeside(path, 1, catalogue), top: end }
+      : undefined;
   }
   const sort = above.slice(0, at).find((upper) => upper['Node Type'] === 'Sort');
   const produced = Math.max((sort?.Plans?.[0] ?? node)['Plan Rows'], 1);
-  const wanted = Math.min((top['Plan Rows'] / produced) * rows, rows);
-  const joins = above.slice(0, at).filter((upper) => /Join|Nested Loop/.test(upper['Node Type'])).length;
-  return { cost: each * wanted + wanted * joins * COST_OF_JOINED_ROW + 4, top: placed };
+  const wanted = Math.min(Math.max(top['Plan Rows'] / produced, sort ? shareOfLimit(top) : 0) * rows, rows);
+  if (wanted > table.rows * MOST_SHARE_CORRELATED) return undefined;
+  const joins = path.filter((upper) => /Join|Nested Loop/.test(upper['Node Type'])).length;
+  const beside = costBeside(path, wanted, catalogue);
+  return { cost: each * wanted + wanted * joins * COST_OF_JOINED_ROW + beside + 4, top: placed };
+}
+
+/** The cost of everything that a path of a plan needs beside its scan, for some rows of it: it stays. */
+function costBeside(path: readonly PlanStep[], rows: number, catalogue: Catalogue): number {
+  let sum = 0;
+  for (const upper of path) {
+    for (const child of upper.Plans ?? []) {
+      if (path.includes(child)) continue;
+      const relationship = child['Parent Relationship'];
+      if (relationship === 'SubPlan' && !isHashedIn(upper, child)) sum += child['Total Cost'] * rows;
+      else if (relationship === 'SubPlan' || relationship === 'InitPlan') sum += child['Total Cost'];
+      else if (/^(?:Hash|Merge) Join$/.test(upper['Node Type']) && !canLookUp(upper, child, catalogue))
+        sum += child['Total Cost'];
+    }
+  }
+  return sum;
+}
+
+/** Whether an index finds the rows of the other side of a join, so that a loop can replace it. */
+function canLookUp(join: PlanStep, side: PlanStep, catalogue: Catalogue): boolean {
+  const columns = conditionsOfNode(join)
+    .filter(({ field }) => field === 'Hash Cond' || field === 'Merge Cond')
+    .flatMap(({ expression }) => columnsOf(expression));
+  return nodesOf(side).some(({ node }) => {
+    const table = catalogue.tableNamed(node.Schema, node['Relation Name']);
+    const numbers = columns
+      .filter(({ relation }) => relation === node.Alias)
+      .map(({ name }) => table && catalogue.columnNamed(table.oid, name)?.number);
+    const indexes = table ? catalogue.indexesOf(table.oid) : [];
+    return indexes.some(
+      ({ isValid, predicate, numbers: [first] }) => isValid && predicate === null && numbers.includes(first),
+    );
+  });
 }
 
 function isExtremeOnly({ Output: output = [] }: PlanStep): boolean {

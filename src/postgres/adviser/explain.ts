@@ -113,3 +113,13 @@ function planIn({ rows }: { readonly rows: readonly Record<string, unknown>[] })
   ];
   return explained.Plan;
 }
+
+/** Errors of the server say that there is no plan; others end the work. */
+export function noPlan(error: unknown): undefined {
+  const { code } = (error ?? {}) as { code?: unknown };
+  const isOfServer = typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code);
+  // Class 57 and 08: the connection has ended, or an administrator ends it. A time-out of one statement is not the end.
+  if (isOfServer && code !== '57P01' && code !== '57P02' && code !== '57P03' && !code.startsWith('08'))
+    return undefined;
+  throw error;
+}

@@ -1,9 +1,8 @@
 import { ddlOf, type IndexDefinition, idOf } from '../indexes/definition.js';
 import type { Session } from '../sessions.js';
 import type { Catalogue, ExistingIndex, ForeignKey } from './catalogue.js';
-import { readOnly } from './explain.js';
+import { noPlan, readOnly } from './explain.js';
 import type { ExistingIndexFinding, IndexReport, UnindexedForeignKey } from './report.js';
-import { noPlan } from './what-if.js';
 
 type Findings = Pick<IndexReport, 'duplicate' | 'redundant' | 'unused' | 'invalid' | 'foreignKeys'>;
 

@@ -27,22 +27,32 @@ const ZONED = /timestamp with time zone|::date\b|::timestamp/;
 export class IndexableFunctions {
   readonly #always: ReadonlySet<string>;
   readonly #sometimes: ReadonlySet<string>;
+  readonly #volatile: ReadonlySet<string>;
   readonly #ownOperators: ReadonlySet<string>;
 
   private constructor(
     functions: readonly Record<string, unknown>[],
     operators: readonly Record<string, unknown>[],
+    volatile: readonly Record<string, unknown>[],
   ) {
     const names = (rows: readonly Record<string, unknown>[]) => new Set(rows.map(({ name }) => String(name)));
     this.#always = names(functions.filter(({ always }) => always === true));
     this.#sometimes = names(functions);
+    this.#volatile = names(volatile);
     this.#ownOperators = names(operators);
   }
 
   static async read(session: Session): Promise<IndexableFunctions> {
     const functions = await session.query(FUNCTIONS);
     const operators = await session.query(OPERATORS);
-    return new IndexableFunctions(functions.rows, operators.rows);
+    const volatile = await session.query(VOLATILE);
+    return new IndexableFunctions(functions.rows, operators.rows, volatile.rows);
+  }
+
+  /** Whether a function in an expression may give another result for each row. */
+  isVolatile(expression: Expression): boolean {
+    const { functions } = functionsOf(expression);
+    return functions.some((name) => this.#volatile.has(name.slice(name.lastIndexOf('.') + 1)));
   }
 
   /** @param serverDecides whether the server will refuse a form of a function that is not immutable. */
@@ -72,6 +82,8 @@ function typesOf(text: string): string[] {
 const FUNCTIONS = `
 SELECT proname AS name, every(provolatile = 'i') AS always FROM pg_proc GROUP BY proname
 HAVING every(pronamespace = 'pg_catalog'::regnamespace) AND bool_or(provolatile = 'i')`;
+
+const VOLATILE = `SELECT DISTINCT proname AS name FROM pg_proc WHERE provolatile = 'v'`;
 
 // Those of extensions are installed by administrators.
 const OPERATORS = `

@@ -4,6 +4,7 @@ import { conjunctsOf, type Expression, readExpression } from './expression.js';
 export interface PlanStep {
   readonly 'Node Type': string;
   readonly 'Parent Relationship'?: string;
+  readonly 'Subplan Name'?: string;
   readonly 'Join Type'?: string;
   readonly 'Relation Name'?: string;
   readonly Schema?: string;
@@ -21,6 +22,8 @@ export interface PlanStep {
   readonly 'Shared Hit Blocks'?: number;
   readonly 'Shared Read Blocks'?: number;
   readonly Plans?: readonly PlanStep[];
+  /** Rows that its index leads to, before its filter; `undefined`: not counted. No field of the server. */
+  readonly indexRows?: number;
 }
 
 /** A node with the nodes above it, the nearest first. */
@@ -83,6 +86,23 @@ export function orderOf(keys: readonly string[]): OrderKey[] {
   return order;
 }
 
+/** Nodes that keep the order of their input and end early under a limit. */
+const KEEPS_ORDER =
+  /^(?:Nested Loop|Result|Subquery Scan|LockRows|Incremental Sort|Unique|WindowAgg|Merge Append|Append|Gather Merge|Memoize|ProjectSet|Group)$/;
+
+/** Whether a node hands on its rows in their order, before it has read all of them. */
+export function keepsOrder({ 'Node Type': type }: PlanStep): boolean {
+  return KEEPS_ORDER.test(type);
+}
+
+/** The share of its input that a limit reads, skipped rows included. */
+export function shareOfLimit(limit: PlanStep): number {
+  const [input] = limit.Plans ?? [];
+  if (!input) return 1;
+  const whole = input['Total Cost'] - input['Startup Cost'];
+  return whole > 0 ? Math.min(1, (limit['Total Cost'] - input['Startup Cost']) / whole) : 1;
+}
+
 /** Whether a node reads a table. */
 export function isScan({ 'Node Type': type }: PlanStep): boolean {
   return /^(?:Seq|Index|Index Only|Bitmap Heap|Sample|Tid|Tid Range) Scan$/.test(type);
@@ -97,12 +117,24 @@ export function indexNodesOf(scan: PlanStep): PlanStep[] {
     .filter((node) => node['Node Type'] === 'Bitmap Index Scan');
 }
 
+/** Whether a node runs a subplan once, and keeps its rows in a table of hashes. */
+export function isHashedIn(node: PlanStep, { 'Subplan Name': name }: PlanStep): boolean {
+  if (name === undefined) return false;
+  const texts = Object.values(node).filter((value) => typeof value === 'string' || isTexts(value));
+  return String(texts).includes(`hashed ${name})`);
+}
+
+function isTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string');
+}
+
 /** How often a plan reads a scan: once for each row of the loop that it is in. */
 export function repetitionsOf({ node, above }: PlacedNode): number {
   let times = 1;
   let below = node;
   for (const upper of above) {
     const [outer] = upper.Plans ?? [];
+    if (isHashedIn(upper, below)) return times;
     if (below['Parent Relationship'] === 'SubPlan') times *= Math.max(upper['Plan Rows'], 1);
     else if (upper['Node Type'] === 'Nested Loop' && below !== outer && below['Node Type'] !== 'Materialize')
       times *= Math.max(outer?.['Plan Rows'] ?? 1, 1);

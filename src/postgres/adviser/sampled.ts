@@ -2,10 +2,9 @@ import { ddlOf, type IndexDefinition, indexNameOf, quoteIdentifier } from '../in
 import type { Session } from '../sessions.js';
 import type { CatalogueTable } from './catalogue.js';
 import { costOfHeapPages } from './cost-model.js';
-import { readOnly } from './explain.js';
+import { noPlan, readOnly } from './explain.js';
 import { columnsOf, type Expression, printedText } from './expression.js';
 import { nodesOf, type PlanStep } from './plan.js';
-import { noPlan } from './what-if.js';
 
 /** Rows that are copied into a temporary table. */
 const SAMPLE_ROWS = 20_000;
@@ -92,19 +91,19 @@ function bitmapIn(value: unknown): PlanStep | undefined {
 const COUNTED_ROWS = 5_000;
 
 /**
- * The share of the rows that a condition leaves, counted on some pages: of an expression the server has no statistics.
+ * The share of the rows that conditions leave together, counted on some pages: of an expression the server has no statistics.
  *
- * @param condition with built-in functions alone.
+ * @param conditions with built-in functions alone.
  * @returns `undefined` if it cannot be counted.
  */
 export async function countShare(
   session: Session,
-  { table, alias, condition }: { table: CatalogueTable; alias: string; condition: Expression },
+  { table, alias, conditions }: { table: CatalogueTable; alias: string; conditions: readonly Expression[] },
 ): Promise<number | undefined> {
   const percent = Math.min(100, (COUNTED_ROWS / Math.max(table.rows, 1)) * 120);
   const from = `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`;
-  const text = `SELECT count(*) AS all, count(*) FILTER (WHERE ${printedText(condition)}) AS matched
-    FROM ${from} AS ${quoteIdentifier(alias)} TABLESAMPLE SYSTEM (${percent.toFixed(6)})`;
+  const text = `SELECT count(*) AS all, count(*) FILTER (WHERE ${conditions.map(printedText).join(' AND ')}) AS matched
+    FROM ${from} AS ${quoteIdentifier(alias)} TABLESAMPLE SYSTEM (${percent.toFixed(6)}) REPEATABLE (1)`;
   const result = await readOnly(session, () => session.single(text)).catch(noPlan);
   const { all = 0, matched = 0 } = result?.rows[0] ?? {};
   return Number(all) > 0 ? Number(matched) / Number(all) : undefined;

@@ -3,6 +3,7 @@ import { columnsOf, type Expression, qualifyColumns, readExpression, withoutAlia
 import {
   conditionsOfNode,
   isScan,
+  keepsOrder,
   nodesOf,
   type OrderKey,
   orderOf,
@@ -19,6 +20,8 @@ export interface ScannedTable {
   readonly conditions: readonly Expression[];
   /** Orders that the plan sorts into, or reads an index for. */
   readonly orders: readonly (readonly OrderKey[])[];
+  /** Conditions on expressions leave far fewer rows than the planner assumes, which has no statistics of those. */
+  readonly isMisjudged: boolean;
   /** Columns that the plan needs, by name. */
   readonly columns: ReadonlySet<string>;
 }
@@ -46,6 +49,7 @@ export function scannedTables(root: PlanStep, catalogue: Catalogue): ScannedTabl
       conditions: conditionsFor(nodes, names),
       orders: ordersFor(placed, nodes, names, catalogue, table),
       columns: columnsFor(nodes, names),
+      isMisjudged: false,
     });
   }
   return found;
@@ -91,8 +95,9 @@ function columnsFor(nodes: readonly PlacedNode[], aliases: readonly string[]): S
     else for (const { relation, name } of columnsOf(read)) if (aliases.includes(relation)) columns.add(name);
   };
   for (const { node, above } of nodes) {
-    // A scan below another node may hand on columns that nobody needs.
-    const isWhole = isScan(node) && above.length > 0 && node['Node Type'] === 'Seq Scan';
+    // A scan below another node may hand on columns that nobody needs. A subquery hands on what it wants.
+    const isInput = /^(?:Outer|Inner|Member)$/.test(node['Parent Relationship'] ?? '');
+    const isWhole = isScan(node) && above.length > 0 && isInput && node['Node Type'] === 'Seq Scan';
     if (!isWhole) for (const text of node.Output ?? []) add(text);
     for (const { expression } of conditionsOfNode(node)) {
       for (const { relation, name } of columnsOf(expression))
@@ -156,8 +161,8 @@ function orderOfIndex(
   catalogue: Catalogue,
   table: CatalogueTable,
 ): OrderKey[] | undefined {
-  if (node['Index Name'] === undefined || !above.some(({ 'Node Type': type }) => type === 'Limit'))
-    return undefined;
+  const first = above.find((upper) => !keepsOrder(upper));
+  if (node['Index Name'] === undefined || first?.['Node Type'] !== 'Limit') return undefined;
   const index = catalogue.indexesOf(table.oid).find(({ name }) => name === node['Index Name']);
   if (index?.method !== 'btree' || node.Alias === undefined) return undefined;
   const isBackward = node['Scan Direction'] === 'Backward';

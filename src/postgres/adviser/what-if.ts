@@ -1,6 +1,7 @@
 import { ddlOf, type IndexDefinition, idOf, indexNameOf, quoteIdentifier } from '../indexes/definition.js';
 import type { Session } from '../sessions.js';
-import { explainQuery, type PlannableQuery, readOnly } from './explain.js';
+import { explainQuery, noPlan, type PlannableQuery, readOnly } from './explain.js';
+import { IndexRows } from './index-rows.js';
 import { nodesOf, type PlanStep, repetitionsOf } from './plan.js';
 
 /** Plans queries as if indexes existed. */
@@ -47,6 +48,7 @@ export class HypotheticalIndexes implements WhatIf {
   readonly #schema: string;
   readonly #open = new Map<string, Hypothetical>();
   readonly #bytes = new Map<string, number>();
+  readonly #indexRows: IndexRows;
   /** Indexes that HypoPG refuses, such as those on expressions that are not immutable. */
   readonly #refused = new Set<string>();
 
@@ -54,6 +56,9 @@ export class HypotheticalIndexes implements WhatIf {
   constructor(session: Session, schema: string) {
     this.#session = session;
     this.#schema = quoteIdentifier(schema);
+    this.#indexRows = new IndexRows((query) =>
+      readOnly(session, () => explainQuery(session, query)).catch(noPlan),
+    );
   }
 
   async plan(query: PlannableQuery, indexes: readonly IndexDefinition[]): Promise<PlannedWith | undefined> {
@@ -66,9 +71,9 @@ export class HypotheticalIndexes implements WhatIf {
     for (const [id, definition] of wanted) if (!(await this.#create(id, definition))) return undefined;
     const root = await readOnly(this.#session, () => explainQuery(this.#session, query)).catch(noPlan);
     const names = new Map([...this.#open].map(([id, { name }]) => [name, id]));
-    return (
-      root && { root: { ...root, 'Total Cost': root['Total Cost'] + this.#descents(root, names) }, names }
-    );
+    if (!root) return undefined;
+    const counted = await this.#indexRows.read(root, names, indexes);
+    return { root: { ...counted, 'Total Cost': root['Total Cost'] + this.#descents(root, names) }, names };
   }
 
   bytesOf(definition: IndexDefinition): number | null {
@@ -78,7 +83,8 @@ export class HypotheticalIndexes implements WhatIf {
   /** Hypothetical indexes survive the end of a transaction. */
   async close(): Promise<void> {
     this.#open.clear();
-    await this.#session.query(`SELECT ${this.#schema}.hypopg_reset()`);
+    // The right to run it may be missing; then there are none.
+    await this.#session.query(`SELECT ${this.#schema}.hypopg_reset()`).catch(noPlan);
   }
 
   /** HypoPG leaves out the way from the root of an index to its leaves, which a loop goes for each of its rows. */
@@ -125,6 +131,7 @@ export class TrialIndexes implements WhatIf {
   /** The ids of the indexes in the open transaction; `undefined`: none is open. */
   #open: string | undefined;
   #names = new Map<string, string>();
+  readonly #indexRows = new IndexRows((query) => this.#guarded(() => explainQuery(this.#session, query)));
 
   constructor(session: Session) {
     this.#session = session;
@@ -133,7 +140,7 @@ export class TrialIndexes implements WhatIf {
   async plan(query: PlannableQuery, indexes: readonly IndexDefinition[]): Promise<PlannedWith | undefined> {
     if (!(await this.#build(indexes))) return undefined;
     const root = await this.#guarded(() => explainQuery(this.#session, query));
-    return root && { root, names: this.#names };
+    return root && { root: await this.#indexRows.read(root, this.#names, indexes), names: this.#names };
   }
 
   /** Runs work with the indexes of the last plan; `undefined` if it fails. */
@@ -197,13 +204,3 @@ export class TrialIndexes implements WhatIf {
 const BYTES = `
 SELECT pg_relation_size(c.oid) AS bytes FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND c.relname = $2`;
-
-/** Errors of the server say that there is no plan; others end the work. */
-export function noPlan(error: unknown): undefined {
-  const { code } = (error ?? {}) as { code?: unknown };
-  const isOfServer = typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code);
-  // Class 57 and 08: the connection has ended, or an administrator ends it. A time-out of one statement is not the end.
-  if (isOfServer && code !== '57P01' && code !== '57P02' && code !== '57P03' && !code.startsWith('08'))
-    return undefined;
-  throw error;
-}

@@ -1,15 +1,24 @@
 import { performance } from 'node:perf_hooks';
+import { quoteIdentifier } from '../indexes/definition.js';
 import { fingerprintOf } from '../monitor/fingerprint.js';
 import type { Statement } from '../monitor/statements.js';
 import { OWN_MARK, type Session } from '../sessions.js';
 import { leastGain } from './acceptance.js';
 import type { OwnConditions } from './candidates.js';
 import type { Catalogue } from './catalogue.js';
-import { explainQuery, isPlannable, type PlannableQuery, readOnly } from './explain.js';
-import { printedText, readExpression, withoutAliases } from './expression.js';
+import { explainQuery, isPlannable, noPlan, type PlannableQuery, readOnly } from './explain.js';
+import {
+  columnsOf,
+  type Expression,
+  printedText,
+  readExpression,
+  withoutAliases,
+  withoutCasts,
+} from './expression.js';
+import type { IndexableFunctions } from './indexable.js';
 import { conditionsOfNode, nodesOf, type PlanStep } from './plan.js';
+import { countShare } from './sampled.js';
 import { type ScannedTable, scannedTables } from './scans.js';
-import { noPlan } from './what-if.js';
 
 /** A statement of the workload. */
 export interface WorkloadStatement {
@@ -95,6 +104,7 @@ export async function planWorkload(
   session: Session,
   workload: readonly WorkloadStatement[],
   catalogue: Catalogue,
+  functions: IndexableFunctions,
 ): Promise<PlannedStatement[]> {
   const planned: PlannedStatement[] = [];
   for (const statement of workload) {
@@ -112,12 +122,60 @@ export async function planWorkload(
       cost: root['Total Cost'],
       leastGain: leastGain(root),
       weight: (Math.max(statement.calls, 1) * 3600) / Math.max(statement.windowSeconds, 1),
-      scanned: scannedTables(root, catalogue),
+      scanned: await withJudgement(session, scannedTables(root, catalogue), functions),
       own,
       ownText,
     });
   }
   return planned;
+}
+
+/** The planner assumes a share for each condition on an expression; it is counted instead. */
+async function withJudgement(
+  session: Session,
+  scanned: readonly ScannedTable[],
+  functions: IndexableFunctions,
+): Promise<ScannedTable[]> {
+  const judged: ScannedTable[] = [];
+  for (const each of scanned) {
+    const assumed = each.conditions.filter((condition) => isAssumed(condition, each.alias));
+    const isMisjudged =
+      assumed.length > 0 &&
+      !(await leavesAsAssumed(
+        session,
+        each,
+        assumed.filter((condition) => functions.allows(condition, true)),
+      ));
+    judged.push({ ...each, isMisjudged });
+  }
+  return judged;
+}
+
+/** Whether a condition compares an expression of columns of one table. */
+function isAssumed(condition: Expression, alias: string): boolean {
+  const columns = columnsOf(condition);
+  const isOwn = columns.length > 0 && columns.every(({ relation }) => relation === alias);
+  const isComparison = condition.kind === 'operator' || condition.kind === 'any' || condition.kind === 'call';
+  const isPlain = condition.parts.some((part) => withoutCasts(part).kind === 'column');
+  return isOwn && isComparison && !isPlain;
+}
+
+/** A misjudged condition leaves fewer rows than this share of those that the planner expects. */
+const LEAST_OF_ASSUMED = 0.2;
+
+async function leavesAsAssumed(
+  session: Session,
+  { table, alias }: ScannedTable,
+  conditions: readonly Expression[],
+): Promise<boolean> {
+  const where = conditions.map(printedText).join(' AND ');
+  if (conditions.length === 0) return false;
+  const share = await countShare(session, { table, alias, conditions });
+  const from = `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)} AS ${quoteIdentifier(alias)}`;
+  const text = `SELECT 1 FROM ${from} WHERE ${where}`;
+  const root = await readOnly(session, () => explainQuery(session, { text, values: [] })).catch(noPlan);
+  const assumed = (root?.['Plan Rows'] ?? 0) / Math.max(table.rows, 1);
+  return share !== undefined && share >= assumed * LEAST_OF_ASSUMED;
 }
 
 function tablesOf(root: PlanStep, catalogue: Catalogue): number[] {

@@ -176,6 +176,54 @@ describe('the adviser', () => {
     expect((await advise([query])).missing).toHaveLength(1);
   });
 
+  it.each([
+    [
+      'an order that few rows of the filter follow',
+      `lower(title) LIKE 'review 4711%' ORDER BY title LIMIT 20`,
+      /\(lower\(title\)/,
+    ],
+    [
+      'a predicate that leaves a fifth of the rows',
+      `body ILIKE '%c4ca4238%' AND rating = 5`,
+      /USING gin \("body"/,
+    ],
+    ['a prefix in a call', `starts_with(title, 'Review 4711')`, /\("title"/],
+    [
+      'a subquery that runs once',
+      `id < 40000 AND customer_id NOT IN (SELECT id FROM hotpath_shop.reviews WHERE day = '2024-02-02')`,
+      /\("day"\)$/,
+    ],
+    ['two limits of an expression', `(attributes->>'order')::int BETWEEN 1000 AND 1010`, /::integer\)\)$/],
+    ['most of an order, skipped', `rating > 1 ORDER BY product_id, id OFFSET 60000 LIMIT 20`, undefined],
+    ['an expression of many rows', `right(title, 1) = '7'`, undefined],
+  ])('knows %s', async (_, condition, accepts) => {
+    const { missing } = await advise([
+      { text: `SELECT id, title FROM hotpath_shop.reviews WHERE ${condition}` },
+    ]);
+    const ddl = missing.map((item) => item.ddl);
+    expect(ddl).toHaveLength(accepts ? 1 : 0);
+    if (accepts) expect(ddl[0]).toMatch(accepts);
+  });
+
+  it('estimates for a role that may not use HypoPG, and names the column of a domain', async () => {
+    await admin.query(`CREATE DOMAIN hotpath_shop.code AS text;
+      CREATE TABLE hotpath_shop.coded AS SELECT n AS id, ('c' || n % 9000)::hotpath_shop.code AS code
+        FROM generate_series(1, 60000) AS n;
+      ANALYZE hotpath_shop.coded; CREATE ROLE adviser_reader LOGIN; GRANT USAGE ON SCHEMA hotpath_shop TO adviser_reader;
+      GRANT SELECT ON hotpath_shop.coded TO adviser_reader`);
+    const query = { text: 'SELECT id FROM hotpath_shop.coded WHERE code = $1', values: ['c17'] };
+    for (const [as, level] of [
+      ['postgres', 'verified'],
+      ['adviser_reader', 'estimated'],
+    ] as const) {
+      const { missing } = await advise([query], { as });
+      expect(missing).toMatchObject([{ level, ddl: expect.stringMatching(/btree \("code"\)$/) }]);
+    }
+    await admin.query(
+      'DROP TABLE hotpath_shop.coded; DROP DOMAIN hotpath_shop.code; DROP OWNED BY adviser_reader; DROP ROLE adviser_reader',
+    );
+  });
+
   it('weighs writes against the gain', async () => {
     const [read] = SLOW.filter(({ name }) => name === 'keyset pagination');
     const write = 'UPDATE hotpath_shop.orders SET placed_at = placed_at WHERE id % 3 = 0';
