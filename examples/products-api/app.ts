@@ -81,14 +81,15 @@ export async function createApp(options: AppOptions): Promise<ShopApp> {
   const assets = options.assets ?? (await loadAssets());
   const perf = hotpath(options.config ?? shopConfig);
   const pool = options.pool && monitorPool(options.pool, { perf, slow: '50ms', explain: true });
-  const trialMaxBytes = options.embedded ? '1gb' : 0;
-  const database = pool && postgres(pool, { perf, indexes: { trialMaxBytes } });
+  const demo = options.demo ?? true;
+  // Indexes are built on demand for the demonstration alone, on the embedded database after a trial.
+  const indexes = { trialMaxBytes: options.embedded ? '1gb' : 0, apply: demo } as const;
+  const database = pool && postgres(pool, { perf, indexes });
   const jobs = options.jobs ?? openThreadEngine(jobSettingsFromEnv({}));
   const { figures, page } = performanceOf(perf, database, jobs, options);
   const streams = new ProgressStreams(jobs);
   const shared = { options, events, assets, jobs, streams };
   const app = shop(shared, { perf, figures, page, database });
-  const demo = options.demo ?? true;
   const listener = demo ? withOrWithout(app, shop(shared)) : app;
   const endStreams = () => {
     events.emit('closing');

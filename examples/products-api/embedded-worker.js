@@ -6,9 +6,9 @@ import { PGlite } from '@electric-sql/pglite';
 import { PGLiteSocketServer } from '@electric-sql/pglite-socket';
 
 const db = await PGlite.create('memory://');
-// More than the one of the pool: an SQL error replaces that, and the monitor of hotpath opens its own. All share one
+// More than the one of the pool: an SQL error replaces that, and hotpath opens its own for figures, advice and builds. All share one
 // session of PostgreSQL.
-const server = new PGLiteSocketServer({ db, host: '127.0.0.1', port: 0, maxConnections: 5 });
+const server = new PGLiteSocketServer({ db, host: '127.0.0.1', port: 0, maxConnections: 8 });
 await server.start();
 
 parentPort.once('message', async () => {

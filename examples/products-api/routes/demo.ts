@@ -6,7 +6,8 @@ import { Problem } from '../problems.js';
 
 /**
  * For the demonstration. `POST /demo/cold` purges one URL of the API, so that the page can show the first request.
- * `GET /demo/database` and `GET /demo/indexes` show everyone a part of the performance API, which is for operators alone.
+ * `GET /demo/database` and `/demo/indexes` show everyone a part of the performance API, which is for operators alone.
+ * `POST /demo/indexes` builds an advised index, and `GET /demo/builds` shows its progress.
  *
  * @param database `undefined`: no pool is watched.
  */
@@ -20,10 +21,27 @@ export function demoRoutes(perf: Hotpath, database: PostgresDatabase | undefined
     res.set('Cache-Control', 'no-store').json({ statements, nPlusOne, slowQueries });
   });
 
-  router.get('/demo/indexes', async (_req, res) => {
+  const watched = () => {
     if (!database) throw new Problem(404, 'Not Found', 'No pool is watched here.');
-    const { missing, level } = await database.indexes();
+    return database;
+  };
+
+  router.get('/demo/indexes', async (_req, res) => {
+    const { missing, level } = await watched().indexes();
     res.set('Cache-Control', 'no-store').json({ missing, level });
+  });
+
+  router.post('/demo/indexes', async (req, res) => {
+    const { id } = (req.body ?? {}) as { id?: unknown };
+    if (typeof id !== 'string' || !/^[0-9a-f]{16}$/.test(id))
+      throw invalid('Send the id of an advice as id.');
+    const [refusal] = await watched().buildIndexes([id]);
+    if (refusal) throw new Problem(409, 'Conflict', `${refusal.reason}: ${refusal.detail}`);
+    res.status(202).json({ id });
+  });
+
+  router.get('/demo/builds', async (_req, res) => {
+    res.set('Cache-Control', 'no-store').json({ builds: await watched().indexBuilds() });
   });
 
   router.post('/demo/cold', async (req, res) => {
