@@ -38,3 +38,9 @@ export function rowsOf(result: unknown): number {
   const { rowCount } = (result ?? {}) as { rowCount?: unknown };
   return typeof rowCount === 'number' ? rowCount : 0;
 }
+
+/** The SQLSTATE of an error, which its server sent, or `connection`. */
+export function codeOf(error: unknown): string {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : 'connection';
+}

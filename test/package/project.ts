@@ -105,14 +105,18 @@ export function packagesOf(files: readonly string[]): string[] {
 /** These packages and all their dependencies. */
 export function withDependencies(names: readonly string[]): string[] {
   const all = new Set<string>();
-  const add = (name: string): void => {
+  const add = (name: string, parent: string): void => {
     if (all.has(name)) return;
     all.add(name);
-    const file = join(root, 'node_modules', name, 'package.json');
-    if (!existsSync(file)) return;
-    const { dependencies } = JSON.parse(readFileSync(file, 'utf8')) as Manifest;
-    Object.keys(dependencies ?? {}).forEach(add);
+    // A package may have a version of its own.
+    const folders = [parent, root].map((folder) => join(folder, 'node_modules', name));
+    const folder = folders.find((each) => existsSync(join(each, 'package.json')));
+    if (folder === undefined) return;
+    const text = readFileSync(join(folder, 'package.json'), 'utf8');
+    const { dependencies, peerDependenciesMeta } = JSON.parse(text) as Manifest;
+    // `debug` loads its optional peer where that is installed.
+    for (const each of Object.keys({ ...dependencies, ...peerDependenciesMeta })) add(each, folder);
   };
-  names.forEach(add);
+  for (const name of names) add(name, root);
   return [...all].sort();
 }

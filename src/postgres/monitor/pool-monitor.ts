@@ -4,7 +4,7 @@ import type { Exchange } from '../../exchange/exchange.js';
 import { callHook, unawaited } from '../../runtime/guard.js';
 import { durationsOf } from '../../telemetry/requests/figures.js';
 import { DurationHistogram } from '../../telemetry/requests/histogram.js';
-import type { DriverPool } from '../driver.js';
+import { codeOf, type DriverPool } from '../driver.js';
 import { SlowQueryPlans } from '../explain/slow-plans.js';
 import type { ReadRetry } from '../resilience/retry.js';
 import type { SoundConnect } from '../resilience/sound-connect.js';
@@ -282,10 +282,4 @@ function figuresOfStatement(statement: Statement): StatementFigures {
   const { fingerprint, durations, errors, rows, slow, streams } = statement;
   const counts: QueryCounts = { queries: durations.count + streams, errors, rows, slow, streams };
   return { ...fingerprint, ...counts, seconds: durations.sum / 1000, durations: durationsOf(durations) };
-}
-
-/** The SQLSTATE of an error, which its server sent, or `connection`. */
-export function codeOf(error: unknown): string {
-  const { code } = (error ?? {}) as { code?: unknown };
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : 'connection';
 }

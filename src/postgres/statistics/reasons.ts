@@ -1,4 +1,4 @@
-import { codeOf } from '../monitor/pool-monitor.js';
+import { codeOf } from '../driver.js';
 import type { AbsenceReason } from './figures.js';
 
 const BY_CODE: Readonly<Record<string, AbsenceReason>> = {
