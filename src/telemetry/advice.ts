@@ -40,6 +40,12 @@ export interface AdviceInput {
 /** A route with fewer requests is left out. */
 const ENOUGH_REQUESTS = 100;
 
+/** A route is called slow from so many requests of the last minute on: slow routes get fewer. */
+const ENOUGH_SLOW_REQUESTS = 20;
+
+/** More than half. */
+const MOSTLY = 0.5;
+
 /** From such a share on, a reason is worth a word. */
 const NOTABLE_SHARE = 0.2;
 
@@ -206,18 +212,26 @@ function adviseOnTime(routes: readonly RouteFigures[]): (AdviceItem & { readonly
     const share = all > 0 ? timeOf(figures) / all : 0;
     const { p95 } = recent.toHeaders;
     const isSlow = p95 !== null && p95 >= SLOW_ROUTE && share >= NOTABLE_TIME;
-    if (!isSlow || recent.requests < ENOUGH_REQUESTS) return [];
+    if (!isSlow || recent.requests < ENOUGH_SLOW_REQUESTS) return [];
     const name = `${method} ${route}`;
     const isCached = method === 'GET' && (cache?.hitRatio ?? 0) > 0;
     const found = `${name}: takes ${percent(share)} of the request time (p95 ${milliseconds(p95)})`;
     const text = isCached
       ? `${found}, because ${percent(1 - cache!.hitRatio!)} of its requests miss the cache: serve stale responses while they are refreshed, or warm them.`
-      : `${found}: look for slow queries and calls in its handler first.`;
+      : `${found}${firstStep(figures)}`;
     const config = isCached
       ? `routes: { ${JSON.stringify(route)}: { cache: { ttl: '5m', staleWhileRevalidate: '10m' } } }`
       : undefined;
     return [{ id: 'slow-route', severity: 'info', route: name, text, ...(config && { config }) }];
   });
+}
+
+/** Where to look, by the share of the database in the time of the route since the start. */
+function firstStep({ database, sinceStart }: RouteFigures): string {
+  const seconds = sinceStart.requests * (sinceStart.toHeaders.mean ?? 0);
+  const share = database && seconds > 0 ? Math.min(1, database.seconds / seconds) : 0;
+  if (share < MOSTLY) return ': look for slow queries and calls in its handler first.';
+  return `, and ${percent(share)} of that is the database: look at its statements, and for missing indexes.`;
 }
 
 type Advised = Pick<AdviceItem, 'id' | 'text' | 'config'>;

@@ -318,18 +318,15 @@ describe('advice', () => {
 
   it('names a slow route with most of the time, and what a cache with misses needs', () => {
     const durations = (p95: number) => ({ mean: p95, p50: p95, p95, p99: p95, max: p95 });
-    const routeOf = (route: string, requests: number, p95: number, cache?: object) =>
-      ({
-        method: 'GET',
-        route,
-        recent: { requests, serverErrorRatio: 0, toHeaders: durations(p95) },
-        cache,
-      }) as never;
-    const others = [routeOf('/fast', 1000, 0.001), routeOf('/rare', 99, 0.9), routeOf('/minor', 100, 0.2)];
+    const routeOf = (route: string, requests: number, p95: number, cache?: object, database?: object) => {
+      const figures = { requests, serverErrorRatio: 0, toHeaders: durations(p95) };
+      return { method: 'GET', route, recent: figures, sinceStart: figures, cache, database } as never;
+    };
+    const others = [routeOf('/fast', 1000, 0.001), routeOf('/rare', 19, 0.9), routeOf('/minor', 40, 0.1)];
     const slow = (...routes: AdviceInput['routes']) =>
       adviseFrom({ ...quiet, routes }).filter(({ id }) => id === 'slow-route');
     expect(slow(...others)).toEqual([]);
-    expect(slow(...others, routeOf('/report', 200, 0.5))).toEqual([
+    expect(slow(...others, routeOf('/report', 40, 0.5))).toEqual([
       {
         id: 'slow-route',
         severity: 'info',
@@ -339,6 +336,9 @@ describe('advice', () => {
         ),
       },
     ]);
+    expect(slow(routeOf('/sales', 20, 0.5, undefined, { seconds: 9.5 }))[0]!.text).toContain(
+      '95 % of that is the database: look at its statements',
+    );
     const cache = { requests: 200, hitRatio: 0.6, bypassReasons: {}, refusalReasons: {} };
     expect(slow(routeOf('/report', 200, 0.5, cache))).toMatchObject([
       {
