@@ -126,7 +126,8 @@ class PrecompressRun {
     if (before && !isSameContent) await this.#removeVariants(source.path, this.#otherVariants(before));
     const variants: Partial<Record<VariantCoding, number | null>> = { ...kept };
     let made = 0;
-    await Promise.all(
+    // All of them, so that none is still being written when an error ends the run.
+    const results = await Promise.allSettled(
       this.#settings.codings.map(async (coding) => {
         if (kept[coding] !== undefined) return;
         const size = await this.#encodeVariant(source, body, coding, before);
@@ -136,6 +137,7 @@ class PrecompressRun {
         }
       }),
     );
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
     const { size, mtimeMs } = source.stats;
     this.#record.sources.set(source.path, { size, mtimeMs, hash, variants });
     this.#done.push({ path: source.path, size, variants, isUnchanged: made === 0 });
