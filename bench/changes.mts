@@ -24,7 +24,8 @@ const ROWS = 100_000;
 const LATEST_MS = 100;
 const MOST_COST = 0.45;
 
-const server = await startPostgres();
+// As in production: each commit waits for the disk.
+const server = await startPostgres({ fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on' });
 const url = await server.createDatabase('bench');
 const perf = hotpath({ cache: {}, metrics: false });
 const pool = new pg.Pool({ connectionString: url, max: 4 });
