@@ -3,10 +3,11 @@ import { warmingEvents } from '../events/channels.js';
 import { guarded, unawaited } from '../runtime/guard.js';
 import { maskUrlCredentials } from '../runtime/mask-url-credentials.js';
 import { messageOf } from '../runtime/report-fault.js';
+import { sleep } from '../runtime/sleep.js';
 import { warn } from '../runtime/warn.js';
 import { UrlsFailedError } from './failures.js';
 import type { WarmingContext, WarmingTaskSettings } from './options.js';
-import { pauseWhileLate, sleep } from './timers.js';
+import { pauseWhileLate } from './timers.js';
 import type { Turn, Turns } from './turns.js';
 
 /** Share of `every` by which the time between two runs varies, so that instances do not all run at once. */

@@ -1,20 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { guarded } from '../runtime/guard.js';
-
-/** Waits. Returns early when the signal aborts. @param holds whether the timer keeps the process alive. Default: false. */
-export function sleep(milliseconds: number, signal?: AbortSignal, holds = false): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal?.aborted) return resolve();
-    const end = guarded('warming', () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', end);
-      resolve();
-    });
-    const timer = setTimeout(end, milliseconds);
-    if (!holds) timer.unref();
-    signal?.addEventListener('abort', end, { once: true });
-  });
-}
+import { sleep } from '../runtime/sleep.js';
 
 /** The event loop is late if a timer fires so much too late. Milliseconds. */
 const LATE_MS = 50;

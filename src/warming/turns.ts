@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { guarded, unawaited } from '../runtime/guard.js';
+import { sleep } from '../runtime/sleep.js';
 import type { WarmingTurns } from '../store/redis/warming-turns.js';
-import { sleep } from './timers.js';
 
 /** When an unreleased lease ends: the longest delay after its holder has crashed. Milliseconds. */
 const LEASE_MS = 5000;

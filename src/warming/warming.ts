@@ -8,6 +8,7 @@ import { formatValue } from '../options/format-value.js';
 import type { RouteTable } from '../options/route-table.js';
 import { guarded, unawaited } from '../runtime/guard.js';
 import { runInOwnContext } from '../runtime/module-context.js';
+import { sleep } from '../runtime/sleep.js';
 import { type CountedUrls, HotKeys } from './hot-keys.js';
 import {
   pathOfTask,
@@ -30,7 +31,6 @@ import {
   WarmingTask,
   type WarmingTaskFigures,
 } from './task.js';
-import { sleep } from './timers.js';
 import { Turns } from './turns.js';
 import { UrlWork } from './url-work.js';
 

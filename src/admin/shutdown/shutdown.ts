@@ -4,6 +4,7 @@ import { formatValue } from '../../options/format-value.js';
 import { unawaited } from '../../runtime/guard.js';
 import { reportFault } from '../../runtime/report-fault.js';
 import { destroyConnections, type NodeServer } from '../../runtime/server-connections.js';
+import { sleep } from '../../runtime/sleep.js';
 import { ClosingServer } from './closing-server.js';
 import { resolveShutdown, type ShutdownOptions, type ShutdownSettings } from './options.js';
 import { type ShutdownState, type ShutdownSummary, shutdownStateOf } from './shutdown-state.js';
@@ -95,13 +96,13 @@ class Shutdown {
   }
 
   #pause(milliseconds: number): Promise<void> {
-    return pause(Math.min(milliseconds, this.#leftMs));
+    return sleep(Math.min(milliseconds, this.#leftMs));
   }
 
   /** @returns whether all servers have closed in time. */
   async #closedBy(milliseconds: number): Promise<boolean> {
     const closed = Promise.all(this.#servers.map((server) => server.closed)).then(() => true);
-    return Promise.race([closed, pause(milliseconds).then(() => false)]);
+    return Promise.race([closed, sleep(milliseconds).then(() => false)]);
   }
 
   #endStreams(): void {
@@ -130,17 +131,11 @@ class Shutdown {
 
   async #closeInstance(perf: NonNullable<ShutdownSettings['perf']>): Promise<void> {
     try {
-      await Promise.race([perf.close(), pause(CLOSE_LIMIT)]);
+      await Promise.race([perf.close(), sleep(CLOSE_LIMIT)]);
     } catch (error) {
       reportFault('shutdown', error);
     }
   }
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds).unref();
-  });
 }
 
 function readServers(input: NodeServer | readonly NodeServer[]): readonly NodeServer[] {

@@ -1,4 +1,4 @@
-import { type IndexDefinition, type IndexKey, idOf } from '../indexes/definition.js';
+import { type IndexDefinition, type IndexKey, idOf, quoteIdentifier } from '../indexes/definition.js';
 import type { Session } from '../sessions.js';
 import { MOST_SHARE_CORRELATED } from './acceptance.js';
 import type { Catalogue, CatalogueTable } from './catalogue.js';
@@ -229,7 +229,7 @@ export class EstimatedIndexes implements WhatIf {
     const key = `${fingerprint}\n${alias}\n${where}`;
     let rows = this.#rows.get(key);
     if (rows === undefined) {
-      const text = `SELECT 1 FROM ${quoted(table.schema)}.${quoted(table.name)} AS ${quoted(alias)} WHERE ${where}`;
+      const text = `SELECT 1 FROM ${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)} AS ${quoteIdentifier(alias)} WHERE ${where}`;
       const root = await readOnly(this.#session, () =>
         explainQuery(this.#session, { text, values: [] }),
       ).catch(noPlan);
@@ -457,8 +457,4 @@ function replaceNodes(node: PlanStep, replaced: ReadonlyMap<PlanStep, PlanStep>)
   const found = replaced.get(node);
   if (found) return found;
   return node.Plans ? { ...node, Plans: node.Plans.map((child) => replaceNodes(child, replaced)) } : node;
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

@@ -27,17 +27,6 @@ export async function explainQuery(session: Session, { text, values }: Plannable
   return planIn(await session.single(`EXPLAIN (VERBOSE, FORMAT JSON) ${statement}`, values));
 }
 
-/** Measures the pages that a statement reads, inside of a read-only transaction. */
-export async function measureBuffers(session: Session, { text, values }: PlannableQuery): Promise<number> {
-  const { 'Shared Hit Blocks': hit = 0, 'Shared Read Blocks': read = 0 } = planIn(
-    await session.single(
-      `EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) ${withoutEnd(text)}`,
-      values ?? [],
-    ),
-  );
-  return hit + read;
-}
-
 /** Runs work in a read-only transaction, which is always rolled back. */
 export async function readOnly<T>(session: Session, work: () => Promise<T>): Promise<T> {
   await session.query('BEGIN READ ONLY');

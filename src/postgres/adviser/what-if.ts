@@ -143,11 +143,6 @@ export class TrialIndexes implements WhatIf {
     return root && { root: await this.#indexRows.read(root, this.#names, indexes), names: this.#names };
   }
 
-  /** Runs work with the indexes of the last plan; `undefined` if it fails. */
-  within<T>(work: () => Promise<T>): Promise<T | undefined> {
-    return this.#guarded(work);
-  }
-
   bytesOf(definition: IndexDefinition): number | null {
     return this.#bytes.get(idOf(definition)) ?? null;
   }

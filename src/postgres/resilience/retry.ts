@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import type { Exchange } from '../../exchange/exchange.js';
 import { guarded } from '../../runtime/guard.js';
+import { sleep } from '../../runtime/sleep.js';
 import type { DriverClient, DriverPool, DriverQuery } from '../driver.js';
 import type { Statement } from '../monitor/statements.js';
 import { isConnectionError } from './connection-errors.js';
@@ -81,7 +82,8 @@ export class ReadRetry {
         // Full jitter: clients that lost their connections together come back apart.
         const wait = Math.random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1));
         if (performance.now() + wait > lastStart) throw error;
-        await pause(wait);
+        // The timer keeps the process alive, as a query does.
+        await sleep(wait, undefined, true);
         if (!this.#isActive() || isOver(request) || isSaturated(this.#pool)) throw error;
         this.count++;
         running = this.#readAgain(args);
@@ -118,9 +120,4 @@ function isOver(request: Exchange | undefined): boolean {
 /** A further query would have to wait. */
 function isSaturated({ totalCount, idleCount, waitingCount, options }: DriverPool): boolean {
   return waitingCount > 0 || (options.max !== undefined && totalCount >= options.max && idleCount === 0);
-}
-
-/** Its timer keeps the process alive, as a query does. */
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
