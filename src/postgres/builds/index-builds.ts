@@ -12,6 +12,7 @@ import {
   type OwnIndex,
   type RunningBuild,
 } from './catalog.js';
+import { isLeftover } from './leftovers.js';
 import type { BuildSettings } from './options.js';
 import { type AdvisedIndex, refuseIndex, refuseServer } from './preflight.js';
 import { readProvenance } from './provenance.js';
@@ -225,7 +226,8 @@ function describeBuild({ records, running, own }: Known, hash: string, id: strin
       gains,
       seconds: seconds ?? base.seconds,
     };
-  const left = index !== undefined || parts.length > 0;
+  // A part of a table that has partitions itself counts too; one of a detached partition does not.
+  const left = index !== undefined || own.some((each) => each.hash === hash && isLeftover(each));
   const failure = record?.failure ?? null;
   const reason = failure?.reason ?? null;
   const sqlstate = failure?.sqlstate ?? null;

@@ -20,12 +20,12 @@ export async function findLeftovers(
   { hash, isResumed = false }: { hash?: string; isResumed?: boolean } = {},
 ): Promise<OwnIndex[]> {
   const own = await listOwnIndexes(session, hash);
-  return own.filter((index) => {
-    // An attached one goes with its parent.
-    if (index.isAttached) return false;
-    if (isResumed) return !index.isValid && !index.isPartitioned;
-    return !index.isValid || (index.isPart && index.isOfPartition);
-  });
+  return own.filter((index) => isLeftover(index) && !(isResumed && (index.isValid || index.isPartitioned)));
+}
+
+/** Whether an index is invalid, or of a partition whose parent was never completed. An attached one goes with its parent. */
+export function isLeftover({ isAttached, isValid, isPart, isOfPartition }: OwnIndex): boolean {
+  return !isAttached && (!isValid || (isPart && isOfPartition));
 }
 
 /**
@@ -59,7 +59,7 @@ async function dropOne(session: TurnSession, index: OwnIndex, lockTimeout: numbe
   // Read again after the builds: one that has just ended may have completed it.
   const now = (await listOwnIndexes(session, index.hash)).find(({ oid }) => oid === index.oid);
   if (!now) return true;
-  if (now.isAttached || (now.isValid && !(now.isPart && now.isOfPartition))) return true;
+  if (!isLeftover(now)) return true;
   const name = qualifiedName(now);
   if (now.isPartitioned || session.isEmbedded) {
     await session.query(`SET lock_timeout = ${SHORT_LOCK_TIMEOUT}`);

@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { partNameOf } from '../../../src/postgres/builds/names.js';
 import type { BuildOptions } from '../../../src/postgres/builds/types.js';
 import { idOf, indexNameOf } from '../../../src/postgres/indexes/definition.js';
 import { waitFor } from '../../helpers/http.js';
@@ -355,6 +356,17 @@ describe('a partitioned table', () => {
     expect(failed).toMatchObject({ cleanup: 'pending', reason: 'lock-timeout' });
     await blocker.query('COMMIT');
     await builds.until(at, ({ cleanup }) => cleanup === 'done');
+    expect(await indexes('^hotpath_')).toEqual([]);
+  });
+
+  it('is not clean while the part of a table that has partitions itself is left', async () => {
+    const name = partNameOf(at, { schema: 'public', name: 'parts_2' });
+    await admin.query(`CREATE INDEX "${name}" ON ONLY parts_2 (at)`);
+    const reader = await open('SELECT FROM ONLY parts_2');
+    const builds = start();
+    expect(await builds.state(at)).toMatchObject({ state: 'failed', cleanup: 'pending' });
+    await reader.query('COMMIT');
+    await builds.until(at, ({ cleanup }) => cleanup === 'none');
     expect(await indexes('^hotpath_')).toEqual([]);
   });
 
