@@ -13,13 +13,15 @@ export interface DatabaseConnection {
   readonly pool: pg.Pool;
   /** `true`: PostgreSQL runs inside this process and loses its data when it stops. */
   readonly embedded: boolean;
+  /** Where other programs connect, such as `psql`. */
+  readonly url: string;
   close(): Promise<void>;
 }
 
 export interface DatabaseOptions {
   /** A `postgres://` URL. Default: none, PostgreSQL runs embedded. */
   url?: string | undefined;
-  /** Connections to a real server. Default: 10. The embedded one always has a single connection. */
+  /** Connections of the pool to a real server. Default: 10. To the embedded one it has a single connection. */
   poolSize?: number | undefined;
 }
 
@@ -47,28 +49,22 @@ function openServer(connectionString: string, max: number): DatabaseConnection {
     // No query may hold a connection for longer than a client would wait.
     options: '-c statement_timeout=30s',
   });
-  return { pool, embedded: false, close: () => pool.end() };
+  return { pool, embedded: false, url: connectionString, close: () => pool.end() };
 }
 
 async function openEmbedded(): Promise<DatabaseConnection> {
   const worker = new Worker(new URL('./embedded-worker.js', import.meta.url), { execArgv: [] });
   const [{ port }] = (await once(worker, 'message')) as [{ port: number }];
-  // One permanent connection: the embedded server has no password and accepts no second client.
-  const pool = createPool({
-    host: '127.0.0.1',
-    port,
-    user: 'postgres',
-    database: 'postgres',
-    max: 1,
-    idleTimeoutMillis: 0,
-  });
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+  // One permanent connection: it computes one query at a time.
+  const pool = createPool({ connectionString: url, max: 1, idleTimeoutMillis: 0 });
   const close = async () => {
     await pool.end();
     const exited = once(worker, 'exit');
     worker.postMessage('stop');
     await exited;
   };
-  return { pool, embedded: true, close };
+  return { pool, embedded: true, url, close };
 }
 
 function createPool(config: pg.PoolConfig): pg.Pool {

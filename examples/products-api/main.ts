@@ -28,6 +28,7 @@ await shop.warmed;
 const seconds = ((performance.now() - began) / 1_000).toFixed(1);
 const database = shop.embedded ? 'embedded PostgreSQL' : 'PostgreSQL at DATABASE_URL';
 if (!isStopping) {
+  if (shop.embedded) console.log(`the database, for other programs: psql ${shop.databaseUrl}`);
   console.log(`products-api with ${database}, ready in ${seconds} s: ${shop.url}`);
   if (shop.dashboardLink) console.log(`its dashboard, by a link that works once: ${shop.dashboardLink}`);
 }

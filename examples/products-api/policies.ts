@@ -1,5 +1,6 @@
 import type { RequestHandler } from 'express';
 import { defineConfig, type FunctionOptions, type Hotpath, type HotpathConfig } from 'hotpath';
+import type { ChangeMapping } from 'hotpath/postgres';
 import { userOf } from './auth.js';
 import type { ForecastInput } from './jobs/forecast.js';
 import { LIST_PARAMETERS } from './product-list.js';
@@ -64,24 +65,34 @@ export const functionPolicies: {
   },
 };
 
-/** Middlewares of single routes. */
-export interface RoutePolicies {
-  /** After authentication: stores responses, one entry per customer. */
-  ownAnswers: readonly RequestHandler[];
-  /** Before a write: purges outdated entries before the response ends. */
-  afterWrite: readonly RequestHandler[];
-}
+/**
+ * The purges that follow changes of the tables, whatever program makes them. An order is written with its items in one
+ * transaction, so the items need no mapping.
+ */
+export const tableChanges: ChangeMapping = {
+  'hotpath_shop.products': {
+    columns: ['id'],
+    tags: ({ id }) => ['products', `product:${id}`],
+  },
+  // Every response about products shows a category.
+  'hotpath_shop.categories': {},
+  'hotpath_shop.orders': {
+    columns: ['customer_id'],
+    tags: ({ customer_id: customer }) => `customer:${customer}`,
+    all: { tag: 'orders' },
+  },
+  'hotpath_shop.customers': {
+    columns: ['id'],
+    tags: ({ id }) => `customer:${id}`,
+    all: { tag: 'orders' },
+  },
+};
 
-/** The policies of `perf`; without it, none. */
-export function routePolicies(perf: Hotpath | undefined): RoutePolicies {
-  if (!perf) return { ownAnswers: [], afterWrite: [] };
-  return {
-    ownAnswers: [perf.cache.route({ ttl: '1m', partition: ({ req }) => userOf(req)?.id })],
-    afterWrite: [
-      perf.cache.purgeAfter(({ params }) => {
-        const lists = { tag: 'products' };
-        return params.id === undefined ? lists : [lists, { tag: `product:${params.id}` }];
-      }),
-    ],
-  };
+/** After authentication: stores responses, one entry per customer. */
+export function ownAnswers(perf: Hotpath): RequestHandler {
+  return perf.cache.route({
+    ttl: '1m',
+    partition: ({ req }) => userOf(req)?.id,
+    tags: ({ req }) => ['orders', `customer:${userOf(req)?.id}`],
+  });
 }

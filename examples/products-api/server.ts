@@ -18,6 +18,8 @@ export interface RunningShop {
   readonly url: string;
   /** `true`: PostgreSQL runs inside this process. */
   readonly embedded: boolean;
+  /** Where other programs connect to the database. */
+  readonly databaseUrl: string;
   /** A link that opens the dashboard, once; `undefined` with a password, and in production. */
   readonly dashboardLink: string | undefined;
   /** Resolves when the product lists are warm, or could not be warmed. */
@@ -29,9 +31,9 @@ export interface RunningShop {
 /** A connected PostgreSQL with the tables of the shop. */
 export interface ShopDatabase {
   readonly db: Database;
-  /** Absent where another process has it. */
-  readonly pool?: DatabaseConnection['pool'];
+  readonly pool: DatabaseConnection['pool'];
   readonly embedded: boolean;
+  readonly url: string;
   close(): Promise<void>;
 }
 
@@ -41,14 +43,14 @@ export async function openShopDatabase(
   onStep?: (step: SeedStep) => void,
 ): Promise<ShopDatabase> {
   const { databaseUrl, poolSize, products, orderItems } = settings;
-  const { pool, embedded, close } = await openDatabase({ url: databaseUrl, poolSize });
+  const { pool, embedded, url, close } = await openDatabase({ url: databaseUrl, poolSize });
   try {
     await seedDatabase(pool, { products, orderItems }, onStep);
   } catch (error) {
     await close();
     throw error;
   }
-  return { db: countedDatabase(pool), pool, embedded, close };
+  return { db: countedDatabase(pool), pool, embedded, url, close };
 }
 
 /** Options of `startShop` beside the settings. */
@@ -130,6 +132,7 @@ function runningShop(settings: Settings, server: Server, shop: ShopApp, database
     url,
     warmed,
     embedded: database.embedded,
+    databaseUrl: database.url,
     dashboardLink: shop.page.link(url + DASHBOARD_PATH),
     stop: () => {
       stopping ??= stop();

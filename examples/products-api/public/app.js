@@ -51,10 +51,40 @@ byId('compare-all').addEventListener('click', (event) =>
 
 byId('write-form').addEventListener('submit', (event) => {
   event.preventDefault();
-  whileBusy(event.submitter ?? event.target.querySelector('button'), changePrice);
+  whileBusy(event.submitter ?? event.target.querySelector('button'), () => changePrice(writeByApi));
 });
+byId('write-sql').addEventListener('click', (event) =>
+  whileBusy(event.currentTarget, () => changePrice(writeBySql)),
+);
 
-async function changePrice() {
+const json = { 'Content-Type': 'application/json' };
+
+/** The response comes when reads show the new price. */
+async function writeByApi({ path, priceCents, step, read }) {
+  const result = await call(path, { method: 'PATCH', headers: json, body: JSON.stringify({ priceCents }) });
+  if (result.status !== 200) throw new Error(JSON.parse(result.text()).detail);
+  step('PATCH', '', priceCents, result);
+  const isFresh = (await read()) === priceCents;
+  await read();
+  return isFresh ? 'The first read after the write was fresh.' : 'The read after the write was outdated.';
+}
+
+/** As another program would write: nothing tells the cache. */
+async function writeBySql({ path, priceCents, step, read }) {
+  const body = JSON.stringify({ id: Number(byId('write-id').value), priceCents });
+  const result = await call('/api/demo/price', { method: 'POST', headers: json, body });
+  if (result.status !== 204) throw new Error(JSON.parse(result.text()).detail);
+  const began = performance.now();
+  step('UPDATE', '', priceCents, result);
+  while (JSON.parse((await call(path)).text()).priceCents !== priceCents) {
+    if (performance.now() - began > 10_000) throw new Error('the cache has not followed the table');
+  }
+  const after = formatTime(performance.now() - began);
+  await read();
+  return `The cache followed the table within ${after}.`;
+}
+
+async function changePrice(write) {
   const path = `/api/products/${encodeURIComponent(byId('write-id').value)}`;
   const steps = byId('write-steps');
   steps.replaceChildren();
@@ -64,7 +94,7 @@ async function changePrice() {
       steps,
       10,
       request,
-      element('span', { className: 'price', textContent: price }),
+      element('span', { className: 'price', textContent: euros(price) }),
       element('span', { className: 'cost', textContent: cost(result) }),
     );
   };
@@ -72,7 +102,7 @@ async function changePrice() {
     const result = await call(path);
     const product = JSON.parse(result.text());
     if (result.status !== 200) throw new Error(product.detail);
-    step('GET', cacheChip(result.xCache), euros(product.priceCents), result);
+    step('GET', cacheChip(result.xCache), product.priceCents, result);
     return product.priceCents;
   };
   try {
@@ -80,19 +110,7 @@ async function changePrice() {
     await read();
     await read();
     const priceCents = 500 + Math.floor(Math.random() * 40_000);
-    const result = await call(path, {
-      method: 'PATCH',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ priceCents }),
-    });
-    if (result.status !== 200) throw new Error(JSON.parse(result.text()).detail);
-    step('PATCH', '', euros(priceCents), result);
-    const after = await read();
-    await read();
-    const fresh = after === priceCents;
-    const verdict = fresh
-      ? 'The first read after the write was fresh.'
-      : 'The read after the write was outdated.';
+    const verdict = await write({ path, priceCents, step, read });
     addLine(steps, 10, element('strong', { textContent: verdict }));
   } catch (error) {
     addLine(steps, 10, `Failed: ${error.message}`);
@@ -153,7 +171,7 @@ async function post(output, body) {
   try {
     const result = await call('/api/echo', {
       method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
+      headers: json,
       body,
     });
     output.textContent = `Status ${result.status} in ${formatTime(result.milliseconds)}\n${result.text()}`;

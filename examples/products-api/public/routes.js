@@ -91,6 +91,8 @@ export const ROUTES = [
   ttl: '1m',
   partition: ({ req }) =>
     userOf(req)?.id,
+  tags: ({ req }) => ['orders',
+    \`customer:\${userOf(req)?.id}\`],
 })`,
     why: 'The cache comes after the authentication. The partition gives each customer an entry, and nobody else can get it.',
     path: () => '/api/me/orders',

@@ -8,6 +8,7 @@ import { Problem } from '../problems.js';
  * For the demonstration. `POST /demo/cold` purges one URL of the API, so that the page can show the first request.
  * `GET /demo/database` and `/demo/indexes` show everyone a part of the performance API, which is for operators alone.
  * `POST /demo/indexes` builds an advised index, and `GET /demo/builds` shows its progress.
+ * `POST /demo/price` changes a price as another program would: by SQL alone.
  *
  * @param database `undefined`: no pool is watched.
  */
@@ -42,6 +43,18 @@ export function demoRoutes(perf: Hotpath, database: PostgresDatabase | undefined
 
   router.get('/demo/builds', async (_req, res) => {
     res.set('Cache-Control', 'no-store').json({ builds: await watched().indexBuilds() });
+  });
+
+  router.post('/demo/price', async (req, res) => {
+    const { id, priceCents } = (req.body ?? {}) as { id?: unknown; priceCents?: unknown };
+    if (![id, priceCents].every((each) => Number.isInteger(each) && (each as number) > 0))
+      throw invalid('Send id and priceCents.');
+    // Nothing tells the cache: it follows the table.
+    await watched().pool.query('UPDATE hotpath_shop.products SET price_cents = $2 WHERE id = $1', [
+      id,
+      priceCents,
+    ]);
+    res.sendStatus(204);
   });
 
   router.post('/demo/cold', async (req, res) => {

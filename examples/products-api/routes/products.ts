@@ -1,16 +1,12 @@
-import { type RequestHandler, Router } from 'express';
+import { Router } from 'express';
 import type { Database } from '../database.js';
 import { idFrom, invalid, type ProductInput, productInput } from '../input.js';
 import { Problem } from '../problems.js';
 import { listProducts, PRODUCT_COLUMNS, readListQuery } from '../product-list.js';
 import type { ShopEvents } from './events.js';
 
-/** The shop's catalogue. `afterWrite` runs before the handler of a write, to purge outdated entries. */
-export function productRoutes(
-  db: Database,
-  events: ShopEvents,
-  afterWrite: readonly RequestHandler[],
-): Router {
+/** The shop's catalogue. `afterWrite` resolves when reads show a write. */
+export function productRoutes(db: Database, events: ShopEvents, afterWrite: () => Promise<void>): Router {
   const router = Router();
 
   router.get('/products', async (req, res) => {
@@ -21,15 +17,17 @@ export function productRoutes(
     res.json(await findProduct(db, idFrom(req.params.id)));
   });
 
-  router.patch('/products/:id', ...afterWrite, async (req, res) => {
+  router.patch('/products/:id', async (req, res) => {
     const id = idFrom(req.params.id);
     const product = await updateProduct(db, id, productInput(req.body));
+    await afterWrite();
     events.emit('product', product);
     res.json(product);
   });
 
-  router.post('/products', ...afterWrite, async (req, res) => {
+  router.post('/products', async (req, res) => {
     const product = await createProduct(db, productInput(req.body));
+    await afterWrite();
     events.emit('product', product);
     res.status(201).location(`/api/products/${product.id}`).json(product);
   });

@@ -1,10 +1,8 @@
 import { startShop } from '../server.js';
 import { settingsFromEnv } from '../settings.js';
-import { parentDatabase } from './messages.js';
 
-// One of the two instances: its own process, with its own memory and its own connections to Redis.
-const database = { db: parentDatabase(), embedded: false, close: async () => {} };
-const shop = await startShop(settingsFromEnv(process.env), process.env, { open: async () => database });
+// One of the two instances: its own process, with its own memory and its own connections to Redis and PostgreSQL.
+const shop = await startShop(settingsFromEnv(process.env), process.env);
 await shop.warmed;
 process.send?.({ url: shop.url });
 

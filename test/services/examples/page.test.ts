@@ -173,6 +173,18 @@ describe('the page', () => {
     expect(complaints).toEqual([]);
   });
 
+  test('changes a price by SQL alone, and shows that the cache follows the table', async () => {
+    await page.getByRole('button', { name: 'Change it by SQL' }).click();
+    await page.locator('#write-steps strong').waitFor();
+    const steps = await page.locator('#write-steps li').allInnerTexts();
+    const methods = steps
+      .slice(0, 4)
+      .map((step) => /^[A-Z]+\s*(?:MISS|HIT)?/.exec(step)?.[0].replace(/\s+/, ' '));
+    expect(methods).toEqual(['GET MISS', 'GET HIT', 'UPDATE', 'GET HIT']);
+    expect(steps[4]).toMatch(/^The cache followed the table within [\d.]+ m?s\.$/);
+    expect(complaints).toEqual([]);
+  });
+
   test('shows the progress of a forecast and its chart, then a hit, and cancels another', async () => {
     const state = page.locator('#forecast-state');
     await page.selectOption('#forecast-runs', '200000');

@@ -4,9 +4,11 @@ import { createServer, get, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
+import { changesMigration } from 'hotpath/postgres';
 import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../examples/products-api/database.js';
+import { tableChanges } from '../../../examples/products-api/policies.js';
 import { seedDatabase } from '../../../examples/products-api/seed.js';
 import { settingsFromEnv } from '../../../examples/products-api/settings.js';
 import { waitFor } from '../../helpers/http.js';
@@ -90,6 +92,15 @@ describe('the example as a process', () => {
     const slow = fetch(`${url}/api/categories/stats`);
     expect((await fetch(`${url}/`)).status).toBe(200);
     expect((await slow).status).toBe(200);
+    // Another program changes a price by SQL, and the cache follows.
+    const product = `${url}/api/products/7`;
+    for (const expected of ['MISS', 'HIT'])
+      expect((await fetch(product)).headers.get('x-cache')).toBe(expected);
+    const other = new pg.Client(/postgres:\S+/.exec(lines.join('\n'))![0]);
+    await other.connect();
+    await other.query('UPDATE hotpath_shop.products SET price_cents = 4242 WHERE id = 7');
+    await other.end();
+    await waitFor(async () => (await (await fetch(product)).text()).includes('"priceCents":4242'));
     child?.kill('SIGTERM');
     expect(await exited).toEqual([0, null]);
   }, 300_000);
@@ -124,6 +135,8 @@ describe('the example while it warms its cache', () => {
     const pool = new pg.Pool({ connectionString: DATABASE_URL });
     try {
       await seedDatabase(pool, { products: 1000, orderItems: 1000 });
+      // The installation of triggers would wait for the lock.
+      await pool.query(changesMigration(tableChanges));
       const blocker = await pool.connect();
       await blocker.query('BEGIN; LOCK TABLE hotpath_shop.products IN ACCESS EXCLUSIVE MODE');
       const PORT = String(await freePort());
@@ -180,16 +193,24 @@ describe('the example on a port that is in use', () => {
 });
 
 describe('the embedded database', () => {
-  test('runs the next query after an SQL error, and further connections', async () => {
+  test('runs the next query after an SQL error, and queries of several clients at once', async () => {
     const { pool, close } = await openDatabase();
     try {
       await expect(pool.query('SELECT nothing')).rejects.toThrow('"nothing" does not exist');
       const others = [1, 2].map(() => new pg.Client(pool.options as pg.ClientConfig));
       for (const other of others) await other.connect();
-      const read = (from: pg.Pool | pg.Client, n: number) =>
-        from.query('SELECT $1::int AS n', [n]).then(({ rows }) => rows);
-      const results = await Promise.all([pool, ...others].map(read));
-      expect(results).toEqual([[{ n: 0 }], [{ n: 1 }], [{ n: 2 }]]);
+      const read = async (from: pg.Pool | pg.Client) => {
+        for (let n = 0; n < 50; n++)
+          expect((await from.query('SELECT $1::int AS n', [n])).rows).toEqual([{ n }]);
+      };
+      await Promise.all([pool, ...others].map(read));
+      // The session of a client that leaves within a transaction goes on to the next one.
+      const leaving = new pg.Client(pool.options as pg.ClientConfig);
+      await leaving.connect();
+      await leaving.query('BEGIN; CREATE TABLE left_behind ()');
+      const next = pool.query(`SELECT to_regclass('left_behind') AS found`);
+      await leaving.end();
+      expect((await next).rows).toEqual([{ found: null }]);
       for (const other of others) await other.end();
     } finally {
       await close();

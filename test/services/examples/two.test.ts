@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { json } from 'node:stream/consumers';
+import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
 import { sendJson } from '../../examples/shop.js';
 import { waitFor } from '../../helpers/http.js';
@@ -85,6 +86,13 @@ describe('two instances of the example', () => {
       // The entry filled by the reader is available to the writer.
       await waitFor(async () => (await product(writer, host)).cache === 'HIT');
     }
+    // Another program changes the price by SQL.
+    const other = new pg.Client(/postgres:\S+/.exec(text)![0]);
+    await other.connect();
+    await other.query('UPDATE hotpath_shop.products SET price_cents = 333 WHERE id = 1');
+    await other.end();
+    for (const reader of instances)
+      await waitFor(async () => (await product(reader, host)).priceCents === 333);
     child?.kill('SIGTERM');
     expect(await exited).toEqual([0, null]);
     for (const url of [front, ...instances]) await expect(fetch(url)).rejects.toThrow();
