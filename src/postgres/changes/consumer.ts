@@ -30,7 +30,7 @@ export interface ReadChanges {
 const MOST_RECORDS = 5000;
 
 /** A record with more is one of the whole table, because a mapped column may hold long texts. Bytes. */
-const LARGEST_RECORD = 200_000;
+const LARGEST_RECORD = 500_000;
 
 /** Of all records that are read at once. Bytes. */
 const LARGEST_READ = 8_000_000;
@@ -55,6 +55,9 @@ const REMOVAL_LOCK = 7_236_871_002;
  * that is not removed yet.
  *
  * A mark is lost if it is old, or of another server: after a restart or a failover the outbox is empty.
+ *
+ * Sizes are checked as the records are stored, so that few are decompressed. Then they are checked without compression: a
+ * long text of one character is stored in a few bytes. A concatenation is never compressed.
  */
 const READ = `WITH consumer AS MATERIALIZED (
   SELECT snapshot, strays, seen_at FROM hotpath.consumers
@@ -71,20 +74,25 @@ SELECT NULL::text AS source, json_build_object(
   )::text AS rows
 FROM (VALUES (1)) AS one LEFT JOIN consumer ON true
 UNION ALL
-SELECT source, CASE WHEN pg_column_size(rows) <= ${LARGEST_RECORD} AND cardinality(rows) <= ${MOST_ROWS}
-    AND sum(pg_column_size(rows)) OVER (ROWS UNBOUNDED PRECEDING) <= ${LARGEST_READ}
+SELECT source, CASE WHEN size <= ${LARGEST_RECORD} AND sum(size) OVER (ROWS UNBOUNDED PRECEDING) <= ${LARGEST_READ}
   THEN to_json(rows)::text END
 FROM (
-  SELECT after.* FROM consumer CROSS JOIN LATERAL (
-    SELECT source, rows FROM hotpath.changes WHERE transaction >= pg_snapshot_xmax(consumer.snapshot) AND ${IS_WANTED}
-    ORDER BY transaction LIMIT ${MOST_RECORDS + 1}
-  ) AS after
-  UNION ALL
-  SELECT late.* FROM consumer, pg_snapshot_xip(consumer.snapshot) AS unfinished CROSS JOIN LATERAL (
-    SELECT source, rows FROM hotpath.changes WHERE transaction = unfinished AND ${IS_WANTED} LIMIT ${MOST_RECORDS + 1}
-  ) AS late
-  LIMIT ${MOST_RECORDS + 1}
-) AS found`;
+  SELECT source, rows, CASE WHEN pg_column_size(rows) <= ${LARGEST_RECORD}
+      AND sum(pg_column_size(rows)) OVER (ROWS UNBOUNDED PRECEDING) <= ${LARGEST_READ}
+      AND cardinality(rows) <= ${MOST_ROWS}
+    THEN pg_column_size(rows || '{}'::jsonb[]) END AS size
+  FROM (
+    SELECT after.* FROM consumer CROSS JOIN LATERAL (
+      SELECT source, rows FROM hotpath.changes WHERE transaction >= pg_snapshot_xmax(consumer.snapshot) AND ${IS_WANTED}
+      ORDER BY transaction LIMIT ${MOST_RECORDS + 1}
+    ) AS after
+    UNION ALL
+    SELECT late.* FROM consumer, pg_snapshot_xip(consumer.snapshot) AS unfinished CROSS JOIN LATERAL (
+      SELECT source, rows FROM hotpath.changes WHERE transaction = unfinished AND ${IS_WANTED} LIMIT ${MOST_RECORDS + 1}
+    ) AS late
+    LIMIT ${MOST_RECORDS + 1}
+  ) AS found
+) AS measured`;
 
 const HEARTBEAT = `SELECT setval('hotpath.heartbeat', extract(epoch FROM clock_timestamp())::bigint)`;
 
