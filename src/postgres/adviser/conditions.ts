@@ -119,6 +119,8 @@ function readTextPattern(
   other: Expression,
   context: ConditionContext,
 ): Kind | undefined {
+  // Before PostgreSQL 15, SP-GiST alone knew it.
+  if (operator === '^@' && context.catalogue.version < 150_000) return {};
   if (operator === '^@') {
     const key = keyPart(own, context);
     return key && { kind: 'prefix', keys: [key] };
