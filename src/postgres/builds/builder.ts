@@ -2,9 +2,10 @@ import { performance } from 'node:perf_hooks';
 import { indexBuildEvents } from '../../events/channels.js';
 import { reportFault } from '../../runtime/report-fault.js';
 import { qualifiedName } from '../changes/sql.js';
-import { ddlOf, indexNameOf } from '../indexes/definition.js';
+import { ddlOf, type IndexDefinition, indexNameOf } from '../indexes/definition.js';
 import type { Session, Sessions } from '../sessions.js';
 import { attemptBuild } from './attempt.js';
+import type { Attempt } from './build-concurrently.js';
 import { type BuildFailure, readFailure } from './build-error.js';
 import { type BuildRecord, cleanupOf } from './build-record.js';
 import { BUILD_PURPOSE, readIndexOf } from './catalog.js';
@@ -130,7 +131,7 @@ async function buildAndReport(
   const provenance: Provenance = { id: record.id, level, at: new Date().toISOString() };
   const name = qualifiedName({ schema: definition.schema, name: indexNameOf(definition) });
   let isCommented = false;
-  const isNew = await attemptBuild(session, {
+  const attempt: Attempt = {
     definition,
     lockTimeout: Math.ceil(lockTimeout * 1000),
     signal: parts.signal,
@@ -141,11 +142,22 @@ async function buildAndReport(
       await watch.query(commentOn(name, provenance));
       isCommented = true;
     },
+  };
+  const isNew = await attemptBuild(session, attempt).catch(async (error: unknown) => {
+    // Found here, because another instance may drop it once the turn is free.
+    record.hadLeftover ||= isCommented || (await hasLeftover(session, definition));
+    throw error;
   });
   if (!isNew) return;
   if (definition.keys.some(({ expression }) => expression !== undefined)) await analyze(session, record);
   const gains = gainsOf(before, await planQueries(parts, record));
   await session.query(commentOn(name, { ...provenance, seconds: record.seconds, ...(gains && { gains }) }));
+}
+
+/** Never rejects: after a broken connection it is not known. */
+async function hasLeftover(session: Session, definition: IndexDefinition): Promise<boolean> {
+  const leftovers = findLeftovers(session, { hash: indexNameOf(definition).slice(-8) });
+  return leftovers.then(({ length }) => length > 0).catch(() => false);
 }
 
 /** Statistics of an expression exist from the next ANALYZE on. */
