@@ -28,6 +28,9 @@ export interface TestPostgres {
 
 const VERSIONS = fileURLToPath(new URL('../postgres-versions/node_modules', import.meta.url));
 
+/** Whether the server has HypoPG, as that of Debian. The servers of `npm run test:postgres` come without it. */
+export const hasHypopg = process.env.HOTPATH_POSTGRES === undefined;
+
 const READY_WITHIN_MS = 30_000;
 
 /** Remaining connections are cut off after this time. */

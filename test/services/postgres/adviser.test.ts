@@ -7,7 +7,7 @@ import { type AdvisedQuery, CONTROLS, SLOW } from '../../../bench/adviser/querie
 import { fillShop } from '../../../bench/adviser/shop.js';
 import { express5, listen } from '../../helpers/http.js';
 import { expectDocumented } from '../../helpers/openapi.js';
-import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
+import { hasHypopg, startPostgres, type TestPostgres } from '../../helpers/postgres.js';
 
 let server: TestPostgres;
 let url: string;
@@ -18,13 +18,21 @@ beforeAll(async () => {
   admin = new pg.Pool({ connectionString: url, max: 1 });
   await fillShop(admin, { orderItems: 200_000, reviews: 100_000 });
   await admin.query('VACUUM (ANALYZE)');
-  // Its schema may be any.
-  await admin.query('CREATE SCHEMA "Ext ensions"; CREATE EXTENSION hypopg SCHEMA "Ext ensions"');
+  await admin.query('CREATE SCHEMA "Ext ensions"');
+  await createHypopg();
 });
 afterAll(async () => {
   await admin?.end();
   await server?.stop();
 });
+
+/** Its schema may be any. */
+async function createHypopg(): Promise<void> {
+  if (hasHypopg) await admin.query('CREATE EXTENSION hypopg SCHEMA "Ext ensions"');
+}
+const is14 = process.env.HOTPATH_POSTGRES === '14';
+/** Of most advice. */
+const LEVEL = hasHypopg ? 'verified' : 'estimated';
 
 interface Advised extends PostgresOptions {
   readonly calls?: number;
@@ -70,9 +78,9 @@ describe('missing indexes', () => {
     const { right, wrong } = judge(report);
     expect(right.length, JSON.stringify(report.missing, null, 1)).toBeGreaterThanOrEqual(9);
     expect(wrong).toEqual([]);
-    expect(report).toMatchObject({ level: 'verified', isComplete: true });
+    expect(report).toMatchObject({ level: LEVEL, isComplete: true });
     for (const { level, method, queries, ddl } of report.missing) {
-      expect(level).toBe(method === 'gin' ? 'sampled' : 'verified');
+      expect(level).toBe(method === 'gin' && hasHypopg ? 'sampled' : LEVEL);
       expect(ddl).toMatch(/^CREATE INDEX CONCURRENTLY "hotpath_/);
       for (const { costBefore, costAfter } of queries) expect(costAfter).toBeLessThanOrEqual(costBefore);
     }
@@ -130,7 +138,7 @@ describe('missing indexes', () => {
   });
 
   it('are estimated without HypoPG: seven of ten, and at most one wrong', async () => {
-    await admin.query('DROP EXTENSION hypopg');
+    await admin.query('DROP EXTENSION IF EXISTS hypopg');
     try {
       const report = await advise(SLOW);
       const { right, wrong } = judge(report);
@@ -141,7 +149,7 @@ describe('missing indexes', () => {
       expect(wrong.length + controls.missing.length).toBeLessThanOrEqual(1);
       expect(report.notes.join()).toContain('hypopg');
     } finally {
-      await admin.query('CREATE EXTENSION hypopg SCHEMA "Ext ensions"');
+      await createHypopg();
     }
   });
 });
@@ -187,7 +195,10 @@ describe('the adviser', () => {
       `body ILIKE '%c4ca4238%' AND rating = 5`,
       /USING gin \("body"/,
     ],
-    ['a prefix in a call', `starts_with(title, 'Review 4711')`, /\("title"/],
+    // PostgreSQL 14 uses no B-tree for it.
+    is14
+      ? ['a prefix', `title ^@ 'Review 4711'`, undefined]
+      : ['a prefix in a call', `starts_with(title, 'Review 4711')`, /\("title"/],
     [
       'a subquery that runs once',
       `id < 40000 AND customer_id NOT IN (SELECT id FROM hotpath_shop.reviews WHERE day = '2024-02-02')`,
@@ -213,7 +224,7 @@ describe('the adviser', () => {
       GRANT SELECT ON hotpath_shop.coded TO adviser_reader`);
     const query = { text: 'SELECT id FROM hotpath_shop.coded WHERE code = $1', values: ['c17'] };
     for (const [as, level] of [
-      ['postgres', 'verified'],
+      ['postgres', LEVEL],
       ['adviser_reader', 'estimated'],
     ] as const) {
       const { missing } = await advise([query], { as });
@@ -258,7 +269,7 @@ describe('the adviser', () => {
     app.use('/api', performanceApi({ perf, postgres: db, authorize: () => true }));
     const { url: base, close } = await listen(app);
     const body = await expectDocumented(await fetch(`${base}/api/indexes`), 'GET', '/indexes');
-    expect(body).toMatchObject({ stable: { level: 'verified' } });
+    expect(body).toMatchObject({ stable: { level: LEVEL } });
     await close();
     perf.close();
     await db.close();
