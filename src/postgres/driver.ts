@@ -39,8 +39,9 @@ export function rowsOf(result: unknown): number {
   return typeof rowCount === 'number' ? rowCount : 0;
 }
 
-/** The SQLSTATE of an error, which its server sent, or `connection`. */
+/** The SQLSTATE of an error, which its server sent, or `connection`: without one, the connection broke. */
 export function codeOf(error: unknown): string {
   const { code } = (error ?? {}) as { code?: unknown };
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : 'connection';
+  // EPIPE, of the socket, only looks like one.
+  return typeof code === 'string' && /^(?!E)[0-9A-Z]{5}$/.test(code) ? code : 'connection';
 }

@@ -1,3 +1,4 @@
+import { codeOf } from '../driver.js';
 import type { Session } from '../sessions.js';
 import type { PlanStep } from './plan.js';
 
@@ -105,10 +106,15 @@ function planIn({ rows }: { readonly rows: readonly Record<string, unknown>[] })
 
 /** Errors of the server say that there is no plan; others end the work. */
 export function noPlan(error: unknown): undefined {
-  const { code } = (error ?? {}) as { code?: unknown };
-  const isOfServer = typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code);
+  const code = codeOf(error);
   // Class 57 and 08: the connection has ended, or an administrator ends it. A time-out of one statement is not the end.
-  if (isOfServer && code !== '57P01' && code !== '57P02' && code !== '57P03' && !code.startsWith('08'))
+  if (
+    code !== 'connection' &&
+    code !== '57P01' &&
+    code !== '57P02' &&
+    code !== '57P03' &&
+    !code.startsWith('08')
+  )
     return undefined;
   throw error;
 }

@@ -1,3 +1,4 @@
+import { codeOf } from '../driver.js';
 import type { BuildReason } from './types.js';
 
 /** Why an attempt has failed. */
@@ -29,6 +30,7 @@ const FAILURES: Readonly<Record<string, readonly [reason: BuildReason, mayRetry:
   '57P01': ['backend-terminated', false],
   '57P02': ['backend-terminated', false],
   '57P03': ['connection-lost', true],
+  '53300': ['connection-lost', true],
   '53100': ['disk-full', false],
   '42501': ['right-missing', false],
   '42P01': ['no-table', false],
@@ -40,10 +42,9 @@ export function readFailure(error: unknown): BuildFailure {
     const { reason, mayRetry } = error;
     return { reason, sqlstate: null, mayRetry };
   }
-  const { code } = (error ?? {}) as { code?: unknown };
-  const sqlstate = typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : null;
-  // Without a code of the server, the connection broke.
-  if (sqlstate === null) return { reason: 'connection-lost', sqlstate, mayRetry: true };
+  const sqlstate = codeOf(error);
+  if (sqlstate === 'connection') return { reason: 'connection-lost', sqlstate: null, mayRetry: true };
+  if (sqlstate.startsWith('08')) return { reason: 'connection-lost', sqlstate, mayRetry: true };
   const [reason, mayRetry] = FAILURES[sqlstate] ?? (['error', false] as const);
   return { reason, sqlstate, mayRetry };
 }

@@ -54,8 +54,13 @@ export async function readTable(
   return rows[0] as TableFacts | undefined;
 }
 
-/** The indexes that hotpath has built or begun, valid or not. @param hash the end of their names. Default: any. */
-export async function listOwnIndexes(session: Session, hash = '[0-9a-f]{8}'): Promise<OwnIndex[]> {
+/**
+ * The indexes that hotpath has built or begun, valid or not. Parts of a valid index come with one hash alone, because there
+ * may be thousands.
+ *
+ * @param hash the end of their names. Default: any.
+ */
+export async function listOwnIndexes(session: Session, hash?: string): Promise<OwnIndex[]> {
   const { rows } = await session.query(
     `SELECT c.oid::text AS oid, n.nspname AS schema, c.relname AS name, t.oid::text AS "tableOid",
             tn.nspname AS "tableSchema", t.relname AS "tableName", c.relkind = 'I' AS "isPartitioned",
@@ -72,24 +77,29 @@ export async function listOwnIndexes(session: Session, hash = '[0-9a-f]{8}'): Pr
        JOIN pg_class t ON t.oid = i.indrelid
        JOIN pg_namespace tn ON tn.oid = t.relnamespace
       WHERE c.relname ~ $1 AND NOT i.indisunique
-      ORDER BY n.nspname, c.relname LIMIT 1000`,
-    [`^hotpath_.*_${hash}(_[0-9a-f]{8})?$`],
+        AND ($2 OR NOT EXISTS (SELECT FROM pg_index r WHERE r.indexrelid = pg_partition_root(c.oid)
+          AND r.indexrelid <> c.oid AND r.indisvalid))
+      ORDER BY n.nspname, c.relname`,
+    [`^hotpath_.*_${hash ?? '[0-9a-f]{8}'}(_[0-9a-f]{8})?$`, hash !== undefined],
   );
   return rows.flatMap(({ tableSchema, tableName, ...row }) => {
-    const own = readOwnName(row.name as string);
-    if (!own) return [];
-    return [{ ...row, ...own, table: { schema: tableSchema, name: tableName } } as unknown as OwnIndex];
+    const table = { schema: tableSchema, name: tableName } as QualifiedName;
+    const own = readOwnName(row.name as string, table);
+    return own ? [{ ...row, ...own, table } as unknown as OwnIndex] : [];
   });
 }
 
-/** The index of a definition, by its name. */
+/** The index of a definition, by its name and its table. */
 export async function readIndexOf(
   session: Session,
   definition: IndexDefinition,
 ): Promise<OwnIndex | undefined> {
+  const { schema, table } = definition;
   const name = indexNameOf(definition);
   const found = await listOwnIndexes(session, name.slice(-8));
-  return found.find((index) => index.name === name && index.schema === definition.schema);
+  return found.find(
+    (index) => index.name === name && index.table.schema === schema && index.table.name === table,
+  );
 }
 
 /** A transaction that a build would wait for. */
@@ -99,7 +109,7 @@ export interface OldTransaction extends BuildBlocker {
 
 /**
  * The oldest transaction that a build on a table would wait for, if it is older than the limit. It has a snapshot, or a
- * lock for writing on the table or a partition.
+ * lock for writing on the table or a partition. No build waits for VACUUM of another table.
  */
 export async function findOldTransaction(
   session: Session,
@@ -118,7 +128,8 @@ export async function findOldTransaction(
        FROM pg_stat_activity a
       WHERE a.datname = current_database() AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
         AND a.xact_start < clock_timestamp() - make_interval(secs => $2)
-        AND (a.backend_xmin IS NOT NULL OR a.pid IN (SELECT pid FROM locks))
+        AND (a.backend_xmin IS NOT NULL AND a.pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
+          OR a.pid IN (SELECT pid FROM locks))
      UNION ALL
      SELECT NULL, 'prepared', extract(epoch FROM clock_timestamp() - p.prepared)::float8, true
        FROM pg_prepared_xacts p

@@ -62,8 +62,15 @@ async function dropOne(session: TurnSession, index: OwnIndex, lockTimeout: numbe
   if (!isLeftover(now)) return true;
   const name = qualifiedName(now);
   if (now.isPartitioned || session.isEmbedded) {
-    await session.query(`SET lock_timeout = ${SHORT_LOCK_TIMEOUT}`);
-    await session.query(`DROP INDEX IF EXISTS ${name}`);
+    // It locks the partitions one after the other, and waits for each, while writers wait for it.
+    await session.query(
+      `SET lock_timeout = ${SHORT_LOCK_TIMEOUT}; SET statement_timeout = ${SHORT_LOCK_TIMEOUT}`,
+    );
+    try {
+      await session.query(`DROP INDEX IF EXISTS ${name}`);
+    } finally {
+      await session.query('SET statement_timeout = 0');
+    }
     return true;
   }
   await session.query(`SET lock_timeout = ${lockTimeout}`);

@@ -9,18 +9,25 @@ export interface OwnName {
   readonly isPart: boolean;
 }
 
-const PART = /^hotpath_part_.*_([0-9a-f]{8})_[0-9a-f]{8}$/;
+const PART = /^hotpath_part_.*_([0-9a-f]{8})_([0-9a-f]{8})$/;
 const WHOLE = /^hotpath_.*_([0-9a-f]{8})$/;
 
-/** @returns `undefined` for a name of others. */
-export function readOwnName(name: string): OwnName | undefined {
+/**
+ * @param table of the index: the name of one on a table `part_…` may look like that of a part.
+ * @returns `undefined` for a name of others.
+ */
+export function readOwnName(name: string, table: QualifiedName): OwnName | undefined {
   const part = PART.exec(name);
-  const hash = part?.[1] ?? WHOLE.exec(name)?.[1];
-  return hash === undefined ? undefined : { hash, isPart: part !== null };
+  if (part && part[2] === tableHash(table)) return { hash: part[1]!, isPart: true };
+  const hash = WHOLE.exec(name)?.[1];
+  return hash === undefined ? undefined : { hash, isPart: false };
 }
 
 /** The name of the index of a partition: it shows the advice, so that an index without a parent is known. */
 export function partNameOf(parent: IndexDefinition, partition: QualifiedName): string {
-  const own = createHash('sha256').update(`${partition.schema}.${partition.name}`).digest('hex');
-  return `hotpath_part_${Buffer.from(partition.name).subarray(0, 24).toString('latin1').replaceAll(/[^\w]/g, '_')}_${idOf(parent).slice(0, 8)}_${own.slice(0, 8)}`;
+  return `hotpath_part_${Buffer.from(partition.name).subarray(0, 24).toString('latin1').replaceAll(/[^\w]/g, '_')}_${idOf(parent).slice(0, 8)}_${tableHash(partition)}`;
+}
+
+function tableHash({ schema, name }: QualifiedName): string {
+  return createHash('sha256').update(`${schema}.${name}`).digest('hex').slice(0, 8);
 }

@@ -28,7 +28,6 @@ export function absenceOf(error: unknown): AbsenceReason {
   if (error instanceof TypeError || error instanceof SyntaxError || error instanceof RangeError)
     return 'failed';
   const code = codeOf(error);
-  if (code.startsWith('E')) return 'unavailable'; // such as EPIPE, which looks like an SQLSTATE
   if (code.startsWith('08')) return 'unavailable';
   if (code.startsWith('28')) return 'authentication-failed';
   return BY_CODE[code] ?? 'failed';
