@@ -82,6 +82,9 @@ export class Sessions {
       ...this.#options,
       application_name: `hotpath ${purpose}`,
       connectionTimeoutMillis: CONNECT_WITHIN,
+      // A build sends nothing for hours. Without probes, nobody would notice that the server has lost its power.
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
       ...(replyTimeout !== undefined && { query_timeout: replyTimeout }),
     });
     // A connection that breaks between two statements fails the next one.
@@ -124,6 +127,13 @@ export class Sessions {
 /** A name for a prepared statement, the same for the same text. */
 function nameOfText(text: string): string {
   return `hotpath_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
+}
+
+/** The connection goes through a pooler in transaction mode, which would hand what the session has set to the app. */
+export class PoolerError extends Error {
+  constructor() {
+    super('the connection goes through a pooler; set `connection` of postgres() to the server itself');
+  }
 }
 
 /** Whether the session reaches the server itself: a pooler in transaction mode shows another process. */

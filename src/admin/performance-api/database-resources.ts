@@ -1,5 +1,7 @@
 import type { PostgresDatabase } from '../../postgres/database.js';
 import { ANALYZE_ID_FORM, MOST_IDS, type StartRefusal } from '../../postgres/maintenance/analyze.js';
+import { PoolerError } from '../../postgres/sessions.js';
+import { absenceOf } from '../../postgres/statistics/reasons.js';
 import type { ProblemStatus } from '../respond.js';
 import type { ParameterName, Query } from './query.js';
 import {
@@ -15,6 +17,19 @@ export const NO_DATABASE = new ResourceProblem(
   409,
   'There is no database: set `postgres` to the result of postgres(pool).',
 );
+
+const NOT_REACHED = new ResourceProblem(503, 'The database is unavailable.');
+const POOLER = new ResourceProblem(
+  409,
+  'The connection goes through a pooler: set `connection` of postgres() to the address of the server.',
+);
+
+/** Without the message of an error, which may name a host or a user. @throws an error of hotpath itself. */
+export function problemOfDatabase(error: unknown): ResourceProblem {
+  if (error instanceof PoolerError) return POOLER;
+  if (absenceOf(error) === 'failed') throw error;
+  return NOT_REACHED;
+}
 
 type MakeResource = (
   read: (query: Query) => Promise<ResourceFigures | ResourceProblem>,
@@ -69,8 +84,8 @@ async function readAnalyzeStates(
   if (ids.length === 0) return new ResourceProblem(400, '`ids` is missing.');
   try {
     return { stable: {}, volatile: { tables: await database.maintenance.analyzeStates(ids, since) } };
-  } catch {
-    return new ResourceProblem(503, 'The database is unavailable.');
+  } catch (error) {
+    return problemOfDatabase(error);
   }
 }
 
@@ -143,11 +158,7 @@ const REFUSALS: { readonly [Refusal in Exclude<StartRefusal, 'unavailable'>]?: t
   },
   standby: { status: 409, detail: 'The server is a standby, which analyzes nothing.' },
   busy: { status: 409, detail: 'ANALYZE is running already; one run at a time is possible in a database.' },
-  pooler: {
-    status: 409,
-    detail:
-      'The connection goes through a pooler: set `connection` of postgres() to the address of the server.',
-  },
+  pooler: POOLER,
 };
 
 /** A report plans every statement, so one serves the requests of this time. Milliseconds. */
@@ -166,7 +177,7 @@ function indexReader(
       return { stable: { level, notes }, volatile: lists };
     } catch (error) {
       last = undefined;
-      throw error;
+      return problemOfDatabase(error);
     }
   };
 }

@@ -1,7 +1,7 @@
 import type { BuildReason, BuildRefusal, IndexBuild } from '../../postgres/builds/types.js';
 import type { PostgresDatabase } from '../../postgres/database.js';
 import type { ProblemStatus } from '../respond.js';
-import { NO_DATABASE, readIds } from './database-resources.js';
+import { NO_DATABASE, problemOfDatabase, readIds } from './database-resources.js';
 import type { Query } from './query.js';
 import {
   AcceptedResult,
@@ -10,7 +10,6 @@ import {
   ResourceProblem,
 } from './resource-result.js';
 
-const NOT_REACHED = new ResourceProblem(503, 'The database is unavailable.');
 /** `POST /indexes/optimize`: a dry run, or the ids of one to build. Names and statements never come from a request. */
 export function optimizeIndexesResource(database: PostgresDatabase | undefined): BodyResource {
   return {
@@ -22,9 +21,8 @@ export function optimizeIndexesResource(database: PostgresDatabase | undefined):
       if (ids instanceof ResourceProblem) return ids;
       try {
         return ids === undefined ? await previewBuilds(database) : await startBuilds(database, ids);
-      } catch {
-        // Its message may name a host or a user.
-        return NOT_REACHED;
+      } catch (error) {
+        return problemOfDatabase(error);
       }
     },
   };
@@ -49,8 +47,8 @@ export async function readIndexBuilds(
       stable: { isAllowed: database.mayBuildIndexes },
       volatile: { builds: ids.length === 0 ? builds : wanted },
     };
-  } catch {
-    return NOT_REACHED;
+  } catch (error) {
+    return problemOfDatabase(error);
   }
 }
 

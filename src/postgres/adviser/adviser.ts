@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import type { AdviceLevel } from '../indexes/advice-level.js';
 import { ddlOf, type IndexDefinition, idOf } from '../indexes/definition.js';
 import type { Statement } from '../monitor/statements.js';
-import { isDirect, type Session, type Sessions } from '../sessions.js';
+import { isDirect, PoolerError, type Session, type Sessions } from '../sessions.js';
 import { isWorthwhile, MOST_SHARE } from './acceptance.js';
 import { type Proposal, proposalsFor } from './candidates.js';
 import { Catalogue, type CatalogueTable } from './catalogue.js';
@@ -36,6 +36,9 @@ export interface AdviserContext {
 /** Of one statement that is planned. Milliseconds. */
 const STATEMENT_TIMEOUT = 5_000;
 const LOCK_TIMEOUT = 200;
+
+/** Without a reply for this long, the server hangs: later reports must not wait for it. Milliseconds. */
+const REPLY_TIMEOUT = 30_000;
 
 /** The computation ends after this time with the results that it has. Milliseconds. */
 const MOST_TIME = 30_000;
@@ -107,10 +110,7 @@ export class IndexAdviser {
       const startedAt = performance.now();
       const catalogue = await Catalogue.read(session);
       // A transaction-mode pooler would hand hypothetical indexes to the app.
-      if (!catalogue.isEmbedded && !(await isDirect(session)))
-        throw new Error(
-          'the connection goes through a pooler; set `connection` of postgres() to the server itself',
-        );
+      if (!catalogue.isEmbedded && !(await isDirect(session))) throw new PoolerError();
       const windowSeconds = (startedAt - this.#startedAt) / 1000;
       const workload = await readWorkload(session, this.#context.statements(), catalogue, windowSeconds);
       const functions = await IndexableFunctions.read(session);
@@ -149,7 +149,11 @@ export class IndexAdviser {
   }
 
   #session<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    const limits = { statementTimeout: STATEMENT_TIMEOUT, lockTimeout: LOCK_TIMEOUT };
+    const limits = {
+      statementTimeout: STATEMENT_TIMEOUT,
+      lockTimeout: LOCK_TIMEOUT,
+      replyTimeout: REPLY_TIMEOUT,
+    };
     return this.#context.sessions.use('adviser', limits, work);
   }
 

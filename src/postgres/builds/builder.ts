@@ -6,7 +6,7 @@ import { ddlOf, type IndexDefinition, indexNameOf } from '../indexes/definition.
 import type { Session, Sessions } from '../sessions.js';
 import { attemptBuild } from './attempt.js';
 import type { Attempt } from './build-concurrently.js';
-import { type BuildFailure, readFailure } from './build-error.js';
+import { BuildError, type BuildFailure, readFailure } from './build-error.js';
 import { type BuildRecord, cleanupOf } from './build-record.js';
 import { BUILD_PURPOSE, readIndexOf } from './catalog.js';
 import { dropLeftovers, findLeftovers } from './leftovers.js';
@@ -16,6 +16,7 @@ import type { AdvisedIndex } from './preflight.js';
 import { commentOn, type Provenance } from './provenance.js';
 import { type TurnSession, withTurn } from './turn.js';
 import type { BuildGain } from './types.js';
+import { runWatched } from './watch.js';
 
 /** A query that an index helps, with the cost of its plan now. */
 export interface PlannedQuery {
@@ -40,6 +41,9 @@ const LONGEST_PAUSE = 15_000;
 
 /** How long a clean-up waits for the turn. Milliseconds. */
 const CLEAN_WITHIN = 10_000;
+
+/** How long an attempt waits for the turn at least: a look for leftovers, which has it now and then, is no reason to fail. */
+const LEAST_WAIT = 5_000;
 
 /** Gains that a comment keeps, and characters of their queries. */
 const MOST_GAINS = 3;
@@ -105,8 +109,10 @@ async function tryBuild(
   limits: Limits,
 ): Promise<BuildFailure | undefined> {
   record.attempts++;
+  const least = performance.now() + LEAST_WAIT;
+  const isLate = () => performance.now() >= least && limits.isLate();
   try {
-    await withTurn(parts, `${BUILD_PURPOSE} ${record.id}`, limits.isLate, async (session) => {
+    await withTurn(parts, `${BUILD_PURPOSE} ${record.id}`, isLate, async (session) => {
       record.state = 'building';
       await buildAndReport(parts, record, session, limits);
     });
@@ -160,10 +166,19 @@ async function hasLeftover(session: Session, definition: IndexDefinition): Promi
   return leftovers.then(({ length }) => length > 0).catch(() => false);
 }
 
-/** Statistics of an expression exist from the next ANALYZE on. */
-async function analyze(session: Session, { index: { definition } }: BuildRecord): Promise<void> {
+/**
+ * Statistics of an expression exist from the next ANALYZE on. It makes `ALTER TABLE` wait, as a build does, so it yields too;
+ * then autovacuum will do it.
+ */
+async function analyze(session: TurnSession, { index: { definition } }: BuildRecord): Promise<void> {
   const table = qualifiedName({ schema: definition.schema, name: definition.table });
-  await session.query(`ANALYZE ${table}`).catch((error: unknown) => reportFault('index build', error));
+  const run = () => session.query(`ANALYZE ${table}`);
+  try {
+    if (session.isEmbedded) await run();
+    else await runWatched(session.sessions, session.pid, run);
+  } catch (error) {
+    if (!(error instanceof BuildError)) reportFault('index build', error);
+  }
 }
 
 async function planQueries(

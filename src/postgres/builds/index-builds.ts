@@ -23,7 +23,7 @@ import type { BuildRefusal, IndexBuild } from './types.js';
 const MOST_PENDING = 20;
 const MOST_ENDED = 100;
 
-const LIMITS = { statementTimeout: 3_000, lockTimeout: 1_000 } as const;
+const LIMITS = { statementTimeout: 3_000, lockTimeout: 1_000, replyTimeout: 30_000 } as const;
 
 /** Builds indexes one after the other, in the background, and reports their states from the catalogue. */
 export class IndexBuilds {
@@ -73,7 +73,11 @@ export class IndexBuilds {
   ): Promise<BuildRefusal[]> {
     if (!this.#parts.settings.apply)
       return ids.map((id) => ({ id, reason: APPLY_OFF[0], detail: APPLY_OFF[1] }));
-    if (ids.some((id) => !this.#advice.find(id))) this.#advice.remember(await advise());
+    if (ids.some((id) => !this.#advice.find(id))) {
+      const refused = await this.#parts.sessions.use('preflight', LIMITS, refuseServer);
+      if (refused) return ids.map((id) => ({ id, reason: refused[0], detail: refused[1] }));
+      this.#advice.remember(await advise());
+    }
     const indexes = ids.map((id) => this.#advice.find(id));
     const unknown = ids.filter((_, at) => !indexes[at]);
     const refusals = await this.request(indexes.filter((index) => index !== undefined));
@@ -246,7 +250,8 @@ function describeBuild({ records, running, own }: Known, hash: string, id: strin
       partitions,
       cleanup: 'pending',
     };
-  if (!record) return base;
+  // A person has dropped the index.
+  if (!record || record.state === 'built') return base;
   return {
     ...base,
     state: 'failed',

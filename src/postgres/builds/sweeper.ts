@@ -74,6 +74,6 @@ async function sweepOnce(parts: BuildParts, lockTimeout: number): Promise<boolea
     );
   } catch (error) {
     // A build has the turn, or the server is away: the next attempt will tell.
-    return error instanceof BuildError && error.reason === 'closed';
+    return error instanceof BuildError && (error.reason === 'closed' || error.reason === 'pooler');
   }
 }

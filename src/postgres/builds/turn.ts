@@ -1,4 +1,4 @@
-import type { Session, Sessions } from '../sessions.js';
+import { isDirect, type Session, type Sessions } from '../sessions.js';
 import { BuildError } from './build-error.js';
 import { readServerFacts } from './catalog.js';
 import { pauseFor } from './pause.js';
@@ -55,7 +55,7 @@ export interface TurnSession extends Session {
  * Runs work on a session that has the turn.
  *
  * @param isLate whether to give up waiting for it.
- * @throws BuildError `other-build` without the turn, `closed` after the end of the monitor.
+ * @throws BuildError `other-build` without the turn, `closed` after the end of the monitor, `pooler`.
  */
 export async function withTurn<T>(
   { sessions, signal }: { readonly sessions: Sessions; readonly signal: AbortSignal },
@@ -65,8 +65,10 @@ export async function withTurn<T>(
 ): Promise<T> {
   if (signal.aborted) throw new BuildError('closed', false);
   return sessions.use(purpose, { statementTimeout: 0, lockTimeout: 500 }, async (session) => {
-    await prepareSession(session);
     const { isEmbedded, pid } = await readServerFacts(session);
+    // Before anything else: the pooler would hand lock and settings to the app, and nobody would have the turn again.
+    if (!isEmbedded && !(await isDirect(session))) throw new BuildError('pooler', false);
+    await prepareSession(session);
     if (!(await takeTurn(session, signal, isLate)))
       throw signal.aborted ? new BuildError('closed', false) : new BuildError('other-build', true);
     try {

@@ -9,7 +9,7 @@ const LOOK_MS = 150;
 /** A session that waits longer than this for the build gets its lock. Milliseconds. */
 const PATIENCE_MS = 200;
 
-const LIMITS = { statementTimeout: 2_000, lockTimeout: 500 } as const;
+const LIMITS = { statementTimeout: 2_000, lockTimeout: 500, replyTimeout: 3_000 } as const;
 
 /**
  * Runs a statement that holds a lock which writers do not wait for, but `ALTER TABLE` does; all writers would queue behind
