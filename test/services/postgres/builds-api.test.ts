@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { closeAfterEach } from '../../helpers/close-after-each.js';
 import { express5, listen, waitFor } from '../../helpers/http.js';
 import { expectDocumented } from '../../helpers/openapi.js';
+import { startPgBouncer } from '../../helpers/pgbouncer.js';
 import { hasHypopg, startPostgres, type TestPostgres } from '../../helpers/postgres.js';
 
 let server: TestPostgres;
@@ -40,15 +41,17 @@ const later = closeAfterEach();
 const LEVEL = hasHypopg ? 'verified' : 'estimated';
 const CHANGE = { 'content-type': 'application/json', 'x-hotpath-request': '1' };
 
-async function serve(indexes: PostgresOptions['indexes'], user = 'postgres') {
+async function serve(indexes: PostgresOptions['indexes'], user = 'postgres', address = url, queries = 60) {
   const perf = later(hotpath());
-  const pool = monitorPool(new pg.Pool({ connectionString: url.replace('postgres@', `${user}@`) }), { perf });
+  const pool = monitorPool(new pg.Pool({ connectionString: address.replace('postgres@', `${user}@`) }), {
+    perf,
+  });
   later({ close: () => pool.end() });
   const db = later(postgres(pool, { perf, indexes: { levels: [LEVEL], ...indexes } }));
   const app = express5();
   app.use('/perf', performanceApi({ perf, postgres: db, authorize: () => true }));
   const { url: base } = later(await listen(app));
-  for (let n = 0; n < 60; n++) await pool.query('SELECT * FROM items WHERE kind = $1', [n]);
+  for (let n = 0; n < queries; n++) await pool.query('SELECT * FROM items WHERE kind = $1', [n]);
   const post = (body: unknown, headers: Record<string, string> = CHANGE) =>
     fetch(`${base}/perf/indexes/optimize`, { method: 'POST', headers, body: JSON.stringify(body) });
   const advise = async () => {
@@ -135,6 +138,25 @@ describe('POST /indexes/optimize', () => {
     ];
     for (const headers of foreign) expect([403, 415]).toContain((await post(apply, headers)).status);
     expect((await fetch(`${base}/perf/indexes/optimize?dryRun=false`)).status).toBe(405);
+  });
+
+  it('says that the connection goes through a pooler, and that the server is away', async () => {
+    const bouncer = await startPgBouncer(url);
+    later(bouncer);
+    const paths = (base: string) => [
+      fetch(`${base}/perf/indexes`),
+      fetch(`${base}/perf/indexes/optimize`, { method: 'POST', headers: CHANGE, body: '{}' }),
+    ];
+    const pooled = await serve(undefined, 'postgres', bouncer.url);
+    for (const response of await Promise.all(paths(pooled.base))) {
+      expect(response.status).toBe(409);
+      expect(await response.text()).toContain('goes through a pooler');
+    }
+    const away = await serve(undefined, 'postgres', 'postgres://secret@127.0.0.1:1/secret', 0);
+    for (const response of await Promise.all(paths(away.base))) {
+      expect(response.status).toBe(503);
+      expect(await response.text()).not.toContain('secret');
+    }
   });
 
   it('is refused with the reason, by the config and for a role that may only read [J12]', async () => {

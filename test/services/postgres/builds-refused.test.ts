@@ -2,8 +2,10 @@ import { PGlite } from '@electric-sql/pglite';
 import { PGLiteSocketServer } from '@electric-sql/pglite-socket';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { withTurn } from '../../../src/postgres/builds/turn.js';
 import type { BuildOptions } from '../../../src/postgres/builds/types.js';
 import { indexNameOf } from '../../../src/postgres/indexes/definition.js';
+import { Sessions } from '../../../src/postgres/sessions.js';
 import { waitFor } from '../../helpers/http.js';
 import { startPgBouncer } from '../../helpers/pgbouncer.js';
 import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
@@ -23,6 +25,8 @@ beforeAll(async () => {
     INSERT INTO items SELECT n, 'item ' || n, n % 100 FROM generate_series(1, 1000) n;
     CREATE ROLE reader LOGIN;
     GRANT SELECT ON items TO reader;
+    -- As since PostgreSQL 15.
+    REVOKE CREATE ON SCHEMA public FROM PUBLIC;
     CREATE ROLE owner LOGIN;
     CREATE TABLE owned (id int);
     ALTER TABLE owned OWNER TO owner;
@@ -92,11 +96,34 @@ describe('a build is refused', () => {
     expect(await indexes()).toBe(0);
   });
 
+  it('not while VACUUM works on another table, for which no build waits', async () => {
+    await admin.query('CREATE TABLE swept AS SELECT generate_series(1, 20000) AS id');
+    const client = new pg.Client(url);
+    await client.connect();
+    closing.push(() => client.end());
+    await client.query('SET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1');
+    const vacuum = client.query('VACUUM swept').catch((error: unknown) => error);
+    const isRunning = async () =>
+      (await admin.query('SELECT pid FROM pg_stat_progress_vacuum WHERE pid <> pg_backend_pid()')).rows[0];
+    await waitFor(isRunning);
+    const builds = start(url, { maxTransactionAge: 0 });
+    expect(await builds.request(kind)).toEqual([]);
+    await builds.until(kind, ({ state }) => state === 'built');
+    expect(await isRunning()).toBeDefined();
+    await admin.query(`SELECT pg_cancel_backend(pid) FROM pg_stat_progress_vacuum`);
+    await vacuum;
+    await admin.query(`DROP INDEX "${indexNameOf(kind)}"; DROP TABLE swept`);
+  });
+
   it('where another object has the name', async () => {
     const definition = indexOn('items', 'name');
     await admin.query(`CREATE TABLE "${indexNameOf(definition)}" (id int)`);
     expect(await start(url).request(definition)).toMatchObject([{ reason: 'name-taken' }]);
-    await admin.query(`DROP TABLE "${indexNameOf(definition)}"`);
+    await admin.query(
+      `DROP TABLE "${indexNameOf(definition)}"; CREATE INDEX "${indexNameOf(definition)}" ON owned (id)`,
+    );
+    expect(await start(url).request(definition)).toMatchObject([{ reason: 'name-taken' }]);
+    await admin.query(`DROP INDEX "${indexNameOf(definition)}"`);
   });
 
   it('through PgBouncer in transaction mode', async () => {
@@ -104,6 +131,20 @@ describe('a build is refused', () => {
     closing.push(() => bouncer.close());
     const builds = start(bouncer.url);
     expect(await builds.request(kind)).toMatchObject([{ reason: 'pooler' }]);
+    const byId = builds.builds.requestIds(['0123456789abcdef'], () => Promise.reject(new Error('no advice')));
+    expect(await byId).toMatchObject([{ reason: 'pooler' }]);
+    // The look for leftovers takes no lock, which the pooler would keep.
+    const pool = new pg.Pool({ connectionString: bouncer.url });
+    const parts = { sessions: new Sessions(pool as never, undefined), signal: new AbortController().signal };
+    const turn = withTurn(
+      parts,
+      'clean-up',
+      () => true,
+      () => Promise.resolve(),
+    );
+    await expect(turn).rejects.toMatchObject({ reason: 'pooler' });
+    await pool.end();
+    expect((await admin.query(`SELECT FROM pg_locks WHERE locktype = 'advisory'`)).rowCount).toBe(0);
     expect(await indexes()).toBe(0);
   });
 });

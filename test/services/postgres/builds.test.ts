@@ -118,7 +118,7 @@ describe('a build', () => {
   it('waits for an open writer, names it, and is completed once it ends [J10, J11]', async () => {
     const blocker = await open(WRITE);
     const { rows } = await blocker.query('SELECT pg_backend_pid() AS pid');
-    const builds = start();
+    const builds = start({ lockTimeout: '3s' });
     const writer = await write();
     await builds.request(kind);
     const blocked = await builds.until(kind, (build) => build.blocker && build.phase);
@@ -175,7 +175,7 @@ describe('a build', () => {
 
   it('waits for a prepared transaction, and is completed once it ends', async () => {
     const client = await open(WRITE, `PREPARE TRANSACTION 'two'`);
-    const builds = start();
+    const builds = start({ lockTimeout: '3s' });
     const writer = await write();
     await builds.request(kind);
     const blocked = await builds.until(kind, ({ blocker }) => blocker?.state === 'prepared');
@@ -306,6 +306,18 @@ describe('leftovers', () => {
     await admin.query('DROP INDEX foreign_index');
   });
 
+  it('are found among any number of indexes', async () => {
+    await admin.query(`CREATE TABLE many (id int);
+      DO $$ BEGIN FOR n IN 1..1100 LOOP
+        EXECUTE format('CREATE INDEX hotpath_many_%s ON many (id)', lpad(to_hex(n), 8, '0'));
+      END LOOP; END $$;
+      UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'hotpath_many_0000044c'::regclass`);
+    start();
+    await waitFor(async () => (await invalid()).length === 0);
+    expect(await indexes('^hotpath_many')).toHaveLength(1099);
+    await admin.query('DROP TABLE many');
+  });
+
   it('are no builds that still run, also those of people', async () => {
     const blocker = await open(WRITE);
     const name = indexNameOf(kind);
@@ -387,8 +399,38 @@ describe('a partitioned table', () => {
     await waitFor(async () => (await indexes(`^${broken}$`)).length === 0);
     expect(await indexes('^hotpath_', `indrelid = 'parts_1'::regclass`)).toEqual(kept);
     expect(await builds.state(at)).toMatchObject({ state: 'built', partitions: { done: 3, total: 3 } });
+    // The detached one is no leftover.
+    await admin.query(`DROP INDEX "${indexNameOf(at)}"`);
+    expect(await builds.state(at)).toMatchObject({ state: 'absent', cleanup: 'none' });
     await admin.query(`DROP TABLE parts_4, parts_5; DROP INDEX ${kept[0]};
       ALTER TABLE parts ATTACH PARTITION parts_1 FOR VALUES FROM (0) TO (1000)`);
+  });
+
+  it('whose leftover is dropped makes no writer wait for transactions on each partition in turn', async () => {
+    const name = indexNameOf(at);
+    await admin.query(`CREATE TABLE wide (id int, at date) PARTITION BY RANGE (id);
+      CREATE INDEX "${name}" ON ONLY wide (at)`);
+    for (let n = 0; n < 6; n++) {
+      await admin.query(`CREATE TABLE wide_${n} PARTITION OF wide FOR VALUES FROM (${n}) TO (${n + 1});
+        INSERT INTO wide VALUES (${n}, now())`);
+    }
+    await admin.query(`UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"${name}"'::regclass`);
+    const holders: Writer[] = [];
+    // Each keeps its partition locked, most of the time.
+    for (let n = 0; n < 6; n++)
+      holders.push(await write(`BEGIN; UPDATE wide_${n} SET at = at; SELECT pg_sleep(0.4); COMMIT`));
+    const writer = await write('UPDATE wide SET at = at WHERE id = 7');
+    start();
+    await waitFor(async () => {
+      const { rows } = await admin.query(
+        `SELECT FROM pg_locks WHERE relation = 'wide'::regclass AND mode = 'AccessExclusiveLock'`,
+      );
+      return rows.length > 0;
+    });
+    for (const holder of holders) await holder.stop();
+    await waitFor(async () => (await invalid()).length === 0);
+    expect(await writer.stop()).toBeLessThan(LONGEST_WRITE_MS);
+    await admin.query('DROP TABLE wide');
   });
 
   it('is completed when a partition is added in the middle', async () => {
