@@ -17,5 +17,10 @@ export function program(path: string): Program {
   const folder = process.env.TEST_PROGRAMS;
   return folder === undefined
     ? { execArgv: ['--import', 'tsx'], file: join(root, path) }
-    : { execArgv: [], file: join(folder, path.replace(/\.m?ts$/, '.mjs')) };
+    : { execArgv: [], file: builtFile(folder, path) };
+}
+
+/** The file that a program is built into. */
+export function builtFile(folder: string, path: string): string {
+  return join(folder, path.replace(/\.m?ts$/, '.mjs'));
 }

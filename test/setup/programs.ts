@@ -1,13 +1,15 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 import type { TestProject } from 'vitest/node';
+import { builtFile } from '../helpers/program.js';
 
 /** Programs that tests start or import in other processes. */
 const PROGRAMS = [
   'examples/products-api/jobs/worker.ts',
   'examples/products-api/main.ts',
+  'examples/products-api/two/instance.ts',
   'examples/products-api/two/main.ts',
   'scripts/conformance.ts',
   'src/middleware/metrics/index.ts',
@@ -30,19 +32,26 @@ const PROGRAMS = [
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Keeps relative paths of the source files valid in the built files. */
-const inPlace: Plugin = {
+/**
+ * Keeps relative paths of the source files valid in the built files. A program that starts another one of these starts
+ * the built one.
+ */
+const inPlace = (folder: string): Plugin => ({
   name: 'in-place',
   setup({ onLoad }) {
     onLoad({ filter: /\.m?ts$/ }, ({ path }) => {
-      const url = JSON.stringify(pathToFileURL(path).href);
-      return {
-        contents: readFileSync(path, 'utf8').replaceAll('import.meta.url', url),
-        loader: 'ts',
-      };
+      const source = pathToFileURL(path);
+      const contents = readFileSync(path, 'utf8')
+        .replace(/new URL\('(\.[^']+\.ts)', import\.meta\.url\)/g, (found, target: string) => {
+          const program = relative(root, fileURLToPath(new URL(target, source)));
+          if (!PROGRAMS.includes(program)) return found;
+          return `new URL(${JSON.stringify(pathToFileURL(builtFile(folder, program)).href)})`;
+        })
+        .replaceAll('import.meta.url', JSON.stringify(source.href));
+      return { contents, loader: 'ts' };
     });
   },
-};
+});
 
 /** Builds the programs into a folder with access to the installed packages. */
 async function buildInto(folder: string): Promise<void> {
@@ -59,7 +68,7 @@ async function buildInto(folder: string): Promise<void> {
     format: 'esm',
     target: 'node20.19',
     keepNames: true,
-    plugins: [inPlace],
+    plugins: [inPlace(folder)],
     logLevel: 'error',
   });
 }

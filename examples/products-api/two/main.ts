@@ -43,7 +43,6 @@ function startInstance(name: string, port: number) {
       JOBS_REDIS_URL,
       ADMIN_PASSWORD: adminPassword,
     },
-    execArgv: ['--import', 'tsx'],
   });
   const exited = once(child, 'exit');
   const ready = new Promise<{ name: string; url: string }>((resolve, reject) => {
@@ -61,7 +60,6 @@ function startWorker() {
       REDIS_URL: redis.url,
       MAX_CONCURRENT_JOBS: process.env.MAX_CONCURRENT_JOBS ?? '1',
     },
-    execArgv: ['--import', 'tsx'],
     // Its line is for those who start it alone.
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
