@@ -20,6 +20,31 @@ const atDoor = (major: '4' | '5', files: string) => ({
   },
 });
 
+/**
+ * Files of test/services that need a process of their own: they fill its memory or measure it, or they hold Redis and
+ * PostgreSQL to times.
+ */
+const OWN_PROCESS = [
+  'test/services/{garbage,leaks/leaks}.test.ts',
+  'test/services/assets/real-files.test.ts',
+  'test/services/cache/{redis,redis-purge}.test.ts',
+  'test/services/examples/{api,jobs,process,two}.test.ts',
+  'test/services/faults/redis-faults.test.ts',
+  'test/services/postgres/{builds,changes,report}.test.ts',
+  'test/services/store/contract.test.ts',
+  'test/services/store/redis/{chaos-real,log-real,store}.test.ts',
+  'test/services/warming/redis.test.ts',
+];
+/** Files of test/process that change and measure only the processes that they start. */
+const SHARED_PROCESS = [
+  'test/process/{exit,purge-cluster}.test.ts',
+  'test/process/cli/precompress.test.ts',
+  'test/process/conformance/command.test.ts',
+  'test/process/docs/{cache-status,fragments,one-source,options,warnings}.test.ts',
+  'test/process/middleware/compression-late.test.ts',
+  'test/process/telemetry/opentelemetry.test.ts',
+];
+
 export default defineConfig({
   resolve: {
     // Tests and the example import the package by its own name; here that is the source.
@@ -47,14 +72,28 @@ export default defineConfig({
     // Of tests that say of themselves that they may run beside each other.
     maxConcurrency: 2,
     sequence: { sequencer: LongestFirst },
+    // Otherwise each project transforms the files that it shares with the others.
+    experimental: { fsModuleCache: true },
     projects: [
       {
         extends: true,
         test: {
-          // Tests that start processes or services, or change or measure what belongs to the whole process.
+          // Tests that change or measure what belongs to the whole process.
           name: 'isolated',
-          include: ['test/{process,services}/**/*.test.ts'],
-          // Starts Redis, PostgreSQL and Chromium, and builds the programs that tests start.
+          include: ['test/process/**/*.test.ts', ...OWN_PROCESS],
+          exclude: SHARED_PROCESS,
+          // Finds Redis, PostgreSQL and Chromium, and builds the programs that tests start.
+          globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          // Tests that start services and processes. One process for many files, as below.
+          name: 'services',
+          include: ['test/services/**/*.test.ts', ...SHARED_PROCESS],
+          exclude: OWN_PROCESS,
+          isolate: false,
           globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
         },
       },

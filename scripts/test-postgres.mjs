@@ -29,7 +29,8 @@ async function runOn(line) {
   const scratch = await mkdtemp(join(tmpdir(), 'hotpath-test-postgres-'));
   const report = join(scratch, 'tests.json');
   const files = positionals.map((name) => `test/services/postgres/${name}`);
-  const args = ['run', '--project', 'isolated', ...(files.length > 0 ? files : ['test/services/postgres'])];
+  const projects = ['--project', 'isolated', '--project', 'services'];
+  const args = ['run', ...projects, ...(files.length > 0 ? files : ['test/services/postgres'])];
   const ok = await new Promise((resolve) => {
     const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
     const child = spawnGroup(process.execPath, [vitest, ...args], {
