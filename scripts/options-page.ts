@@ -282,7 +282,12 @@ function escaped(text: string): string {
   return text.replaceAll('|', '\\|');
 }
 
+const declarationsOf = new Map<string, Declarations>();
+
+/** Parses the source once in a process, because the parts of the page and its tests all need it. */
 function readDeclarations(source: string): Declarations {
+  const known = declarationsOf.get(source);
+  if (known) return known;
   const interfaces = new Map<string, ts.InterfaceDeclaration>();
   const aliases = new Map<string, ts.TypeAliasDeclaration>();
   const names = readdirSync(source, { recursive: true, encoding: 'utf8' });
@@ -302,7 +307,9 @@ function readDeclarations(source: string): Declarations {
       interfaces.set(statement.name.text, statement);
     else if (ts.isTypeAliasDeclaration(statement)) aliases.set(statement.name.text, statement);
   }
-  return { interfaces, aliases, files };
+  const found = { interfaces, aliases, files };
+  declarationsOf.set(source, found);
+  return found;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
