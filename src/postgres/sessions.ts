@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { guarded } from '../runtime/guard.js';
 import type { DriverClient, DriverPool } from './driver.js';
 
@@ -85,7 +85,8 @@ export class Sessions {
       // A build sends nothing for hours. Without probes, nobody would notice that the server has lost its power.
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
-      ...(replyTimeout !== undefined && { query_timeout: replyTimeout }),
+      // That of the pool would end a build.
+      query_timeout: replyTimeout ?? 0,
     });
     // A connection that breaks between two statements fails the next one.
     client.on('error', ignoreLost);
@@ -107,10 +108,13 @@ export class Sessions {
         );
       }
       const hold = (isHeld: boolean) => (isHeld ? client.ref?.() : client.unref?.());
+      const prepared = new PreparedNames();
       const single = (text: string, values?: readonly unknown[]) =>
         // A query with a name is never sent by the protocol that runs several statements.
-        client.query({ name: nameOfText(text), text: `${OWN_MARK} ${text}`, values });
-      return await work({ query, single, processId, hold });
+        client.query({ name: prepared.nameOf(text), text: `${OWN_MARK} ${text}`, values });
+      const result = await work({ query, single, processId, hold });
+      await prepared.forget(query);
+      return result;
     } finally {
       this.#open.delete(client);
       await endClient(client);
@@ -124,9 +128,30 @@ export class Sessions {
   }
 }
 
-/** A name for a prepared statement, the same for the same text. */
-function nameOfText(text: string): string {
-  return `hotpath_${createHash('sha256').update(text).digest('hex').slice(0, 24)}`;
+/** Names of prepared statements. On PGlite, where all connections share one session, none must come twice or stay. */
+class PreparedNames {
+  readonly #prefix = `hotpath_${randomBytes(6).toString('hex')}`;
+  readonly #names = new Map<string, string>();
+
+  /** The same for the same text. */
+  nameOf(text: string): string {
+    const name = this.#names.get(text) ?? `${this.#prefix}_${this.#names.size}`;
+    this.#names.set(text, name);
+    return name;
+  }
+
+  /** Never rejects. */
+  async forget(query: Session['query']): Promise<void> {
+    if (this.#names.size === 0) return;
+    try {
+      const { rows } = await query('SELECT name FROM pg_prepared_statements WHERE starts_with(name, $1)', [
+        `${this.#prefix}_`,
+      ]);
+      for (const { name } of rows) await query(`DEALLOCATE ${name}`);
+    } catch {
+      // The session has ended, and they with it.
+    }
+  }
 }
 
 /** The connection goes through a pooler in transaction mode, which would hand what the session has set to the app. */

@@ -27,7 +27,8 @@ export interface TestBuilds {
 
 /** @param url of the database. */
 export function openBuilds(url: string, options: BuildOptions = {}): TestBuilds {
-  const pool = new pg.Pool({ connectionString: url });
+  // The time-out of the app's queries is none of a build.
+  const pool = new pg.Pool({ connectionString: url, query_timeout: 200 });
   const sessions = new Sessions(pool as never, undefined);
   const settings = resolve(
     section(buildEntries),

@@ -1,5 +1,6 @@
 import { PGlite } from '@electric-sql/pglite';
 import { PGLiteSocketServer } from '@electric-sql/pglite-socket';
+import { monitorPool, postgres } from 'hotpath/postgres';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { withTurn } from '../../../src/postgres/builds/turn.js';
@@ -189,7 +190,8 @@ it('an embedded PostgreSQL gets an index of a trial', async () => {
     await db.close();
   });
   await db.exec('CREATE TABLE items (id int, kind int)');
-  const builds = start(`postgres://postgres@127.0.0.1:${socket.getServerConn().split(':').at(-1)}/postgres`);
+  const address = `postgres://postgres@127.0.0.1:${socket.getServerConn().split(':').at(-1)}/postgres`;
+  const builds = start(address);
   expect(await builds.request(kind, 'estimated')).toMatchObject([{ reason: 'level' }]);
   expect(await builds.request(kind, 'trial')).toEqual([]);
   // All connections share one session, so no other statement runs meanwhile.
@@ -200,4 +202,12 @@ it('an embedded PostgreSQL gets an index of a trial', async () => {
   });
   const built = await builds.until(kind, ({ state }) => state === 'built' || state === 'failed');
   expect(built).toMatchObject({ state: 'built', index: indexNameOf(kind) });
+  // Statements that the first report has prepared are still there for the second.
+  const pool = monitorPool(new pg.Pool({ connectionString: address, max: 1 }));
+  closing.push(() => pool.end());
+  const advised = postgres(pool);
+  closing.push(() => advised.close());
+  await pool.query('SELECT * FROM items WHERE id = 1');
+  for (const _ of [1, 2]) expect((await advised.indexes()).plannedStatements).toBe(1);
+  expect((await db.query('SELECT name FROM pg_prepared_statements')).rows).toEqual([]);
 });
