@@ -17,6 +17,7 @@ export type {
   BuildState,
   IndexBuild,
 } from './builds/types.js';
+export type { FollowedTable } from './changes/followed-tables.js';
 export type { ChangeFigures, FlushResult } from './changes/follower.js';
 export type { ChangedRow, ChangeMapping, TableChanges } from './changes/mapping.js';
 export { type ChangesMigrationOptions, changesMigration, type MigrationTables } from './changes/migration.js';

@@ -101,6 +101,7 @@ async function readDatabaseFigures({
     volatile: {
       pool: pool ? readPool(pool) : null,
       monitor: (pool && monitorOf(pool)?.figures()) ?? null,
+      changes: postgres?.changes() ?? null,
       statistics: (await postgres?.statistics()) ?? null,
     },
   };

@@ -28,15 +28,21 @@ export interface ChangeCache {
   purge(selectors: readonly Selector[]): Promise<void>;
   /** Waits until the records of other instances, up to now, have been applied here. @throws (rejects) NotAcknowledged. */
   settle(): Promise<void>;
-  /** The name of the shared cache. @throws (rejects) if Redis does not reply. */
+  /** The name of the place in the changes that is shared. @throws (rejects) if Redis does not reply. */
   readName(): Promise<string>;
   markPolled(milliseconds: number): Promise<void>;
   /** For how long another instance is known to have read the changes. Milliseconds. */
   polledFor(): Promise<number>;
 }
 
-/** @returns `undefined` if the cache is off. */
-export function changeCacheOf(perf: Hotpath): ChangeCache | undefined {
+/**
+ * Instances share a place in the changes if they share a Redis and a mapping. Those with another mapping, such as a new version
+ * of the app, purge other tags.
+ *
+ * @param mapping a text that is another one for another mapping.
+ * @returns `undefined` if the cache is off.
+ */
+export function changeCacheOf(perf: Hotpath, mapping: string): ChangeCache | undefined {
   const followed = (perf.cache as { [FOLLOWED_CACHE]?: FollowedCache })[FOLLOWED_CACHE];
   if (!followed) return undefined;
   const { maxStaleness, redis } = followed;
@@ -58,9 +64,9 @@ export function changeCacheOf(perf: Hotpath): ChangeCache | undefined {
     readName: async () => {
       const name = await redis?.identity.read();
       if (name === undefined) throw new Error('Redis does not reply');
-      return name;
+      return `${name}:${mapping}`;
     },
-    markPolled: async (milliseconds) => redis?.identity.markPolled(milliseconds),
-    polledFor: async () => redis?.identity.polledFor() ?? 0,
+    markPolled: async (milliseconds) => redis?.identity.markPolled(mapping, milliseconds),
+    polledFor: async () => redis?.identity.polledFor(mapping) ?? 0,
   };
 }

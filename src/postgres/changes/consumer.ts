@@ -54,7 +54,8 @@ const REMOVAL_LOCK = 7_236_871_002;
  * The subqueries are lateral, so that each is a search of the index. A scan of the outbox would cost more with each record
  * that is not removed yet.
  *
- * A mark is lost if it is old, or of another server: after a restart or a failover the outbox is empty.
+ * A mark is lost if it is old, or of another server: after a restart or a failover the outbox is empty. Records of
+ * transactions that have not begun come from a dump of another server.
  *
  * Sizes are checked as the records are stored, so that few are decompressed. Then they are checked without compression: a
  * long text of one character is stored in a few bytes. A concatenation is never compressed.
@@ -83,7 +84,8 @@ FROM (
     THEN pg_column_size(rows || '{}'::jsonb[]) END AS size
   FROM (
     SELECT after.* FROM consumer CROSS JOIN LATERAL (
-      SELECT source, rows FROM hotpath.changes WHERE transaction >= pg_snapshot_xmax(consumer.snapshot) AND ${IS_WANTED}
+      SELECT source, rows FROM hotpath.changes WHERE transaction >= pg_snapshot_xmax(consumer.snapshot)
+        AND transaction < pg_snapshot_xmax(pg_current_snapshot()) AND ${IS_WANTED}
       ORDER BY transaction LIMIT ${MOST_RECORDS + 1}
     ) AS after
     UNION ALL
@@ -121,7 +123,8 @@ WHERE seen_at < clock_timestamp() - interval '${UNREAD_SECONDS} s' OR server <> 
 
 const REMOVE_READ = `DELETE FROM hotpath.changes WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM hotpath.changes WHERE NOT EXISTS (
-    SELECT FROM hotpath.consumers WHERE NOT pg_visible_in_snapshot(changes.transaction, consumers.snapshot)
+    SELECT FROM hotpath.consumers WHERE changes.transaction < pg_snapshot_xmax(pg_current_snapshot())
+      AND NOT pg_visible_in_snapshot(changes.transaction, consumers.snapshot)
   ) LIMIT ${REMOVED_AT_ONCE}
 ))`;
 

@@ -7,10 +7,11 @@ import { messageOf, reportFault } from '../../runtime/report-fault.js';
 import type { Session, Sessions } from '../sessions.js';
 import { type ChangeCache, NotAcknowledged } from './change-cache.js';
 import { Consumer, type ReadChanges, removeReadChanges, transaction } from './consumer.js';
-import { findUnwatched, installChanges } from './install.js';
+import { type FollowedTable, FollowedTables } from './followed-tables.js';
+import { installOutbox } from './install.js';
 import type { MappedTable } from './mapping.js';
 import type { ChangeSettings } from './options.js';
-import { everythingOf, type MappedTables, selectorsOf } from './purge-targets.js';
+import { collectTargets, everythingOf, reduceSelectors } from './purge-targets.js';
 import { ReplicaPurges } from './replica-purges.js';
 
 /** The result of `flush`. */
@@ -24,20 +25,27 @@ export interface FlushResult {
 
 /** Figures of the reader of changes. */
 export interface ChangeFigures {
-  /** `starting`: not yet read. `lost`: the database cannot be polled, so entries are used for `maxStaleness` at most. */
-  readonly state: 'starting' | 'following' | 'lost' | 'closed';
+  /**
+   * `starting`: not yet read. `incomplete`: one of the tables is missing or cannot be followed; the others are. `lost`: the
+   * database cannot be polled, so entries are used for `maxStaleness` at most.
+   */
+  readonly state: 'starting' | 'following' | 'incomplete' | 'lost' | 'closed';
+  /** Why the tables are not all followed; `null` if they are. No name of a host or a user is in it. */
+  readonly reason: string | null;
   /** Whether one instance reads for all, because they share a Redis. */
   readonly isShared: boolean;
-  /** The tables that are followed, by qualified name. */
-  readonly tables: readonly string[];
+  /** The tables of the mapping. */
+  readonly tables: readonly FollowedTable[];
   /** When all changes were last known to be purged. Milliseconds since 1970; `null` for never. */
   readonly lastPollAt: number | null;
   /** How far the cache may be behind the database: since the last complete poll. Seconds; `null` before the first. */
   readonly lagSeconds: number | null;
   /** Polls that this instance has completed. */
   readonly polls: number;
-  /** Records of the outbox that this instance has read. A statement writes one, or one for each row of a partitioned table. */
+  /** Records of the outbox that this instance has read. A statement writes one, or one for each row of a single partition. */
   readonly records: number;
+  /** Rows of these records, those before and after an update counted apart. */
+  readonly rows: number;
   /** Selectors that this instance has purged for them. */
   readonly purges: number;
   /** How often everything that depends on the tables was purged: at a start, after a gap, or while the database was lost. */
@@ -100,7 +108,8 @@ export class ChangeFollower {
   #loop: Promise<void> | undefined;
   #consumer: Consumer | undefined;
   #replicas: ReplicaPurges | undefined;
-  #tables: MappedTables = new Map();
+  readonly #tables: FollowedTables;
+  #sources = '';
   #flushes: Waiter[] = [];
   #wake: (() => void) | undefined;
   #isClosed = false;
@@ -112,11 +121,14 @@ export class ChangeFollower {
   #removedAt = 0;
   #attempts = 0;
   #error: string | null = null;
+  #reason: string | null = null;
+  #sweptFailedAt = 0;
   #started: { resolve(): void; reject(error: unknown): void } | undefined;
-  readonly #counts = { polls: 0, records: 0, purges: 0, fullPurges: 0, failures: 0 };
+  readonly #counts = { polls: 0, records: 0, rows: 0, purges: 0, fullPurges: 0, failures: 0 };
 
   constructor(setup: FollowerSetup) {
     this.#setup = setup;
+    this.#tables = new FollowedTables(setup.mapping, setup.settings.install);
     this.#maxStaleness = (setup.settings.maxStaleness ?? setup.cache.maxStaleness) * 1000;
     const period = Math.min(250, this.#maxStaleness / 4);
     this.#sweeper = runInOwnContext(() =>
@@ -172,8 +184,9 @@ export class ChangeFollower {
     const lag = performance.now() - this.#coveredAt;
     return {
       state: this.#state(),
+      reason: this.#error === null ? this.#tables.reason : this.#reason,
       isShared: this.#setup.cache.isShared,
-      tables: [...this.#tables.keys()],
+      tables: this.#tables.figures,
       lastPollAt: this.#hasCovered ? Math.round(Date.now() - lag) : null,
       lagSeconds: this.#hasCovered ? lag / 1000 : null,
       ...this.#counts,
@@ -194,7 +207,8 @@ export class ChangeFollower {
   #state(): ChangeFigures['state'] {
     if (this.#isClosed) return 'closed';
     if (this.#error !== null) return 'lost';
-    return this.#hasCovered ? 'following' : 'starting';
+    if (!this.#hasCovered) return 'starting';
+    return this.#tables.reason === null ? 'following' : 'incomplete';
   }
 
   async #follow(): Promise<void> {
@@ -230,24 +244,32 @@ export class ChangeFollower {
   }
 
   async #prepare(session: Session): Promise<void> {
-    const { mapping, settings, cache, replicas } = this.#setup;
-    const { tables, hasChanged } = await installChanges(session, mapping, settings.install);
-    this.#tables = tables;
-    const id = cache.isShared ? await cache.readName() : (this.#consumer?.id ?? randomUUID());
-    if (this.#consumer?.id !== id) {
-      this.#consumer = new Consumer(id, [...tables.keys()]);
-      this.#replicas?.close();
-      this.#replicas =
-        replicas.length === 0
-          ? undefined
-          : new ReplicaPurges(new Consumer(`${id}:replicas`, [...tables.keys()]), replicas, settings, cache, {
-              purge: (found) => this.#apply(found),
-              purgeEverything: () => this.#purgeEverything(),
-            });
-    }
+    const { settings } = this.#setup;
+    const wasMissing = await installOutbox(session, settings.install);
+    const unseen = await this.#tables.look(session, true);
+    await this.#openConsumer();
     this.#checkedAt = performance.now();
     // Writers may have changed rows while there was no trigger.
-    if (hasChanged) await this.#purgeEverything();
+    if (wasMissing) await this.#purgeEverything();
+    else await this.#purgeTables(unseen);
+  }
+
+  /** Reads from the place of before, also after a table has got another name. */
+  async #openConsumer(): Promise<void> {
+    const { settings, cache, replicas } = this.#setup;
+    const id = cache.isShared ? await cache.readName() : (this.#consumer?.id ?? randomUUID());
+    const sources = [...this.#tables.mapped.keys()];
+    if (this.#consumer?.id === id && this.#sources === sources.join()) return;
+    this.#sources = sources.join();
+    this.#consumer = new Consumer(id, sources);
+    this.#replicas?.close();
+    this.#replicas =
+      replicas.length === 0
+        ? undefined
+        : new ReplicaPurges(new Consumer(`${id}:replicas`, sources), replicas, settings, cache, {
+            purge: (found) => this.#apply(found),
+            purgeEverything: () => this.#purgeEverything(),
+          });
   }
 
   async #poll(session: Session): Promise<void> {
@@ -295,7 +317,9 @@ export class ChangeFollower {
       void unawaited(cache.markPolled(this.#maxStaleness), 'purgeOnChange');
     } else {
       // The instance with the lock purges what it has found until then.
-      this.#cover(found.records.length === 0 && !found.hasEndedStrays ? sentAt : sentAt - found.age * 1000);
+      this.#cover(
+        found.records.length === 0 && !found.hasEndedStrays ? sentAt : sentAt - Math.max(0, found.age) * 1000,
+      );
     }
   }
 
@@ -303,7 +327,18 @@ export class ChangeFollower {
   async #apply({ records, isOverflow, hasEndedStrays }: ReadChanges): Promise<void> {
     this.#counts.records += records.length;
     if (isOverflow || hasEndedStrays) return this.#purgeEverything();
-    const selectors = selectorsOf(records, this.#tables);
+    const targets = collectTargets(records, this.#tables.mapped);
+    this.#tables.count(targets);
+    for (const { rows } of targets) this.#counts.rows += rows;
+    const selectors = reduceSelectors(targets.flatMap((each) => each.selectors));
+    if (selectors.length === 0) return;
+    this.#counts.purges += selectors.length;
+    await this.#setup.cache.purge(selectors);
+  }
+
+  /** Purges `all` of tables whose changes may have gone unseen. */
+  async #purgeTables(tables: readonly MappedTable[]): Promise<void> {
+    const selectors = everythingOf(tables);
     if (selectors.length === 0) return;
     this.#counts.purges += selectors.length;
     await this.#setup.cache.purge(selectors);
@@ -329,8 +364,13 @@ export class ChangeFollower {
   async #sweepIfLost(period: number): Promise<void> {
     const isDue = () =>
       performance.now() + period >= Math.max(this.#coveredAt, this.#sweptAt) + this.#maxStaleness;
-    if (this.#isClosed || !isDue()) return;
+    if (this.#isClosed) return;
     const { cache } = this.#setup;
+    if (performance.now() + period >= this.#sweptFailedAt + this.#maxStaleness) {
+      this.#sweptFailedAt = performance.now();
+      await this.#purgeTables(this.#tables.failed).catch(() => {});
+    }
+    if (!isDue()) return;
     // Another instance may read the changes.
     const left = await cache.polledFor();
     if (left > 0) this.#cover(performance.now() - this.#maxStaleness + left);
@@ -346,15 +386,16 @@ export class ChangeFollower {
     }
     if (now - this.#checkedAt < CHECK_EVERY) return;
     this.#checkedAt = now;
-    const unwatched = await findUnwatched(session, this.#tables);
-    // The next connection installs them.
-    if (unwatched.length > 0) throw new Error(`triggers are missing or disabled on ${unwatched.join(', ')}`);
+    const unseen = await this.#tables.look(session, false);
+    await this.#openConsumer();
+    await this.#purgeTables(unseen);
   }
 
   #fail(error: unknown): void {
     if (this.#isClosed) return;
     this.#counts.failures++;
     this.#error = failureCode(error);
+    this.#reason = messageOf(describeFailure(error));
     if (isHotpathError(error) && this.#started) {
       this.#isClosed = true;
       clearInterval(this.#sweeper);

@@ -4,40 +4,56 @@ import { type QualifiedName, quoteIdentifier } from '../indexes/definition.js';
 import type { Session } from '../sessions.js';
 import { transaction } from './consumer.js';
 import type { MappedTable } from './mapping.js';
-import type { MappedTables } from './purge-targets.js';
 import {
+  disableRowTriggerSql,
+  formSql,
   functionNameOf,
   functionSql,
-  isByRowSql,
+  partitionsSql,
   qualifiedName,
+  rowTrigger,
   SQL_VERSION,
   schemaSql,
+  statementTriggers,
+  type TableForm,
   type TriggerSql,
   triggersOf,
 } from './sql.js';
 
 /** A mapped table as the database has it. */
-interface FoundTable extends QualifiedName {
+export interface FoundTable extends QualifiedName {
   readonly oid: string;
   readonly kind: string;
-  readonly isByRow: boolean;
+  readonly form: TableForm;
   readonly columns: readonly string[];
 }
 
-/** The triggers of hotpath on a table, and their function. */
+/** The triggers of hotpath on a table or a partition. */
+interface Relation extends QualifiedName {
+  readonly oid: string;
+  readonly kind: string;
+  /** 0: the table itself. */
+  readonly depth: number;
+  /** By name, with their state. */
+  readonly triggers: Readonly<Record<string, string>>;
+}
+
+/** The parts that are installed for a table. */
 interface Installed {
-  /** Triggers that call the function of this table, with their state. */
-  readonly triggers: ReadonlyMap<string, string>;
+  /** The table, and its partitions, the nearest first. */
+  readonly relations: readonly Relation[];
   /** Columns that the function records; `undefined` without one of this version. */
   readonly columns: readonly string[] | undefined;
 }
 
-/** The result of an installation. */
-interface InstalledChanges {
-  /** By their name in the outbox. */
-  readonly tables: MappedTables;
-  /** Whether something was installed: before, changes may have gone unseen. */
-  readonly hasChanged: boolean;
+/** There is no table of a name. */
+export class MissingTable extends HotpathError {
+  /** `instanceof` tells no classes of HotpathError apart. */
+  readonly isMissing = true;
+
+  constructor(key: string) {
+    super('HOTPATH_CONFIG_INVALID', `purgeOnChange: ${key}: no such table, or no right to use its schema`);
+  }
 }
 
 /** Serialises installations, so that instances that start together do not get in each other's way. */
@@ -46,31 +62,42 @@ const INSTALL_LOCK = 7_236_871_001;
 /** Writers wait for the lock of an installation this long at most. Milliseconds. */
 const LOCK_WITHIN = 1000;
 
+/** Writers of a partition wait this long at most for triggers that only make its writes cheaper. Milliseconds. */
+const PARTITION_LOCK_WITHIN = 200;
+
 /** A virtual generated column, of PostgreSQL 18, has no value in a trigger. */
 const FIND = `SELECT c.oid::text AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
-  ${isByRowSql('c.oid')} AS "isByRow",
+  ${formSql('c.oid')} AS form,
   to_json(ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'))::text AS columns
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)`;
 
-const FIND_INSTALLED = `SELECT t.tgname::text AS trigger, t.tgenabled::text AS enabled,
-  obj_description(p.oid, 'pg_proc') AS comment
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'hotpath'
-LEFT JOIN pg_trigger t ON t.tgfoid = p.oid AND t.tgrelid = $1::oid
-WHERE p.proname = $2`;
+const FUNCTION = `(SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'hotpath' WHERE p.proname = $2)`;
 
-/** Of `tgtype`. */
-const IS_FOR_EACH_ROW = 't.tgtype::int & 1 = 1';
-const IS_FOR_TRUNCATE = 't.tgtype::int & 32 = 32';
+const FIND_RELATIONS = `SELECT c.oid::text AS oid, n.nspname::text AS schema, c.relname::text AS name, kind::text AS kind, depth,
+  (SELECT coalesce(json_object_agg(tgname, tgenabled), '{}')::text FROM pg_trigger WHERE tgrelid = c.oid AND tgfoid = ${FUNCTION}) AS triggers
+FROM (SELECT $1::oid AS relid, relkind AS kind, 0 AS depth FROM pg_class WHERE oid = $1::oid
+  UNION ALL SELECT * FROM (${partitionsSql('$1::oid')}) AS partitions WHERE $3 = 'partitioned') AS tree
+JOIN pg_class c ON c.oid = relid JOIN pg_namespace n ON n.oid = c.relnamespace
+ORDER BY depth, c.oid`;
 
-/** A table may become a partition, or be one no longer. By row there are two triggers, otherwise four. */
-const FIND_UNWATCHED = `SELECT source FROM (
-  SELECT source, function, to_regclass(source)::oid AS oid FROM unnest($1::text[], $2::text[]) AS named (source, function)
-) AS wanted CROSS JOIN LATERAL (
-  SELECT count(*) FILTER (WHERE ${IS_FOR_EACH_ROW} OR ${IS_FOR_TRUNCATE}) AS by_row, count(*) FILTER (WHERE NOT ${IS_FOR_EACH_ROW}) AS by_statement
-  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-  WHERE t.tgrelid = wanted.oid AND p.proname = wanted.function AND t.tgenabled IN ('O', 'A')
-) AS found
-WHERE CASE WHEN ${isByRowSql('wanted.oid')} THEN by_row < 2 ELSE by_statement < 4 END`;
+const FIND_COMMENT = `SELECT obj_description(p.oid, 'pg_proc') AS comment FROM pg_proc p
+WHERE pronamespace = to_regnamespace('hotpath') AND proname = $1`;
+
+/**
+ * Each table with its partitions, and their triggers, as two texts that change with them. Takes no lock, and looks by name,
+ * because a role without rights may look there too.
+ */
+const READ_STATES = `SELECT source, structure, triggers
+FROM (
+  SELECT source, c.oid, c.relkind, p.oid AS called
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS named (source, schema, name, function)
+  JOIN pg_namespace n ON n.nspname = named.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = named.name
+  LEFT JOIN pg_proc p ON p.proname = named.function AND p.pronamespace = to_regnamespace('hotpath')
+) AS found CROSS JOIN LATERAL (
+  SELECT md5(string_agg(concat_ws(' ', relid, kind, depth, EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relid)), ',' ORDER BY relid, depth)) AS structure,
+    md5(string_agg((SELECT string_agg(tgname || tgenabled::text, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = relid AND tgfoid = called), ',' ORDER BY relid)) AS triggers
+  FROM (SELECT found.oid AS relid, found.relkind AS kind, 0 AS depth UNION ALL (${partitionsSql('found.oid')})) AS tree
+) AS state`;
 
 const HAS_OUTBOX = `SELECT count(*)::int AS count FROM pg_class
 WHERE relnamespace = to_regnamespace('hotpath') AND relname IN ('changes', 'consumers', 'heartbeat', 'changes_transaction')`;
@@ -81,29 +108,20 @@ const OUTBOX_RELATIONS = 4;
 const SCHEMA_OWNER = `SELECT pg_has_role(nspowner, 'MEMBER') AS is_ours FROM pg_namespace WHERE nspname = 'hotpath'`;
 
 /**
- * Finds the tables of a mapping.
+ * Finds a table of the mapping.
  *
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` for a table or a column that does not exist.
  */
-export async function findTables(
-  session: Session,
-  mapping: Readonly<Record<string, MappedTable>>,
-): Promise<ReadonlyMap<FoundTable, MappedTable>> {
-  const found = new Map<FoundTable, MappedTable>();
-  for (const [key, mapped] of Object.entries(mapping)) {
-    const table = await findTable(session, key);
-    if (table.kind !== 'r' && table.kind !== 'p')
-      throw invalid(`${key}: only tables and partitioned tables have changes to follow`);
-    const missing = mapped.columns.filter((column) => !table.columns.includes(column));
-    if (missing.length > 0)
-      throw invalid(
-        `${key}: no column ${missing.join(', ')}; its triggers can read ${table.columns.join(', ')}`,
-      );
-    if ([...found.keys()].some(({ oid }) => oid === table.oid))
-      throw invalid(`${key}: the table is named twice`);
-    found.set(table, mapped);
-  }
-  return found;
+async function findMappedTable(session: Session, key: string, { columns }: MappedTable): Promise<FoundTable> {
+  const table = await findTable(session, key);
+  if (table.kind !== 'r' && table.kind !== 'p')
+    throw invalid(`${key}: only tables and partitioned tables have changes to follow`);
+  const missing = columns.filter((column) => !table.columns.includes(column));
+  if (missing.length > 0)
+    throw invalid(
+      `${key}: no column ${missing.join(', ')}; its triggers can read ${table.columns.join(', ')}`,
+    );
+  return table;
 }
 
 async function findTable(session: Session, key: string): Promise<FoundTable> {
@@ -116,7 +134,7 @@ async function findTable(session: Session, key: string): Promise<FoundTable> {
     if (table) found.set(table.oid, table);
   }
   const [table, another] = [...found.values()];
-  if (!table) throw invalid(`${key}: no such table, or no right to use its schema`);
+  if (!table) throw new MissingTable(key);
   if (another)
     throw invalid(
       `${key}: both ${qualifiedName(table)} and ${qualifiedName(another)} exist; quote the name as in SQL`,
@@ -136,19 +154,71 @@ async function findByName(session: Session, name: string): Promise<FoundTable | 
   }
 }
 
+/** A table that is followed. */
+export interface InstalledTable {
+  readonly table: FoundTable;
+  /** Whether triggers were missing: before, changes may have gone unseen. */
+  readonly wereMissing: boolean;
+  /** A partition was busy. Its writes are seen by row, at a higher cost. */
+  readonly isIncomplete: boolean;
+}
+
+/** Two texts that change with a table, its partitions and their triggers. */
+export interface TableState {
+  readonly structure: string;
+  readonly triggers: string;
+}
+
 /**
- * Installs what is missing: the outbox, and function and triggers of each table. Changes nothing where all is there.
+ * Installs the outbox if it is missing.
+ *
+ * @param installs `false`: only looks.
+ * @returns whether it was missing.
+ * @throws HotpathError `HOTPATH_CONFIG_INVALID` without the rights, and for one that is missing without `installs`.
+ */
+export async function installOutbox(session: Session, installs: boolean): Promise<boolean> {
+  if (await hasOutbox(session)) return false;
+  if (!installs) throw invalid('the outbox is missing; run the SQL of npx hotpath postgres:migration');
+  await explained(() =>
+    installing(session, LOCK_WITHIN, async () => {
+      if (await hasOutbox(session)) return;
+      await checkSchema(session);
+      await session.query(schemaSql);
+    }),
+  );
+  return true;
+}
+
+/**
+ * Installs what a table misses: function, triggers, and those of its partitions. Changes nothing where all is there.
  *
  * @param installs `false`: only looks.
  * @throws HotpathError `HOTPATH_CONFIG_INVALID` for a wrong mapping, and without `installs` for missing triggers.
  */
-export async function installChanges(
+export async function installTable(
   session: Session,
-  mapping: Readonly<Record<string, MappedTable>>,
+  key: string,
+  mapped: MappedTable,
   installs: boolean,
-): Promise<InstalledChanges> {
+): Promise<InstalledTable> {
+  const table = await findMappedTable(session, key, mapped);
+  const { columns } = mapped;
+  const installed = await readInstalled(session, table);
+  const isComplete = isInstalled(installed, table, columns);
+  const wereMissing = !isComplete || !arePartitionsCovered(installed, table);
+  if (wereMissing && !installs)
+    throw invalid(
+      `${qualifiedName(table)}: triggers are missing or disabled; run the SQL of npx hotpath postgres:migration`,
+    );
+  if (!isComplete)
+    await explained(() => installing(session, LOCK_WITHIN, () => installTriggers(session, table, columns)));
+  const isIncomplete = table.form === 'partitioned' && installs && !(await installPartitions(session, table));
+  return { table, wereMissing, isIncomplete };
+}
+
+async function explained(work: () => Promise<void>): Promise<void> {
   try {
-    return await installMissing(session, mapping, installs);
+    await work();
   } catch (error) {
     if ((error as { code?: unknown }).code !== '42501') throw error;
     throw invalid(
@@ -157,84 +227,129 @@ export async function installChanges(
   }
 }
 
-async function installMissing(
+/** The state of each table, by its qualified name. A table that is gone has none. */
+export async function readTableStates(
   session: Session,
-  mapping: Readonly<Record<string, MappedTable>>,
-  installs: boolean,
-): Promise<InstalledChanges> {
-  const found = await findTables(session, mapping);
-  let hasChanged = false;
-  if (!(await hasOutbox(session))) {
-    if (!installs) throw invalid('the outbox is missing; run the SQL of npx hotpath postgres:migration');
-    await installing(session, async () => {
-      if (await hasOutbox(session)) return;
-      await checkSchema(session);
-      await session.query(schemaSql);
-      hasChanged = true;
-    });
-  }
-  for (const [table, { columns }] of found) {
-    if (isInstalled(await readInstalled(session, table), table, columns)) continue;
-    if (!installs)
-      throw invalid(
-        `${qualifiedName(table)}: triggers are missing or disabled; run the SQL of npx hotpath postgres:migration`,
-      );
-    await installing(session, () => installTable(session, table, columns));
-    hasChanged = true;
-  }
-  const tables = new Map([...found].map(([table, mapped]) => [qualifiedName(table), mapped]));
-  return { tables, hasChanged };
-}
-
-/** The tables whose triggers are missing or disabled, by qualified name. */
-export async function findUnwatched(session: Session, tables: MappedTables): Promise<readonly string[]> {
-  const sources = [...tables.keys()];
-  const { rows } = await session.query(FIND_UNWATCHED, [sources, sources.map(functionNameOf)]);
-  return rows.map(({ source }) => String(source));
+  tables: readonly QualifiedName[],
+): Promise<ReadonlyMap<string, TableState>> {
+  if (tables.length === 0) return new Map();
+  const sources = tables.map(qualifiedName);
+  const { rows } = await session.query(READ_STATES, [
+    sources,
+    tables.map(({ schema }) => schema),
+    tables.map(({ name }) => name),
+    sources.map(functionNameOf),
+  ]);
+  return new Map(
+    rows.map(({ source, structure, triggers }) => [
+      String(source),
+      { structure: String(structure), triggers: String(triggers) },
+    ]),
+  );
 }
 
 /** Another instance may have installed it meanwhile. Columns that it wants, such as an older version, stay. */
-async function installTable(session: Session, table: FoundTable, columns: readonly string[]): Promise<void> {
+async function installTriggers(
+  session: Session,
+  table: FoundTable,
+  columns: readonly string[],
+): Promise<void> {
   const installed = await readInstalled(session, table);
   if (isInstalled(installed, table, columns)) return;
   const others = (installed.columns ?? []).filter((column) => table.columns.includes(column));
   // Replacing the function takes no lock on the table.
   await session.query(functionSql(table, [...new Set([...others, ...columns])]));
-  for (const { name, sql } of expectedTriggers(table)) {
-    if (!installed.triggers.has(name)) await session.query(sql);
+  await createMissing(session, installed.relations[0], triggersOf(qualifiedName(table), table.form));
+}
+
+/**
+ * Gives each partition triggers of its own, and turns the inherited one off, in a transaction for each. Those of the table
+ * are there already, so no write goes unseen meanwhile.
+ *
+ * @returns false if a partition was busy.
+ */
+async function installPartitions(session: Session, table: FoundTable): Promise<boolean> {
+  const source = qualifiedName(table);
+  let isComplete = true;
+  for (const partition of (await readInstalled(session, table)).relations.slice(1)) {
+    const triggers = statementTriggers(qualifiedName(partition), source);
+    const isDone = hasTriggers(partition, triggers);
+    const isRowTriggerOn = partition.kind === 'r' && isEnabled(partition, rowTrigger(source).name);
+    if (isDone && !isRowTriggerOn) continue;
+    // Where a partition in between has no triggers yet, writes that name it need those by row.
+    if (!isComplete && partition.kind === 'r') continue;
+    try {
+      await installing(session, PARTITION_LOCK_WITHIN, async () => {
+        await createMissing(session, partition, triggers);
+        if (isRowTriggerOn) await session.query(disableRowTriggerSql(qualifiedName(partition), source));
+      });
+    } catch (error) {
+      // Busy, dropped, or of another owner.
+      if (!/^(?:55P03|40P01|42P01|3F000|42501)$/.test(String((error as { code?: unknown }).code)))
+        throw error;
+      isComplete = false;
+    }
+  }
+  return isComplete;
+}
+
+/** Whether writes that name a partition are seen: by its own triggers, or by the inherited one. */
+function arePartitionsCovered({ relations }: Installed, table: FoundTable): boolean {
+  const source = qualifiedName(table);
+  return relations
+    .slice(1)
+    .every(
+      (partition) =>
+        hasTriggers(partition, statementTriggers(qualifiedName(partition), source)) ||
+        partition.kind !== 'r' ||
+        isEnabled(partition, rowTrigger(source).name),
+    );
+}
+
+async function createMissing(
+  session: Session,
+  relation: Relation | undefined,
+  triggers: readonly TriggerSql[],
+): Promise<void> {
+  for (const { name, sql } of triggers) {
+    if (!relation || !isEnabled(relation, name)) await session.query(sql);
   }
 }
 
-function expectedTriggers(table: FoundTable): readonly TriggerSql[] {
-  return triggersOf(table, table.isByRow);
+function isInstalled(
+  { relations, columns: recorded }: Installed,
+  table: FoundTable,
+  columns: readonly string[],
+): boolean {
+  return (
+    hasTriggers(relations[0], triggersOf(qualifiedName(table), table.form)) &&
+    recorded !== undefined &&
+    columns.every((column) => recorded.includes(column)) &&
+    // A recorded column that is gone would make each record one of the whole table.
+    recorded.every((column) => table.columns.includes(column))
+  );
 }
 
-function isInstalled(installed: Installed, table: FoundTable, columns: readonly string[]): boolean {
-  return (
-    hasTriggers(installed, table) &&
-    installed.columns !== undefined &&
-    columns.every((column) => installed.columns?.includes(column)) &&
-    // A recorded column that is gone would make each record one of the whole table.
-    installed.columns.every((column) => table.columns.includes(column))
-  );
+function hasTriggers(relation: Relation | undefined, triggers: readonly TriggerSql[]): boolean {
+  return relation !== undefined && triggers.every(({ name }) => isEnabled(relation, name));
 }
 
 /** `O` and `A` are enabled; `D` is disabled, and `R` runs in replicas alone. */
-function hasTriggers({ triggers }: Installed, table: FoundTable): boolean {
-  return expectedTriggers(table).every(({ name }) => /^[OA]$/.test(triggers.get(name) ?? ''));
+function isEnabled({ triggers }: Relation, name: string): boolean {
+  return /^[OA]$/.test(triggers[name] ?? '');
 }
 
 async function readInstalled(session: Session, table: FoundTable): Promise<Installed> {
-  const { rows } = await session.query(FIND_INSTALLED, [table.oid, functionNameOf(qualifiedName(table))]);
-  const found = rows as readonly unknown[] as {
-    trigger: string | null;
-    enabled: string;
-    comment: string | null;
-  }[];
-  const triggers = new Map(
-    found.flatMap(({ trigger, enabled }) => (trigger === null ? [] : [[trigger, enabled]])),
-  );
-  return { triggers, columns: readComment(found[0]?.comment ?? '') };
+  const called = functionNameOf(qualifiedName(table));
+  const relations = await session.query(FIND_RELATIONS, [table.oid, called, table.form]);
+  const comments = await session.query(FIND_COMMENT, [called]);
+  return {
+    relations: (relations.rows as readonly unknown[] as (Relation & { triggers: string })[]).map((row) => ({
+      ...row,
+      triggers: JSON.parse(row.triggers) as Relation['triggers'],
+    })),
+    columns: readComment(String(comments.rows[0]?.comment ?? '')),
+  };
 }
 
 /** A newer version may have replaced the function; it records the same columns. */
@@ -259,12 +374,12 @@ async function checkSchema(session: Session): Promise<void> {
     throw invalid('the schema hotpath belongs to another role; let that role run the migration');
 }
 
-/** Each table has a transaction of its own, so that no two locks of writers are held together. */
-async function installing(session: Session, work: () => Promise<void>): Promise<void> {
+/** Each table and partition has a transaction of its own, so that no two locks of writers are held together. */
+async function installing(session: Session, lockWithin: number, work: () => Promise<void>): Promise<void> {
   await transaction(session, async () => {
     await session.query('SET LOCAL lock_timeout = 10000');
     await session.query('SELECT pg_advisory_xact_lock($1)', [INSTALL_LOCK]);
-    await session.query(`SET LOCAL lock_timeout = ${LOCK_WITHIN}`);
+    await session.query(`SET LOCAL lock_timeout = ${lockWithin}`);
     await work();
   });
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import * as v from 'valibot';
 import { leaf, list, mapOf, resolve, section } from '../../options/schema.js';
 import type { ValidationResult } from '../../options/validation-result.js';
@@ -57,6 +58,14 @@ const mappingSchema = mapOf<MappedTable>(
 /** @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem. */
 export function resolveMapping(mapping: ChangeMapping): Readonly<Record<string, MappedTable>> {
   return resolve(v.pipe(mappingSchema, notEmpty), mapping, 'purgeOnChange');
+}
+
+/** A text that is another one if other tags are purged, as far as the text of the functions tells. */
+export function fingerprintMapping(mapping: Readonly<Record<string, MappedTable>>): string {
+  const parts = Object.entries(mapping)
+    .map(([key, { columns, tags, all }]) => JSON.stringify([key, columns.toSorted(), String(tags), all]))
+    .sort();
+  return createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 16);
 }
 
 const notEmpty = v.rawCheck<Readonly<Record<string, MappedTable>>>(({ dataset, addIssue }) => {

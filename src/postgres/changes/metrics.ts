@@ -33,6 +33,7 @@ export function showChanges(registry: Registry, read: () => ChangeFigures): () =
     );
   const releases = [
     counter('records_total', 'Records of changed rows that were read.', ({ records }) => records),
+    counter('rows_total', 'Rows of these records, before and after a change.', ({ rows }) => rows),
     counter('purges_total', 'Selectors that were purged for them.', ({ purges }) => purges),
     counter(
       'full_purges_total',
@@ -42,9 +43,15 @@ export function showChanges(registry: Registry, read: () => ChangeFigures): () =
     counter('failures_total', 'Connections of the reader that failed or broke.', ({ failures }) => failures),
     gauge(
       'following',
-      '1: the tables are followed; 0: not.',
+      '1: all tables are followed; 0: not.',
       ({ state }) => Number(state === 'following'),
       'min',
+    ),
+    gauge(
+      'unfollowed_tables',
+      'Tables of the mapping that are missing or cannot be followed.',
+      ({ tables }) => tables.filter(({ state }) => state === 'missing' || state === 'failed').length,
+      'max',
     ),
     gauge(
       'lag_seconds',

@@ -2,14 +2,19 @@ import { HotpathError } from '../../options/errors.js';
 import { type QualifiedName, quoteIdentifier } from '../indexes/definition.js';
 import { type ChangeMapping, resolveMapping } from './mapping.js';
 import {
+  disableRowTriggerSql,
   dollarTag,
+  formSql,
   functionNameOf,
   functionSql,
   grantSql,
-  isByRowSql,
+  partitionsSql,
   qualifiedName,
   quoteLiteral,
+  rowTrigger,
   schemaSql,
+  statementTriggers,
+  type TableForm,
   type TriggerSql,
   triggersOf,
 } from './sql.js';
@@ -42,26 +47,45 @@ ${[schemaSql, ...parts, ...(grantTo === undefined ? [] : [grantSql(grantTo)])].j
 
 /** Without a connection, it is not known whether the table is partitioned, and which triggers it has. */
 function tableMigration(table: QualifiedName, columns: readonly string[]): string {
-  const oid = `${quoteLiteral(qualifiedName(table))}::regclass`;
-  const called = quoteLiteral(`hotpath.${quoteIdentifier(functionNameOf(qualifiedName(table)))}`);
+  const source = qualifiedName(table);
+  const oid = `${quoteLiteral(source)}::regclass`;
+  const called = `${quoteLiteral(`hotpath.${quoteIdentifier(functionNameOf(source))}`)}::regproc`;
   // To create a trigger again would lock the table again.
-  const missing = ({
-    name,
-    sql,
-  }: TriggerSql) => `  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = ${oid}
-      AND tgname = ${quoteLiteral(name)} AND tgfoid = ${called}::regproc AND tgenabled IN ('O', 'A')) THEN
-    ${sql.replaceAll('\n', '\n    ')}
+  const missing = (relation: string, { name, sql }: TriggerSql, isDynamic = false) => {
+    const statement = sql.replace(/;$/, '');
+    return `  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = ${relation}
+      AND tgname = ${quoteLiteral(name)} AND tgfoid = ${called} AND tgenabled IN ('O', 'A')) THEN
+    ${isDynamic ? `EXECUTE format(${quoteLiteral(statement)}, part.relid::regclass)` : statement};
   END IF;`;
-  const all = (isByRow: boolean) => triggersOf(table, isByRow).map(missing).join('\n');
-  const body = `BEGIN
-IF ${isByRowSql(oid)} THEN
-${all(true)}
+  };
+  const all = (form: TableForm) =>
+    triggersOf(source, form)
+      .map((trigger) => missing(oid, trigger))
+      .join('\n');
+  // In place of the name of each partition.
+  const ofPartitions = statementTriggers('%s', source);
+  const disable = quoteLiteral(disableRowTriggerSql('%s', source));
+  const body = `DECLARE
+  form text := ${formSql(oid)};
+  part record;
+BEGIN
+IF form = 'member' THEN
+${all('member')}
+ELSIF form = 'plain' THEN
+${all('plain')}
 ELSE
-${all(false)}
+${all('partitioned')}
+  FOR part IN ${partitionsSql(oid)} ORDER BY depth, relid LOOP
+${ofPartitions.map((trigger) => missing('part.relid', trigger, true)).join('\n')}
+  IF part.kind = 'r' AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = part.relid
+      AND tgname = ${quoteLiteral(rowTrigger(source).name)} AND tgenabled IN ('O', 'A')) THEN
+    EXECUTE format(${disable}, part.relid::regclass);
+  END IF;
+  END LOOP;
 END IF;
 END`;
   const tag = dollarTag(body);
-  return `-- ${qualifiedName(table).replaceAll(/[\r\n]/g, ' ')}\n${functionSql(table, columns)}\nDO ${tag}\n${body}\n${tag};`;
+  return `-- ${source.replaceAll(/[\r\n]/g, ' ')}\n${functionSql(table, columns)}\nDO ${tag}\n${body}\n${tag};`;
 }
 
 /** Reads a name as SQL does: parts in lower case unless they are quoted. */

@@ -15,34 +15,69 @@ export function everythingOf(tables: Iterable<MappedTable>): readonly Selector[]
   return reduceSelectors([...tables].flatMap(({ all }) => all));
 }
 
-/** The selectors to purge for records of the outbox: each tag once, or `all` of a table. */
-export function selectorsOf(records: readonly ChangeRecord[], tables: MappedTables): readonly Selector[] {
-  const tagsByTable = new Map<MappedTable, Set<string> | 'all'>();
-  for (const { source, rows } of records) {
+/** The purges that follow from the records of a table. */
+export interface TableTargets {
+  /** The qualified name. */
+  readonly source: string;
+  readonly records: number;
+  readonly rows: number;
+  /** Each tag once, or `all` of the table. */
+  readonly selectors: readonly Selector[];
+}
+
+interface Collected {
+  readonly table: MappedTable;
+  /** `all`: those of a row are not known. */
+  tags: Set<string> | 'all';
+  records: number;
+  rows: number;
+}
+
+/** The purges that follow from records of the outbox, by table. */
+export function collectTargets(
+  records: readonly ChangeRecord[],
+  tables: MappedTables,
+): readonly TableTargets[] {
+  const collected = new Map<string, Collected>();
+  for (const { source, rows: json } of records) {
     const table = tables.get(source);
     if (!table) continue;
-    const tags = tagsByTable.get(table) ?? new Set();
-    if (tags === 'all') continue;
-    const isComplete = rows !== null && addTags(tags, rows, table, source);
-    tagsByTable.set(table, isComplete ? tags : 'all');
+    const found = collected.get(source) ?? { table, tags: new Set(), records: 0, rows: 0 };
+    collected.set(source, found);
+    found.records++;
+    if (found.tags === 'all') continue;
+    const rows = json === null ? undefined : readChangedRows(json, source);
+    found.rows += rows?.length ?? 0;
+    if (!rows || !addTags(found.tags, rows, table, source)) found.tags = 'all';
   }
-  return reduceSelectors(
-    [...tagsByTable].flatMap(([table, tags]) =>
-      tags === 'all' ? table.all : [...tags].map((tag) => ({ tag })),
-    ),
-  );
+  return [...collected].map(([source, { table, tags, records, rows }]) => ({
+    source,
+    records,
+    rows,
+    selectors: tags === 'all' ? table.all : [...tags].map((tag) => ({ tag })),
+  }));
+}
+
+/** @returns `undefined` for rows that cannot be read. */
+function readChangedRows(json: string, source: string): readonly ChangedRow[] | undefined {
+  try {
+    return parseRows(json);
+  } catch (error) {
+    reportFault(`purgeOnChange: rows of ${source}`, error);
+    return undefined;
+  }
 }
 
 /** @returns false if the tags of a row are not known, so that `all` has to be purged. */
 function addTags(
   tags: Set<string>,
-  json: string,
+  rows: readonly ChangedRow[],
   { columns, tags: tagsOf }: MappedTable,
   source: string,
 ): boolean {
   if (!tagsOf) return false;
   try {
-    for (const row of parseRows(json)) {
+    for (const row of rows) {
       // Another version of the app may have installed other columns.
       if (columns.some((column) => !Object.hasOwn(row, column))) return false;
       const made: unknown = tagsOf(row);
@@ -62,7 +97,8 @@ function addTags(
   }
 }
 
-function reduceSelectors(selectors: readonly Selector[]): readonly Selector[] {
+/** Each selector once; everything in place of all others. */
+export function reduceSelectors(selectors: readonly Selector[]): readonly Selector[] {
   const everything = selectors.find((selector) => 'all' in selector);
   if (everything) return [everything];
   return [...new Map(selectors.map((selector) => [JSON.stringify(selector), selector])).values()];

@@ -65,12 +65,37 @@ GRANT SELECT, UPDATE ON SEQUENCE hotpath.heartbeat TO ${name};`;
 }
 
 /**
- * Whether triggers of a table have to run by row: it is partitioned, a partition, or a child of another table.
+ * How the writes of a table are seen.
+ *
+ * - `plain`: by triggers of statements.
+ * - `partitioned`: by triggers of statements on the table and on each partition, because those of the table do not see
+ *   statements that name a partition. A trigger by row, which each new partition inherits, sees its writes until it has
+ *   triggers of its own.
+ * - `member` of a hierarchy that is not mapped as a whole: by row, because only that sees statements that name another table
+ *   of it. PostgreSQL collects no rows of foreign partitions, so a table that has them is one too.
+ */
+export type TableForm = 'plain' | 'partitioned' | 'member';
+
+/** @param oid an expression in SQL. */
+export function formSql(oid: string): string {
+  return `CASE WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = ${oid}) THEN 'member'
+  WHEN (SELECT relkind <> 'p' FROM pg_class WHERE oid = ${oid}) THEN 'plain'
+  WHEN EXISTS (SELECT FROM (${partitionsSql(oid)}) AS partitions WHERE kind = 'f') THEN 'member'
+  ELSE 'partitioned' END`;
+}
+
+/**
+ * The partitions below a table, without locks: `relid`, `kind`, and `depth`, from 1.
  *
  * @param oid an expression in SQL.
  */
-export function isByRowSql(oid: string): string {
-  return `((SELECT relkind = 'p' FROM pg_class WHERE oid = ${oid}) OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = ${oid}))`;
+export function partitionsSql(oid: string): string {
+  return `WITH RECURSIVE below AS (
+    SELECT (${oid})::oid AS relid, 'p'::"char" AS kind, 0 AS depth
+    UNION ALL
+    SELECT pg_class.oid, relkind, depth + 1 FROM below JOIN pg_inherits ON inhparent = below.relid
+      JOIN pg_class ON pg_class.oid = inhrelid WHERE below.kind = 'p'
+  ) SELECT relid, kind, depth FROM below WHERE depth > 0`;
 }
 
 /** Types whose text depends on no setting of the session. */
@@ -165,33 +190,57 @@ export interface TriggerSql {
   readonly sql: string;
 }
 
+function triggerSql(name: string, when: string, on: string, source: string, level: string): TriggerSql {
+  return {
+    name,
+    sql: `CREATE OR REPLACE TRIGGER ${name} AFTER ${when} ON ${on}
+${level} EXECUTE FUNCTION hotpath.${quoteIdentifier(functionNameOf(source))}();`,
+  };
+}
+
 /**
- * The triggers of a table.
+ * The triggers that run once for a statement.
  *
- * @param isByRow for a table that is part of a hierarchy: only triggers by row see writes that name another table of it.
+ * @param on the table or partition, in SQL.
+ * @param source the mapped table, by qualified name.
  */
-export function triggersOf(table: QualifiedName, isByRow: boolean): readonly TriggerSql[] {
-  const called = functionNameOf(qualifiedName(table));
-  const trigger = (event: string, when: string, level: string): TriggerSql => ({
-    name: `hotpath_${event}`,
-    sql: `CREATE OR REPLACE TRIGGER hotpath_${event} AFTER ${when} ON ${qualifiedName(table)}
-${level} EXECUTE FUNCTION hotpath.${quoteIdentifier(called)}();`,
-  });
-  const truncate = trigger('truncate', 'TRUNCATE', 'FOR EACH STATEMENT');
-  if (isByRow) {
-    // Partitions inherit it. Two of one name would make ATTACH PARTITION fail.
-    const event = `change_${called.slice(-12)}`;
-    return [trigger(event, 'INSERT OR UPDATE OR DELETE', 'FOR EACH ROW'), truncate];
-  }
+export function statementTriggers(on: string, source: string): readonly TriggerSql[] {
+  // A partition may be mapped itself, too.
+  const suffix = on === source ? '' : `_${hashOf(source)}`;
   const oldRows = 'OLD TABLE AS old_rows';
   const newRows = 'NEW TABLE AS new_rows';
   const level = 'FOR EACH STATEMENT';
+  const trigger = (event: string, how: string) =>
+    triggerSql(`hotpath_${event}${suffix}`, event.toUpperCase(), on, source, how);
   return [
-    trigger('insert', 'INSERT', `REFERENCING ${newRows} ${level}`),
-    trigger('update', 'UPDATE', `REFERENCING ${oldRows} ${newRows} ${level}`),
-    trigger('delete', 'DELETE', `REFERENCING ${oldRows} ${level}`),
-    truncate,
+    trigger('insert', `REFERENCING ${newRows} ${level}`),
+    trigger('update', `REFERENCING ${oldRows} ${newRows} ${level}`),
+    trigger('delete', `REFERENCING ${oldRows} ${level}`),
+    trigger('truncate', level),
   ];
+}
+
+/** The trigger that runs for each row. Partitions inherit it: two of one name would make ATTACH PARTITION fail. */
+export function rowTrigger(source: string): TriggerSql {
+  const name = `hotpath_change_${hashOf(source)}`;
+  return triggerSql(name, 'INSERT OR UPDATE OR DELETE', source, source, 'FOR EACH ROW');
+}
+
+/** The triggers of the mapped table itself. */
+export function triggersOf(source: string, form: TableForm): readonly TriggerSql[] {
+  const byStatement = statementTriggers(source, source);
+  if (form === 'plain') return byStatement;
+  if (form === 'partitioned') return [...byStatement, rowTrigger(source)];
+  return [rowTrigger(source), ...byStatement.filter(({ name }) => name === 'hotpath_truncate')];
+}
+
+/** Turns the inherited trigger of a partition off: triggers of statements see its writes. */
+export function disableRowTriggerSql(partition: string, source: string): string {
+  return `ALTER TABLE ${partition} DISABLE TRIGGER ${rowTrigger(source).name};`;
+}
+
+function hashOf(source: string): string {
+  return functionNameOf(source).slice(-12);
 }
 
 /** A delimiter that does not occur in the text: names may contain anything. */

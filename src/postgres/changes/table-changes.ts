@@ -4,7 +4,7 @@ import type { DriverPool } from '../driver.js';
 import { Sessions } from '../sessions.js';
 import { changeCacheOf } from './change-cache.js';
 import { type ChangeFigures, ChangeFollower, type FlushResult } from './follower.js';
-import { type ChangeMapping, resolveMapping } from './mapping.js';
+import { type ChangeMapping, fingerprintMapping, resolveMapping } from './mapping.js';
 import { showChanges } from './metrics.js';
 import { type PurgeOnChangeOptions, resolvePurgeOnChange } from './options.js';
 
@@ -54,7 +54,7 @@ export class TableChangeReader implements TableChangesApi {
     if (!perf) throw invalidCall('needs an instance: postgres(pool, { perf })');
     if (this.#isCalled) throw invalidCall('was called twice; name all tables in one call');
     this.#isCalled = true;
-    const cache = changeCacheOf(perf);
+    const cache = changeCacheOf(perf, fingerprintMapping(mapping));
     // Without a cache there is nothing to purge.
     if (!cache) return;
     const replicas = settings.replicas.map((replica) => new Sessions(pool, replica));

@@ -23,16 +23,18 @@ export class CacheIdentity {
     return 'value' in reply && reply.value !== null ? String(reply.value) : undefined;
   }
 
-  /** Marks for this time that the changes of the database are read. */
-  async markPolled(milliseconds: number): Promise<void> {
+  /** Marks for this time that the changes of the database are read, for a mapping of its tables. */
+  async markPolled(mapping: string, milliseconds: number): Promise<void> {
     await this.#guard.write('changes', (client) =>
-      client.call('set', this.#mark, '1', 'PX', Math.ceil(milliseconds)),
+      client.call('set', `${this.#mark}:${mapping}`, '1', 'PX', Math.ceil(milliseconds)),
     );
   }
 
   /** For how long the mark still holds. Milliseconds; 0 without a mark. */
-  async polledFor(): Promise<number> {
-    const reply = await this.#guard.read('changes', (client) => client.call('pttl', this.#mark));
+  async polledFor(mapping: string): Promise<number> {
+    const reply = await this.#guard.read('changes', (client) =>
+      client.call('pttl', `${this.#mark}:${mapping}`),
+    );
     return 'value' in reply ? Math.max(0, Number(reply.value) || 0) : 0;
   }
 }

@@ -33,6 +33,13 @@ beforeAll(async () => {
     '/strict': postgres(pool, { perf, indexes: { apply: true, levels: ['trial'] } }),
     '/closed': postgres(pool, { perf }),
   };
+  await pool.query('CREATE TABLE gone (id int)');
+  await databases['/admin']!.purgeOnChange({
+    sales: { columns: ['id'], tags: ({ id }) => `sale:${id}`, all: { tag: 'sales' } },
+    gone: { all: { tag: 'gone' } },
+  });
+  await pool.query('UPDATE sales SET price = price + 1 WHERE id <= 3');
+  await databases['/admin']!.flush();
   const express = express5();
   express.use(perf);
   express.get('/repeats', async (_req, res) => {
@@ -87,6 +94,15 @@ describe('the dashboard of a database', () => {
     );
     await page.locator('#tables tr', { hasText: 'sales' }).waitFor();
     expect(await textOf(page, '#tables')).toMatch(/sales[\d.]+ MB.*no index/);
+    expect(await textOf(page, '#changes-tables')).toBe('salesfollowing163gonefollowing000');
+    expect(await textOf(page, '#changes-facts')).toMatch(
+      /Last read.*Records, with their rows1, 6.*Read byeach instance/,
+    );
+    await pool.query('DROP TABLE gone');
+    await page
+      .locator('#changes-state', { hasText: 'does not follow all tables. gone: no such table' })
+      .waitFor();
+    await page.locator('#changes-tables tr', { hasText: 'gonemissing' }).waitFor();
     expect(await textOf(page, '#database-hint')).toMatch(/^PostgreSQL \d+.* · \d+ queries/);
     expect(await textOf(page, '#pool-facts')).toContain('Saturated');
     expect(await textOf(page, '#server-facts')).toMatch(/Size[\d.]+ MB/);

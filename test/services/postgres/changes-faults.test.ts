@@ -225,6 +225,23 @@ describe('instances that share a cache in Redis', () => {
     }
   });
 
+  it('each purge their own tags while two versions of an app have other mappings', async () => {
+    await admin.query('CREATE TABLE offers (id int)');
+    const config = { cache: shared('versions:') };
+    const older = later(await follow(url, stock, { config }));
+    const offers = {
+      offers: { columns: ['id'], tags: ({ id }: Readonly<Record<string, unknown>>) => `offer:${id}` },
+    };
+    const newer = later(await follow(url, { ...stock, ...offers }, { config }));
+    for (let write = 0; write < 10; write++) {
+      await newer.fill('offer:1', 'stock:7');
+      await admin.query('INSERT INTO offers VALUES (1); UPDATE stock SET version = version + 1 WHERE id = 7');
+      await older.db.flush();
+      await newer.db.flush();
+      expect(await newer.purged()).toEqual(['offer:1', 'stock:7']);
+    }
+  });
+
   it('keep their cache over a restart, and lose what has changed meanwhile', async () => {
     const direct = await startProxy(portOf(url));
     const first = await followThrough(direct, shared('restart:'));

@@ -1,3 +1,4 @@
+import { performanceApi } from 'hotpath/admin';
 import { type ChangeMapping, changesMigration, postgres } from 'hotpath/postgres';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -5,6 +6,7 @@ import { closeAfterEach } from '../../helpers/close-after-each.js';
 import { type FollowOptions, follow, psql } from '../../helpers/followed-tables.js';
 import { gate } from '../../helpers/gate.js';
 import { express5, listen, waitFor } from '../../helpers/http.js';
+import { expectDocumented } from '../../helpers/openapi.js';
 import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
 
 let server: TestPostgres;
@@ -239,6 +241,21 @@ describe('the reader', () => {
     expect(await purged()).toEqual(['reading:51']);
   });
 
+  it('gives arrays, JSON, long numbers and NULL to `tags` as JSON has them', async () => {
+    await admin.query('CREATE TABLE kinds (id bigint, list int[], doc jsonb, empty text, amount numeric)');
+    const { db, fill, purged } = await followed({
+      kinds: { columns: ['id', 'list', 'doc', 'empty', 'amount'], tags: (row) => JSON.stringify(row) },
+    });
+    await fill(
+      '{"id":"9007199254740993","doc":{"a":[1,"x\\"y"]},"list":[1,null],"empty":null,"amount":"1.10"}',
+    );
+    await admin.query(
+      `INSERT INTO kinds VALUES (9007199254740993, '{1,NULL}', '{"a": [1, "x\\"y"]}', NULL, 1.10)`,
+    );
+    await db.flush();
+    expect(await purged()).toHaveLength(1);
+  });
+
   it('gets the same texts of a value whatever the settings of the writer', async () => {
     await admin.query('CREATE TABLE texts (at timestamptz, bytes bytea, span interval)');
     const { db, fill, purged } = await followed({
@@ -268,9 +285,13 @@ describe('the reader', () => {
     expect(db.changes()).toMatchObject({ state: 'following', failures: 0 });
   });
 
-  it('removes a backlog of any size in steps', async () => {
+  it('removes a backlog of any size in steps, and reads no records of a restored dump', async () => {
     const { db } = await followed();
     await admin.query(`INSERT INTO hotpath.changes (source) SELECT 'none' FROM generate_series(1, 120000)`);
+    // Transactions of another server may have ids that this one has not reached.
+    await admin.query(`INSERT INTO hotpath.changes VALUES ('9000000000', '"public"."products"')`);
+    await db.flush();
+    expect(db.changes()).toMatchObject({ records: 0 });
     const left = async () => (await admin.query('SELECT FROM hotpath.changes LIMIT 1')).rowCount;
     await waitFor(async () => (await left()) === 0, 60_000);
     expect(db.changes()).toMatchObject({ state: 'following', failures: 0 });
@@ -360,16 +381,86 @@ describe('the triggers', () => {
     expect(db.changes()).toMatchObject({ state: 'following', failures: 0 });
   });
 
-  it('come back, with a purge of everything, when a table was created again', async () => {
+  it('come back when a table was created again, which leaves the other tables alone', async () => {
     await admin.query('CREATE TABLE remade (id int)');
-    const { db, fill, purged } = await followed({ remade: { all: { tag: 'remade' } } });
-    await fill('remade');
+    const { db, fill, purged } = await followed({ ...products, remade: { all: { tag: 'remade' } } });
+    const { fullPurges } = db.changes()!;
+    await fill('remade', 'product:1', 'products', 'other');
+    const follows = async () => {
+      await admin.query('INSERT INTO remade VALUES (2)');
+      await db.flush();
+      expect(await purged()).toEqual(['remade']);
+    };
+    const stateOf = (table: string) => db.changes()?.tables.find((each) => each.table === table)?.state;
     await admin.query('DROP TABLE remade; CREATE TABLE remade (id int); INSERT INTO remade VALUES (1)');
-    await waitFor(async () => (await purged()).length > 0);
-    await waitFor(() => db.changes()?.state === 'following');
-    await admin.query('INSERT INTO remade VALUES (2)');
-    await db.flush();
+    await waitFor(async () => (await purged()).join() === 'remade');
+    await follows();
+    await admin.query('DROP TABLE remade');
+    await waitFor(() => db.changes()?.state === 'incomplete');
+    expect(db.changes()).toMatchObject({
+      reason: 'remade: no such table, or no right to use its schema',
+      failures: 0,
+    });
+    expect(stateOf('"public"."remade"')).toBe('missing');
     expect(await purged()).toEqual(['remade']);
+    await admin.query('UPDATE products SET price = 14 WHERE id = 1');
+    await db.flush();
+    expect(await purged()).toEqual(['product:1']);
+    // In its place something that cannot be followed, and so is purged again and again.
+    await admin.query('CREATE VIEW remade AS SELECT 1');
+    await waitFor(() => stateOf('"public"."remade"') === 'failed');
+    await waitFor(async () => (await purged()).includes('remade'), 10_000);
+    await admin.query('DROP VIEW remade; CREATE TABLE remade (id int)');
+    await waitFor(() => db.changes()?.state === 'following', 20_000);
+    await purged();
+    await follows();
+    expect(db.changes()).toMatchObject({ fullPurges, failures: 0 });
+  });
+
+  it('see writes of any partition by statement, and purge what was attached or detached', async () => {
+    await admin.query(`CREATE TABLE visits (id int, region int, note text) PARTITION BY LIST (region);
+      CREATE TABLE visits_1 PARTITION OF visits FOR VALUES IN (1);
+      CREATE TABLE visits_2 (note text, region int, id int);
+      ALTER TABLE visits ATTACH PARTITION visits_2 FOR VALUES IN (2);
+      CREATE TABLE visits_3 PARTITION OF visits FOR VALUES IN (3, 4) PARTITION BY LIST (region);
+      CREATE TABLE visits_4 PARTITION OF visits_3 FOR VALUES IN (4)`);
+    const { db, fill, purged } = await followed({
+      visits: { columns: ['id'], tags: ({ id }) => `visit:${id}`, all: { tag: 'visits' } },
+    });
+    const { fullPurges } = db.changes()!;
+    const expectPurged = async (statement: string, tags: readonly string[], records = 1) => {
+      await fill(...tags);
+      const before = db.changes()!.records;
+      await admin.query(statement);
+      await db.flush();
+      expect((await purged()).sort(), statement).toEqual([...tags].sort());
+      expect(db.changes()!.records - before, statement).toBe(records);
+    };
+    await fill('visits');
+    const three = ['visit:1', 'visit:2', 'visit:4'];
+    await expectPurged(`INSERT INTO visits VALUES (1, 1), (2, 2), (4, 4)`, three);
+    await expectPurged(`UPDATE visits SET note = 'a'`, three);
+    await expectPurged(`UPDATE visits_2 SET note = 'b'`, ['visit:2']);
+    await expectPurged(`UPDATE visits_3 SET note = 'b'`, ['visit:4']);
+    await expectPurged(`UPDATE visits_4 SET note = 'b'`, ['visit:4']);
+    await expectPurged(`UPDATE visits SET region = 2 WHERE id = 1`, ['visit:1']);
+    await expectPurged(`DELETE FROM visits WHERE id = 1`, ['visit:1']);
+    await expectPurged('TRUNCATE visits_2', ['visits']);
+    // At once, by row, until it has triggers of its own.
+    await admin.query('CREATE TABLE visits_5 PARTITION OF visits FOR VALUES IN (5)');
+    await expectPurged('INSERT INTO visits_5 VALUES (5, 5), (6, 5)', ['visit:5', 'visit:6'], 2);
+    await waitFor(async () => (await purged()).includes('visits'));
+    await expectPurged(`UPDATE visits_5 SET note = 'c'`, ['visit:5', 'visit:6']);
+    for (const change of ['DETACH PARTITION visits_5', 'ATTACH PARTITION visits_5 FOR VALUES IN (5)']) {
+      await admin.query(`ALTER TABLE visits ${change}`);
+      await waitFor(async () => (await purged()).includes('visits'));
+    }
+    await expectPurged(`UPDATE visits_5 SET note = 'd'`, ['visit:5', 'visit:6']);
+    await admin.query('ALTER TABLE visits_5 DISABLE TRIGGER ALL');
+    await waitFor(async () => (await purged()).includes('visits'));
+    await expectPurged(`UPDATE visits SET note = 'e' WHERE region = 5`, ['visit:5', 'visit:6']);
+    await expectPurged(`UPDATE visits_5 SET note = 'f'`, ['visit:5', 'visit:6']);
+    expect(db.changes()).toMatchObject({ state: 'following', failures: 0, fullPurges });
   });
 
   it('record nothing when no instance has read for long, and the next one purges everything', async () => {
@@ -445,7 +536,7 @@ describe('purgeOnChange', () => {
     expect(warnings.join()).toContain('purgeOnChange: tags of "public"."products" failed');
   });
 
-  it('shows its figures as metrics', async () => {
+  it('shows its figures as metrics, and in the performance API', async () => {
     const { perf, db } = await followed(products, { config: { metrics: { defaultMetrics: false } } });
     await admin.query('UPDATE products SET price = 13 WHERE id = 1');
     await db.flush();
@@ -453,6 +544,20 @@ describe('purgeOnChange', () => {
     expect(text).toContain('hotpath_db_changes_records_total 1');
     expect(text).toContain('hotpath_db_changes_purges_total 2');
     expect(text).toContain('hotpath_db_changes_following 1');
+    expect(text).toContain('hotpath_db_changes_rows_total 2');
+    expect(text).toContain('hotpath_db_changes_unfollowed_tables 0');
+    const app = express5();
+    app.use(performanceApi({ perf, postgres: db, authorize: () => true }));
+    const { url: base } = later(await listen(app));
+    const body = await expectDocumented(await fetch(`${base}/database`), 'GET', '/database');
+    expect(body).toMatchObject({
+      volatile: {
+        changes: {
+          state: 'following',
+          tables: [{ table: '"public"."products"', state: 'following', records: 1, rows: 2, purges: 2 }],
+        },
+      },
+    });
   });
 });
 

@@ -1,6 +1,7 @@
 import type { KeyList } from '../../../cache/explain/key-list.js';
 import type { CacheStats } from '../../../cache/stats.js';
 import type { FunctionCounts } from '../../../functions/counts.js';
+import type { ChangeFigures } from '../../../postgres/changes/follower.js';
 import type { DatabaseFigures } from '../../../postgres/monitor/figures.js';
 import type { ServerFigure, ServerReadings } from '../../../postgres/statistics/figures.js';
 import type { AdviceItem } from '../../../telemetry/advice.js';
@@ -101,6 +102,8 @@ export interface DatabaseAnswer {
   readonly pool: PoolFigures | null;
   /** `null`: `monitorPool` does not watch it. */
   readonly monitor: DatabaseFigures | null;
+  /** `null`: no cache follows the tables. */
+  readonly changes: ChangeFigures | null;
   /** `null`: without `postgres`. */
   readonly statistics: ServerAnswer | null;
 }

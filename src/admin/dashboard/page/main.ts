@@ -1,6 +1,7 @@
 import type { Shown } from './answers.js';
 import { AlertPanel } from './panels/alerts.js';
 import { CachePanel } from './panels/cache.js';
+import { ChangePanel } from './panels/changes.js';
 import { ChartPanel } from './panels/charts.js';
 import { DatabasePanel } from './panels/database.js';
 import { ExplainForm } from './panels/explain.js';
@@ -40,6 +41,7 @@ const panels = [
   new JobPanel(),
   new AlertPanel(),
   new DatabasePanel(),
+  new ChangePanel(),
   new QueryPanel(),
   new TablePanel(),
   new IndexPanel(permitsChanges),
