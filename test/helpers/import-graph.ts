@@ -86,7 +86,7 @@ export function readImports(folder: string): ImportGraph {
   return new Map(
     files.map((file) => {
       const from = join(folder, file);
-      const imports = importsOf(from, readFileSync(from, 'utf8')).map((name) =>
+      const imports = importsIn(parsedFile(from)).map((name) =>
         name.startsWith('.')
           ? posix(relative(folder, join(dirname(from), name.replace(/\.js$/, '.ts'))))
           : name,
@@ -98,13 +98,29 @@ export function readImports(folder: string): ImportGraph {
 
 /** The names in every kind of import that TypeScript has, as they are written. */
 export function importsOf(file: string, text: string): string[] {
+  return importsIn(ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true));
+}
+
+const parsed = new Map<string, ts.SourceFile>();
+
+/** Parses a file once in a process, because several checks read all of the source. */
+export function parsedFile(path: string): ts.SourceFile {
+  let file = parsed.get(path);
+  if (!file) {
+    file = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true);
+    parsed.set(path, file);
+  }
+  return file;
+}
+
+function importsIn(file: ts.SourceFile): string[] {
   const found: string[] = [];
   const visit = (node: ts.Node): void => {
     const name = importedName(node);
     if (name !== undefined) found.push(name);
     ts.forEachChild(node, visit);
   };
-  visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true));
+  visit(file);
   return [...new Set(found)];
 }
 

@@ -4,7 +4,13 @@ import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
-import { checkImports, type ImportGraph, importsOf, readImports } from '../helpers/import-graph.js';
+import {
+  checkImports,
+  type ImportGraph,
+  importsOf,
+  parsedFile,
+  readImports,
+} from '../helpers/import-graph.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const source = join(root, 'src');
@@ -171,10 +177,7 @@ describe('repository files', () => {
 
   const sources = readdirSync(source, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))
-    .map((file) => {
-      const text = readFileSync(join(source, file), 'utf8');
-      return ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
-    });
+    .map((file) => parsedFile(join(source, file)));
 
   it('has no default export in src', () => {
     const found = sources.filter(hasDefaultExport).map((file) => file.fileName);

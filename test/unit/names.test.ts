@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
+import { parsedFile } from '../helpers/import-graph.js';
 
 const source = fileURLToPath(new URL('../../src', import.meta.url));
 
@@ -14,11 +15,11 @@ interface Declared {
 }
 
 /** Every top-level name with the files that declare it; a name counts once for a file (overloads, a const and its type). */
-function declaredNames(files: readonly { file: string; text: string }[]): Map<string, Declared[]> {
+function declaredNames(files: readonly { file: string; source: ts.SourceFile }[]): Map<string, Declared[]> {
   const names = new Map<string, Declared[]>();
-  for (const { file, text } of files) {
+  for (const { file, source } of files) {
     const own = new Map<string, { isExported: boolean; isFileConstant: boolean }>();
-    for (const statement of ts.createSourceFile(file, text, ts.ScriptTarget.Latest).statements) {
+    for (const statement of source.statements) {
       const isExported = isExportedStatement(statement);
       for (const name of namesOf(statement)) {
         const isFileConstant = ts.isVariableStatement(statement) && /^[A-Z][A-Z0-9_]*$/.test(name);
@@ -60,7 +61,7 @@ function conflicts(names: Map<string, Declared[]>): string[] {
 describe('one name is declared once in src', () => {
   const files = readdirSync(source, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))
-    .map((file) => ({ file, text: readFileSync(join(source, file), 'utf8') }));
+    .map((file) => ({ file, source: parsedFile(join(source, file)) }));
 
   it('exports no name twice and gives no private name that another file exports', () => {
     const names = declaredNames(files);
@@ -75,10 +76,11 @@ describe('one name is declared once in src', () => {
     ['two private names', 'const a = 1;', 'const a = 2;', 0],
     ['a const and its type in one file', 'export const A = 1; export type A = 1;', 'const b = 1;', 0],
   ])('the check counts %s', (_, first, second, expected) => {
-    const names = declaredNames([
-      { file: 'first.ts', text: first },
-      { file: 'second.ts', text: second },
-    ]);
+    const parse = (file: string, text: string) => ({
+      file,
+      source: ts.createSourceFile(file, text, ts.ScriptTarget.Latest),
+    });
+    const names = declaredNames([parse('first.ts', first), parse('second.ts', second)]);
     expect(conflicts(names)).toHaveLength(expected);
   });
 });
