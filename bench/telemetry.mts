@@ -3,10 +3,10 @@
 // measured.
 //
 // Each app runs in a process of its own, as apps do. In one process, the handlers of seven apps share Express's call
-// sites; V8 then inlines none of them, and each middleware costs up to twice as much as it does alone.
+// sites. V8 then inlines none of them, and each middleware costs up to twice as much as it does alone.
 //
-// A round starts one process for each app, one after the other, and takes a low percentile of many short batches,
-// which leaves out interrupted ones. Costs are differences to the bare app of the same round; the median of the rounds
+// A round starts one process for each app, one after the other. It takes a low percentile of many short batches, which
+// leaves out interrupted ones. Costs are differences to the bare app of the same round; the median of the rounds
 // counts. `express-prom-bundle` runs beside them. Ends with 1 when the three cost more than 3 µs. Use Node 24.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
