@@ -1,6 +1,7 @@
 import { HotpathError } from '../options/errors.js';
 import { IndexAdviser } from './adviser/adviser.js';
-import type { IndexReport } from './adviser/report.js';
+import { readExistingIndexes } from './adviser/findings.js';
+import type { ExistingIndexes, IndexReport } from './adviser/report.js';
 import { AdvisedBuilds, type DatabaseBuilds } from './builds/advised-builds.js';
 import { TableChangeReader, type TableChangesApi } from './changes/table-changes.js';
 import { checkDatabase, type DatabaseCheckResult } from './database-check.js';
@@ -10,7 +11,7 @@ import { monitorOf } from './monitor/figures.js';
 import type { MonitorablePool } from './monitor/monitor-pool.js';
 import type { Statement } from './monitor/statements.js';
 import { type PostgresOptions, type PostgresSettings, resolvePostgres } from './options.js';
-import { DatabaseReporter, type DatabaseReports } from './report/database-report.js';
+import { DatabaseReporter, type DatabaseReports, type ReportOptions } from './report/database-report.js';
 import { Sessions } from './sessions.js';
 import { type CollectedFigures, FigureCollector } from './statistics/collector.js';
 import type { ServerReadings } from './statistics/figures.js';
@@ -79,17 +80,38 @@ export function postgres(pool: MonitorablePool, options?: PostgresOptions): Post
   const changes = new TableChangeReader({ pool, sessions, perf: settings.perf });
   const statistics = () => collector.read();
   const maintenance = makeMaintenance(sessions, settings.maintenance, settings.statistics);
-  const reporter = new DatabaseReporter({ pool, perf: settings.perf, statistics, maintenance });
-  const adviser = new IndexAdviser({ sessions, statements, trialMaxBytes: settings.indexes.trialMaxBytes });
+  const adviser = new IndexAdviser({
+    sessions,
+    statements,
+    trialMaxBytes: settings.indexes.trialMaxBytes,
+    mayRunReads: settings.indexes.measure,
+  });
+  adviser.start();
   const builds = new AdvisedBuilds(adviser, sessions, settings.indexes);
+  const existing = new FigureCollector<{ existingIndexes: ExistingIndexes }>(
+    sessions,
+    'indexes',
+    { existingIndexes: readExistingIndexes },
+    settings.statistics,
+  );
+  const reporter = new DatabaseReporter({
+    pool,
+    perf: settings.perf,
+    statistics,
+    maintenance,
+    existingIndexes: async () => (await existing.read()).existingIndexes,
+    missingIndexes: async (isNew) => (isNew ? await builds.indexes() : adviser.lastReport),
+  });
   return {
     pool,
     statistics,
     indexes: () => builds.indexes(),
     check: () => checkDatabase(sessions),
     maintenance,
-    report: ((options?: { format: 'markdown' }) =>
-      options?.format === 'markdown' ? reporter.markdown() : reporter.report()) as DatabaseReports['report'],
+    report: ((options?: ReportOptions & { format?: 'markdown' }) =>
+      options?.format === 'markdown'
+        ? reporter.markdown(options)
+        : reporter.report(options)) as DatabaseReports['report'],
     poolAdvice: () => reporter.poolAdvice(),
     purgeOnChange: (mapping, options) => changes.purgeOnChange(mapping, options),
     flush: () => changes.flush(),

@@ -1,5 +1,6 @@
 export type { IndexBuildEvent, NPlusOneEvent, QueryPlanEvent, SlowQueryEvent } from '../events/channels.js';
 export type { RequestDatabase, RequestMark } from '../options/request-types.js';
+export type { UnmeasuredReason } from './adviser/buffers/buffer-meter.js';
 export type {
   ExistingIndexFinding,
   HelpedQuery,
@@ -56,7 +57,7 @@ export type {
   PostgresOptions,
 } from './options.js';
 export { type PoolOptions, poolOptionsFromEnv } from './pool-options.js';
-export type { DatabaseReports } from './report/database-report.js';
+export type { DatabaseReports, ReportOptions } from './report/database-report.js';
 export type { Finding } from './report/findings.js';
 export type { PoolAdvice } from './report/pool-advice.js';
 export type { DatabaseReport, MissingFigure } from './report/report.js';

@@ -47,6 +47,11 @@ export interface IndexOptions extends BuildOptions {
    * back. Writers of the table wait meanwhile. Default: `0`; no trials.
    */
   trialMaxBytes?: Size | undefined;
+  /**
+   * Whether a statement that an index helps may run once before the build and once after it, so that its buffers are known.
+   * It runs with values of the app, in a read-only transaction, if it is proved that it only reads. Default: `true`.
+   */
+  measure?: boolean | undefined;
 }
 
 /** Resolved options of `postgres`. */
@@ -63,7 +68,14 @@ const postgresSchema = section({
     {},
   ),
   maintenance: v.optional(section({ analyze: v.optional(leaf(booleanValidator), false) }), {}),
-  indexes: v.optional(section({ ...buildEntries, trialMaxBytes: v.optional(leaf(readSize), 0) }), {}),
+  indexes: v.optional(
+    section({
+      ...buildEntries,
+      trialMaxBytes: v.optional(leaf(readSize), 0),
+      measure: v.optional(leaf(booleanValidator), true),
+    }),
+    {},
+  ),
 });
 
 /** @throws HotpathError `HOTPATH_CONFIG_INVALID` with every problem. */

@@ -58,12 +58,13 @@ export function makeDatabaseResources(
 function reportResource(database: PostgresDatabase | undefined): FigureResource {
   return {
     method: 'GET',
-    parameters: ['format'],
-    read: async ({ format }, req) => {
+    parameters: ['format', 'indexes'],
+    read: async ({ format, indexes }, req) => {
       if (!database) return NO_DATABASE;
       const isMarkdown = format === undefined ? prefersMarkdown(req.headers.accept) : format === 'markdown';
-      if (!isMarkdown) return database.report();
-      return new TextResult('text/markdown; charset=utf-8', await database.report({ format: 'markdown' }));
+      if (!isMarkdown) return database.report({ indexes });
+      const text = await database.report({ format: 'markdown', indexes });
+      return new TextResult('text/markdown; charset=utf-8', text);
     },
   };
 }

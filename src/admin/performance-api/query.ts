@@ -14,7 +14,8 @@ export type ParameterName =
   | 'route'
   | 'tag'
   | 'ids'
-  | 'format';
+  | 'format'
+  | 'indexes';
 
 /** The values of a query. */
 export interface Query {
@@ -39,6 +40,8 @@ export interface Query {
   readonly ids: readonly string[];
   /** Absent: what `Accept` prefers, else JSON. */
   readonly format?: 'json' | 'markdown';
+  /** Whether missing indexes are searched now. */
+  readonly indexes?: boolean;
 }
 
 const ORDER_NAMES: readonly string[] = ['requests', 'time', 'errors'] satisfies RouteOrder[];
@@ -57,6 +60,7 @@ const READERS: Readonly<Record<ParameterName, (text: string) => Partial<Query> |
   tag: (text) => (isCondition(text) ? { tag: text } : undefined),
   ids: (text) => (/^[0-9a-f]{16}(?:,[0-9a-f]{16}){0,49}$/.test(text) ? { ids: text.split(',') } : undefined),
   format: (text) => (text === 'json' || text === 'markdown' ? { format: text } : undefined),
+  indexes: (text) => (text === 'true' || text === 'false' ? { indexes: text === 'true' } : undefined),
 };
 
 function isCount(text: string): boolean {
@@ -80,6 +84,7 @@ const ACCEPTED: Readonly<Record<ParameterName, string>> = {
   route: 'the template of a route',
   tag: 'a tag',
   format: 'json or markdown',
+  indexes: 'true or false',
   ids: 'ids of a dry run, with commas between them, 50 at most',
 };
 

@@ -26,7 +26,7 @@ const LEAST_GAIN_OF_INDEXED = 1_000;
 const LEAST_ROWS = 5_000;
 
 /** A gain that is worth an index on a small table as well. */
-const LARGE_GAIN = 5_000;
+export const LARGE_GAIN = 5_000;
 
 /** An index that leads to a larger share of the rows is no use of it, unless the rows lie in its order. */
 export const MOST_SHARE = 0.1;
@@ -47,14 +47,24 @@ export function leastGain(root: PlanStep): number {
     : LEAST_GAIN_OF_INDEXED;
 }
 
-/** The ids of the new indexes that a plan uses for a condition, or for an order that the statement wants. */
+/** A scan by an index, whatever the partition. */
+export function useIn(id: string, alias: string | undefined): string {
+  return `${id} ${alias?.replace(/_\d+$/, '')}`;
+}
+
+/**
+ * The new indexes that a plan uses for a condition, or for an order that the statement wants.
+ *
+ * @returns their ids, and in `uses` their ids with the alias of the scan.
+ */
 export function indexesInUse(
   { root, names, ordered }: PlannedWith,
   catalogue: Catalogue,
   gain: number,
   scanned: readonly ScannedTable[],
-): Set<string> {
+): { readonly used: Set<string>; readonly uses: Set<string> } {
   const used = new Set<string>();
+  const uses = new Set<string>();
   for (const placed of nodesOf(root)) {
     if (!isScan(placed.node)) continue;
     for (const node of indexNodesOf(placed.node)) {
@@ -63,10 +73,12 @@ export function indexesInUse(
       // Estimates take it into account themselves, and keep the conditions of the old scan.
       const isMisjudged =
         ordered === undefined && scanned.some((each) => each.isMisjudged && each.alias === placed.node.Alias);
-      if (ordered?.has(id) || isUse(placed, node, catalogue, isMisjudged)) used.add(id);
+      if (!ordered?.has(id) && !isUse(placed, node, catalogue, isMisjudged)) continue;
+      used.add(id);
+      uses.add(useIn(id, placed.node.Alias));
     }
   }
-  return used;
+  return { used, uses };
 }
 
 function isLarge({ node }: PlacedNode, catalogue: Catalogue, gain: number): boolean {

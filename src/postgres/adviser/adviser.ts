@@ -1,9 +1,13 @@
 import { performance } from 'node:perf_hooks';
+import { unawaited } from '../../runtime/guard.js';
+import { runInOwnContext } from '../../runtime/module-context.js';
 import type { AdviceLevel } from '../indexes/advice-level.js';
 import { ddlOf, type IndexDefinition, idOf } from '../indexes/definition.js';
 import type { Statement } from '../monitor/statements.js';
 import { isDirect, PoolerError, type Session, type Sessions } from '../sessions.js';
 import { isWorthwhile, MOST_SHARE } from './acceptance.js';
+import { BufferMeter, type MeasuredBuffers, unmeasured } from './buffers/buffer-meter.js';
+import { ReadProof } from './buffers/read-proof.js';
 import { type Proposal, proposalsFor } from './candidates.js';
 import { Catalogue, type CatalogueTable } from './catalogue.js';
 import {
@@ -18,9 +22,10 @@ import { EstimatedIndexes } from './estimated.js';
 import { columnsOf, type Expression, printedText, withoutAliases } from './expression.js';
 import { findingsOf } from './findings.js';
 import { IndexableFunctions } from './indexable.js';
-import { adviseInverted } from './inverted.js';
+import { notesOnConditions } from './notes.js';
 import type { HelpedQuery, IndexReport, MissingIndex } from './report.js';
 import { countShare } from './sampled.js';
+import { adviseBySample } from './sampled-advice.js';
 import { HypotheticalIndexes, TrialIndexes, type WhatIf } from './what-if.js';
 import { type PlannedStatement, planWorkload, readWorkload } from './workload.js';
 import { type WriteCounts, Writes } from './writes.js';
@@ -30,6 +35,8 @@ export interface AdviserContext {
   readonly sessions: Sessions;
   /** Tables up to this size may be built on in a transaction that is rolled back. Bytes; 0: none. */
   readonly trialMaxBytes: number;
+  /** Whether statements that only read may run once, so that their buffers are measured. */
+  readonly mayRunReads: boolean;
   statements(): readonly Statement[];
 }
 
@@ -45,6 +52,16 @@ const MOST_TIME = 30_000;
 
 /** Indexes that are built for one statement, at most. */
 const MOST_TRIALS = 5;
+
+/** Statements that run before and after a build. */
+const MOST_BUILT_MEASURED = 3;
+
+/** A statement as it is planned now, with the buffers of one run. */
+export interface MeasuredStatement {
+  readonly text: string;
+  readonly cost: number;
+  readonly buffers: MeasuredBuffers;
+}
 
 /** Reads what one run of the adviser needs. */
 interface AdviserRun {
@@ -70,6 +87,7 @@ export class IndexAdviser {
   #since: WriteCounts | undefined;
   #running: Promise<IndexReport> | undefined;
   #advised: readonly AdvisedDefinition[] = [];
+  #last: IndexReport | null = null;
 
   constructor(context: AdviserContext) {
     this.#context = context;
@@ -83,26 +101,48 @@ export class IndexAdviser {
     return this.#running;
   }
 
+  /** `null`: there is none yet. */
+  get lastReport(): IndexReport | null {
+    return this.#last;
+  }
+
   /** The indexes of the last report. */
   advised(): readonly AdvisedDefinition[] {
     return this.#advised;
   }
 
-  /** The costs of statements as they are planned now. @param texts with placeholders, as a report has them. */
-  costsOf(texts: readonly string[]): Promise<{ readonly text: string; readonly cost: number }[]> {
+  /**
+   * Plans statements as the database is now, and runs those that only read.
+   *
+   * @param texts with placeholders, as a report has them; those that gain most first.
+   */
+  measure(texts: readonly string[]): Promise<MeasuredStatement[]> {
     return this.#session(async (session) => {
       const catalogue = await Catalogue.read(session);
       const workload = await readWorkload(session, this.#context.statements(), catalogue, 1);
       const wanted = workload.filter(({ fingerprint }) => texts.includes(fingerprint));
       const functions = await IndexableFunctions.read(session);
       const planned = await planWorkload(session, wanted, catalogue, functions);
-      return planned.map(({ fingerprint, cost }) => ({ text: fingerprint, cost }));
+      planned.sort((a, b) => texts.indexOf(a.fingerprint) - texts.indexOf(b.fingerprint));
+      const proof = this.#context.mayRunReads ? await ReadProof.read(session) : undefined;
+      const meter = new BufferMeter(session, proof);
+      const measured: MeasuredStatement[] = [];
+      for (const { fingerprint, query, root, cost } of planned) {
+        // The plan without values of a named one.
+        if (measured.some(({ text }) => text === fingerprint)) continue;
+        const isFirst = measured.length < MOST_BUILT_MEASURED;
+        const buffers = isFirst ? await meter.measure(query, root) : unmeasured('timeout');
+        measured.push({ text: fingerprint, cost, buffers });
+      }
+      return measured;
     });
   }
 
-  /** Remembers the counts of writes, so that later ones are counted from here. */
-  async start(): Promise<void> {
-    await this.#session(async (session) => this.#remember(await Catalogue.read(session)));
+  /** Remembers the counts of writes, so that later ones are counted from here. Without the server, the first report does. */
+  start(): void {
+    const read = () =>
+      this.#session(async (session) => this.#remember(await Catalogue.read(session))).catch(() => {});
+    runInOwnContext(() => void unawaited(read(), 'index adviser'));
   }
 
   async #compute(): Promise<IndexReport> {
@@ -126,14 +166,16 @@ export class IndexAdviser {
         writes,
         startedAt,
       };
-      const { level, definitions, missing, isComplete } = await advise(run);
+      const { advice, missing } = await advise(run);
+      const { level, isComplete } = advice;
+      const definitions = advice.chosen.map(({ definition }) => definition);
       const findings = await findingsOf(session, catalogue);
       const levels = new Map(missing.map((item) => [item.id, item.level]));
       this.#advised = [...definitions, ...findings.definitions].map((definition) => ({
         definition,
         level: levels.get(idOf(definition)) ?? 'estimated',
       }));
-      return {
+      this.#last = {
         at: Date.now(),
         level,
         seconds: (performance.now() - startedAt) / 1000,
@@ -143,8 +185,9 @@ export class IndexAdviser {
         missing,
         ...findings.figures,
         countedSince: catalogue.countedSince,
-        notes: notesOf(run, workload.length, level),
+        notes: notesOf(run, workload.length, advice),
       };
+      return this.#last;
     });
   }
 
@@ -162,20 +205,48 @@ export class IndexAdviser {
   }
 }
 
+/** An index that is worth to be built, with the statements that it helps. */
+interface ChosenIndex {
+  readonly definition: IndexDefinition;
+  readonly level: AdviceLevel;
+  readonly bytes: number | null;
+  readonly improved: readonly ImprovedStatement[];
+}
+
 interface Advice {
   readonly level: Exclude<AdviceLevel, 'sampled'>;
-  readonly definitions: readonly IndexDefinition[];
-  readonly missing: readonly MissingIndex[];
+  readonly chosen: readonly ChosenIndex[];
   readonly isComplete: boolean;
 }
 
-async function advise(run: AdviserRun): Promise<Advice> {
+/** The buffers of a statement without and with the advised indexes. */
+interface StatementBuffers {
+  readonly before: MeasuredBuffers;
+  readonly after: MeasuredBuffers;
+}
+
+async function advise(run: AdviserRun): Promise<{ advice: Advice; missing: readonly MissingIndex[] }> {
   const whatIf = whatIfOf(run);
+  const after = new Map<PlannedStatement, MeasuredBuffers>();
+  const proof = run.context.mayRunReads ? await ReadProof.read(run.session) : undefined;
+  const meter = new BufferMeter(run.session, proof);
+  let advice: Advice;
   try {
-    return await adviseWith(run, whatIf);
+    advice = await adviseWith(run, whatIf);
+    const all = advice.chosen.map(({ definition }) => definition);
+    for (const statement of measuredOf(advice)) {
+      const measured = await whatIf.measure?.(statement.query, onTablesOf(statement, all), meter);
+      if (measured) after.set(statement, measured);
+    }
   } finally {
     await whatIf.close();
   }
+  const buffers = new Map<PlannedStatement, StatementBuffers>();
+  for (const statement of measuredOf(advice)) {
+    const before = await meter.measure(statement.query, statement.root);
+    buffers.set(statement, { before, after: after.get(statement) ?? unmeasured('not-built') });
+  }
+  return { advice, missing: advice.chosen.map((each) => describe(each, buffers, run)) };
 }
 
 async function adviseWith(run: AdviserRun, whatIf: WhatIf): Promise<Advice> {
@@ -188,23 +259,77 @@ async function adviseWith(run: AdviserRun, whatIf: WhatIf): Promise<Advice> {
     proposalsOf(statement, run, level !== 'estimated').filter(({ table }) => mayTry(table, run, whatIf));
   const sets = await setsFor(run, context, proposalsIn);
   const chosen = await chooseForWorkload(planned, sets, context);
-  const improved = await new WorkloadCosts(planned, context).improved(chosen);
+  const costs = new WorkloadCosts(planned, context);
+  const improved = await withGenericCosts(await costs.improved(chosen), costs, chosen);
   const after = new Map(improved.map((each) => [each.statement, each.after]));
-  const inverted =
+  const sampled =
     level === 'verified'
-      ? await adviseInverted(run.session, planned, {
+      ? await adviseBySample(planned, {
+          session: run.session,
+          functions: run.functions,
+          plan: (query, indexes) => whatIf.plan(query, indexes),
           proposalsOf: proposalsIn,
           costOf: (statement) => after.get(statement) ?? statement.cost,
           writeCost,
           isLate,
         })
       : [];
-  const missing = [
-    ...chosen.map((definition) => describe(definition, level, whatIf.bytesOf(definition), improved, run)),
-    ...inverted.map((each) => describe(each.definition, 'sampled', each.bytes, each.improved, run)),
-  ];
-  const definitions = [...chosen, ...inverted.map(({ definition }) => definition)];
-  return { level, definitions, missing, isComplete: !isLate() };
+  const ofColumns = chosen.map((definition): ChosenIndex => {
+    const helped = improved.filter(({ used }) => used.has(idOf(definition)));
+    return { definition, level, bytes: whatIf.bytesOf(definition), improved: helped };
+  });
+  const bySample = sampled.map((each): ChosenIndex => ({ ...each, level: 'sampled' }));
+  return { level, chosen: mergeChosen(ofColumns, bySample).map(largestGainFirst), isComplete: !isLate() };
+}
+
+/** Named statements also have the costs of their plans without values. */
+async function withGenericCosts(
+  improved: readonly ImprovedStatement[],
+  costs: WorkloadCosts,
+  indexes: readonly IndexDefinition[],
+): Promise<ImprovedStatement[]> {
+  const found: ImprovedStatement[] = [];
+  for (const each of improved) {
+    const { generic } = each.statement;
+    found.push(generic ? { ...each, genericAfter: (await costs.costOf(generic, indexes)).cost } : each);
+  }
+  return found;
+}
+
+/** An index on an expression may be found by both ways: the planner has decided for it, and the sample knows its cost. */
+function mergeChosen(planned: readonly ChosenIndex[], sampled: readonly ChosenIndex[]): ChosenIndex[] {
+  const byId = new Map(planned.map((index) => [idOf(index.definition), index]));
+  for (const index of sampled) {
+    const known = byId.get(idOf(index.definition));
+    const others = known?.improved.filter(
+      ({ statement }) => !index.improved.some((each) => each.statement === statement),
+    );
+    byId.set(
+      idOf(index.definition),
+      known ? { ...known, improved: [...index.improved, ...(others ?? [])] } : index,
+    );
+  }
+  return [...byId.values()];
+}
+
+function largestGainFirst(index: ChosenIndex): ChosenIndex {
+  const gainOf = ({ statement, after }: ImprovedStatement) => statement.weight * (statement.cost - after);
+  return { ...index, improved: [...index.improved].sort((a, b) => gainOf(b) - gainOf(a)) };
+}
+
+/** Statements whose buffers are measured, those that gain most. */
+const MOST_MEASURED = 20;
+
+function measuredOf({ chosen }: Advice): PlannedStatement[] {
+  const statements = new Set(chosen.flatMap(({ improved }) => improved.map(({ statement }) => statement)));
+  return [...statements].slice(0, MOST_MEASURED);
+}
+
+/** The indexes that a statement could use. */
+function onTablesOf({ scanned }: PlannedStatement, indexes: readonly IndexDefinition[]): IndexDefinition[] {
+  return indexes.filter(({ schema, table }) =>
+    scanned.some((each) => each.table.schema === schema && each.table.name === table),
+  );
 }
 
 /** The indexes that each statement alone wants. Half of the time is kept for all of them together. */
@@ -220,7 +345,7 @@ async function setsFor(
   for (const statement of run.planned) {
     if (isLate()) break;
     if (statement.cost < statement.leastGain) continue;
-    const proposals = proposalsIn(statement).filter(({ gin }) => level !== 'verified' || !gin);
+    const proposals = proposalsIn(statement).filter(({ sampled }) => level !== 'verified' || !sampled);
     // A build takes far longer than an estimate.
     const few = level === 'trial' ? await mostPromising(statement, proposals, estimates) : proposals;
     const set = await chooseForStatement(statement, few, { ...context, isLate });
@@ -297,7 +422,7 @@ function whatIfOf(run: AdviserRun): WhatIf {
   const schema = catalogue.extensions.get('hypopg');
   // The two together crash the server: pg_hint_plan issue 205.
   if (schema !== undefined && !catalogue.extensions.has('pg_hint_plan'))
-    return new HypotheticalIndexes(session, schema);
+    return new HypotheticalIndexes(session, schema, catalogue);
   if (context.trialMaxBytes > 0 && !catalogue.isStandby) return new TrialIndexes(session);
   return estimatesOf(run);
 }
@@ -340,23 +465,16 @@ function tableOf({ schema, table }: IndexDefinition, catalogue: Catalogue): Cata
 }
 
 function describe(
-  definition: IndexDefinition,
-  level: AdviceLevel,
-  bytes: number | null,
-  improved: readonly ImprovedStatement[],
+  { definition, level, bytes, improved }: ChosenIndex,
+  buffers: ReadonlyMap<PlannedStatement, StatementBuffers>,
   { catalogue, writes }: AdviserRun,
 ): MissingIndex {
-  const id = idOf(definition);
   const table = tableOf(definition, catalogue);
   const queries = improved
-    .filter(({ used }) => used.has(id))
-    .sort(
-      (a, b) =>
-        b.statement.weight * (b.statement.cost - b.after) - a.statement.weight * (a.statement.cost - a.after),
-    )
-    .map(helpedQuery);
+    .filter(({ statement }) => !improved.some((other) => other.statement.generic === statement))
+    .map((each) => helpedQuery(each, buffers.get(each.statement)));
   return {
-    id,
+    id: idOf(definition),
     ddl: ddlOf(definition, { concurrently: true }),
     level,
     schema: definition.schema,
@@ -368,19 +486,33 @@ function describe(
     writesPerHour: Math.round(writes.rowsPerHour(definition, table)),
     queries,
     statisticsAge: table.analyzedAt === null ? null : (Date.now() - table.analyzedAt) / 1000,
-    caveats: caveatsOf(definition, table, queries),
+    caveats: caveatsOf(definition, level, table, queries),
   };
 }
 
-function helpedQuery({ statement, after }: ImprovedStatement): HelpedQuery {
+function helpedQuery(
+  { statement, after, genericAfter }: ImprovedStatement,
+  buffers: StatementBuffers | undefined,
+): HelpedQuery {
+  const { before, after: measured } = buffers ?? {
+    before: unmeasured('timeout'),
+    after: unmeasured('timeout'),
+  };
+  const pages = before.pages ?? statement.buffers;
   return {
     text: statement.fingerprint,
     calls: statement.calls,
     costBefore: statement.cost,
     costAfter: after,
-    buffersBefore: statement.buffers,
-    buffersAfter: null,
+    buffersBefore: pages,
+    buffersSource: pages === null ? null : before.pages === null ? 'pg_stat_statements' : 'run',
+    buffersAfter: measured.pages,
+    buffersReason: before.reason ?? measured.reason,
     plannedWith: statement.query.values === undefined ? 'none' : 'values',
+    generic:
+      statement.generic && genericAfter !== undefined
+        ? { costBefore: statement.generic.cost, costAfter: genericAfter }
+        : null,
     sampleAge: statement.sampleAge,
   };
 }
@@ -390,6 +522,7 @@ const STALE_SHARE = 0.2;
 
 function caveatsOf(
   { keys, where }: IndexDefinition,
+  level: AdviceLevel,
   table: CatalogueTable,
   queries: readonly HelpedQuery[],
 ): string[] {
@@ -400,14 +533,30 @@ function caveatsOf(
     caveats.push(
       'The server has no statistics of an expression until the index exists; the gain is usually larger.',
     );
+  if (level === 'sampled')
+    caveats.push(
+      'Its gain was computed from a sample of the rows; the real cost may differ by more than 15 %.',
+    );
+  if (level === 'estimated')
+    caveats.push('Its gain follows from rules and statistics alone; the planner may decide otherwise.');
+  if (level === 'sampled' && queries.some(({ costBefore, costAfter }) => costAfter > costBefore / 2))
+    caveats.push('The planner expects far more rows than the sample has, so the cost of today is too low.');
   if (where !== undefined) caveats.push('It helps only statements with this condition.');
   if (queries.length > 0 && queries.every(({ plannedWith }) => plannedWith === 'none'))
     caveats.push('The statements were planned without values; for some values the plan may differ.');
+  if (queries.some(({ generic }) => generic && generic.costAfter > generic.costBefore / 2))
+    caveats.push(
+      'A statement with a name may be planned without values from its sixth call on; that plan gains less. `plan_cache_mode = force_custom_plan` avoids it.',
+    );
   if (table.isPartitioned) caveats.push('Each partition gets an index.');
   return caveats;
 }
 
-function notesOf({ planned, catalogue }: AdviserRun, seen: number, level: AdviceLevel): string[] {
+function notesOf(
+  { planned, catalogue, functions }: AdviserRun,
+  seen: number,
+  { level, chosen }: Advice,
+): string[] {
   const notes: string[] = [];
   if (seen === 0)
     notes.push('No statements are known: use monitorPool, or the extension pg_stat_statements.');
@@ -416,7 +565,9 @@ function notesOf({ planned, catalogue }: AdviserRun, seen: number, level: Advice
     notes.push('Nothing was tried: with the extension hypopg, the planner decides about each index.');
   if (!catalogue.extensions.has('pg_trgm') && planned.some(wantsTrigrams))
     notes.push('A statement searches inside of text: with the extension pg_trgm, an index could serve it.');
-  return notes;
+  const helped = new Set(chosen.flatMap(({ improved }) => improved.map(({ statement }) => statement)));
+  const isHelped = (statement: PlannedStatement) => helped.has(statement);
+  return [...notes, ...notesOnConditions(planned, { catalogue, functions, isHelped })];
 }
 
 function wantsTrigrams({ scanned }: PlannedStatement): boolean {

@@ -1,18 +1,20 @@
 import { type IndexDefinition, type IndexKey, idOf } from '../indexes/definition.js';
 import type { Catalogue, CatalogueColumn, CatalogueTable, ExistingIndex } from './catalogue.js';
 import { type Condition, type IndexedPart, readCondition } from './conditions.js';
-import { type Expression, withoutAliases } from './expression.js';
+import { type Expression, keyText } from './expression.js';
 import type { OrderKey } from './plan.js';
 import type { ScannedTable } from './scans.js';
 
 /** Indexes that could help one scan: one, or one for each arm of an OR. */
 export interface Proposal {
   readonly table: CatalogueTable;
+  /** Of the scan: in a self join, another scan of the table could use the index as well. */
+  readonly alias: string;
   readonly definitions: readonly IndexDefinition[];
   /** Between proposals of much the same gain, the simpler one is chosen. */
   readonly complexity: number;
-  /** The condition that a GIN index serves, with the alias: HypoPG cannot try those. */
-  readonly gin?: Expression;
+  /** The condition that a GIN or GiST index serves, with the alias: HypoPG cannot try those. */
+  readonly sampled?: Expression;
 }
 
 /** Conditions whose constants the statement itself has, so that a partial index serves every call. */
@@ -130,9 +132,9 @@ function keyLists({ equal, joins, in: lists, ranges, orders }: Wanted): IndexKey
 function* formsOf(keys: readonly IndexKey[], wanted: Wanted): Generator<Proposal> {
   const { scanned, partial } = wanted;
   const plain = definitionOf(scanned.table, keys);
-  yield proposal(scanned.table, [plain]);
+  yield proposal(scanned, [plain]);
   const include = includable(keys, wanted);
-  if (include.length > 0) yield proposal(scanned.table, [{ ...plain, include }]);
+  if (include.length > 0) yield proposal(scanned, [{ ...plain, include }]);
   const predicates =
     partial.length > 1 ? [...partial.map((each) => [each]), partial] : partial.map((each) => [each]);
   for (const predicate of predicates) {
@@ -141,7 +143,7 @@ function* formsOf(keys: readonly IndexKey[], wanted: Wanted): Generator<Proposal
     const [first] = keys;
     const where = predicate.map(({ text }) => text).join(' AND ');
     const partialKeys = rest.length > 0 ? rest : (primaryKey(wanted) ?? [first!]);
-    yield proposal(scanned.table, [{ ...plain, keys: partialKeys, where }]);
+    yield proposal(scanned, [{ ...plain, keys: partialKeys, where }]);
   }
 }
 
@@ -153,28 +155,30 @@ function* special(condition: Condition, wanted: Wanted): Generator<Proposal> {
   const equalKeys = equal.flatMap((each) => each.keys).filter(({ column }) => column !== keys[0]?.column);
   if (kind === 'row') {
     for (const order of [keys, ...orders])
-      yield proposal(table, [
+      yield proposal(scanned, [
         definitionOf(table, distinctKeys([...equalKeys, ...order]).slice(0, MOST_KEYS)),
       ]);
   }
   if (kind === 'prefix') {
     const key = patternKey(keys[0]!, table, catalogue);
-    yield proposal(table, [definitionOf(table, [key])]);
-    if (equalKeys.length > 0) yield proposal(table, [definitionOf(table, [...equalKeys, key])]);
+    yield proposal(scanned, [definitionOf(table, [key])]);
+    if (equalKeys.length > 0) yield proposal(scanned, [definitionOf(table, [...equalKeys, key])]);
   }
-  if (kind === 'gin') yield { ...proposal(table, [ginOf(table, condition)]), gin: condition.expression };
+  if (kind === 'gin' || kind === 'gist')
+    yield { ...proposal(scanned, [specialIndexOf(table, condition, kind)]), sampled: condition.expression };
   if (kind === 'or') yield* orProposals(condition, wanted);
   if (wanted.partial.includes(condition)) {
     const primary = primaryKey(wanted);
-    if (primary) yield proposal(table, [{ ...definitionOf(table, primary), where: condition.text }]);
+    if (primary) yield proposal(scanned, [{ ...definitionOf(table, primary), where: condition.text }]);
   }
 }
 
 /** An index for each arm; a second try adds what is equal beside the OR. */
 function* orProposals(
   { arms = [] }: Condition,
-  { scanned: { table }, equal, catalogue, orders }: Wanted,
+  { scanned, equal, catalogue, orders }: Wanted,
 ): Generator<Proposal> {
+  const { table } = scanned;
   const armKeys = arms.map((arm) => {
     const found = ['equal', 'prefix', 'in', 'null', 'row', 'range'].map((kind) =>
       arm.filter((each) => each.kind === kind),
@@ -194,16 +198,18 @@ function* orProposals(
     );
     return [...new Map(definitions.map((definition) => [idOf(definition), definition])).values()];
   };
-  yield proposal(table, listOf([]));
+  yield proposal(scanned, listOf([]));
   const equalKeys = equal.flatMap((each) => each.keys);
-  if (equalKeys.length > 0) yield proposal(table, listOf(equalKeys));
+  if (equalKeys.length > 0) yield proposal(scanned, listOf(equalKeys));
   for (const order of orders)
-    yield proposal(table, [definitionOf(table, distinctKeys([...equalKeys, ...order]).slice(0, MOST_KEYS))]);
+    yield proposal(scanned, [
+      definitionOf(table, distinctKeys([...equalKeys, ...order]).slice(0, MOST_KEYS)),
+    ]);
 }
 
-function proposal(table: CatalogueTable, definitions: readonly IndexDefinition[]): Proposal {
+function proposal({ table, alias }: ScannedTable, definitions: readonly IndexDefinition[]): Proposal {
   const complexity = definitions.reduce((sum, definition) => sum + complexityOf(definition), 0);
-  return { table, definitions, complexity };
+  return { table, alias, definitions, complexity };
 }
 
 function complexityOf({ keys, include, where, method }: IndexDefinition): number {
@@ -213,7 +219,7 @@ function complexityOf({ keys, include, where, method }: IndexDefinition): number
     special / 2 +
     include.length * 1.2 +
     (where === undefined ? 0 : 1.5) +
-    (method === 'gin' ? 3 : 0)
+    (method === 'btree' ? 0 : 3)
   );
 }
 
@@ -221,11 +227,15 @@ function definitionOf(table: CatalogueTable, keys: readonly IndexKey[]): IndexDe
   return { schema: table.schema, table: table.name, method: 'btree', keys, include: [] };
 }
 
-function ginOf(table: CatalogueTable, { keys: [key], opclass }: Condition): IndexDefinition {
+function specialIndexOf(
+  table: CatalogueTable,
+  { keys: [key], opclass }: Condition,
+  method: 'gin' | 'gist',
+): IndexDefinition {
   const isDefault = opclass && /^(?:jsonb_ops|tsvector_ops|array_ops)$/.test(opclass.name);
   return {
     ...definitionOf(table, [{ ...key, ...(opclass && !isDefault && { opclass }) }]),
-    method: 'gin',
+    method,
   };
 }
 
@@ -246,7 +256,7 @@ function keysOfOrder(
   for (const { expression, isDescending, nullsFirst } of order) {
     const isColumn = expression.kind === 'column' && expression.relation === alias;
     if (!isColumn && !(expression.kind !== 'column' && isIndexable(expression))) break;
-    const key = isColumn ? { column: expression.name } : { expression: withoutAliases(expression) };
+    const key = isColumn ? { column: expression.name } : { expression: keyText(expression) };
     keys.push({ key, isDescending, nullsFirst });
   }
   // An order that goes down with each key is an index that goes up, read backwards.

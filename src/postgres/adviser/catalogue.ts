@@ -31,6 +31,8 @@ export interface CatalogueColumn {
   /** `C` or `POSIX`: text is compared by bytes. */
   readonly comparesBytes: boolean;
   readonly isSortable: boolean;
+  /** A range, or several of one type. */
+  readonly isRange: boolean;
   /** Bytes. */
   readonly width: number;
   /** `null`: not known. */
@@ -218,6 +220,7 @@ function columnOf(row: Record<string, unknown>, rows: number): CatalogueColumn {
     isNotNull: row.is_not_null === true,
     comparesBytes: row.compares_bytes === true,
     isSortable: row.is_sortable === true,
+    isRange: row.is_range === true,
     width: Number(row.width),
     // A negative one is a share of the rows.
     distinct: distinct !== null && distinct < 0 ? -distinct * Math.max(rows, 1) : distinct,
@@ -283,7 +286,9 @@ SELECT a.attrelid::int8 AS table, a.attname AS name, a.attnum AS number,
   coalesce(k.collname IN ('C', 'POSIX') OR (k.collname = 'default' AND d.datcollate IN ('C', 'POSIX')), true) AS compares_bytes,
   EXISTS (SELECT FROM pg_opclass o JOIN pg_am am ON am.oid = o.opcmethod AND am.amname = 'btree'
     WHERE o.opcdefault AND (o.opcintype = coalesce(nullif(t.typbasetype, 0), t.oid)
-      OR (o.opcintype = 'text'::regtype AND t.typcategory = 'S') OR (o.opcintype = 'anyenum'::regtype AND t.typtype = 'e'))) AS is_sortable,
+      OR (o.opcintype = 'text'::regtype AND t.typcategory = 'S') OR (o.opcintype = 'anyenum'::regtype AND t.typtype = 'e')
+      OR (o.opcintype = 'anyrange'::regtype AND t.typtype = 'r') OR (o.opcintype = 'anyarray'::regtype AND t.typcategory = 'A'))) AS is_sortable,
+  t.typtype IN ('r', 'm') AS is_range,
   coalesce(s.avg_width, CASE WHEN a.attlen > 0 THEN a.attlen ELSE 32 END) AS width, s.n_distinct AS distinct, s.correlation
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_collation k ON k.oid = a.attcollation

@@ -1,5 +1,5 @@
 import { type IndexDefinition, idOf } from '../indexes/definition.js';
-import { indexesInUse, isWorthwhile, LEAST_GAIN } from './acceptance.js';
+import { indexesInUse, isWorthwhile, LARGE_GAIN, LEAST_GAIN, useIn } from './acceptance.js';
 import type { Proposal } from './candidates.js';
 import type { Catalogue } from './catalogue.js';
 import type { WhatIf } from './what-if.js';
@@ -27,6 +27,8 @@ export interface ImprovedStatement {
   readonly after: number;
   /** The ids of the new indexes that its plan uses. */
   readonly used: ReadonlySet<string>;
+  /** Of a named statement: the cost of its plan without values. */
+  readonly genericAfter?: number;
 }
 
 /** The scales that indexes are weighed with. */
@@ -43,6 +45,8 @@ interface Costed {
   readonly indexes: readonly IndexDefinition[];
   readonly cost: number;
   readonly used: ReadonlySet<string>;
+  /** With the scans, see `useIn`. */
+  readonly uses: ReadonlySet<string>;
 }
 
 /**
@@ -54,7 +58,7 @@ export async function chooseForStatement(
   proposals: readonly Proposal[],
   context: ChoiceContext,
 ): Promise<readonly IndexDefinition[]> {
-  let current: Costed = { indexes: [], cost: statement.cost, used: new Set() };
+  let current: Costed = { indexes: [], cost: statement.cost, used: new Set(), uses: new Set() };
   if (statement.cost < statement.leastGain) return [];
   for (let step = 0; step < MOST_PER_STATEMENT && !context.isLate(); step++) {
     const tried: { proposal: Proposal; costed: Costed }[] = [];
@@ -62,8 +66,11 @@ export async function chooseForStatement(
       if (context.isLate()) break;
       const costed = await costWith(statement, [...current.indexes, ...proposal.definitions], context);
       const most = current.cost * (step === 0 ? 0.9 : MOST_AFTER_ANOTHER);
-      const isUsed = proposal.definitions.every((definition) => costed?.used.has(idOf(definition)));
-      if (costed && isUsed && costed.cost <= most && current.cost - costed.cost >= LEAST_GAIN / 2)
+      const isUsed = proposal.definitions.every((definition) =>
+        costed?.uses.has(useIn(idOf(definition), proposal.alias)),
+      );
+      const least = leastFor(proposal, statement);
+      if (costed && isUsed && costed.cost <= most && current.cost - costed.cost >= least)
         tried.push({ proposal, costed });
     }
     const best = simplestOfBest(tried);
@@ -73,6 +80,12 @@ export async function chooseForStatement(
   const final = withoutUnused(current);
   if (!isWorthwhile(statement.cost, current.cost, statement.leastGain)) return [];
   return withoutNeedless(statement, final, current.cost, context);
+}
+
+/** An index finds the rows already: stored columns that save reading them must gain much. */
+function leastFor({ definitions }: Proposal, { leastGain }: PlannedStatement): number {
+  const hasStored = definitions.some(({ include }) => include.length > 0);
+  return hasStored && leastGain > LEAST_GAIN ? LARGE_GAIN : LEAST_GAIN / 2;
 }
 
 function simplestOfBest<T extends { proposal: Proposal; costed: Costed }>(
@@ -132,7 +145,7 @@ async function costWith(
   const planned = await whatIf.plan(query, indexes);
   if (!planned) return undefined;
   const total = planned.root['Total Cost'];
-  return { indexes, cost: total, used: indexesInUse(planned, catalogue, cost - total, scanned) };
+  return { indexes, cost: total, ...indexesInUse(planned, catalogue, cost - total, scanned) };
 }
 
 /**
@@ -240,9 +253,10 @@ export class WorkloadCosts {
     const own = indexes.filter(({ schema, table }) =>
       statement.scanned.some(({ table: read }) => read.schema === schema && read.name === table),
     );
-    const none = { indexes: [], cost: statement.cost, used: new Set<string>() };
+    const none = { indexes: [], cost: statement.cost, used: new Set<string>(), uses: new Set<string>() };
     if (own.length === 0) return none;
-    const key = `${statement.fingerprint}\n${own.map(idOf).sort().join()}`;
+    const kind = statement.query.values === undefined ? 'generic' : 'values';
+    const key = `${statement.fingerprint}\n${kind}\n${own.map(idOf).sort().join()}`;
     if (!this.#costs.has(key)) this.#costs.set(key, await costWith(statement, own, this.#context));
     return this.#costs.get(key) ?? none;
   }

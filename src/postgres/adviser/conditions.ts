@@ -4,6 +4,7 @@ import {
   columnsOf,
   conjunctsOf,
   type Expression,
+  keyText,
   printedText,
   withoutAliases,
   withoutCasts,
@@ -17,13 +18,24 @@ export interface IndexedPart {
 
 /** A condition on one table, as an index can serve it. */
 export interface Condition {
-  readonly kind: 'equal' | 'in' | 'range' | 'null' | 'prefix' | 'row' | 'or' | 'boolean' | 'gin' | 'other';
+  readonly kind:
+    | 'equal'
+    | 'in'
+    | 'range'
+    | 'null'
+    | 'prefix'
+    | 'row'
+    | 'or'
+    | 'boolean'
+    | 'gin'
+    | 'gist'
+    | 'other';
   readonly keys: readonly IndexedPart[];
   /** The other side comes from another table. */
   readonly isJoin: boolean;
   /** Of an `or`: the conditions of each arm. */
   readonly arms?: readonly (readonly Condition[])[];
-  /** Of `gin`: the operator class. */
+  /** Of `gin` and `gist`: the operator class. Default: the one of the type. */
   readonly opclass?: QualifiedName;
   /** As the server prints it, without the alias. */
   readonly text: string;
@@ -94,8 +106,49 @@ function readOperator(
     const key = keyPart(own, context);
     return key ? { kind: operator === '=' ? 'equal' : 'range', keys: [key], isJoin } : {};
   }
-  if (isTurned || isJoin) return {};
+  const placed = readPlaces(isTurned ? COMMUTATORS.get(operator) : operator, own, context);
+  if (placed || isTurned || isJoin) return placed ? { ...placed, isJoin } : {};
   return readTextPattern(operator, own, other, context) ?? readContains(operator, own, context);
+}
+
+/** Operators of ranges, shapes and networks, as they read from the other side. */
+const COMMUTATORS = new Map([
+  ['&&', '&&'],
+  ['@>', '<@'],
+  ['<@', '@>'],
+  ['-|-', '-|-'],
+  ['<<', '>>'],
+  ['>>', '<<'],
+  ['<<=', '>>='],
+  ['>>=', '<<='],
+]);
+
+const SHAPES = /^(?:point|box|polygon|circle)$/;
+const NETWORKS = /^(?:inet|cidr)$/;
+
+/** Ranges, shapes and networks that meet or contain others: GiST finds them. */
+function readPlaces(
+  operator: string | undefined,
+  own: Expression,
+  context: ConditionContext,
+): Kind | undefined {
+  if (operator === undefined || !COMMUTATORS.has(operator)) return undefined;
+  const key = keyPart(own, context, false);
+  const column =
+    key?.column === undefined ? undefined : context.catalogue.columnNamed(context.table.oid, key.column);
+  const type = typeOf(own, context) ?? '';
+  if (!key) return undefined;
+  // The server turns it into two limits, which a B-tree serves.
+  if (NETWORKS.test(type) && operator.startsWith('<<')) return { kind: 'range', keys: [key] };
+  if (NETWORKS.test(type))
+    return { kind: 'gist', keys: [key], opclass: { schema: 'pg_catalog', name: 'inet_ops' } };
+  const isRange = column ? column.isRange : /range$/.test(type) || isRangeCall(own);
+  return isRange || SHAPES.test(type) ? { kind: 'gist', keys: [key] } : undefined;
+}
+
+/** `tstzrange(starts_at, ends_at)` of two columns. */
+function isRangeCall({ kind, name }: Expression): boolean {
+  return kind === 'call' && /^(?:int4|int8|num|ts|tstz|date)(?:multi)?range$/.test(name);
 }
 
 /** `(a, b) < (1, 2)`, as pages after a key are written. */
@@ -194,7 +247,7 @@ function keyPart(
     const column = catalogue.columnNamed(table.oid, inner.name);
     return column && (column.isSortable || !mustSort) ? { column: column.name } : undefined;
   }
-  return isIndexable(side) ? { expression: withoutAliases(side) } : undefined;
+  return isIndexable(side) ? { expression: keyText(side) } : undefined;
 }
 
 /** `(name)::text` of a varchar is the column itself, and so is a column of a domain as the type below it. */

@@ -43,5 +43,6 @@ export function costOfHeapPages(pages: number, rows: number): number {
   const fetched = Math.min((2 * pages * rows) / Math.max(2 * pages + rows, 1), pages);
   const each =
     fetched > 1 ? RANDOM_PAGE - (RANDOM_PAGE - 1) * Math.sqrt(fetched / Math.max(pages, 1)) : RANDOM_PAGE;
-  return fetched * each + rows * TUPLE;
+  // Each row is compared again.
+  return fetched * each + rows * (TUPLE + OPERATOR);
 }

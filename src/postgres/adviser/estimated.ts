@@ -22,8 +22,8 @@ import type { PlannedStatement } from './workload.js';
 /** Columns of a row that is read for each row of a join. */
 const COST_OF_JOINED_ROW = 8;
 
-/** The start of a search in an inverted index. */
-const COST_OF_GIN = 50;
+/** The start of a search in a GIN or GiST index. */
+const COST_OF_SPECIAL = 50;
 
 /** The use of indexes for one scan. */
 interface Estimate {
@@ -64,7 +64,11 @@ export class EstimatedIndexes implements WhatIf {
   ) {
     this.#session = session;
     this.#catalogue = catalogue;
-    this.#statements = new Map(statements.map((statement) => [statement.query, statement]));
+    this.#statements = new Map(
+      statements
+        .flatMap((statement) => [statement, ...(statement.generic ? [statement.generic] : [])])
+        .map((statement) => [statement.query, statement]),
+    );
     this.#isIndexable = isIndexable;
     this.#isVolatile = isVolatile;
   }
@@ -153,8 +157,8 @@ export class EstimatedIndexes implements WhatIf {
       (first !== undefined && this.#catalogue.columnNamed(table.oid, first)?.correlation) || 0;
     const isCovered = isCoveredBy(definition, scanned);
     const read =
-      definition.method === 'gin'
-        ? COST_OF_GIN + costOfHeapPages(table.pages, rows)
+      definition.method !== 'btree'
+        ? COST_OF_SPECIAL + costOfHeapPages(table.pages, rows)
         : costOfIndexRead(table, { rows, isCovered, correlation: Math.abs(correlation) });
     const ids = [idOf(definition)];
     // A walk along the order would go on and on, where fewer rows than expected pass the filter.
@@ -267,9 +271,10 @@ function useOf({ keys, method, where, include }: IndexDefinition, scan: Estimate
   if (include.length > 0) return undefined;
   const predicate = where === undefined ? [] : conditions.filter(({ text }) => where.includes(text));
   if (where !== undefined && predicate.length === 0) return undefined;
-  if (method === 'gin') {
-    const found = conditions.filter((each) => each.kind === 'gin' && isKey(keys[0], each.keys[0]));
-    return found.length > 0 ? { conditions: found, isJoin: false, givesOrder: false } : undefined;
+  if (method !== 'btree') {
+    const found = conditions.filter((each) => each.kind === method && isKey(keys[0], each.keys[0]));
+    const isJoin = found.some((each) => each.isJoin);
+    return found.length > 0 ? { conditions: found, isJoin, givesOrder: false } : undefined;
   }
   const used: Condition[] = [...predicate];
   let at = 0;

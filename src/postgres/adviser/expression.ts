@@ -139,6 +139,31 @@ export function withoutAliases(expression: Expression): string {
   return text + source.text.slice(from, end);
 }
 
+/** The text of a key: without aliases, and without parentheses around all of it, which an order and a condition print differently. */
+export function keyText(expression: Expression): string {
+  const { source, start, end } = expression;
+  const tokens = source.tokens.filter((token) => token.start >= start && token.end <= end);
+  let text = withoutAliases(expression);
+  for (let depth = outerParentheses(tokens); depth > 0; depth--) text = text.slice(1, -1).trim();
+  return text;
+}
+
+/** The pairs of parentheses that enclose all tokens. */
+function outerParentheses(tokens: readonly Token[]): number {
+  let count = 0;
+  while (tokens[count]?.text === '(' && tokens[tokens.length - 1 - count]?.text === ')') {
+    const inside = tokens.slice(count + 1, tokens.length - 1 - count);
+    let depth = 0;
+    const isOpen = inside.every(({ text }) => {
+      depth += text === '(' ? 1 : text === ')' ? -1 : 0;
+      return depth >= 0;
+    });
+    if (!isOpen) break;
+    count++;
+  }
+  return count;
+}
+
 /** The text as the server printed it. */
 export function printedText({ source, start, end }: Expression): string {
   return source.text.slice(start, end);

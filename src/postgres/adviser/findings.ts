@@ -1,8 +1,8 @@
 import { ddlOf, type IndexDefinition, idOf } from '../indexes/definition.js';
 import type { Session } from '../sessions.js';
-import type { Catalogue, ExistingIndex, ForeignKey } from './catalogue.js';
+import { Catalogue, type ExistingIndex, type ForeignKey } from './catalogue.js';
 import { noPlan, readOnly } from './explain.js';
-import type { ExistingIndexFinding, IndexReport, UnindexedForeignKey } from './report.js';
+import type { ExistingIndexes, ExistingIndexFinding, IndexReport, UnindexedForeignKey } from './report.js';
 
 type Findings = Pick<IndexReport, 'duplicate' | 'redundant' | 'unused' | 'invalid' | 'foreignKeys'>;
 
@@ -17,6 +17,13 @@ const LEAST_FOREIGN_ROWS = 10_000;
 
 /** Scans that are counted for a shorter time say little. Milliseconds. */
 const ENOUGH_TIME = 14 * 24 * 3_600_000;
+
+/** Reads the catalogue, and finds out what it shows. */
+export async function readExistingIndexes(session: Session): Promise<ExistingIndexes> {
+  const catalogue = await Catalogue.read(session);
+  const { figures } = await findingsOf(session, catalogue);
+  return { ...figures, countedSince: catalogue.countedSince };
+}
 
 /** Finds out what the catalogue alone shows. No index is dropped, and none is advised to be unique. */
 export async function findingsOf(

@@ -3,7 +3,7 @@ import { type Expression, functionsOf, printedText } from './expression.js';
 
 /** Types of the server whose conversions do not run code of the database's users. */
 const TYPES =
-  /^(?:text|character varying|character|bpchar|name|boolean|smallint|integer|bigint|numeric|real|double precision|date|timestamp without time zone|timestamp with time zone|time without time zone|interval|uuid|jsonb?|inet|cidr|bytea|regconfig|tsvector|tsquery|"char")(?:\(\d+(?:,\d+)?\))?(?:\[\])*$/;
+  /^(?:text|character varying|character|bpchar|name|boolean|smallint|integer|bigint|numeric|real|double precision|date|timestamp without time zone|timestamp with time zone|time without time zone|interval|uuid|jsonb?|inet|cidr|bytea|regconfig|tsvector|tsquery|"char"|int4range|int8range|numrange|tsrange|tstzrange|daterange|\w+multirange|point|box|polygon|circle|lseg|path|line)(?:\(\d+(?:,\d+)?\))?(?:\[\])*$/;
 
 /** Syntax that looks like functions. */
 const SYNTAX = new Set([

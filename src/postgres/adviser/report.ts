@@ -1,4 +1,5 @@
 import type { AdviceLevel } from '../indexes/advice-level.js';
+import type { UnmeasuredReason } from './buffers/buffer-meter.js';
 
 /** A statement that an index helps. */
 export interface HelpedQuery {
@@ -9,11 +10,21 @@ export interface HelpedQuery {
   readonly costBefore: number;
   /** With all indexes that are advised. */
   readonly costAfter: number;
-  /** Pages that one call reads; `null`: not known. */
+  /** Pages of one call, in memory or not; `null`: not known. */
   readonly buffersBefore: number | null;
+  /** `run`: one run with the values of the app. `pg_stat_statements`: the mean of all calls. */
+  readonly buffersSource: 'run' | 'pg_stat_statements' | null;
+  /** Of one run with all indexes that are advised, in their trial; `null`: see `buffersReason`. */
   readonly buffersAfter: number | null;
+  /** Why a figure of buffers was not measured; `null`: both were. */
+  readonly buffersReason: UnmeasuredReason | null;
   /** Planned with values of the app, or without any, as prepared statements are in the long run. */
   readonly plannedWith: 'values' | 'none';
+  /**
+   * Of a statement with a `name`: the costs of its plan without values, which the server may keep from the sixth call on.
+   * `null`: it has no name, or is planned without values above.
+   */
+  readonly generic: { readonly costBefore: number; readonly costAfter: number } | null;
   /** Since the values were seen; `null`: there were none. Seconds. */
   readonly sampleAge: number | null;
 }
@@ -26,7 +37,7 @@ export interface MissingIndex {
   readonly level: AdviceLevel;
   readonly schema: string;
   readonly table: string;
-  readonly method: 'btree' | 'gin';
+  readonly method: 'btree' | 'gin' | 'gist';
   /** About; `null`: not known. */
   readonly bytes: number | null;
   readonly tableRows: number;
@@ -66,6 +77,12 @@ export interface UnindexedForeignKey {
   readonly id: string;
   readonly caveats: readonly string[];
 }
+
+/** The findings of the catalogue about indexes that exist. */
+export type ExistingIndexes = Pick<
+  IndexReport,
+  'duplicate' | 'redundant' | 'unused' | 'invalid' | 'foreignKeys' | 'countedSince'
+>;
 
 /** The indexes of a database, with advice. */
 export interface IndexReport {

@@ -1,8 +1,11 @@
 import { ddlOf, type IndexDefinition, idOf, indexNameOf, quoteIdentifier } from '../indexes/definition.js';
 import type { Session } from '../sessions.js';
+import { type BufferMeter, type MeasuredBuffers, unmeasured } from './buffers/buffer-meter.js';
+import type { Catalogue } from './catalogue.js';
 import { explainQuery, noPlan, type PlannableQuery, readOnly } from './explain.js';
 import { IndexRows } from './index-rows.js';
-import { nodesOf, type PlanStep, repetitionsOf } from './plan.js';
+import { costOfSizes, estimateSize, PAGE_BYTES, type SizedIndex } from './index-size.js';
+import type { PlanStep } from './plan.js';
 
 /** Plans queries as if indexes existed. */
 export interface WhatIf {
@@ -15,6 +18,12 @@ export interface WhatIf {
   plan(query: PlannableQuery, indexes: readonly IndexDefinition[]): Promise<PlannedWith | undefined>;
   /** Of an index that was planned with. Bytes. */
   bytesOf(definition: IndexDefinition): number | null;
+  /** Runs a query with indexes that are really built. Default: they are not. */
+  measure?(
+    query: PlannableQuery,
+    indexes: readonly IndexDefinition[],
+    meter: BufferMeter,
+  ): Promise<MeasuredBuffers>;
   close(): Promise<void>;
 }
 
@@ -26,14 +35,6 @@ export interface PlannedWith {
   /** Indexes that are known to give the wanted order; of estimates, whose plan keeps its sorts. */
   readonly ordered?: ReadonlySet<string>;
 }
-
-const PAGE_BYTES = 8192;
-
-/** Pages of an index below one of the next level, roughly. */
-const PAGES_OF_PARENT = 300;
-
-/** The planner's figure: 50 operators. */
-const COST_OF_LEVEL = 0.125;
 
 /** A hypothetical index. */
 interface Hypothetical {
@@ -47,15 +48,17 @@ export class HypotheticalIndexes implements WhatIf {
   readonly #session: Session;
   readonly #schema: string;
   readonly #open = new Map<string, Hypothetical>();
-  readonly #bytes = new Map<string, number>();
+  readonly #catalogue: Catalogue;
+  readonly #sizes = new Map<string, SizedIndex>();
   readonly #indexRows: IndexRows;
   /** Indexes that HypoPG refuses, such as those on expressions that are not immutable. */
   readonly #refused = new Set<string>();
 
   /** @param schema of the extension. */
-  constructor(session: Session, schema: string) {
+  constructor(session: Session, schema: string, catalogue: Catalogue) {
     this.#session = session;
     this.#schema = quoteIdentifier(schema);
+    this.#catalogue = catalogue;
     this.#indexRows = new IndexRows((query) =>
       readOnly(session, () => explainQuery(session, query)).catch(noPlan),
     );
@@ -73,11 +76,14 @@ export class HypotheticalIndexes implements WhatIf {
     const names = new Map([...this.#open].map(([id, { name }]) => [name, id]));
     if (!root) return undefined;
     const counted = await this.#indexRows.read(root, names, indexes);
-    return { root: { ...counted, 'Total Cost': root['Total Cost'] + this.#descents(root, names) }, names };
+    const sizeOfName = (name: string) => this.#sizes.get(names.get(name) ?? '');
+    const cost = Math.max(root['Total Cost'] + costOfSizes(counted, sizeOfName), 0);
+    return { root: { ...counted, 'Total Cost': cost }, names };
   }
 
   bytesOf(definition: IndexDefinition): number | null {
-    return this.#bytes.get(idOf(definition)) ?? null;
+    const size = this.#sizes.get(idOf(definition));
+    return size ? size.pages * PAGE_BYTES : null;
   }
 
   /** Hypothetical indexes survive the end of a transaction. */
@@ -85,19 +91,6 @@ export class HypotheticalIndexes implements WhatIf {
     this.#open.clear();
     // The right to run it may be missing; then there are none.
     await this.#session.query(`SELECT ${this.#schema}.hypopg_reset()`).catch(noPlan);
-  }
-
-  /** HypoPG leaves out the way from the root of an index to its leaves, which a loop goes for each of its rows. */
-  #descents(root: PlanStep, names: ReadonlyMap<string, string>): number {
-    let sum = 0;
-    for (const { node, above } of nodesOf(root)) {
-      const id = names.get(node['Index Name'] ?? '');
-      if (id === undefined || above.some((upper) => upper['Node Type'] === 'Memoize')) continue;
-      const pages = Math.max((this.#bytes.get(id) ?? 0) / PAGE_BYTES, 1);
-      const height = Math.ceil(Math.log(pages) / Math.log(PAGES_OF_PARENT));
-      sum += repetitionsOf({ node, above }) * (height + 1) * COST_OF_LEVEL;
-    }
-    return sum;
   }
 
   async #create(id: string, definition: IndexDefinition): Promise<boolean> {
@@ -108,11 +101,11 @@ export class HypotheticalIndexes implements WhatIf {
       const { rows } = await readOnly(this.#session, () => this.#session.query(create, [ddlOf(definition)]));
       const [{ oid, name } = { oid: 0, name: '' }] = rows as { oid: unknown; name: unknown }[];
       this.#open.set(id, { oid: Number(oid), name: String(name) });
-      if (this.#bytes.has(id)) return true;
+      if (this.#sizes.has(id)) return true;
       const size = await this.#session.query(`SELECT ${this.#schema}.hypopg_relation_size($1) AS bytes`, [
         oid,
       ]);
-      this.#bytes.set(id, Number(size.rows[0]?.bytes));
+      this.#sizes.set(id, estimateSize(definition, this.#catalogue, Number(size.rows[0]?.bytes)));
       return true;
     } catch (error) {
       noPlan(error);
@@ -141,6 +134,17 @@ export class TrialIndexes implements WhatIf {
     if (!(await this.#build(indexes))) return undefined;
     const root = await this.#guarded(() => explainQuery(this.#session, query));
     return root && { root: await this.#indexRows.read(root, this.#names, indexes), names: this.#names };
+  }
+
+  async measure(
+    query: PlannableQuery,
+    indexes: readonly IndexDefinition[],
+    meter: BufferMeter,
+  ): Promise<MeasuredBuffers> {
+    if (!(await this.#build(indexes))) return unmeasured('failed');
+    const root = await this.#guarded(() => explainQuery(this.#session, query));
+    if (!root) return unmeasured('failed');
+    return meter.measureIn(query, root, (run) => this.#guarded(run));
   }
 
   bytesOf(definition: IndexDefinition): number | null {

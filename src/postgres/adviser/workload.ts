@@ -37,6 +37,8 @@ export interface WorkloadStatement {
   readonly source: 'monitor' | 'pg_stat_statements';
   /** The time in which the calls were counted. */
   readonly windowSeconds: number;
+  /** Prepared under a name: after five calls the server may keep a plan without values. */
+  readonly isNamed: boolean;
 }
 
 /** A statement with its plan of today. */
@@ -52,6 +54,8 @@ export interface PlannedStatement extends WorkloadStatement {
   readonly own: OwnConditions;
   /** Everything that the plan without values prints, without aliases: constants in it are the statement's own. */
   readonly ownText: string;
+  /** Of a named statement: as it is planned without values. */
+  readonly generic?: PlannedStatement;
 }
 
 /** Statements that are planned, those with the most time first. */
@@ -96,38 +100,72 @@ function ofMonitor(
     buffers: known?.buffers ?? null,
     source: 'monitor',
     windowSeconds,
+    isNamed: sample?.isNamed === true,
   };
 }
 
-/** Plans the statements that have a text, and reads what their plans want. */
+/** The surroundings of planning. */
+interface PlanContext {
+  readonly session: Session;
+  readonly catalogue: Catalogue;
+  readonly functions: IndexableFunctions;
+}
+
+/**
+ * Plans the statements that have a text, and reads what their plans want. A named statement is planned without values as
+ * well. Where that plan is not dearer, the server keeps it, so it is a statement of its own.
+ */
 export async function planWorkload(
   session: Session,
   workload: readonly WorkloadStatement[],
   catalogue: Catalogue,
   functions: IndexableFunctions,
 ): Promise<PlannedStatement[]> {
+  const context: PlanContext = { session, catalogue, functions };
   const planned: PlannedStatement[] = [];
+  let count = 0;
   for (const statement of workload) {
-    if (planned.length >= MOST_STATEMENTS) break;
-    const { query } = statement;
+    if (count >= MOST_STATEMENTS) break;
+    const { query, isNamed } = statement;
     if (!query || !isPlannable(statement.operation)) continue;
-    const root = await readOnly(session, () => explainQuery(session, query)).catch(noPlan);
-    if (!root) continue;
-    await catalogue.readColumns(session, tablesOf(root, catalogue));
-    const { own, ownText } = await readOwnConditions(session, query, root);
-    planned.push({
-      ...statement,
-      query,
-      root,
-      cost: root['Total Cost'],
-      leastGain: leastGain(root),
-      weight: (Math.max(statement.calls, 1) * 3600) / Math.max(statement.windowSeconds, 1),
-      scanned: await withJudgement(session, scannedTables(root, catalogue), functions),
-      own,
-      ownText,
-    });
+    const found = await planStatement(statement, query, context);
+    if (!found) continue;
+    count++;
+    const hasValues = query.values !== undefined && query.values.length > 0;
+    const generic =
+      isNamed && hasValues
+        ? await planStatement({ ...statement, sampleAge: null }, { ...query, values: undefined }, context)
+        : undefined;
+    if (!generic || generic.cost > found.cost) planned.push({ ...found, ...(generic && { generic }) });
+    else {
+      // Both plans run: which of them is not known.
+      const half = { ...generic, weight: generic.weight / 2 };
+      planned.push({ ...found, generic: half, weight: found.weight / 2 }, half);
+    }
   }
   return planned;
+}
+
+async function planStatement(
+  statement: WorkloadStatement,
+  query: PlannableQuery,
+  { session, catalogue, functions }: PlanContext,
+): Promise<PlannedStatement | undefined> {
+  const root = await readOnly(session, () => explainQuery(session, query)).catch(noPlan);
+  if (!root) return undefined;
+  await catalogue.readColumns(session, tablesOf(root, catalogue));
+  const { own, ownText } = await readOwnConditions(session, query, root);
+  return {
+    ...statement,
+    query,
+    root,
+    cost: root['Total Cost'],
+    leastGain: leastGain(root),
+    weight: (Math.max(statement.calls, 1) * 3600) / Math.max(statement.windowSeconds, 1),
+    scanned: await withJudgement(session, scannedTables(root, catalogue), functions),
+    own,
+    ownText,
+  };
 }
 
 /** The planner assumes a share for each condition on an expression; it is counted instead. */
@@ -212,7 +250,7 @@ async function readOwnConditions(
 /** Texts of both sources, without what they write differently. */
 function keyOfText(text: string): string {
   return text
-    .replace(/\$\d+/g, '?')
+    .replace(/\$\d+|\b(?:true|false|null)\b/gi, '?')
     .replace(/\(…\)|\(\?(?:, ?\?)*\)/g, '(?)')
     .replace(/\s+/g, ' ')
     .trim();
@@ -242,6 +280,7 @@ async function readStatStatements(session: Session, catalogue: Catalogue): Promi
         buffers: Math.round(Number(row.buffers) / Math.max(calls, 1)),
         source: 'pg_stat_statements' as const,
         windowSeconds: Number(row.window),
+        isNamed: false,
       },
     ];
   });

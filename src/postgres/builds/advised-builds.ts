@@ -36,7 +36,7 @@ export class AdvisedBuilds implements DatabaseBuilds {
 
   constructor(adviser: IndexAdviser, sessions: Sessions, settings: BuildSettings) {
     this.#adviser = adviser;
-    this.#builds = new IndexBuilds(sessions, settings, ({ queries = [] }) => adviser.costsOf(queries));
+    this.#builds = new IndexBuilds(sessions, settings, ({ queries = [] }) => adviser.measure(queries));
   }
 
   get mayBuildIndexes(): boolean {

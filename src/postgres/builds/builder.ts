@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { indexBuildEvents } from '../../events/channels.js';
 import { reportFault } from '../../runtime/report-fault.js';
+import type { MeasuredBuffers } from '../adviser/buffers/buffer-meter.js';
 import { qualifiedName } from '../changes/sql.js';
 import { ddlOf, type IndexDefinition, indexNameOf } from '../indexes/definition.js';
 import type { Session, Sessions } from '../sessions.js';
@@ -22,6 +23,8 @@ import { runWatched } from './watch.js';
 export interface PlannedQuery {
   readonly text: string;
   readonly cost: number;
+  /** Of one run. */
+  readonly buffers: MeasuredBuffers;
 }
 
 /** Plans the queries that an index helps, on a session of the monitor. */
@@ -198,11 +201,20 @@ function gainsOf(
   after: readonly PlannedQuery[] | undefined,
 ): readonly BuildGain[] | undefined {
   if (!before || !after) return undefined;
-  const costs = new Map(after.map(({ text, cost }) => [text, cost]));
-  const gains = before.flatMap(({ text, cost }) => {
-    const costAfter = costs.get(text);
-    if (costAfter === undefined) return [];
-    return [{ text: text.slice(0, LONGEST_TEXT), costBefore: cost, costAfter }];
+  const byText = new Map(after.map((query) => [query.text, query]));
+  const gains = before.flatMap(({ text, cost, buffers }) => {
+    const now = byText.get(text);
+    if (!now) return [];
+    return [
+      {
+        text: text.slice(0, LONGEST_TEXT),
+        costBefore: cost,
+        costAfter: now.cost,
+        buffersBefore: buffers.pages,
+        buffersAfter: now.buffers.pages,
+        buffersReason: buffers.reason ?? now.buffers.reason,
+      },
+    ];
   });
   return gains.slice(0, MOST_GAINS);
 }

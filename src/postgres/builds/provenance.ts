@@ -1,3 +1,4 @@
+import { UNMEASURED_REASONS } from '../adviser/buffers/buffer-meter.js';
 import { quoteLiteral } from '../changes/sql.js';
 import type { AdviceLevel } from '../indexes/advice-level.js';
 import type { BuildGain } from './types.js';
@@ -30,14 +31,39 @@ export function readProvenance(comment: string | null): Partial<Provenance> {
     return {
       ...(typeof id === 'string' && /^[0-9a-f]{16}$/.test(id) && { id }),
       ...(typeof seconds === 'number' && { seconds }),
-      ...(Array.isArray(gains) && gains.every(isGain) && { gains }),
+      ...(Array.isArray(gains) && gains.every(isGain) && { gains: gains.map(gainOf) }),
     };
   } catch {
     return {};
   }
 }
 
-function isGain(value: unknown): value is BuildGain {
+type StoredGain = Pick<BuildGain, 'text' | 'costBefore' | 'costAfter'> & Partial<BuildGain>;
+
+function isGain(value: unknown): value is StoredGain {
   const { text, costBefore, costAfter } = (value ?? {}) as Partial<BuildGain>;
   return typeof text === 'string' && typeof costBefore === 'number' && typeof costAfter === 'number';
+}
+
+/** Comments of earlier versions have no buffers. */
+function gainOf({
+  text,
+  costBefore,
+  costAfter,
+  buffersBefore,
+  buffersAfter,
+  buffersReason,
+}: StoredGain): BuildGain {
+  const isNumber = (value: unknown): value is number => typeof value === 'number';
+  const isComplete = isNumber(buffersBefore) && isNumber(buffersAfter);
+  return {
+    text,
+    costBefore,
+    costAfter,
+    buffersBefore: isNumber(buffersBefore) ? buffersBefore : null,
+    buffersAfter: isNumber(buffersAfter) ? buffersAfter : null,
+    buffersReason: isComplete
+      ? null
+      : (UNMEASURED_REASONS.find((reason) => reason === buffersReason) ?? 'failed'),
+  };
 }

@@ -1,4 +1,5 @@
 import type { Duration, Size } from '../../options/units.js';
+import type { UnmeasuredReason } from '../adviser/buffers/buffer-meter.js';
 import type { AdviceLevel } from '../indexes/advice-level.js';
 
 /** Which indexes `POST /indexes/optimize` may build, and how. Every duration is in seconds if it is a number. */
@@ -48,6 +49,11 @@ export interface BuildGain {
   /** The cost of the plan, in the units of PostgreSQL. */
   readonly costBefore: number;
   readonly costAfter: number;
+  /** Pages of one run before the build and one after it; `null`: not measured. */
+  readonly buffersBefore: number | null;
+  readonly buffersAfter: number | null;
+  /** Why a figure of buffers was not measured; `null`: both were. */
+  readonly buffersReason: UnmeasuredReason | null;
 }
 
 /** An index that was requested, or that was built here. */

@@ -24,7 +24,7 @@ export interface IndexKey {
 export interface IndexDefinition {
   readonly schema: string;
   readonly table: string;
-  readonly method: 'btree' | 'gin';
+  readonly method: 'btree' | 'gin' | 'gist';
   readonly keys: readonly IndexKey[];
   /** Columns that are stored beside the keys. */
   readonly include: readonly string[];

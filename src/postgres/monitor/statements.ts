@@ -27,6 +27,8 @@ export interface OperationSeries {
 export interface StatementSample {
   readonly text: string;
   readonly values: BoundValues;
+  /** Prepared under a name, so that the server may keep a plan without values. */
+  readonly isNamed: boolean;
   /** `performance.now()`. */
   readonly at: number;
 }
@@ -62,11 +64,11 @@ export class Statement {
   }
 
   /** Keeps text and values of a query from time to time. */
-  offerSample(text: string, values: unknown, now: number): void {
+  offerSample(text: string, values: unknown, now: number, isNamed: boolean): void {
     if (now - this.#sampledAt < SAMPLE_AGE) return;
     this.#sampledAt = now;
     const copied = copyValues(text, values);
-    if (copied) this.#sample = { text, values: copied, at: now };
+    if (copied) this.#sample = { text, values: copied, isNamed, at: now };
   }
 
   /** The values of the app for this statement, unless they are older than an hour. */

@@ -1,9 +1,11 @@
+import { reportFault } from '../../runtime/report-fault.js';
+import type { ExistingIndexes, IndexReport } from '../adviser/report.js';
 import type { DriverPool } from '../driver.js';
 import type { DatabaseMaintenance } from '../maintenance/maintenance.js';
 import { monitorOf } from '../monitor/figures.js';
 import type { ScopedHotpath } from '../monitor/options.js';
 import type { CollectedFigures } from '../statistics/collector.js';
-import type { ServerReadings } from '../statistics/figures.js';
+import type { ServerFigure, ServerReadings } from '../statistics/figures.js';
 import { advisePool, type PoolAdvice } from './pool-advice.js';
 import { PoolLoadRecorder } from './pool-load.js';
 import { type DatabaseReport, makeReport, reportMarkdown } from './report.js';
@@ -18,6 +20,16 @@ export interface ReportParts {
   readonly perf: ScopedHotpath | undefined;
   readonly statistics: () => Promise<Statistics>;
   readonly maintenance: DatabaseMaintenance;
+  /** Reads the catalogue; nothing is planned. Never rejects. */
+  readonly existingIndexes: () => Promise<ServerFigure<ExistingIndexes>>;
+  /** The last advice, or a new one. @throws the error of the connection. */
+  readonly missingIndexes: (isNew: boolean) => Promise<IndexReport | null>;
+}
+
+/** Options of a report. */
+export interface ReportOptions {
+  /** Whether missing indexes are searched now, which takes up to 30 seconds. Default: `false`, the last advice is shown. */
+  readonly indexes?: boolean | undefined;
 }
 
 /** The report, and the advice about the pool. */
@@ -26,9 +38,9 @@ export interface DatabaseReports {
    * Findings in the order of their importance, each with its evidence and what to do. Never rejects: figures that cannot be
    * read are named in `missing`.
    */
-  report(): Promise<DatabaseReport>;
+  report(options?: ReportOptions): Promise<DatabaseReport>;
   /** As Markdown. */
-  report(options: { readonly format: 'markdown' }): Promise<string>;
+  report(options: ReportOptions & { readonly format: 'markdown' }): Promise<string>;
   /** A size for the pool, from the load of the last hour (`monitorPool`). Never rejects. */
   poolAdvice(): Promise<PoolAdvice>;
 }
@@ -43,16 +55,24 @@ export class DatabaseReporter {
     this.#load = new PoolLoadRecorder(parts.pool);
   }
 
-  async report(): Promise<DatabaseReport> {
+  async report({ indexes = false }: ReportOptions = {}): Promise<DatabaseReport> {
     const { statistics, maintenance, pool } = this.#parts;
-    const [read, lists] = await Promise.all([statistics(), maintenance.figures()]);
+    const [read, lists, existingIndexes, missingIndexes] = await Promise.all([
+      statistics(),
+      maintenance.figures(),
+      this.#parts.existingIndexes(),
+      this.#parts.missingIndexes(indexes).catch(noAdvice),
+    ]);
     const monitor = monitorOf(pool)?.figures() ?? null;
     const advice = await this.#advise(read);
-    return makeReport({ statistics: read, maintenance: lists, monitor, pool: advice }, REPORT_SECTIONS);
+    return makeReport(
+      { statistics: read, maintenance: lists, monitor, pool: advice, existingIndexes, missingIndexes },
+      REPORT_SECTIONS,
+    );
   }
 
-  async markdown(): Promise<string> {
-    return reportMarkdown(await this.report());
+  async markdown(options?: ReportOptions): Promise<string> {
+    return reportMarkdown(await this.report(options));
   }
 
   async poolAdvice(): Promise<PoolAdvice> {
@@ -76,4 +96,10 @@ export class DatabaseReporter {
         : null,
     });
   }
+}
+
+/** The report names what it has not. */
+function noAdvice(error: unknown): null {
+  reportFault('report of the database: missing indexes', error);
+  return null;
 }

@@ -1,7 +1,8 @@
+import type { ExistingIndexes, IndexReport } from '../adviser/report.js';
 import type { MaintenanceFigures } from '../maintenance/maintenance.js';
 import type { DatabaseFigures } from '../monitor/figures.js';
 import type { CollectedFigures } from '../statistics/collector.js';
-import type { ServerReadings } from '../statistics/figures.js';
+import type { ServerFigure, ServerReadings } from '../statistics/figures.js';
 import type { PoolAdvice } from './pool-advice.js';
 
 /** How much a finding matters, the most first. */
@@ -23,6 +24,9 @@ export interface Finding {
 export interface ReportSources {
   readonly statistics: CollectedFigures<ServerReadings>;
   readonly maintenance: MaintenanceFigures;
+  readonly existingIndexes: ServerFigure<ExistingIndexes>;
+  /** The last advice; `null`: there is none yet. */
+  readonly missingIndexes: Pick<IndexReport, 'at' | 'missing'> | null;
   /** `null` without `monitorPool`. */
   readonly monitor: DatabaseFigures | null;
   readonly pool: PoolAdvice;
@@ -62,4 +66,15 @@ export function writeSeconds(seconds: number): string {
 /** A share for people. */
 export function writeShare(share: number): string {
   return `${(share * 100).toFixed(share >= 0.995 || share < 0.1 ? 1 : 0)} %`;
+}
+
+/** Text as code in Markdown, whatever it contains. */
+export function codeSpan(text: string | null): string {
+  if (text === null) return 'hidden';
+  // Control characters too: the text is of the database.
+  const line = text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, 300);
+  const longest = Math.max(0, ...(line.match(/`+/g) ?? []).map(({ length }) => length));
+  const fence = '`'.repeat(longest + 1);
+  const space = longest > 0 || line === '' ? ' ' : '';
+  return `${fence}${space}${line}${space}${fence}`;
 }

@@ -43,10 +43,15 @@ export async function makeReport(
   const missing = [
     ...missingIn(sources.statistics),
     ...missingIn(sources.maintenance),
+    ...missingIn({ existingIndexes: sources.existingIndexes }),
+    ...(sources.missingIndexes ? [] : [NOT_ADVISED]),
     ...failed.map((figure): MissingFigure => ({ figure, reason: 'failed' })),
   ];
   return { at: Date.now(), findings, missing, pool: sources.pool };
 }
+
+/** No run of the adviser has been wanted yet. */
+const NOT_ADVISED: MissingFigure = { figure: 'missingIndexes', reason: 'unavailable' };
 
 function missingIn(figures: object): MissingFigure[] {
   return Object.entries(figures).flatMap(([figure, each]) => {

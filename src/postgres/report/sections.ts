@@ -1,5 +1,6 @@
 import type { BlockFigures, ServerStatement } from '../statistics/figures.js';
 import {
+  codeSpan,
   type Finding,
   listEvidence,
   type ReportSection,
@@ -8,6 +9,7 @@ import {
   writeSeconds,
   writeShare,
 } from './findings.js';
+import { indexSection } from './index-section.js';
 
 /** From this share of its connections on the server is nearly full. */
 const NEARLY_FULL = 0.8;
@@ -355,17 +357,6 @@ const maintenance: ReportSection = {
   },
 };
 
-/** Text as code in Markdown, whatever it contains. */
-export function codeSpan(text: string | null): string {
-  if (text === null) return 'hidden';
-  // Control characters too: the text is of the database.
-  const line = text.replace(/[\s\p{Cc}]+/gu, ' ').slice(0, 300);
-  const longest = Math.max(0, ...(line.match(/`+/g) ?? []).map(({ length }) => length));
-  const fence = '`'.repeat(longest + 1);
-  const space = longest > 0 || line === '' ? ' ' : '';
-  return `${fence}${space}${line}${space}${fence}`;
-}
-
 /** The parts of the report. */
 export const REPORT_SECTIONS: readonly ReportSection[] = [
   server,
@@ -373,5 +364,6 @@ export const REPORT_SECTIONS: readonly ReportSection[] = [
   pool,
   statements,
   tables,
+  indexSection,
   maintenance,
 ];

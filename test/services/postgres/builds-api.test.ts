@@ -92,8 +92,10 @@ describe('POST /indexes/optimize', () => {
         return (build = volatile.builds[0])?.state === 'built';
       });
       expect(build!.gains).toMatchObject([{ text: expect.stringContaining('kind = ?') }]);
-      const { costBefore, costAfter } = build!.gains![0]!;
+      const { costBefore, costAfter, buffersBefore, buffersAfter, buffersReason } = build!.gains![0]!;
       expect(costAfter).toBeLessThan(costBefore / 2);
+      expect(buffersReason).toBeNull();
+      expect(buffersAfter).toBeLessThan(buffersBefore! / 2);
     }
     expect(await names()).toHaveLength(1);
     expect(await first.advise()).toEqual([]);

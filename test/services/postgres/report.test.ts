@@ -75,7 +75,7 @@ describe('the report', () => {
     const { db } = open('postgres://secret:secret@127.0.0.1:1/secret');
     const { findings, missing } = await db.report();
     expect(findings).toMatchObject([{ id: 'unavailable', level: 'critical' }]);
-    expect(missing).toHaveLength(12);
+    expect(missing).toHaveLength(14);
     expect(await db.report({ format: 'markdown' })).not.toContain('secret');
   });
 

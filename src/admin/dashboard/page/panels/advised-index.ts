@@ -19,7 +19,7 @@ export function advisedView(choose: (id: string, isChosen: boolean) => void): It
   const facts = make('p', 'hint');
   const body = make('tbody');
   const caveats = make('ul', 'caveats');
-  const queries = new TextTable(body, ['sql', 'number wide', 'number', 'number', 'number']);
+  const queries = new TextTable(body, ['sql', 'number wide', 'number', 'number', 'number', 'number wide']);
   const warnings = new KeyedList<string>(
     caveats,
     (text) => text,
@@ -48,6 +48,7 @@ function helpedTable(body: HTMLElement): HTMLElement {
     ['Cost now', 'number'],
     ['With it', 'number'],
     ['Gain', 'number'],
+    ['Pages', 'number wide'],
   ] as const;
   const row = make('tr');
   for (const [text, className] of heads) {
@@ -59,7 +60,7 @@ function helpedTable(body: HTMLElement): HTMLElement {
   return make('table', 'table statements', caption, make('thead', '', row), body);
 }
 
-function queryRow({ text, calls, costBefore, costAfter }: HelpedQuery): string[] {
+function queryRow({ text, calls, costBefore, costAfter, ...buffers }: HelpedQuery): string[] {
   return [
     text,
     text,
@@ -67,7 +68,18 @@ function queryRow({ text, calls, costBefore, costAfter }: HelpedQuery): string[]
     showCost(costBefore),
     showCost(costAfter),
     showGain(costBefore, costAfter),
+    showPages(buffers),
   ];
+}
+
+/** Pages of one call, and those in a trial with the index. */
+function showPages({
+  buffersBefore,
+  buffersAfter,
+}: Pick<HelpedQuery, 'buffersBefore' | 'buffersAfter'>): string {
+  if (buffersBefore === null) return NOTHING;
+  const after = buffersAfter === null ? '' : ` → ${showCount(buffersAfter)}`;
+  return showCount(buffersBefore) + after;
 }
 
 function factsOf(index: MissingIndex): string {

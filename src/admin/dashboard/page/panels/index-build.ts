@@ -1,6 +1,6 @@
 import type { BuildBlocker, BuildGain, IndexBuild } from '../../../../postgres/builds/types.js';
 import { type ItemView, KeyedList, make, setShown, setText } from '../dom.js';
-import { showBytes, showDuration, showShare } from '../format.js';
+import { showBytes, showCount, showDuration, showShare } from '../format.js';
 import { showCost, showGain } from './advised-index.js';
 
 const STATES: Readonly<Record<IndexBuild['state'], string>> = {
@@ -42,9 +42,16 @@ function gainView(): ItemView<BuildGain> {
   return {
     node: make('li', '', cost, ' ', text),
     update: (gain) => {
-      const { costBefore, costAfter } = gain;
+      const { costBefore, costAfter, buffersBefore, buffersAfter } = gain;
       const factor = showGain(costBefore, costAfter);
-      setText(cost, `Cost ${showCost(costBefore)} before, ${showCost(costAfter)} now (${factor} less):`);
+      const pages =
+        buffersBefore === null || buffersAfter === null
+          ? ''
+          : `; ${showCount(buffersBefore)} pages before, ${showCount(buffersAfter)} now`;
+      setText(
+        cost,
+        `Cost ${showCost(costBefore)} before, ${showCost(costAfter)} now (${factor} less)${pages}:`,
+      );
       setText(text, gain.text);
     },
   };
