@@ -88,7 +88,8 @@ function wantedOf(
   const ranges = [...ofKind('range'), ...conditions.filter(({ kind, isJoin }) => isJoin && kind === 'range')];
   return {
     scanned,
-    equal: ofKind('equal', 'null'),
+    // NULL is one value, however many others a column has. Updates often set it, as `read_at`, so that it comes last.
+    equal: [...ofKind('equal'), ...ofKind('null')],
     // Each join column alone, and all together.
     joins:
       joined.length > 1
@@ -114,7 +115,11 @@ function keyLists({ equal, joins, in: lists, ranges, orders }: Wanted): IndexKey
     keysOf(equal.slice(0, 2)),
     keysOf([...equal, ...lists]),
     ...lists.map((each) => keysOf([each])),
-    ...joins.flatMap((join) => [keysOf(join), keysOf([...equal, ...join]), keysOf([...join, ...equal])]),
+    ...joins.flatMap((join) => [
+      keysOf(join),
+      keysOf([...equal, ...join].sort(nullLast)),
+      keysOf([...join, ...equal]),
+    ]),
     ...joins.flatMap((join) => equal.map((each) => keysOf([...join, each]))),
     [],
   ];
@@ -126,6 +131,10 @@ function keyLists({ equal, joins, in: lists, ranges, orders }: Wanted): IndexKey
       for (const range of ranges) if (first.length < 2) keys.push([...first, ...order, ...range.keys]);
   }
   return keys.map((list) => distinctKeys(list).slice(0, MOST_KEYS)).filter(({ length }) => length > 0);
+}
+
+function nullLast(a: Condition, b: Condition): number {
+  return Number(a.kind === 'null') - Number(b.kind === 'null');
 }
 
 /** A list of keys as it is, partial, and with stored columns. */
@@ -142,6 +151,7 @@ function* formsOf(keys: readonly IndexKey[], wanted: Wanted): Generator<Proposal
     const rest = keys.filter(({ column }) => column === undefined || !named.has(column));
     const [first] = keys;
     const where = predicate.map(({ text }) => text).join(' AND ');
+    if (rest.length === 0 && wantsOtherKeys(named, wanted)) continue;
     const partialKeys = rest.length > 0 ? rest : (primaryKey(wanted) ?? [first!]);
     yield proposal(scanned, [{ ...plain, keys: partialKeys, where }]);
   }
@@ -167,10 +177,24 @@ function* special(condition: Condition, wanted: Wanted): Generator<Proposal> {
   if (kind === 'gin' || kind === 'gist')
     yield { ...proposal(scanned, [specialIndexOf(table, condition, kind)]), sampled: condition.expression };
   if (kind === 'or') yield* orProposals(condition, wanted);
-  if (wanted.partial.includes(condition)) {
+  const named = new Set([keys[0]?.column, ...condition.expression.parts.map(({ name }) => name)]);
+  if (wanted.partial.includes(condition) && !wantsOtherKeys(named, wanted)) {
     const primary = primaryKey(wanted);
     if (primary) yield proposal(scanned, [{ ...definitionOf(table, primary), where: condition.text }]);
   }
+}
+
+/**
+ * Whether a key of the scan itself can stand where the primary key only fills the place. The planner takes the rows of a
+ * predicate for neighbours if the key follows the table, however far apart they lie.
+ */
+function wantsOtherKeys(
+  named: ReadonlySet<string | undefined>,
+  { equal, in: lists, ranges }: Wanted,
+): boolean {
+  return [...equal, ...lists, ...ranges].some(
+    ({ isJoin, keys }) => !isJoin && keys.some(({ column }) => column === undefined || !named.has(column)),
+  );
 }
 
 /** An index for each arm; a second try adds what is equal beside the OR. */
@@ -240,7 +264,7 @@ function specialIndexOf(
 }
 
 /** Under most collations, a pattern needs an operator class that compares by bytes. */
-function patternKey(key: IndexedPart, table: CatalogueTable, catalogue: Catalogue): IndexKey {
+export function patternKey(key: IndexedPart, table: CatalogueTable, catalogue: Catalogue): IndexKey {
   const column = columnOfKey(key, table, catalogue);
   const comparesBytes = column ? column.comparesBytes : false;
   return comparesBytes ? key : { ...key, opclass: { schema: 'pg_catalog', name: 'text_pattern_ops' } };

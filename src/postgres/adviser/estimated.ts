@@ -1,11 +1,12 @@
 import { type IndexDefinition, type IndexKey, idOf, quoteIdentifier } from '../indexes/definition.js';
 import type { Session } from '../sessions.js';
 import { MOST_SHARE_CORRELATED } from './acceptance.js';
+import { patternKey } from './candidates.js';
 import type { Catalogue, CatalogueTable } from './catalogue.js';
 import { type Condition, readCondition } from './conditions.js';
 import { costOfHeapPages, costOfIndexRead } from './cost-model.js';
 import { explainQuery, noPlan, type PlannableQuery, readOnly } from './explain.js';
-import { columnsOf, type Expression, printedText } from './expression.js';
+import { columnsOf, type Expression, printedText, withoutAliases } from './expression.js';
 import {
   conditionsOfNode,
   isHashedIn,
@@ -39,6 +40,7 @@ interface EstimatedScan {
   readonly scanned: ScannedTable;
   readonly placed: PlacedNode;
   readonly conditions: readonly Condition[];
+  readonly catalogue: Catalogue;
 }
 
 /**
@@ -118,8 +120,9 @@ export class EstimatedIndexes implements WhatIf {
         .filter((expression) => !this.#isVolatile(expression))
         .map((expression) =>
           readCondition(expression, { catalogue: this.#catalogue, table, alias, isIndexable }),
-        );
-      return placed ? [{ scanned, placed, conditions }] : [];
+        )
+        .filter((condition) => !placed || !condition.isJoin || isWithinReach(condition, placed));
+      return placed ? [{ scanned, placed, conditions, catalogue: this.#catalogue }] : [];
     });
     this.#scans.set(statement, scans);
     return scans;
@@ -179,21 +182,22 @@ export class EstimatedIndexes implements WhatIf {
   /** Arms of an OR, each with an index of its own, new or existing. */
   async #ofArms(
     statement: PlannedStatement,
-    { placed, scanned, conditions }: EstimatedScan,
+    scan: EstimatedScan,
     indexes: readonly IndexDefinition[],
   ): Promise<Estimate | undefined> {
+    const { placed, scanned, conditions } = scan;
     const { table } = scanned;
     for (const { arms } of conditions.filter(({ kind }) => kind === 'or')) {
       const ids = new Set<string>();
       let rows = 0;
       for (const arm of arms ?? []) {
         const found = indexes.find((definition) => {
-          const use = useOf(definition, { placed, scanned, conditions: arm });
+          const use = useOf(definition, { ...scan, conditions: arm });
           return use?.conditions.some((each) => arm.includes(each)) === true;
         });
         if (!found && !this.#hasIndexFor(arm, table.oid)) return undefined;
         if (found) ids.add(idOf(found));
-        const used = found ? useOf(found, { placed, scanned, conditions: arm })!.conditions : arm.slice(0, 1);
+        const used = found ? useOf(found, { ...scan, conditions: arm })!.conditions : arm.slice(0, 1);
         rows += (await this.#rowsWith(statement, scanned, used)) ?? table.rows;
       }
       if (ids.size === 0) continue;
@@ -266,7 +270,7 @@ interface Use {
 
 /** The conditions that an index serves: equal ones, then one range; and whether it gives the order that is left. */
 function useOf({ keys, method, where, include }: IndexDefinition, scan: EstimatedScan): Use | undefined {
-  const { conditions, scanned } = scan;
+  const { conditions, scanned, catalogue } = scan;
   // Without the planner, nobody knows whether all pages are visible to all transactions.
   if (include.length > 0) return undefined;
   const predicate = where === undefined ? [] : conditions.filter(({ text }) => where.includes(text));
@@ -289,12 +293,38 @@ function useOf({ keys, method, where, include }: IndexDefinition, scan: Estimate
     (each) => each.kind !== 'in' && (!each.isJoin || isFixedBelowLimit(each, scan)),
   );
   const ranges = conditions.filter(
-    (each) => /^(?:range|row|prefix)$/.test(each.kind) && isKey(keys[at], each.keys[0]),
+    (each) =>
+      isKey(keys[at], each.keys[0]) &&
+      (each.kind === 'prefix'
+        ? keys[at]!.opclass?.name === patternKey(each.keys[0]!, scanned.table, catalogue).opclass?.name
+        : /^(?:range|row)$/.test(each.kind) && keys[at]!.opclass === undefined),
   );
   used.push(...ranges);
   const givesOrder = isOrdered && scanned.orders.some((order) => isOrder(order, keys, used, at));
   const isJoin = used.some((each) => each.isJoin && !isFixedBelowLimit(each, scan));
   return used.length > 0 || givesOrder ? { conditions: [...new Set(used)], isJoin, givesOrder } : undefined;
+}
+
+/**
+ * Whether the rows of the other side of a join could be looked up one by one. No condition reaches below a group, a window
+ * or a limit that lies between: their results need all rows.
+ */
+function isWithinReach({ text }: Condition, { above }: PlacedNode): boolean {
+  const fence = above.find(needsAllRows);
+  if (!fence) return true;
+  return nodesOf(fence).some(({ node }) =>
+    conditionsOfNode(node).some(({ expression }) => withoutAliases(expression) === text),
+  );
+}
+
+/** An aggregate without functions only makes the rows of a semi-join distinct, which a lookup does as well. */
+function needsAllRows({
+  'Node Type': type,
+  Output: output = [],
+  'Group Key': group = [],
+}: PlanStep): boolean {
+  if (type === 'Aggregate') return output.some((text) => !group.includes(text));
+  return type === 'WindowAgg' || type === 'Limit';
 }
 
 /** Whether the other table of a condition is read outside of the subquery of this scan, which runs once for each of its rows. */
@@ -321,7 +351,7 @@ function isOrder(
   );
   const rest = keys.slice(from);
   const isSame = wanted.every(
-    ({ expression }, at) => rest[at] !== undefined && rest[at]!.column === expression.name,
+    ({ expression }, at) => rest[at]?.column === expression.name && rest[at]?.opclass === undefined,
   );
   // All keys up, or the same directions as the order, or all turned.
   const turns = wanted.map(({ isDescending }, at) => isDescending !== (rest[at]?.order === 'desc'));
@@ -387,6 +417,9 @@ function limitedRead(
   const at = above.findIndex((upper) => upper['Node Type'] === 'Limit' || isBlocking(upper));
   const top = above[at];
   if (!top) return undefined;
+  // The other arms of a UNION ALL are read whole, unless each of them has the order as well.
+  const isArm = above.slice(0, at).some((upper) => /Append$/.test(upper['Node Type']));
+  if (isArm && !table.isPartitioned) return undefined;
   const placed = { node: top, above: above.slice(at + 1) };
   const path = [node, ...above.slice(0, at + 1)];
   if (isBlocking(top)) {
