@@ -283,7 +283,7 @@ FROM pg_constraint WHERE contype = 'f' AND conrelid = ANY ($1::oid[]) AND conpar
 const COLUMNS = `
 SELECT a.attrelid::int8 AS table, a.attname AS name, a.attnum AS number,
   format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) AS type, a.attnotnull AS is_not_null,
-  coalesce(k.collname IN ('C', 'POSIX') OR (k.collname = 'default' AND d.datcollate IN ('C', 'POSIX')), true) AS compares_bytes,
+  coalesce(k.collname IN ('C', 'POSIX') OR (k.collname = 'default' AND d.compares_bytes), true) AS compares_bytes,
   EXISTS (SELECT FROM pg_opclass o JOIN pg_am am ON am.oid = o.opcmethod AND am.amname = 'btree'
     WHERE o.opcdefault AND (o.opcintype = coalesce(nullif(t.typbasetype, 0), t.oid)
       OR (o.opcintype = 'text'::regtype AND t.typcategory = 'S') OR (o.opcintype = 'anyenum'::regtype AND t.typtype = 'e')
@@ -292,7 +292,8 @@ SELECT a.attrelid::int8 AS table, a.attname AS name, a.attnum AS number,
   coalesce(s.avg_width, CASE WHEN a.attlen > 0 THEN a.attlen ELSE 32 END) AS width, s.n_distinct AS distinct, s.correlation
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_collation k ON k.oid = a.attcollation
-LEFT JOIN pg_database d ON d.datname = current_database()
+CROSS JOIN (SELECT datcollate IN ('C', 'POSIX') AND to_jsonb(d) ->> 'datlocprovider' IS DISTINCT FROM 'i' AS compares_bytes
+  FROM pg_database d WHERE datname = current_database() OFFSET 0) d
 LEFT JOIN LATERAL (SELECT * FROM pg_stats s WHERE s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
   ORDER BY s.inherited DESC LIMIT 1) s ON true
 WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum`;

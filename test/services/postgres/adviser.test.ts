@@ -38,6 +38,7 @@ const OWN_SESSIONS = `SELECT 1 FROM pg_stat_activity WHERE application_name LIKE
 interface Advised extends PostgresOptions {
   readonly calls?: number;
   readonly as?: string;
+  readonly database?: string;
   /** Runs after the queries, before the report. */
   readonly afterwards?: (pool: pg.Pool) => Promise<unknown>;
 }
@@ -45,9 +46,9 @@ interface Advised extends PostgresOptions {
 /** Runs queries through a monitored pool, and returns the advice for them. */
 async function advise(
   queries: readonly Pick<AdvisedQuery, 'text' | 'values'>[],
-  { calls = 2, as, afterwards, ...options }: Advised = {},
+  { calls = 2, as, database = 'advised', afterwards, ...options }: Advised = {},
 ): Promise<IndexReport> {
-  const connection = as === undefined ? url : url.replace('postgres@', `${as}@`);
+  const connection = url.replace('postgres@', `${as ?? 'postgres'}@`).replace(/\/advised\b/, `/${database}`);
   const pool = monitorPool(new pg.Pool({ connectionString: connection, max: 2 }));
   const db = postgres(pool, options);
   try {
@@ -168,6 +169,20 @@ describe('missing indexes', () => {
     } finally {
       await createHypopg();
     }
+  });
+
+  it.skipIf(is14)('know that ICU orders a database whatever its other locale is', async () => {
+    const create = `CREATE DATABASE by_icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en' LOCALE 'C'`;
+    await admin.query(create);
+    const client = new pg.Client(url.replace(/\/advised\b/, '/by_icu'));
+    await client.connect();
+    await client.query(
+      `CREATE TABLE names AS SELECT md5(n::text) AS name FROM generate_series(1, 30000) n; ANALYZE names`,
+    );
+    await client.end();
+    const query = { text: `SELECT FROM names WHERE name LIKE '4711%'` };
+    const { missing } = await advise([query], { database: 'by_icu' });
+    expect(missing).toMatchObject([{ ddl: expect.stringContaining('text_pattern_ops') }]);
   });
 
   it('begin with what finds rows best, as an expert writes them', async () => {
