@@ -59,7 +59,9 @@ export function writeBytes(bytes: number): string {
 
 /** Seconds for people. */
 export function writeSeconds(seconds: number): string {
-  if (seconds < 1) return `${(seconds * 1000).toPrecision(2)} ms`;
+  const ms = seconds * 1000;
+  // More digits before the point would be written with an exponent.
+  if (seconds < 1) return `${ms < 10 ? ms.toPrecision(2) : Math.round(ms)} ms`;
   return seconds < 120 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds / 60)} min`;
 }
 

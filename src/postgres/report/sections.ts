@@ -1,3 +1,4 @@
+import type { VacuumTable } from '../maintenance/figures.js';
 import type { BlockFigures, ServerStatement } from '../statistics/figures.js';
 import {
   codeSpan,
@@ -281,11 +282,21 @@ const tables: ReportSection = {
   },
 };
 
+const nameOf = (item: { schema: string; table: string }) => codeSpan(`${item.schema}.${item.table}`);
+
+function describeVacuum(table: VacuumTable): string {
+  const { cause, liveTuples, deadTuples, threshold, isAutovacuumOff } = table;
+  const reason =
+    cause === 'inserts'
+      ? `many of its ${liveTuples} rows are newer than its last VACUUM, so index-only scans read it too`
+      : `${deadTuples} dead rows beside ${liveTuples}; autovacuum begins at ${Math.round(threshold)}`;
+  return `${nameOf(table)}: ${reason}.${isAutovacuumOff ? ' Autovacuum is off.' : ''}`;
+}
+
 const maintenance: ReportSection = {
   name: 'maintenance',
   find({ maintenance: lists }: ReportSources) {
     const findings: Finding[] = [];
-    const nameOf = (item: { schema: string; table: string }) => codeSpan(`${item.schema}.${item.table}`);
     const stale = lists.staleTables.value ?? [];
     if (stale.length > 0) {
       findings.push({
@@ -319,10 +330,7 @@ const maintenance: ReportSection = {
         id: 'vacuum',
         level: 'notice',
         title: 'Tables want VACUUM',
-        evidence: listEvidence(dead, (each) => {
-          const off = each.isAutovacuumOff ? ' Autovacuum is off.' : '';
-          return `${nameOf(each)}: ${each.deadTuples} dead rows beside ${each.liveTuples}; autovacuum begins at ${Math.round(each.threshold)}.${off}`;
-        }),
+        evidence: listEvidence(dead, describeVacuum),
         action: 'Let autovacuum run more often (autovacuum_vacuum_scale_factor), or run VACUUM.',
       });
     }
