@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { type IndexDefinition, indexNameOf } from '../indexes/definition.js';
+import { type IndexDefinition, indexNameOf, nameHashOf } from '../indexes/definition.js';
 import { type Attempt, buildConcurrently } from './build-concurrently.js';
 import { BuildError } from './build-error.js';
 import { findOldTransaction, isOtherBuildOn, readIndexOf, readTable } from './catalog.js';
@@ -34,8 +34,7 @@ export async function attemptBuild(session: TurnSession, attempt: Attempt): Prom
 }
 
 async function dropBefore(session: TurnSession, definition: IndexDefinition): Promise<void> {
-  const hash = indexNameOf(definition).slice(-8);
-  const leftovers = await findLeftovers(session, { hash, isResumed: true });
+  const leftovers = await findLeftovers(session, { hash: nameHashOf(definition), isResumed: true });
   const { left, error } = await dropLeftovers(session, leftovers);
   if (error !== undefined) throw error;
   if (left.length > 0) throw new BuildError('other-build', true);

@@ -3,7 +3,7 @@ import { indexBuildEvents } from '../../events/channels.js';
 import { reportFault } from '../../runtime/report-fault.js';
 import type { MeasuredBuffers } from '../adviser/buffers/buffer-meter.js';
 import { qualifiedName } from '../changes/sql.js';
-import { ddlOf, type IndexDefinition, indexNameOf } from '../indexes/definition.js';
+import { ddlOf, type IndexDefinition, indexNameOf, nameHashOf } from '../indexes/definition.js';
 import type { Session, Sessions } from '../sessions.js';
 import { attemptBuild } from './attempt.js';
 import type { Attempt } from './build-concurrently.js';
@@ -165,7 +165,7 @@ async function buildAndReport(
 
 /** Never rejects: after a broken connection it is not known. */
 async function hasLeftover(session: Session, definition: IndexDefinition): Promise<boolean> {
-  const leftovers = findLeftovers(session, { hash: indexNameOf(definition).slice(-8) });
+  const leftovers = findLeftovers(session, { hash: nameHashOf(definition) });
   return leftovers.then(({ length }) => length > 0).catch(() => false);
 }
 
@@ -238,8 +238,7 @@ async function isCompletedAnyway(
   try {
     return await withTurn(parts, 'clean-up', isLate, async (session) => {
       if ((await readIndexOf(session, definition))?.isValid) return true;
-      const hash = indexNameOf(definition).slice(-8);
-      const leftovers = await findLeftovers(session, { hash, isResumed });
+      const leftovers = await findLeftovers(session, { hash: nameHashOf(definition), isResumed });
       record.hadLeftover ||= leftovers.length > 0;
       const { left } = await dropLeftovers(session, leftovers);
       record.hasLeftover = left.length > 0;

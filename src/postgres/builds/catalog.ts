@@ -1,4 +1,4 @@
-import { type IndexDefinition, indexNameOf, type QualifiedName } from '../indexes/definition.js';
+import { type IndexDefinition, indexNameOf, nameHashOf, type QualifiedName } from '../indexes/definition.js';
 import type { Session } from '../sessions.js';
 import { type OwnName, readOwnName } from './names.js';
 import type { BuildBlocker } from './types.js';
@@ -96,7 +96,7 @@ export async function readIndexOf(
 ): Promise<OwnIndex | undefined> {
   const { schema, table } = definition;
   const name = indexNameOf(definition);
-  const found = await listOwnIndexes(session, name.slice(-8));
+  const found = await listOwnIndexes(session, nameHashOf(definition));
   return found.find(
     (index) => index.name === name && index.table.schema === schema && index.table.name === table,
   );

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type IndexDefinition, idOf, type QualifiedName } from '../indexes/definition.js';
+import { type IndexDefinition, nameHashOf, type QualifiedName } from '../indexes/definition.js';
 
 /** The parts of the name of an index that hotpath has built. */
 export interface OwnName {
@@ -25,7 +25,7 @@ export function readOwnName(name: string, table: QualifiedName): OwnName | undef
 
 /** The name of the index of a partition: it shows the advice, so that an index without a parent is known. */
 export function partNameOf(parent: IndexDefinition, partition: QualifiedName): string {
-  return `hotpath_part_${Buffer.from(partition.name).subarray(0, 24).toString('latin1').replaceAll(/[^\w]/g, '_')}_${idOf(parent).slice(0, 8)}_${tableHash(partition)}`;
+  return `hotpath_part_${Buffer.from(partition.name).subarray(0, 24).toString('latin1').replaceAll(/[^\w]/g, '_')}_${nameHashOf(parent)}_${tableHash(partition)}`;
 }
 
 function tableHash({ schema, name }: QualifiedName): string {

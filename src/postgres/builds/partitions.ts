@@ -1,5 +1,11 @@
 import { qualifiedName } from '../changes/sql.js';
-import { ddlOf, type IndexDefinition, indexNameOf, type QualifiedName } from '../indexes/definition.js';
+import {
+  ddlOf,
+  type IndexDefinition,
+  indexNameOf,
+  nameHashOf,
+  type QualifiedName,
+} from '../indexes/definition.js';
 import { type Attempt, buildConcurrently } from './build-concurrently.js';
 import { readFailure } from './build-error.js';
 import { listOwnIndexes, type OwnIndex } from './catalog.js';
@@ -32,7 +38,7 @@ export async function buildPartitions(
   const branches = await readTree(session, tableOid);
   const { definition } = attempt;
   const indexes = new Map(
-    (await listOwnIndexes(session, indexNameOf(definition).slice(-8))).map((own) => [own.tableOid, own]),
+    (await listOwnIndexes(session, nameHashOf(definition))).map((own) => [own.tableOid, own]),
   );
   for (const branch of branches) {
     if (indexes.has(branch.oid)) continue;

@@ -68,12 +68,17 @@ export function idOf(definition: IndexDefinition): string {
   return createHash('sha256').update(bodyOf(definition)).digest('hex').slice(0, 16);
 }
 
+/** The end of the name of an index, and of those of its parts. */
+export function nameHashOf(definition: IndexDefinition): string {
+  return idOf(definition).slice(0, HASH_DIGITS);
+}
+
 /**
  * The name of an index: table and keys, cut, then a hash, so that two long names do not become one. At most 63 bytes, which
  * PostgreSQL keeps whole.
  */
 export function indexNameOf(definition: IndexDefinition): string {
-  const hash = idOf(definition).slice(0, HASH_DIGITS);
+  const hash = nameHashOf(definition);
   const words = [definition.table, ...definition.keys.map(({ column = 'expr' }) => column)];
   // Null characters are refused where the name is quoted.
   const readable = ['hotpath', ...words].join('_');
