@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { InternTable } from '../../runtime/intern.js';
 import { DurationHistogram } from '../../telemetry/requests/histogram.js';
+import type { DriverQuery } from '../driver.js';
 import { isPlainRead } from '../resilience/plain-read.js';
 import { type Fingerprint, fingerprintOf } from './fingerprint.js';
 import { type BoundValues, copyValues } from './sample.js';
@@ -64,11 +65,11 @@ export class Statement {
   }
 
   /** Keeps text and values of a query from time to time. */
-  offerSample(text: string, values: unknown, now: number, isNamed: boolean): void {
+  offerSample(query: DriverQuery, text: string, values: unknown, now: number): void {
     if (now - this.#sampledAt < SAMPLE_AGE) return;
     this.#sampledAt = now;
     const copied = copyValues(text, values);
-    if (copied) this.#sample = { text, values: copied, isNamed, at: now };
+    if (copied) this.#sample = { text, values: copied, isNamed: isNamed(query), at: now };
   }
 
   /** The values of the app for this statement, unless they are older than an hour. */
@@ -129,4 +130,9 @@ export class Statements {
       if (now - lastAt > IDLE_AFTER) this.#byFingerprint.delete(key);
     }
   }
+}
+
+/** Whether the server keeps the statement prepared. */
+function isNamed(query: DriverQuery): boolean {
+  return typeof query === 'object' && Boolean(query?.name);
 }

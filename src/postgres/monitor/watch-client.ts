@@ -69,7 +69,7 @@ export function watchClient(
       const isStream = isSubmittable(config) && !isPlainQuery(config, client);
       const bound = typeof config === 'object' ? (config.values ?? second) : second;
       const values = typeof bound === 'function' ? undefined : bound;
-      statement.offerSample(text, values, startedAt, isNamed(config));
+      statement.offerSample(config, text, values, startedAt);
       return { statement, request, startedAt, isStream, sql: text, values };
     } catch (error) {
       reportFault('monitorPool', error);
@@ -97,11 +97,6 @@ export function watchClient(
       checkout = undefined;
     },
   };
-}
-
-/** Whether the server keeps the statement prepared. */
-function isNamed(config: NonNullable<DriverQuery>): boolean {
-  return typeof config === 'object' && Boolean((config as { name?: unknown }).name);
 }
 
 /** @returns counts the end of a query once; it never throws. */
