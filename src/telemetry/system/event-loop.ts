@@ -1,9 +1,11 @@
 import {
+  createHistogram,
   type EventLoopUtilization,
-  type IntervalHistogram,
-  monitorEventLoopDelay,
   performance,
+  type RecordableHistogram,
 } from 'node:perf_hooks';
+import { guarded } from '../../runtime/guard.js';
+import { runInOwnContext } from '../../runtime/module-context.js';
 
 /** How late the event loop was, beyond the requested time. Seconds. */
 export interface EventLoopDelay {
@@ -39,14 +41,13 @@ const BLOCKED: EventLoopDelay = Object.freeze({
 });
 
 /**
- * Reads a histogram of `monitorEventLoopDelay`. Node records the whole interval between two measurements, so the
- * resolution is subtracted.
+ * Reads a histogram of intervals between two measurements. An interval lasts as long as the resolution and the delay.
  *
  * @param windowMs what it covers.
  * @param utilization of the loop meanwhile.
  */
 export function readDelay(
-  histogram: Pick<IntervalHistogram, 'count' | 'mean' | 'max' | 'percentile'>,
+  histogram: Pick<RecordableHistogram, 'count' | 'mean' | 'max' | 'percentile'>,
   windowMs: number,
   utilization: number,
   resolutionMs = RESOLUTION,
@@ -65,15 +66,28 @@ export function readDelay(
   return { delay, isBlocked: false };
 }
 
-/** Watches the delay and the utilisation of the event loop, window by window. */
+/** The range of `monitorEventLoopDelay`: up to an hour, in nanoseconds. */
+const RANGE = { lowest: 1, highest: 3.6e12, figures: 3 };
+
+/**
+ * Watches the delay and the utilisation of the event loop, window by window.
+ *
+ * `monitorEventLoopDelay` does not fit windows: after `reset()` it loses the first interval, and a block that begins
+ * there with it (Node 20 to 26).
+ */
 export class EventLoopWatch {
-  readonly #histogram = monitorEventLoopDelay({ resolution: RESOLUTION });
+  readonly #histogram = createHistogram(RANGE);
   #since = performance.now();
   #utilization: EventLoopUtilization = performance.eventLoopUtilization();
+  #measuredAt = this.#since;
 
-  constructor() {
-    this.#histogram.enable();
-  }
+  readonly #measure = guarded('event loop', (): void => {
+    const now = performance.now();
+    const interval = Math.round((now - this.#measuredAt) * 1e6);
+    this.#measuredAt = now;
+    this.#histogram.record(Math.max(RANGE.lowest, interval));
+  });
+  readonly #timer = runInOwnContext(() => setInterval(this.#measure, RESOLUTION).unref());
 
   /** Ends the window and begins the next. */
   rotate(): EventLoopFigures {
@@ -94,6 +108,6 @@ export class EventLoopWatch {
 
   /** Idempotent. */
   close(): void {
-    this.#histogram.disable();
+    clearInterval(this.#timer);
   }
 }

@@ -161,6 +161,7 @@ describe('an alert about the hit ratio', () => {
 
 describe('an alert about the event loop', () => {
   it('fires when the loop was really blocked', async () => {
+    vi.useRealTimers(); // the delay is measured by an interval
     const { told, steps } = await serve({ eventLoop: { over: '100ms', for: '5s' } });
     await waitFor(async () => {
       const until = performance.now() + 250;
