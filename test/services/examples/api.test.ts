@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../examples/products-api/database.js';
 import { seedDatabase } from '../../../examples/products-api/seed.js';
 import { SIZES, sendJson, serveShop, startTestShop, type TestShop } from '../../examples/shop.js';
+import { waitFor } from '../../helpers/http.js';
 
 let shop: TestShop;
 
@@ -146,6 +147,16 @@ describe('the other routes', () => {
     [[]],
   ])('reject a change to %j with 400', async (change) => {
     expect((await sendJson('PATCH', `${shop.url}/api/products/1`, change)).status).toBe(400);
+  });
+
+  test('compute a forecast again when its product has changed', async () => {
+    const post = () => sendJson('POST', `${shop.url}/api/forecasts`, { productId: 3, runs: 1_000 });
+    const path = (await post()).headers.get('location');
+    await waitFor(async () => (await getJson(`${path}`)).body.state === 'done');
+    await getJson(`${path}/result`);
+    expect((await post()).status).toBe(200);
+    expect((await sendJson('PATCH', `${shop.url}/api/products/3`, { stock: 1 })).status).toBe(200);
+    expect((await post()).status).toBe(202);
   });
 
   test('echo JSON, and nothing that is not JSON', async () => {

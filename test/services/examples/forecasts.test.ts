@@ -5,7 +5,7 @@ import type { Database } from '../../../examples/products-api/database.js';
 import { jobSettingsFromEnv } from '../../../examples/products-api/jobs/settings.js';
 import { openThreadEngine } from '../../../examples/products-api/jobs/thread-engine.js';
 import { type JobEngine, JobsUnavailable } from '../../../examples/products-api/jobs/types.js';
-import { type ServedShop, sendJson, serveShop } from '../../examples/shop.js';
+import { type ServedShop, serveShop } from '../../examples/shop.js';
 import { waitFor } from '../../helpers/http.js';
 
 const SIMULATION = new URL('../../examples/simulation.mjs', import.meta.url);
@@ -121,7 +121,8 @@ describe('POST /api/forecasts', () => {
     expect(await (await fetch(`${shop.url}${own}/result`)).json()).toMatchObject({
       forecast: own.split('/').at(-1),
     });
-    expect((await sendJson('PATCH', `${shop.url}/api/products/1`, { stock: 1 })).status).toBe(200);
+    // As a change of the table does; this database has no tables.
+    await shop.app.perf.cache.purge({ tag: 'product:1' });
     expect((await post({ productId: 1 })).status).toBe(202);
   });
 
