@@ -4,21 +4,26 @@ import { LongestFirst } from './test/setup/longest-first.js';
 
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
+/** Tests of the cache that start other processes, or that take long for something unrelated to the front door. */
+const NOT_AT_DOOR = ['collapse*', 'complete-bodies', 'encode-queue', 'keys-flood', 'keys-property'];
+
 /**
- * The cache tests run once more with the front door in front of each app. Files that start other processes, or that
- * take long for something unrelated, are left out. The door does the same for both majors of Express, so each file
- * runs with one of them.
+ * The other tests of the cache run at the front door and inside the app. The cache does the same for both majors of
+ * Express, so a file runs with one major at the door and with the other inside.
  */
-const atDoor = (major: '4' | '5', files: string) => ({
+const cacheTests = (place: 'inside' | 'front door of', major: '4' | '5', files: string) => ({
   extends: true as const,
   test: {
-    name: `front door of Express ${major}`,
+    name: `${place} Express ${major}`,
     include: [files],
-    exclude: ['test/*/cache/{collapse*,complete-bodies,encode-queue,keys-flood,keys-property}.test.ts'],
+    exclude: [`test/*/cache/{${NOT_AT_DOOR}}.test.ts`],
     isolate: false,
-    env: { HOTPATH_FRONT_DOOR: major },
+    env: { HOTPATH_EXPRESS: major, ...(place !== 'inside' && { HOTPATH_FRONT_DOOR: '1' }) },
   },
 });
+
+/** Checks of the package, and of the door by the public suite. CI runs them beside its other checks. */
+const CHECKS = ['test/process/{package/package,conformance/front-door}.test.ts'];
 
 /**
  * Files of test/services that need a process of their own: they fill its memory or measure it, or they hold Redis and
@@ -81,7 +86,7 @@ export default defineConfig({
           // Tests that change or measure what belongs to the whole process.
           name: 'isolated',
           include: ['test/process/**/*.test.ts', ...OWN_PROCESS],
-          exclude: SHARED_PROCESS,
+          exclude: [...SHARED_PROCESS, ...CHECKS],
           // Finds Redis, PostgreSQL and Chromium, and builds the programs that tests start.
           globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
         },
@@ -109,10 +114,21 @@ export default defineConfig({
       {
         extends: true,
         // One process for many files: starting a process takes longer than most of these files.
-        test: { name: 'together', include: ['test/{unit,http}/**/*.test.ts'], isolate: false },
+        test: {
+          name: 'together',
+          include: ['test/{unit,http}/**/*.test.ts'],
+          exclude: [`test/http/cache/!(${NOT_AT_DOOR.join('|')}).test.ts`],
+          isolate: false,
+        },
       },
-      atDoor('5', 'test/{http,process}/cache/[a-j]*.test.ts'),
-      atDoor('4', 'test/{http,process}/cache/[k-z]*.test.ts'),
+      cacheTests('inside', '4', 'test/http/cache/[a-j]*.test.ts'),
+      cacheTests('inside', '5', 'test/http/cache/[k-z]*.test.ts'),
+      cacheTests('front door of', '5', 'test/{http,process}/cache/[a-j]*.test.ts'),
+      cacheTests('front door of', '4', 'test/{http,process}/cache/[k-z]*.test.ts'),
+      {
+        extends: true,
+        test: { name: 'checks', include: CHECKS, globalSetup: ['test/setup/programs.ts'] },
+      },
     ],
   },
 });

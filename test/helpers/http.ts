@@ -16,10 +16,10 @@ const both: [name: string, express: typeof express5][] = [
 ];
 
 /**
- * Both majors, for `describe.each(majors)('%s', (_name, express) => …)`. The front door is the same for both, so its
- * tests name one (`HOTPATH_FRONT_DOOR=4`).
+ * Both majors, for `describe.each(majors)('%s', (_name, express) => …)`, or the one that is named
+ * (`HOTPATH_EXPRESS=4`).
  */
-export const majors = both.filter(([name]) => name.endsWith(process.env.HOTPATH_FRONT_DOOR ?? ''));
+export const majors = both.filter(([name]) => name.endsWith(process.env.HOTPATH_EXPRESS ?? ''));
 
 /** Repetitive tests run in full on Express 5, and in part on Express 4, where hotpath runs the same code. */
 export function partOn4<T>(major: string, all: T, part: T): T {

@@ -9,7 +9,7 @@ import { USERS } from '../../leaks/spec.js';
 /** Requests per app. */
 const PER_APP = 500;
 const PROCESSES = 4;
-const wanted = Number(process.env.LEAK_REQUESTS ?? 100_000);
+const wanted = Number(process.env.LEAK_REQUESTS ?? 20_000);
 /** Given apps (`LEAK_SEED=1,2`), or consecutive seeds from a random one. */
 const given = process.env.LEAK_SEED?.split(',').map(Number);
 const first = randomInt(2 ** 30);
