@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { LongestFirst } from './test/setup/longest-first.js';
@@ -22,14 +23,23 @@ const cacheTests = (place: 'inside' | 'front door of', major: '4' | '5', files: 
   },
 });
 
-/** Checks of the package, and of the door by the public suite. CI runs them beside its other checks. */
-const CHECKS = ['test/process/{package/package,conformance/front-door}.test.ts'];
+/** Tests that take long, one at a time. CI runs them beside a check that mostly waits. */
+const LONG = [
+  'test/process/conformance/front-door.test.ts',
+  'test/process/middleware/{compression,size-limit}-cost.test.ts',
+  'test/process/package/package.test.ts',
+];
 
 /**
- * Files of test/services that need a process of their own: they fill its memory or measure it, or they hold Redis and
- * PostgreSQL to times.
+ * Files that need a process of their own: they fill its memory or measure it, they count what was reported once, or they
+ * hold Redis and PostgreSQL to times.
  */
 const OWN_PROCESS = [
+  'test/process/cache/complete-{bodies,time}.test.ts',
+  'test/process/exchange/hidden-class.test.ts',
+  'test/process/runtime/event-loop.test.ts',
+  'test/process/store/memory.test.ts',
+  'test/process/telemetry/{gauges,process,system}.test.ts',
   'test/services/{garbage,leaks/leaks}.test.ts',
   'test/services/assets/real-files.test.ts',
   'test/services/cache/{redis,redis-purge}.test.ts',
@@ -39,15 +49,6 @@ const OWN_PROCESS = [
   'test/services/store/contract.test.ts',
   'test/services/store/redis/{chaos-real,log-real,store}.test.ts',
   'test/services/warming/redis.test.ts',
-];
-/** Files of test/process that change and measure only the processes that they start. */
-const SHARED_PROCESS = [
-  'test/process/{exit,purge-cluster}.test.ts',
-  'test/process/cli/precompress.test.ts',
-  'test/process/conformance/command.test.ts',
-  'test/process/docs/{cache-status,fragments,one-source,options,warnings}.test.ts',
-  'test/process/middleware/compression-late.test.ts',
-  'test/process/telemetry/opentelemetry.test.ts',
 ];
 
 export default defineConfig({
@@ -71,7 +72,8 @@ export default defineConfig({
     // Only how long it takes until a failure is told: long enough for a machine that is busy with other things.
     testTimeout: 180_000,
     hookTimeout: 180_000,
-    maxWorkers: 2,
+    // Many tests wait for servers and timers meanwhile.
+    maxWorkers: availableParallelism() + 1,
     // Packages are imported as Node does it: no Proxy around each, which every use of an import would go through.
     deps: { interopDefault: false },
     // Of tests that say of themselves that they may run beside each other.
@@ -83,10 +85,8 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Tests that change or measure what belongs to the whole process.
           name: 'isolated',
-          include: ['test/process/**/*.test.ts', ...OWN_PROCESS],
-          exclude: [...SHARED_PROCESS, ...CHECKS],
+          include: OWN_PROCESS,
           // Finds Redis, PostgreSQL and Chromium, and builds the programs that tests start.
           globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
         },
@@ -94,10 +94,11 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Tests that start services and processes. One process for many files, as below.
-          name: 'services',
-          include: ['test/services/**/*.test.ts', ...SHARED_PROCESS],
-          exclude: OWN_PROCESS,
+          // The others that start services and processes, or change what belongs to the process until they end. One process
+          // for many files: starting a process takes longer than most of these files.
+          name: 'shared',
+          include: ['test/{process,services}/**/*.test.ts'],
+          exclude: [...OWN_PROCESS, ...LONG],
           isolate: false,
           globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
         },
@@ -113,8 +114,8 @@ export default defineConfig({
       },
       {
         extends: true,
-        // One process for many files: starting a process takes longer than most of these files.
         test: {
+          // Without services.
           name: 'together',
           include: ['test/{unit,http}/**/*.test.ts'],
           exclude: [`test/http/cache/!(${NOT_AT_DOOR.join('|')}).test.ts`],
@@ -127,7 +128,12 @@ export default defineConfig({
       cacheTests('front door of', '4', 'test/{http,process}/cache/[k-z]*.test.ts'),
       {
         extends: true,
-        test: { name: 'checks', include: CHECKS, globalSetup: ['test/setup/programs.ts'] },
+        test: {
+          name: 'long',
+          include: LONG,
+          fileParallelism: false,
+          globalSetup: ['test/setup/programs.ts'],
+        },
       },
     ],
   },

@@ -27,11 +27,11 @@ const groups = [
   [
     // Mostly waits for entries to age.
     { name: 'conformance', script: 'conformance', limit: 10 * minute },
-    { name: 'leaks', script: 'test:leaks', limit: 15 * minute, env: { LEAK_REQUESTS: '100000' } },
-    { name: 'checks', script: 'test:checks', limit: 10 * minute },
     { name: 'publint', script: 'publint', limit: 3 * minute, env: packed },
     { name: 'attw', script: 'attw', limit: 6 * minute, env: packed },
+    { name: 'long tests', script: 'test:long', limit: 10 * minute },
   ],
+  [{ name: 'leaks', script: 'test:leaks', limit: 15 * minute, env: { LEAK_REQUESTS: '80000' } }],
 ];
 
 endWithSignals();

@@ -10,8 +10,6 @@ export const LONGEST = [
   'unit/store/redis/chaos',
   'services/examples/two',
   'services/examples/process',
-  'process/middleware/compression-cost',
-  'process/middleware/size-limit-cost',
   'process/hooks',
   'process/hostile',
   'services/examples/api',
