@@ -58,6 +58,11 @@ export class ProgressStreams {
       'Cache-Control': 'no-store, no-transform',
       'X-Accel-Buffering': 'no',
     });
+    // It has no body, so it would wait for one until the job ends.
+    if (req.method === 'HEAD') {
+      res.end();
+      return true;
+    }
     res.write('retry: 2000\n\n');
     const stream: Stream = { id: status.id, res, sent: '', sentAt: Date.now() };
     this.#streams.add(stream);
@@ -70,10 +75,13 @@ export class ProgressStreams {
   /** Ends all streams. Idempotent. */
   close(): void {
     this.#isClosed = true;
-    for (const stream of this.#streams) {
-      stream.res.end();
-      this.#forget(stream);
-    }
+    for (const stream of this.#streams) this.#end(stream);
+  }
+
+  /** It is forgotten at once: before its end is sent, an earlier response on its connection may take long. */
+  #end(stream: Stream): void {
+    this.#forget(stream);
+    stream.res.end();
   }
 
   #forget(stream: Stream): void {
@@ -102,7 +110,7 @@ export class ProgressStreams {
   #send(stream: Stream, status: JobStatus | undefined): void {
     const { res } = stream;
     if (status === undefined) {
-      res.end();
+      this.#end(stream);
       return;
     }
     const data = JSON.stringify(status);
@@ -116,7 +124,7 @@ export class ProgressStreams {
       stream.sentAt = now;
       res.write(': still here\n\n');
     }
-    if (isFinal(status)) res.end();
+    if (isFinal(status)) this.#end(stream);
   }
 }
 

@@ -18,22 +18,29 @@ const PULSE_MS = 5_000;
 export function eventRoutes(events: ShopEvents): Router {
   const router = Router();
 
-  router.get('/events', (_req, res) => {
+  router.get('/events', (req, res) => {
     // no-transform, because an encoder would hold small events back until its buffer is full.
     res.set({ 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store, no-transform' });
+    // It has no body, so it would wait for one for ever.
+    if (req.method === 'HEAD') return void res.end();
     res.write(`retry: 2000\n${event('hello', { at: new Date() })}`);
     const sendProduct = ({ id, name, priceCents }: Product) => send(res, 'product', { id, name, priceCents });
     const sendPulse = () =>
       send(res, 'pulse', { at: new Date(), listeners: events.listenerCount('product') });
-    const end = () => res.end();
     const pulse = setInterval(sendPulse, PULSE_MS).unref();
     events.on('product', sendProduct);
-    events.on('closing', end);
-    res.on('close', () => {
+    const stop = () => {
       clearInterval(pulse);
       events.off('product', sendProduct);
       events.off('closing', end);
-    });
+    };
+    // Nothing is written after the end, which may wait for an earlier response on the same connection.
+    const end = () => {
+      stop();
+      res.end();
+    };
+    events.on('closing', end);
+    res.on('close', stop);
   });
 
   return router;
