@@ -16,6 +16,10 @@ export default async function simulate({ task, port }) {
   }
   // Without end: a signal ends it.
   if (productId === 4) await delay(2 ** 31 - 1);
+  if (productId === 5) {
+    await delay(100);
+    throw new Error('a run that fails while it is cancelled');
+  }
   return {
     mean: [productId],
     percentiles: { p5: [0], p25: [0], p50: [0], p75: [0], p95: [0] },

@@ -182,8 +182,8 @@ class ThreadEngine implements JobEngine {
 
   #fail(job: ThreadJob, error: unknown): void {
     const { status } = job;
-    // Cancelled, or the process ends.
-    if (error instanceof JobSettled || this.#stop.signal.aborted) return;
+    // Cancelled, or the process ends. A cancelled run may fail before it notices.
+    if (error instanceof JobSettled || status.state === 'cancelled' || this.#stop.signal.aborted) return;
     status.failedAttempts += 1;
     if (error instanceof JobTimeout || status.failedAttempts >= ATTEMPTS) {
       status.state = 'failed';

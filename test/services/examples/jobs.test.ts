@@ -254,6 +254,20 @@ describe.each(['redis', 'postgres', 'threads'] as const)('a job on %s', (kind) =
     expect(await engine.status('00000000-0000-0000-0000-000000000000')).toBeUndefined();
     expect(await engine.cancel('00000000-0000-0000-0000-000000000000')).toBeUndefined();
   });
+
+  test('stays cancelled when its run fails before it notices', async () => {
+    const engine = await openEngine(kind);
+    if (kind !== 'threads') await startTestWorker(kind);
+    const job = await engine.submit(taskOf(5), 'normal');
+    await waitFor(async () => (await stateOf(engine, job)) === 'running');
+    expect(await engine.cancel(job.id)).toMatchObject({ state: 'cancelled' });
+    await waitFor(async () => {
+      const { runningCount, waitingCount, delayedCount } = await engine.figures();
+      return runningCount + waitingCount + delayedCount === 0;
+    });
+    expect(await engine.status(job.id)).toMatchObject({ state: 'cancelled', failedAttempts: 0 });
+    expect(await engine.figures()).toMatchObject({ completedCount: 0, failedCount: 0 });
+  });
 });
 
 describe('the Redis servers of docker-compose.yml', () => {
