@@ -14,6 +14,8 @@ describe('names with a hash of the content', () => {
     ['esbuild, an image', 'logo-KZ4XJ5QA.svg'],
     ['Parcel', 'index.3768c7e9.css'],
     ['Angular', 'main.5a1c4f0b9e7d2c36.js'],
+    ['Angular, with a year by chance', 'main.5a1c2024be7d2c36.js'],
+    ['webpack, a number by chance', '0080700804200004e570.js'],
   ])('are recognised: %s', (_tool, name) => {
     expect(isHashedName(name)).toBe(true);
   });
@@ -35,6 +37,15 @@ describe('names with a hash of the content', () => {
     'deadbeef1.txt', // a word of base 16, alone
     'main.deadbeef.js', // no digit
     'main.12345678.js', // no letter
+    'index-BkL3d9_x.html', // a page
+    'guide-iOS18_en.html',
+    'news-15dec2024.pdf', // a date, all of it in base 16
+    'minutes-2024feb01.pdf',
+    'report-2024Q3v2.pdf',
+    'data-1e100000.json', // a number
+    '550e8400-e29b-41d4-a716-44665544aa00.png', // the id of a user
+    'avatar-550e8400-e29b-41d4-a716-44665544aa00.small.png',
+    '507f1f77bcf86cd799439011.jpg',
     'main.8e1c2f3d', // no extension after the hash
     '.8e1c2f3d',
     '',
