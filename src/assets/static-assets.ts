@@ -1,5 +1,5 @@
 import type { ReadStream, Stats } from 'node:fs';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { extname, resolve as resolvePath } from 'node:path';
 import encodeUrl from 'encodeurl';
 import escapeHtml from 'escape-html';
@@ -98,10 +98,13 @@ class AssetRequest {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #next: (error?: unknown) => void;
-  /** Headers that the app had set, in lower case. */
-  #before: readonly string[] = [];
+  /** The status and the headers that the app had set. */
+  #before: { readonly status: number; readonly headers: OutgoingHttpHeaders } = { status: 200, headers: {} };
   #isFound = false;
   #hasVariants = false;
+  #isReading = false;
+  /** Sends the file itself, while a variant of it is tried. */
+  #sendSource: (() => void) | undefined;
 
   constructor(shared: Shared, req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) {
     this.#shared = shared;
@@ -138,6 +141,7 @@ class AssetRequest {
   /** A file that is replaced by a shorter one after its size was read would leave the client waiting for the rest. */
   #requireWhole(file: ReadStream): void {
     const res = this.#res;
+    this.#isReading = true;
     const length = Number(res.getHeader('Content-Length'));
     file.once(
       'end',
@@ -191,13 +195,16 @@ class AssetRequest {
       const variant = variants.find((each) => each.coding === coding);
       this.#isFound = true;
       this.#hasVariants = variants.length > 0;
-      this.#before = this.#res.getHeaderNames();
+      this.#before = { status: this.#res.statusCode, headers: { ...this.#res.getHeaders() } };
       cacheOf(this.#res).skip('static-file');
-      sendFile(variant, () => {
-        const { setHeaders } = settings;
-        if (setHeaders) callHook('setHeaders', () => setHeaders(this.#res, path, stats), undefined);
-        this.#setHeaders(path, variant);
-      });
+      const sendForm = (form: Variant | undefined) =>
+        sendFile(form, () => {
+          const { setHeaders } = settings;
+          if (setHeaders) callHook('setHeaders', () => setHeaders(this.#res, path, stats), undefined);
+          this.#setHeaders(path, form);
+        });
+      if (variant) this.#sendSource = () => sendForm(undefined);
+      sendForm(variant);
     } catch (error) {
       stream.error(500, error as Error);
     }
@@ -282,6 +289,7 @@ class AssetRequest {
 
   /** The error goes to the next handler where there was a file, or where nothing may fall through. */
   #fail(error: SendError): void {
+    if (this.#canSendSource()) return;
     const { settings, preloads } = this.#shared;
     if (this.#isFound && !this.#res.headersSent) this.#removeHeaders(error);
     if (this.#isFound || !settings.fallthrough || !((error.statusCode ?? 500) < 500)) {
@@ -292,12 +300,33 @@ class AssetRequest {
     this.#next();
   }
 
+  /** A variant that was removed after it was found, or that this process may not read, is as good as none. */
+  #canSendSource(): boolean {
+    const [res, sendSource] = [this.#res, this.#sendSource];
+    this.#sendSource = undefined;
+    if (!sendSource || !this.#isReading || res.headersSent) return false;
+    const { status, headers } = this.#before;
+    res.statusCode = status;
+    for (const name of res.getHeaderNames()) {
+      const value = headers[name];
+      if (value === undefined) res.removeHeader(name);
+      else if (value !== res.getHeader(name)) res.setHeader(name, value);
+    }
+    try {
+      sendSource();
+      return true;
+    } catch (error) {
+      reportFault('staticAssets', error);
+      return false;
+    }
+  }
+
   #removeHeaders({ statusCode }: SendError): void {
     // A 416 names the length of the file in it (RFC 9110 §15.5.17).
     const names = statusCode === 416 ? OF_A_FILE : [...OF_A_FILE, 'Content-Range'];
     for (const name of names) {
       // Removing a length that is absent would keep Node from adding one.
-      if (this.#res.hasHeader(name) && !this.#before.includes(name.toLowerCase()))
+      if (this.#res.hasHeader(name) && this.#before.headers[name.toLowerCase()] === undefined)
         this.#res.removeHeader(name);
     }
   }

@@ -31,7 +31,8 @@ export async function findVariants(
     codings.map(async (coding) => {
       const path = source + VARIANT_ENDINGS[coding];
       const own = await statFile(path);
-      return own && !isOlder(own, stats) ? { coding, path, stats: own } : undefined;
+      // No coding makes a file empty: another program is about to write it, or has failed to.
+      return own && own.size > 0 && !isOlder(own, stats) ? { coding, path, stats: own } : undefined;
     }),
   );
   return found.filter((variant) => variant !== undefined).sort((a, b) => a.stats.size - b.stats.size);

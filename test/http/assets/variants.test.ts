@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -195,12 +195,13 @@ describe.each(majors)('precompressed variants on %s', (_major, express) => {
     expect((await gzip('/app.js.gz')).status).toBe(404);
   });
 
-  it('serves no variant that is older than its source, nor one that is a folder', async () => {
+  it('serves no variant that is older than its source, nor one that is empty or a folder', async () => {
     write('changed.js', TEXT);
+    write('changed.js.zst', '');
     write('changed.js.br', BROTLI, new Date(HOUR_AGO.getTime() - 5));
     mkdirSync(join(root, 'changed.js.gz'), { recursive: true });
     const get = await serve();
-    const stale = await get('/changed.js', { 'Accept-Encoding': 'br, gzip' });
+    const stale = await get('/changed.js', { 'Accept-Encoding': 'br, gzip, zstd' });
     expect([codingOf(stale), stale.header('vary')]).toEqual(['identity', undefined]);
     write('changed.js.br', BROTLI, HOUR_AGO);
     expect(codingOf(await get('/changed.js', { 'Accept-Encoding': 'br' }))).toBe('br');
@@ -409,26 +410,54 @@ describe('a file that becomes shorter while it is sent', () => {
   });
 });
 
-describe('a variant that disappears while it is sent', () => {
-  it('gives a 404 without the headers of the variant', async () => {
+describe('a variant that disappears after it was found', () => {
+  async function serveVanishing(name: string, also: readonly string[] = []) {
     const error = vi.fn();
-    write('vanishing.js', TEXT);
-    write('vanishing.js.br', BROTLI);
+    write(name, TEXT);
+    write(`${name}.br`, BROTLI);
     const serveFile = staticAssets(root, {
-      setHeaders: () => unlinkSync(join(root, 'vanishing.js.br')),
+      preload: ['/app.css'],
+      setHeaders: (res) => {
+        res.appendHeader('Vary', 'Origin');
+        for (const each of [`${name}.br`, ...also]) rmSync(join(root, each), { force: true });
+      },
     });
-    const server = await listen((req: IncomingMessage, res: ServerResponse) =>
+    const server = await listen((req: IncomingMessage, res: ServerResponse) => {
+      res.setHeader('Link', '</help>; rel=help');
       serveFile(req, res, (failure) => {
         error((failure as { status?: number }).status);
         res.statusCode = 404;
         res.end('gone');
-      }),
-    );
-    open.push(server);
-    const got = await ask(server.port, {
-      path: '/vanishing.js',
-      headers: { 'Accept-Encoding': 'br' },
+      });
     });
+    open.push(server);
+    const get = (headers: Ask['headers'] = {}) =>
+      ask(server.port, { path: `/${name}`, headers: { 'Accept-Encoding': 'br', ...headers } });
+    return { get, error };
+  }
+
+  it('is as good as none: the file itself is sent, with its own headers', async () => {
+    const { get, error } = await serveVanishing('vanishing.html');
+    const got = await get();
+    expect([got.status, got.body.toString(), got.whole]).toEqual([200, TEXT, true]);
+    expect(got.header('content-encoding')).toBeUndefined();
+    expect(got.header('content-length')).toBe(String(TEXT.length));
+    expect(got.header('etag')).toMatch(/^W\/"[^-]+-[^-]+"$/);
+    expect(got.header('vary')).toBe('Origin, Accept-Encoding');
+    expect(got.header('link')).toBe('</help>; rel=help, </app.css>; rel=preload; as=style');
+    expect(error).not.toHaveBeenCalled();
+  });
+
+  it('gives no part of the file for the tag of the variant', async () => {
+    const { get } = await serveVanishing('vanishing-range.js');
+    const tag = `W/"${BROTLI.length.toString(16)}-${HOUR_AGO.getTime().toString(16)}-br"`;
+    const got = await get({ Range: 'bytes=4-9', 'If-Range': tag });
+    expect([got.status, got.body.toString(), got.header('content-range')]).toEqual([200, TEXT, undefined]);
+  });
+
+  it('gives a 404 without the headers of the variant if the file has gone too', async () => {
+    const { get, error } = await serveVanishing('vanishing.js', ['vanishing.js']);
+    const got = await get();
     expect(error).toHaveBeenCalledWith(404);
     expect([got.status, got.body.toString(), got.header('content-encoding'), got.header('etag')]).toEqual([
       404,
@@ -436,6 +465,5 @@ describe('a variant that disappears while it is sent', () => {
       undefined,
       undefined,
     ]);
-    expect(readFileSync(join(root, 'vanishing.js'), 'utf8')).toBe(TEXT);
   });
 });
