@@ -22,7 +22,10 @@ async function serve(routes: express.Router) {
   const server = express().use('/api', routes).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const socket: Socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  closers.push(() => socket.destroy(), () => server.close());
+  closers.push(
+    () => socket.destroy(),
+    () => server.close(),
+  );
   let text = '';
   socket.setEncoding('utf8').on('data', (part: string) => {
     text += part;
