@@ -12,6 +12,7 @@ const PROGRAMS = [
   'examples/products-api/two/instance.ts',
   'examples/products-api/two/main.ts',
   'scripts/conformance.ts',
+  'src/cli/main.ts',
   'src/middleware/metrics/index.ts',
   'src/hotpath.ts',
   'test/compat/programs/next.mjs',

@@ -5,7 +5,7 @@ import { guarded } from '../../runtime/guard.js';
 import { type CliCommand, type CommandCall, type Terminal, UsageError } from '../command.js';
 import { FULL_ENCODERS } from './encode.js';
 import { type PrecompressResult, precompress } from './precompress.js';
-import { CLEAR_LINE, formatProgress, formatTable } from './report.js';
+import { CLEAR_LINE, formatProgress, formatTable, printableName } from './report.js';
 
 const LEAST_BYTES = 1024;
 const LEAST_GAIN = 0.1;
@@ -131,7 +131,9 @@ function report(
   isQuiet: boolean,
 ): void {
   if (terminal.columns !== undefined && !isQuiet) terminal.error(CLEAR_LINE);
-  for (const { path, message } of failures) terminal.error(`hotpath precompress: ${path}: ${message}\n`);
+  for (const { path, message } of failures) {
+    terminal.error(`hotpath precompress: ${printableName(`${path}: ${message}`)}\n`);
+  }
   if (isQuiet) return;
   const unchanged = sources.filter(({ isUnchanged }) => isUnchanged).length;
   const parts = [
@@ -144,7 +146,7 @@ function report(
   terminal.out(`${parts.join(', ')}\n`);
   if (foreign.length > 0) {
     terminal.out(
-      `${foreign.length} files such as ${foreign[0]} were made by another tool and stay as they are; --force replaces them\n`,
+      `${foreign.length} files such as ${printableName(foreign[0]!)} were made by another tool and stay as they are; --force replaces them\n`,
     );
   }
 }

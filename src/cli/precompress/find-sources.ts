@@ -3,6 +3,8 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import compressible from 'compressible';
 import { lookup } from 'mime-types';
+import { statFile } from '../../assets/variants.js';
+import { messageOf } from '../../runtime/report-fault.js';
 import { DRAFT_PREFIX } from './record.js';
 
 /** A file that may get variants. */
@@ -15,28 +17,46 @@ export interface SourceFile {
 /** Drafts of a run that was killed. Those of another run are younger. Milliseconds. */
 const LEFT_OVER_AFTER_MS = 600_000;
 
+/** A file or folder that could not be looked at. */
+export interface PrecompressFailure {
+  /** Its path below the folder, with slashes. */
+  readonly path: string;
+  readonly message: string;
+}
+
 /**
  * The files below a folder whose type can be compressed, the largest first, so that no large one is encoded alone at the
  * end. Files and folders that begin with a dot are left out, and so are links to folders.
  *
  * @param leastBytes smaller files are left out.
- * @throws (rejects) what the file system reports about a folder.
+ * @throws (rejects) what the file system reports about the folder itself.
  */
-export async function findSources(folder: string, leastBytes: number): Promise<SourceFile[]> {
-  const found: SourceFile[] = [];
+export async function findSources(
+  folder: string,
+  leastBytes: number,
+): Promise<{ sources: SourceFile[]; failures: PrecompressFailure[] }> {
+  const [sources, failures]: [SourceFile[], PrecompressFailure[]] = [[], []];
   const visit = async (below: string): Promise<void> => {
-    for (const entry of await readdir(join(folder, below), { withFileTypes: true })) {
+    const entries = await readdir(join(folder, below), { withFileTypes: true }).catch((error: Error) => {
+      if (below === '') throw error;
+      return failOrSkip(below, error);
+    });
+    for (const entry of entries) {
       const path = below === '' ? entry.name : `${below}/${entry.name}`;
       if (entry.name.startsWith('.')) await removeLeftOver(folder, path, entry);
       else if (entry.isDirectory()) await visit(path);
       else if (isCompressibleName(entry.name)) {
-        const stats = await statSource(join(folder, path));
-        if (stats && stats.size >= leastBytes) found.push({ path, stats });
+        const stats = await stat(join(folder, path)).catch((error: Error) => void failOrSkip(path, error));
+        if (stats?.isFile() && stats.size >= leastBytes) sources.push({ path, stats });
       }
     }
   };
+  const failOrSkip = (path: string, error: Error): [] => {
+    if (!isAbsent(error)) failures.push({ path, message: messageOf(error) });
+    return [];
+  };
   await visit('');
-  return found.sort((a, b) => b.stats.size - a.stats.size);
+  return { sources: sources.sort((a, b) => b.stats.size - a.stats.size), failures };
 }
 
 /** Whether the type of a file, by its extension, is one that compression makes smaller. */
@@ -45,20 +65,14 @@ export function isCompressibleName(name: string): boolean {
   return type !== false && compressible(type) === true;
 }
 
-/** `undefined` for a broken link, and for anything but a file. */
-async function statSource(path: string): Promise<Stats | undefined> {
-  try {
-    const stats = await stat(path);
-    return stats.isFile() ? stats : undefined;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
+/** It was removed meanwhile, its name is no text, or it is a link without a target. */
+function isAbsent(error: NodeJS.ErrnoException): boolean {
+  return error.code === 'ENOENT' || error.code === 'ELOOP';
 }
 
 async function removeLeftOver(folder: string, path: string, entry: Dirent): Promise<void> {
   if (!entry.isFile() || !entry.name.startsWith(DRAFT_PREFIX)) return;
   const draft = join(folder, path);
-  const stats = await statSource(draft);
+  const stats = await statFile(draft);
   if (stats && Date.now() - stats.mtimeMs > LEFT_OVER_AFTER_MS) await rm(draft, { force: true });
 }

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { readFile, rm, stat, utimes } from 'node:fs/promises';
+import { chmod, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { statFile, VARIANT_ENDINGS, type VariantCoding } from '../../assets/variants.js';
 import { messageOf } from '../../runtime/report-fault.js';
 import { runLimited } from '../../warming/run-limited.js';
 import { FULL_ENCODERS } from './encode.js';
-import { findSources, type SourceFile } from './find-sources.js';
+import { findSources, type PrecompressFailure, type SourceFile } from './find-sources.js';
 import { PrecompressRecord, type RecordedSource, writeAtomically } from './record.js';
 
 /** How a folder is precompressed. */
@@ -43,11 +43,8 @@ export interface PrecompressResult {
   readonly removed: number;
   /** Files that have the name of a variant and that this command did not make. They stay as they are. */
   readonly foreign: readonly string[];
-  readonly failures: readonly { readonly path: string; readonly message: string }[];
+  readonly failures: readonly PrecompressFailure[];
 }
-
-/** The record is written after this time, so that a run that is killed leaves few unrecorded variants. */
-const RECORD_EVERY_MS = 1000;
 
 /** Setting a time rounds it down by less than a microsecond; a variant must not be older than its source. Seconds. */
 const ROUNDING_SECONDS = 1e-6;
@@ -59,8 +56,16 @@ const ROUNDING_SECONDS = 1e-6;
  */
 export async function precompress(settings: PrecompressSettings): Promise<PrecompressResult> {
   const record = await PrecompressRecord.read(settings.folder);
-  const sources = await findSources(settings.folder, settings.leastBytes);
-  return new PrecompressRun(settings, record, sources).run();
+  const found = await findSources(settings.folder, settings.leastBytes);
+  return new PrecompressRun(settings, record, found.sources, found.failures).run();
+}
+
+/** A file that has the name of a variant, and that is not in the record. */
+interface ForeignVariant {
+  readonly name: string;
+  readonly size: number;
+  readonly coding: VariantCoding;
+  readonly source: string;
 }
 
 class PrecompressRun {
@@ -68,15 +73,20 @@ class PrecompressRun {
   readonly #record: PrecompressRecord;
   readonly #sources: readonly SourceFile[];
   readonly #done: PrecompressedSource[] = [];
-  readonly #foreign: string[] = [];
-  readonly #failures: { path: string; message: string }[] = [];
+  #foreign: ForeignVariant[] = [];
+  readonly #failures: PrecompressFailure[];
   #removed = 0;
-  #recordedAt = Date.now();
 
-  constructor(settings: PrecompressSettings, record: PrecompressRecord, sources: readonly SourceFile[]) {
+  constructor(
+    settings: PrecompressSettings,
+    record: PrecompressRecord,
+    sources: readonly SourceFile[],
+    failures: readonly PrecompressFailure[],
+  ) {
     this.#settings = settings;
     this.#record = record;
     this.#sources = sources;
+    this.#failures = [...failures];
   }
 
   async run(): Promise<PrecompressResult> {
@@ -90,13 +100,18 @@ class PrecompressRun {
         await this.#precompressSource(source);
         doneBytes += source.stats.size;
         onProgress?.(doneBytes, allBytes);
-        await this.#recordNowAndThen();
       });
     } finally {
+      await this.#recogniseForeign();
       if (this.#record.sources.size > 0 || this.#removed > 0) await this.#record.write();
     }
     const sources = this.#done.sort((a, b) => (a.path < b.path ? -1 : 1));
-    return { sources, removed: this.#removed, foreign: this.#foreign.sort(), failures: this.#failures };
+    return {
+      sources,
+      removed: this.#removed,
+      foreign: this.#foreign.map(({ name }) => name).sort(),
+      failures: this.#failures,
+    };
   }
 
   async #precompressSource(source: SourceFile): Promise<void> {
@@ -124,22 +139,31 @@ class PrecompressRun {
     const isSameContent = before?.hash === hash && !isForced;
     const kept = isSameContent ? await this.#keepVariants(source, before) : {};
     if (before && !isSameContent) await this.#removeVariants(source.path, this.#otherVariants(before));
+    const { size, mtimeMs } = source.stats;
     const variants: Partial<Record<VariantCoding, number | null>> = { ...kept };
+    const recorded = { size, mtimeMs, hash, variants };
     let made = 0;
     // All of them, so that none is still being written when an error ends the run.
     const results = await Promise.allSettled(
       this.#settings.codings.map(async (coding) => {
         if (kept[coding] !== undefined) return;
-        const size = await this.#encodeVariant(source, body, coding, before);
+        const announce = (size: number | null) =>
+          this.#record.announce(source.path, { ...recorded, variants: { [coding]: size } });
+        const size = await this.#encodeVariant(source, body, coding, before, announce);
         if (size !== undefined) {
           variants[coding] = size;
           made++;
         }
       }),
     );
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
-    const { size, mtimeMs } = source.stats;
-    this.#record.sources.set(source.path, { size, mtimeMs, hash, variants });
+    const failed = results.find((result) => result.status === 'rejected');
+    // A variant of older content may be left where its coding has failed: it is ours, and not valid.
+    const isMixed = failed && before && !isSameContent;
+    this.#record.sources.set(
+      source.path,
+      isMixed ? { ...recorded, hash: '', variants: { ...before.variants, ...variants } } : recorded,
+    );
+    if (failed) throw failed.reason;
     this.#done.push({ path: source.path, size, variants, isUnchanged: made === 0 });
   }
 
@@ -149,24 +173,43 @@ class PrecompressRun {
     body: Buffer,
     coding: VariantCoding,
     before: RecordedSource | undefined,
+    announce: (size: number | null) => Promise<void>,
   ): Promise<number | null | undefined> {
     const target = this.#pathOf(path, coding);
     const present = await statFile(target);
     const isOurs = typeof before?.variants[coding] === 'number' && before.variants[coding] === present?.size;
     if (present && !isOurs && !this.#settings.isForced) {
-      this.#foreign.push(path + VARIANT_ENDINGS[coding]);
+      const name = path + VARIANT_ENDINGS[coding];
+      this.#foreign.push({ name, size: present.size, coding, source: path });
       return undefined;
     }
     const encoded = await FULL_ENCODERS[coding]!(body);
     if (encoded.length > body.length * (1 - this.#settings.leastGain)) {
       if (present && isOurs) await this.#remove(target);
+      await announce(null);
       return null;
     }
     await writeAtomically(target, encoded, stats.mode & 0o777, async (draft) => {
+      // The mask of this process may have taken rights away that the server of the files needs.
+      await chmod(draft, stats.mode & 0o777);
       await setTimeOf(draft, stats);
       await this.#requireUnchanged(path, stats);
+      await announce(encoded.length);
     });
     return encoded.length;
+  }
+
+  /** Another run in the same folder may have made them meanwhile, from the same content. */
+  async #recogniseForeign(): Promise<void> {
+    if (this.#foreign.length === 0) return;
+    const { sources } = await PrecompressRecord.read(this.#settings.folder);
+    this.#foreign = this.#foreign.filter(({ source, coding, size }) => {
+      const [own, other] = [this.#record.sources.get(source), sources.get(source)];
+      if (!own || other?.hash !== own.hash || other.variants[coding] !== size) return true;
+      const variants = own.variants as Partial<Record<VariantCoding, number | null>>;
+      variants[coding] = size;
+      return false;
+    });
   }
 
   /** The content is the same and only the time has changed, as after a new build: variants get the new time. */
@@ -204,8 +247,9 @@ class PrecompressRun {
   /** Removes the variants of sources that are gone, or that get none any more. */
   async #removeOrphans(): Promise<void> {
     const paths = new Set(this.#sources.map(({ path }) => path));
+    const unseen = this.#failures.map(({ path }) => path);
     for (const [path, { variants }] of this.#record.sources) {
-      if (paths.has(path)) continue;
+      if (paths.has(path) || unseen.some((each) => path === each || path.startsWith(`${each}/`))) continue;
       await this.#removeVariants(path, Object.entries(variants) as [VariantCoding, number | null][]);
       this.#record.sources.delete(path);
     }
@@ -229,12 +273,6 @@ class PrecompressRun {
     const now = await stat(join(this.#settings.folder, path));
     if (now.size !== size || now.mtimeMs !== mtimeMs)
       throw new Error('it changed meanwhile; run the command again');
-  }
-
-  async #recordNowAndThen(): Promise<void> {
-    if (Date.now() - this.#recordedAt < RECORD_EVERY_MS) return;
-    this.#recordedAt = Date.now();
-    await this.#record.write();
   }
 
   #pathOf(path: string, coding: VariantCoding): string {

@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { appendFile, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join, sep } from 'node:path';
 import type { VariantCoding } from '../../assets/variants.js';
 import { isPlainObject } from '../../options/format-value.js';
 import { ENCODER_VERSION } from './encode.js';
 
 /** A dotfile, so that no server of static files sends it. */
 export const RECORD_NAME = '.hotpath-precompress.json';
+
+/** Lines about the variants of a run that has not written its record yet. */
+const JOURNAL_NAME = '.hotpath-precompress.journal';
 
 /** A source in the record, with the sizes of its variants in bytes; `null` for one that gains too little. */
 export interface RecordedSource {
@@ -30,20 +33,53 @@ export class PrecompressRecord {
     this.sources = sources;
   }
 
-  /** Reads the record of a folder. A missing or broken one is empty: then all variants count as files of others. */
+  /**
+   * Reads the record of a folder, and what a run that was killed, or that still runs, has added to the journal. A missing
+   * or broken record is empty: then all variants count as files of others.
+   */
   static async read(folder: string): Promise<PrecompressRecord> {
-    try {
-      const content: unknown = JSON.parse(await readFile(join(folder, RECORD_NAME), 'utf8'));
-      return new PrecompressRecord(folder, readSources(content));
-    } catch {
-      return new PrecompressRecord(folder, new Map());
+    const sources = readSources(parseJson(await readOrEmpty(join(folder, RECORD_NAME))));
+    for (const line of (await readOrEmpty(join(folder, JOURNAL_NAME))).split('\n')) {
+      const added = readSources(parseJson(line));
+      for (const [path, source] of added) sources.set(path, merge(sources.get(path), source));
     }
+    return new PrecompressRecord(folder, sources);
+  }
+
+  /** Adds a variant to the journal, before it gets its name: after a kill at any time, the next run knows it. */
+  async announce(path: string, source: RecordedSource): Promise<void> {
+    const line = JSON.stringify({ encoder: ENCODER_VERSION, sources: { [path]: source } });
+    await appendFile(join(this.#folder, JOURNAL_NAME), `${line}\n`);
   }
 
   async write(): Promise<void> {
     const sources = Object.fromEntries([...this.sources].sort(([a], [b]) => (a < b ? -1 : 1)));
     const content = { note: 'Written by `hotpath precompress`.', encoder: ENCODER_VERSION, sources };
     await writeAtomically(join(this.#folder, RECORD_NAME), `${JSON.stringify(content, null, 1)}\n`, 0o644);
+    await rm(join(this.#folder, JOURNAL_NAME), { force: true });
+  }
+}
+
+/** A later content of the source makes the other variants those of an older one. They are still ours, but not valid. */
+function merge(before: RecordedSource | undefined, added: RecordedSource): RecordedSource {
+  if (!before) return added;
+  return {
+    ...added,
+    hash: before.hash === added.hash ? added.hash : '',
+    variants: { ...before.variants, ...added.variants },
+  };
+}
+
+async function readOrEmpty(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch(() => '');
+}
+
+/** The last line of a journal may be incomplete. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 
@@ -88,7 +124,8 @@ function readSources(content: unknown): Map<string, RecordedSource> {
 function isBelow(path: string): boolean {
   return (
     path !== '' &&
-    !path.includes('\\') &&
+    // Elsewhere it is a part of a name.
+    !(sep === '\\' && path.includes('\\')) &&
     path.split('/').every((part) => part !== '' && part !== '..' && part !== '.')
   );
 }

@@ -75,3 +75,10 @@ function totalOf(type: string, sources: readonly PrecompressedSource[]): TypeTot
   }
   return totals;
 }
+
+/** The name of a file for a terminal, which would obey control characters in it. */
+export function printableName(name: string): string {
+  return name.replace(/\p{Cc}/gu, (character) => {
+    return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  });
+}

@@ -1,4 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -15,6 +18,8 @@ import { dirname, join } from 'node:path';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runCli } from '../../../src/cli/run-cli.js';
+import { waitFor } from '../../helpers/http.js';
+import { program } from '../../helpers/program.js';
 
 const TEXT = 'export const answer = 42;\n'.repeat(100);
 /** Of a type that is compressible, and as random as data can be: base64 would shrink by a quarter. */
@@ -37,8 +42,21 @@ function write(name: string, content: string | Buffer, time = new Date('2026-01-
 const read = (name: string) => readFileSync(join(folder, name));
 const names = () =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => statSync(join(folder, name)).isFile() && name !== '.hotpath-precompress.json')
+    .filter((name) => statSync(join(folder, name)).isFile() && !/^\.hotpath-precompress\./.test(name))
     .sort();
+
+/** Files that take a while. More than one per core, so that some are done while others are still encoded. */
+function writeParts(): string[] {
+  return Array.from({ length: 8 }, (_, at) => {
+    const lines = Array.from(
+      { length: 2_000 },
+      (_, line) => `const v${(line * 7919 + at) % 99991} = ${line};\n`,
+    );
+    write(`part${at}.js`, lines.join(''));
+    return `part${at}.js`;
+  });
+}
+const isPart = (name: string) => /^part.*\.(?:br|gz)$/.test(name);
 
 async function run(...args: string[]) {
   return runOn(undefined, ...args);
@@ -53,6 +71,17 @@ async function runOn(columns: number | undefined, ...args: string[]) {
   };
   const code = await runCli(['precompress', folder, ...args], terminal);
   return { code, out: out!.join(''), error: error!.join('') };
+}
+
+/** The superuser may read everything. */
+async function asOrdinaryUser<T>(task: () => Promise<T>): Promise<T> {
+  const isSuperuser = process.geteuid?.() === 0;
+  if (isSuperuser) process.seteuid!(65_534);
+  try {
+    return await task();
+  } finally {
+    if (isSuperuser) process.seteuid!(0);
+  }
 }
 
 describe('hotpath precompress', () => {
@@ -168,6 +197,109 @@ describe('hotpath precompress', () => {
     expect(out).toContain('1 failed');
     expect(names().filter((name) => name.startsWith('.'))).toEqual([]);
     expect(existsSync(join(folder, 'app.js.br'))).toBe(true);
+  });
+
+  it('keeps the variants of a file whose other coding fails, and makes that one later', async () => {
+    write('blocked.js', TEXT);
+    mkdirSync(join(folder, 'blocked.js.br'));
+    await run(...ALL);
+    rmSync(join(folder, 'blocked.js.br'), { recursive: true });
+    write('blocked.js', `${TEXT}// changed`);
+    const { out } = await run(...ALL);
+    expect(out).not.toContain('another tool');
+    expect(gunzipSync(read('blocked.js.gz')).toString()).toBe(`${TEXT}// changed`);
+    expect(brotliDecompressSync(read('blocked.js.br')).toString()).toBe(`${TEXT}// changed`);
+  });
+
+  it('recognises its variants after it was killed', async () => {
+    writeParts();
+    const { execArgv, file } = program('src/cli/main.ts');
+    const child = spawn(process.execPath, [...execArgv, file, 'precompress', folder, ...ALL]);
+    const exited = once(child, 'exit');
+    await waitFor(() => names().some(isPart));
+    child.kill('SIGKILL');
+    await exited;
+    expect((await run(...ALL)).out).not.toContain('another tool');
+    expect((await run(...ALL)).out).toContain('0 files compressed, 8 unchanged');
+    // The record has everything.
+    expect(existsSync(join(folder, '.hotpath-precompress.journal'))).toBe(false);
+  });
+
+  it('recognises the variants of a run at the same time', async () => {
+    const files = writeParts();
+    const first = run(...ALL);
+    await waitFor(() => names().some(isPart));
+    const runs = [await run(...ALL), await first, await run(...ALL)];
+    for (const { code, out } of runs) expect([code, out.includes('another tool')]).toEqual([0, false]);
+    for (const name of files) rmSync(join(folder, name));
+    await run(...ALL);
+    expect(names()).toEqual([]);
+  });
+
+  it('takes no variant of older content from the journal of a killed run for a current one', async () => {
+    write('app.js', `${TEXT}// older`);
+    await run(...ALL);
+    const older = read('app.js.gz');
+    write('app.js', TEXT);
+    await run(...ALL);
+    const record = JSON.parse(read('.hotpath-precompress.json').toString());
+    const [current] = Object.values<{ hash: string; variants: object }>(record.sources);
+    // As a run leaves it that is killed after it has encoded br: gzip is still that of the older content.
+    write('app.js.gz', older);
+    const before = { ...current, hash: 'of the older content', variants: { br: 1, gzip: older.length } };
+    write('.hotpath-precompress.json', JSON.stringify({ ...record, sources: { 'app.js': before } }));
+    const line = {
+      encoder: record.encoder,
+      sources: { 'app.js': { ...current, variants: { br: read('app.js.br').length } } },
+    };
+    write('.hotpath-precompress.journal', `${JSON.stringify(line)}\n{"encoder":1,"sour`);
+    expect((await run(...ALL)).out).not.toContain('another tool');
+    expect(gunzipSync(read('app.js.gz')).toString()).toBe(TEXT);
+  });
+
+  it('skips links in a circle, and manages names with any character', async () => {
+    write('app.js', TEXT);
+    symlinkSync('second.js', join(folder, 'first.js'));
+    symlinkSync('first.js', join(folder, 'second.js'));
+    const odd = ['back\\slash.js', 'new\nline.js', '--help.js', '__proto__/app.js'];
+    for (const name of odd) write(name, TEXT);
+    expect((await run(...ALL)).code).toBe(0);
+    for (const name of [...odd, 'first.js', 'second.js']) rmSync(join(folder, name));
+    const { code, out } = await run(...ALL);
+    expect([code, out.includes('another tool')]).toEqual([0, false]);
+    expect(names()).toEqual(['app.js', 'app.js.br', 'app.js.gz']);
+  });
+
+  it('shows names without their control characters, which a terminal would obey', async () => {
+    for (const name of ['\u001b[2J.js', '\u009b31m.js']) write(name, TEXT);
+    mkdirSync(join(folder, '\u001b[2J.js.br'));
+    write('\u009b31m.js.br', 'of another tool');
+    const { error, out } = await run(...ALL);
+    expect(error).toMatch(/^hotpath precompress: \\x1b\[2J\.js: \P{Cc}+\n$/u);
+    expect(out).toContain('1 files such as \\x9b31m.js.br were made');
+  });
+
+  it('goes on where it may not read a folder, and keeps the variants in it', async () => {
+    write('app.js', TEXT);
+    write('closed/app.js', TEXT);
+    await run(...ALL);
+    write('other.js', TEXT);
+    chmodSync(folder, 0o777);
+    chmodSync(join(folder, 'closed'), 0);
+    const { code, out, error } = await asOrdinaryUser(() => run(...ALL));
+    chmodSync(join(folder, 'closed'), 0o755);
+    expect(code).toBe(1);
+    expect(error).toMatch(/^hotpath precompress: closed: EACCES/);
+    expect(out).toContain('1 files compressed, 1 unchanged, 1 failed');
+    expect((await run(...ALL)).out).toContain('0 files compressed, 3 unchanged');
+  });
+
+  it('gives a variant the rights of its source, whatever the mask of the process', async () => {
+    write('app.js', TEXT);
+    const mask = process.umask(0o077);
+    await run(...ALL);
+    process.umask(mask);
+    expect(statSync(join(folder, 'app.js.br')).mode).toBe(statSync(join(folder, 'app.js')).mode);
   });
 
   it('shows a table by type, and a bar on a terminal only', async () => {
