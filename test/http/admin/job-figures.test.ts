@@ -65,6 +65,17 @@ describe('the figures of jobs in the performance API', () => {
     expect(queue).toMatchObject({ workerCount: 5_000, durations: { count: 1_000 }, queue: 'q'.repeat(200) });
   });
 
+  it('are read without a look at the items beyond the bounds, which would take seconds', async () => {
+    const looks: string[] = [];
+    const beyond = <T>(name: string, items: T[]) =>
+      Object.defineProperty(items, items.length, { get: () => looks.push(name) }) as T[];
+    const workers = beyond('workers', new Array(100).fill(WORKER));
+    const durationSeconds = beyond('durations', new Array(1_000).fill(1));
+    const read = await serve(() => ({ ...FIGURES, workers, durationSeconds }));
+    expect((await read()).volatile.queue).toMatchObject({ workerCount: 101, durations: { count: 1_000 } });
+    expect(looks).toEqual([]);
+  });
+
   it('are reported as unavailable when the function fails or returns something else', async () => {
     const warnings: string[] = [];
     const listener = (warning: Error & { detail?: string }) => warnings.push(`${warning.detail}`);
