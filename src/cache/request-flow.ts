@@ -250,11 +250,12 @@ export class RequestFlow {
         pending.isLate = true;
         return this.#serveStandIn(request, entry, { detail: 'timeout' });
       }
-      if (outcome.kind === 'failed') {
+      if (outcome.kind === 'failed' && !outcome.isVoided) {
         return this.#serveStandIn(request, entry, { fwdStatus: outcome.status, detail: 'error' });
       }
       if (outcome.kind === 'not-refreshed') return this.#attempt(request, waits, undefined, true);
-      if (outcome.kind === 'refused-alone') return this.#attempt(request, waits + 1);
+      if (outcome.kind === 'refused-alone' || outcome.kind === 'failed')
+        return this.#attempt(request, waits + 1);
       if (outcome.kind === 'refused')
         return this.#fill(request, { entry, permission: 'if-error', forward: 'stale' }, undefined, undefined);
       if (!isUsableFor(this.#state, request, outcome.entry))

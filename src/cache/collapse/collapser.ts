@@ -15,8 +15,12 @@ export type FillOutcome =
   | { readonly kind: 'refused-alone' }
   /** A background refresh was refused, or ended stale serving. A client's own request should try. */
   | { readonly kind: 'not-refreshed' }
-  /** The fill failed or was aborted. A waiting request should try. */
-  | { readonly kind: 'failed'; readonly status?: number | undefined };
+  /** The fill failed, was aborted, or a purge made its good response void (`isVoided`). A waiting request should try. */
+  | {
+      readonly kind: 'failed';
+      readonly status?: number | undefined;
+      readonly isVoided?: boolean | undefined;
+    };
 
 /** A request that waits for a fill. */
 export interface FillWaiter {

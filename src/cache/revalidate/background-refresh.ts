@@ -18,7 +18,7 @@ import {
   documentationAddress,
   type RequestListener,
 } from './internal-request.js';
-import { judgeRefresh, reasonFor } from './refresh-outcome.js';
+import { isVoided, judgeRefresh, reasonFor } from './refresh-outcome.js';
 import type { QueuedWork } from './refresh-queue.js';
 
 /** The time limit of a refresh if its rule has no `timeout`. Seconds. */
@@ -153,16 +153,20 @@ export class Refresh {
 
   /**
    * The refresh failed, which shows nothing about the resource. The stale entry may be served; the next refresh is
-   * delayed.
+   * delayed, unless the app has responded well and a purge came meanwhile.
    */
   fail(): void {
     if (this.isSettled) return;
     const { counts, collapser, refreshMarks } = this.#state;
     const status = this.#status || undefined;
     counts.refreshResults.failed++;
-    const hasRetryAfter = this.#status === 503 || this.#status === 429;
-    refreshMarks.fail(this.markKey, String(status ?? 'broken'), hasRetryAfter ? this.#retryAfter : undefined);
-    collapser.settle(this.key, this.pending, { kind: 'failed', status });
+    const isVoid = isVoided(this.#refusal);
+    if (!isVoid) {
+      const hasRetryAfter = this.#status === 503 || this.#status === 429;
+      const retryAfter = hasRetryAfter ? this.#retryAfter : undefined;
+      refreshMarks.fail(this.markKey, String(status ?? 'broken'), retryAfter);
+    }
+    collapser.settle(this.key, this.pending, { kind: 'failed', status, isVoided: isVoid });
   }
 
   /** The response is complete. */

@@ -8,15 +8,11 @@
  */
 export type RefreshVerdict = 'failed' | 'ended' | 'refused';
 
-/** Refusals of a fill that has no valid response: it was aborted, or a purge or another response made it void. */
-const NO_RESPONSE: ReadonlySet<string> = new Set([
-  'broken',
-  'length',
-  'purged',
-  'superseded',
-  'fault',
-  'rule',
-]);
+/** Refusals of a good response that a purge, or another response of the same URL, made void while the handler ran. */
+const VOIDED: ReadonlySet<string> = new Set(['purged', 'superseded']);
+
+/** Refusals of a fill that has no valid response: it was aborted, or it is void. */
+const NO_RESPONSE: ReadonlySet<string> = new Set([...VOIDED, 'broken', 'length', 'fault', 'rule']);
 
 /** Refusals because the request that arrived differs from the request of the entry, or another route responded. */
 const OTHER_REQUEST: ReadonlySet<string> = new Set([
@@ -52,6 +48,11 @@ export function judgeRefresh(
   // A middleware before the cache responded. It does not respond to the entry's own request, so it is an access check.
   if (status >= 200 && status <= 299) return refusal === undefined ? 'refused' : 'ended';
   return (status >= 300 && status <= 399) || GONE.has(status) ? 'ended' : 'refused';
+}
+
+/** Whether something else made the response void while the handler ran, so that the app has not failed. */
+export function isVoided(refusal: string | undefined): boolean {
+  return refusal !== undefined && VOIDED.has(refusal);
 }
 
 /** The reason under which a refused or ended refresh is counted: that of the fill, or the status code. */

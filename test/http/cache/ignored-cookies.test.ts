@@ -232,6 +232,21 @@ describe.each(majors)("cookies: 'ignore' (%s)", (_name, express) => {
     expect(await made.get('/x', { cookie: 'sid=7' })).toMatchObject({ xCache: 'HIT' });
   });
 
+  it('fills in the background at once again when a purge came during the fill before', async () => {
+    let purges = 2;
+    const made: CacheApp = await make(async (run, req, res) => {
+      if (isInternal(req) && purges-- > 0) await made.cache.purge({ all: true });
+      page(run, req, res);
+    });
+    for (let at = 0; at < 3; at++) {
+      const { cacheStatus } = await made.get('/x', { cookie: 'sid=ann' });
+      expect(cacheStatus).toBe('hotpath; fwd=uri-miss; detail=anonymous-fill');
+      await settled(made);
+    }
+    expect(await made.get('/x', { cookie: 'sid=ann' })).toMatchObject({ xCache: 'HIT' });
+    expect(made.cache.stats().refreshResults).toMatchObject({ failed: 2, stored: 1 });
+  });
+
   it('drops a cookie of refreshHeaders, so that the fill is anonymous', async () => {
     const made = await make(page, {
       cache: {

@@ -250,6 +250,29 @@ describe.each(majors)('stale responses (%s)', (_name, express) => {
     expect(await made.get('/x', { 'if-none-match': '"v1"' })).toMatchObject({ status: 304, text: '' });
   });
 
+  it('delays no refresh after one during which the response has expired once more', async () => {
+    const settled = () => waitFor(() => made.cache.stats().pending === 0);
+    const made = await stale({ staleWhileRevalidate: '1h' }, async (run, _req, res) => {
+      if (run === 2 || run === 3) await made.cache.expire({ all: true });
+      res.send(`run ${run}`);
+    });
+    for (let at = 0; at < 3; at++) {
+      const { text, cacheStatus } = await made.get('/x');
+      expect([text, cacheStatus]).toEqual(['run 1', expect.not.stringContaining('refresh-backoff')]);
+      await settled();
+    }
+    expect(await made.get('/x')).toMatchObject({ text: 'run 4', xCache: 'HIT' });
+  });
+
+  it('takes a response that expires while a client waits for its refresh for no error', async () => {
+    const made = await stale({ staleIfError: '1h' }, async (run, _req, res) => {
+      if (run === 2 || run === 3) await made.cache.expire({ all: true });
+      res.send(`run ${run}`);
+    });
+    expect(await made.get('/x')).toMatchObject({ xCache: 'MISS', text: 'run 4' });
+    expect(await made.get('/x')).toMatchObject({ xCache: 'HIT', text: 'run 4' });
+  });
+
   it('never uses a purged response again, neither stale nor for an error', async () => {
     const made = await stale({ staleWhileRevalidate: '1h', staleIfError: '1h' }, (run, _req, res) =>
       run === 1 ? res.send('run 1') : res.status(500).send('error'),
