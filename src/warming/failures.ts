@@ -1,3 +1,4 @@
+import { isFailure } from '../cache/fill/refusal-scope.js';
 import type { WarmResult, WarmTarget } from '../cache/revalidate/warm-requests.js';
 import { formatTarget } from './targets.js';
 
@@ -28,12 +29,13 @@ export interface UrlFailure {
 
 /** Judges the response to a warming request. @returns `undefined` if the entry is warm. */
 export function judgeWarmed(target: WarmTarget, result: WarmResult): UrlFailure | undefined {
-  const { status } = result;
+  const { status, refusal } = result;
   const isWarm = result.outcome !== 'not-stored';
   // A stored redirect is served to clients as one.
   if (isWarm && !isRedirect(status)) return undefined;
   const reason = `${formatTarget(target)} → ${describeFailure(target, result)}`;
-  return { reason, isRetryable: status === 429 || status >= 500 || status === 0 };
+  const isTemporary = refusal !== undefined && isFailure(refusal, status);
+  return { reason, isRetryable: isTemporary || status === 429 || status >= 500 || status === 0 };
 }
 
 /** Whether the app has failed or denies access. Otherwise the resource may have been removed or changed. */

@@ -1,10 +1,17 @@
-import type { WarmRequests, WarmTarget } from '../cache/revalidate/warm-requests.js';
+import { isVoided } from '../cache/revalidate/refresh-outcome.js';
+import type { WarmRequests, WarmResult, WarmTarget } from '../cache/revalidate/warm-requests.js';
 import { messageOf } from '../runtime/report-fault.js';
 import { isRefused, judgeWarmed, MOST_NAMED, type UrlFailure, UrlsFailedError } from './failures.js';
 import type { WarmingContext } from './options.js';
 import { runLimited } from './run-limited.js';
 import { formatTarget } from './targets.js';
 import type { TaskWork } from './task.js';
+
+/**
+ * Requests for a URL in one attempt, while purges come during each of them. A purge is no fault of the URL, so it uses up
+ * no retry. The limit spares the app if purges come faster than its handler responds.
+ */
+const MOST_FILLS = 3;
 
 /** How the URLs of a run are warmed. */
 export interface UrlWorkSetup {
@@ -40,8 +47,7 @@ export class UrlWork implements TaskWork {
     const reasons: string[] = [];
     let done = 0;
     await runLimited(targets, this.#setup.concurrency, context.signal, async (target) => {
-      await context.pause();
-      const failure = await this.#warm(target, context.signal);
+      const failure = await this.#warm(target, context);
       if (failure && context.signal.aborted) return;
       done++;
       if (!failure) return;
@@ -60,15 +66,23 @@ export class UrlWork implements TaskWork {
     throw new UrlsFailedError([...this.#hopelessReasons, ...reasons], count, this.#all, failed.length > 0);
   }
 
-  async #warm(target: WarmTarget, signal: AbortSignal): Promise<UrlFailure | undefined> {
-    const { requests, freshForMs, isNamed } = this.#setup;
-    this.requested++;
+  async #warm(target: WarmTarget, context: WarmingContext): Promise<UrlFailure | undefined> {
     try {
-      const result = await requests.warm(target, { freshForMs, signal });
+      const result = await this.#request(target, context);
       const failure = judgeWarmed(target, result);
-      return failure && (isNamed || isRefused(result)) ? failure : undefined;
+      return failure && (this.#setup.isNamed || isRefused(result)) ? failure : undefined;
     } catch (error) {
       return { reason: `${formatTarget(target)} → ${messageOf(error)}`, isRetryable: true };
+    }
+  }
+
+  async #request(target: WarmTarget, { pause, signal }: WarmingContext): Promise<WarmResult> {
+    const { requests, freshForMs } = this.#setup;
+    for (let fills = 1; ; fills++) {
+      await pause();
+      this.requested++;
+      const result = await requests.warm(target, { freshForMs, signal });
+      if (!isVoided(result.refusal) || fills >= MOST_FILLS) return result;
     }
   }
 }

@@ -186,6 +186,58 @@ describe.each(majors)('warming on %s', (_name, major) => {
     expect(runs).toEqual({ '/slow': 1, '/slow/refused': 2 });
   });
 
+  /** A route whose first runs are each ended by a purge. */
+  function purgedShop(purges: number, record: 'purge' | 'expire' = 'purge') {
+    const made = shop({ routes: { '/purged': { cache: { ttl: '1h', tags: ['rows'] } } } });
+    made.app.get('/purged', async (_req, res) => {
+      made.ran('/purged');
+      if (made.runs['/purged']! <= purges) await made.perf.cache[record]({ tag: 'rows' });
+      res.type('text').send(TEXT);
+    });
+    return made;
+  }
+
+  it.each([
+    ['a purge', 'purge'],
+    ['an expiry', 'expire'],
+  ] as const)(
+    'uses up no retry when %s comes while the handler runs, but asks again',
+    async (_what, record) => {
+      const { perf, app, runs } = purgedShop(2, record);
+      expect(await warmed(perf, ['/purged'])).toMatchObject([{ state: 'succeeded' }]);
+      expect(runs).toEqual({ '/purged': 3 });
+      const { port } = later(await listen(app));
+      expect((await answerFrom(port, { path: '/purged', headers: host })).xCache).toBe('HIT');
+    },
+  );
+
+  it('gives way to purges that come faster than the handler responds, and tries again later', async () => {
+    const heard = warnings();
+    const { perf, runs } = purgedShop(5);
+    expect(await warmed(perf, ['/purged'], { retries: 1 })).toMatchObject([{ state: 'succeeded' }]);
+    expect(runs).toEqual({ '/purged': 6 });
+    const always = purgedShop(Number.POSITIVE_INFINITY);
+    const [result] = await warmed(always.perf, ['/purged']);
+    expect(result).toMatchObject({ state: 'failed', error: expect.stringContaining('(purged; see') });
+    expect(always.runs).toEqual({ '/purged': 3 });
+    expect(heard.filter((text) => text.includes('has failed'))).toHaveLength(1);
+  });
+
+  it('tries again after a response from a stale result of a cached function', async () => {
+    const { perf, app } = shop({ routes: { '/page': { cache: { ttl: '1h', tags: 'inherit' } } } });
+    let value = 0;
+    const price = perf.cache.cached(() => ++value, {
+      name: 'price',
+      ttl: '1h',
+      staleWhileRevalidate: '1h',
+    });
+    app.get('/page', async (_req, res) => void res.send(String(await price())));
+    await price();
+    await perf.cache.expire({ tag: 'function:price' });
+    expect(await warmed(perf, ['/page'], { retries: 10 })).toMatchObject([{ state: 'succeeded' }]);
+    expect(value).toBe(2);
+  });
+
   const gates: [what: string, middleware: RequestHandler, words: RegExp][] = [
     ['a login redirect', (_, res) => res.redirect('/login'), /302 to \/login: a login page/],
     [
