@@ -262,11 +262,12 @@ describe.each(['redis', 'postgres', 'threads'] as const)('a job on %s', (kind) =
     await waitFor(async () => (await stateOf(engine, job)) === 'running');
     expect(await engine.cancel(job.id)).toMatchObject({ state: 'cancelled' });
     await waitFor(async () => {
-      const { runningCount, waitingCount, delayedCount } = await engine.figures();
-      return runningCount + waitingCount + delayedCount === 0;
+      const { runningCount, waitingCount, delayedCount, failedCount } = await engine.figures();
+      // A queue lists it as failed until the worker has removed it.
+      return runningCount + waitingCount + delayedCount + failedCount === 0;
     });
     expect(await engine.status(job.id)).toMatchObject({ state: 'cancelled', failedAttempts: 0 });
-    expect(await engine.figures()).toMatchObject({ completedCount: 0, failedCount: 0 });
+    expect((await engine.figures()).completedCount).toBe(0);
   });
 });
 
