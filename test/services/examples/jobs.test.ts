@@ -208,6 +208,26 @@ describe.each(['redis', 'postgres'] as const)('jobs on %s', (kind) => {
   });
 });
 
+describe.each(['redis', 'postgres'] as const)('the figures of workers on %s', (kind) => {
+  test('list those with a wrong clock, and not those that have ended', async () => {
+    const { openQueueStore } = await import('../../../examples/products-api/jobs/queue-store.js');
+    const store = await openQueueStore(settingsOf(kind), 'server');
+    closers.push(() => store.close());
+    const figures = { host: 'h', pid: 1, runningCount: 0, maxCount: 1, cpuCores: null, memoryBytes: null };
+    for (const [id, hours] of [
+      ['slow', -2],
+      ['fast', 2],
+    ] as const) {
+      await store.records.beat({ ...figures, id, beatAt: Date.now() + hours * 3_600_000 });
+    }
+    const idsWithin = async (ms: number) => (await store.records.workers(ms)).map(({ id }) => id);
+    expect(await idsWithin(60_000)).toEqual(['fast', 'slow']);
+    await waitFor(async () => (await idsWithin(1)).length === 0);
+    await store.records.sweep(1);
+    expect(await idsWithin(60_000)).toEqual([]);
+  });
+});
+
 describe.each(['redis', 'postgres', 'threads'] as const)('a job on %s', (kind) => {
   test('is retried, fails for good after three runs, and ends at its time-out', async () => {
     const env = { JOB_TIMEOUT: '1' };

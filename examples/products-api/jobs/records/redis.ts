@@ -43,14 +43,15 @@ export function redisRecords(redis: Redis): JobRecords {
       };
     },
     async beat(worker) {
-      await redis.hset(WORKERS, worker.id, JSON.stringify(worker));
+      // Clocks of machines differ: that of Redis says which workers are alive.
+      await redis.hset(WORKERS, worker.id, JSON.stringify({ ...worker, beatAt: await timeOf(redis) }));
     },
     async leave(workerId) {
       await redis.hdel(WORKERS, workerId);
     },
     async workers(milliseconds) {
       const values = await redis.hvals(WORKERS);
-      const since = Date.now() - milliseconds;
+      const since = (await timeOf(redis)) - milliseconds;
       return values
         .map((value) => JSON.parse(value) as JobWorkerFigures)
         .filter(({ beatAt }) => beatAt >= since)
@@ -68,8 +69,15 @@ export function redisRecords(redis: Redis): JobRecords {
           .exec();
       }
       const workers = Object.entries(await redis.hgetall(WORKERS));
-      const gone = workers.filter(([, value]) => (JSON.parse(value) as JobWorkerFigures).beatAt < until);
+      const since = (await timeOf(redis)) - milliseconds;
+      const gone = workers.filter(([, value]) => (JSON.parse(value) as JobWorkerFigures).beatAt < since);
       if (gone.length > 0) await redis.hdel(WORKERS, ...gone.map(([id]) => id));
     },
   };
+}
+
+/** Milliseconds since 1970. */
+async function timeOf(redis: Redis): Promise<number> {
+  const [seconds, microseconds] = await redis.time();
+  return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
 }
