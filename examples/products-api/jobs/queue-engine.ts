@@ -127,8 +127,9 @@ class QueueEngine implements JobEngine {
         runningCount: active,
         completedCount: completed,
         failedCount: failed,
+        // The clock of a worker may have been set back meanwhile.
         durationSeconds: last.flatMap(({ processedOn, finishedOn }) =>
-          processedOn && finishedOn ? [(finishedOn - processedOn) / 1_000] : [],
+          processedOn && finishedOn ? [Math.max(0, finishedOn - processedOn) / 1_000] : [],
         ),
         workers,
       };
