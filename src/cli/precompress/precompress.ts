@@ -218,11 +218,15 @@ class PrecompressRun {
     before: RecordedSource,
   ): Promise<Partial<Record<VariantCoding, number | null>>> {
     const missing = new Set(await this.#missingCodings(source, before));
-    const kept = Object.entries(before.variants).filter(([coding]) => !missing.has(coding as VariantCoding));
-    for (const [coding, size] of kept) {
-      if (size !== null) await setTimeOf(this.#pathOf(source.path, coding as VariantCoding), source.stats);
+    const kept: Partial<Record<VariantCoding, number | null>> = {};
+    for (const [coding, size] of Object.entries(before.variants) as [VariantCoding, number | null][]) {
+      if (missing.has(coding)) continue;
+      // Another user may own the file: then a new one takes its place.
+      if (size === null || (await trySetTime(this.#pathOf(source.path, coding), source.stats))) {
+        kept[coding] = size;
+      }
     }
-    return Object.fromEntries(kept);
+    return kept;
   }
 
   /** Codings that the record does not list, or whose variant is not as the record says. */
@@ -284,4 +288,13 @@ class PrecompressRun {
 async function setTimeOf(path: string, { mtimeMs }: Stats): Promise<void> {
   const seconds = mtimeMs / 1000 + ROUNDING_SECONDS;
   await utimes(path, seconds, seconds);
+}
+
+async function trySetTime(path: string, stats: Stats): Promise<boolean> {
+  try {
+    await setTimeOf(path, stats);
+    return true;
+  } catch {
+    return false;
+  }
 }

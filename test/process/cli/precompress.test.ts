@@ -294,6 +294,18 @@ describe('hotpath precompress', () => {
     expect((await run(...ALL)).out).toContain('0 files compressed, 3 unchanged');
   });
 
+  it('replaces a variant whose time it may not set, because another user owns it', async () => {
+    write('app.js', TEXT);
+    await run(...ALL);
+    write('app.js', TEXT, new Date('2026-02-03T04:05:06.789Z'));
+    chmodSync(folder, 0o777);
+    const { code, error } = await asOrdinaryUser(() => run(...ALL));
+    expect({ code, error }).toEqual({ code: 0, error: '' });
+    expect(statSync(join(folder, 'app.js.br')).mtimeMs).toBeGreaterThanOrEqual(
+      statSync(join(folder, 'app.js')).mtimeMs,
+    );
+  });
+
   it('gives a variant the rights of its source, whatever the mask of the process', async () => {
     write('app.js', TEXT);
     const mask = process.umask(0o077);
