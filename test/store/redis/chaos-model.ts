@@ -88,11 +88,22 @@ interface Asked {
 }
 
 interface Change {
+  /** The earliest time when records may be lost. */
   readonly at: number;
-  /** Instances that know the missing records. */
-  readonly noticers: readonly number[];
+  /** The time when the change was complete at the latest. */
+  readonly doneAt: number;
+  /** Epoch and position of the last remaining record. */
+  readonly end: LogStamp | undefined;
+  /** Instances that know missing records, and since when: a later read of the log notices the change. */
+  readonly noticers: Map<number, number>;
   /** The time when the first of them has reached the current log. */
   noticedAt: number | undefined;
+}
+
+/** A moment before a change, and the last read of each instance then. */
+export interface Before {
+  readonly at: number;
+  readonly heardAt: readonly number[];
 }
 
 /** Counts that show that the model was active. */
@@ -118,7 +129,13 @@ export class Model {
   readonly #sabotage: Sabotage;
   readonly #void: typeof VOID;
   /** The last time when another history replaced the current one without a sign. */
-  #change: Change = { at: Number.NEGATIVE_INFINITY, noticers: [], noticedAt: Number.NEGATIVE_INFINITY };
+  #change: Change = {
+    at: Number.NEGATIVE_INFINITY,
+    doneAt: Number.NEGATIVE_INFINITY,
+    end: undefined,
+    noticers: new Map(),
+    noticedAt: Number.NEGATIVE_INFINITY,
+  };
   /** Share of all actions: with few records, entries live long. Every seed has some. */
   readonly #recording: number;
 
@@ -132,30 +149,56 @@ export class Model {
     this.#recording = 0.005 + 0.295 * world.random() ** 2;
   }
 
+  /** For a change that takes time, call this before it. */
+  before(): Before {
+    return { at: this.#world.now(), heardAt: this.#logs.map((_, i) => this.#heardAt(i)) };
+  }
+
   /**
    * The server continues, under the same name, with different data: records may be missing. Instances that know them
-   * start a new epoch when they reach the server; others cannot notice. Call this at the moment of the change.
+   * start a new epoch when they reach the server; others cannot notice. Call this once the change is complete.
    *
    * @param end epoch and position of the last remaining record.
-   * @param since the earliest time of the loss.
+   * @param before the last moment when nothing was lost.
    */
-  changeHistory(end: LogStamp | undefined, since = this.#world.now()): void {
+  changeHistory(end: LogStamp | undefined, before = this.before()): void {
     this.#hearWitnesses();
     const instances = [...this.#logs.keys()];
     for (const asked of this.#asked) {
-      const since = asked.acknowledgedAt ?? Number.POSITIVE_INFINITY;
+      const knownAt = asked.acknowledgedAt ?? Number.POSITIVE_INFINITY;
+      // A later read may be of the remaining history, without the record.
       if (asked.acknowledgedAt !== undefined || asked.lost)
         this.#lose(
           asked,
-          instances.filter((i) => this.#heardAt(i) > since),
+          instances.filter((i) => before.heardAt[i]! > knownAt),
         );
     }
-    const noticers = instances.filter((i) => {
-      const log = this.#logs[i]!;
-      const known = log.toShared(log.position);
-      return known && (known.epoch !== end?.epoch || known.position > end.position);
-    });
-    this.#change = { at: since, noticers, noticedAt: noticers.length > 0 ? undefined : this.#world.now() };
+    const last = this.#change;
+    const { noticedAt: overAt = Number.POSITIVE_INFINITY } = last;
+    const longest = this.#bounds.staleness + this.#bounds.fill;
+    const isLastOver = before.at > overAt + longest || before.heardAt.every((heardAt) => heardAt > overAt);
+    const doneAt = this.#world.now();
+    // Until an earlier change is over, its mixed stamps remain, and this change may remove the epoch that ends them.
+    const at = isLastOver ? before.at : last.at;
+    const earlier = last.noticedAt === undefined ? [...last.noticers.keys()] : [];
+    const noticers = new Map(earlier.map((i) => [i, doneAt]));
+    this.#change = { at, doneAt, end, noticers, noticedAt: undefined };
+    for (const i of instances) if (this.#knowsMore(i, end)) noticers.set(i, doneAt);
+    if (noticers.size === 0) this.#change.noticedAt = doneAt;
+  }
+
+  #knowsMore(instance: number, end: LogStamp | undefined): boolean {
+    const log = this.#logs[instance]!;
+    const known = log.toShared(log.position);
+    return known !== undefined && (known.epoch !== end?.epoch || known.position > end.position);
+  }
+
+  /** An instance has learnt of a missing record from a reply that was in flight during the change. */
+  #addNoticer(instance: number): void {
+    const { noticers } = this.#change;
+    // Nobody could notice before, so stamps of both histories mix from now on.
+    if (noticers.size === 0) this.#change.noticedAt = undefined;
+    noticers.set(instance, this.#world.now());
   }
 
   #lose(asked: Asked, knowing: readonly number[]): void {
@@ -172,8 +215,11 @@ export class Model {
       const isBack = [...lost.witnesses].some((i) => this.#heardAt(i) > lost.at);
       if (isBack) asked.acknowledgedAt = this.#world.now();
     }
-    const { at, noticers } = this.#change;
-    if (noticers.some((i) => this.#heardAt(i) > at)) this.#change.noticedAt ??= this.#world.now();
+    const { doneAt, end, noticers } = this.#change;
+    for (const i of this.#logs.keys())
+      if (!noticers.has(i) && this.#heardAt(i) <= doneAt && this.#knowsMore(i, end)) this.#addNoticer(i);
+    if ([...noticers].some(([i, since]) => this.#heardAt(i) > since))
+      this.#change.noticedAt ??= this.#world.now();
   }
 
   #heardAt(instance: number): number {
@@ -209,7 +255,10 @@ export class Model {
       asked.settledAt = this.#world.now();
       if (acknowledged) asked.acknowledgedAt = asked.settledAt;
       // Its reply was in flight while the history changed, so the record may be lost.
-      if (acknowledged && this.#change.at > asked.at) this.#lose(asked, []);
+      if (acknowledged && this.#change.doneAt > asked.at) {
+        this.#lose(asked, []);
+        this.#addNoticer(instance);
+      }
       this.tally[acknowledged ? 'acknowledged' : 'queued']++;
     });
   }

@@ -178,9 +178,9 @@ export async function runRealChaos(
     snapshot = await take(site.server);
   };
   const loadOlder = async () => {
-    const since = now();
+    const before = model.before();
     await load(site.server, snapshot);
-    model.changeHistory(snapshot.end, since);
+    model.changeHistory(snapshot.end, before);
   };
   const own = { one: common, two: [moveAddress], older: [takeSnapshot, loadOlder, loadOlder] }[topology];
   const outcome = { seed, topology, tally: model.tally, violations: model.violations };
