@@ -21,8 +21,8 @@ const LEAST_CHANGES = { base32: 2, base64: 3 } as const;
  * Whether the name of a file contains a hash of its content, as bundlers write it: `index-BkL3d9_x.js`,
  * `main.8e1c2f3d.chunk.js`.
  *
- * A hash that looks like a word, a number or a date does not count, and a page has none. A file that is revalidated too often costs little, and one
- * that is wrongly kept for a year cannot be withdrawn.
+ * A hash that looks like a word, a number or a date does not count, and a page has none. A file that is revalidated too
+ * often costs little, and one that is wrongly kept for a year cannot be withdrawn.
  *
  * @param name the last segment of its path.
  */
