@@ -19,19 +19,17 @@ const packed = { npm_config_ignore_scripts: 'true' };
 const groups = [
   // Builds nothing where `npm install` has just built the same sources. The benchmarks import the types of the build.
   [{ name: 'build', script: 'prepare', limit: 8 * minute }],
-  [
-    { name: 'types', script: 'typecheck', limit: 8 * minute },
-    { name: 'lint', script: 'lint', limit: 4 * minute },
-  ],
   [{ name: 'tests', script: 'test', limit: 30 * minute, env: { TEST_REPORT: report } }],
   [
     // Mostly waits for entries to age.
     { name: 'conformance', script: 'conformance', limit: 10 * minute },
+    { name: 'long tests', script: 'test:long', limit: 15 * minute },
+    { name: 'types', script: 'typecheck', limit: 8 * minute },
+    { name: 'lint', script: 'lint', limit: 4 * minute },
     { name: 'publint', script: 'publint', limit: 3 * minute, env: packed },
     { name: 'attw', script: 'attw', limit: 6 * minute, env: packed },
-    { name: 'long tests', script: 'test:long', limit: 10 * minute },
+    { name: 'leaks', script: 'test:leaks', limit: 15 * minute, env: { LEAK_REQUESTS: '80000' } },
   ],
-  [{ name: 'leaks', script: 'test:leaks', limit: 15 * minute, env: { LEAK_REQUESTS: '80000' } }],
 ];
 
 endWithSignals();

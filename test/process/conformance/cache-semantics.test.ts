@@ -178,6 +178,8 @@ let listening: Listening;
 let connection: Connection;
 beforeEach(() => {
   clock = stopClock();
+  // The age of a response includes the time since its Date.
+  vi.spyOn(Date, 'now').mockReturnValue(Date.now());
 });
 afterEach(() => vi.restoreAllMocks());
 afterAll(async () => {
