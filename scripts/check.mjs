@@ -15,7 +15,10 @@ const minute = 60_000;
 // Time limits for hung checks, with room for a machine a few times slower than most. `npm pack` in the
 // package checks would otherwise build again (`prepare`).
 const packed = { npm_config_ignore_scripts: 'true' };
-/** One group after the other. The checks of a group run two at a time, as each keeps one core busy at most. */
+/**
+ * One group after the other. The checks of a group run two at a time, as each keeps one core busy at most. The leak test
+ * uses all cores, so it comes last.
+ */
 const groups = [
   // Builds nothing where `npm install` has just built the same sources. The benchmarks import the types of the build.
   [{ name: 'build', script: 'prepare', limit: 8 * minute }],
