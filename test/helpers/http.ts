@@ -137,13 +137,15 @@ export function parse(wire: Buffer, isHead = false): RawAnswer {
  * @throws after `timeout` milliseconds.
  */
 export async function waitFor(condition: () => unknown, timeout = 30_000): Promise<void> {
-  const until = Date.now() + timeout;
-  // Most conditions hold at once or after a turn or two of the event loop, so the first checks use no timer.
+  const begun = Date.now();
+  // Most conditions hold at once or after a turn or two of the event loop, so the first checks use no timer. Later ones
+  // are rarer: many ask a server, and what they wait for needs the processor too.
   for (let attempt = 0; !(await condition()); attempt++) {
-    if (Date.now() > until) throw new Error(`waited ${timeout} ms in vain for ${condition}`);
+    const waited = Date.now() - begun;
+    if (waited > timeout) throw new Error(`waited ${timeout} ms in vain for ${condition}`);
     await new Promise<void>((resolve) => {
       if (attempt < 4) setImmediate(resolve);
-      else setTimeout(resolve, attempt < 20 ? 1 : 5);
+      else setTimeout(resolve, Math.min(1 + waited / 20, 50));
     });
   }
 }
