@@ -18,7 +18,8 @@ export async function attemptBuild(session: TurnSession, attempt: Attempt): Prom
   const table = await readTable(session, definition);
   if (!table) throw new BuildError('no-table', false);
   if ((await readIndexOf(session, definition))?.isValid) return false;
-  if (await isOtherBuildOn(session, table.oid, session.pid)) throw new BuildError('other-build', true);
+  if (await isOtherBuildOn(session, table.oid, { pid: session.pid }))
+    throw new BuildError('other-build', true);
   await dropBefore(session, definition);
   // The whole work would be lost again.
   const { blockedSince } = attempt;

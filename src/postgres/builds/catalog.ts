@@ -142,18 +142,28 @@ export async function findOldTransaction(
   return rows[0] as OldTransaction | undefined;
 }
 
+/** The purpose of a session that builds, as `application_name` has it. */
+export const BUILD_PURPOSE = 'build';
+
 /**
  * Whether anything else builds an index on a table, or may do so. The server hides the tables of builds by other roles, so
  * any of those counts.
  *
- * @param own the process of the build that does not count.
+ * @param own the build that does not count: its process, or its id, whichever instance runs it.
  */
-export async function isOtherBuildOn(session: Session, tableOid: string, own = 0): Promise<boolean> {
+export async function isOtherBuildOn(
+  session: Session,
+  tableOid: string,
+  own: { readonly pid: number } | { readonly id: string },
+): Promise<boolean> {
+  const [pid, name] = 'pid' in own ? [own.pid, null] : [null, `hotpath ${BUILD_PURPOSE} ${own.id}`];
   const { rows } = await session.query(
-    `SELECT 1 FROM pg_stat_progress_create_index
-      WHERE datname = current_database() AND pid <> $2 AND (relid IS NULL OR relid = $1::oid
-         OR relid IN (SELECT relid FROM pg_partition_tree($1::oid)))`,
-    [tableOid, own],
+    `SELECT 1 FROM pg_stat_progress_create_index p
+      WHERE p.datname = current_database() AND (p.relid IS NULL OR p.relid = $1::oid
+         OR p.relid IN (SELECT relid FROM pg_partition_tree($1::oid)))
+        AND NOT EXISTS (SELECT FROM pg_stat_activity a
+                         WHERE a.pid = p.pid AND (a.pid = $2 OR a.application_name = $3))`,
+    [tableOid, pid, name],
   );
   return rows.length > 0;
 }
@@ -165,9 +175,6 @@ export interface RunningBuild {
   readonly progress: number | null;
   readonly blocker: BuildBlocker | null;
 }
-
-/** The purpose of a session that builds, as `application_name` has it. */
-export const BUILD_PURPOSE = 'build';
 
 /** The builds of all instances that run now, or that wait for their turn. */
 export async function listRunningBuilds(session: Session, id?: string): Promise<RunningBuild[]> {

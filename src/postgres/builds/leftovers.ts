@@ -55,7 +55,7 @@ export async function dropLeftovers(
 
 /** @returns whether it is gone. */
 async function dropOne(session: TurnSession, index: OwnIndex, lockTimeout: number): Promise<boolean> {
-  if (!index.isOwner || (await isOtherBuildOn(session, index.tableOid, session.pid))) return false;
+  if (!index.isOwner || (await isOtherBuildOn(session, index.tableOid, { pid: session.pid }))) return false;
   // Read again after the builds: one that has just ended may have completed it.
   const now = (await listOwnIndexes(session, index.hash)).find(({ oid }) => oid === index.oid);
   if (!now) return true;

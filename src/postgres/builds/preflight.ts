@@ -110,7 +110,8 @@ async function refuseNow(
   if (equal !== undefined) return ['equal-index', 'An index with the same keys exists already.'];
   if (await isNameTaken(session, definition, table))
     return ['name-taken', 'Another object has the name of the index; rename it.'];
-  if (await isOtherBuildOn(session, table.oid))
+  // Another instance may have begun to build this index a moment ago.
+  if (await isOtherBuildOn(session, table.oid, { id: idOf(definition) }))
     return ['other-build', 'Another index is being built on the table; try again when it is done.'];
   const old = await findOldTransaction(session, table.oid, settings.maxTransactionAge);
   if (!old) return undefined;

@@ -3,6 +3,7 @@ import pg from 'pg';
 import { resolve, section } from '../../../src/options/schema.js';
 import { IndexBuilds } from '../../../src/postgres/builds/index-builds.js';
 import { buildEntries } from '../../../src/postgres/builds/options.js';
+import { type AdvisedIndex, refuseIndex } from '../../../src/postgres/builds/preflight.js';
 import type { BuildOptions, IndexBuild } from '../../../src/postgres/builds/types.js';
 import type { AdviceLevel } from '../../../src/postgres/indexes/advice-level.js';
 import { type IndexDefinition, idOf } from '../../../src/postgres/indexes/definition.js';
@@ -18,12 +19,16 @@ export function indexOn(table: string, column: string, more: Partial<IndexDefini
 export interface TestBuilds {
   readonly builds: IndexBuilds;
   request(definition: IndexDefinition, level?: AdviceLevel): ReturnType<IndexBuilds['request']>;
+  /** The check alone, without a look at the builds that run. */
+  refuse(index: AdvisedIndex): ReturnType<typeof refuseIndex>;
   /** The state of one index. */
   state(definition: IndexDefinition): Promise<IndexBuild>;
   /** Waits for a state of one index, and returns it. */
   until(definition: IndexDefinition, condition: (build: IndexBuild) => unknown): Promise<IndexBuild>;
   close(): Promise<void>;
 }
+
+const LIMITS = { statementTimeout: 3_000, lockTimeout: 1_000 };
 
 /** @param url of the database. */
 export function openBuilds(url: string, options: BuildOptions = {}): TestBuilds {
@@ -40,6 +45,7 @@ export function openBuilds(url: string, options: BuildOptions = {}): TestBuilds 
   return {
     builds,
     request: (definition, level = 'verified') => builds.request([{ definition, level }]),
+    refuse: (index) => sessions.use('preflight', LIMITS, (session) => refuseIndex(session, index, settings)),
     state,
     async until(definition, condition) {
       let build = await state(definition);

@@ -3,7 +3,7 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { partNameOf } from '../../../src/postgres/builds/names.js';
 import type { BuildOptions } from '../../../src/postgres/builds/types.js';
-import { idOf, indexNameOf } from '../../../src/postgres/indexes/definition.js';
+import { type IndexDefinition, idOf, indexNameOf } from '../../../src/postgres/indexes/definition.js';
 import { waitFor } from '../../helpers/http.js';
 import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
 import { indexOn, openBuilds, startWriter, type Writer } from './builds-helper.js';
@@ -268,6 +268,19 @@ describe('a build', () => {
       expect(built.reason).toBeNull();
     }
     expect(await indexes('^hotpath_')).toEqual([indexNameOf(kind)]);
+  });
+
+  it('is not refused for the same build, which another instance began a moment ago [J15]', async () => {
+    const blocker = await open(WRITE);
+    const builds = start({ lockTimeout: '1m' });
+    await builds.request(kind);
+    await builds.until(kind, ({ phase }) => phase);
+    const refusalOf = async (definition: IndexDefinition) =>
+      (await builds.refuse({ definition, level: 'verified' })).refusal?.reason;
+    expect(await refusalOf(kind)).toBeUndefined();
+    expect(await refusalOf(indexOn('items', 'name'))).toBe('other-build');
+    await blocker.query('COMMIT');
+    await builds.until(kind, ({ state }) => state === 'built');
   });
 
   it('runs alone in its database', async () => {
