@@ -69,7 +69,10 @@ export class AnalyzeRunner {
       const run = this.#sessions.use('maintenance', LIMITS, async (session) => {
         const started = await prepare(session, ids);
         resolve(started);
-        if (typeof started !== 'string') await analyzeAll(session, started.tables);
+        if (typeof started === 'string') return;
+        await analyzeAll(session, started.tables);
+        // An embedded server keeps it after the end of a connection.
+        await unlock(session);
       });
       const ended = run.catch((error: unknown) =>
         resolve(this.#sessions.isClosed ? 'closed' : absenceOf(error)),
@@ -97,9 +100,18 @@ async function prepare(session: Session, ids: readonly string[]): Promise<Starte
   );
   if (!isLocked) return 'busy';
   const tables = await readRows<StaleTable>(session, staleTables('id = ANY ($1)'), [ids]);
-  if (tables.length < new Set(ids).size) return 'unknown-id';
-  const refused = tables.find(({ refusal }) => refusal !== null);
-  return refused?.refusal ?? { tables, since };
+  const refusal =
+    tables.length < new Set(ids).size
+      ? 'unknown-id'
+      : tables.find((table) => table.refusal !== null)?.refusal;
+  if (!refusal) return { tables, since };
+  // Otherwise the next request would find it held until the server has seen the end of this connection.
+  await unlock(session);
+  return refusal;
+}
+
+async function unlock(session: Session): Promise<void> {
+  await session.query(`SELECT pg_advisory_unlock(${LOCK_KEYS})`);
 }
 
 /** Without a right, ANALYZE does nothing and succeeds: `prepare` has checked it. */

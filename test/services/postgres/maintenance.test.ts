@@ -186,7 +186,9 @@ describe('maintenance', () => {
     const reader = await serve(open({}, url.replace('postgres@', 'reader@')));
     expect((await reader.post({})).body.staleTables.value[0]).toMatchObject({ id, refusal: 'not-owner' });
     expect(await reader.post(apply)).toMatchObject({ status: 403, body: { detail: /own/ } });
-    expect(await post({ dryRun: false, ids: ['0123456789abcdef'] })).toMatchObject({ status: 404 });
+    // A refused request leaves no lock behind that would make the next one wait.
+    for (let n = 0; n < 20; n++)
+      expect(await post({ dryRun: false, ids: ['0123456789abcdef'] })).toMatchObject({ status: 404 });
     for (const body of [
       { dryRun: false },
       { dryRun: false, ids: [] },
