@@ -1,14 +1,14 @@
 import { type ChildProcess, execFile, execFileSync, type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { chown, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { freePort } from './port.js';
+import { scratchFolder } from './scratch.js';
 import { installDebianPackage } from './system-packages.js';
 
 const run = promisify(execFile);
@@ -43,7 +43,7 @@ const LEAVE_WITHIN_MS = 5_000;
  */
 export async function startPostgres(more: Readonly<Record<string, string>> = {}): Promise<TestPostgres> {
   const bin = await binaries();
-  const directory = await mkdtemp(join(tmpdir(), 'hotpath-postgres-'));
+  const directory = await mkdtemp(join(scratchFolder(), 'hotpath-postgres-'));
   const data = join(directory, 'data');
   const account = await serverAccount();
   if (account) await chown(directory, account.uid, account.gid);
@@ -57,13 +57,18 @@ export async function startPostgres(more: Readonly<Record<string, string>> = {})
     fsync: 'off',
     synchronous_commit: 'off',
     full_page_writes: 'off',
+    // Its files may be in memory.
+    max_wal_size: '128MB',
     ...more,
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const start = () =>
     spawn(join(bin, 'postgres'), ['-D', data, '-p', String(port), ...flags], { ...options, stdio: 'ignore' });
   let server = start();
-  const killWithUs = () => server.kill('SIGQUIT');
+  const killWithUs = () => {
+    server.kill('SIGQUIT');
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+  };
   process.once('exit', killWithUs);
 
   const urlOf = (database: string) => `postgres://postgres@127.0.0.1:${port}/${database}`;

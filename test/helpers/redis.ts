@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as ioredis5 from 'ioredis';
@@ -9,6 +8,7 @@ import * as ioredis6 from 'ioredis6';
 import type { RedisModule } from '../../src/store/redis/connection/ioredis-client.js';
 import { findRedis } from '../setup/services.js';
 import { freePort } from './port.js';
+import { scratchFolder } from './scratch.js';
 
 const { Redis } = ioredis5;
 
@@ -54,7 +54,7 @@ export class RedisServer {
     this.port = port;
     this.#setup = setup;
     this.#sentinel = sentinel;
-    this.directory = mkdtempSync(join(tmpdir(), 'hotpath-redis-'));
+    this.directory = mkdtempSync(join(scratchFolder(), 'hotpath-redis-'));
     writeFileSync(join(this.directory, 'redis.conf'), sentinel ? (setup.settings?.sentinel ?? '') : '');
   }
 

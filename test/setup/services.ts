@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { scratchFolder } from '../helpers/scratch.js';
 
 /** A program that tests start, and the package to install when it is missing. */
 interface Service {
@@ -90,7 +90,7 @@ export function ensureServices(): void {
  */
 export function setup(): () => void {
   ensureServices();
-  const folder = mkdtempSync(join(tmpdir(), 'hotpath-postgres-clusters-'));
+  const folder = mkdtempSync(join(scratchFolder(), 'hotpath-postgres-clusters-'));
   process.env.TEST_POSTGRES_CLUSTERS = folder;
   return () => rmSync(folder, { recursive: true, force: true });
 }
