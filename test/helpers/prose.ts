@@ -1,10 +1,11 @@
 import ts from 'typescript';
 
 /** The comments of a source file, as plain text. Comments of consecutive lines are joined. */
-export function commentsOf(text: string, file = 'a.ts'): string[] {
+export function commentsOf(source: ts.SourceFile): string[] {
+  const { text } = source;
   const comments: string[] = [];
   let end = -1;
-  for (const { 0: raw, index } of withoutLiterals(text, file).matchAll(/\/\*[\s\S]*?\*\/|\/\/.*/g)) {
+  for (const { 0: raw, index } of withoutLiterals(source).matchAll(/\/\*[\s\S]*?\*\/|\/\/.*/g)) {
     if (/^\/\/ (?:biome-ignore|@ts-)/.test(raw)) continue;
     const plain = raw
       .replace(/^\/\*\*?|\*\/$|^\/\//g, '')
@@ -19,8 +20,8 @@ export function commentsOf(text: string, file = 'a.ts'): string[] {
 }
 
 /** The text with spaces in place of its literals, which may contain `//`. */
-function withoutLiterals(text: string, file: string): string {
-  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest);
+function withoutLiterals(source: ts.SourceFile): string {
+  const { text } = source;
   const parts: string[] = [];
   let at = 0;
   const cut = (node: ts.Node): void => {
@@ -38,13 +39,12 @@ function withoutLiterals(text: string, file: string): string {
 }
 
 /** The string literals of a source file that are sentences or parts of them. */
-export function messagesOf(text: string, file = 'a.ts'): string[] {
-  return literalsOf(text, file).filter((literal) => /[a-z]{2,} [a-z]+ [a-z]+/i.test(literal));
+export function messagesOf(source: ts.SourceFile): string[] {
+  return literalsOf(source).filter((literal) => /[a-z]{2,} [a-z]+ [a-z]+/i.test(literal));
 }
 
 /** The titles of the tests in a source file, including the texts of `it.each` rows. */
-export function titlesOf(text: string, file = 'a.ts'): string[] {
-  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest);
+export function titlesOf(source: ts.SourceFile): string[] {
   const titles: string[] = [];
   const visit = (node: ts.Node): void => {
     if (ts.isCallExpression(node) && /^(?:it|test|describe)\b/.test(node.expression.getText(source))) {
@@ -106,7 +106,7 @@ export function headlineOf(sentence: string): string {
   return sentence.split(' ').slice(0, 4).join(' ');
 }
 
-function literalsOf(text: string, file: string): string[] {
+function literalsOf(source: ts.SourceFile): string[] {
   const literals: string[] = [];
   const visit = (node: ts.Node): void => {
     if (ts.isImportDeclaration(node)) return;
@@ -116,6 +116,6 @@ function literalsOf(text: string, file: string): string[] {
     }
     ts.forEachChild(node, visit);
   };
-  visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest));
+  visit(source);
   return literals;
 }
