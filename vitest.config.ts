@@ -37,7 +37,7 @@ const LONG = [
 const OWN_PROCESS = [
   'test/process/cache/complete-{bodies,time}.test.ts',
   'test/process/exchange/hidden-class.test.ts',
-  'test/process/runtime/event-loop.test.ts',
+  'test/process/compiler.test.ts',
   'test/process/store/memory.test.ts',
   'test/process/telemetry/{gauges,process,system}.test.ts',
   'test/services/{garbage,leaks/leaks}.test.ts',
@@ -62,6 +62,10 @@ export default defineConfig({
       { find: /^hotpath\/admin$/, replacement: source('admin/index.ts') },
       { find: /^hotpath\/assets$/, replacement: source('assets/index.ts') },
       { find: /^hotpath\/(.+)$/, replacement: source('middleware/$1/index.ts') },
+      {
+        find: /^typescript$/,
+        replacement: fileURLToPath(new URL('./test/setup/typescript.ts', import.meta.url)),
+      },
     ],
   },
   test: {

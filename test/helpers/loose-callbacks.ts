@@ -1,4 +1,4 @@
-import { join, relative } from 'node:path';
+import { relative } from 'node:path';
 import ts from 'typescript';
 
 /** Methods, by name, and functions of Node whose callbacks the event loop calls. */
@@ -14,14 +14,6 @@ const TIMERS = new Set(['setTimeout', 'setInterval', 'setImmediate', 'queueMicro
 
 /** Methods that keep a promise for later. */
 const KEEPING = new Set([ts.SyntaxKind.EqualsToken, ts.SyntaxKind.QuestionQuestionEqualsToken]);
-
-/** Reads every file under `root`, with types. The page of the dashboard runs in browsers, which survive exceptions. */
-export function programOf(root: string): ts.Program {
-  const read = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile);
-  const { options } = ts.parseJsonConfigFileContent(read.config, ts.sys, root);
-  const files = ts.sys.readDirectory(join(root, 'src'), ['.ts'], ['**/dashboard/page']);
-  return ts.createProgram(files, { ...options, noEmit: true });
-}
 
 /**
  * Callbacks that could throw into the event loop, and unawaited promises, as `file: code`. A callback is safe when

@@ -1,10 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
-import { fragmentsOf } from '../../docs/examples.js';
+import { fragmentsOf } from '../docs/examples.js';
+import { looseCallbacks } from '../helpers/loose-callbacks.js';
 
-const root = join(import.meta.dirname, '../../..');
+const root = join(import.meta.dirname, '../..');
+
+/** Callbacks of the app: their errors reach the app, as without hotpath. */
+const OF_THE_APP = [
+  'exchange/body-chunk.ts: process.nextTick(callback as Callback, error)',
+  "exchange/exchange.ts: res.once('finish', callback as Callback)",
+];
 
 /** Names that fragments may use without declaring them. */
 const AMBIENT = `
@@ -32,6 +39,33 @@ declare global {
 }
 `;
 
+/** Callbacks and promises, safe and unsafe ones. */
+const SAMPLE = join(root, 'sample/sample.ts');
+const SAMPLE_CODE = `
+declare function guarded<F>(where: string, callback: F): F;
+declare function unawaited(promise: unknown, where: string): Promise<void>;
+declare const emitter: { on(name: string, listener: () => void): void; once(name: string, listener: () => void): void };
+declare function run(): Promise<void>;
+declare function setTimeout(callback: () => void, ms?: number): number;
+declare const process: { nextTick(callback: () => void): void };
+const safe = guarded('a', () => {});
+const loose = () => {};
+emitter.on('a', safe);
+emitter.on('a', guarded('a', () => {}));
+setTimeout(safe, 1);
+void unawaited(run(), 'a');
+new Promise<void>((resolve) => setTimeout(resolve, 1)).then(() => {});
+emitter.on('b', loose);
+emitter.once('c', () => {});
+emitter['once']('d', loose);
+setTimeout(() => {}, 1);
+process.nextTick(loose);
+run();
+void run();
+run().then(() => {}).catch(() => {});
+export {};
+`;
+
 /** Shows that the compiler checks fragments at all. */
 const WRONG = join(root, 'fragment-wrong.ts');
 
@@ -46,15 +80,16 @@ const fragments = files
     })),
   );
 
-/** The errors of the compiler for each fragment, compiled as a module of its own in the root. */
-function errorsByPath(): Map<string, string[]> {
-  const ambient = join(root, 'fragment-ambient.ts');
-  const wrong = 'hotpath({ noSuchOption: true });\nexport {};\n';
-  const virtual = new Map([
-    [ambient, AMBIENT],
-    [WRONG, wrong],
-    ...fragments.map(({ path, code }) => [path, code] as const),
-  ]);
+const ambient = join(root, 'fragment-ambient.ts');
+const virtual = new Map([
+  [ambient, AMBIENT],
+  [SAMPLE, SAMPLE_CODE],
+  [WRONG, 'hotpath({ noSuchOption: true });\nexport {};\n'],
+  ...fragments.map(({ path, code }) => [path, code] as const),
+]);
+
+/** Reads src and the fragments with types: each fragment is a module of its own in the root. */
+function readProgram(): ts.Program {
   const config = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile).config;
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root);
   const host = ts.createCompilerHost(options);
@@ -66,29 +101,52 @@ function errorsByPath(): Map<string, string[]> {
     const text = virtual.get(path);
     return text === undefined
       ? getSourceFile(path, language, ...rest)
-      : ts.createSourceFile(path, text, language);
+      : ts.createSourceFile(path, text, language, true);
   };
-  const program = ts.createProgram([...virtual.keys()], options, host);
-  const found = new Map<string, string[]>();
-  for (const path of virtual.keys()) {
-    const source = program.getSourceFile(path)!;
-    const problems = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
-    found.set(
-      path,
-      problems.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n')),
-    );
-  }
-  return found;
+  // The page of the dashboard runs in browsers, which survive exceptions.
+  const source = ts.sys.readDirectory(join(root, 'src'), ['.ts'], ['**/dashboard/page']);
+  return ts.createProgram([...source, ...virtual.keys()], { ...options, noEmit: true }, host);
+}
+
+const program = readProgram();
+
+function errorsOf(path: string): string[] {
+  const source = program.getSourceFile(path)!;
+  const problems = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
+  return problems.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
 }
 
 describe('the code in README and docs', () => {
-  const errors = errorsByPath();
-
   it.each(fragments)('compiles: $title', ({ path }) => {
-    expect(errors.get(path)).toEqual([]);
+    expect(errorsOf(path)).toEqual([]);
+  });
+
+  it('compiles with the declarations that it uses', () => {
+    expect(errorsOf(ambient)).toEqual([]);
   });
 
   it('would not compile with an option that does not exist', () => {
-    expect(errors.get(WRONG)?.join()).toContain('noSuchOption');
+    expect(errorsOf(WRONG).join()).toContain('noSuchOption');
+  });
+});
+
+describe('the event loop', () => {
+  it('calls no listener, timer or continuation of hotpath that could throw into it', () => {
+    expect(looseCallbacks(program, join(root, 'src'))).toEqual(OF_THE_APP);
+  });
+
+  it('finds an unguarded callback in the check itself', () => {
+    const found = looseCallbacks(program, dirname(SAMPLE)).map((line) => line.replace('sample.ts: ', ''));
+    expect(found).toEqual([
+      'new Promise<void>((resolve) => setTimeout(resolve, 1)).then(() => {})',
+      "emitter.on('b', loose)",
+      "emitter.once('c', () => {})",
+      "emitter['once']('d', loose)",
+      'setTimeout(() => {}, 1)',
+      'process.nextTick(loose)',
+      'run()',
+      'run()',
+      'run().then(() => {}).catch(() => {})',
+    ]);
   });
 });
