@@ -114,6 +114,7 @@ export default defineConfig({
           include: ['test/compat/**/*.test.ts'],
           // Installs the adapters and frameworks, which would make `npm install` of the project four times as long.
           globalSetup: ['test/setup/compat.ts', 'test/setup/services.ts', 'test/setup/programs.ts'],
+          setupFiles: ['test/setup/compat-installed.ts'],
         },
       },
       {

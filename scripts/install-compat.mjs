@@ -5,13 +5,17 @@ import { copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const folder = fileURLToPath(new URL('../test/compat', import.meta.url));
+const script = fileURLToPath(import.meta.url);
+const folder = join(script, '../../test/compat');
 const lock = join(folder, 'package-lock.json');
 const installed = join(folder, 'node_modules', '.installed-lock.json');
 
+export function isCompatInstalled() {
+  return existsSync(installed) && readFileSync(installed).equals(readFileSync(lock));
+}
+
 /** @throws Error when npm fails. */
 function installCompat() {
-  if (existsSync(installed) && readFileSync(installed).equals(readFileSync(lock))) return;
   console.log('installing the packages of test/compat');
   execFileSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: folder,
@@ -20,4 +24,4 @@ function installCompat() {
   copyFileSync(lock, installed);
 }
 
-installCompat();
+if (process.argv[1] === script && !isCompatInstalled()) installCompat();

@@ -47,8 +47,17 @@ export class LongestFirst extends BaseSequencer {
       );
     const last = others.at(-1)?.project.name;
     const ofLast = new Set(others.filter(({ project }) => project.name === last));
-    const first = named(LONGEST);
+    // Its packages may still be installing.
+    const isCompat = ({ project }: TestSpecification) => project.name === 'compat';
     const rest = others.filter((file) => !ofLast.has(file));
-    return [...new Set([...first, ...rest, ...named(LONGEST_OF_LAST, last), ...ofLast])];
+    return [
+      ...new Set([
+        ...named(LONGEST),
+        ...rest.filter((file) => !isCompat(file)),
+        ...rest.filter(isCompat),
+        ...named(LONGEST_OF_LAST, last),
+        ...ofLast,
+      ]),
+    ];
   }
 }

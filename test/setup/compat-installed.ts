@@ -1,0 +1,23 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { isCompatInstalled } from '../../scripts/install-compat.mjs';
+
+const installer = Number(process.env.TEST_COMPAT_INSTALL);
+
+function isInstalling(): boolean {
+  try {
+    return process.kill(installer, 0);
+  } catch {
+    return false;
+  }
+}
+
+/** Waits until the packages of test/compat are installed. */
+async function installedPackages(): Promise<void> {
+  while (!isCompatInstalled()) {
+    if (isInstalling()) await delay(100);
+    else if (!isCompatInstalled())
+      throw new Error('npm could not install the packages of test/compat; its reason is above');
+  }
+}
+
+await installedPackages();
