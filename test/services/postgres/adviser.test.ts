@@ -16,8 +16,9 @@ beforeAll(async () => {
   server = await startPostgres();
   url = await server.createDatabase('advised');
   admin = new pg.Pool({ connectionString: url, max: 1 });
-  await fillShop(admin, { orderItems: 200_000, reviews: 100_000 });
-  await admin.query('VACUUM (ANALYZE)');
+  await fillShop(admin, { products: 5_000, reviews: 50_000 });
+  // Analysed already.
+  await admin.query('VACUUM');
   await admin.query('CREATE SCHEMA "Ext ensions"');
   await createHypopg();
 });
@@ -75,8 +76,12 @@ function judge({ missing }: IndexReport): { right: string[]; wrong: string[] } {
 }
 
 describe('missing indexes', () => {
+  let advised: Promise<IndexReport> | undefined;
+  /** The advice for the slow queries, while no index is built. */
+  const adviseSlow = () => (advised ??= advise(SLOW));
+
   it('are found for nine of ten slow queries, and verified by the planner', async () => {
-    const report = await advise(SLOW);
+    const report = await adviseSlow();
     const { right, wrong } = judge(report);
     expect(right.length, JSON.stringify(report.missing, null, 1)).toBeGreaterThanOrEqual(9);
     expect(wrong).toEqual([]);
@@ -100,7 +105,7 @@ describe('missing indexes', () => {
   });
 
   it('cost after the build what was promised, read fewer pages, and are not advised again', async () => {
-    const before = await advise(SLOW);
+    const before = await adviseSlow();
     const client = await admin.connect();
     const plan = async ({ text, values }: AdvisedQuery) => {
       const explained = await client.query(
@@ -362,11 +367,11 @@ describe('the adviser', () => {
       : ['a prefix in a call', `starts_with(title, 'Review 4711')`, /\("title"/],
     [
       'a subquery that runs once',
-      `id < 40000 AND customer_id NOT IN (SELECT id FROM hotpath_shop.reviews WHERE day = '2024-02-02')`,
+      `id < 20000 AND customer_id NOT IN (SELECT id FROM hotpath_shop.reviews WHERE day = '2024-02-02')`,
       /\("day"\)$/,
     ],
     ['two limits of an expression', `(attributes->>'order')::int BETWEEN 1000 AND 1010`, /::integer\)\)$/],
-    ['most of an order, skipped', `rating > 1 ORDER BY product_id, id OFFSET 60000 LIMIT 20`, undefined],
+    ['most of an order, skipped', `rating > 1 ORDER BY product_id, id OFFSET 30000 LIMIT 20`, undefined],
     ['an expression of many rows', `right(title, 1) = '7'`, undefined],
     [
       'one scan of a self join from the other',
