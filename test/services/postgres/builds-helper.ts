@@ -7,7 +7,8 @@ import { type AdvisedIndex, refuseIndex } from '../../../src/postgres/builds/pre
 import type { BuildOptions, IndexBuild } from '../../../src/postgres/builds/types.js';
 import type { AdviceLevel } from '../../../src/postgres/indexes/advice-level.js';
 import { type IndexDefinition, idOf } from '../../../src/postgres/indexes/definition.js';
-import { Sessions } from '../../../src/postgres/sessions.js';
+import { type Session, type SessionLimits, Sessions } from '../../../src/postgres/sessions.js';
+import { gate } from '../../helpers/gate.js';
 import { waitFor } from '../../helpers/http.js';
 
 /** The index of a table on one column. */
@@ -28,13 +29,36 @@ export interface TestBuilds {
   close(): Promise<void>;
 }
 
+/** Keeps the connection that reads states: tests look often, and a process for each look costs the server most. */
+class PatientSessions extends Sessions {
+  #kept: Promise<Session> | undefined;
+  readonly #closed = gate();
+
+  override async use<T>(purpose: string, limits: SessionLimits, work: (session: Session) => Promise<T>) {
+    if (purpose !== 'status') return super.use(purpose, limits, work);
+    this.#kept ??= new Promise((resolve, reject) => {
+      const keep = (session: Session) => {
+        resolve(session);
+        return this.#closed.opened;
+      };
+      super.use(purpose, limits, keep).catch(reject);
+    });
+    return work(await this.#kept);
+  }
+
+  override async close(): Promise<void> {
+    this.#closed.open();
+    await super.close();
+  }
+}
+
 const LIMITS = { statementTimeout: 3_000, lockTimeout: 1_000 };
 
 /** @param url of the database. */
 export function openBuilds(url: string, options: BuildOptions = {}): TestBuilds {
   // The time-out of the app's queries is none of a build.
   const pool = new pg.Pool({ connectionString: url, query_timeout: 200 });
-  const sessions = new Sessions(pool as never, undefined);
+  const sessions = new PatientSessions(pool as never, undefined);
   const settings = resolve(
     section(buildEntries),
     { apply: true, lockTimeout: '300ms', ...options },
