@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import express from 'express';
 import { type Hotpath, hotpath, type RedisOptions } from 'hotpath';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { certificates } from '../helpers/certificates.js';
 import { listen, raw, waitFor } from '../helpers/http.js';
 import { freePort } from '../helpers/port.js';
@@ -51,6 +51,18 @@ async function expectShared(a: RedisOptions, b: RedisOptions): Promise<void> {
   expect([hit.header('x-cache'), hit.text, second.runs()]).toEqual(['HIT', '{"id":"a"}', 0]);
 }
 
+let nodes: RedisServer[] = [];
+beforeAll(async () => {
+  nodes = await startCluster();
+});
+afterAll(async () => {
+  for (const node of nodes) await node.stop();
+});
+
+/** Apart from what other tests have stored in the cluster. */
+let prefixes = 0;
+const ownPrefix = () => `test-${prefixes++}:`;
+
 describe.each(redisMajors)('%s', (_major, ioredis) => {
   it('shares responses through clients with enableAutoPipelining', async () => {
     const server = await RedisServer.start();
@@ -64,8 +76,7 @@ describe.each(redisMajors)('%s', (_major, ioredis) => {
   });
 
   it('shares responses through a Cluster with enableAutoPipelining', async () => {
-    const nodes = await startCluster();
-    for (const node of nodes) closers.push(() => node.stop());
+    const prefix = ownPrefix();
     const client = () => {
       const made = new ioredis.Cluster([{ host: '127.0.0.1', port: nodes[0]!.port }], {
         enableAutoPipelining: true,
@@ -73,15 +84,15 @@ describe.each(redisMajors)('%s', (_major, ioredis) => {
       closers.push(() => made.disconnect());
       return made;
     };
-    await expectShared({ client: client() }, { client: client() });
+    await expectShared({ client: client(), prefix }, { client: client(), prefix });
   });
 });
 
 it('says how to connect when `url` names one node of a Redis Cluster', async () => {
-  const nodes = await startCluster();
-  for (const node of nodes) closers.push(() => node.stop());
   const errors: string[] = [];
-  const { perf, ask } = await start({ url: nodes[0]!.url }, (error) => errors.push(String(error)));
+  const { perf, ask } = await start({ url: nodes[0]!.url, prefix: ownPrefix() }, (error) =>
+    errors.push(String(error)),
+  );
   await waitFor(() => perf.cache.stats().redis?.ready);
   for (let id = 0; id < 20; id++) await ask(`/${id}`);
   await waitFor(() =>

@@ -271,9 +271,11 @@ export async function until(
   what: string,
   within = READY_WITHIN_MS,
 ): Promise<void> {
-  const deadline = Date.now() + within;
+  const begun = Date.now();
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`waited ${within / 1000} s in vain until ${what}`);
-    await delay(10);
+    const waited = Date.now() - begun;
+    if (waited > within) throw new Error(`waited ${within / 1000} s in vain until ${what}`);
+    // Most conditions open a connection, and what they wait for needs the processor too.
+    await delay(Math.min(10 + waited / 20, 50));
   }
 }
