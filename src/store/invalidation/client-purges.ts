@@ -20,6 +20,9 @@ interface PatternPurge {
 /** Leading segments of a pattern that are kept when there are too many patterns. */
 const MAX_SEGMENTS = 8;
 
+/** Buckets of one part of the table. */
+const PART = 4096;
+
 /** A path segment without escapes or parameters. Patterns compare it without case. */
 const PLAIN_SEGMENT = /^[\w.~-]+$/;
 
@@ -36,8 +39,8 @@ export class ClientPurges {
   readonly #hash: KeyedHash;
   readonly #buckets: number;
   readonly #maxPatterns: number;
-  /** Created on first use, because most caches never need it. */
-  #table: Float64Array | undefined;
+  /** The table in parts, each created on first use: most caches need none, and 32 KiB are zeroed sooner than 8 MiB. */
+  readonly #table: (Float64Array | undefined)[] = [];
   /** The last position of any name, by kind. `path` is for leading segments. */
   #latest = { tag: 0, url: 0, path: 0 };
   /**
@@ -101,14 +104,16 @@ export class ClientPurges {
   }
 
   #set(kind: 'tag' | 'url' | 'path', name: string, position: number): void {
-    this.#table ??= new Float64Array(this.#buckets);
     const bucket = this.#hash(name) % this.#buckets;
-    this.#table[bucket] = Math.max(this.#table[bucket]!, position);
+    this.#table[Math.floor(bucket / PART)] ??= new Float64Array(PART);
+    const part = this.#table[Math.floor(bucket / PART)]!;
+    part[bucket % PART] = Math.max(part[bucket % PART]!, position);
     this.#latest[kind] = Math.max(this.#latest[kind], position);
   }
 
   #positionOf(name: string): number {
-    return this.#table?.[this.#hash(name) % this.#buckets] ?? 0;
+    const bucket = this.#hash(name) % this.#buckets;
+    return this.#table[Math.floor(bucket / PART)]?.[bucket % PART] ?? 0;
   }
 }
 
