@@ -11,7 +11,8 @@ import methodOverride from 'method-override';
 import morgan from 'morgan';
 import multer from 'multer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CACHED, casesFor, mountRows, parityOf } from '../../compat/mounts.js';
+import { CACHED, casesFor, mountRows, placeOf } from '../../compat/mounts.js';
+import type { Ask } from '../../helpers/client.js';
 import { express5, majors } from '../../helpers/http.js';
 import { invariants } from '../../helpers/invariants.js';
 import { memoriesOf, pairOf } from '../../helpers/same.js';
@@ -103,6 +104,32 @@ function routes(app: Express): void {
 
 const form = '--b\r\nContent-Disposition: form-data; name="f"; filename="a.txt"\r\n\r\nhello\r\n--b--\r\n';
 
+/** Requests that do not depend on each other. @param headers of those without a body. */
+function requests(headers: Record<string, string>): Ask[] {
+  const paths = ['/cached/own', '/plain', '/nowhere', '/throws', '/gone', '/vary.ts'];
+  const upstreamPaths = ['/upstream/a', '/upstream/missing', '/upstream/coded'];
+  const [json, urlencoded, multipart, text] = [
+    'application/json',
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=b',
+    'text/x',
+  ].map((type) => ({ 'Content-Type': type }));
+  return [
+    ...[...paths, ...upstreamPaths].map((path) => ({ path, headers })),
+    {
+      path: '/plain',
+      method: 'OPTIONS',
+      headers: { Origin: 'http://a.example', 'Access-Control-Request-Method': 'PUT' },
+    },
+    { path: '/echo', method: 'POST', headers: json, body: '{"a":1}' },
+    { path: '/echo', method: 'POST', headers: json, body: '{"a":' },
+    { path: '/echo', method: 'PUT', headers: urlencoded, body: 'a=1&b=2' },
+    { path: '/echo', method: 'POST', headers: multipart, body: form },
+    { path: '/echo', method: 'POST', headers: { 'X-HTTP-Method-Override': 'DELETE' }, body: '' },
+    { path: '/upstream/post', method: 'POST', headers: text, body: TEXT },
+  ];
+}
+
 describe.each(majors)('other middlewares on %s', (major, express) => {
   const remembered = memoriesOf(Object.keys(others));
   describe.each(mountRows)('%s', (way, mount) => {
@@ -121,51 +148,17 @@ describe.each(majors)('other middlewares on %s', (major, express) => {
         // Under these paths the second response may be a hit; elsewhere the handler runs again.
         const same = (wanted: Parameters<typeof pair.expectSame>[0]) =>
           pair.expectSame(wanted, { volatile, times: wanted?.path?.startsWith(CACHED) ? 2 : 1 });
-        for (const coding of [undefined, parityOf(way) === 'even' ? 'gzip' : 'br']) {
-          const headers = coding === undefined ? {} : { 'Accept-Encoding': coding };
-          for (const path of [
-            '/cached/text',
-            '/cached/own',
-            '/plain',
-            '/nowhere',
-            '/throws',
-            '/gone',
-            '/vary.ts',
-          ]) {
-            await same({ path, headers });
-          }
-          await same({ path: '/cached/text', method: 'HEAD', headers });
-          await same({ path: '/upstream/a', headers });
-          await same({ path: '/upstream/missing', headers });
-          await same({ path: '/upstream/coded', headers });
-        }
+        const place = Object.keys(others).indexOf(name) + placeOf(way);
+        const coding = [undefined, 'gzip', 'br'][place % 3];
+        const headers = coding === undefined ? {} : { 'Accept-Encoding': coding };
+        // Pairwise: every middleware and every way of mounting meet each coding and each request.
+        const half = requests(headers).filter((_, i) => (i + Math.floor(place / 4)) % 2 === 0);
+        for (const each of half) await same(each);
+        await same({ path: '/cached/text', headers });
+        await same({ path: '/cached/text', method: 'HEAD', headers });
         for (const origin of ['http://a.example', 'http://b.example']) {
           await same({ path: '/cached/text', headers: { Origin: origin } });
         }
-        await same({
-          path: '/plain',
-          method: 'OPTIONS',
-          headers: { Origin: 'http://a.example', 'Access-Control-Request-Method': 'PUT' },
-        });
-        const json = { 'Content-Type': 'application/json' };
-        await same({ path: '/echo', method: 'POST', headers: json, body: '{"a":1}' });
-        await same({ path: '/echo', method: 'POST', headers: json, body: '{"a":' });
-        const urlencoded = { 'Content-Type': 'application/x-www-form-urlencoded' };
-        await same({ path: '/echo', method: 'PUT', headers: urlencoded, body: 'a=1&b=2' });
-        const multipart = { 'Content-Type': 'multipart/form-data; boundary=b' };
-        await same({ path: '/echo', method: 'POST', headers: multipart, body: form });
-        await same({
-          path: '/echo',
-          method: 'POST',
-          headers: { 'X-HTTP-Method-Override': 'DELETE' },
-          body: '',
-        });
-        await same({
-          path: '/upstream/post',
-          method: 'POST',
-          headers: { 'Content-Type': 'text/x' },
-          body: TEXT,
-        });
         for (const user of ['anna', 'ben']) {
           await same({ path: '/plain', user });
           await same({ path: '/cached/me', user });
