@@ -1,16 +1,14 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { hotpath } from 'hotpath';
 import { basicAuth, dashboard, type JobFigures } from 'hotpath/admin';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LOOKS, look, violationsOf } from '../../helpers/axe.js';
 import { launchBrowser } from '../../helpers/browser.js';
 import { express5, type Listening, listen, waitFor } from '../../helpers/http.js';
 import { RedisServer } from '../../helpers/redis.js';
 
 const MOUNT = '/admin/performance';
 const LOGIN = { username: 'admin', password: 'secret' };
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** A path, a user agent and an SQL text that would do something as markup or code. */
 const HOSTILE = {
@@ -132,7 +130,7 @@ async function ask({ url }: Listening, paths: readonly string[], headers: Record
 const textOf = async (page: Page, selector: string) => (await page.locator(selector).textContent()) ?? '';
 
 describe('the dashboard of two instances that share a Redis', () => {
-  it('shows the queue, the durations and the workers of background jobs', async () => {
+  it('shows the queue, the durations and the workers of background jobs, and names the cached functions', async () => {
     const { page, complaints, close } = await open(instances[0]!);
     await page.locator('#jobs-panel').waitFor();
     const values = page.locator('#jobs-facts dd');
@@ -142,15 +140,10 @@ describe('the dashboard of two instances that share a Redis', () => {
     expect(await page.locator('#jobs-workers td').first().textContent()).toBe('1 of 2');
     if (process.env.SCREENSHOTS)
       await page.locator('#jobs-panel').screenshot({ path: `${process.env.SCREENSHOTS}/jobs-panel.png` });
-    expect(complaints).toEqual([]);
-    await close();
-  });
-
-  it('names the cached functions', async () => {
-    const { page, close } = await open(instances[0]!);
     const row = page.locator('#functions tr').first();
     await row.waitFor();
     expect(await row.textContent()).toMatch(/^rates/);
+    expect(complaints).toEqual([]);
     await close();
   });
 
@@ -305,26 +298,16 @@ describe('the dashboard in a browser', () => {
   it('has no violation of axe at 390 and 1280 pixels in both themes, and fits', async () => {
     const { page, complaints, close } = await open(instances[0]!);
     await askUntil(instances[0]!, '/slow', page, '#routes', /GET \/slow/);
-    await page.evaluate(AXE);
-    for (const [width, colorScheme] of [
-      [390, 'light'],
-      [390, 'dark'],
-      [1280, 'light'],
-      [1280, 'dark'],
-    ] as const) {
-      await page.setViewportSize({ width, height: 800 });
-      await page.emulateMedia({ colorScheme });
-      const violations = await page.evaluate<unknown[]>(
-        'axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]))',
-      );
-      expect(violations, `${width} pixels, ${colorScheme}`).toEqual([]);
+    for (const each of LOOKS) {
+      await look(page, each);
+      expect(await violationsOf(page), each.join()).toEqual([]);
       const tooWide = await page.evaluate<string[]>(`(() => {
         const { scrollWidth, clientWidth } = document.documentElement;
         const isWide = (element) => element.getBoundingClientRect().right > clientWidth;
         const names = [...document.querySelectorAll('main *, header *')].filter(isWide).map(({ tagName, id, className }) => [tagName, id, className].join(' '));
         return scrollWidth > clientWidth ? names : [];
       })()`);
-      expect(tooWide, `${width} pixels`).toEqual([]);
+      expect(tooWide, each.join()).toEqual([]);
     }
     expect(complaints).toEqual([]);
     await close();
