@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { PGlite } from '@electric-sql/pglite';
 import { PGLiteSocketServer } from '@electric-sql/pglite-socket';
 import { monitorPool, postgres } from 'hotpath/postgres';
@@ -182,7 +183,9 @@ describe('a process that is killed during a build', () => {
 });
 
 it('an embedded PostgreSQL gets an index of a trial', async () => {
-  const db = await PGlite.create('memory://');
+  // To optimise its WebAssembly would take a third of the CPU time of this file.
+  setFlagsFromString('--liftoff-only');
+  const db = await PGlite.create('memory://').finally(() => setFlagsFromString('--no-liftoff-only'));
   const socket = new PGLiteSocketServer({ db, host: '127.0.0.1', port: 0, maxConnections: 8 });
   await socket.start();
   closing.push(async () => {
