@@ -120,7 +120,7 @@ describe.each(['redis', 'postgres'] as const)('jobs on %s', (kind) => {
   test('survive two workers that are killed: one result, and progress that never falls', async () => {
     const engine = await openEngine(kind);
     const workers = await Promise.all([1, 2, 3].map(() => startWorkerProcess(kind)));
-    const job = await engine.submit(taskOf(7, 2_000_000), 'normal');
+    const job = await engine.submit(taskOf(7, 1_000_000), 'normal');
     const seen: number[] = [];
     const look = async () => {
       const status = (await engine.status(job.id))!;
