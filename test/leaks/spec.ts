@@ -361,8 +361,9 @@ function focusOn(random: Random, app: Omit<AppSpec, 'routes'>, route: RouteSpec,
     case 'cookie':
       return { ...plain, inputs: ['theme'], byRule: ['theme'] };
     case 'end': {
-      const gone = random.pick(ENDS);
-      return { ...plain, ttl: 60, staleWhileRevalidate: undefined, collapse: false, delay: 'none', gone };
+      // The second client's request reaches the app: it neither waits for the first one's run nor gets a stale entry.
+      const apart = { staleWhileRevalidate: undefined, staleIfError: undefined, collapse: false } as const;
+      return { ...plain, ...apart, ttl: 60, delay: 'none', gone: random.pick(ENDS) };
     }
     case 'spelling': {
       const neighbour =

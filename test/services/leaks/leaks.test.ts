@@ -8,7 +8,10 @@ import { USERS } from '../../leaks/spec.js';
 
 /** Requests per app. */
 const PER_APP = 500;
-const PROCESSES = 4;
+/** One per core of a small machine: each process compiles the same code, which costs more than most apps. */
+const PROCESSES = 2;
+/** Apps that show what the checks find without a cache, and with a bad one. */
+const CONTROLS = 12;
 const wanted = Number(process.env.LEAK_REQUESTS ?? 20_000);
 /** Given apps (`LEAK_SEED=1,2`), or consecutive seeds from a random one. */
 const given = process.env.LEAK_SEED?.split(',').map(Number);
@@ -90,7 +93,7 @@ describe('random apps behind the cache', () => {
   }, 7_200_000);
 
   it('leak nothing without a cache, so every leak is the fault of the cache', async () => {
-    await runAll(upTo(30), async (runner, seed) => {
+    await runAll(upTo(CONTROLS), async (runner, seed) => {
       const { outcome } = await runner.run({ seed, requests: 100, surroundings, kind: 'none' });
       expect(outcome.leaks, `seed ${seed}`).toEqual([]);
     });
@@ -99,12 +102,12 @@ describe('random apps behind the cache', () => {
   it('leak behind a cache that keys responses by URL alone', async () => {
     const kinds = new Set<string>();
     let leaking = 0;
-    await runAll(upTo(30), async (runner, seed) => {
+    await runAll(upTo(CONTROLS), async (runner, seed) => {
       const { outcome } = await runner.run({ seed, requests: 200, surroundings, kind: 'by-url' });
       if (outcome.leaks.length > 0) leaking++;
       for (const { kind } of outcome.leaks) kinds.add(kind);
     });
-    expect(leaking).toBeGreaterThan(15);
+    expect(leaking).toBeGreaterThan(CONTROLS / 2);
     expect([...kinds]).toEqual(expect.arrayContaining(['canary', 'view']));
   });
 });
