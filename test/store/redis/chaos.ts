@@ -182,7 +182,10 @@ export async function runChaos(
   if (topology === 'two') faults.push(moveAddress, moveAddress, moveAddress, moveAddress);
   if (topology === 'older') faults.push(loadOlder, loadOlder, loadOlder, loadOlder);
   const rate = random() * 0.02;
+  const isSabotaged = Object.keys(sabotage).length > 0;
   for (let i = 0; i < ACTIONS; i++) {
+    // One violation is enough to show that the model finds it.
+    if (isSabotaged && model.violations.length > 0) break;
     if (random() < rate) pick(faults)();
     model.act();
     // Some at once, so that they race.

@@ -34,11 +34,9 @@ describe('the model of three instances', () => {
   });
 
   it('fails on some of ten seeds with the stamp taken after the handler [H07]', async () => {
-    const failed = [];
-    for (let seed = 1; seed <= 10; seed++) {
-      if ((await runChaos(seed, 'one', { lateStamp: true })).violations.length > 0) failed.push(seed);
-    }
-    expect(failed.length).toBeGreaterThan(0);
+    let seed = 1;
+    while (seed <= 10 && (await runChaos(seed, 'one', { lateStamp: true })).violations.length === 0) seed++;
+    expect(seed).toBeLessThanOrEqual(10);
   });
 
   it('fails without the continuation check [G37]', async () => {
