@@ -8,6 +8,7 @@ const TO_RESPELL_IN_QUERY = /%[\da-fA-F]{2}|[^\w\-.~]/gu;
 
 const ESCAPES = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).padStart(2, '0')}`);
 const UNRESERVED = /[\w\-.~]/;
+const encoder = new TextEncoder();
 
 /**
  * The canonical form of all targets that an app reads the same. It unifies percent-encoding, `+` and empty pairs in the
@@ -61,7 +62,7 @@ function respell(found: string): string {
   const code = found.codePointAt(0)!;
   if (code < 0x80) return ESCAPES[code]!;
   // A lone surrogate becomes U+FFFD, as in the URL standard.
-  return Array.from(new TextEncoder().encode(found), (byte) => ESCAPES[byte]).join('');
+  return Array.from(encoder.encode(found), (byte) => ESCAPES[byte]).join('');
 }
 
 /**
