@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import type { Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { pipeline, Readable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Express, Response } from 'express';
 import { describe, expect, it } from 'vitest';
-import { casesFor, mountRows, mounts } from '../../compat/mounts.js';
+import { casesFor, mountRows, mounts, placeOf } from '../../compat/mounts.js';
 import { ask } from '../../helpers/client.js';
 import { majors, waitFor } from '../../helpers/http.js';
 import { invariants, valuesOf } from '../../helpers/invariants.js';
@@ -81,26 +82,25 @@ describe.each(majors)('aborted responses on %s', (major, express) => {
           });
         };
         const pair = await serve(mount, routes);
-        for (const path of ['/plain', '/cached/slow']) {
-          for (const coding of ['identity', 'gzip', 'br']) {
-            reached.length = 0;
-            const socket = begin(pair.ours.port, path, `Accept-Encoding: ${coding}\r\nX-Leaves: 1\r\n`);
-            // A stored response of an earlier round does not run the handler.
-            const isAnswered = once(socket, 'data').then(() => true);
-            await waitFor(() => reached.includes(moment) || Promise.race([isAnswered, tick()]));
-            socket.destroy();
-            await waitFor(async () => (await connections(pair.ours.server)) === 0);
-            go.get(path)?.();
-            go.delete(path);
-            const got = await ask(pair.ours.port, {
-              path,
-              agent: false,
-              headers: { 'Accept-Encoding': coding },
-            });
-            expect(got.status).toBe(200);
-            expect(got.whole).toBe(true);
-            expect(got.body.equals(Buffer.concat([PIECE, PIECE]))).toBe(true);
-          }
+        // Pairwise: each moment and each way of mounting meet every coding on both paths.
+        const place = moments.findIndex(([, each]) => each === moment) + placeOf(way);
+        for (const [i, path] of ['/plain', '/cached/slow'].entries()) {
+          const coding = ['identity', 'gzip', 'br'][(place + i) % 3]!;
+          reached.length = 0;
+          const socket = begin(pair.ours.port, path, `Accept-Encoding: ${coding}\r\nX-Leaves: 1\r\n`);
+          await waitFor(() => reached.includes(moment));
+          socket.destroy();
+          await waitFor(async () => (await connections(pair.ours.server)) === 0);
+          go.get(path)?.();
+          go.delete(path);
+          const got = await ask(pair.ours.port, {
+            path,
+            agent: false,
+            headers: { 'Accept-Encoding': coding },
+          });
+          expect(got.status).toBe(200);
+          expect(got.whole).toBe(true);
+          expect(got.body.equals(Buffer.concat([PIECE, PIECE]))).toBe(true);
         }
         // Hits of the outer of two instances never reach the inner one.
         const [registry] = pair.mounted.registries;
@@ -110,8 +110,8 @@ describe.each(majors)('aborted responses on %s', (major, express) => {
             (await valuesOf(registry, 'http_requests_total'))
               .filter(({ labels }) => labels.path !== '/health')
               .reduce((sum, { value }) => sum + value, 0);
-          await waitFor(async () => (await total()) >= 12);
-          expect(await total()).toBe(12);
+          await waitFor(async () => (await total()) >= 4);
+          expect(await total()).toBe(4);
         }
       },
     );
@@ -164,11 +164,12 @@ describe.each(majors)('aborted responses on %s', (major, express) => {
   });
 
   it('keeps no reference to a closed response [K10]', async () => {
-    for (const [, mount] of mountRows) {
-      const refs: WeakRef<Response>[] = [];
+    const servers: Server[] = [];
+    const refs = mountRows.map((): WeakRef<Response>[] => []);
+    for (const [i, [, mount]] of mountRows.entries()) {
       const pair = await serve(mount, (app) => {
         app.get(['/cached/a', '/plain'], (_req, res) => {
-          refs.push(new WeakRef(res));
+          refs[i]!.push(new WeakRef(res));
           res.type('text').send(PIECE.toString());
         });
       });
@@ -181,13 +182,15 @@ describe.each(majors)('aborted responses on %s', (major, express) => {
         await ask(pair.ours.port, { path: '/plain', agent: false, headers: { 'Accept-Encoding': 'br' } });
         begin(pair.ours.port, '/plain').destroy();
       }
-      await waitFor(async () => (await connections(pair.ours.server)) === 0);
-      await waitFor(() => {
-        collectGarbage();
-        // The machine may keep the last response on its stack.
-        return refs.filter((ref) => ref.deref() !== undefined).length <= 1;
-      });
+      servers.push(pair.ours.server);
     }
+    for (const server of servers) await waitFor(async () => (await connections(server)) === 0);
+    await waitFor(() => {
+      // Of all apps at once, because it takes long.
+      collectGarbage();
+      // The machine may keep the last response on its stack.
+      return refs.every((each) => each.filter((ref) => ref.deref() !== undefined).length <= 1);
+    });
   });
 });
 
@@ -195,8 +198,4 @@ function connections(server: {
   getConnections(done: (error: Error | null, count: number) => void): unknown;
 }) {
   return new Promise<number>((resolve) => void server.getConnections((_error, count) => resolve(count)));
-}
-
-function tick(): Promise<false> {
-  return new Promise((resolve) => setTimeout(() => resolve(false), 10));
 }
