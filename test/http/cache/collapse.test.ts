@@ -54,6 +54,7 @@ describe.each(majors)('collapsing (%s)', (major, express) => {
 
   it(`runs the handler once for ${crowd} concurrent GETs of a streamed body [H01]`, async () => {
     const body = Buffer.concat(times(40, (i) => Buffer.alloc(1000, i)));
+    const whole = body.toString();
     const { opened, open } = gate();
     const made = await cacheApp({
       express,
@@ -70,10 +71,10 @@ describe.each(majors)('collapsing (%s)', (major, express) => {
           res.end();
         }),
     });
-    const answers = times(crowd, async () => (await fetch(`${made.url}/x`)).arrayBuffer());
+    const answers = times(crowd, () => made.get('/x'));
     await waitFor(() => made.requests() === crowd);
     open();
-    for (const answer of await Promise.all(answers)) expect(Buffer.from(answer).equals(body)).toBe(true);
+    for (const { text } of await Promise.all(answers)) if (text !== whole) expect(text).toBe(whole);
     expect(made.runs()).toBe(1);
     expect(made.cache.stats()).toMatchObject({ pending: 0, stores: 1, collapsed: crowd - 1, misses: 1 });
   }, 300_000);
