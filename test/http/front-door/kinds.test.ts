@@ -96,19 +96,25 @@ it.each(majors)(
       // Without a valid date, `Expires` depends on the current time and differs per app.
       return name === 'strange' ? [`/${name}`] : [`/${name}`, `/promised/${name}`];
     });
-    for (const fields of partOn4(major, accepted, [{ 'Accept-Encoding': 'gzip' }])) {
-      for (const path of paths) {
+    for (const [coding, fields] of partOn4(major, accepted, [{ 'Accept-Encoding': 'gzip' }]).entries()) {
+      for (const [place, path] of paths.entries()) {
         const tag = (await compare({ path, fields })).header('etag');
         if (tag === undefined) continue;
         // These differ in one field only.
         if (path.includes('/of-')) continue;
-        for (const list of [tag, `W/${tag}`, tag.replace(/(--[a-z-]+)?"$/, '--w-gzip"'), `"other", ${tag}`]) {
-          await compare({ path, fields: { ...fields, 'If-None-Match': list } });
+        const conditions = [
+          ...[tag, `W/${tag}`, tag.replace(/(--[a-z-]+)?"$/, '--w-gzip"'), `"other", ${tag}`].map((list) => ({
+            'If-None-Match': list,
+          })),
+          { 'If-Modified-Since': ago },
+        ];
+        // Pairwise: each response and each coding meet every condition.
+        for (const condition of conditions.filter((_, i) => (i + place + 2 * coding) % 5 < 2)) {
+          await compare({ path, fields: { ...fields, ...condition } });
         }
-        await compare({ path, fields: { ...fields, 'If-Modified-Since': ago } });
       }
     }
-    expect(others[1]!.perf.cache.stats().frontDoor.hits).toBeGreaterThan(partOn4(major, 1000, 300));
+    expect(others[1]!.perf.cache.stats().frontDoor.hits).toBeGreaterThan(partOn4(major, 800, 250));
   },
   60_000,
 );
