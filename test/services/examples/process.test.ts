@@ -6,21 +6,28 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { changesMigration } from 'hotpath/postgres';
 import pg from 'pg';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../examples/products-api/database.js';
 import { tableChanges } from '../../../examples/products-api/policies.js';
 import { seedDatabase } from '../../../examples/products-api/seed.js';
 import { settingsFromEnv } from '../../../examples/products-api/settings.js';
 import { waitFor } from '../../helpers/http.js';
 import { freePort } from '../../helpers/port.js';
-import { startPostgres } from '../../helpers/postgres.js';
+import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
 import { type Program, program } from '../../helpers/program.js';
 
 let child: ChildProcess | undefined;
+let postgres: TestPostgres;
+
+beforeAll(async () => {
+  postgres = await startPostgres();
+});
 
 afterEach(() => {
   child?.kill('SIGKILL');
 });
+
+afterAll(() => postgres?.stop());
 
 /** As `npm start` runs the example. */
 const asUsersDo: Program = { execArgv: ['--import', 'tsx'], file: 'examples/products-api/main.ts' };
@@ -106,32 +113,26 @@ describe('the example as a process', () => {
   }, 300_000);
 
   test('finishes requests in flight on SIGTERM, accepts no more, ends event streams, exits [K02]', async () => {
-    const postgres = await startPostgres();
-    try {
-      const { url, exited } = await start({
-        DATABASE_URL: await postgres.createDatabase('shop'),
-        SEED_PRODUCTS: '1000',
-        SEED_ORDER_ITEMS: '100000',
-      });
-      const events = await beginDownload(`${url}/api/events`);
-      const download = await beginDownload(`${url}/api/orders/export.csv`);
-      child?.kill('SIGTERM');
-      // The end of the stream shows that the signal was handled. Only then does the download continue.
-      expect(await events.rest()).toContain('event: hello');
-      await expect(fetch(url)).rejects.toThrow();
-      const lines = (await download.rest()).split('\r\n');
-      expect(lines).toHaveLength(1 + 100_000 + 1);
-      expect(await exited).toEqual([0, null]);
-    } finally {
-      await postgres.stop();
-    }
+    const { url, exited } = await start({
+      DATABASE_URL: await postgres.createDatabase('in-flight'),
+      SEED_PRODUCTS: '1000',
+      SEED_ORDER_ITEMS: '100000',
+    });
+    const events = await beginDownload(`${url}/api/events`);
+    const download = await beginDownload(`${url}/api/orders/export.csv`);
+    child?.kill('SIGTERM');
+    // The end of the stream shows that the signal was handled. Only then does the download continue.
+    expect(await events.rest()).toContain('event: hello');
+    await expect(fetch(url)).rejects.toThrow();
+    const lines = (await download.rest()).split('\r\n');
+    expect(lines).toHaveLength(1 + 100_000 + 1);
+    expect(await exited).toEqual([0, null]);
   }, 300_000);
 });
 
 describe('the example while it warms its cache', () => {
   test('serves requests, is not ready, and exits cleanly on SIGTERM', async () => {
-    const postgres = await startPostgres();
-    const DATABASE_URL = await postgres.createDatabase('shop');
+    const DATABASE_URL = await postgres.createDatabase('warming');
     const pool = new pg.Pool({ connectionString: DATABASE_URL });
     try {
       await seedDatabase(pool, { products: 1000, orderItems: 1000 });
@@ -162,7 +163,6 @@ describe('the example while it warms its cache', () => {
       expect(await exited).toEqual([0, null]);
     } finally {
       await pool.end();
-      await postgres.stop();
     }
   }, 300_000);
 });
