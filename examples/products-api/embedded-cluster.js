@@ -21,8 +21,7 @@ export async function openCluster(file, create) {
     }
   }
   const db = await create({});
-  const files = await db.dumpDataDir('none');
-  await save(file, new Uint8Array(await files.arrayBuffer()));
+  await save(file, db);
   return db;
 }
 
@@ -35,16 +34,18 @@ async function readSaved(file) {
   }
 }
 
-async function save(file, content) {
+async function save(file, db) {
   // Processes that start together each write a file of their own.
   const part = `${file}.${randomUUID()}`;
   try {
+    const files = await db.dumpDataDir('none');
+    const content = new Uint8Array(await files.arrayBuffer());
     const packed = await promisify(gzip)(content, { level: constants.Z_BEST_SPEED });
     await mkdir(dirname(file), { recursive: true });
     await writeFile(part, packed);
     await rename(part, file);
   } catch {
-    // The folder may be read-only, or the disk full.
+    // PGlite cannot copy it, the folder may be read-only, or the disk full.
     await rm(part, { force: true }).catch(() => {});
   }
 }
