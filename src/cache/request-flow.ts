@@ -9,7 +9,6 @@ import type { RouteMatch, RouteTable } from '../options/route-table.js';
 import { guarded, unawaited } from '../runtime/guard.js';
 import { runInOwnContext } from '../runtime/module-context.js';
 import { VOID } from '../store/invalidation/invalidation-log.js';
-import { LEASE_SECONDS } from '../store/redis/lease.js';
 import type { StoredResponse } from '../store/stored-response.js';
 import {
   classifyRequest,
@@ -19,6 +18,7 @@ import {
   type RulePlacement,
 } from './classify-request.js';
 import { type FillWaiter, PendingFill } from './collapse/collapser.js';
+import { holdLease } from './collapse/hold-lease.js';
 import type { StreamingFill } from './collapse/streaming-fill.js';
 import { chooseFillMode, decide, isServable, MAX_WAITS, shouldAskRedis } from './decide.js';
 import { Fill } from './fill/fill.js';
@@ -200,7 +200,7 @@ export class RequestFlow {
         const entry = turn === 'found' ? servableEntry() : undefined;
         if (entry) collapser.settle(key, pending, { kind: 'stored', entry });
         else if (exchange.closed) collapser.settle(key, pending, { kind: 'failed' });
-        if (typeof turn === 'object') pending.wait(LEASE_SECONDS, { settled: () => turn.release() });
+        if (typeof turn === 'object') holdLease(turn, pending, settings.waitTimeout);
         this.#continue(request, () => {
           if (entry) this.#attempt(request, MAX_WAITS, found.forward, true);
           else this.#fill(request, found, pending, undefined);

@@ -6,7 +6,7 @@ import { messageOf } from '../runtime/report-fault.js';
 import { TransientMap } from '../runtime/transient-map.js';
 import { warnOnce } from '../runtime/warn.js';
 import type { InvalidationLog } from '../store/invalidation/invalidation-log.js';
-import { LEASE_SECONDS, type Lease, takeLease } from '../store/redis/lease.js';
+import { keepLease, type Lease, takeLease } from '../store/redis/lease.js';
 import type { StoredResult } from '../store/stored-response.js';
 import type { FunctionCounts } from './counts.js';
 import { Load, type Outcome } from './load.js';
@@ -396,16 +396,3 @@ function madeBy(load: Load, { used }: Run): UsedResult & { readonly tags: readon
     stamp: Math.min(load.stamp, used.stamp),
   };
 }
-
-/** Renews a lease while its holder runs, but not for a function that never returns. */
-function keepLease(lease: Lease, ms: number): NodeJS.Timeout {
-  let left = Math.ceil(ms / RENEWAL_MS);
-  const renew = guarded('redis lease', () => {
-    if (left-- > 0) lease.renew();
-    else clearInterval(timer);
-  });
-  const timer = setInterval(renew, RENEWAL_MS).unref();
-  return timer;
-}
-
-const RENEWAL_MS = (LEASE_SECONDS * 1000) / 3;

@@ -1,6 +1,6 @@
-import { LEASE_SECONDS } from '../../store/redis/lease.js';
 import type { StoredResponse } from '../../store/stored-response.js';
 import type { PendingFill } from '../collapse/collapser.js';
+import { holdLease } from '../collapse/hold-lease.js';
 import { validUntil } from '../lookup/invalidated.js';
 import { isFresh } from '../lookup/reuse.js';
 import type { CacheRequest } from '../request/cache-request.js';
@@ -37,7 +37,7 @@ export async function fetchRefreshed(
   try {
     if (request.rule?.collapse === 'cluster') {
       const turn = await redisLookups.takeTurn(request, settings.waitTimeout, () => newer() !== undefined);
-      if (typeof turn === 'object') pending.wait(LEASE_SECONDS, { settled: () => turn.release() });
+      if (typeof turn === 'object') holdLease(turn, pending, settings.waitTimeout);
     } else {
       await redisLookups.fetch(request);
     }

@@ -55,3 +55,21 @@ export async function takeLease(
     await new Promise<void>((resolve) => void setTimeout(guarded('redis lease', resolve), delay).unref());
   }
 }
+
+const RENEWAL_MS = (LEASE_SECONDS * 1000) / 3;
+
+/**
+ * Renews a lease while its holder runs, but not for a function that never returns.
+ *
+ * @param ms the longest time.
+ * @returns the timer; clear it when the holder ends.
+ */
+export function keepLease(lease: Lease, ms: number): NodeJS.Timeout {
+  let left = Math.ceil(ms / RENEWAL_MS);
+  const renew = guarded('redis lease', () => {
+    if (left-- > 0) lease.renew();
+    else clearInterval(timer);
+  });
+  const timer = setInterval(renew, RENEWAL_MS).unref();
+  return timer;
+}

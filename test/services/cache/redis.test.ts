@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CacheApp, cacheApp } from '../../helpers/cache.js';
 import { FaultProxy } from '../../helpers/fault-proxy.js';
 import { gate } from '../../helpers/gate.js';
-import { crowdOf, majors, waitFor } from '../../helpers/http.js';
+import { crowdOf, express5, majors, waitFor } from '../../helpers/http.js';
 import { RedisServer } from '../../helpers/redis.js';
 
 const rule = { ttl: 60, tags: ['x'] };
@@ -245,4 +245,28 @@ describe.each(majors)('two instances on one Redis (%s)', (major, express) => {
     for (let i = 0; i < 10; i++) await ask(a, '/me');
     expect(a.cache.stats().redis!.operations.get!.sent).toBe(1);
   });
+});
+
+it("renews the lease of a handler that runs for long, with collapse: 'cluster'", async () => {
+  const { opened, open } = gate();
+  const made = await cacheApp({
+    express: express5,
+    cache: {
+      redis: { url: server.url, ...patient },
+      routes: { '/x': { ttl: 60, collapse: 'cluster' } },
+      waitTimeout: 60,
+    },
+    routes: (app) =>
+      app.get('/x', async (_req, res) => {
+        await opened;
+        res.send('x');
+      }),
+  });
+  await shares(made);
+  const answer = ask(made, '/x');
+  // A lease lasts 10 s, and is renewed three times in that.
+  await waitFor(() => (made.cache.stats().redis?.operations.renew?.answered ?? 0) > 0);
+  open();
+  expect((await answer).text).toBe('x');
+  await waitFor(() => (made.cache.stats().redis?.operations.release?.answered ?? 0) > 0);
 });
