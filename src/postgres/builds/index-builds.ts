@@ -17,7 +17,7 @@ import type { BuildSettings } from './options.js';
 import { type AdvisedIndex, refuseIndex, refuseServer } from './preflight.js';
 import { readProvenance } from './provenance.js';
 import { LeftoverSweeper } from './sweeper.js';
-import type { BuildRefusal, IndexBuild } from './types.js';
+import type { BuildRefusal, BuildState, IndexBuild } from './types.js';
 
 /** Builds that wait or run at a time, and ended ones that are remembered. */
 const MOST_PENDING = 20;
@@ -79,7 +79,12 @@ export class IndexBuilds {
       this.#advice.remember(await advise());
     }
     const indexes = ids.map((id) => this.#advice.find(id));
-    const unknown = ids.filter((_, at) => !indexes[at]);
+    const unknown: string[] = [];
+    for (const id of ids.filter((_, at) => !indexes[at])) {
+      // Another instance may have begun to build it: then it is no longer advised.
+      const [build] = await this.list(id);
+      if (!build || !BEGUN.has(build.state)) unknown.push(id);
+    }
     const refusals = await this.request(indexes.filter((index) => index !== undefined));
     return [...unknown.map((id) => ({ id, reason: UNKNOWN[0], detail: UNKNOWN[1] })), ...refusals];
   }
@@ -151,6 +156,7 @@ const APPLY_OFF = [
   'Building is off: set `indexes: { apply: true }` in the options of postgres().',
 ] as const;
 const UNKNOWN = ['unknown-id', 'No advice has this id; run the dry run again.'] as const;
+const BEGUN: ReadonlySet<BuildState> = new Set(['waiting', 'building', 'built']);
 const TOO_MANY = [
   'too-many-builds',
   `${MOST_PENDING} builds wait already; try again when some are done.`,

@@ -99,6 +99,9 @@ describe('POST /indexes/optimize', () => {
     }
     expect(await names()).toHaveLength(1);
     expect(await first.advise()).toEqual([]);
+    // One that has seen neither the dry run nor the build, which is no longer advised.
+    const late = await serve({ apply: true });
+    expect((await late.post({ dryRun: false, ids })).status).toBe(202);
     await admin.query(`DROP INDEX "${(await names())[0]}"`);
   });
 
