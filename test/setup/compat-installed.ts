@@ -14,9 +14,10 @@ function isInstalling(): boolean {
 /** Waits until the packages of test/compat are installed. */
 async function installedPackages(): Promise<void> {
   while (!isCompatInstalled()) {
-    if (isInstalling()) await delay(100);
-    else if (!isCompatInstalled())
+    // It may have ended between the two looks.
+    if (!isInstalling() && !isCompatInstalled())
       throw new Error('npm could not install the packages of test/compat; its reason is above');
+    await delay(100);
   }
 }
 

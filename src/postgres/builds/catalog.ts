@@ -145,6 +145,9 @@ export async function findOldTransaction(
 /** The purpose of a session that builds, as `application_name` has it. */
 export const BUILD_PURPOSE = 'build';
 
+/** The `application_name` of such a session, before the id of the build. */
+const BUILD_SESSION = `hotpath ${BUILD_PURPOSE} `;
+
 /**
  * Whether anything else builds an index on a table, or may do so. The server hides the tables of builds by other roles, so
  * any of those counts.
@@ -156,7 +159,7 @@ export async function isOtherBuildOn(
   tableOid: string,
   own: { readonly pid: number } | { readonly id: string },
 ): Promise<boolean> {
-  const [pid, name] = 'pid' in own ? [own.pid, null] : [null, `hotpath ${BUILD_PURPOSE} ${own.id}`];
+  const [pid, name] = 'pid' in own ? [own.pid, null] : [null, BUILD_SESSION + own.id];
   const { rows } = await session.query(
     `SELECT 1 FROM pg_stat_progress_create_index p
       WHERE p.datname = current_database() AND (p.relid IS NULL OR p.relid = $1::oid
@@ -191,7 +194,7 @@ export async function listRunningBuilds(session: Session, id?: string): Promise<
       WHERE a.datname = current_database() AND a.application_name ~ ('^' || $1 || '[0-9a-f]{16}$')
         AND ($2::text IS NULL OR a.application_name = $1 || $2)
       ORDER BY p.phase IS NULL LIMIT 200`,
-    [`hotpath ${BUILD_PURPOSE} `, id ?? null],
+    [BUILD_SESSION, id ?? null],
   );
   return rows.map(({ isBlocked, blockerPid, blockerState, blockerSeconds, ...row }) => ({
     ...(row as unknown as Omit<RunningBuild, 'blocker'>),
