@@ -9,7 +9,7 @@ import { isWorthwhile, MOST_SHARE } from './acceptance.js';
 import { BufferMeter, type MeasuredBuffers, unmeasured } from './buffers/buffer-meter.js';
 import { ReadProof } from './buffers/read-proof.js';
 import { type Proposal, proposalsFor } from './candidates.js';
-import { Catalogue, type CatalogueTable } from './catalogue.js';
+import { Catalogue, type CatalogueTable, readCatalogueTables } from './catalogue.js';
 import {
   type ChoiceContext,
   chooseForStatement,
@@ -141,7 +141,7 @@ export class IndexAdviser {
   /** Remembers the counts of writes, so that later ones are counted from here. Without the server, the first report does. */
   start(): void {
     const read = () =>
-      this.#session(async (session) => this.#remember(await Catalogue.read(session))).catch(() => {});
+      this.#session(async (session) => this.#remember(await readCatalogueTables(session))).catch(() => {});
     runInOwnContext(() => void unawaited(read(), 'index adviser'));
   }
 
@@ -156,7 +156,7 @@ export class IndexAdviser {
       const functions = await IndexableFunctions.read(session);
       const planned = await planWorkload(session, workload, catalogue, functions);
       const writes = new Writes(planned, catalogue, this.#since, startedAt);
-      this.#remember(catalogue);
+      this.#remember(catalogue.tables.values());
       const run: AdviserRun = {
         session,
         context: this.#context,
@@ -200,8 +200,11 @@ export class IndexAdviser {
     return this.#context.sessions.use('adviser', limits, work);
   }
 
-  #remember({ tables }: Catalogue): void {
-    this.#since ??= { at: performance.now(), byTable: tables };
+  #remember(tables: Iterable<CatalogueTable>): void {
+    this.#since ??= {
+      at: performance.now(),
+      byTable: new Map([...tables].map((table) => [table.oid, table])),
+    };
   }
 }
 

@@ -79,6 +79,11 @@ export interface ForeignKey {
 /** The largest tables that are read, and their indexes. */
 const MOST_TABLES = 5000;
 
+/** Only the tables of a database, with their figures. */
+export async function readCatalogueTables(session: Session): Promise<CatalogueTable[]> {
+  return (await session.query(TABLES, [MOST_TABLES])).rows.map(tableOf);
+}
+
 /** The tables, indexes and extensions of a database. */
 export class Catalogue {
   readonly tables: ReadonlyMap<number, CatalogueTable>;
@@ -116,7 +121,7 @@ export class Catalogue {
 
   static async read(session: Session): Promise<Catalogue> {
     const [server] = (await session.query(SERVER)).rows;
-    const tables = (await session.query(TABLES, [MOST_TABLES])).rows.map(tableOf);
+    const tables = await readCatalogueTables(session);
     const oids = tables.map(({ oid }) => oid);
     const indexes = (await session.query(INDEXES, [oids])).rows.map(indexOf);
     const foreignKeys = (await session.query(FOREIGN_KEYS, [oids])).rows.map((row) => ({
@@ -245,11 +250,11 @@ WITH RECURSIVE tree AS (
     JOIN pg_inherits i ON i.inhparent = tree.oid JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
 ), own AS (
   SELECT c.oid, n.nspname AS schema, c.relname AS name, tree.root, c.relkind AS kind, c.reltuples, c.relpages,
-    coalesce(s.n_tup_ins, 0) AS inserted, coalesce(s.n_tup_del, 0) AS deleted, coalesce(s.n_tup_upd, 0) AS updated,
-    coalesce(s.n_tup_hot_upd, 0) AS hot_updated, coalesce(s.n_mod_since_analyze, 0) AS modified,
-    extract(epoch FROM greatest(s.last_analyze, s.last_autoanalyze)) * 1000 AS analyzed_at
+    pg_stat_get_tuples_inserted(c.oid) AS inserted, pg_stat_get_tuples_deleted(c.oid) AS deleted,
+    pg_stat_get_tuples_updated(c.oid) AS updated, pg_stat_get_tuples_hot_updated(c.oid) AS hot_updated,
+    pg_stat_get_mod_since_analyze(c.oid) AS modified, extract(epoch FROM greatest(
+      pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid))) * 1000 AS analyzed_at
   FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
   WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_temp' AND c.relpersistence <> 't'
 )
 SELECT o.oid::int8, o.schema, o.name, o.root::int8, o.kind,
@@ -271,16 +276,24 @@ SELECT i.indexrelid::int8 AS oid, i.indrelid::int8 AS table, n.nspname AS schema
   pg_get_expr(i.indexprs, i.indrelid) AS expressions, pg_get_expr(i.indpred, i.indrelid) AS predicate,
   i.indisunique AS is_unique, i.indisprimary AS is_primary, i.indisvalid AS is_valid, i.indisreplident AS is_replica_identity,
   EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid) AS has_constraint, c.relispartition AS is_attached,
-  pg_relation_size(i.indexrelid) AS bytes, coalesce(s.idx_scan, 0) AS scans, pg_get_indexdef(i.indexrelid) AS definition
+  pg_relation_size(i.indexrelid) AS bytes, pg_stat_get_numscans(i.indexrelid) AS scans,
+  pg_get_indexdef(i.indexrelid) AS definition
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_am am ON am.oid = c.relam LEFT JOIN pg_stat_user_indexes s ON s.indexrelid = i.indexrelid
+JOIN pg_am am ON am.oid = c.relam
 WHERE i.indrelid = ANY ($1::oid[]) ORDER BY i.indexrelid`;
 
 const FOREIGN_KEYS = `
 SELECT conname AS name, conrelid::int8 AS table, conkey AS columns, confrelid::int8 AS target
 FROM pg_constraint WHERE contype = 'f' AND conrelid = ANY ($1::oid[]) AND conparentid = 0 ORDER BY oid`;
 
+// The view checks the rights on every column of a table, so it is read once for each table.
 const COLUMNS = `
+WITH statistics AS MATERIALIZED (
+  SELECT DISTINCT ON (c.oid, s.attname) c.oid, s.attname, s.avg_width, s.n_distinct, s.correlation
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL (
+    SELECT * FROM pg_stats s WHERE s.schemaname = n.nspname AND s.tablename = c.relname OFFSET 0) s
+  WHERE c.oid = ANY ($1::oid[]) ORDER BY c.oid, s.attname, s.inherited DESC
+)
 SELECT a.attrelid::int8 AS table, a.attname AS name, a.attnum AS number,
   format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) AS type, a.attnotnull AS is_not_null,
   coalesce(k.collname IN ('C', 'POSIX') OR (k.collname = 'default' AND d.compares_bytes), true) AS compares_bytes,
@@ -290,10 +303,8 @@ SELECT a.attrelid::int8 AS table, a.attname AS name, a.attnum AS number,
       OR (o.opcintype = 'anyrange'::regtype AND t.typtype = 'r') OR (o.opcintype = 'anyarray'::regtype AND t.typcategory = 'A'))) AS is_sortable,
   t.typtype IN ('r', 'm') AS is_range,
   coalesce(s.avg_width, CASE WHEN a.attlen > 0 THEN a.attlen ELSE 32 END) AS width, s.n_distinct AS distinct, s.correlation
-FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_class c ON c.oid = a.attrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_collation k ON k.oid = a.attcollation
+FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation k ON k.oid = a.attcollation
 CROSS JOIN (SELECT datcollate IN ('C', 'POSIX') AND to_jsonb(d) ->> 'datlocprovider' IS DISTINCT FROM 'i' AS compares_bytes
   FROM pg_database d WHERE datname = current_database() OFFSET 0) d
-LEFT JOIN LATERAL (SELECT * FROM pg_stats s WHERE s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
-  ORDER BY s.inherited DESC LIMIT 1) s ON true
+LEFT JOIN statistics s ON s.oid = a.attrelid AND s.attname = a.attname
 WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum`;
