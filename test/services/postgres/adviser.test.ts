@@ -16,7 +16,7 @@ beforeAll(async () => {
   server = await startPostgres();
   url = await server.createDatabase('advised');
   admin = new pg.Pool({ connectionString: url, max: 1 });
-  await fillShop(admin, { products: 5_000, reviews: 50_000 });
+  await fillShop(admin, { products: 5_000, orderItems: 160_000, reviews: 50_000 });
   // Analysed already.
   await admin.query('VACUUM');
   await admin.query('CREATE SCHEMA "Ext ensions"');
@@ -182,7 +182,7 @@ describe('missing indexes', () => {
     const client = new pg.Client(url.replace(/\/advised\b/, '/by_icu'));
     await client.connect();
     await client.query(
-      `CREATE TABLE names AS SELECT md5(n::text) AS name FROM generate_series(1, 30000) n; ANALYZE names`,
+      `CREATE TABLE names AS SELECT md5(n::text) AS name FROM generate_series(1, 10000) n; ANALYZE names`,
     );
     await client.end();
     const query = { text: `SELECT FROM names WHERE name LIKE '4711%'` };
@@ -196,7 +196,7 @@ describe('missing indexes', () => {
       INSERT INTO hotpath_shop.letters SELECT n, hotpath_shop.scatter(n, 1) % 9000, hotpath_shop.scatter(n, 2) % 3000,
         CASE WHEN n % 30 > 0 THEN timestamptz '2025-01-01' + hotpath_shop.scatter(n, 5) % 90000 * interval '1 min' END,
         date '2025-01-01' + (hotpath_shop.scatter(n, 3) % 900)::int, hotpath_shop.scatter(n, 4) % 100000
-      FROM generate_series(1, 60000) n; ANALYZE hotpath_shop.letters`);
+      FROM generate_series(1, 30000) n; ANALYZE hotpath_shop.letters`);
     const advised = async (text: string) =>
       (await advise([{ text }])).missing.map(({ ddl }) => ddl.replace(/.* USING /, '')).join('; ');
     try {
@@ -296,7 +296,7 @@ describe('the adviser', () => {
       await admin.query(`CREATE TABLE hotpath_shop.bookings AS SELECT n AS id, point(n % 1000, n / 1000) AS place,
         ('10.' || n % 250 || '.' || n / 250 || '.1')::inet AS ip, timestamptz '2024-01-01' + n * interval '7 min' AS start, timestamptz '2024-01-01' AS now,
         tstzrange(timestamptz '2024-01-01' + n * interval '7 min', timestamptz '2024-01-01' + n * interval '7 min' + interval '1 hour') AS during
-      FROM generate_series(1, 30000) n;
+      FROM generate_series(1, 10000) n;
       ALTER TABLE hotpath_shop.bookings ADD PRIMARY KEY (id); ANALYZE hotpath_shop.bookings`);
       const ask = async (rest: string) => {
         const { missing, notes } = await advise([
@@ -390,7 +390,7 @@ describe('the adviser', () => {
   it('estimates for a role that may not use HypoPG, and names the column of a domain', async () => {
     await admin.query(`CREATE DOMAIN hotpath_shop.code AS text;
       CREATE TABLE hotpath_shop.coded AS SELECT n AS id, ('c' || n % 9000)::hotpath_shop.code AS code
-        FROM generate_series(1, 60000) AS n;
+        FROM generate_series(1, 20000) AS n;
       ANALYZE hotpath_shop.coded; CREATE ROLE adviser_reader LOGIN; GRANT USAGE ON SCHEMA hotpath_shop TO adviser_reader;
       GRANT SELECT ON hotpath_shop.coded TO adviser_reader`);
     const query = { text: 'SELECT id FROM hotpath_shop.coded WHERE code = $1', values: ['c17'] };
@@ -417,23 +417,23 @@ describe('the adviser', () => {
       await waitFor(async () => (await admin.query(OWN_SESSIONS)).rowCount === 0);
       const other = new pg.Client(url);
       await other.connect();
-      for (let turn = 0; turn < 3; turn++) await other.query(write);
+      await other.query(write);
       await other.end();
     };
     expect((await advise([read!], { afterwards: elsewhere })).missing).toEqual([]);
   });
 
   it('finds duplicate, redundant, unused and invalid indexes, and foreign keys without one', async () => {
-    await admin.query(`CREATE INDEX a_copy ON hotpath_shop.order_items (product_id);
+    await admin.query(`CREATE INDEX a_copy ON hotpath_shop.products (category_id, id);
       CREATE INDEX a_beginning ON hotpath_shop.orders (customer_id);
-      CREATE INDEX an_unused ON hotpath_shop.order_items (quantity, unit_price_cents);
+      CREATE INDEX an_unused ON hotpath_shop.reviews (customer_id, helpful);
       CREATE INDEX an_invalid ON hotpath_shop.orders (status);
       UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'hotpath_shop.an_invalid'::regclass;
       ALTER TABLE hotpath_shop.reviews ADD CONSTRAINT without_index FOREIGN KEY (rating) REFERENCES hotpath_shop.categories`);
     const report = await advise([]);
     const names = (list: readonly { name: string }[]) => list.map(({ name }) => name);
     expect(report.duplicate.map(({ name, coveredBy }) => [name, coveredBy])).toEqual([
-      ['order_items_product_id_idx', 'a_copy'],
+      ['products_category_id_id_idx', 'a_copy'],
     ]);
     expect(names(report.redundant)).toEqual(['a_beginning']);
     expect(names(report.unused)).toContain('an_unused');
@@ -449,7 +449,7 @@ describe('the adviser', () => {
     // Nothing is planned for it, unless it is wanted.
     expect(missing).toContainEqual({ figure: 'missingIndexes', reason: 'unavailable' });
     const text = await db.report({ format: 'markdown', indexes: true });
-    expect(text).toContain('DROP INDEX CONCURRENTLY "hotpath_shop"."order_items_product_id_idx"');
+    expect(text).toContain('DROP INDEX CONCURRENTLY "hotpath_shop"."products_category_id_id_idx"');
     expect(text).not.toContain('missingIndexes');
     await db.close();
     await (db.pool as pg.Pool).end();
