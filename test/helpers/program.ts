@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -7,6 +8,20 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 export interface Program {
   readonly execArgv: readonly string[];
   readonly file: string;
+  /** Default: none. */
+  readonly args?: readonly string[];
+}
+
+/**
+ * The program of a script of package.json, for tests that start it as users do.
+ *
+ * @param flags of Node, beside those of the script.
+ */
+export function script(name: string, ...flags: string[]): Program {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const [, given, file, args] = /^node ((?:--\S+ )*)(\S+) ?(.*)$/.exec(scripts[name]) as unknown as string[];
+  const split = (text = '') => text.split(' ').filter(Boolean);
+  return { execArgv: [...flags, ...split(given)], file: join(root, file!), args: split(args) };
 }
 
 /**

@@ -4,6 +4,7 @@ import { createServer, get, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
+import { setFlagsFromString } from 'node:v8';
 import { changesMigration } from 'hotpath/postgres';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -14,7 +15,7 @@ import { settingsFromEnv } from '../../../examples/products-api/settings.js';
 import { waitFor } from '../../helpers/http.js';
 import { freePort } from '../../helpers/port.js';
 import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
-import { type Program, program } from '../../helpers/program.js';
+import { type Program, program, script } from '../../helpers/program.js';
 
 let child: ChildProcess | undefined;
 let postgres: TestPostgres;
@@ -29,15 +30,16 @@ afterEach(() => {
 
 afterAll(() => postgres?.stop());
 
-/** As `npm start` runs the example. */
-const asUsersDo: Program = { execArgv: ['--import', 'tsx'], file: 'examples/products-api/main.ts' };
+const asUsersDo = script('start');
+// V8 does not optimise the WebAssembly of the PostgreSQL that this process embeds: it has few queries to run.
+setFlagsFromString('--liftoff-only');
 
 async function start(
   env: Record<string, string>,
-  { execArgv, file } = program('examples/products-api/main.ts'),
+  { execArgv, file, args = [] }: Program = program('examples/products-api/main.ts'),
   onLine: (line: string) => Promise<void> | void = () => {},
 ): Promise<{ url: string; exited: Promise<unknown[]>; line: string }> {
-  const main = spawn(process.execPath, [...execArgv, file], {
+  const main = spawn(process.execPath, [...execArgv, file, ...args], {
     env: { PATH: process.env.PATH, PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

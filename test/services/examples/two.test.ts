@@ -8,7 +8,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { sendJson } from '../../examples/shop.js';
 import { waitFor } from '../../helpers/http.js';
 import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
-import { type Program, program } from '../../helpers/program.js';
+import { type Program, program, script } from '../../helpers/program.js';
 import { RedisServer } from '../../helpers/redis.js';
 
 let child: ChildProcess | undefined;
@@ -36,13 +36,10 @@ const built = program('examples/products-api/two/main.ts');
  * As `npm run start:two` runs the example, except that V8 does not optimise the WebAssembly of its PostgreSQL: it has few
  * queries to run here.
  */
-const asUsersDo: Program = {
-  execArgv: ['--liftoff-only', '--import', 'tsx'],
-  file: 'examples/products-api/two/main.ts',
-};
+const asUsersDo: Program = script('start:two', '--liftoff-only');
 
-async function start(env: Record<string, string> = {}, { execArgv, file } = built): Promise<Two> {
-  const main = spawn(process.execPath, [...execArgv, file], {
+async function start(env: Record<string, string> = {}, { execArgv, file, args = [] } = built): Promise<Two> {
+  const main = spawn(process.execPath, [...execArgv, file, ...args], {
     env: { PATH: process.env.PATH, PORT: '0', SEED_PRODUCTS: '1000', SEED_ORDER_ITEMS: '1000', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
