@@ -16,14 +16,8 @@ export function openProcessSampler(): Sampler<ProcessFigures> {
 /** Figures of the machine, read below these paths. */
 export function openHostSampler(sources: HostSources): Sampler<Promise<HostFigures>> {
   const name = JSON.stringify(sources);
+  for (const [other, { isIdle }] of ofHosts) if (isIdle && other !== name) ofHosts.delete(other);
   const shared = ofHosts.get(name) ?? new SharedSampler(() => new HostSampler(sources), LEAST_WINDOW_MS);
   ofHosts.set(name, shared);
-  const sampler = shared.open();
-  return {
-    rotate: () => sampler.rotate(),
-    close: () => {
-      sampler.close?.();
-      if (shared.isIdle && ofHosts.get(name) === shared) ofHosts.delete(name);
-    },
-  };
+  return shared.open();
 }

@@ -4,7 +4,7 @@ import { tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createHistogram, performance } from 'node:perf_hooks';
 import { hotpath } from 'hotpath';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type AdviceInput, adviseFrom } from '../../../src/telemetry/advice.js';
 import { EventLoopWatch, readDelay } from '../../../src/telemetry/system/event-loop.js';
 import { GarbageWatch } from '../../../src/telemetry/system/garbage-collector.js';
@@ -18,7 +18,10 @@ let root: string;
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'hotpath-host-'));
 });
-afterEach(() => rmSync(root, { recursive: true, force: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(root, { recursive: true, force: true });
+});
 
 /** Writes files below a root of their own. */
 function write(files: Readonly<Record<string, string>>): void {
@@ -362,5 +365,30 @@ describe('advice', () => {
     expect([first.rotate(), closed]).toEqual([3, 0]);
     first.close?.();
     expect([shared.isIdle, closed]).toEqual([true, 1]);
+  });
+
+  it('are read once for instances that are open one after the other, in one window', () => {
+    const now = vi.spyOn(performance, 'now').mockReturnValue(1000);
+    let samplers = 0;
+    let windows = 0;
+    const shared = new SharedSampler(() => {
+      samplers++;
+      return { rotate: () => ++windows };
+    }, 2000);
+    const next = () => {
+      const sampler = shared.open();
+      const figures = sampler.rotate();
+      sampler.close?.();
+      return [figures, samplers];
+    };
+    expect([next(), next()]).toEqual([
+      [1, 1],
+      [1, 1],
+    ]);
+    now.mockReturnValue(2999);
+    expect(next()).toEqual([1, 1]);
+    // The time without any instance is no window.
+    now.mockReturnValue(3000);
+    expect(next()).toEqual([2, 2]);
   });
 });
