@@ -51,6 +51,22 @@ const OWN_PROCESS = [
   'test/services/warming/redis.test.ts',
 ];
 
+/** Files whose packages change the classes of Node for good. */
+const COMPAT_ALONE = ['test/compat/{light-my-request,telemetry}.test.ts'];
+
+/** Tests with frameworks and adapters. One process for many files: starting one takes longer than most of them. */
+const compatTests = (name: string, files: { include?: string[]; exclude?: string[]; isolate?: boolean }) => ({
+  extends: true as const,
+  test: {
+    name,
+    include: ['test/compat/*.test.ts'],
+    // Installs the adapters and frameworks, which would make `npm install` of the project four times as long.
+    globalSetup: ['test/setup/compat.ts', 'test/setup/services.ts', 'test/setup/programs.ts'],
+    setupFiles: ['test/setup/compat-installed.ts'],
+    ...files,
+  },
+});
+
 export default defineConfig({
   resolve: {
     // Tests and the example import the package by its own name; here that is the source.
@@ -107,16 +123,8 @@ export default defineConfig({
           globalSetup: ['test/setup/services.ts', 'test/setup/programs.ts'],
         },
       },
-      {
-        extends: true,
-        test: {
-          name: 'compat',
-          include: ['test/compat/**/*.test.ts'],
-          // Installs the adapters and frameworks, which would make `npm install` of the project four times as long.
-          globalSetup: ['test/setup/compat.ts', 'test/setup/services.ts', 'test/setup/programs.ts'],
-          setupFiles: ['test/setup/compat-installed.ts'],
-        },
-      },
+      compatTests('compat', { exclude: COMPAT_ALONE, isolate: false }),
+      compatTests('compat, alone', { include: COMPAT_ALONE }),
       {
         extends: true,
         test: {

@@ -48,7 +48,7 @@ export class LongestFirst extends BaseSequencer {
     const last = others.at(-1)?.project.name;
     const ofLast = new Set(others.filter(({ project }) => project.name === last));
     // Its packages may still be installing.
-    const isCompat = ({ project }: TestSpecification) => project.name === 'compat';
+    const isCompat = ({ project }: TestSpecification) => project.name.startsWith('compat');
     const rest = others.filter((file) => !ofLast.has(file));
     return [
       ...new Set([
