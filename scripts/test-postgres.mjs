@@ -29,7 +29,7 @@ async function runOn(line) {
   const scratch = await mkdtemp(join(tmpdir(), 'hotpath-test-postgres-'));
   const report = join(scratch, 'tests.json');
   const files = positionals.map((name) => `test/services/postgres/${name}`);
-  const projects = ['--project', 'isolated', '--project', 'services'];
+  const projects = ['--project', 'isolated', '--project', 'shared'];
   const args = ['run', ...projects, ...(files.length > 0 ? files : ['test/services/postgres'])];
   const ok = await new Promise((resolve) => {
     const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
