@@ -85,7 +85,9 @@ export class RedisConnection implements RedisLink {
 
 async function loadRedis(): Promise<RedisModule> {
   try {
-    return (await import('ioredis')) as unknown as RedisModule;
+    const loaded = (await import('ioredis')) as unknown as RedisModule | { readonly default: RedisModule };
+    // In a program that esbuild has split into files, the exports of a CommonJS package are on `default` alone.
+    return 'Redis' in loaded ? loaded : loaded.default;
   } catch (cause) {
     throw new Error('`redis` needs the package ioredis, which could not be loaded; run npm install ioredis', {
       cause,

@@ -1,7 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { build } from 'esbuild';
 import type * as ioredis5 from 'ioredis';
 import type * as ioredis6 from 'ioredis6';
 import { describe, expect, expectTypeOf, it } from 'vitest';
@@ -25,6 +30,7 @@ import {
 
 const times = { firstDelay: 10, maxDelay: 100, readyWithin: 300 };
 const closeLater = closeAfterEach();
+const execute = promisify(execFile);
 
 it('needs only methods that the clients of both majors have', () => {
   expectTypeOf<ioredis5.Redis>().toExtend<RedisClient>();
@@ -322,4 +328,24 @@ it('lets the process exit while a connection is open, with Redis up or down', as
     const [code] = await once(child, 'exit');
     expect({ code, output }).toEqual({ code: 0, output: url === server.url ? 'PONG\n' : 'down\n' });
   }
+});
+
+it('connects in a program that esbuild has bundled with ioredis and split into files', async () => {
+  const server = closeLater(await RedisServer.start());
+  const folder = await mkdtemp(join(tmpdir(), 'hotpath-bundled-'));
+  closeLater({ close: () => rm(folder, { recursive: true, force: true }) });
+  await build({
+    entryPoints: ['test/store/redis/fixtures/lingering.mts'],
+    outdir: folder,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    splitting: true,
+    platform: 'node',
+    format: 'esm',
+    banner: {
+      js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);",
+    },
+  });
+  const { stdout } = await execute(process.execPath, [join(folder, 'lingering.mjs'), server.url]);
+  expect(stdout).toBe('PONG\n');
 });
