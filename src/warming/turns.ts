@@ -16,6 +16,9 @@ const UNREACHABLE_MS = 2000;
 /** Between two attempts to take a lease. Milliseconds. */
 const RETRY_MS = 250;
 
+/** Between two looks whether entries are shared. Milliseconds. */
+const LOOK_MS = 10;
+
 /** A turn to run a task. */
 export interface Turn {
   /** Others may run the task now. @param rememberMs how long the run counts as recent; 0 if it has failed. Never rejects. */
@@ -56,6 +59,9 @@ export class Turns {
     const token = randomUUID();
     const since = performance.now();
     let answeredAt = since;
+    // Before, what a run stores would be of no use to the other instances, and they would run the handlers again.
+    const sharedBy = since + Math.min(UNREACHABLE_MS, waitMs);
+    while (!store.canShare && performance.now() < sharedBy && !signal.aborted) await sleep(LOOK_MS, signal);
     while (!signal.aborted) {
       const reply = await store.take(id, token, LEASE_MS, recentMs);
       const now = performance.now();

@@ -61,7 +61,7 @@ export function openRedisTier(settings: RedisTierSettings, onFault: FaultHook): 
     store,
     log,
     instances: new InstanceSnapshots(guard, prefix),
-    warming: new WarmingTurns(guard, prefix),
+    warming: new WarmingTurns(guard, log, prefix),
     identity: new CacheIdentity(guard, prefix),
     close() {
       log.close();

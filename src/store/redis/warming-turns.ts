@@ -36,11 +36,18 @@ export type TurnReply = 'taken' | 'held' | { readonly ranAgoMs: number };
  */
 export class WarmingTurns {
   readonly #guard: CommandGuard;
+  readonly #log: { readonly canShare: boolean };
   readonly #prefix: string;
 
-  constructor(guard: CommandGuard, prefix: string) {
+  constructor(guard: CommandGuard, log: { readonly canShare: boolean }, prefix: string) {
     this.#guard = guard;
+    this.#log = log;
     this.#prefix = `${prefix}{warming}:`;
+  }
+
+  /** Whether the instances may use each other's entries. */
+  get canShare(): boolean {
+    return this.#log.canShare;
   }
 
   /**

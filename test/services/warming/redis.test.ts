@@ -6,6 +6,7 @@ import type { WarmingContext, WarmingTaskOptions } from 'hotpath/warming';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { answerFrom } from '../../helpers/cache.js';
 import { closeAfterEach } from '../../helpers/close-after-each.js';
+import { FaultProxy } from '../../helpers/fault-proxy.js';
 import { gate } from '../../helpers/gate.js';
 import { listen, majors, waitFor } from '../../helpers/http.js';
 import { RedisServer } from '../../helpers/redis.js';
@@ -63,6 +64,15 @@ describe.each(majors)('warming on instances with one Redis (%s)', (_name, expres
       expect((await answerFrom(port, { path: '/items/1', headers: host })).xCache).toBe('HIT');
       expect(perf.cache.stats().memory.hits).toBe(1);
     }
+  });
+
+  it('runs each handler once when Redis is far away', async () => {
+    const proxy = later(await FaultProxy.start(server.port));
+    proxy.set({ latency: 40 });
+    const far = { redis: { ...redis(), url: proxy.url } };
+    const [a, b] = [instance(far), instance(far)];
+    await Promise.all([warm(a.perf), warm(b.perf)]);
+    expect([...a.runs, ...b.runs].sort()).toEqual(['/items/1', '/items/2']);
   });
 
   it('skips a run that another instance has made lately, and shows when', async () => {
