@@ -29,25 +29,31 @@ export interface TestBuilds {
   close(): Promise<void>;
 }
 
-/** Keeps the connection that reads states: tests look often, and a process for each look costs the server most. */
+/**
+ * Keeps the connection that reads states, and the plans of its statements: tests look often. A process for each look costs
+ * the server most, and a plan for each costs more than the look.
+ */
 class PatientSessions extends Sessions {
   #kept: Promise<Session> | undefined;
+  #keeping: Promise<unknown> | undefined;
   readonly #closed = gate();
 
   override async use<T>(purpose: string, limits: SessionLimits, work: (session: Session) => Promise<T>) {
     if (purpose !== 'status') return super.use(purpose, limits, work);
     this.#kept ??= new Promise((resolve, reject) => {
       const keep = (session: Session) => {
-        resolve(session);
+        resolve({ ...session, query: session.single });
         return this.#closed.opened;
       };
-      super.use(purpose, limits, keep).catch(reject);
+      this.#keeping = super.use(purpose, limits, keep).catch(reject);
     });
     return work(await this.#kept);
   }
 
   override async close(): Promise<void> {
     this.#closed.open();
+    // It forgets its plans, which would stay in the one session of PGlite.
+    await this.#keeping;
     await super.close();
   }
 }

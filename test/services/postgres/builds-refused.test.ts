@@ -205,6 +205,7 @@ it('an embedded PostgreSQL gets an index of a trial', async () => {
   });
   const built = await builds.until(kind, ({ state }) => state === 'built' || state === 'failed');
   expect(built).toMatchObject({ state: 'built', index: indexNameOf(kind) });
+  await builds.close();
   // Statements that the first report has prepared are still there for the second.
   const pool = monitorPool(new pg.Pool({ connectionString: address, max: 1 }));
   closing.push(() => pool.end());
