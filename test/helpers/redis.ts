@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as ioredis5 from 'ioredis';
@@ -38,6 +39,32 @@ export interface RedisSetup {
 
 const READY_WITHIN_MS = 20_000;
 
+const running = new Set<ChildProcess>();
+let watchdog: ChildProcess | undefined;
+
+/** Ends a server when this process ends, even when it is killed. One shell watches all servers: each start costs time. */
+function endWithThisProcess(child: ChildProcess): void {
+  if (!watchdog) {
+    // Its input ends with this process. Each line names all servers that run.
+    const script = 'while read -r line; do pids=$line; done; [ -z "$pids" ] || kill -9 $pids';
+    const shell = spawn('sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'] });
+    shell.stdin.on('error', () => {});
+    // This process may end while it watches.
+    shell.unref();
+    (shell.stdin as Socket).unref();
+    watchdog = shell;
+  }
+  const { stdin } = watchdog;
+  const tell = () => stdin!.write(`${[...running].map(({ pid }) => pid).join(' ')}\n`);
+  running.add(child);
+  tell();
+  // Another process may get the id of a server that has ended.
+  child.once('exit', () => {
+    running.delete(child);
+    tell();
+  });
+}
+
 /**
  * A Redis for tests, on a free port, with its own folder. It stops with the test process, even if that process is
  * killed.
@@ -48,7 +75,6 @@ export class RedisServer {
   readonly #setup: RedisSetup;
   readonly #sentinel: boolean;
   #child: ChildProcess | undefined;
-  #watchdog: ChildProcess | undefined;
 
   private constructor(port: number, setup: RedisSetup, sentinel: boolean) {
     this.port = port;
@@ -111,8 +137,6 @@ export class RedisServer {
 
   /** Kills the server at once (`kill -9`). */
   async kill(): Promise<void> {
-    this.#watchdog?.kill('SIGKILL');
-    this.#watchdog = undefined;
     if (!this.isRunning) return;
     const exited = once(this.#child!, 'exit');
     this.#child!.kill('SIGKILL');
@@ -133,19 +157,35 @@ export class RedisServer {
     await this.kill();
     const child = spawn(findRedis()!, this.#flags(), { cwd: this.directory, stdio: 'ignore' });
     this.#child = child;
-    // The end of its input tells the server to stop, even when this process was killed.
-    const script = 'cat >/dev/null; kill -9 "$1"';
-    this.#watchdog = spawn('sh', ['-c', script, 'sh', String(child.pid)], {
-      stdio: ['pipe', 'ignore', 'ignore'],
-    });
-    this.#watchdog.stdin!.on('error', () => {});
+    endWithThisProcess(child);
     await until(async () => {
       if (!this.isRunning)
         throw new Error(
           `redis-server ended with ${child.exitCode} instead of starting\n${this.#lastWords()}`,
         );
-      return (await this.command('PING').catch(() => undefined)) === 'PONG';
+      return this.#isReady();
     }, 'redis-server is ready');
+  }
+
+  /** Asks without ioredis, whose clients cost more than the start of the server. */
+  async #isReady(): Promise<boolean> {
+    const { password } = this.#setup;
+    const socket = connect(this.port, '127.0.0.1').setEncoding('latin1');
+    try {
+      await once(socket, 'connect');
+      socket.write(`${password === undefined ? '' : `AUTH ${password}\r\n`}PING\r\n`);
+      let reply = '';
+      for await (const text of socket) {
+        reply += text;
+        if (reply.endsWith('+PONG\r\n')) return true;
+        if (reply.includes('-')) return false;
+      }
+      return false;
+    } catch {
+      return false;
+    } finally {
+      socket.destroy();
+    }
   }
 
   /** Kills it and removes its files. */
