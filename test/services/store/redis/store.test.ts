@@ -56,6 +56,7 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     [Number.MAX_SAFE_INTEGER, 3649 * 86_400_000, 3650 * 86_400_000],
   ])('sends Redis a valid time to live for a ttl of %s ms [G15, G16, G17]', async (ttl, least, most) => {
     const { store } = await start();
+    const begun = performance.now();
     expect(await store.set('k', itemOf('k'), ttl)).toBe(true);
     if (most <= 1) {
       await until(async () => (await store.get('k')) === undefined, 'it has expired');
@@ -63,7 +64,8 @@ describe.each(redisMajors)('the Redis tier with %s', (_, module) => {
     }
     const left = Number(await server.command('PTTL', await onlyKey()));
     expect(left).toBeLessThanOrEqual(most);
-    expect(left).toBeGreaterThanOrEqual(least);
+    // A busy machine may take a part of a short ttl.
+    expect(left + performance.now() - begun).toBeGreaterThanOrEqual(least);
   });
 
   it('stores nothing for a ttl that is 0, negative or no number [G15]', async () => {
