@@ -1,5 +1,10 @@
-import { type Browser, chromium } from 'playwright-core';
+import { createRequire } from 'node:module';
+import type { Browser } from 'playwright-core';
 import { findChromium, findHeadlessShell } from '../setup/services.js';
+
+// `import` takes twice as long: Node looks for the names that the package exports.
+const load = createRequire(import.meta.url);
+const { chromium } = load('playwright-core') as typeof import('playwright-core');
 
 /** Flags for tests: no graphics card, and no traffic by the browser itself. */
 const FLAGS = [
