@@ -107,7 +107,11 @@ const parsed = new Map<string, ts.SourceFile>();
 export function parsedFile(path: string): ts.SourceFile {
   let file = parsed.get(path);
   if (!file) {
-    file = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true);
+    const options = {
+      languageVersion: ts.ScriptTarget.Latest,
+      jsDocParsingMode: ts.JSDocParsingMode.ParseNone,
+    };
+    file = ts.createSourceFile(path, readFileSync(path, 'utf8'), options, true);
     parsed.set(path, file);
   }
   return file;

@@ -21,7 +21,6 @@ export const LONGEST = [
 export const LONGEST_OF_LAST = [
   'http/front-door/kinds',
   'http/compat/call-shapes',
-  'unit/names',
   'http/compat/aborts',
   'http/front-door/same',
   'http/middleware/metrics-pipelined',
