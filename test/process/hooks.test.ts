@@ -5,7 +5,7 @@ import { Gauge, Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ask, type Got } from '../helpers/client.js';
 import { nextTurn } from '../helpers/event-loop.js';
-import { type Listening, listen, majors } from '../helpers/http.js';
+import { type Listening, listen, majors, partOn4 } from '../helpers/http.js';
 import { invariants } from '../helpers/invariants.js';
 
 const check = invariants();
@@ -70,7 +70,7 @@ const hooks: Record<string, Hook> = {
   }),
 };
 
-describe.each(majors)('failing user functions, on %s', (_name, express) => {
+describe.each(majors)('failing user functions, on %s', (major, express) => {
   beforeEach(() => {
     vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
   });
@@ -130,7 +130,9 @@ describe.each(majors)('failing user functions, on %s', (_name, express) => {
     async (hook) => {
       let how = '';
       const { port, perf } = await serve(hooks[hook]!(() => failures[how]!()));
-      for (how of ways) {
+      const place = Object.keys(hooks).indexOf(hook);
+      // On Express 4, every hook fails in a third of the ways, and every way occurs with a third of the hooks.
+      for (how of ways.filter((_, i) => partOn4(major, true, (i + place) % 3 === 0))) {
         await expectServed(port, how);
         // Hooks of the cache: a response that cannot be judged is not stored.
         if (/^cache \w/.test(hook)) expect(perf.cache.stats(), how).toMatchObject({ hits: 0, stores: 0 });
