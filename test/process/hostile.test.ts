@@ -3,7 +3,7 @@ import type { RequestHandler } from 'express';
 import { type HotpathConfig, hotpath } from 'hotpath';
 import { describe, expect, it } from 'vitest';
 import { ask } from '../helpers/client.js';
-import { listen, majors, raw } from '../helpers/http.js';
+import { listen, majors, partOn4, raw } from '../helpers/http.js';
 import { invariants } from '../helpers/invariants.js';
 
 const check = invariants();
@@ -68,7 +68,7 @@ const ofResponses = [
   'Access-Control-Allow-Origin',
 ];
 
-describe.each(majors)('hostile input, on %s', (_name, express) => {
+describe.each(majors)('hostile input, on %s', (major, express) => {
   async function serve(config: HotpathConfig, handler: RequestHandler) {
     const app = express();
     app.set('trust proxy', true);
@@ -113,6 +113,10 @@ describe.each(majors)('hostile input, on %s', (_name, express) => {
     expect(whole, `${what}: ${half} ms for half of it`).toBeLessThan(3 * half + 15);
   }
 
+  /** On Express 4, each header meets a quarter of the values, and each value a quarter of the headers. */
+  const valuesFor = (header: number) =>
+    Object.entries(values).filter((_, i) => partOn4(major, true, (i + header) % 4 === 0));
+
   const rule = {
     ttl: '1m',
     vary: { headers: ['x-varied'], cookies: ['a'] },
@@ -123,7 +127,7 @@ describe.each(majors)('hostile input, on %s', (_name, express) => {
       res.set('ETag', '"x"').type('text').send('body'.repeat(1000));
     });
     let n = 0;
-    for (const [kind, make] of Object.entries(values)) {
+    for (const [kind, make] of valuesFor(ofRequests.indexOf(name))) {
       await expectLinear(`${name}: ${kind}`, async (length) => {
         // A miss, and then a hit that reads the value again.
         const path = `/a?${n++}`;
@@ -144,7 +148,7 @@ describe.each(majors)('hostile input, on %s', (_name, express) => {
       res.end('body'.repeat(1000));
     });
     let n = 0;
-    for (const [kind, make] of Object.entries(values)) {
+    for (const [kind, make] of valuesFor(ofResponses.indexOf(name))) {
       await expectLinear(`${name}: ${kind}`, async (length) => {
         value = make(length);
         const path = `/a?${n++}`;
