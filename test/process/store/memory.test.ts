@@ -118,13 +118,13 @@ describe('the memory tier', () => {
   ])('counts the bytes of real memory for %s [K11]', async (_, fields) => {
     // The memory of the test runner and the compiler is sometimes included.
     const shares: number[] = [];
-    for (let round = 0; round < 3; round++) {
+    const fitting = () => shares.filter((share) => share > 0.6 && share < 1.1).length;
+    // Two of three decide.
+    while (shares.length < 3 && fitting() < 2) {
       const { real, counted } = await memoryOf(3000, fields);
       shares.push(real / counted);
     }
-    const [, median] = shares.sort((a, b) => a - b) as [number, number, number];
-    expect(median).toBeLessThan(1.1);
-    expect(median).toBeGreaterThan(0.6);
+    expect(fitting(), `shares: ${shares}`).toBe(2);
   });
 
   it('adds at most 900 bytes to body and key for an entry with ten headers and two tags', async () => {
