@@ -40,9 +40,23 @@ export default defineConfig({
   sourcemap: true,
   clean: true,
   onSuccess: async () => {
+    await dropBareImports('dist');
     await convertToCommonJs('dist');
   },
 });
+
+/**
+ * Drops the imports of chunks of which nothing is used. The package has no side effects, so they only load more, and
+ * esbuild warns about each when it bundles an app.
+ */
+async function dropBareImports(folder: string): Promise<void> {
+  const files = (await readdir(folder)).filter((file) => file.endsWith('.js'));
+  for (const file of files) {
+    const code = await readFile(join(folder, file), 'utf8');
+    // The lines stay, for the source map.
+    await writeFile(join(folder, file), code.replace(/^import "\.\/[\w-]+\.js";$/gm, ''));
+  }
+}
 
 /**
  * Replaces the CommonJS files that tsup wrote: where it splits, it rewrites `?.`, `??` and `#field` as calls of helpers,

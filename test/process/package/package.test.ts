@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { build } from 'esbuild';
 import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compile } from '../../package/compile.js';
@@ -183,6 +184,24 @@ describe('ioredis', () => {
   it.each(['redis.mjs', 'redis.cjs'])('is loaded only when Redis is configured (%s)', async (probe) => {
     const report = await nodeReport<{ without: boolean; with: boolean }>(probes, probe);
     expect(report).toEqual({ without: false, with: true });
+  });
+});
+
+describe('an app that esbuild bundles', () => {
+  it.each(['esm', 'cjs'] as const)('has hotpath in it without a warning (%s)', async (format) => {
+    const contents = Object.keys(subpaths)
+      .map((subpath) => `export * as ${subpath.replaceAll(/\W/g, '_')} from '${subpath}';`)
+      .join('\n');
+    const { warnings } = await build({
+      stdin: { contents, resolveDir: probes },
+      format,
+      bundle: true,
+      platform: 'node',
+      external: ['pg-native'],
+      write: false,
+      logLevel: 'silent',
+    });
+    expect(warnings.map(({ text }) => text)).toEqual([]);
   });
 });
 
