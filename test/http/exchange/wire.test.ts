@@ -1,10 +1,9 @@
 import type { ServerResponse } from 'node:http';
-import { describe, expect, it } from 'vitest';
-import { majors, raw } from '../../helpers/http.js';
-import { serveUntilAfterEach } from '../../helpers/serve.js';
+import { connect } from 'node:net';
+import type { Express } from 'express';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Listening, listen, majors, type RawAnswer, raw } from '../../helpers/http.js';
 import { comparable, stacks } from '../../helpers/wire.js';
-
-const serveApp = serveUntilAfterEach();
 
 type Handler = (res: ServerResponse) => unknown;
 
@@ -113,41 +112,60 @@ const requests = {
 };
 
 describe.each(majors)('bytes on the wire, on %s', (_name, express) => {
+  /** The handler of the moment: the cases share the servers. */
+  let handle: Handler;
+
+  /** Serves an app for the tests of a group; without `prepare`, it is Express alone. */
+  function serveApps(prepare: ((app: Express) => void) | undefined, hasPoweredBy: boolean): { port: number } {
+    const served = { port: 0 };
+    let server: Listening | undefined;
+    beforeAll(async () => {
+      const app = express();
+      if (!hasPoweredBy) app.disable('x-powered-by');
+      prepare?.(app);
+      app.use((_req, res) => {
+        handle(res);
+      });
+      server = await listen(app);
+      served.port = server.port;
+    });
+    afterAll(() => server?.close());
+    return served;
+  }
+
+  const alone = { true: serveApps(undefined, true), false: serveApps(undefined, false) };
+  const remembered = new Map<string, RawAnswer>();
+  /** The response of Express alone, which is the same beside every stack. */
+  async function plain(what: string, hasPoweredBy: boolean, request: string): Promise<RawAnswer> {
+    const key = JSON.stringify([what, hasPoweredBy, request]);
+    const answer = remembered.get(key) ?? (await raw(alone[`${hasPoweredBy}`].port, request));
+    remembered.set(key, answer);
+    return answer;
+  }
+
   describe.each(Object.keys(stacks))('with %s', (stack) => {
-    async function both(handler: Handler, hasPoweredBy: boolean) {
-      const ports: number[] = [];
-      for (const prepare of [undefined, stacks[stack]!]) {
-        const app = express();
-        if (!hasPoweredBy) app.disable('x-powered-by');
-        prepare?.(app);
-        app.use((_req, res) => {
-          handler(res);
-        });
-        const server = await serveApp(app);
-        ports.push(server.port);
-      }
-      return ports as [number, number];
-    }
+    const ours = { true: serveApps(stacks[stack], true), false: serveApps(stacks[stack], false) };
 
     describe.each([true, false])('x-powered-by: %s', (hasPoweredBy) => {
       const shapes = { ...heads, ...(hasPoweredBy ? {} : rawHeads) };
       it.each(Object.keys(shapes))('equal Express alone: %s [A20, A22]', async (shape) => {
-        const [plain, ours] = await both(shapes[shape]!, hasPoweredBy);
+        handle = shapes[shape]!;
         for (const [kind, request] of Object.entries(requests)) {
           // A kept-alive response without a length ends only with the connection.
           if (kind.endsWith('alive') && shape !== 'writeHead with a length') continue;
-          const [expected, actual] = [await raw(plain, request), await raw(ours, request)];
-          expect(comparable(actual), kind).toEqual(comparable(expected));
+          const expected = await plain(shape, hasPoweredBy, request);
+          const actual = await raw(ours[`${hasPoweredBy}`].port, request);
+          expectEqual(actual, expected, kind);
         }
       });
     });
 
     it('keep the duplicates of a flat array over earlier values, like Node 22 and later [A22]', async () => {
-      const [, ours] = await both((res) => {
+      handle = (res) => {
         res.setHeader('X-A', '0').setHeader('X-B', '0');
         res.writeHead(200, ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2', 'x-a', '1', 'x-a', '2']).end('body');
-      }, true);
-      const { headers } = await raw(ours, requests.GET);
+      };
+      const { headers } = await raw(ours.true.port, requests.GET);
       expect(headers.filter(([name]) => /^(?:set-cookie|x-[ab])$/i.test(name)).sort()).toEqual([
         ['Set-Cookie', 'a=1'],
         ['Set-Cookie', 'b=2'],
@@ -191,10 +209,11 @@ describe.each(majors)('bytes on the wire, on %s', (_name, express) => {
             res.end(new Uint8Array([0, 255]));
           },
         ];
-        for (const handler of handlers) {
-          const [plain, ours] = await both(handler, true);
+        for (const [i, handler] of handlers.entries()) {
+          handle = handler;
           for (const request of [requests.GET, requests['GET over HTTP/1.0']]) {
-            expect(comparable(await raw(ours, request))).toEqual(comparable(await raw(plain, request)));
+            const expected = await plain(`${encoding} ${i}`, true, request);
+            expectEqual(await raw(ours.true.port, request), expected, `handler ${i}`);
           }
         }
       },
@@ -202,12 +221,12 @@ describe.each(majors)('bytes on the wire, on %s', (_name, express) => {
 
     it('keep the order of pipelined requests', async () => {
       let count = 0;
-      const [plain, ours] = await both((res) => {
+      handle = (res) => {
         const mine = ++count;
         setTimeout(() => res.end(`answer ${mine}`), mine % 2 ? 10 : 0);
-      }, true);
+      };
       const three = 'GET /1 HTTP/1.1\nHost: a\n\n'.repeat(2) + requests.GET;
-      for (const port of [plain, ours]) {
+      for (const { port } of [alone.true, ours.true]) {
         count = 0;
         const socketText = await collect(port, three);
         expect(socketText.match(/answer \d/g)).toEqual(['answer 1', 'answer 2', 'answer 3']);
@@ -216,8 +235,13 @@ describe.each(majors)('bytes on the wire, on %s', (_name, express) => {
   });
 });
 
+/** `expect` costs more than the comparison, so it is called only to report a failure. */
+function expectEqual(actual: RawAnswer, expected: RawAnswer, what: string): void {
+  const [ours, plain] = [comparable(actual), comparable(expected)];
+  if (JSON.stringify(ours) !== JSON.stringify(plain)) expect(ours, what).toEqual(plain);
+}
+
 async function collect(port: number, request: string): Promise<string> {
-  const { connect } = await import('node:net');
   const socket = connect(port, '127.0.0.1');
   socket.write(request.replace(/\n/g, '\r\n'));
   let text = '';
