@@ -165,7 +165,8 @@ class AssetRequest {
       void unawaited(
         this.#sendBest(stream, path, stats!, (variant, headers) => {
           stream.once('headers', guarded('staticAssets', headers));
-          sendFile(variant?.path ?? path, variant?.stats ?? stats);
+          const { path: file, stats: read } = variant ?? { path, stats: stats! };
+          this.#withSuffix(read.size, () => sendFile(file, read));
         }),
       );
     };
@@ -173,6 +174,17 @@ class AssetRequest {
     stream.isRangeFresh = () =>
       (!this.#hasVariants || /^$|"/.test((this.#req.headers['if-range'] as string | undefined) ?? '')) &&
       isRangeFresh();
+  }
+
+  /** A suffix longer than the file is the whole file (RFC 9110 §14.1.2). `send` would refuse it with 416. */
+  #withSuffix(size: number, sendFile: () => void): void {
+    const { headers } = this.#req;
+    const { range } = headers;
+    const suffix = Number(/^ *bytes=-(\d+) *$/.exec(range ?? '')?.[1] ?? 0);
+    const isLonger = suffix > size && size > 0;
+    if (isLonger) headers.range = 'bytes=0-';
+    sendFile();
+    if (isLonger) headers.range = range;
   }
 
   async #sendBest(

@@ -148,6 +148,24 @@ describe.each(majors)('precompressed variants on %s', (_major, express) => {
     }
   });
 
+  it('sends the whole file for a suffix that is longer, and leaves the request as it was', async () => {
+    const seen: unknown[] = [];
+    const get = await serve({
+      setHeaders: (res) => res.on('finish', () => seen.push(res.req.headers.range)),
+    });
+    for (const [coding, size] of [
+      ['br', BROTLI.length],
+      ['identity', (await get('/app.js', { 'Accept-Encoding': 'identity' })).body.length],
+    ] as const) {
+      const Range = `bytes=-${size + 1}`;
+      const got = await get('/app.js', { 'Accept-Encoding': coding, Range });
+      expect([got.status, got.header('content-range')]).toEqual([206, `bytes 0-${size - 1}/${size}`]);
+      expect(got.header('content-length')).toBe(String(size));
+      expect(seen.at(-1)).toBe(Range);
+    }
+    expect((await get('/app.js', { Range: 'bytes=-0' })).status).toBe(416);
+  });
+
   it('sends no range for a date, which all variants have in common', async () => {
     const get = await serve();
     const range = { Range: 'bytes=4-9', 'If-Range': HOUR_AGO.toUTCString() };
