@@ -65,18 +65,25 @@ function stampedOf(key: string): Omit<Stamped, 'stamp'> {
   return { url: key, path, tags: ['all-of-it', path[1]!, `key:${key}`] };
 }
 
-const selectors: readonly Selector[] = [
+/** Selectors, each with the keys that it matches. */
+const selectors = [
   ...keys.flatMap((key): Selector[] => [{ tag: `key:${key}` }, { url: key }]),
   ...['a', 'b', 'c'].map((tag): Selector => ({ tag })),
   { pattern: '/a/:id' },
   { pattern: '/:one' },
-  { all: true },
-];
+  { all: true } as const,
+].map((selector) => {
+  const compiled = compileSelector(selector);
+  return {
+    compiled,
+    matched: new Set(keys.filter((key) => compiled.matches({ ...stampedOf(key), stamp: 0 }))),
+  };
+});
 
 /** A recorded purge or expiry. */
 interface Asked {
   readonly kind: RecordKind;
-  readonly matches: (key: string) => boolean;
+  readonly matched: ReadonlySet<string>;
   readonly at: number;
   readonly by: number;
   /** The call has returned, so the purge is done at least on this instance. */
@@ -98,6 +105,8 @@ interface Change {
   readonly noticers: Map<number, number>;
   /** The time when the first of them has reached the current log. */
   noticedAt: number | undefined;
+  /** Every other instance has read the log since `doneAt`, so none of them becomes one any more. */
+  isHeard: boolean;
 }
 
 /** A moment before a change, and the last read of each instance then. */
@@ -135,6 +144,7 @@ export class Model {
     end: undefined,
     noticers: new Map(),
     noticedAt: Number.NEGATIVE_INFINITY,
+    isHeard: false,
   };
   /** Share of all actions: with few records, entries live long. Every seed has some. */
   readonly #recording: number;
@@ -182,7 +192,7 @@ export class Model {
     const at = isLastOver ? before.at : last.at;
     const earlier = last.noticedAt === undefined ? [...last.noticers.keys()] : [];
     const noticers = new Map(earlier.map((i) => [i, doneAt]));
-    this.#change = { at, doneAt, end, noticers, noticedAt: undefined };
+    this.#change = { at, doneAt, end, noticers, noticedAt: undefined, isHeard: false };
     for (const i of instances) if (this.#knowsMore(i, end)) noticers.set(i, doneAt);
     if (noticers.size === 0) this.#change.noticedAt = doneAt;
   }
@@ -215,11 +225,16 @@ export class Model {
       const isBack = [...lost.witnesses].some((i) => this.#heardAt(i) > lost.at);
       if (isBack) asked.acknowledgedAt = this.#world.now();
     }
-    const { doneAt, end, noticers } = this.#change;
-    for (const i of this.#logs.keys())
-      if (!noticers.has(i) && this.#heardAt(i) <= doneAt && this.#knowsMore(i, end)) this.#addNoticer(i);
-    if ([...noticers].some(([i, since]) => this.#heardAt(i) > since))
-      this.#change.noticedAt ??= this.#world.now();
+    // Called before each action, so it asks the logs only while it must.
+    const change = this.#change;
+    const { doneAt, end, noticers } = change;
+    if (!change.isHeard) {
+      const others = [...this.#logs.keys()].filter((i) => !noticers.has(i) && this.#heardAt(i) <= doneAt);
+      for (const i of others) if (this.#knowsMore(i, end)) this.#addNoticer(i);
+      change.isHeard = others.length === 0;
+    }
+    if (change.noticedAt !== undefined) return;
+    if ([...noticers].some(([i, since]) => this.#heardAt(i) > since)) change.noticedAt = this.#world.now();
   }
 
   #heardAt(instance: number): number {
@@ -240,12 +255,11 @@ export class Model {
     return list[Math.floor(this.#world.random() * list.length)]!;
   }
 
-  #record(instance: number, kind: RecordKind, selector: Selector): void {
-    const compiled = compileSelector(selector);
+  #record(instance: number, kind: RecordKind, { compiled, matched }: (typeof selectors)[number]): void {
     const { now } = this.#world;
     const asked: Asked = {
       kind,
-      matches: (key) => compiled.matches({ ...stampedOf(key), stamp: 0 }),
+      matched,
       at: now.call(this.#world),
       by: instance,
     };
@@ -338,19 +352,20 @@ export class Model {
   #judge(instance: number, value: Value, isFresh: boolean): void {
     const now = this.#world.now();
     const bound = this.#bounds.staleness + value.took;
-    const heardAt = this.#heardAt(instance);
+    let heard: number | undefined;
+    const heardAt = () => (heard ??= this.#heardAt(instance));
     const { at: changedAt, noticedAt = Number.POSITIVE_INFINITY } = this.#change;
     // Until then records take the positions of others, and stamps of both histories mix.
-    const isChangeOver = heardAt > noticedAt || now > noticedAt + bound;
+    const isChangeOver = now > noticedAt + bound || heardAt() > noticedAt;
     for (const asked of this.#asked) {
-      if (value.readAt >= asked.at || !asked.matches(value.key)) continue;
+      if (value.readAt >= asked.at || !asked.matched.has(value.key)) continue;
       if (!isChangeOver && (asked.settledAt ?? now) >= changedAt) continue;
       if (asked.kind === 'expire' && !isFresh) continue;
       const isOwn = asked.by === instance && asked.settledAt !== undefined && asked.settledAt < now;
       const isLate = asked.acknowledgedAt !== undefined && now > asked.acknowledgedAt + bound;
       // An instance that has read the log since then needs no bound.
-      const isKnown = asked.acknowledgedAt !== undefined && heardAt > asked.acknowledgedAt;
-      if (!isOwn && !isLate && !isKnown) continue;
+      const isKnown = () => asked.acknowledgedAt !== undefined && heardAt() > asked.acknowledgedAt;
+      if (!isOwn && !isLate && !isKnown()) continue;
       this.violations.push(
         `at ${now.toFixed(1)} instance ${instance} served ${value.key} read at ${value.readAt.toFixed(1)}, ` +
           `${asked.kind}d by ${asked.by} at ${asked.at.toFixed(1)}, settled at ${asked.settledAt?.toFixed(1)}`,
