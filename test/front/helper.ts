@@ -4,6 +4,7 @@ import type { Express } from 'express';
 import { type Hotpath, type HotpathConfig, hotpath } from 'hotpath';
 import { afterEach } from 'vitest';
 import { type Listening, listen, type RawAnswer, raw } from '../helpers/http.js';
+import { keepConnection } from '../helpers/kept.js';
 
 /** Which part of an app serves a hit. */
 export type Way = 'door' | 'lane' | 'middlewares';
@@ -15,6 +16,8 @@ export interface Site extends Listening {
   /** How often handlers ran. */
   runs(): number;
   ask(head: string): Promise<RawAnswer>;
+  /** The same over a connection that stays open. */
+  askKept(head: string): Promise<RawAnswer>;
 }
 
 export interface SiteOptions {
@@ -47,12 +50,15 @@ export async function site({ express, way, config, before, routes }: SiteOptions
   if (way === 'door') perf.attach(app);
   routes(app, () => ++runs);
   const listening = await listen(app);
+  const kept = keepConnection(listening.port);
   open.push(async () => {
+    kept.close();
     await perf.close();
     await listening.close();
   });
   const ask = (head: string) => raw(listening.port, `${head}\r\nConnection: close\r\n\r\n`);
-  return { ...listening, app, perf, runs: () => runs, ask };
+  const askKept = (head: string) => kept.ask(`${head}\r\n\r\n`);
+  return { ...listening, app, perf, runs: () => runs, ask, askKept };
 }
 
 /** Bytes that cover all values. */
@@ -97,7 +103,7 @@ export interface Request {
 
 /** Repeats a request until the response stops changing, apart from the values above: a hit in its stored form. */
 export async function settled(made: Site, { path, fields, method = 'GET' }: Request): Promise<RawAnswer> {
-  const ask = () => made.ask(head(path, fields, method));
+  const ask = () => made.askKept(head(path, fields, method));
   let before = await ask();
   for (let attempts = 0; ; attempts++) {
     const answer = await ask();

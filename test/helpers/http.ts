@@ -184,7 +184,8 @@ function receive(socket: Socket, timeout: number, isHead: boolean, send: () => v
   });
 }
 
-function isWhole(wire: Buffer, isHead: boolean): boolean {
+/** Whether the bytes are a complete response. */
+export function isWhole(wire: Buffer, isHead: boolean): boolean {
   const at = wire.indexOf('\r\n\r\n');
   if (at < 0) return false;
   const head = wire.subarray(0, at).toString('latin1').toLowerCase();

@@ -96,12 +96,16 @@ it.each(majors)(
       // Without a valid date, `Expires` depends on the current time and differs per app.
       return name === 'strange' ? [`/${name}`] : [`/${name}`, `/promised/${name}`];
     });
-    for (const [coding, fields] of partOn4(major, accepted, [{ 'Accept-Encoding': 'gzip' }]).entries()) {
+    const codings = partOn4(major, accepted, [{ 'Accept-Encoding': 'gzip' }]);
+    for (const [coding, fields] of codings.entries()) {
       for (const [place, path] of paths.entries()) {
+        // There are more of these than groups of one form. Each meets one coding, and each coding some beyond the limit.
+        const [, number] = /\/of-(\d+)$/.exec(path) ?? [];
+        if (number !== undefined && Number(number) % codings.length !== coding) continue;
         const tag = (await compare({ path, fields })).header('etag');
         if (tag === undefined) continue;
         // These differ in one field only.
-        if (path.includes('/of-')) continue;
+        if (number !== undefined) continue;
         const conditions = [
           ...[tag, `W/${tag}`, tag.replace(/(--[a-z-]+)?"$/, '--w-gzip"'), `"other", ${tag}`].map((list) => ({
             'If-None-Match': list,
@@ -114,7 +118,7 @@ it.each(majors)(
         }
       }
     }
-    expect(others[1]!.perf.cache.stats().frontDoor.hits).toBeGreaterThan(partOn4(major, 800, 250));
+    expect(others[1]!.perf.cache.stats().frontDoor.hits).toBeGreaterThan(partOn4(major, 650, 250));
   },
   60_000,
 );

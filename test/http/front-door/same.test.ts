@@ -2,7 +2,7 @@ import type { Express, Response } from 'express';
 import type { HotpathConfig } from 'hotpath';
 import { describe, expect, it } from 'vitest';
 import { settled, site, still, type Way } from '../../front/helper.js';
-import { majors } from '../../helpers/http.js';
+import { majors, partOn4, type RawAnswer } from '../../helpers/http.js';
 
 const DATE = new Date(Date.now() - 1000).toUTCString();
 const TEXT = JSON.stringify({ items: Array.from({ length: 200 }, (_, id) => ({ id, name: `item ${id}` })) });
@@ -30,6 +30,9 @@ const handlers: Record<string, (res: Response) => unknown> = {
   '/aged': (res) => res.set('Age', '0').send(TEXT),
   '/cors': (res) => res.set('Access-Control-Allow-Origin', '*').send(TEXT),
 };
+
+const wholeOf = (answer: RawAnswer) =>
+  JSON.stringify([answer.head.split('\r\n')[0], still(answer), answer.body.toString('latin1')]);
 
 const shared = { ttl: 600, shared: true } as const;
 const config: HotpathConfig = {
@@ -82,7 +85,7 @@ const requests = [
 
 describe.each(majors)(
   'hits are the same from the front door, the fast path and the middlewares (%s)',
-  (_, express) => {
+  (major, express) => {
     const make = (way: Way, trust: boolean | undefined) =>
       site({
         express,
@@ -103,10 +106,14 @@ describe.each(majors)(
       const ways = await Promise.all(
         (['middlewares', 'lane', 'door'] as const).map((way) => make(way, trust)),
       );
-      for (const request of requests) {
+      // On Express 4, each request meets one setting of the proxy.
+      const asked = requests.filter((_request, i) => partOn4(major, true, i % 2 === (trust ? 1 : 0)));
+      for (const request of asked) {
         const [long, lane, door] = await Promise.all(ways.map((made) => settled(made, request)));
         const what = JSON.stringify(request);
         for (const answer of [lane!, door!]) {
+          // `expect` costs more than the comparison, so it only reports the responses that differ.
+          if (wholeOf(answer) === wholeOf(long!)) continue;
           expect(answer.head.split('\r\n')[0], what).toBe(long!.head.split('\r\n')[0]);
           expect(still(answer), what).toEqual(still(long!));
           expect(answer.body.equals(long!.body), what).toBe(true);
@@ -114,7 +121,7 @@ describe.each(majors)(
       }
       // The compared responses came from the intended place.
       expect(ways[0]!.perf.cache.stats().frontDoor.hits).toBe(0);
-      expect(ways[2]!.perf.cache.stats().frontDoor.hits).toBeGreaterThan(requests.length);
+      expect(ways[2]!.perf.cache.stats().frontDoor.hits).toBeGreaterThan(asked.length);
     });
 
     it('also without per-response header fields, and with the key in Cache-Status', async () => {
