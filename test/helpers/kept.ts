@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { isWhole, parse, type RawAnswer } from './http.js';
 
-/** One connection for many requests in turn, opened anew when the server has closed it. */
+/** One connection for many requests in turn, opened again when the server has closed it. */
 export interface Kept {
   /** Sends a head, which must end with an empty line, and resolves with the response. */
   ask(head: string): Promise<RawAnswer>;
@@ -39,7 +39,7 @@ export function keepConnection(port: number): Kept {
         if (socket === undefined || isWhole(wire, isHead)) resolve();
       };
     });
-    // The server may close an idle connection while a request is under way.
+    // The server may close an idle connection while a request is sent to it.
     if (wire.length === 0 && !isNew) return ask(head);
     return parse(wire, isHead);
   };
