@@ -138,8 +138,9 @@ export async function runRealChaos(
   );
   const acting = async (milliseconds: number) => {
     for (const end = now() + milliseconds; now() < end; ) {
-      for (let i = 0; i < 5; i++) model.act();
-      await delay(1 + random() * 4);
+      // Sockets and proxies carry several commands at once.
+      for (let i = 0; i < 10; i++) model.act();
+      await delay(4 + random() * 12);
     }
   };
   let snapshot = await take(site.server);
