@@ -69,10 +69,30 @@ function isLoosePromise(expression: ts.Expression, checker: ts.TypeChecker): boo
   if (ts.isVoidExpression(expression) || ts.isAwaitExpression(expression)) return false; // checked separately
   if (isCallOf('unawaited', expression)) return false;
   if (ts.isBinaryExpression(expression) && KEEPING.has(expression.operatorToken.kind)) return false;
-  const type = checker.getTypeAtLocation(expression);
-  const parts = type.isUnion() ? type.types : [type];
-  return parts.some((part) => checker.getPropertyOfType(part, 'then') !== undefined);
+  if (ts.isCallExpression(expression) && declaresNoPromise(expression, checker)) return false;
+  return hasThen(checker.getTypeAtLocation(expression), checker);
 }
+
+/** Whether no signature of the function returns a promise. Its arguments, whose check takes longest, have no part in it. */
+function declaresNoPromise(call: ts.CallExpression, checker: ts.TypeChecker): boolean {
+  const called = checker.getNonNullableType(checker.getTypeAtLocation(call.expression));
+  const signatures = checker.getSignaturesOfType(called, ts.SignatureKind.Call);
+  return (
+    signatures.length > 0 &&
+    signatures.every((signature) => {
+      const type = checker.getReturnTypeOfSignature(signature);
+      return !partsOf(type).some(isGeneric) && !hasThen(type, checker);
+    })
+  );
+}
+
+/** Whether only a call decides what the type is. */
+const isGeneric = ({ flags }: ts.Type): boolean => (flags & ts.TypeFlags.Instantiable) !== 0;
+
+const hasThen = (type: ts.Type, checker: ts.TypeChecker): boolean =>
+  partsOf(type).some((part) => checker.getPropertyOfType(part, 'then') !== undefined);
+
+const partsOf = (type: ts.Type): readonly ts.Type[] => (type.isUnion() ? type.types : [type]);
 
 function isCallOf(name: string, node: ts.Node): boolean {
   return ts.isCallExpression(node) && node.expression.getText() === name;
