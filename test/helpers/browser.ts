@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { findChromium, findHeadlessShell } from '../setup/services.js';
 
 // `import` takes twice as long: Node looks for the names that the package exports.
@@ -23,4 +23,11 @@ export async function launchBrowser(): Promise<Browser> {
   // Chromium's sandbox refuses to run as root.
   const args = process.getuid?.() === 0 ? [...FLAGS, '--no-sandbox'] : FLAGS;
   return chromium.launch({ executablePath, args, headless: true });
+}
+
+/** Lets the next reading of a dashboard be due now. Needs `page.clock.install()` before the page is opened. */
+export async function readNow(page: Page, everyMs = 2000): Promise<void> {
+  const read = page.waitForResponse(/\/api\/api\?part=volatile/);
+  await page.clock.fastForward(everyMs);
+  await read;
 }
