@@ -171,7 +171,9 @@ export class Exchange {
     this.#chunk = withListener(this.#chunk, listener);
   }
   offChunk(listener: (chunk: Buffer) => void): void {
-    this.#chunk = this.#chunk?.filter((each) => each !== listener);
+    const left = this.#chunk?.filter((each) => each !== listener);
+    // Without a listener, no chunk is copied.
+    this.#chunk = left?.length ? left : undefined;
   }
   onEnd(listener: Listener): void {
     this.#end = withListener(this.#end, listener);

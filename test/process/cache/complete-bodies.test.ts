@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Request, Response } from 'express';
 import type { StandaloneCacheOptions } from 'hotpath/cache';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type CacheApp, cacheApp } from '../../helpers/cache.js';
 import { majors, partOn4, raw, waitFor } from '../../helpers/http.js';
 
@@ -302,6 +302,25 @@ describe.each(majors)('complete bodies (%s)', (major, express) => {
     expect(least).toBeLessThan(50);
     expect(made.cache.stats()).toMatchObject({ entries: 0, pending: 0 });
   }, 60_000);
+
+  it('copies no further piece of a body that has become too large [D08]', async () => {
+    const piece = Buffer.alloc(1000, 'x');
+    const made = await cacheApp({
+      express,
+      cache: { routes, maxEntryBytes: 1024 },
+      routes: (app) =>
+        app.get('/x', (_req, res) => {
+          for (let i = 0; i < 9; i++) res.write(piece);
+          res.end();
+        }),
+    });
+    const copy = vi.spyOn(Buffer, 'from');
+    const { text } = await made.get('/x');
+    const copied = copy.mock.calls.filter(([from]) => (from as unknown) === piece);
+    copy.mockRestore();
+    expect(text).toHaveLength(9000);
+    expect(copied).toHaveLength(2);
+  });
 
   it('makes a handler that awaits drain wait for a slow reader during a fill [D09]', async () => {
     let written = 0;
