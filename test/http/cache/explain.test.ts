@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Request, Response } from 'express';
 import { type CacheExplanation, type CacheRule, hotpath, type ResponseCache } from 'hotpath';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { parseList } from '../../../src/http/structured-fields.js';
 import { type CacheApp, cacheApp } from '../../helpers/cache.js';
-import { listen, majors, partOn4, waitFor } from '../../helpers/http.js';
+import { listen, majors, waitFor } from '../../helpers/http.js';
+import { type Connection, openConnection, type WireRequest, type WireResponse } from '../../leaks/clients.js';
 
 /** The parameters of the hotpath member of `Cache-Status`, parsed by an independent structured field parser. */
 function parametersOf(text: string): Record<string, unknown> {
@@ -45,12 +46,12 @@ const handlers: Record<string, (req: Request, res: Response) => unknown> = {
 
 const shapes: Record<
   string,
-  { method?: string; query?: string; headers?: Record<string, string>; body?: string }
+  { method?: WireRequest['method']; query?: string; headers?: Record<string, string>; body?: string }
 > = {
   GET: {},
   HEAD: { method: 'HEAD' },
   POST: { method: 'POST' },
-  'a body': { headers: { 'content-length': '2' }, body: 'ab' },
+  'a body': { body: 'ab' },
   'a query': { query: '?page=1&other=2' },
   'a cookie': { headers: { cookie: 'lang=de; session=secret' } },
   Authorization: { headers: { authorization: 'Bearer secret' } },
@@ -77,6 +78,14 @@ const states: Record<string, (made: CacheApp, path: string) => Promise<unknown>>
     await made.cache.purge({ all: true });
   },
 };
+
+/** `expect` costs more than the comparison, so it only reports failures. */
+function expectEqual(actual: unknown, expected: unknown, what: string): void {
+  if (!isDeepStrictEqual(actual, expected)) expect(actual, what).toEqual(expected);
+}
+
+let connection: Connection | undefined;
+afterEach(() => connection?.close());
 
 describe.each(majors)('explain() (%s)', (major, express) => {
   /** An app that keeps the explanation of each request, created just before the cache handles it. */
@@ -117,41 +126,46 @@ describe.each(majors)('explain() (%s)', (major, express) => {
       ['/ttl', '/while', '/if-error', '/x/public', '/x/vary', '/x/modified'],
     ],
   ])('%s', (_profile, options, routesOfProfile) => {
-    const everyOther = routesOfProfile.filter((_, i) => i % 2 === 0);
-    const some = partOn4(major, routesOfProfile, everyOther);
-    it.each(some)("predicts the cache's decision for %s, for any request and stored state", async (path) => {
-      const { made, explained } = await explaining(options);
-      for (const [state, prepare] of Object.entries(states)) {
-        for (const [shape, { method = 'GET', query = '', headers = {}, body }] of Object.entries(shapes)) {
-          if (state === 'purged' && !/^(?:GET|HEAD|a )/.test(shape)) continue;
-          if (state !== 'expired') await states.nothing!(made, path);
-          else await states.stored!(made, path);
-          await prepare(made, path);
-          const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\n`);
-          const answer = await made.raw(`${method} ${path}${query} HTTP/1.1\n${lines.join('')}`, body);
-          const { real, described } = explained.at(-1)!;
-          const what = `${shape} with ${state}`;
-          const said = answer.header('x-cache')!;
-          // `expect` costs more than the comparison, so it only reports failures.
-          if (!real.possible.includes(said as never)) expect(real.possible, what).toContain(said);
-          if (real.result && said !== real.result) expect(said, what).toBe(real.result);
-          const actual = parametersOf(answer.header('cache-status')!);
-          if (said === 'HIT' || said === 'BYPASS') expect(real.possible[0], what).toBe(said);
-          if (real.possible[0] === said) {
-            const { hit, fwd, ttl, detail } = real.status;
-            expect([hit, fwd], what).toEqual([actual.hit, actual.fwd]);
-            if (hit) expect(Math.abs(Number(actual.ttl) - ttl!), what).toBeLessThan(30);
-            // The reason for refusing the response precedes the remembered reason.
-            if (detail !== undefined && detail !== 'range') expect(actual.detail, what).toBe(detail);
-          }
-          if (real.obstacles.some(({ final }) => final)) expect(actual.stored, what).toBeUndefined();
-          for (const key of ['result', 'possible', 'obstacles', 'pattern', 'key'] as const) {
-            if (isDeepStrictEqual(described[key], real[key])) continue;
-            expect(described[key], `${what}: ${key} of a description`).toEqual(real[key]);
+    it.each(routesOfProfile)(
+      "predicts the cache's decision for %s, for any request and stored state",
+      async (path) => {
+        const { made, explained } = await explaining(options);
+        connection = openConnection({ transport: 'http', port: made.port, ca: undefined, shown: undefined });
+        const host = ['Host', `127.0.0.1:${made.port}`] as const;
+        for (const [n, [state, prepare]] of Object.entries(states).entries()) {
+          for (const [m, [shape, wanted]] of Object.entries(shapes).entries()) {
+            const { method = 'GET', query = '', headers = {}, body } = wanted;
+            // Express 4, where hotpath runs the same code, meets each two of path, shape and state.
+            const takesTurn = shape === 'GET' || (n + m + paths.indexOf(path)) % 4 === 0;
+            if (major !== 'Express 5' && !takesTurn) continue;
+            if (state === 'purged' && !/^(?:GET|HEAD|a )/.test(shape)) continue;
+            if (state !== 'expired') await states.nothing!(made, path);
+            else await states.stored!(made, path);
+            await prepare(made, path);
+            const [answer] = (await connection.send([
+              { method, target: path + query, headers: [host, ...Object.entries(headers)], body },
+            ])) as [WireResponse];
+            const { real, described } = explained.at(-1)!;
+            const what = `${shape} with ${state}`;
+            const said = answer.headers.get('x-cache')!;
+            if (!real.possible.includes(said as never)) expect(real.possible, what).toContain(said);
+            if (real.result) expectEqual(said, real.result, what);
+            const actual = parametersOf(answer.headers.get('cache-status')!);
+            if (said === 'HIT' || said === 'BYPASS') expectEqual(real.possible[0], said, what);
+            if (real.possible[0] === said) {
+              const { hit, fwd, ttl, detail } = real.status;
+              expectEqual([hit, fwd], [actual.hit, actual.fwd], what);
+              if (hit) expect(Math.abs(Number(actual.ttl) - ttl!), what).toBeLessThan(30);
+              // The reason for refusing the response precedes the remembered reason.
+              if (detail !== undefined && detail !== 'range') expectEqual(actual.detail, detail, what);
+            }
+            if (real.obstacles.some(({ final }) => final)) expectEqual(actual.stored, undefined, what);
+            for (const key of ['result', 'possible', 'obstacles', 'pattern', 'key'] as const)
+              expectEqual(described[key], real[key], `${what}: ${key} of a description`);
           }
         }
-      }
-    });
+      },
+    );
   });
 
   it('changes nothing: no counter, no use, no fill, and no handler runs', async () => {
