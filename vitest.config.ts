@@ -10,16 +10,17 @@ const NOT_AT_DOOR = ['collapse*', 'complete-bodies', 'encode-queue', 'keys-flood
 
 /**
  * The other tests of the cache run at the front door and inside the app. The cache does the same for both majors of
- * Express, so a file runs with one major at the door and with the other inside.
+ * Express, so a file runs with one major at the door and with the other inside (test/setup/express-major.ts).
  */
-const cacheTests = (place: 'inside' | 'front door of', major: '4' | '5', files: string) => ({
+const cacheTests = (name: 'inside' | 'front door', folders: string) => ({
   extends: true as const,
   test: {
-    name: `${place} Express ${major}`,
-    include: [files],
+    name,
+    include: [`test/${folders}/cache/*.test.ts`],
     exclude: [`test/*/cache/{${NOT_AT_DOOR}}.test.ts`],
     isolate: false,
-    env: { HOTPATH_EXPRESS: major, ...(place !== 'inside' && { HOTPATH_FRONT_DOOR: '1' }) },
+    setupFiles: ['test/setup/express-major.ts'],
+    env: name === 'front door' ? { HOTPATH_FRONT_DOOR: '1' } : {},
   },
 });
 
@@ -134,10 +135,8 @@ export default defineConfig({
           isolate: false,
         },
       },
-      cacheTests('inside', '4', 'test/http/cache/[a-j]*.test.ts'),
-      cacheTests('inside', '5', 'test/http/cache/[k-z]*.test.ts'),
-      cacheTests('front door of', '5', 'test/{http,process}/cache/[a-j]*.test.ts'),
-      cacheTests('front door of', '4', 'test/{http,process}/cache/[k-z]*.test.ts'),
+      cacheTests('inside', 'http'),
+      cacheTests('front door', '{http,process}'),
       {
         extends: true,
         test: {

@@ -21,6 +21,11 @@ const both: [name: string, express: typeof express5][] = [
  */
 export const majors = both.filter(([name]) => name.endsWith(process.env.HOTPATH_EXPRESS ?? ''));
 
+/** Leaves one major in `majors`, for a file of tests. */
+export function useMajor(major: '4' | '5'): void {
+  majors.splice(0, majors.length, ...both.filter(([name]) => name.endsWith(major)));
+}
+
 /** Repetitive tests run in full on Express 5, and in part on Express 4, where hotpath runs the same code. */
 export function partOn4<T>(major: string, all: T, part: T): T {
   return major === 'Express 5' ? all : part;
