@@ -21,6 +21,8 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
   describe('receives the 413 [F07]', () => {
     const sizes = [1, 64].map((mb) => mb * 1024 * 1024);
     const cases = sizes.flatMap((bytes) => [true, false].map((isDeclared) => ({ bytes, isDeclared })));
+    // A second request finds what the first has left; a long body takes most of the time of this file.
+    const timesFor = (bytes: number) => (bytes > 1024 * 1024 ? 2 : 5);
 
     it.each(cases)(
       'http.request, keep-alive: $bytes bytes, declared: $isDeclared',
@@ -28,7 +30,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
         const { port } = await serve(echo);
         const agent = new Agent({ keepAlive: true });
         const body = Buffer.alloc(bytes, 'x');
-        for (let i = 0; i < 5; i++) {
+        for (let i = 0; i < timesFor(bytes); i++) {
           const headers = isDeclared ? { 'content-length': bytes } : { 'transfer-encoding': 'chunked' };
           const answer = await upload(port, { agent, headers }, (req) => req.end(body));
           expect(answer.status).toBe(413);
@@ -40,7 +42,7 @@ describe.each(majors)('the connection of a body that is too large, on %s', (_nam
 
     it.each(cases)('fetch: $bytes bytes, declared: $isDeclared', async ({ bytes, isDeclared }) => {
       const { url } = await serve(echo);
-      for (let i = 0; i < 5; i++) {
+      for (let i = 0; i < timesFor(bytes); i++) {
         const piece = new Uint8Array(65536);
         const pieces = Readable.from(Array.from({ length: bytes / piece.length }, () => piece));
         const answer = isDeclared
