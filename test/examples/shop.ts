@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type pg from 'pg';
 import { type AppOptions, createApp, type ShopApp } from '../../examples/products-api/app.js';
 import { countedDatabase, type Database, openDatabase } from '../../examples/products-api/database.js';
 import { seedDatabase } from '../../examples/products-api/seed.js';
@@ -61,4 +62,32 @@ export async function startTestShop(options: Omit<AppOptions, 'db' | 'pool'> = {
 
 export function sendJson(method: string, url: string, body: unknown): Promise<Response> {
   return fetch(url, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+}
+
+const TABLES = {
+  categories: 'id, slug, name',
+  products: 'id, category_id, name, description, price_cents, stock, created_at, updated_at',
+  customers: 'id, name, email',
+  orders: 'id, customer_id, status, placed_at',
+  order_items: 'order_id, line, product_id, quantity, unit_price_cents',
+};
+
+/** A checksum of the rows of each table, the same for the same rows. */
+export async function rowChecksums(pool: pg.Pool): Promise<Record<string, string>> {
+  const client = await pool.connect();
+  try {
+    // Only until the end: the clients of an embedded PostgreSQL share a session.
+    await client.query(`BEGIN; SET LOCAL TIME ZONE 'UTC'`);
+    const sums: Record<string, string> = {};
+    for (const [table, columns] of Object.entries(TABLES)) {
+      const { rows } = await client.query(
+        `SELECT md5(string_agg(row(${columns})::text, '|' ORDER BY ${columns})) AS sum FROM hotpath_shop.${table}`,
+      );
+      sums[table] = rows[0].sum;
+    }
+    await client.query('COMMIT');
+    return sums;
+  } finally {
+    client.release();
+  }
 }

@@ -4,8 +4,9 @@ import { get, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import { json } from 'node:stream/consumers';
 import pg from 'pg';
-import { afterEach, describe, expect, test } from 'vitest';
-import { sendJson } from '../../examples/shop.js';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { seedDatabase } from '../../../examples/products-api/seed.js';
+import { rowChecksums, sendJson } from '../../examples/shop.js';
 import { waitFor } from '../../helpers/http.js';
 import { startPostgres, type TestPostgres } from '../../helpers/postgres.js';
 import { type Program, program, script } from '../../helpers/program.js';
@@ -13,15 +14,19 @@ import { RedisServer } from '../../helpers/redis.js';
 
 let child: ChildProcess | undefined;
 let redis: RedisServer | undefined;
-let postgres: TestPostgres | undefined;
+let postgres: TestPostgres;
+
+beforeAll(async () => {
+  postgres = await startPostgres();
+});
 
 afterEach(async () => {
   child?.kill('SIGKILL');
   await redis?.stop();
-  await postgres?.stop();
   redis = undefined;
-  postgres = undefined;
 });
+
+afterAll(() => postgres?.stop());
 
 interface Two {
   readonly front: string;
@@ -55,6 +60,17 @@ async function start(env: Record<string, string> = {}, { execArgv, file, args = 
   throw new Error(`the example ended with ${main.exitCode} before it listened`);
 }
 
+/** The checksums of the rows in a database. @param isEmpty it gets the rows of the example first. */
+async function rowsIn(connectionString: string, isEmpty = false): Promise<Record<string, string>> {
+  const pool = new pg.Pool({ connectionString, max: 1 });
+  try {
+    if (isEmpty) await seedDatabase(pool, { products: 1_000, orderItems: 1_000 });
+    return await rowChecksums(pool);
+  } finally {
+    await pool.end();
+  }
+}
+
 /** The state of one product, and the instance that answered. */
 async function product(url: string, host = new URL(url).host) {
   const sent = get(`${url}/api/products/1`, { agent: false, headers: { Host: host } });
@@ -65,10 +81,12 @@ async function product(url: string, host = new URL(url).host) {
 }
 
 describe('two instances of the example', () => {
-  test('share entries and purges, and end together on SIGTERM', async () => {
+  test('have the rows of any PostgreSQL, share entries and purges, and end together on SIGTERM', async () => {
     const { front, instances, text, exited } = await start({}, asUsersDo);
     const { host } = new URL(front);
     expect(text).toContain('its own');
+    const embeddedUrl = /postgres:\S+/.exec(text)![0];
+    expect(await rowsIn(embeddedUrl)).toEqual(await rowsIn(await postgres.createDatabase('rows'), true));
     // Alternates between the instances. Each entry is filled once and then read from Redis.
     await waitFor(async () => {
       const [one, other] = [await product(front), await product(front)];
@@ -92,7 +110,7 @@ describe('two instances of the example', () => {
       await waitFor(async () => (await product(writer, host)).cache === 'HIT');
     }
     // Another program changes the price by SQL.
-    const other = new pg.Client(/postgres:\S+/.exec(text)![0]);
+    const other = new pg.Client(embeddedUrl);
     await other.connect();
     await other.query('UPDATE hotpath_shop.products SET price_cents = 333 WHERE id = 1');
     await other.end();
@@ -105,7 +123,6 @@ describe('two instances of the example', () => {
 
   test('use a running Redis, and leave it unchanged', async () => {
     redis = await RedisServer.start();
-    postgres = await startPostgres();
     const DATABASE_URL = await postgres.createDatabase('shop');
     const { front, text, exited } = await start({ REDIS_URL: redis.url, DATABASE_URL });
     expect(text).toContain('that of REDIS_URL');
