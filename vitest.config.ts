@@ -93,7 +93,7 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 180_000,
     // Many tests wait for servers and timers meanwhile.
-    maxWorkers: availableParallelism() + 1,
+    maxWorkers: availableParallelism() + 2,
     // Packages are imported as Node does it: no Proxy around each, which every use of an import would go through.
     deps: { interopDefault: false },
     // Of tests that say of themselves that they may run beside each other.

@@ -7,13 +7,20 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  */
 export const LONGEST = [
   'services/leaks/leaks',
-  'unit/store/redis/chaos',
-  'services/examples/two',
   'services/examples/process',
-  'process/hooks',
-  'process/hostile',
-  'services/examples/api',
+  'services/postgres/changes',
+  'services/examples/jobs',
+  'services/examples/two',
+  'services/postgres/builds',
+  'services/store/redis/chaos-real',
+  'services/admin/dashboard',
+  'services/admin/dashboard-database',
   'services/cache/redis-purge',
+  'process/compiler',
+  'process/hostile',
+  'unit/store/redis/chaos',
+  'process/hooks',
+  'services/examples/api',
   'services/faults/redis-faults',
 ];
 
